@@ -1,0 +1,247 @@
+"""Price × usage → money: the only place where money is computed. Pure, and exact in :class:`~decimal.Decimal`.
+
+How the parts of a :class:`~llmkit.records.Price` combine, in this order:
+
+1. the base rates;
+2. the first window that covers the moment of the request replaces the rates that it names;
+3. the highest tier whose ``above`` is less than the whole input replaces the rates that it names, for *all* tokens of
+   the request. A tier therefore wins over a window where both name a rate, and ``above`` tokens exactly are still
+   below the tier;
+4. input and output rates that are still unknown are taken from the fallback (the provider's default costs).
+
+Cached input and cache writes without a rate of their own are billed as plain input, one-hour writes without one as
+cache writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, localcontext
+
+from llmkit.errors import ValidationError
+from llmkit.records import RATE_COLUMNS, CostSource, DatedPrice, Price, PriceWindow, Provider, Rates, Usage
+
+MILLION = 1_000_000
+QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xAI's "ticks"
+
+# Wide enough for any sum of DECIMAL(18,8) prices times token counts: nothing is rounded before the last step,
+# whatever precision the caller's own decimal context has.
+_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one answer cost in US dollars, at which rates, and who says so.
+
+    ``amount`` has 10 decimals (rounded half to even) and is ``None`` when it is unknown: then ``source`` is
+    ``"unpriced"``. ``rates`` are the rates in force, per million tokens, completed from the fallback where ``source`` says so.
+    """
+
+    amount: Decimal | None
+    rates: Rates
+    source: CostSource
+
+
+def cost(
+    usage: Usage | None,
+    price: Price,
+    at: datetime,
+    *,
+    fallback: Rates | None = None,
+    batch_discount: Decimal | None = None,
+) -> Cost:
+    """What an answer cost that was asked for at ``at`` (timezone-aware).
+
+    A cost that the provider itself reports is taken as it is (``"provider_reported"``, discount included). Otherwise it
+    is computed, from ``price`` (``"computed"``) or where that lacks a rate that is needed from ``fallback``
+    (``"provider_default"``). A rate matters only when there are tokens of its kind; a rate of 0 is a price.
+    ``batch_discount`` is the share that is taken off: 0.5 halves the cost.
+
+    Raises:
+        ValidationError: ``at`` has no time zone, or ``batch_discount`` is not between 0 and 1.
+    """
+    if batch_discount is not None and not 0 <= batch_discount <= 1:
+        raise ValidationError("A batch discount is a share between 0 and 1; 0.5 is half off.", field="batch_discount")
+    known = rates_at(price, usage.input_tokens if usage else 0, at)
+    if usage is None:
+        return Cost(amount=None, rates=known, source="unpriced")
+    reported = usage.reported_cost
+    if reported is not None and reported.is_finite() and reported >= 0:
+        return Cost(amount=_rounded(reported), rates=known, source="provider_reported")
+    sources: tuple[tuple[CostSource, Rates], ...] = (
+        ("computed", known),
+        ("provider_default", _with_fallback(known, fallback)),
+    )
+    for source, rates in sources:
+        amount = _amount(usage, rates)
+        if amount is not None:
+            with localcontext(_EXACT):
+                amount *= 1 - (batch_discount or 0)
+            return Cost(amount=_rounded(amount), rates=rates, source=source)
+    return Cost(amount=None, rates=known, source="unpriced")
+
+
+def worst_case(
+    price: Price, *, input_tokens: int, max_output_tokens: int, fallback: Rates | None = None
+) -> Decimal | None:
+    """The most that a request of at most so many tokens can cost, at any time of the week; ``None`` when unpriced.
+
+    Takes the dearest hours, the dearest tier that the input can reach, and the dearest way to bill input (a cache write
+    can cost more than plain input). No *computed* cost within these bounds is higher; what a provider reports may be.
+    """
+    windows = (None, *price.price_windows)
+    reachable = (None, *(tier for tier in price.price_tiers if tier.above < input_tokens))
+    choices = [_with_fallback(_overlaid(price, window, tier), fallback) for window in windows for tier in reachable]
+    amounts = [_dearest(rates, input_tokens, max_output_tokens) for rates in choices]
+    known = [amount for amount in amounts if amount is not None]
+    return _rounded(max(known), ROUND_CEILING) if len(known) == len(amounts) else None
+
+
+def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:
+    """The rates of a request of ``input_tokens`` (whole input) made at ``at``: base, then window, then tier.
+
+    Raises:
+        ValidationError: ``at`` has no time zone.
+    """
+    moment = _utc(at)
+    window = next((window for window in price.price_windows if covers(window, moment)), None)
+    tiers = (tier for tier in price.price_tiers if tier.above < input_tokens)
+    return _overlaid(price, window, max(tiers, key=lambda tier: tier.above, default=None))
+
+
+def covers(window: PriceWindow, at: datetime) -> bool:
+    """Whether a window holds at ``at``. The end is exclusive.
+
+    A window whose end is not after its start runs past midnight and belongs to the day on which it starts; an end of
+    00:00 is that day's midnight, and an end equal to the start makes 24 hours.
+    """
+    moment = _utc(at)
+    today, clock = moment.isoweekday(), moment.time()
+    if window.start < window.end:
+        return today in window.weekdays and window.start <= clock < window.end
+    yesterday = (today - 2) % 7 + 1
+    return (today in window.weekdays and clock >= window.start) or (yesterday in window.weekdays and clock < window.end)
+
+
+def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
+    """The entry in force at ``at``: the latest ``valid_from`` that has come; of equals, the one appended last.
+
+    An entry without ``valid_from`` has always been in force. ``None`` when no entry has begun.
+    """
+    moment = _utc(at)
+    begun = [entry for entry in entries if entry.valid_from is None or _utc(entry.valid_from) <= moment]
+    # sorted() is stable, so the last of equals is the one appended last
+    return sorted(begun, key=_begins)[-1] if begun else None
+
+
+def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
+    """The entry that takes effect next after ``at``, if one is known; of equals, the one appended last."""
+    moment = _utc(at)
+    coming = [entry for entry in entries if entry.valid_from is not None and _utc(entry.valid_from) > moment]
+    first = min(map(_begins, coming), default=None)
+    return next((entry for entry in reversed(coming) if _begins(entry) == first), None)
+
+
+def default_rates(provider: Provider) -> Rates | None:
+    """The provider's default costs as a ``fallback``; ``None`` when it has none."""
+    if provider.default_cost_input_per_million is None and provider.default_cost_output_per_million is None:
+        return None
+    return Rates(
+        cost_input_per_million=provider.default_cost_input_per_million,
+        cost_output_per_million=provider.default_cost_output_per_million,
+    )
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal:
+    """The exact sum of the amounts that are known."""
+    with localcontext(_EXACT):
+        return sum((amount for amount in amounts if amount is not None), Decimal(0))
+
+
+# --- the arithmetic -------------------------------------------------------------------------------------------------
+
+
+def _billed(usage: Usage) -> tuple[int, int, int, int, int]:
+    """Tokens by rate: plain input, cached, written for 5 minutes, written for an hour, output.
+
+    A provider's counts can contradict each other. The whole input is then believed first, cached reads second, writes
+    third, so that the kinds of input always add up to the whole input and no token is billed twice or below zero.
+    """
+    whole = max(usage.input_tokens, 0)
+    cached = _clamp(usage.cached_input_tokens, whole)
+    written = _clamp(usage.cache_write_tokens, whole - cached)
+    written_1h = _clamp(usage.cache_write_1h_tokens, written)
+    return whole - cached - written, cached, written - written_1h, written_1h, max(usage.output_tokens, 0)
+
+
+def _clamp(count: int, most: int) -> int:
+    return min(max(count, 0), most)
+
+
+def _resolved(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal | None, Decimal | None]:
+    """The rates of the kinds of input, in the order of ``_billed``, each with what stands in for it."""
+    plain = rates.cost_input_per_million
+    cached = _first(rates.cost_cached_input_per_million, plain)
+    written = _first(rates.cost_cache_write_per_million, plain)
+    return plain, cached, written, _first(rates.cost_cache_write_1h_per_million, written)
+
+
+def _amount(usage: Usage, rates: Rates) -> Decimal | None:
+    return _sum(_billed(usage), (*_resolved(rates), rates.cost_output_per_million))
+
+
+def _dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal | None:
+    plain, *others = _resolved(rates)
+    dearest = None if plain is None else max(rate for rate in (plain, *others) if rate is not None)
+    return _sum((input_tokens, output_tokens), (dearest, rates.cost_output_per_million))
+
+
+def _sum(counts: Sequence[int], rates: Sequence[Decimal | None]) -> Decimal | None:
+    """Σ tokens × rate, unrounded; ``None`` when a rate that is needed is unknown."""
+    with localcontext(_EXACT):
+        amount = Decimal(0)
+        for count, rate in zip(counts, rates, strict=True):
+            if count and rate is None:
+                return None
+            amount += count * (rate or 0)
+        return amount / MILLION
+
+
+def _rounded(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    return amount.quantize(QUANTUM, rounding=rounding, context=_EXACT)
+
+
+def _overlaid(price: Price, *overlays: Rates | None) -> Rates:
+    """The base rates with each overlay's known rates put over them, in order."""
+    values = {name: getattr(price, name) for name in RATE_COLUMNS}
+    for overlay in overlays:
+        values |= {name: rate for name in RATE_COLUMNS if (rate := getattr(overlay, name, None)) is not None}
+    return Rates(**values)
+
+
+def _with_fallback(rates: Rates, fallback: Rates | None) -> Rates:
+    if fallback is None:
+        return rates
+    return replace(
+        rates,
+        cost_input_per_million=_first(rates.cost_input_per_million, fallback.cost_input_per_million),
+        cost_output_per_million=_first(rates.cost_output_per_million, fallback.cost_output_per_million),
+    )
+
+
+def _first(*rates: Decimal | None) -> Decimal | None:
+    return next((rate for rate in rates if rate is not None), None)
+
+
+def _begins(entry: DatedPrice) -> datetime:
+    return datetime.min.replace(tzinfo=UTC) if entry.valid_from is None else _utc(entry.valid_from)
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValidationError(
+            "A price depends on the hour, so a time needs its zone: use datetime.now(UTC).", field="at"
+        )
+    return at.astimezone(UTC)
