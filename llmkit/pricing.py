@@ -36,7 +36,8 @@ class Cost:
     """What one answer cost in US dollars, at which rates, and who says so.
 
     ``amount`` has 10 decimals (rounded half to even) and is ``None`` when it is unknown: then ``source`` is
-    ``"unpriced"``. ``rates`` are the rates in force, per million tokens, completed from the fallback where ``source`` says so.
+    ``"unpriced"``. ``rates`` are those in force, per million tokens; completed from the fallback where ``source`` says
+    ``"provider_default"``.
     """
 
     amount: Decimal | None
