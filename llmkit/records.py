@@ -20,7 +20,6 @@ Scope = Literal["attempt", "probe", "model", "provider"]
 CostSource = Literal["computed", "provider_reported", "provider_default", "unpriced"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 # --- prices ---------------------------------------------------------------------------------------------------------
@@ -197,7 +196,7 @@ class Model:
     context_window: int | None = None
     max_output_tokens: int | None = None
     retires_on: date | None = None
-    api_config: Mapping[str, Any] = EMPTY
+    api_config: Mapping[str, Any] = field(default_factory=dict)
     id: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -323,7 +322,7 @@ class Params:
     stop: tuple[str, ...] = ()
     reasoning_effort: str | None = None
     schema: Mapping[str, Any] | None = None
-    extra_body: Mapping[str, Any] = EMPTY
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
 
 
@@ -355,7 +354,7 @@ class Request:
     path: str
     body: Mapping[str, Any] | None = None
     method: Literal["GET", "POST"] = "POST"
-    headers: Mapping[str, str] = EMPTY
+    headers: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
 
