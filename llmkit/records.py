@@ -21,7 +21,6 @@ CostSource = Literal["computed", "provider_reported", "provider_default", "unpri
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 
 
-
 # --- prices ---------------------------------------------------------------------------------------------------------
 
 

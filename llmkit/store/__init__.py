@@ -1,0 +1,7 @@
+"""The only place that knows DuckDB: journal, lease, migrations, projection, queries."""
+
+from llmkit.store.edit import Edit
+from llmkit.store.queries import CatalogState
+from llmkit.store.store import Store
+
+__all__ = ["CatalogState", "Edit", "Store"]

@@ -1,0 +1,122 @@
+"""The lease: who may open the database now, and the only place that opens it.
+
+A process that polls for DuckDB's own lock can read a header that is about to change, and lose rows. So a sidecar file
+is locked around open … close: exclusively to write, shared to read. Nobody holds it between operations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import portalocker
+
+from llmkit.errors import CatalogBusy, LlmkitError
+
+CONFIG: dict[str, Any] = {"python_enable_replacements": False, "threads": 2}
+READ_CONFIG: dict[str, Any] = {**CONFIG, "enable_external_access": False, "lock_configuration": True}
+
+_BUSY = re.compile(r"Could not set lock|different configuration")
+_PID = re.compile(r"PID (\d+)")
+_NOT_DAMAGE = re.compile(
+    r"Permission denied|No space left|Read-only file system|No such file or directory|Is a directory"
+)
+_DAMAGE = re.compile(r"checksum|corrupt|not a valid DuckDB|Could not read enough|WAL|deserializ|database file", re.I)
+
+
+class Damaged(Exception):
+    """The database file does not open or does not read; internal to the store, which rebuilds it."""
+
+
+class Lease:
+    """Access to the database at ``path`` for the threads of this process and for other processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lockfile = path.with_name(path.name + ".lock")
+        self._mutex = _mutex(path)
+
+    @contextlib.contextmanager
+    def hold(self, *, exclusive: bool) -> Iterator[None]:
+        """Hold the sidecar lock. Waits for other llmkit processes, which hold it for milliseconds."""
+        with self._mutex:
+            fd = os.open(self._lockfile, os.O_RDWR | os.O_CREAT, 0o600)
+            with open(fd, "rb+", buffering=0) as file:
+                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE if exclusive else portalocker.LockFlags.SHARED)
+                yield  # closing the file releases the lock, also when the process dies
+
+    @contextlib.contextmanager
+    def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the database for one short operation; only while :meth:`hold` is held.
+
+        Raises:
+            CatalogBusy: a program that is not llmkit holds the file.
+            Damaged: the file does not open or read.
+        """
+        try:
+            with _private_files():
+                connection = duckdb.connect(self.path, read_only=read_only, config=READ_CONFIG if read_only else CONFIG)
+                try:
+                    yield connection
+                finally:
+                    connection.close()
+        except duckdb.Error as error:
+            raise self._translate(error) from error
+
+    def set_aside(self) -> Path:
+        """Rename a damaged database, and its write-ahead log, out of the way; returns the new path."""
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        self.path.rename(aside)
+        wal = self.path.with_name(self.path.name + ".wal")
+        if wal.exists():
+            wal.rename(aside.with_name(aside.name + ".wal"))
+        return aside
+
+    @property
+    def has_wal(self) -> bool:
+        """Whether a killed writer left a write-ahead log, which only a writer may replay."""
+        return self.path.with_name(self.path.name + ".wal").exists()
+
+    def _translate(self, error: duckdb.Error) -> Exception:
+        text = str(error)
+        if _BUSY.search(text):
+            found = _PID.search(text)
+            pid = int(found[1]) if found else os.getpid()
+            who = "this very process (a duckdb.connect in the notebook?)" if pid == os.getpid() else f"process {pid}"
+            return CatalogBusy(
+                f"{self.path} is held open by {who}. Close that connection, or work on kit.snapshot() there instead; "
+                "runs go on into the journal meanwhile.",
+                pid=pid,
+            )
+        if _NOT_DAMAGE.search(text):
+            return LlmkitError(f"{self.path} cannot be opened: {text.splitlines()[0]}")
+        if isinstance(error, duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException):
+            return Damaged(text)
+        if isinstance(error, duckdb.IOException) and _DAMAGE.search(text):
+            return Damaged(text)
+        return error
+
+
+_mutexes: dict[Path, threading.RLock] = {}
+
+
+def _mutex(path: Path) -> threading.RLock:
+    """One lock a database in this process: ``flock`` alone would let a thread lock itself out."""
+    return _mutexes.setdefault(path.resolve(), threading.RLock())
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """Files that DuckDB creates meanwhile, its write-ahead log too, are for this user only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

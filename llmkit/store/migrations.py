@@ -1,0 +1,253 @@
+"""The shape of the database, as numbered steps that are only ever appended to.
+
+Each step runs in one transaction with the record that it ran. No foreign keys: DuckDB rejects many updates of rows that
+are referred to; the code checks instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import duckdb
+
+from llmkit.errors import CatalogTooNew
+
+Migration = Callable[[duckdb.DuckDBPyConnection], None]
+
+_RATES = """
+    cost_input_per_million DECIMAL(18, 8) CHECK (cost_input_per_million >= 0),
+    cost_output_per_million DECIMAL(18, 8) CHECK (cost_output_per_million >= 0),
+    cost_cached_input_per_million DECIMAL(18, 8) CHECK (cost_cached_input_per_million >= 0),
+    cost_cache_write_per_million DECIMAL(18, 8) CHECK (cost_cache_write_per_million >= 0),
+    cost_cache_write_1h_per_million DECIMAL(18, 8) CHECK (cost_cache_write_1h_per_million >= 0)"""
+
+_TOKENS = """
+    input_tokens BIGINT,
+    cached_input_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    output_tokens BIGINT,
+    reasoning_tokens BIGINT"""
+
+
+def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
+    """Providers, models, dated prices, settings, events, balance checks, and how far each segment was applied."""
+    connection.execute(f"""
+        CREATE TABLE llm_providers (
+            id BIGINT PRIMARY KEY,
+            name VARCHAR NOT NULL UNIQUE,
+            display_name VARCHAR NOT NULL,
+            wire VARCHAR NOT NULL,
+            base_url VARCHAR NOT NULL,
+            api_key_env VARCHAR,
+            max_parallel_requests INTEGER NOT NULL DEFAULT 1 CHECK (max_parallel_requests >= 1),
+            requests_per_minute INTEGER NOT NULL DEFAULT 60 CHECK (requests_per_minute >= 1),
+            tokens_per_minute BIGINT CHECK (tokens_per_minute >= 1),
+            is_enabled BOOLEAN NOT NULL DEFAULT true,
+            default_cost_input_per_million DECIMAL(18, 8) CHECK (default_cost_input_per_million >= 0),
+            default_cost_output_per_million DECIMAL(18, 8) CHECK (default_cost_output_per_million >= 0),
+            balance DECIMAL(18, 10),
+            created_at TIMESTAMP NOT NULL,
+            updated_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE llm_models (
+            id BIGINT PRIMARY KEY,
+            provider_id BIGINT NOT NULL,
+            model_id VARCHAR NOT NULL,
+            display_name VARCHAR NOT NULL,
+            {_RATES},
+            price_tiers JSON,
+            price_windows JSON,
+            batch_discount DECIMAL(18, 8) CHECK (batch_discount BETWEEN 0 AND 1),
+            status VARCHAR NOT NULL DEFAULT 'ACTIVE' CHECK (status IN ('ACTIVE', 'DEPRECATED')),
+            is_default BOOLEAN NOT NULL DEFAULT false,
+            context_window BIGINT,
+            max_output_tokens BIGINT,
+            retires_on DATE,
+            api_config JSON,
+            created_at TIMESTAMP NOT NULL,
+            updated_at TIMESTAMP NOT NULL,
+            UNIQUE (provider_id, model_id)
+        );
+        -- one default a provider; DuckDB has no partial indexes, but NULLs never collide
+        CREATE UNIQUE INDEX one_default_per_provider ON llm_models ((CASE WHEN is_default THEN provider_id END));
+        CREATE TABLE llm_model_prices (
+            event_id VARCHAR PRIMARY KEY,
+            reference VARCHAR NOT NULL,
+            valid_from TIMESTAMP,
+            {_RATES},
+            price_tiers JSON,
+            price_windows JSON,
+            source VARCHAR,
+            read_on DATE
+        );
+        CREATE TABLE system_settings (
+            id BIGINT PRIMARY KEY,
+            key VARCHAR NOT NULL UNIQUE,
+            value JSON,
+            updated_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE catalog_events (
+            event_id VARCHAR PRIMARY KEY,
+            edit_id VARCHAR NOT NULL,
+            "at" TIMESTAMP NOT NULL,
+            actor VARCHAR NOT NULL,
+            action VARCHAR NOT NULL,
+            entity VARCHAR NOT NULL,
+            reference VARCHAR NOT NULL,
+            before JSON,
+            after JSON
+        );
+        CREATE TABLE provider_balance_syncs (
+            event_id VARCHAR PRIMARY KEY,
+            provider VARCHAR NOT NULL,
+            system_balance DECIMAL(18, 10),
+            entered_balance DECIMAL(18, 10) NOT NULL,
+            delta DECIMAL(18, 10),
+            "at" TIMESTAMP NOT NULL
+        );
+        CREATE TABLE journal_segments (
+            segment VARCHAR PRIMARY KEY,
+            applied_bytes BIGINT NOT NULL,
+            last_event_id VARCHAR NOT NULL
+        );
+    """)
+
+
+def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Runs, probes, turns and attempts: what was asked, answered and billed."""
+    connection.execute(f"""
+        CREATE TABLE runs (
+            id VARCHAR PRIMARY KEY,
+            name VARCHAR,
+            kind VARCHAR NOT NULL,
+            status VARCHAR NOT NULL,
+            message VARCHAR,
+            simulated BOOLEAN NOT NULL,
+            n_probes BIGINT NOT NULL,
+            settings JSON NOT NULL,
+            scenarios JSON NOT NULL,
+            models JSON NOT NULL,
+            estimate JSON,
+            started_at TIMESTAMP NOT NULL,
+            ended_at TIMESTAMP
+        );
+        CREATE TABLE probes (
+            probe_id VARCHAR PRIMARY KEY,
+            run_id VARCHAR NOT NULL,
+            position BIGINT NOT NULL,
+            scenario_id VARCHAR NOT NULL,
+            prompt VARCHAR NOT NULL,
+            system VARCHAR,
+            followups JSON,
+            dimensions JSON,
+            provider VARCHAR NOT NULL,
+            model VARCHAR NOT NULL,
+            sample INTEGER NOT NULL,
+            status VARCHAR NOT NULL,
+            error_code VARCHAR,
+            error_message VARCHAR,
+            retryable BOOLEAN,
+            response VARCHAR,
+            answer JSON,
+            finish_reason VARCHAR,
+            model_version VARCHAR,
+            {_TOKENS},
+            cost_input_per_million DECIMAL(18, 8),
+            cost_output_per_million DECIMAL(18, 8),
+            price_snapshot JSON,
+            estimated_cost DECIMAL(18, 10),
+            wasted_cost DECIMAL(18, 10),
+            cost_source VARCHAR,
+            turns INTEGER NOT NULL DEFAULT 0,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            maybe_billed INTEGER NOT NULL DEFAULT 0,
+            left_out JSON,
+            latency_s DOUBLE,
+            queued_s DOUBLE,
+            started_at TIMESTAMP,
+            completed_at TIMESTAMP,
+            simulated BOOLEAN NOT NULL
+        );
+        CREATE TABLE turns (
+            probe_id VARCHAR NOT NULL,
+            turn INTEGER NOT NULL,
+            run_id VARCHAR NOT NULL,
+            attempt_id VARCHAR NOT NULL,
+            prompt VARCHAR NOT NULL,
+            response VARCHAR NOT NULL,
+            finish_reason VARCHAR,
+            model_version VARCHAR,
+            request_id VARCHAR,
+            {_TOKENS},
+            {_RATES},
+            usage JSON,
+            cost DECIMAL(18, 10),
+            cost_source VARCHAR NOT NULL,
+            latency_s DOUBLE,
+            answered_at TIMESTAMP NOT NULL,
+            PRIMARY KEY (probe_id, turn)
+        );
+        CREATE TABLE attempts (
+            attempt_id VARCHAR PRIMARY KEY,
+            run_id VARCHAR NOT NULL,
+            probe_id VARCHAR NOT NULL,
+            turn INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            provider VARCHAR NOT NULL,
+            model VARCHAR NOT NULL,
+            started_at TIMESTAMP,
+            ended_at TIMESTAMP,
+            status_code INTEGER,
+            error_code VARCHAR,
+            error_message VARCHAR,
+            latency_s DOUBLE,
+            waited_s DOUBLE,
+            wait_reason VARCHAR,
+            request_id VARCHAR,
+            maybe_billed BOOLEAN NOT NULL DEFAULT false,
+            request VARCHAR,
+            reply VARCHAR,
+            usage JSON,
+            cost DECIMAL(18, 10),
+            cost_source VARCHAR,
+            worst_case DECIMAL(18, 10)
+        );
+    """)
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_catalog, create_runs)
+"""Append only. A step's number is its place here, from 1."""
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring an older or empty database to this version, each step in a transaction with its record.
+
+    Raises:
+        CatalogTooNew: a newer llmkit wrote the file.
+    """
+    done = version(connection)
+    if done > len(MIGRATIONS):
+        raise CatalogTooNew(
+            f"This database is of format {done}; this llmkit knows formats up to {len(MIGRATIONS)}. "
+            "Upgrade llmkit (pip install -U llmkit) or open another file."
+        )
+    for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
+        connection.begin()
+        if number == 1:
+            connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
+        step(connection)
+        connection.execute(
+            "INSERT INTO migrations VALUES (?, ?, ?)",
+            [number, step.__name__, datetime.now(UTC).replace(tzinfo=None)],
+        )
+        connection.commit()
+
+
+def version(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many steps this database has had; 0 when it is empty."""
+    tables = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'migrations'").fetchone()
+    if tables is None:
+        return 0
+    row = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,249 @@
+"""Reading: the catalog as records, runs as DataFrames. Every function takes an open connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from llmkit.errors import ValidationError
+from llmkit.records import DatedPrice, Model, Provider
+
+_JSON = {"price_tiers", "price_windows", "api_config", "before", "after", "value", "settings", "scenarios", "models",
+         "estimate", "followups", "dimensions", "answer", "left_out", "usage", "price_snapshot"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogState:
+    """One consistent reading of the whole catalog.
+
+    ``models`` and ``prices`` are keyed by reference; models come by provider, then in the order of their arrival;
+    prices oldest first.
+    """
+
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prices: Mapping[str, tuple[DatedPrice, ...]] = field(default_factory=dict)
+
+
+def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
+    """The whole catalog."""
+    providers = [Provider.from_row(row) for row in _rows(connection, "SELECT * FROM llm_providers ORDER BY id")]
+    models = [
+        Model.from_row(row)
+        for row in _rows(
+            connection,
+            "SELECT m.* EXCLUDE (provider_id), p.name AS provider "
+            "FROM llm_models m JOIN llm_providers p ON p.id = m.provider_id ORDER BY p.id, m.id",
+        )
+    ]
+    prices: dict[str, list[DatedPrice]] = {}
+    for row in _rows(connection, "SELECT * FROM llm_model_prices ORDER BY valid_from NULLS FIRST, event_id"):
+        prices.setdefault(row["reference"], []).append(DatedPrice.from_row(row))
+    settings = {row["key"]: row["value"] for row in _rows(connection, "SELECT key, value FROM system_settings")}
+    return CatalogState(
+        providers={provider.name: provider for provider in providers},
+        models={model.reference: model for model in models},
+        settings=settings,
+        prices={reference: tuple(entries) for reference, entries in prices.items()},
+    )
+
+
+def setting_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    """The settings as whole rows by key."""
+    return {row["key"]: row for row in _rows(connection, "SELECT * FROM system_settings ORDER BY id")}
+
+
+def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None) -> pd.DataFrame:
+    """The catalog's events, oldest first: event_id, edit_id, at, actor, action, entity, reference, before, after."""
+    return frame(
+        connection,
+        "SELECT * FROM catalog_events WHERE ? IS NULL OR reference = ? ORDER BY event_id",
+        [reference, reference],
+    )
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """One row a run, newest first, with its probes counted by state and its cost summed."""
+    return frame(
+        connection,
+        """
+        SELECT r.id AS run_id, r.name, r.kind, r.status, r.message, r.simulated, r.started_at, r.ended_at, r.n_probes,
+            count(*) FILTER (p.status = 'ok') AS ok,
+            count(*) FILTER (p.status = 'failed') AS failed,
+            count(*) FILTER (p.status = 'skipped') AS skipped,
+            count(*) FILTER (p.status = 'cancelled') AS cancelled,
+            count(*) FILTER (p.status = 'pending') AS pending,
+            coalesce(any_value(a.unknown), 0) AS "unknown",
+            sum(p.estimated_cost) AS estimated_cost
+        FROM runs r LEFT JOIN probes p ON p.run_id = r.id
+            LEFT JOIN (SELECT run_id, count(*) AS "unknown" FROM attempts WHERE ended_at IS NULL GROUP BY run_id) a
+                ON a.run_id = r.id
+        GROUP BY ALL ORDER BY r.id DESC
+        """,
+    )
+
+
+def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any] | None:
+    """The run's own row, JSON parsed; ``None`` when there is no such run."""
+    return next(iter(_rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
+
+
+def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str]) -> pd.DataFrame:
+    """All rows of ``probes``, ``turns`` or ``attempts`` of one run."""
+    return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? ORDER BY {', '.join(order)}", [run_id])
+
+
+def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
+    """The sum of what is known to have been billed for a run, exact."""
+    row = connection.execute(
+        "SELECT coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM probes WHERE run_id = ?", [run_id]
+    ).fetchone()
+    return Decimal(row[0]) if row else Decimal(0)
+
+
+COST_COLUMNS = (
+    "probes", "ok", "failed", "unpriced", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens",
+    "reasoning_tokens", "estimated_cost", "cost_per_ok", "wasted_cost", "maybe_billed", "maybe_billed_cost",
+)  # fmt: skip
+"""Columns of every cost table, after the columns it is grouped by."""
+
+_GROUPS = {
+    "month": "strftime(p.started_at, '%Y-%m')",
+    "day": "strftime(p.started_at, '%Y-%m-%d')",
+    "run_name": "r.name",
+    "kind": "r.kind",
+}
+_PROBE_GROUPS = (
+    "run_id", "scenario_id", "prompt", "system", "provider", "model", "sample", "status", "error_code",
+    "finish_reason", "model_version", "cost_source", "simulated", "turns", "attempts",
+)  # fmt: skip
+
+
+def costs(
+    connection: duckdb.DuckDBPyConnection,
+    by: Sequence[str],
+    *,
+    run_id: str | None = None,
+    since: datetime | None = None,
+    simulated: bool | None = None,
+) -> pd.DataFrame:
+    """Tokens and costs summed in SQL as DECIMAL, by columns of ``probes``, ``month``, ``day``, or dimensions.
+
+    Raises:
+        ValidationError: a column that neither the probes nor their dimensions have.
+    """
+    known = dimension_names(connection, run_id)
+    keys = [_group(name, known) for name in by]
+    groups = "".join(f"{expression} AS {_quoted(name)}, " for name, expression in zip(by, keys, strict=True))
+    return frame(
+        connection,
+        f"""
+        WITH attempt_totals AS (
+            SELECT probe_id, count(*) AS n, sum(worst_case) AS most
+            FROM attempts WHERE maybe_billed OR ended_at IS NULL GROUP BY probe_id
+        )
+        SELECT {groups}
+            count(*) AS probes,
+            count(*) FILTER (p.status = 'ok') AS ok,
+            count(*) FILTER (p.status = 'failed') AS failed,
+            count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
+            sum(p.input_tokens)::BIGINT AS input_tokens,
+            sum(p.cached_input_tokens)::BIGINT AS cached_input_tokens,
+            sum(p.cache_write_tokens)::BIGINT AS cache_write_tokens,
+            sum(p.output_tokens)::BIGINT AS output_tokens,
+            sum(p.reasoning_tokens)::BIGINT AS reasoning_tokens,
+            sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
+            sum(p.estimated_cost)::DOUBLE / nullif(count(*) FILTER (p.status = 'ok'), 0) AS cost_per_ok,
+            sum(p.wasted_cost)::DECIMAL(38, 10) AS wasted_cost,
+            coalesce(sum(a.n), 0)::BIGINT AS maybe_billed,
+            sum(a.most)::DECIMAL(38, 10) AS maybe_billed_cost
+        FROM probes p JOIN runs r ON r.id = p.run_id LEFT JOIN attempt_totals a ON a.probe_id = p.probe_id
+        WHERE (?::VARCHAR IS NULL OR p.run_id = ?) AND (?::TIMESTAMP IS NULL OR p.started_at >= ?)
+            AND (?::BOOLEAN IS NULL OR p.simulated = ?)
+        GROUP BY ALL
+        {"ORDER BY ALL" if by else ""}
+        """,
+        [run_id, run_id, _naive(since), _naive(since), simulated, simulated],
+    )
+
+
+def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
+    """The names of all dimensions and carried columns, in the order of their first appearance."""
+    found = connection.execute(
+        "SELECT name FROM (SELECT unnest(json_keys(dimensions)) AS name, position FROM probes "
+        "WHERE (?::VARCHAR IS NULL OR run_id = ?)) GROUP BY name ORDER BY min(position), name",
+        [run_id, run_id],
+    )
+    return [name for (name,) in found.fetchall()]
+
+
+def _group(name: str, dimensions: Sequence[str]) -> str:
+    if name in _GROUPS:
+        return _GROUPS[name]
+    if name in _PROBE_GROUPS:
+        return f"p.{name}"
+    if name in dimensions:
+        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+        return f"json_extract_string(p.dimensions, '{pointer.replace(chr(39), chr(39) * 2)}')"
+    options = ", ".join([*_PROBE_GROUPS, *_GROUPS, *dimensions])
+    raise ValidationError(f"Costs cannot be grouped by {name!r}. Choose from: {options}.", field="by")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def frame(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> pd.DataFrame:
+    """A query's result: DECIMAL as float64, integers as Int64, booleans as boolean, times in UTC, JSON parsed."""
+    arrow = connection.sql(sql, params=list(params or [])).to_arrow_table()
+    floats = [pa.field(f.name, pa.float64() if pa.types.is_decimal(f.type) else f.type) for f in arrow.schema]
+    result = arrow.cast(pa.schema(floats)).to_pandas(types_mapper=_DTYPES.get)
+    for name in result.columns:
+        if name in _JSON:
+            result[name] = pd.Series([_parsed(value) for value in result[name]], dtype=object, index=result.index)
+        elif pd.api.types.is_datetime64_any_dtype(result[name].dtype):
+            result[name] = result[name].dt.tz_localize("UTC")
+    return result
+
+
+_DTYPES: dict[Any, Any] = {
+    **{kind: pd.Int64Dtype() for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())},
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else None
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+    cursor = connection.execute(sql, params or [])
+    names = [column[0] for column in cursor.description or ()]
+    return [{name: _value(name, value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchall()]
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in _JSON:
+        return _parsed(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
+
+
+def _naive(at: datetime | None) -> datetime | None:
+    return at.astimezone(UTC).replace(tzinfo=None) if at is not None and at.tzinfo else at

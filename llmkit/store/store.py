@@ -1,0 +1,219 @@
+"""The store: the journal, the database and the lease between them, as the few operations that llmkit needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import pandas as pd
+import portalocker
+
+from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
+from llmkit.store import migrations, project, queries
+from llmkit.store.edit import Edit
+from llmkit.store.journal import Event, Journal
+from llmkit.store.lease import Damaged, Lease
+from llmkit.store.queries import CatalogState
+
+T = TypeVar("T")
+
+
+class Store:
+    """One database file with its journal. Threads and processes may share the file; nothing is held between calls.
+
+    Raises:
+        CatalogTooNew: a newer llmkit wrote the file.
+        CatalogBusy: another program holds the file open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+        self.journal = Journal(path.with_name(path.name + ".journal"))
+        self._lease = Lease(path)
+        self._live: dict[str, Any] = {}
+        with contextlib.suppress(CatalogBusy):  # then reading goes by the journal until the file is free
+            self.sync()
+
+    # --- writing ---
+
+    @contextlib.contextmanager
+    def edit(self, actor: str = "user") -> Iterator[Edit]:
+        """Change the catalog: exclusive over all processes, all or nothing.
+
+        Raises:
+            CatalogBusy: another program holds the database open.
+            JournalError: the change could not be saved.
+        """
+        with self._lease.hold(exclusive=True):
+            state, settings, last = self._open(
+                lambda c: (queries.catalog_state(c), queries.setting_rows(c), project.last_event_id(c))
+            )
+            edit = Edit(state, settings, actor)
+            yield edit
+            if edit.events:
+                self.journal.commit(edit.events, after=last)
+                self._open(lambda c: None)  # opening applies the journal
+
+    def append(self, events: Sequence[Event]) -> Future[None]:
+        """Journal events of a run; the future is done when they are on the disk."""
+        return self.journal.append(events)
+
+    def sync(self) -> None:
+        """Apply what the journal holds to the database.
+
+        Raises:
+            CatalogBusy: another program holds the database open; nothing is lost, a later call applies it.
+        """
+        with self._lease.hold(exclusive=True):
+            self._open(lambda c: None)
+
+    # --- reading ---
+
+    def catalog(self) -> CatalogState:
+        """The whole catalog in one consistent reading."""
+        return self._read(queries.catalog_state)
+
+    def catalog_events(self, reference: str | None = None) -> pd.DataFrame:
+        """What was changed, when, by whom; oldest first."""
+        return self._read(lambda c: queries.catalog_events(c, reference))
+
+    def read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Answer one of the functions of :mod:`llmkit.store.queries`."""
+        return self._read(question)
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """A run's own row.
+
+        Raises:
+            RunNotFound: no run of that id.
+        """
+        row = self._read(lambda c: queries.run_row(c, run_id))
+        if row is None:
+            raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
+        return row
+
+    def query(self, sql: str, params: Sequence[Any] | None = None) -> pd.DataFrame:
+        """The user's own SELECT, in a connection that can neither write nor reach other files.
+
+        Raises:
+            ValidationError: the statement fails; the message is DuckDB's.
+        """
+
+        def ask(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+            try:
+                return queries.frame(connection, sql, params)
+            except (duckdb.Error, AttributeError) as error:
+                if isinstance(error, duckdb.IOException | duckdb.InternalException | duckdb.FatalException):
+                    raise
+                reason = "it returns no rows" if isinstance(error, AttributeError) else str(error)
+                raise ValidationError(f"This SQL cannot be answered (read-only): {reason}", field="sql") from None
+
+        return self._read(ask)
+
+    def snapshot(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection of the user's own: all tables copied into memory, free to change."""
+
+        def copy(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+            target = duckdb.connect()
+            for (name,) in source.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall():
+                target.register("incoming", source.sql(f"SELECT * FROM {name}").to_arrow_table())
+                target.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
+                target.unregister("incoming")
+            return target
+
+        return self._read(copy)
+
+    # --- who is running ---
+
+    def claim_run(self, run_id: str) -> bool:
+        """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
+        path = self._run_lock(run_id)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb+", buffering=0)  # noqa: SIM115 - kept
+        try:
+            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            file.close()
+            return False
+        self._live[run_id] = file
+        return True
+
+    def release_run(self, run_id: str) -> None:
+        """End the mark."""
+        if (file := self._live.pop(run_id, None)) is not None:
+            self._run_lock(run_id).unlink(missing_ok=True)
+            file.close()
+
+    def is_live(self, run_id: str) -> bool:
+        """Whether some process is running this run now."""
+        if run_id in self._live:
+            return True
+        try:
+            with open(self._run_lock(run_id), "rb+", buffering=0) as file:
+                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except FileNotFoundError:
+            return False
+        except portalocker.LockException:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Write what is queued; nothing else is held."""
+        self.journal.close()
+        for run_id in list(self._live):
+            self.release_run(run_id)
+
+    def _run_lock(self, run_id: str) -> Path:
+        return self.journal.directory / f"{run_id}.live"
+
+    # --- opening ---
+
+    def _read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Ask under a shared lease when the database is up to date, else under an exclusive one that brings it there.
+
+        While another program holds the file, the question is put to a copy in memory made from the journal.
+        """
+        try:
+            if self.path.exists() and not self._lease.has_wal:
+                with (
+                    self._lease.hold(exclusive=False),
+                    contextlib.suppress(Damaged),
+                    self._lease.connect(read_only=True) as connection,
+                ):
+                    if migrations.version(connection) == len(migrations.MIGRATIONS) and not project.behind(
+                        connection, self.journal
+                    ):
+                        return question(connection)
+            with self._lease.hold(exclusive=True):
+                return self._open(question)
+        except CatalogBusy:
+            with duckdb.connect() as memory:
+                migrations.migrate(memory)
+                project.project(memory, self.journal)
+                return question(memory)
+
+    def _open(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Open to write, migrate, apply the journal, and ask; rebuild a damaged file from the journal, once."""
+        try:
+            return self._ask(question)
+        except Damaged as damage:
+            aside = self._lease.set_aside()
+            warnings.warn(
+                f"The database {self.path.name} was damaged ({str(damage).splitlines()[0]}). "
+                f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.",
+                stacklevel=4,
+            )
+            return self._ask(question)
+
+    def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        with self._lease.connect(read_only=False) as connection:
+            migrations.migrate(connection)
+            project.project(connection, self.journal)
+            return question(connection)
