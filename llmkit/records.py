@@ -287,7 +287,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValidationError("A scenario needs a prompt that is a non-empty string.", field="prompt")
-        followups = (self.followups,) if isinstance(self.followups, str) else tuple(self.followups or ())
+        given: Any = self.followups or ()
+        followups = (given,) if isinstance(given, str) else tuple(given)
         if not all(isinstance(text, str) and text.strip() for text in followups):
             raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
         object.__setattr__(self, "followups", followups)

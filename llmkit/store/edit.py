@@ -31,7 +31,7 @@ class Edit:
         self._now = datetime.now(UTC)
 
     def put_provider(self, provider: Provider, action: str) -> Provider:
-        """Write a provider, known by its name; returns it with ``id`` and times filled in. Its balance is not touched."""
+        """Write a provider, known by its name; returns it with ``id`` and times filled in. Its balance stays."""
         known = self.state.providers
         filled = self._filled(provider, known.get(provider.name), known)
         self._record(action, "provider", provider.name, known.get(provider.name), filled)

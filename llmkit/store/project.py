@@ -276,7 +276,7 @@ _APPLY: dict[str, _Apply] = {
 # --- rows into tables -----------------------------------------------------------------------------------------------
 
 
-class _registered:  # noqa: N801 - used as a function
+class _registered:
     """Rows as a view that SQL can read for the length of a ``with`` block. Everything travels as text or as it is."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -212,7 +212,7 @@ def frame(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any]
     """A query's result: DECIMAL as float64, integers as Int64, booleans as boolean, times in UTC, JSON parsed."""
     arrow = connection.sql(sql, params=list(params or [])).to_arrow_table()
     floats = [pa.field(f.name, pa.float64() if pa.types.is_decimal(f.type) else f.type) for f in arrow.schema]
-    result = arrow.cast(pa.schema(floats)).to_pandas(types_mapper=_DTYPES.get)
+    result: pd.DataFrame = arrow.cast(pa.schema(floats)).to_pandas(types_mapper=_DTYPES.get)
     for name in result.columns:
         if name in _JSON:
             result[name] = pd.Series([_parsed(value) for value in result[name]], dtype=object, index=result.index)
