@@ -1,0 +1,29 @@
+"""Scenarios: what is asked. Made from a template and its dimensions, a DataFrame, or a file; no I/O but those files."""
+
+from __future__ import annotations
+
+from llmkit.scenarios.columns import RESERVED_COLUMNS
+from llmkit.scenarios.files import (
+    scenarios_from_csv,
+    scenarios_from_yaml,
+    scenarios_to_csv,
+    scenarios_to_yaml,
+    template_from_yaml,
+)
+from llmkit.scenarios.inputs import Prompts, as_scenarios, scenarios_to_frame
+from llmkit.scenarios.levels import Level
+from llmkit.scenarios.template import scenarios_from_template
+
+__all__ = [
+    "RESERVED_COLUMNS",
+    "Level",
+    "Prompts",
+    "as_scenarios",
+    "scenarios_from_csv",
+    "scenarios_from_template",
+    "scenarios_from_yaml",
+    "scenarios_to_csv",
+    "scenarios_to_frame",
+    "scenarios_to_yaml",
+    "template_from_yaml",
+]

@@ -1,0 +1,158 @@
+"""Everything that may be given as ``prompts`` becomes a list of scenarios; and scenarios become a DataFrame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from llmkit.errors import ValidationError
+from llmkit.records import Scenario
+from llmkit.scenarios.columns import ASKED_COLUMNS, check_columns, nearest, plain, text
+
+Prompt = str | Scenario | Mapping[str, Any]
+Prompts = Prompt | Iterable[Prompt] | pd.DataFrame | pd.Series
+"""What ``kit.run`` and ``kit.estimate`` take as ``prompts``."""
+
+_WHAT_TO_GIVE = "Give a prompt, a list of prompts or of Scenario, or a DataFrame with a column 'prompt'."
+
+
+def as_scenarios(prompts: Prompts) -> list[Scenario]:
+    """The scenarios in ``prompts``, each with an id and with values that can be stored.
+
+    Takes a string, a :class:`Scenario`, a mapping with the key ``prompt``; a list, Series, generator of these, also
+    mixed; or a DataFrame with a column ``prompt`` and, optionally, ``system``, ``followups`` (a list, one text, or a
+    JSON list of texts) and ``scenario_id``. All other columns or keys travel along as dimensions. Missing values
+    become ``None``, numpy's scalars Python's, dates ISO text.
+
+    A scenario without id is called by its position: ``s0001``, ``s0002`` and so on.
+
+    Raises:
+        ValidationError: nothing to ask, an empty prompt, two scenarios of one id, or a column of a reserved name.
+    """
+    scenarios = list(_read(prompts))
+    if not scenarios:
+        raise ValidationError(f"There is nothing to ask. {_WHAT_TO_GIVE}", field="prompts")
+    _refuse_repeated_ids(scenarios)
+    return scenarios
+
+
+def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
+    """One row a scenario: scenario_id, prompt, system, followups (a list), and a column for each dimension.
+
+    ``as_scenarios`` reads it back. A dimension that a scenario does not have is a missing value.
+    """
+    ready = as_scenarios(scenarios)
+    names = dict.fromkeys(name for scenario in ready for name in scenario.dimensions)
+    columns: dict[str, list[Any]] = {
+        "scenario_id": [scenario.scenario_id for scenario in ready],
+        "prompt": [scenario.prompt for scenario in ready],
+        "system": [scenario.system for scenario in ready],
+        "followups": [list(scenario.followups) for scenario in ready],
+        **{name: [scenario.dimensions.get(name) for scenario in ready] for name in names},
+    }
+    # As objects first: pandas would else turn whole numbers into floats where one is missing.
+    return pd.DataFrame({name: pd.Series(cells, dtype=object).infer_objects() for name, cells in columns.items()})
+
+
+def _read(prompts: Prompts) -> Iterator[Scenario]:
+    for position, row in enumerate(_rows(prompts), 1):
+        fields, dimensions = _parts(row)
+        check_columns(dimensions, field="prompts")
+        try:
+            yield _scenario(fields, dimensions, position)
+        except ValidationError as error:
+            raise ValidationError(f"Prompt {position}: {error}", field=error.field) from None
+
+
+def _parts(row: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What is asked, and the dimensions."""
+    if isinstance(row, Scenario):
+        return {name: getattr(row, name) for name in ASKED_COLUMNS}, row.dimensions
+    if isinstance(row, Mapping):
+        if "prompt" not in row:
+            raise _no_prompt(row, "A scenario has no 'prompt'")
+        return row, {str(name): value for name, value in row.items() if name not in ASKED_COLUMNS}
+    return {"prompt": row}, {}
+
+
+def _rows(prompts: Prompts) -> Iterable[Any]:
+    if isinstance(prompts, str | Scenario | Mapping):
+        return [prompts]
+    if isinstance(prompts, pd.DataFrame):
+        return _frame_rows(prompts)
+    if not isinstance(prompts, Iterable):
+        raise ValidationError(f"{type(prompts).__name__} is nothing to ask. {_WHAT_TO_GIVE}", field="prompts")
+    return prompts
+
+
+def _frame_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    names = [str(name) for name in frame.columns]
+    if "prompt" not in names:
+        raise _no_prompt(names, "The DataFrame has no column 'prompt'")
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise ValidationError(f"The DataFrame has two columns {repeated!r}: rename one.", field="prompts")
+    columns = [frame.iloc[:, index].tolist() for index in range(len(names))]
+    return (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
+
+
+def _no_prompt(names: Iterable[Any], what: str) -> ValidationError:
+    found = [str(name) for name in names]
+    hint = f"Rename {near!r} to 'prompt'" if (near := nearest("prompt", found)) else "Name the prompts' column 'prompt'"
+    return ValidationError(f"{what}, only {found}. {hint}.", field="prompts")
+
+
+def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position: int) -> Scenario:
+    prompt = fields["prompt"]
+    if not isinstance(prompt, str) or not prompt.strip():
+        found = "empty" if isinstance(prompt, str) or plain(prompt, where="it") is None else f"{prompt!r}"
+        raise ValidationError(f"it is {found}. Every prompt must be text.", field="prompts")
+    system = plain(fields.get("system"), where="its system prompt")
+    if system is not None and not isinstance(system, str):
+        raise ValidationError(f"its system prompt is {system!r}. It must be text.", field="system")
+    return Scenario(
+        prompt=text(prompt, where="it"),
+        system=system if system and system.strip() else None,
+        followups=_followups(fields.get("followups")),
+        scenario_id=_scenario_id(fields.get("scenario_id")) or f"s{position:04d}",
+        dimensions={name: plain(value, where=name) for name, value in dimensions.items()},
+    )
+
+
+def _followups(value: Any) -> tuple[str, ...]:
+    """A list of texts, also written as JSON; one text; or nothing."""
+    value = plain(value, where="a follow-up")
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str) and value.lstrip().startswith("[") and value.rstrip().endswith("]"):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            value = [None]
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(item, str) and item.strip() for item in listed):
+        raise ValidationError(
+            'its follow-ups cannot be read. Give a list of texts, or as JSON ["first", "second"].', field="followups"
+        )
+    return tuple(listed)
+
+
+def _scenario_id(value: Any) -> str | None:
+    value = plain(value, where="its scenario_id")
+    if isinstance(value, float) and value.is_integer():  # a column of whole numbers in which some are missing
+        value = int(value)
+    return None if value is None else str(value).strip() or None
+
+
+def _refuse_repeated_ids(scenarios: list[Scenario]) -> None:
+    seen: set[str | None] = set()
+    for scenario in scenarios:
+        if scenario.scenario_id in seen:
+            raise ValidationError(
+                f"Two scenarios have the scenario_id {scenario.scenario_id!r}: every one needs its own "
+                "(leave them out to have them numbered).",
+                field="prompts",
+            )
+        seen.add(scenario.scenario_id)

@@ -1,0 +1,177 @@
+"""Dimensions and their levels, read from what users write and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from numbers import Integral, Real
+from typing import Any, cast
+
+from llmkit.errors import ValidationError
+from llmkit.scenarios.columns import check_columns, finite, nearest, text
+
+Wording = str | int | float
+"""What a level puts into the template. Numbers stay numbers, so that columns of numbers can be computed with."""
+
+_WORDINGS_KEYS = ("options", "wording", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One value of a dimension.
+
+    ``label`` is what the column of ``run.probes`` holds; it is the (first) wording when it is left out.
+    ``options`` is one wording or several; of several, each scenario gets one by a seeded choice.
+    ``score`` places the level on a scale; it fills the column ``<dimension>_score``.
+
+    Raises:
+        ValidationError: neither label nor wording, an empty wording, or a score that is not a finite number.
+    """
+
+    label: Wording | None = None
+    options: Sequence[Wording] | Wording | None = None
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        given = self.label if self.options is None else self.options
+        several = list(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
+        wordings = tuple(_wording(option) for option in several)
+        if not wordings:
+            raise ValidationError("A level is empty: its list of wordings has nothing in it.", field="dimensions")
+        object.__setattr__(self, "options", wordings)
+        object.__setattr__(self, "label", wordings[0] if self.label is None else _wording(self.label))
+        object.__setattr__(self, "score", None if self.score is None else _number(self.score))
+
+    @property
+    def wordings(self) -> tuple[Wording, ...]:
+        """The wordings; at least one."""
+        return cast(tuple[Wording, ...], self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """A named list of levels. ``key`` is the name as placeholders are compared: without case and white space."""
+
+    name: str
+    levels: tuple[Level, ...]
+
+    @property
+    def key(self) -> str:
+        """The name without case and white space."""
+        return placeholder_key(self.name)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether any level has a score; then there is a column ``<name>_score``."""
+        return any(level.score is not None for level in self.levels)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that this dimension adds to ``run.probes``."""
+        return (self.name, f"{self.name}_score") if self.is_scored else (self.name,)
+
+    def values(self, level: Level) -> dict[str, Any]:
+        """What the columns hold for a level."""
+        return dict(zip(self.columns, (level.label, level.score), strict=False))
+
+
+def placeholder_key(name: str) -> str:
+    """``name`` without case and white space: ``[Job Title]`` and ``[job  title]`` are the same placeholder."""
+    return "".join(name.split()).casefold()
+
+
+def read_dimensions(dimensions: Mapping[str, Iterable[Any]]) -> tuple[Dimension, ...]:
+    """Check the dimensions of a template and bring their levels into one form.
+
+    Raises:
+        ValidationError: no dimensions, a name that is reserved or used twice, no levels, an empty level, labels that
+            are equal, or a level of no known form.
+    """
+    if not isinstance(dimensions, Mapping) or not dimensions:
+        raise ValidationError(
+            "Give the dimensions as names with their levels, for example {'City': ['Paris', 'Rome']}.",
+            field="dimensions",
+        )
+    read = tuple(Dimension(name, _levels(name, levels)) for name, levels in dimensions.items())
+    check_columns((column for dimension in read for column in dimension.columns), field="dimensions")
+    _refuse_repeated(read)
+    return read
+
+
+def choose_wording(dimension: Dimension, level: Level, cell: str, seed: int) -> Wording:
+    """The wording for one scenario, given as the text of its levels (``cell``): the same whatever else is asked.
+
+    A hash and not a shared generator, so that neither the order of the dimensions nor a different sample changes it.
+    """
+    if len(level.wordings) == 1:
+        return level.wordings[0]
+    digest = sha256(f"{seed}\n{dimension.key}\n{cell}".encode()).digest()
+    return level.wordings[int.from_bytes(digest[:8]) % len(level.wordings)]
+
+
+def _refuse_repeated(dimensions: Sequence[Dimension]) -> None:
+    owners: dict[str, str] = {}
+    for dimension in dimensions:
+        for column in dimension.columns:
+            if (owner := owners.setdefault(placeholder_key(column), dimension.name)) != dimension.name:
+                raise ValidationError(
+                    f"The dimensions {owner!r} and {dimension.name!r} both make a column {column!r}: rename one.",
+                    field="dimensions",
+                )
+
+
+def _levels(name: str, levels: Iterable[Any]) -> tuple[Level, ...]:
+    if not isinstance(levels, Iterable) or isinstance(levels, str | Mapping | set | frozenset):
+        raise ValidationError(f"Give the levels of {name!r} as a list, in their order.", field="dimensions")
+    read = tuple(_level(name, level) for level in levels)
+    if not read:
+        raise ValidationError(f"The dimension {name!r} has no levels: give it at least one.", field="dimensions")
+    labels = [str(level.label).strip() for level in read]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValidationError(f"The dimension {name!r} has two levels labelled {label!r}.", field="dimensions")
+    return read
+
+
+def _level(name: str, level: Any) -> Level:
+    try:
+        if isinstance(level, Level):
+            return level
+        if isinstance(level, Mapping):
+            return Level(**_level_fields(level))
+        return Level(options=(_wording(level),))
+    except ValidationError as error:
+        raise ValidationError(f"Dimension {name!r}: {error}", field="dimensions") from None
+
+
+def _level_fields(level: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("score", "label", *_WORDINGS_KEYS)
+    for key in level:
+        if key not in known:
+            hint = f", did you mean {near!r}?" if (near := nearest(str(key), known)) else "."
+            raise ValidationError(f"A level has no {key!r}{hint} It has score, label and options.", field="dimensions")
+    wordings = [level[key] for key in _WORDINGS_KEYS if level.get(key) is not None]
+    if len(wordings) > 1:
+        raise ValidationError("A level has its wordings under one of options, wording, text.", field="dimensions")
+    return {"label": level.get("label"), "score": level.get("score"), "options": wordings[0] if wordings else None}
+
+
+def _wording(value: Any) -> Wording:
+    """Text that is not empty, or a number; never a bool, which YAML makes of an unquoted yes or no."""
+    if isinstance(value, bool):
+        raise ValidationError(f"A level is {value}: put quotes round yes, no, true and false.", field="dimensions")
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValidationError("A level is empty: give it a wording.", field="dimensions")
+        return text(value, where="A level")
+    return _number(value)
+
+
+def _number(value: Any) -> int | float:
+    if type(value) is not bool and isinstance(value, Real):
+        return int(value) if isinstance(value, Integral) else finite(float(value), where="A level or its score")
+    what = "empty" if value is None else f"{value!r}"
+    raise ValidationError(
+        f"A level is {what}: write text, a number, or a mapping with label, score and options.", field="dimensions"
+    )

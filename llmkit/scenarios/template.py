@@ -1,0 +1,232 @@
+"""A template and its dimensions become scenarios."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from llmkit.errors import ValidationError
+from llmkit.records import Scenario
+from llmkit.scenarios.columns import nearest
+from llmkit.scenarios.designs import Method, design
+from llmkit.scenarios.levels import (
+    Dimension,
+    Level,
+    Wording,
+    choose_wording,
+    placeholder_key,
+    read_dimensions,
+)
+
+Engine = Literal["placeholders", "jinja2"]
+
+
+def scenarios_from_template(
+    template: str,
+    dimensions: Mapping[str, Iterable[Any]],
+    *,
+    system: str | None = None,
+    followups: Sequence[str] | str = (),
+    n: int | None = None,
+    method: Method = "full",
+    seed: int = 0,
+    engine: Engine = "placeholders",
+) -> list[Scenario]:
+    """Cross the levels of all dimensions and fill a template with each combination.
+
+    ``[City]`` in ``template``, ``system`` or ``followups`` is replaced by the wording of the dimension ``City``,
+    whatever its case and white space; within one scenario always by the same one. ``[[`` and ``]]`` stand for single
+    brackets, so that ``[[City]]`` comes out as ``[City]``; brackets around nothing are left alone. What is filled in
+    is not searched for placeholders again.
+
+    A level is text, a number, a :class:`Level`, or a mapping with its fields. A scenario's ``dimensions`` holds
+    ``{name: label}``, and ``{name_score: score}`` for a dimension in which any level has a score.
+
+    ``method``: ``"full"`` gives every combination, last dimension fastest; ``"sample"`` gives ``n`` different ones by
+    chance; ``"balanced"`` gives ``n`` different ones in which a dimension's levels come equally often, to within one,
+    and pairs of levels about equally often. All of it depends on ``seed`` alone; a scenario's choice among several
+    wordings depends on the seed and its own levels, not on the other scenarios or the order of the dimensions.
+
+    ``engine="jinja2"`` is for those who need logic: sandboxed, undefined names are errors. A dimension ``Job Title``
+    is the variables ``job_title``, ``job_title_label`` and, where scored, ``job_title_score``. A system prompt or
+    follow-up that comes out empty is left out.
+
+    Raises:
+        ValidationError: an unknown placeholder, an unused dimension, an empty level, equal labels, a reserved or
+            repeated name, ``n`` out of range, or a template that cannot be filled. ``field`` names the argument.
+    """
+    read = read_dimensions(dimensions)
+    texts = _texts(template, system, followups)
+    if engine not in _ENGINES:
+        raise ValidationError(f"engine={engine!r} is none of 'placeholders', 'jinja2'.", field="engine")
+    fillers = [(field, _ENGINES[engine](source, read, field)) for field, source in texts]
+    _refuse_unused(read, [filler for _, filler in fillers])
+    cells = design([len(dimension.levels) for dimension in read], method, n, seed)
+    return [_scenario(_choose(read, cell, seed), fillers) for cell in cells]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A dimension's level and wording in one scenario."""
+
+    dimension: Dimension
+    level: Level
+    wording: Wording
+
+
+class _Filler(Protocol):
+    """A parsed text: ``uses`` holds the keys of the dimensions in it."""
+
+    uses: frozenset[str]
+
+    def fill(self, chosen: Sequence[_Chosen]) -> str: ...
+
+
+def _texts(template: str, system: str | None, followups: Sequence[str] | str) -> list[tuple[str, str]]:
+    listed = [followups] if isinstance(followups, str) else list(followups)
+    texts = [("template", template), *([] if system is None else [("system", system)])]
+    texts += [("followups", followup) for followup in listed]
+    for field, source in texts:
+        if not isinstance(source, str) or not source.strip():
+            raise ValidationError(f"{field}: give text that is not empty.", field=field)
+    return texts
+
+
+def _refuse_unused(dimensions: Sequence[Dimension], fillers: Sequence[_Filler]) -> None:
+    used = frozenset[str]().union(*(filler.uses for filler in fillers))
+    for dimension in dimensions:
+        if dimension.key not in used:
+            raise ValidationError(
+                f"The dimension {dimension.name!r} is not in the template: write [{dimension.name}] where it belongs, "
+                "or leave the dimension out.",
+                field="dimensions",
+            )
+
+
+def _choose(dimensions: Sequence[Dimension], cell: Sequence[int], seed: int) -> list[_Chosen]:
+    levels = [dimension.levels[index] for dimension, index in zip(dimensions, cell, strict=True)]
+    named = sorted((dimension.key, str(level.label)) for dimension, level in zip(dimensions, levels, strict=True))
+    return [
+        _Chosen(dimension, level, choose_wording(dimension, level, repr(named), seed))
+        for dimension, level in zip(dimensions, levels, strict=True)
+    ]
+
+
+def _scenario(chosen: Sequence[_Chosen], fillers: Sequence[tuple[str, _Filler]]) -> Scenario:
+    values: dict[str, Any] = {}
+    for each in chosen:
+        values |= each.dimension.values(each.level)
+    filled = [(field, filler.fill(chosen)) for field, filler in fillers]
+    return Scenario(
+        prompt=filled[0][1],
+        system=next((text for field, text in filled if field == "system" and text.strip()), None),
+        followups=tuple(text for field, text in filled if field == "followups" and text.strip()),
+        dimensions=values,
+    )
+
+
+# --- [placeholders] -------------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"\[\[|\]\]|\[(?P<name>\s*[^\[\]\s][^\[\]]*)\]")
+
+
+class _Placeholders:
+    """A text with ``[Dimension]`` in it, as pieces of text and keys of dimensions in turn."""
+
+    def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
+        names = {dimension.key: dimension.name for dimension in dimensions}
+        self._pieces: list[tuple[str, bool]] = []
+        end = 0
+        for token in _TOKEN.finditer(source):
+            self._pieces.append((source[end : token.start()], False))
+            end = token.end()
+            if (name := token["name"]) is None:
+                self._pieces.append((token[0][0], False))
+            elif (key := placeholder_key(name)) in names:
+                self._pieces.append((key, True))
+            else:
+                raise _unknown(token[0], names.values(), field, f"Write [{token[0]}] for text in brackets.")
+        self._pieces.append((source[end:], False))
+        self.uses = frozenset(piece for piece, is_key in self._pieces if is_key)
+
+    def fill(self, chosen: Sequence[_Chosen]) -> str:
+        wordings = {each.dimension.key: str(each.wording) for each in chosen}
+        return "".join(wordings[piece] if is_key else piece for piece, is_key in self._pieces)
+
+
+def _unknown(what: str, names: Iterable[str], field: str, how: str) -> ValidationError:
+    known = list(names)
+    hint = f"did you mean {near!r}?" if (near := nearest(what.strip("[] "), known)) else f"there are {known}."
+    return ValidationError(f"{what} in {field} is no dimension, {hint} {how}", field=field)
+
+
+# --- Jinja2 ---------------------------------------------------------------------------------------------------------
+
+_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What Jinja2 raises, and what Python raises in an expression of a template."""
+
+
+def _variable(name: str) -> str:
+    """The dimension's name as a Jinja2 variable: lower case, ``_`` for everything that is no letter or digit."""
+    word = re.sub(r"\W+", "_", name.strip()).lower()
+    return f"_{word}" if word[:1].isdigit() else word
+
+
+def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
+    """The variables of a template, each with the key of its dimension."""
+    owners: dict[str, str] = {}
+    for dimension in dimensions:
+        for suffix in ("", "_label", *(("_score",) if dimension.is_scored else ())):
+            name = f"{_variable(dimension.name)}{suffix}"
+            if owners.setdefault(name, dimension.key) != dimension.key:
+                raise ValidationError(
+                    f"Two dimensions make the Jinja2 variable {name!r}: rename one.", field="dimensions"
+                )
+    return owners
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    del environment.globals["lipsum"], environment.filters["random"]  # neither can be repeated
+    return environment
+
+
+class _Jinja:
+    """A Jinja2 text."""
+
+    def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
+        self._field = field
+        owners = _variables(dimensions)
+        environment = _environment()
+        try:
+            names = meta.find_undeclared_variables(environment.parse(source))
+            self._template = environment.from_string(source)
+        except _TEMPLATE_ERRORS as error:
+            raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
+        for name in sorted(names - owners.keys() - environment.globals.keys()):
+            raise _unknown(name, owners, field, "Set other names in the template itself.")
+        self.uses = frozenset(owners[name] for name in names & owners.keys())
+
+    def fill(self, chosen: Sequence[_Chosen]) -> str:
+        variables: dict[str, Any] = {}
+        for each in chosen:
+            name = _variable(each.dimension.name)
+            variables |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
+        try:
+            return self._template.render(variables)
+        except _TEMPLATE_ERRORS as error:
+            levels = {each.dimension.name: each.level.label for each in chosen}
+            raise ValidationError(
+                f"The {self._field} cannot be filled for {levels}: {error}", field=self._field
+            ) from None
+
+
+_ENGINES: Mapping[str, Callable[[str, Sequence[Dimension], str], _Filler]] = {
+    "placeholders": _Placeholders,
+    "jinja2": _Jinja,
+}
