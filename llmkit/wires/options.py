@@ -1,0 +1,103 @@
+"""Which of the caller's parameters a model takes: the one place where parameters are left out or refused.
+
+What a model's API accepts is data: ``Model.api_config``. Every key is optional.
+
+``wire``
+    name of the wire, instead of the provider's
+``rejects``, ``learned_rejects``
+    lists of our parameter names that the model never takes (``temperature``, ``top_p``, ``max_tokens``, ``seed``,
+    ``stop``, ``reasoning_effort``, ``schema``); the second is written when an answer says so at run time
+``sampling``
+    ``true``, ``false``, or ``"without_reasoning"``: temperature and top_p only while the reasoning effort is ``none``
+``default_reasoning_effort``
+    the effort that the model uses when none is asked for
+``reasoning_efforts``
+    list of the efforts that it accepts; empty when it takes no effort; absent when unknown (then it is sent)
+``reasoning_style``
+    how effort is sent: openai_chat ``"effort"``, ``"object"``, ``"thinking"``; anthropic_messages ``"adaptive"``,
+    ``"budget"``, ``"none"``; gemini ``"level"``, ``"budget"``
+``structured``
+    how a schema is sent: ``"json_schema"``, ``"json_object"``, or ``null`` for not at all
+``max_tokens_param``, ``seed_param``
+    name of the parameter in an openai_chat body; a ``null`` seed_param means that there is none
+``anthropic_version``
+    value of the ``anthropic-version`` header
+``reasoning``, ``cache_min_tokens``
+    whether the model reasons, and the smallest prompt that the provider's cache takes; wires do not read them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmkit.errors import ValidationError
+from llmkit.records import Call, Model, Params
+
+SAMPLING = ("temperature", "top_p")
+PARAMETERS = (*SAMPLING, "max_tokens", "seed", "stop", "reasoning_effort", "schema")
+_UNSET = Params()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The parameters that are sent, and the names of those that were asked for and are not."""
+
+    params: Params
+    left_out: tuple[str, ...]
+
+
+def settle(call: Call, *, untaken: Iterable[str] = (), defaults: Mapping[str, Any] | None = None) -> Settled:
+    """Leave out what the model does not take.
+
+    ``untaken`` names what the wire has no place for; ``defaults`` stand for keys missing from ``api_config``.
+
+    Raises:
+        ValidationError: something would be left out and ``call.params.strict`` is set.
+    """
+    config = {**(defaults or {}), **call.model.api_config}
+    asked = [name for name in PARAMETERS if getattr(call.params, name) != getattr(_UNSET, name)]
+    refused = {*untaken, *_names(config.get("rejects")), *_names(config.get("learned_rejects"))}
+    refused.update(_refused_by_reasoning(call.params, config, refused))
+    left_out = tuple(name for name in asked if name in refused)
+    if left_out and call.params.strict:
+        raise ValidationError(
+            f"{call.model.reference} does not take {', '.join(left_out)} as given. Change or remove it, "
+            "or unset strict to have it left out.",
+            field=left_out[0],
+        )
+    return Settled(replace(call.params, **{name: getattr(_UNSET, name) for name in left_out}), left_out)
+
+
+def configured(model: Model, key: str, default: Any) -> Any:
+    """A value of ``api_config``; an explicit ``null`` counts as a value."""
+    return model.api_config.get(key, default)
+
+
+def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the caller's ``extra_body`` in it: objects are merged, everything else is replaced."""
+    result = dict(body)
+    for key, value in extra.items():
+        inner = result.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(inner, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _refused_by_reasoning(params: Params, config: Mapping[str, Any], refused: set[str]) -> Iterator[str]:
+    effort, accepted = params.reasoning_effort, config.get("reasoning_efforts")
+    if effort is not None and isinstance(accepted, list | tuple) and effort not in accepted:
+        yield "reasoning_effort"
+        effort = None
+    if effort is None or "reasoning_effort" in refused:
+        effort = config.get("default_reasoning_effort")
+    sampling = config.get("sampling", True)
+    if sampling is False or (sampling == "without_reasoning" and effort != "none"):
+        yield from SAMPLING
+    if config.get("structured", "json_schema") is None:
+        yield "schema"
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(name) for name in value) if isinstance(value, list | tuple) else ()

@@ -1,0 +1,243 @@
+"""The classification of failures as a table: what an answer shows, what that means, whom it concerns.
+
+The first rule whose conditions all hold decides. Its conditions are: one of ``statuses``; one of ``headers``; one hit
+among ``signs`` and ``phrases`` together. An empty condition asks nothing. Statuses and signs are shell patterns. Signs
+are the provider's machine-readable words (``code``, ``type``, ``status``, ``reason``, ``quotaId``), lower case, and our
+own marks ``llmkit:*`` for what is wrong with an answer that arrived with a 2xx status; phrases are looked for in the
+provider's message and signs.
+
+Order matters: what needs a sign or a phrase comes before what needs a status only, because providers put the same
+status on things that a wait can cure and things that it cannot. No two rules catch the same answer with the same
+result, so that every line is needed: tests/wires/mutate_classifier.py takes each away and demands that a case fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmkit.errors import Code
+from llmkit.records import Scope
+
+NOT_JSON = "llmkit:not_json"
+NO_ANSWER = "llmkit:no_answer"
+REFUSAL = "llmkit:refusal"
+BLOCKED = "llmkit:blocked"
+EMPTY = "llmkit:empty"
+EMPTY_AT_LIMIT = "llmkit:empty_at_limit"
+CUT_SHORT = "llmkit:cut_short"
+ERROR_ANSWER = "llmkit:error_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of the table. ``says`` opens the sentence that the user reads; ``headers`` are name and exact value."""
+
+    code: Code
+    scope: Scope
+    says: str
+    statuses: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+_NO_MONEY = "The account has no credit or has reached its spending limit"
+_FILTERED = "The provider's safety filter blocked the prompt or the answer"
+_BAD_KEY = "The provider does not accept the API key"
+_OVERLOADED = "The provider is overloaded"
+_SLOW = "The provider took too long"
+_BROKEN = "The provider had an internal error"
+_REFUSED = "The provider does not accept the request"
+_RATE = "The provider's rate limit is reached"
+
+
+def _rule(
+    code: Code, scope: Scope, says: str, *, statuses: str = "", signs: str = "", phrases: str = "", headers: str = ""
+) -> Rule:
+    """A rule whose conditions are written as ``one | other``; headers as ``name: value``."""
+    pairs = tuple((name, value) for name, _, value in (pair.partition(": ") for pair in _split(headers)))
+    return Rule(code, scope, says, _split(statuses), _split(signs), _split(phrases), pairs)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(text.split(" | ")) if text else ()
+
+
+RULES: tuple[Rule, ...] = (
+    # answers with a 2xx status that are no answers
+    _rule(Code.CONTENT_BLOCKED, "probe", "The model refused to answer", signs=REFUSAL),
+    _rule(Code.CONTENT_BLOCKED, "probe", _FILTERED, signs=BLOCKED),
+    _rule(
+        Code.EMPTY_RESPONSE,
+        "probe",
+        "The answer is empty: the token limit was used up before any text; raise max_tokens",
+        signs=EMPTY_AT_LIMIT,
+    ),
+    _rule(Code.EMPTY_RESPONSE, "probe", "The answer is empty", signs=EMPTY),
+    _rule(Code.OVERLOADED, "attempt", "The provider ran out of capacity in the middle of the answer", signs=CUT_SHORT),
+    _rule(
+        Code.INVALID_RESPONSE, "attempt", "The answer is not JSON (cut short, or not from the provider)", signs=NOT_JSON
+    ),
+    _rule(Code.INVALID_RESPONSE, "attempt", "The answer does not have the expected form", signs=NO_ANSWER),
+    # money and quotas of a day or month: they come as 429, 403 or 400, and a short wait does not help
+    _rule(Code.QUOTA_EXHAUSTED, "provider", _NO_MONEY, statuses="402"),
+    _rule(
+        Code.QUOTA_EXHAUSTED,
+        "provider",
+        _NO_MONEY,
+        statuses="2?? | 400 | 403 | 429",
+        signs="insufficient_quota | credit_balance_exhausted | organization_spend_limit_exceeded | "
+        "project_spend_limit_exceeded | organization_usage_limit_exceeded | billing_not_active | "
+        "billing_hard_limit_reached | enforced_spend_limit_reached | contract_spend_limit_reached | "
+        "linked_organization_spend_limit_reached | linked_organization_billing_unavailable | "
+        "personal-team-blocked:spending-limit",
+        phrases="used all available credits | monthly spending limit | specified api usage limits | "
+        "credit balance is too low | insufficient balance | insufficient credits | credits are depleted",
+    ),
+    _rule(
+        Code.QUOTA_EXHAUSTED,
+        "provider",
+        "The month's tokens are used up",
+        statuses="429",
+        headers="x-ratelimit-remaining-tokens-month: 0",
+    ),
+    _rule(
+        Code.QUOTA_EXHAUSTED,
+        "model",
+        "The account has no allowance for this model",
+        statuses="429",
+        headers="x-ratelimit-limit-req-minute: 0 | x-ratelimit-limit-tokens-minute: 0",
+    ),
+    _rule(
+        Code.QUOTA_EXHAUSTED,
+        "model",
+        "The model's daily quota is used up",
+        statuses="2?? | 429",
+        signs="*perday*permodel*",
+        phrases="requests per day | tokens per day",
+    ),
+    _rule(
+        Code.QUOTA_EXHAUSTED,
+        "provider",
+        "The daily quota is used up",
+        statuses="2?? | 429",
+        signs="*perday*",
+        phrases="models-per-day",
+    ),
+    # too long; one request larger than a minute's tokens comes as a rate limit
+    _rule(
+        Code.CONTEXT_TOO_LONG,
+        "probe",
+        "The conversation is too long for the model",
+        statuses="2?? | 400 | 403 | 422 | 500",
+        signs="context_length_exceeded | string_above_max_length",
+        phrases="maximum context length | maximum prompt length | prompt is too long | exceed context limit | "
+        "exceeds the context window | exceeds the maximum number of tokens | `max_new_tokens` must be <= | "
+        "available context size",
+    ),
+    _rule(
+        Code.CONTEXT_TOO_LONG,
+        "probe",
+        "The request alone is larger than the tokens that the account may use in a minute",
+        statuses="429",
+        phrases="request too large for",
+    ),
+    _rule(Code.CONTEXT_TOO_LONG, "probe", "The request is too large for the provider", statuses="413"),
+    # rate limits
+    _rule(Code.RATE_LIMITED, "attempt", _RATE, statuses="429"),
+    _rule(
+        Code.RATE_LIMITED,
+        "attempt",
+        _RATE,
+        statuses="2?? | 40? | 5??",
+        phrases="rate limit | rate_limit | too many requests | quota exceeded | resource_exhausted",
+    ),
+    # keys
+    _rule(Code.AUTH_ERROR, "provider", _BAD_KEY, statuses="401"),
+    _rule(
+        Code.AUTH_ERROR,
+        "provider",
+        _BAD_KEY,
+        statuses="2?? | 400",
+        signs="api_key_invalid | authentication_error",
+        phrases="incorrect api key",
+    ),
+    _rule(
+        Code.AUTH_ERROR,
+        "provider",
+        "The account may not use this API from where it is",
+        statuses="400",
+        phrases="location is not supported | not available in your country",
+    ),
+    # content and models: they come as 400 or 403
+    _rule(
+        Code.CONTENT_BLOCKED,
+        "probe",
+        _FILTERED,
+        statuses="2?? | 400 | 403",
+        signs="content_filter | content_policy_violation | invalid_prompt | bio_policy | misalignment_policy_violation",
+        phrases="violates usage guidelines | content exists risk | content filtering policy | "
+        "content management policy | input was flagged",
+    ),
+    _rule(
+        Code.MODEL_NOT_FOUND,
+        "model",
+        "The provider does not know the model, or the account may not use it",
+        statuses="2?? | 400 | 403",
+        signs="model_not_found | invalid_model | model_decommissioned",
+        phrases="model not exist | model not found | is not a valid model",
+    ),
+    # statuses that mean one thing
+    _rule(
+        Code.MODEL_NOT_FOUND,
+        "model",
+        "The provider does not know the model, or the base URL is wrong",
+        statuses="404 | 410",
+    ),
+    _rule(Code.AUTH_ERROR, "provider", "The account may not do this", statuses="403"),
+    _rule(Code.OVERLOADED, "attempt", _OVERLOADED, statuses="498 | 503 | 529"),
+    _rule(Code.TIMEOUT, "attempt", _SLOW, statuses="408 | 504 | 524"),
+    _rule(Code.SERVER_ERROR, "attempt", "The provider had a conflict of its own", statuses="409"),
+    _rule(Code.SERVER_ERROR, "attempt", _BROKEN, statuses="5??"),
+    _rule(
+        Code.VALIDATION_ERROR,
+        "provider",
+        "The base URL answers with a redirect, which is not followed because of the key",
+        statuses="3??",
+    ),
+    # x-should-retry is believed only where nothing better is known; "false" is not: a retry in vain costs less than a
+    # probe that was given up
+    _rule(
+        Code.SERVER_ERROR,
+        "attempt",
+        "The provider asks for another try",
+        statuses="4??",
+        headers="x-should-retry: true",
+    ),
+    _rule(Code.VALIDATION_ERROR, "probe", _REFUSED, statuses="4??"),
+    # errors inside a 2xx answer, which have no status of their own
+    _rule(
+        Code.OVERLOADED,
+        "attempt",
+        _OVERLOADED,
+        statuses="2??",
+        signs="overloaded_error | server_is_overloaded | unavailable",
+    ),
+    _rule(Code.TIMEOUT, "attempt", _SLOW, statuses="2??", signs="timeout_error | deadline_exceeded"),
+    _rule(
+        Code.SERVER_ERROR,
+        "attempt",
+        _BROKEN,
+        statuses="2??",
+        signs=f"api_error | server_error | internal | {ERROR_ANSWER}",
+    ),
+    _rule(
+        Code.VALIDATION_ERROR,
+        "probe",
+        _REFUSED,
+        statuses="2??",
+        signs="invalid_request_error | invalid_argument | data_residency_mismatch",
+    ),
+)
+
+OTHERWISE = Rule(Code.UNKNOWN, "attempt", "The provider answered in a way that llmkit does not know")

@@ -1,0 +1,55 @@
+"""JSON schemas for structured answers: when OpenAI's strict mode takes them as they are, and words for the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Keywords that OpenAI's strict mode does not know (its guide on structured outputs).
+_BEYOND_STRICT = frozenset(
+    {
+        "allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties",
+        "unevaluatedProperties", "propertyNames", "minProperties", "maxProperties", "contains", "prefixItems",
+    }
+)  # fmt: skip
+_NAMED = ("properties", "$defs", "definitions")
+
+
+def json_schema_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, schema and strictness as OpenAI and its likes want them; the schema itself is never changed."""
+    return {"name": "answer", "schema": plain(schema), "strict": fits_strict(schema)}
+
+
+def fits_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes the schema: a root object; no object open, no property optional."""
+    return isinstance(schema, Mapping) and schema.get("type") == "object" and "anyOf" not in schema and _closed(schema)
+
+
+def asks_for_json(schema: Mapping[str, Any]) -> str:
+    """An instruction for models that promise JSON but take no schema; it must hold the word JSON (DeepSeek)."""
+    return f"Answer only with JSON that matches this JSON schema:\n{json.dumps(plain(schema), ensure_ascii=False)}"
+
+
+def plain(value: Any) -> Any:
+    """The value with every mapping a dict and every sequence a list, so that it can be written as JSON."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _closed(node: Any) -> bool:
+    if isinstance(node, list | tuple):
+        return all(_closed(inner) for inner in node)
+    if not isinstance(node, Mapping):
+        return True
+    if _BEYOND_STRICT & node.keys():
+        return False
+    types = node.get("type")
+    is_object = types == "object" or (isinstance(types, list | tuple) and "object" in types)
+    properties = node.get("properties")
+    names = set(properties) if isinstance(properties, Mapping) else set()
+    if is_object and (node.get("additionalProperties") is not False or set(node.get("required") or ()) != names):
+        return False
+    named = [inner for key in _NAMED if isinstance(node.get(key), Mapping) for inner in node[key].values()]
+    return all(_closed(inner) for inner in (*named, node.get("items"), node.get("anyOf")))

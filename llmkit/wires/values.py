@@ -1,0 +1,73 @@
+"""Reading JSON that a stranger wrote: every function takes any value and never raises."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+_LARGEST_COUNT = 2**53  # beyond it a JSON number is no longer exact
+_DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
+
+
+def decode(body: bytes) -> Any:
+    """The JSON value of a body, or ``None`` when it is not JSON.
+
+    Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. Numbers with a fraction
+    become Decimals, so that a reported cost stays exact; ``NaN`` and ``Infinity`` become ``None``.
+    """
+    try:
+        return json.loads(body.decode("utf-8-sig").strip(), parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, ArithmeticError, RecursionError):  # cut short, not UTF-8, absurd numbers, absurdly nested
+        return None
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """The value at a path of keys and positions, or ``None`` where there is no such place."""
+    for step in path:
+        if isinstance(step, str) and isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def items(value: Any) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def string(value: Any) -> str:
+    """The value if it is a string, else ``""``. Half characters, which no file could hold, become ``?``."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+
+
+def count(value: Any) -> int | None:
+    """The value if it is a sane number of tokens, else ``None`` (negative, fractional, text, true)."""
+    return value if type(value) is int and 0 <= value <= _LARGEST_COUNT else None
+
+
+def money(value: Any) -> Decimal | None:
+    """The value as US dollars if it is a number or text of a number that makes sense as such, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    try:
+        amount = Decimal(value)
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() and 0 <= amount < _DEAREST else None
+
+
+def day(value: Any) -> date | None:
+    """The value as a date (UTC) if it is an ISO 8601 text or a Unix time in seconds, else ``None``."""
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).date()
+        if count(value) is not None:
+            return datetime.fromtimestamp(value, UTC).date()
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
