@@ -6,9 +6,10 @@ spreadsheet may take it for a formula.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from io import StringIO
 from os import PathLike
 from pathlib import Path
@@ -26,7 +27,7 @@ from llmkit.scenarios.template import scenarios_from_template
 AnyPath = str | PathLike[str]
 
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
-_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,2})?")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 _TEMPLATE_KEYS = ("template", "dimensions", "system", "followups", "n", "method", "seed", "engine")
 
 
@@ -49,17 +50,19 @@ def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
         raise ValidationError(
             f"{path} is not a table: {str(error).strip()} Text that holds {sep!r} needs quotes round it.", field="path"
         ) from None
-    names = table.iloc[0].tolist()
-    body = table.iloc[1:].set_axis(names, axis=1)
-    rows = {name: cells if name in ASKED_COLUMNS else _typed(cells) for name, cells in body.items()}
-    return as_scenarios(pd.DataFrame(rows))
+    columns = {}
+    for index in table.columns:
+        name, *cells = table[index]
+        columns[index] = pd.Series(cells if name in ASKED_COLUMNS else _typed(cells), dtype=object)
+    return as_scenarios(pd.DataFrame(columns).set_axis(table.iloc[0].tolist(), axis=1))
 
 
 def scenarios_to_csv(scenarios: Prompts, path: AnyPath) -> None:
     """Write scenarios as a CSV file (UTF-8): the columns of ``scenarios_to_frame``, follow-ups as a JSON list."""
     frame = scenarios_to_frame(scenarios)
     frame["followups"] = [json.dumps(each, ensure_ascii=False) if each else "" for each in frame["followups"]]
-    frame.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    # Everything in quotes: pandas leaves a lone carriage return bare, and would read it as the end of a row.
+    frame.to_csv(path, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
 
 
 def scenarios_from_yaml(path: AnyPath) -> list[Scenario]:
@@ -95,7 +98,8 @@ def template_from_yaml(path: AnyPath) -> list[Scenario]:
     """Read a template with its dimensions from a YAML file, and make the scenarios.
 
     Its keys are the arguments of :func:`scenarios_from_template`: ``template`` and ``dimensions``, and any of
-    ``system``, ``followups``, ``n``, ``method``, ``seed``, ``engine``.
+    ``system``, ``followups``, ``n``, ``method``, ``seed``, ``engine``. YAML wants quotes round (or ``|`` before) a text
+    that begins with a bracket.
 
     Raises:
         ValidationError: the file cannot be read, has unknown keys, or the template's own errors.
@@ -126,9 +130,8 @@ def _load_yaml(path: AnyPath) -> Any:
         raise ValidationError(f"{path} is not valid YAML: {error}", field="path") from None
 
 
-def _typed(cells: Iterable[str]) -> list[Any]:
+def _typed(cells: list[str]) -> list[Any]:
     """The cells as numbers or as truth values where all of them are; empty ones as ``None``."""
-    cells = list(cells)
     filled = [cell for cell in cells if cell]
     convert: Any = str
     if filled and all(map(_WHOLE.fullmatch, filled)):

@@ -88,7 +88,7 @@ class _Filler(Protocol):
 
 
 def _texts(template: str, system: str | None, followups: Sequence[str] | str) -> list[tuple[str, str]]:
-    listed = [followups] if isinstance(followups, str) else list(followups)
+    listed = list(followups) if isinstance(followups, Iterable) and not isinstance(followups, str) else [followups]
     texts = [("template", template), *([] if system is None else [("system", system)])]
     texts += [("followups", followup) for followup in listed]
     for field, source in texts:
