@@ -1,0 +1,192 @@
+"""Names, addresses, dates and JSON: from whatever a form or a script gives to their one form."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from llmkit.errors import ValidationError
+
+WIRES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini")
+
+_PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ENDPOINTS = ("/chat/completions", "/responses", "/messages", "/models")
+
+
+def provider_name(value: Any, field: str = "name") -> str:
+    """A provider's name: lower-case letters, digits, ``-`` and ``_``, as it stands before the colon of references."""
+    if not isinstance(value, str) or not _PROVIDER.fullmatch(value):
+        raise ValidationError(
+            "A provider's name has lower-case letters, digits, '-' and '_' only, for example 'my-ollama'.", field=field
+        )
+    return value
+
+
+def model_id(value: Any, field: str = "ref") -> str:
+    """What the API is sent as the model's name: no spaces, no control characters, at most 200 characters."""
+    if not isinstance(value, str) or not value or len(value) > 200:
+        raise ValidationError("A model id has between 1 and 200 characters.", field=field)
+    if any(letter.isspace() for letter in value) or _UNPRINTABLE.search(value):
+        raise ValidationError("A model id has no spaces and no control characters.", field=field)
+    return value
+
+
+def text(value: Any, field: str) -> str:
+    """One line of text for people to read, at most 200 characters."""
+    if not isinstance(value, str) or not value.strip() or len(value) > 200 or _UNPRINTABLE.search(value):
+        raise ValidationError(f"{field} must be one line of text, at most 200 characters.", field=field)
+    return value.strip()
+
+
+def flag(value: Any, field: str) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise ValidationError(f"{field} must be True or False.", field=field)
+    return value
+
+
+def wire(value: Any, field: str = "wire") -> str:
+    """The name of an HTTP format that llmkit speaks."""
+    if value not in WIRES:
+        raise ValidationError(f"{field} must be one of: {', '.join(WIRES)}.", field=field)
+    return str(value)
+
+
+def key_variable(value: Any, field: str = "api_key_env") -> str | None:
+    """``None`` or the name of an environment variable; never the key itself."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        raise ValidationError(
+            f"{field} is the NAME of the environment variable that holds the key, in capitals, such as "
+            "OPENROUTER_API_KEY. Never put the key itself here.",
+            field=field,
+        )
+    return value
+
+
+def base_url(value: Any, field: str = "base_url") -> str:
+    """An endpoint's URL without a trailing slash: https, or http on this machine; no credentials, no query."""
+    parts = _split(value, field)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValidationError(
+            f"{field} must be a URL such as https://openrouter.ai/api/v1 or http://localhost:11434/v1.", field=field
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValidationError(
+            f"{field} must not hold a user name, a key, a query or a fragment; keys come from environment variables.",
+            field=field,
+        )
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValidationError(f"{field} must use https: over http the key would travel in the open.", field=field)
+    url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    if url.endswith(_ENDPOINTS):
+        raise ValidationError(
+            f"{field} is what {', '.join(_ENDPOINTS)} are appended to; leave the endpoint itself out.", field=field
+        )
+    return url
+
+
+def _split(value: Any, field: str) -> SplitResult:
+    if isinstance(value, str) and not _UNPRINTABLE.search(value) and not re.search(r"\s", value.strip()):
+        try:
+            parts = urlsplit(value.strip())
+            _ = parts.port
+        except ValueError:
+            pass
+        else:
+            return parts
+    raise ValidationError(f"{field} is not a URL.", field=field)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL that :func:`base_url` accepted."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name means this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- dates and JSON -------------------------------------------------------------------------------------------------
+
+
+def day(value: Any, field: str) -> date | None:
+    """``None`` or a date, also as ISO text such as ``2027-01-14``."""
+    if value is None:
+        return None
+    try:
+        found = moment(value, field)
+    except ValidationError:
+        raise ValidationError(f"{field} must be a date such as 2027-01-14.", field=field) from None
+    return found.date()
+
+
+def moment(value: Any, field: str) -> datetime:
+    """A time with its zone. A date is its midnight UTC; a time without a zone is UTC; ISO text is read as either."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if isinstance(found, datetime) and found == found:  # pandas' NaT is a datetime that is not itself
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    if isinstance(found, date) and not isinstance(found, datetime):
+        return datetime.combine(found, time(), UTC)
+    raise ValidationError(f"{field} must be a date or a time such as 2026-12-01 or 2026-12-01T08:00Z.", field=field)
+
+
+def api_config(value: Any, field: str = "api_config") -> Mapping[str, Any]:
+    """What a model's API accepts: a dict that JSON can hold; a ``wire`` in it must be one that llmkit speaks."""
+    if value is None:
+        value = {}
+    if not isinstance(value, Mapping):
+        raise ValidationError(f"{field} must be a dict such as {{'max_tokens_param': 'max_tokens'}}.", field=field)
+    if "wire" in value:
+        wire(value["wire"], f"{field}.wire")
+    return MappingProxyType(json_value(dict(value), field))
+
+
+def json_value(value: Any, field: str) -> Any:
+    """A value that survives being written as JSON and read back."""
+    try:
+        back = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        back = None
+    if back != _listed(value):
+        raise ValidationError(
+            f"{field} must be something that JSON can hold (text, numbers, lists, dicts).", field=field
+        )
+    return back
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, as JSON returns them."""
+    if isinstance(value, Mapping):
+        return {key: _listed(inner) for key, inner in value.items()}
+    return [_listed(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def known_names(given: Iterable[str], allowed: Iterable[str], what: str) -> None:
+    """Refuse names that are not among the allowed ones, and list those."""
+    names = tuple(allowed)
+    unknown = sorted(str(name) for name in given if name not in names)
+    if unknown:
+        raise ValidationError(
+            f"{what}: there is no {', '.join(map(repr, unknown))}. Choose from: {', '.join(names)}.", field=unknown[0]
+        )
