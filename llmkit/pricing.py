@@ -73,7 +73,7 @@ def cost(
         return Cost(amount=_rounded(reported), rates=known, source="provider_reported")
     sources: tuple[tuple[CostSource, Rates], ...] = (
         ("computed", known),
-        ("provider_default", _with_fallback(known, fallback)),
+        ("provider_default", with_fallback(known, fallback)),
     )
     for source, rates in sources:
         amount = _amount(usage, rates)
@@ -94,7 +94,7 @@ def worst_case(
     """
     windows = (None, *price.price_windows)
     reachable = (None, *(tier for tier in price.price_tiers if tier.above < input_tokens))
-    choices = [_with_fallback(_overlaid(price, window, tier), fallback) for window in windows for tier in reachable]
+    choices = [with_fallback(_overlaid(price, window, tier), fallback) for window in windows for tier in reachable]
     amounts = [_dearest(rates, input_tokens, max_output_tokens) for rates in choices]
     known = [amount for amount in amounts if amount is not None]
     return _rounded(max(known), ROUND_CEILING) if len(known) == len(amounts) else None
@@ -164,7 +164,7 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal:
 # --- the arithmetic -------------------------------------------------------------------------------------------------
 
 
-def _billed(usage: Usage) -> tuple[int, int, int, int, int]:
+def billed_tokens(usage: Usage) -> tuple[int, int, int, int, int]:
     """Tokens by rate: plain input, cached, written for 5 minutes, written for an hour, output.
 
     A provider's counts can contradict each other. The whole input is then believed first, cached reads second, writes
@@ -181,8 +181,8 @@ def _clamp(count: int, most: int) -> int:
     return min(max(count, 0), most)
 
 
-def _resolved(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal | None, Decimal | None]:
-    """The rates of the kinds of input, in the order of ``_billed``, each with what stands in for it."""
+def input_rates(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal | None, Decimal | None]:
+    """What plain input, cached input, 5-minute and 1-hour cache writes are billed at: each rate, or what stands in."""
     plain = rates.cost_input_per_million
     cached = _first(rates.cost_cached_input_per_million, plain)
     written = _first(rates.cost_cache_write_per_million, plain)
@@ -190,11 +190,11 @@ def _resolved(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal | N
 
 
 def _amount(usage: Usage, rates: Rates) -> Decimal | None:
-    return _sum(_billed(usage), (*_resolved(rates), rates.cost_output_per_million))
+    return _sum(billed_tokens(usage), (*input_rates(rates), rates.cost_output_per_million))
 
 
 def _dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal | None:
-    plain, *others = _resolved(rates)
+    plain, *others = input_rates(rates)
     dearest = None if plain is None else max(rate for rate in (plain, *others) if rate is not None)
     return _sum((input_tokens, output_tokens), (dearest, rates.cost_output_per_million))
 
@@ -222,7 +222,8 @@ def _overlaid(price: Price, *overlays: Rates | None) -> Rates:
     return Rates(**values)
 
 
-def _with_fallback(rates: Rates, fallback: Rates | None) -> Rates:
+def with_fallback(rates: Rates, fallback: Rates | None) -> Rates:
+    """The rates, with input and output rates that are unknown taken from ``fallback``."""
     if fallback is None:
         return rates
     return replace(
