@@ -136,10 +136,15 @@ def limit(value: Any, field: str, most: int) -> int:
         warnings.warn(
             f"{field}=0 would stop every request, so 1 is used. To switch a provider off, set is_enabled=False.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=6,  # the caller of add_provider or update_provider
         )
         return 1
     return _between(number, field, most)
+
+
+def optional_limit(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
+    """``None`` (no such limit) or a limit of at least 1, as :func:`limit` takes it."""
+    return None if value is None else limit(value, field, most)
 
 
 def count(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:

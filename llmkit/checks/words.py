@@ -86,7 +86,7 @@ def base_url(value: Any, field: str = "base_url") -> str:
             f"{field} must not hold a user name, a key, a query or a fragment; keys come from environment variables.",
             field=field,
         )
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not _is_loopback(host):
         raise ValidationError(f"{field} must use https: over http the key would travel in the open.", field=field)
     url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
     if url.endswith(_ENDPOINTS):
@@ -114,8 +114,12 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
+def is_local(url: str) -> bool:
+    """Whether a URL that :func:`base_url` accepted is on this machine."""
+    return _is_loopback(urlsplit(url).hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -13,8 +13,8 @@ from llmkit.records import Model
 from llmkit.seed.files import MODEL_FIELDS, PRICE_FIELDS, PROVIDER_FIELDS, Seed
 from llmkit.store import CatalogState, Edit, Store
 
-FINGERPRINT = "seed_fingerprint"
-"""The setting that says which shipped catalog a database was brought up to."""
+FINGERPRINT = "_seed_fingerprint"
+"""The setting that says which shipped catalog a database was brought up to; the underscore hides it from users."""
 
 _OWN_ACTORS = ("seed", "system")
 _NONE: frozenset[str] = frozenset()

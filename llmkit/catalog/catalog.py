@@ -1,0 +1,207 @@
+"""``kit.catalog``: what :mod:`llmkit.catalog.reading` and :mod:`llmkit.catalog.providers` do, and changing models.
+
+A change is checked before anything is written, is written as a whole or not at all, and leaves an event with before and
+after. Edits of several threads, kernels and scripts follow each other; none is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmkit.catalog import changes, rules, undo
+from llmkit.catalog.providers import ProviderEdits
+from llmkit.checks import words
+from llmkit.errors import ModelDeprecated, ValidationError
+from llmkit.records import Model, split_reference
+from llmkit.store import Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """What deprecating a model did: the model, the default that took its place (``None`` when it was not the default,
+    or nothing active is left), and the internal tasks that still name it and need another model.
+    """
+
+    model: Model
+    new_default: Model | None
+    infra_purposes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultChange:
+    """What setting a default did: the new default, and the one before it (``None`` when there was none)."""
+
+    model: Model
+    previous_default: Model | None
+
+
+class Catalog(ProviderEdits):
+    """Providers, models, prices and settings of one database.
+
+    Every method that changes something raises, besides what it names itself, ``CatalogBusy`` when another program
+    holds the database open, ``ValidationError`` (with ``field``) for a value or an argument that makes no sense,
+    ``ModelNotFound`` and ``UnsupportedProvider`` for names that are not in the catalog.
+    """
+
+    # --- models ---
+
+    def add_model(
+        self,
+        ref: str,
+        *,
+        display_name: str | None = None,
+        cost_input_per_million: Any,
+        cost_output_per_million: Any,
+        set_as_default: bool = False,
+        source: str | None = None,
+        valid_from: Any = None,
+        **more: Any,
+    ) -> Model:
+        """Add a model to a provider. Prices are US dollars per million tokens; ``None`` means unknown, 0 means free.
+
+        ``more``: ``cost_cached_input_per_million``, ``cost_cache_write_per_million``,
+        ``cost_cache_write_1h_per_million``, ``price_tiers``, ``price_windows``, ``batch_discount``, ``context_window``,
+        ``max_output_tokens``, ``retires_on``, ``api_config``. ``source`` says where the price was read. It becomes the
+        default only with ``set_as_default=True``, even when its provider has none.
+        """
+        name, model_id = split_reference(ref)
+        words.model_id(model_id)
+        costs = {
+            "cost_input_per_million": cost_input_per_million,
+            "cost_output_per_million": cost_output_per_million,
+        }
+        asked = changes.model_changes({"display_name": display_name or model_id, **costs, **more})
+        words.flag(set_as_default, "set_as_default")
+        now = self._clock()
+        note = changes.price_note(source, valid_from, now)
+        with self._edit() as edit:
+            model = Model(provider=rules.find_provider(edit.state, name).name, model_id=model_id, **asked.columns)
+            if model.reference in edit.state.models:
+                raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
+            model = changes.first_price(edit, model, asked.price, note, now)
+            model = edit.put_model(model, "add_model")
+            return _make_default(edit, model).model if set_as_default else model
+
+    def update_model(
+        self,
+        ref: str,
+        *,
+        set_as_default: bool = False,
+        source: str | None = None,
+        valid_from: Any = None,
+        expected_updated_at: Any = None,
+        **given: Any,
+    ) -> Model:
+        """Change a model: everything that :meth:`add_model` takes, but not its provider and its id.
+
+        A changed price is appended to the model's price history, and finished runs keep what they were billed at.
+        ``valid_from`` (a date, a time, or ISO text) enters a price that holds from then on: one in the future changes
+        nothing today. Where the history already has a later price, that one still takes over on its day, and a warning
+        says so. ``set_as_default=False`` leaves the default as it is.
+
+        Raises:
+            EditConflict: the model was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
+            ModelDeprecated: ``set_as_default`` for a deprecated model.
+        """
+        asked = changes.model_changes(given)
+        words.flag(set_as_default, "set_as_default")
+        now = self._clock()
+        note = changes.price_note(source, valid_from, now)
+        with self._edit() as edit:
+            before = rules.find_model(edit.state, ref)
+            changes.unchanged_since(before, expected_updated_at, before.reference)
+            after = replace(changes.put_price(edit, before, asked.price, note, now), **asked.columns)
+            if after != before:
+                after = edit.put_model(after, "update_model")
+            return _make_default(edit, after).model if set_as_default else after
+
+    def deprecate_model(self, ref: str) -> Deprecation:
+        """Take a model out of new runs; its history stays. A default is followed by the next active model of its
+        provider in the catalog's order, after the last by the first. Of a deprecated model nothing changes.
+        """
+        with self._edit() as edit:
+            model = rules.find_model(edit.state, ref)
+            used_for = rules.purposes_of(edit.state, model.reference)
+            if not model.is_active:
+                return Deprecation(model, None, used_for)
+            heir = rules.next_active(edit.state, model) if model.is_default else None
+            gone = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
+            promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
+            return Deprecation(gone, promoted, used_for)
+
+    def reactivate_model(self, ref: str) -> Model:
+        """Allow a deprecated model in new runs again. It does not become the default."""
+        with self._edit() as edit:
+            model = rules.find_model(edit.state, ref)
+            return model if model.is_active else edit.put_model(replace(model, status="ACTIVE"), "reactivate_model")
+
+    def set_default_model(self, ref: str) -> DefaultChange:
+        """Make a model the one of its provider that new runs pre-select.
+
+        Raises:
+            ModelDeprecated: the model is deprecated.
+        """
+        with self._edit() as edit:
+            return _make_default(edit, rules.find_model(edit.state, ref))
+
+    # --- settings ---
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """Keep a value that JSON can hold; ``None`` empties it. ``infra_model_...`` takes references of active models.
+
+        Raises:
+            ModelDeprecated: the model for an internal task is deprecated.
+        """
+        if not isinstance(key, str) or not key.isidentifier() or key.startswith("_") or len(key) > 100:
+            raise ValidationError("A setting's key is a word such as 'my_setting'.", field="key")
+        kept = words.json_value(value, "value")
+        purpose = rules.infra_purpose(key)
+        if purpose is not None:
+            rules.infra_key(purpose)
+        with self._edit() as edit:
+            if purpose is not None and kept is not None:
+                kept = _active(rules.find_model(edit.state, kept)).reference
+            if edit.state.settings.get(key) != kept:
+                edit.put_setting(key, kept)
+
+    def set_infra_model(self, purpose: str, ref: str) -> Model:
+        """Choose the model for an internal task, ``scenario_expansion`` or ``summarization``.
+
+        Raises:
+            ModelDeprecated: the model is deprecated.
+        """
+        key = rules.infra_key(purpose)
+        model = self.model(ref)
+        self.set_setting(key, model.reference)
+        return model
+
+    # --- undo ---
+
+    def undo(self) -> tuple[str, ...]:
+        """Take the last change back that a user made and that was not taken back yet; returns what it concerned.
+
+        It is a change like any other, in the history too. Calling again takes back the change before it.
+
+        Raises:
+            ValidationError: there is nothing to take back, or the change added an entry (those are never removed).
+            EditConflict: what it changed was changed again since.
+        """
+        events = undo.last_edit(self._store.catalog_events(), "user")
+        with self._edit() as edit:
+            return undo.take_back(edit, events, self._clock())
+
+
+def _make_default(edit: Edit, model: Model) -> DefaultChange:
+    previous = rules.default_of(edit.state, _active(model).provider)
+    if previous is not None and previous.reference == model.reference:
+        return DefaultChange(model, previous)
+    if previous is not None:
+        edit.put_model(replace(previous, is_default=False), "set_default_model")
+    return DefaultChange(edit.put_model(replace(model, is_default=True), "set_default_model"), previous)
+
+
+def _active(model: Model) -> Model:
+    if not model.is_active:
+        raise ModelDeprecated(f"{model.reference} is deprecated. Call reactivate_model({model.reference!r}) first.")
+    return model

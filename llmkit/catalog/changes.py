@@ -1,0 +1,152 @@
+"""From keyword arguments to checked column values, and from those to records."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+
+from llmkit.checks import numbers, words
+from llmkit.errors import EditConflict, ValidationError
+from llmkit.pricing import next_change, price_on
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider
+from llmkit.store import Edit
+
+Check = Callable[[Any, str], Any]
+
+_PROVIDER: Mapping[str, Check] = {
+    "display_name": words.text,
+    "wire": words.wire,
+    "base_url": words.base_url,
+    "api_key_env": words.key_variable,
+    "max_parallel_requests": partial(numbers.limit, most=numbers.MAX_PARALLEL),
+    "requests_per_minute": partial(numbers.limit, most=numbers.MAX_PER_MINUTE),
+    "tokens_per_minute": numbers.optional_limit,
+    "is_enabled": words.flag,
+    "default_cost_input_per_million": numbers.price,
+    "default_cost_output_per_million": numbers.price,
+}
+_MODEL: Mapping[str, Check] = {
+    "display_name": words.text,
+    "batch_discount": numbers.share,
+    "context_window": numbers.count,
+    "max_output_tokens": numbers.count,
+    "retires_on": words.day,
+    "api_config": words.api_config,
+}
+_PRICE: Mapping[str, Check] = {
+    **dict.fromkeys(RATE_COLUMNS, numbers.price),
+    "price_tiers": numbers.price_tiers,
+    "price_windows": numbers.price_windows,
+}
+_ELSEWHERE = {
+    "name": "A provider's name never changes: the history of every run refers to it. Add another provider instead.",
+    "provider": "A model never moves to another provider. Add it there, and deprecate this one.",
+    "model_id": "A model's id never changes: the history of every run refers to it. Add another model instead.",
+    "balance": "Use set_balance() or sync_balance().",
+    "status": "Use deprecate_model() or reactivate_model().",
+    "is_default": "Use set_default_model(), or set_as_default=True.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChanges:
+    """Checked values for a model: its own columns, and those that make its price."""
+
+    columns: Mapping[str, Any]
+    price: Mapping[str, Any]
+
+
+def provider_changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what was given for a provider."""
+    return _checked(given, _PROVIDER, "provider")
+
+
+def model_changes(given: Mapping[str, Any]) -> ModelChanges:
+    """Check what was given for a model."""
+    values = _checked(given, {**_MODEL, **_PRICE}, "model")
+    return ModelChanges(
+        columns={name: value for name, value in values.items() if name in _MODEL},
+        price={name: value for name, value in values.items() if name in _PRICE},
+    )
+
+
+def _checked(given: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:
+    for name in given:
+        if name in _ELSEWHERE and name not in checks:
+            raise ValidationError(_ELSEWHERE[name], field=name)
+    words.known_names(given, checks, what)
+    return {name: checks[name](value, name) for name, value in given.items()}
+
+
+def unchanged_since(record: Provider | Model, expected_updated_at: Any, what: str) -> None:
+    """Refuse an edit of what was changed after the caller read it; ``None`` asks nothing."""
+    if expected_updated_at is None or words.moment(expected_updated_at, "expected_updated_at") == record.updated_at:
+        return
+    raise EditConflict(
+        f"{what} was changed elsewhere after you read it (at {record.updated_at:%Y-%m-%d %H:%M:%S} UTC). "
+        "Read it again, and repeat your change.",
+        field="expected_updated_at",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceNote:
+    """Where a price comes from and from when on it holds; ``None``: from now on."""
+
+    source: str | None
+    read_on: date | None
+    valid_from: datetime | None
+
+
+def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
+    """Check what was said about a price; a named source was read today."""
+    return PriceNote(
+        source=None if source is None else words.text(source, "source"),
+        read_on=None if source is None else now.date(),
+        valid_from=None if valid_from is None else words.moment(valid_from, "valid_from"),
+    )
+
+
+def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
+    """Append what changes to the model's price history; returns the model at its price in force.
+
+    The values that are not named stay those in force at that date.
+    """
+    entries = edit.state.prices.get(model.reference, ())
+    begins = note.valid_from or now
+    known = price_on(entries, begins)
+    base = known.price if known else model.price
+    price = replace(base, **changes)
+    if price == base:
+        return model
+    later = next_change(entries, begins)
+    if later is not None and later.valid_from is not None and note.valid_from is None:
+        day = later.valid_from.date()
+        warnings.warn(
+            f"{model.reference}: the catalog has another price from {day} on ({later.source or 'no source given'}), "
+            f"which will replace yours then. To keep yours, set it once more with valid_from='{day}'.",
+            UserWarning,
+            stacklevel=3,
+        )
+    edit.add_price(
+        DatedPrice(reference=model.reference, valid_from=begins, price=price, source=note.source, read_on=note.read_on),
+        "update_model",
+    )
+    entry = price_on(edit.state.prices[model.reference], now)
+    return replace(model, price=entry.price) if entry else model
+
+
+def first_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
+    """Begin a new model's price history; a price without a date has always held."""
+    price = Price(**changes)
+    if price == Price():
+        return model
+    entry = DatedPrice(
+        reference=model.reference, valid_from=note.valid_from, price=price, source=note.source, read_on=note.read_on
+    )
+    edit.add_price(entry, "add_model")
+    return replace(model, price=price) if price_on([entry], now) else model

@@ -1,0 +1,103 @@
+"""The catalog as DataFrames: declared columns and types, the same whether there are rows or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from llmkit.records import Model, Price, Provider
+from llmkit.store import CatalogState
+
+_TEXT, _MONEY, _COUNT, _FLAG, _ANY = "str", "float64", "Int64", "bool", "object"
+_DAY, _MOMENT = "datetime64[us]", "datetime64[us, UTC]"
+
+PROVIDER_COLUMNS: Mapping[str, str] = {
+    "id": "int64", "name": _TEXT, "display_name": _TEXT, "is_available": _FLAG, "key_status": _TEXT,
+    "default_model": _TEXT, "n_active_models": "int64", "wire": _TEXT, "base_url": _TEXT, "api_key_env": _TEXT,
+    "max_parallel_requests": "int64", "requests_per_minute": "int64", "tokens_per_minute": _COUNT,
+    "is_enabled": _FLAG, "default_cost_input_per_million": _MONEY, "default_cost_output_per_million": _MONEY,
+    "balance": _MONEY, "created_at": _MOMENT, "updated_at": _MOMENT,
+}  # fmt: skip
+
+MODEL_COLUMNS: Mapping[str, str] = {
+    "model": _TEXT, "provider": _TEXT, "model_id": _TEXT, "display_name": _TEXT, "status": _TEXT, "is_default": _FLAG,
+    "is_available": _FLAG, "cost_input_per_million": _MONEY, "cost_output_per_million": _MONEY,
+    "cost_cached_input_per_million": _MONEY, "cost_cache_write_per_million": _MONEY,
+    "cost_cache_write_1h_per_million": _MONEY, "price_tiers": _ANY, "price_windows": _ANY, "batch_discount": _MONEY,
+    "context_window": _COUNT, "max_output_tokens": _COUNT, "retires_on": _DAY, "api_config": _ANY,
+    "id": "int64", "provider_id": "int64", "created_at": _MOMENT, "updated_at": _MOMENT,
+}  # fmt: skip
+
+
+def providers(
+    state: CatalogState, *, available: Callable[[Provider], bool], key_status: Callable[[Provider], str]
+) -> pd.DataFrame:
+    """One row a provider, in the order in which they were added."""
+    active: dict[str, int] = dict.fromkeys(state.providers, 0)
+    defaults: dict[str, str] = {}
+    for model in state.models.values():
+        active[model.provider] += model.is_active
+        if model.is_default:
+            defaults[model.provider] = model.reference
+    rows = (
+        provider.to_row()
+        | {
+            "is_available": available(provider),
+            "key_status": key_status(provider),
+            "default_model": defaults.get(provider.name),
+            "n_active_models": active[provider.name],
+        }
+        for provider in state.providers.values()
+    )
+    return _frame(rows, PROVIDER_COLUMNS)
+
+
+def models(state: CatalogState, chosen: Iterable[Model], *, available: Callable[[Model], bool]) -> pd.DataFrame:
+    """One row a model, as given."""
+    rows = (
+        model.to_row()
+        | _numbers(model.price)
+        | {
+            "model": model.reference,
+            "provider_id": state.providers[model.provider].id,
+            "is_available": available(model),
+        }
+        for model in chosen
+    )
+    return _frame(rows, MODEL_COLUMNS)
+
+
+def settings(values: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a setting, by name."""
+    rows = ({"key": key, "value": value} for key, value in sorted(values.items()))
+    return _frame(rows, {"key": _TEXT, "value": _ANY})
+
+
+def _numbers(price: Price) -> dict[str, Any]:
+    """Tiers and windows as lists of dicts whose prices are floats; ``None`` when there are none."""
+    row = price.to_row()
+    return {
+        column: entries and [{key: _float(key, value) for key, value in entry.items()} for entry in entries]
+        for column in ("price_tiers", "price_windows")
+        for entries in [row[column]]
+    }
+
+
+def _float(key: str, value: Any) -> Any:
+    return float(Decimal(value)) if key.startswith("cost_") else value
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    listed = list(rows)
+    return pd.DataFrame({name: _series([row[name] for row in listed], dtype) for name, dtype in columns.items()})
+
+
+def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
+    if dtype in (_DAY, _MOMENT):
+        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=dtype == _MOMENT), dtype=dtype)
+    if dtype == _MONEY:
+        values = [None if value is None else float(value) for value in values]
+    return pd.Series(values, dtype=dtype)

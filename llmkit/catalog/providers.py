@@ -1,0 +1,163 @@
+"""Changing providers: adding, limits, addresses, and the money on their accounts."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from llmkit.catalog import changes, rules
+from llmkit.catalog.reading import CatalogReader
+from llmkit.checks import numbers, words
+from llmkit.errors import OriginNotApproved, ValidationError
+from llmkit.records import Model, Provider
+from llmkit.store import Edit, Store
+
+
+class ProviderEdits(CatalogReader):
+    """The part of the catalog that changes providers; ``approve_origin`` and ``origin_allowed`` take a provider's name
+    and an origin such as ``https://openrouter.ai``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        has_key: Callable[[Provider], bool],
+        approve_origin: Callable[[str, str], None],
+        origin_allowed: Callable[[str, str], bool],
+        simulate: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        super().__init__(store, has_key=has_key, simulate=simulate, clock=clock)
+        self._approve_origin = approve_origin
+        self._origin_allowed = origin_allowed
+
+    def apply_due_prices(self, now: datetime | None = None) -> list[Model]:
+        """Write announced prices whose day has come into the table, as the actor ``system``; returns those models.
+
+        Reading does not depend on it: every question is answered with the prices in force.
+        """
+        moment = now or self._clock()
+        if not rules.due(self._store.catalog(), moment):
+            return []
+        with self._store.edit(actor="system") as edit:
+            return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, moment)]
+
+    @contextlib.contextmanager
+    def _edit(self) -> Iterator[Edit]:
+        """An edit of what is in force: announced prices whose day has come are written first, on their own."""
+        while True:
+            with self._store.edit() as edit:
+                if not rules.due(edit.state, self._clock()):
+                    yield edit
+                    return
+            self.apply_due_prices()
+
+    def add_provider(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        wire: str = "openai_chat",
+        base_url: str,
+        api_key_env: str | None = None,
+        approve_origin: bool = False,
+        **limits: Any,
+    ) -> Provider:
+        """Add an endpoint: Ollama, vLLM, LM Studio, OpenRouter, anything that speaks one of the wires.
+
+        ``base_url`` is what ``/chat/completions`` is appended to. ``api_key_env`` names the environment variable of its
+        key, ``None`` when it needs none. ``limits``: ``max_parallel_requests`` (1), ``requests_per_minute`` (60),
+        ``tokens_per_minute``, ``is_enabled``, ``default_cost_input_per_million``, ``default_cost_output_per_million``.
+
+        A key is never sent to an address that this user did not approve. Without ``approve_origin=True`` a provider
+        with a key, on another machine, is added with a warning, and asking it fails until the address is approved.
+        """
+        given = {"wire": wire, "base_url": base_url, "api_key_env": api_key_env, **limits}
+        values = changes.provider_changes({"display_name": display_name or words.provider_name(name), **given})
+        provider = Provider(name=words.provider_name(name), **values)
+        words.flag(approve_origin, "approve_origin")
+        with self._edit() as edit:
+            if name in edit.state.providers:
+                raise ValidationError(
+                    f"There is a provider {name!r} already; update_provider() changes it.", field="name"
+                )
+            if approve_origin:
+                self._approve(provider)
+            elif provider.api_key_env and not self._is_approved(provider):
+                warnings.warn(
+                    f"The key of {name!r} is not sent anywhere yet. {_how_to_approve(provider)}", stacklevel=2
+                )
+            return edit.put_provider(provider, "add_provider")
+
+    def update_provider(
+        self, name: str, *, approve_origin: bool = False, expected_updated_at: Any = None, **given: Any
+    ) -> Provider:
+        """Change a provider: its limits, ``is_enabled``, ``base_url``, ``display_name``, default costs, ``wire``,
+        ``api_key_env``. A limit of 0 becomes 1, with a warning. Runs that are going on follow at once.
+
+        ``approve_origin=True`` allows the provider's key to be sent to the (new) address from now on, on this machine.
+
+        Raises:
+            OriginNotApproved: the new address is another origin, not on this machine, and was not approved.
+            EditConflict: the provider was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
+        """
+        values = changes.provider_changes(given)
+        words.flag(approve_origin, "approve_origin")
+        with self._edit() as edit:
+            before = rules.find_provider(edit.state, name)
+            changes.unchanged_since(before, expected_updated_at, before.name)
+            after = replace(before, **values)
+            if approve_origin:
+                self._approve(after)
+            elif _sends_elsewhere(before, after) and not self._is_approved(after):
+                raise OriginNotApproved(_how_to_approve(after), field="base_url")
+            return after if after == before else edit.put_provider(after, "update_provider")
+
+    def _is_approved(self, provider: Provider) -> bool:
+        return words.is_local(provider.base_url) or self._origin_allowed(provider.name, words.origin(provider.base_url))
+
+    def _approve(self, provider: Provider) -> None:
+        if not self._is_approved(provider):
+            self._approve_origin(provider.name, words.origin(provider.base_url))
+
+    def set_balance(self, provider: str, amount: Any) -> Provider:
+        """Say what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
+        value = None if amount is None else numbers.amount(amount, "amount")
+        with self._edit() as edit:
+            known = rules.find_provider(edit.state, provider)
+            if known.balance != value:
+                edit.set_balance(known.name, value)
+            return edit.state.providers[known.name]
+
+    def sync_balance(self, provider: str, real_balance: Any) -> Decimal | None:
+        """Set the balance to what the provider's own page says, and log by how much ours was off.
+
+        Returns the real balance less ours (negative: more was spent than we knew); ``None`` when none was tracked.
+        """
+        value = numbers.amount(real_balance, "real_balance")
+        with self._edit() as edit:
+            known = rules.find_provider(edit.state, provider)
+            delta = None if known.balance is None else value - known.balance
+            edit.record_sync(known.name, known.balance, value, delta)
+            edit.set_balance(known.name, value, "sync_balance")
+            return delta
+
+
+def _sends_elsewhere(before: Provider, after: Provider) -> bool:
+    """Whether a key that stayed here, or went to another address, would now be sent to the provider's address."""
+    moved = words.origin(before.base_url) != words.origin(after.base_url)
+    return moved or (after.api_key_env is not None and before.api_key_env != after.api_key_env)
+
+
+def _how_to_approve(provider: Provider) -> str:
+    return (
+        f"{words.origin(provider.base_url)} is not an address that was shipped for {provider.name!r} or that you "
+        f"approved on this machine. If you trust it with the key, call update_provider({provider.name!r}, "
+        f"base_url={provider.base_url!r}, approve_origin=True)."
+    )

@@ -1,0 +1,118 @@
+"""The catalog's rules over one reading of it, as pure functions: finding, defaults, what is in force."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
+from llmkit.pricing import price_on
+from llmkit.records import Model, Provider
+from llmkit.store import CatalogState
+
+PURPOSES = ("scenario_expansion", "summarization")
+"""The internal tasks that have a model of their own."""
+
+_INFRA = "infra_model_"
+
+
+def find_provider(state: CatalogState, name: Any) -> Provider:
+    """The provider of that name, or an :class:`UnsupportedProvider` with the nearest names."""
+    if isinstance(name, Provider):
+        name = name.name
+    if isinstance(name, str) and name in state.providers:
+        return state.providers[name]
+    near = _nearest(str(name), state.providers)
+    raise UnsupportedProvider(
+        f"There is no provider {name!r}.{_hint(near)} The catalog has: {', '.join(state.providers) or 'none yet'}; "
+        "add_provider() adds any OpenAI-compatible endpoint.",
+        suggestions=near,
+    )
+
+
+def find_model(state: CatalogState, ref: Any) -> Model:
+    """The model of that reference.
+
+    Raises:
+        ModelNotFound: no such model; the nearest references are named. A bare model id is looked for at every provider.
+        UnsupportedProvider: no such provider.
+    """
+    if isinstance(ref, Model):
+        ref = ref.reference
+    if not isinstance(ref, str):
+        raise ValidationError("A model is named by its reference, such as 'openai:gpt-6-luna'.", field="ref")
+    reference = ref.strip()
+    if reference in state.models:
+        return state.models[reference]
+    near = _nearest_models(state, reference)
+    provider, colon, _ = reference.partition(":")
+    bare = [found for found in near if state.models[found].model_id == reference]
+    if colon and provider not in state.providers and not bare:
+        find_provider(state, provider)
+    raise ModelNotFound(
+        f"There is no model {ref!r} in the catalog.{_hint(near)} A reference is provider:model_id; "
+        "models() lists them all, add_model() adds one.",
+        suggestions=near,
+    )
+
+
+def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
+    """References near a misspelt one, or near a model id that came without its provider; the best first."""
+    same_id = [reference for reference, model in state.models.items() if model.model_id.lower() == wanted.lower()]
+    by_id = {model.model_id: reference for reference, model in state.models.items()}
+    model_id = wanted.partition(":")[2] or wanted
+    near = [*same_id, *_nearest(wanted, state.models), *(by_id[found] for found in _nearest(model_id, by_id))]
+    return tuple(dict.fromkeys(near))[:5]
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> Sequence[str]:
+    lowered = {name.lower(): name for name in names}
+    return tuple(lowered[name] for name in difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6))
+
+
+def _hint(near: Sequence[str]) -> str:
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def default_of(state: CatalogState, provider: str) -> Model | None:
+    """The provider's default model, if it has one."""
+    return next((model for model in state.models.values() if model.provider == provider and model.is_default), None)
+
+
+def next_active(state: CatalogState, model: Model) -> Model | None:
+    """The active model of the same provider that comes after this one in the catalog, and after the last the first."""
+    siblings = [other for other in state.models.values() if other.provider == model.provider]
+    place = next(i for i, other in enumerate(siblings) if other.reference == model.reference)
+    after = (*siblings[place + 1 :], *siblings[:place])
+    return next((other for other in after if other.is_active), None)
+
+
+def in_force(state: CatalogState, at: datetime) -> CatalogState:
+    """The catalog with every model at its price in force at ``at``, whether or not the table has it already."""
+    return replace(state, models={**state.models, **{model.reference: model for model in due(state, at)}})
+
+
+def due(state: CatalogState, at: datetime) -> list[Model]:
+    """The models whose price has changed by the calendar since it was written, at their new price."""
+    found = ((model, price_on(state.prices.get(reference, ()), at)) for reference, model in state.models.items())
+    return [replace(model, price=entry.price) for model, entry in found if entry and entry.price != model.price]
+
+
+def infra_key(purpose: Any) -> str:
+    """The setting that holds the model of an internal task."""
+    if purpose not in PURPOSES:
+        raise ValidationError(f"The purpose is one of: {', '.join(PURPOSES)}.", field="purpose")
+    return f"{_INFRA}{purpose}"
+
+
+def infra_purpose(key: str) -> str | None:
+    """The internal task whose model a setting holds; ``None`` when the setting is another one."""
+    return key.removeprefix(_INFRA) if key.startswith(_INFRA) else None
+
+
+def purposes_of(state: CatalogState, reference: str) -> tuple[str, ...]:
+    """The internal tasks that use a model."""
+    return tuple(purpose for purpose in PURPOSES if state.settings.get(infra_key(purpose)) == reference)

@@ -1,0 +1,128 @@
+"""Taking the last edit back: what it changed is changed again, to what it was; nothing is erased."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from llmkit.errors import EditConflict, ValidationError
+from llmkit.pricing import price_on
+from llmkit.records import DatedPrice, Model, Price, Provider
+from llmkit.store import Edit
+
+ACTION = "undo"
+_BOOKKEEPING = ("id", "created_at", "updated_at", "balance")
+
+Event = Mapping[str, Any]
+
+
+def last_edit(events: pd.DataFrame, actor: str) -> Sequence[Event]:
+    """The events of the actor's last edit that was not taken back yet, oldest first.
+
+    Raises:
+        ValidationError: there is none, or it added an entry: those are never removed.
+    """
+    mine = events[events["actor"] == actor]
+    open_edits: list[Sequence[Event]] = []
+    for _, rows in mine.groupby("edit_id", sort=False):
+        edit = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+        if edit[0]["action"] != ACTION:
+            open_edits.append(edit)
+        elif open_edits:
+            open_edits.pop()
+    if not open_edits:
+        raise ValidationError("There is no change to take back.")
+    last = open_edits[-1]
+    for event in last:
+        if event["entity"] in ("provider", "model") and not event["before"]:
+            way = "deprecate it" if event["entity"] == "model" else "disable it"
+            raise ValidationError(f"Adding {event['reference']} cannot be taken back, because runs may use it; {way}.")
+    return last
+
+
+def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, ...]:
+    """Write what was before those events; returns the references of what changed.
+
+    Raises:
+        EditConflict: an entry was changed again since.
+    """
+    for event in reversed(events):
+        _TAKE_BACK[event["entity"]](edit, event, now)
+    return tuple(dict.fromkeys(event["reference"] for event in events))
+
+
+def _provider(edit: Edit, event: Event, now: datetime) -> None:
+    current = edit.state.providers[event["reference"]]
+    _still(current, event)
+    edit.put_provider(replace(Provider.from_row(event["before"]), balance=current.balance), ACTION)
+
+
+def _model(edit: Edit, event: Event, now: datetime) -> None:
+    current = edit.state.models[event["reference"]]
+    _still(current, event)
+    edit.put_model(Model.from_row(event["before"]), ACTION)
+
+
+def _still(current: Provider | Model, event: Event) -> None:
+    """Refuse when the entry is not as that event left it."""
+    left = type(current).from_row(event["after"])
+    kept = {name: getattr(current, name) for name in _BOOKKEEPING if hasattr(current, name)}
+    if replace(left, **kept) != current:
+        raise EditConflict(f"{event['reference']} was changed again since, so the change is not taken back.")
+
+
+def _price(edit: Edit, event: Event, now: datetime) -> None:
+    """Append what would have held without the entry, from its day on, but not before now."""
+    entry = DatedPrice.from_row(event["after"])
+    entries = list(edit.state.prices[entry.reference])
+    entries.remove(entry)
+    begins = now if entry.valid_from is None else max(entry.valid_from, now)
+    before = price_on(entries, begins)
+    edit.add_price(
+        DatedPrice(
+            reference=entry.reference,
+            valid_from=begins.astimezone(UTC),
+            price=before.price if before else Price(),
+            source=before.source if before else None,
+            read_on=before.read_on if before else None,
+        ),
+        ACTION,
+    )
+
+
+def _setting(edit: Edit, event: Event, now: datetime) -> None:
+    if edit.state.settings.get(event["reference"]) != event["after"]["value"]:
+        raise EditConflict(f"{event['reference']} was changed again since, so the change is not taken back.")
+    edit.put_setting(event["reference"], event["before"]["value"] if event["before"] else None, ACTION)
+
+
+def _balance(edit: Edit, event: Event, now: datetime) -> None:
+    """Take the amount of the change off again; what runs have spent since stays spent."""
+    before, after = (_amount(event[side]) for side in ("before", "after"))
+    current = edit.state.providers[event["reference"]].balance
+    restored = before if None in (before, after, current) else current - (after - before)  # type: ignore[operator]
+    edit.set_balance(event["reference"], restored, ACTION)
+
+
+def _amount(side: Mapping[str, Any] | None) -> Decimal | None:
+    amount = (side or {}).get("amount")
+    return None if amount is None else Decimal(amount)
+
+
+def _sync(edit: Edit, event: Event, now: datetime) -> None:
+    """The log of a comparison stays: it did happen."""
+
+
+_TAKE_BACK = {
+    "provider": _provider,
+    "model": _model,
+    "price": _price,
+    "setting": _setting,
+    "balance": _balance,
+    "sync": _sync,
+}
