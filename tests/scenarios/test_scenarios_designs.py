@@ -81,6 +81,12 @@ def test_another_seed_gives_another_design(one, other):
         assert design([6] * 6, method, 30, one) != design([6] * 6, method, 30, other)
 
 
+def test_nearly_everything_is_a_choice_too():
+    """Which few combinations are left out depends on the seed; nothing degenerates near the full product."""
+    for method in ("sample", "balanced"):
+        assert len({tuple(design([4, 4, 4], method, 60, seed)) for seed in range(10)}) == 10
+
+
 def test_a_fraction_of_a_product_too_large_to_list():
     """Thirty dimensions of five levels have 10^20 combinations; a fraction of them is no problem."""
     for method in ("sample", "balanced"):

