@@ -28,7 +28,6 @@ def pytest_configure(config):
     config.llmkit_home = tempfile.mkdtemp(prefix="llmkit-tests-")
     for name in KEY_VARIABLES:
         os.environ.pop(name, None)
-    os.environ["MPLBACKEND"] = "Agg"
     os.environ["LLMKIT_DB"] = os.path.join(config.llmkit_home, "notebooks.duckdb")
     os.environ["LLMKIT_CONFIG_DIR"] = os.path.join(config.llmkit_home, "config")
 
@@ -46,3 +45,4 @@ def isolated_environment(monkeypatch, tmp_path_factory):
     home = tmp_path_factory.mktemp("llmkit")
     monkeypatch.setenv("LLMKIT_DB", str(home / "catalog.duckdb"))
     monkeypatch.setenv("LLMKIT_CONFIG_DIR", str(home / "config"))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
