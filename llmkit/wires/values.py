@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 _LARGEST_COUNT = 2**53  # beyond it a JSON number is no longer exact
+_DECIMALS = 18
+_FINEST = Decimal(1).scaleb(-_DECIMALS)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
 
 
@@ -51,14 +53,19 @@ def count(value: Any) -> int | None:
 
 
 def money(value: Any) -> Decimal | None:
-    """The value as US dollars if it is a number or text of a number that makes sense as such, else ``None``."""
+    """The value as US dollars if it is a number or text of a number that makes sense as such, else ``None``.
+
+    Decimals beyond the 18th are rounded away: written out, 1e-999999999 would fill the disk.
+    """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
         amount = Decimal(value)
     except ArithmeticError:
         return None
-    return amount if amount.is_finite() and 0 <= amount < _DEAREST else None
+    if not (amount.is_finite() and 0 <= amount < _DEAREST):
+        return None
+    return amount.quantize(_FINEST) if int(amount.as_tuple().exponent) < -_DECIMALS else amount
 
 
 def day(value: Any) -> date | None:
