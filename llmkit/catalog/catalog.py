@@ -145,6 +145,18 @@ class Catalog(ProviderEdits):
         with self._edit() as edit:
             return _make_default(edit, rules.find_model(edit.state, ref))
 
+    def learn_rejected(self, ref: str, parameter: str) -> Model:
+        """Remember, as the actor ``system``, that a model's API refused a parameter: later requests leave it out.
+
+        It is kept in ``api_config["learned_rejects"]``; taking it out there makes llmkit try again.
+        """
+        with self._store.edit(actor="system") as edit:
+            model = rules.find_model(edit.state, ref)
+            learned = sorted({*model.api_config.get("learned_rejects", ()), words.text(parameter, "parameter")})
+            config = words.api_config({**model.api_config, "learned_rejects": learned})
+            changed = replace(model, api_config=config)
+            return model if changed == model else edit.put_model(changed, "learn_rejected")
+
     # --- settings ---
 
     def set_setting(self, key: str, value: Any) -> None:

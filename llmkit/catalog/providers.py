@@ -30,10 +30,9 @@ class ProviderEdits(CatalogReader):
         has_key: Callable[[Provider], bool],
         approve_origin: Callable[[str, str], None],
         origin_allowed: Callable[[str, str], bool],
-        simulate: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        super().__init__(store, has_key=has_key, simulate=simulate, clock=clock)
+        super().__init__(store, has_key=has_key, clock=clock)
         self._approve_origin = approve_origin
         self._origin_allowed = origin_allowed
 

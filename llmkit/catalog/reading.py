@@ -22,12 +22,10 @@ class CatalogReader:
         store: Store,
         *,
         has_key: Callable[[Provider], bool],
-        simulate: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._has_key = has_key
-        self._simulate = simulate
         self._clock = clock
 
     def state(self) -> CatalogState:
@@ -99,8 +97,8 @@ class CatalogReader:
         }
 
     def is_available(self, provider: Provider) -> bool:
-        """Whether requests can be sent to it: it is enabled, and its key is set, or needs none, or all is simulated."""
-        return provider.is_enabled and (self._simulate or self.key_status(provider) != "missing")
+        """Whether requests can be sent to it: it is enabled, and its key is set, or it needs none."""
+        return provider.is_enabled and self.key_status(provider) != "missing"
 
     def key_status(self, provider: Provider) -> str:
         """``set``, ``missing``, or ``not needed``; never the key."""

@@ -49,8 +49,8 @@ def find_model(state: CatalogState, ref: Any) -> Model:
         return state.models[reference]
     near = _nearest_models(state, reference)
     provider, colon, _ = reference.partition(":")
-    bare = [found for found in near if state.models[found].model_id == reference]
-    if colon and provider not in state.providers and not bare:
+    meant = [found for found in near if reference.lower() in (found.lower(), state.models[found].model_id.lower())]
+    if colon and provider not in state.providers and not meant:
         find_provider(state, provider)
     raise ModelNotFound(
         f"There is no model {ref!r} in the catalog.{_hint(near)} A reference is provider:model_id; "
@@ -62,9 +62,11 @@ def find_model(state: CatalogState, ref: Any) -> Model:
 def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
     """References near a misspelt one, or near a model id that came without its provider; the best first."""
     same_id = [reference for reference, model in state.models.items() if model.model_id.lower() == wanted.lower()]
+    if same_id:
+        return tuple(same_id)
     by_id = {model.model_id: reference for reference, model in state.models.items()}
     model_id = wanted.partition(":")[2] or wanted
-    near = [*same_id, *_nearest(wanted, state.models), *(by_id[found] for found in _nearest(model_id, by_id))]
+    near = [*_nearest(wanted, state.models), *(by_id[found] for found in _nearest(model_id, by_id))]
     return tuple(dict.fromkeys(near))[:5]
 
 

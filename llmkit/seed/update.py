@@ -83,7 +83,7 @@ def _put(edit: Edit, seed: Seed, edited: EditedFields, moment: datetime) -> None
 
 
 def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, moment: datetime) -> Sequence[Model]:
-    """The shipped models as they shall be, those that lose the default first."""
+    """The shipped models as they shall be, in the files' order, but first those that lose the default."""
     fields = (*MODEL_FIELDS, "price")
     models = {
         reference: _merged(before.models.get(reference), model, fields, edited.get(("model", reference), _NONE))
@@ -102,7 +102,8 @@ def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, momen
         kept = known is not None and known.is_default
         wanted = seed.unpriced_models[reference].is_default and model.is_active
         settled.append(replace(model, is_default=kept if model.provider in chosen else wanted))
-    return sorted(settled, key=lambda model: model.is_default)
+    losing = {reference for reference, model in before.models.items() if model.is_default}
+    return sorted(settled, key=lambda model: model.is_default or model.reference not in losing)
 
 
 def _siblings(state: CatalogState, model: Model) -> Iterator[str]:
@@ -113,4 +114,11 @@ def _merged(known: Any, shipped: Any, fields: Sequence[str], edited: frozenset[s
     """A shipped record, or a known one with the shipped values of all fields that nobody changed."""
     if known is None:
         return shipped
-    return replace(known, **{name: getattr(shipped, name) for name in fields if name not in edited})
+    values = {name: getattr(shipped, name) for name in fields if name not in edited}
+    if "api_config" in values:  # what its API taught llmkit stays
+        values["api_config"] = {**values["api_config"], **_learned(known)}
+    return replace(known, **values)
+
+
+def _learned(model: Model) -> dict[str, Any]:
+    return {name: value for name, value in model.api_config.items() if name.startswith("learned_")}
