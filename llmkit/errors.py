@@ -57,6 +57,13 @@ class Code(StrEnum):
         """Whether the same request may succeed later."""
         return self in _RETRYABLE
 
+    @property
+    def resumable(self) -> bool:
+        """Whether ``kit.resume`` asks again: it may pass later, or once the account or the budget has been mended."""
+        return self in _RETRYABLE or self in _MENDABLE
+
+
+_MENDABLE = frozenset({Code.AUTH_ERROR, Code.QUOTA_EXHAUSTED, Code.MISSING_API_KEY, Code.BUDGET_EXCEEDED})
 
 _RETRYABLE = frozenset(
     {

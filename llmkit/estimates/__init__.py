@@ -11,9 +11,11 @@ Simulation is done in floats; what leaves here as money is Decimal, rounded to t
 
 from llmkit.estimates.history import Basis, History, Observation
 from llmkit.estimates.run import ModelEstimate, TotalEstimate, Workload, combine, estimate_model
+from llmkit.estimates.table import Estimate
 
 __all__ = [
     "Basis",
+    "Estimate",
     "History",
     "ModelEstimate",
     "Observation",

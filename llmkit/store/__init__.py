@@ -1,7 +1,8 @@
 """The only place that knows DuckDB: journal, lease, migrations, projection, queries."""
 
+from llmkit.store import events, queries
 from llmkit.store.edit import Edit
 from llmkit.store.queries import CatalogState
 from llmkit.store.store import Store
 
-__all__ = ["CatalogState", "Edit", "Store"]
+__all__ = ["CatalogState", "Edit", "Store", "events", "queries"]

@@ -8,6 +8,7 @@ run        a run began; carries its settings, scenarios, and every model with th
 intent     an attempt is about to be sent
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
 probe      a probe reached a final state
+skip       what is left of a run for one provider or one model will not be asked, and why
 run_state  a run was taken up again or ended; carries what it spent by provider
 ========== ======================================================================================================
 """
@@ -62,10 +63,10 @@ def run(
     settings: Mapping[str, Any],
     scenarios: Sequence[Mapping[str, Any]],
     models: Sequence[Mapping[str, Any]],
-    probes: Sequence[tuple[int, int, int]],
+    samples: int,
     estimate: Mapping[str, Any] | None,
 ) -> Event:
-    """A run began. ``probes`` holds (scenario index, model index, sample) in the order of asking."""
+    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order."""
     return {
         "type": "run",
         "run_id": run_id,
@@ -75,7 +76,7 @@ def run(
         "settings": settings,
         "scenarios": scenarios,
         "models": models,
-        "probes": probes,
+        "samples": samples,
         "estimate": estimate,
         "at": now(),
     }
@@ -108,15 +109,37 @@ def probe(*, probe_id: str, run_id: str, **fields: Any) -> Event:
     return {"type": "probe", "probe_id": probe_id, "run_id": run_id, "completed_at": now(), **fields}
 
 
+def skip(*, run_id: str, scope: Literal["provider", "model"], reference: str, code: str, message: str) -> Event:
+    """What is left of a run for a provider or a model will not be asked."""
+    return {
+        "type": "skip",
+        "run_id": run_id,
+        "scope": scope,
+        "reference": reference,
+        "error_code": code,
+        "error_message": message,
+        "at": now(),
+    }
+
+
 def run_state(
-    *, run_id: str, status: str, message: str | None = None, spent: Mapping[str, Decimal] | None = None
+    *,
+    run_id: str,
+    status: str,
+    message: str | None = None,
+    spent: Mapping[str, Decimal] | None = None,
+    again: Sequence[str] = (),
 ) -> Event:
-    """A run was taken up again or ended; ``spent`` is deducted from the providers' balances."""
+    """A run was taken up again or ended.
+
+    ``spent`` is deducted from the providers' balances; ``again`` holds the codes of failures that are asked again.
+    """
     return {
         "type": "run_state",
         "run_id": run_id,
         "status": status,
         "message": message,
         "spent": {provider: format(amount, "f") for provider, amount in (spent or {}).items()},
+        "again": list(again),
         "at": now(),
     }

@@ -143,8 +143,7 @@ class Journal:
         except OSError as error:
             return _fail(batch, self._explain(error))
         try:
-            segment.write(b"".join(data for data, _ in batch))
-            segment.flush()
+            _write_all(segment, b"".join(data for data, _ in batch))
             os.fsync(segment.fileno())
         except OSError as error:
             self._abandon(segment, start)
@@ -182,6 +181,13 @@ class Journal:
             f"The journal in {self.directory} cannot be written: {error.strerror or error}. "
             "Free some space or check the folder's permissions; everything acknowledged so far is saved."
         )
+
+
+def _write_all(segment: IO[bytes], data: bytes) -> None:
+    """Write everything: on a disk that is filling up, one write may take only a part and say so in its result."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[segment.write(rest) :]
 
 
 def _fail(batch: Sequence[tuple[bytes, Future[None]]], error: JournalError) -> None:

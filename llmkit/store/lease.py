@@ -97,11 +97,14 @@ class Lease:
             )
         if _NOT_DAMAGE.search(text):
             return LlmkitError(f"{self.path} cannot be opened: {text.splitlines()[0]}")
-        if isinstance(error, duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException):
-            return Damaged(text)
-        if isinstance(error, duckdb.IOException) and _DAMAGE.search(text):
-            return Damaged(text)
-        return error
+        return Damaged(text) if is_damage(error) else error
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Whether an error comes from a broken file rather than from what was asked."""
+    if isinstance(error, duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException):
+        return True
+    return type(error) in (duckdb.Error, duckdb.IOException) and _DAMAGE.search(str(error)) is not None
 
 
 _mutexes: dict[Path, threading.RLock] = {}

@@ -102,16 +102,21 @@ def _move_offsets(connection: duckdb.DuckDBPyConnection, batch: Sequence[Entry])
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Apply a batch. The order between catalog and run events matters (both touch balances) and is kept; within a
-    stretch of run events, kinds go in the order in which they depend on each other.
+    """Apply a batch: stretches of one kind in order; within a stretch of what was asked and answered, types in the
+    order in which they depend on each other.
     """
-    for _, stretch in itertools.groupby(events, key=lambda event: event["type"] == "catalog"):
+    for _, stretch in itertools.groupby(events, key=_kind):
         by_type: dict[str, list[Event]] = {}
         for event in stretch:
             by_type.setdefault(event["type"], []).append(event)
         for kind, apply in _APPLY.items():
             if found := by_type.get(kind):
                 apply(connection, found)
+
+
+def _kind(event: Event) -> str:
+    """Catalog changes and changes of a whole run must stay where they stand; all else may be grouped by type."""
+    return str(event["type"]) if event["type"] in ("catalog", "skip", "run_state") else "asked"
 
 
 # --- the catalog ----------------------------------------------------------------------------------------------------
@@ -191,8 +196,8 @@ def _apply_runs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) 
     columns = ("id", "name", "kind", "status", "simulated", "n_probes", "settings", "scenarios", "models", "estimate",
                "started_at")  # fmt: skip
     for event in events:
-        probes = event["probes"]
-        row = {**event, "id": event["run_id"], "status": "running", "n_probes": len(probes), "started_at": event["at"]}
+        n_probes = len(event["scenarios"]) * len(event["models"]) * event["samples"]
+        row = {**event, "id": event["run_id"], "status": "running", "n_probes": n_probes, "started_at": event["at"]}
         _upsert(connection, "runs", columns, [row], key=("id",), update=())
         _upsert(connection, "probes", _PENDING, list(_pending(event)), key=("probe_id",), update=())
 
@@ -205,23 +210,25 @@ _PENDING = (
 
 def _pending(event: Event) -> Iterable[Row]:
     """A row for every probe of a run, before any was asked."""
-    scenarios, models = event["scenarios"], event["models"]
-    snapshots = [json.dumps({name: model.get(name) for name in (*_RATES, "price_tiers", "price_windows")})
-                 for model in models]  # fmt: skip
-    for position, (scenario_index, model_index, sample) in enumerate(event["probes"]):
-        scenario, model = scenarios[scenario_index], models[model_index]
+    shared = [
+        {
+            "provider": model["provider"],
+            "model": f"{model['provider']}:{model['model_id']}",
+            "price_snapshot": json.dumps({n: model.get(n) for n in (*_RATES, "price_tiers", "price_windows")}),
+            **{name: model[name] for name in ("cost_input_per_million", "cost_output_per_million")},
+        }
+        for model in event["models"]
+    ]
+    product = itertools.product(event["scenarios"], shared, range(1, event["samples"] + 1))
+    for position, (scenario, model, sample) in enumerate(product):
         yield {
             **scenario,
+            **model,
             "probe_id": probe_id(event["run_id"], position),
             "run_id": event["run_id"],
             "position": position,
-            "provider": model["provider"],
-            "model": f"{model['provider']}:{model['model_id']}",
             "sample": sample,
             "status": "pending",
-            "cost_input_per_million": model["cost_input_per_million"],
-            "cost_output_per_million": model["cost_output_per_million"],
-            "price_snapshot": snapshots[model_index],
             "simulated": event["simulated"],
         }
 
@@ -250,13 +257,38 @@ def _apply_probes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         """)
 
 
+def _apply_skips(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    for event in events:
+        column = "provider" if event["scope"] == "provider" else "model"
+        connection.execute(
+            "UPDATE probes SET status = 'skipped', error_code = ?, error_message = ?, retryable = false "
+            f"WHERE run_id = ? AND status = 'pending' AND {column} = ?",
+            [event["error_code"], event["error_message"], event["run_id"], event["reference"]],
+        )
+
+
 def _apply_run_states(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     for event in events:
-        ended = None if event["status"] == "running" else event["at"]
+        run_id, status = event["run_id"], event["status"]
+        ended = None if status == "running" else event["at"]
         connection.execute(
             "UPDATE runs SET status = ?, message = ?, ended_at = ?::TIMESTAMP WHERE id = ?",
-            [event["status"], event["message"], ended, event["run_id"]],
+            [status, event["message"], ended, run_id],
         )
+        if status == "cancelled":
+            connection.execute(
+                "UPDATE probes SET status = 'cancelled', error_code = 'CANCELLED', retryable = true, "
+                "error_message = 'The run was cancelled before this was asked.' "
+                "WHERE run_id = ? AND status = 'pending'",
+                [run_id],
+            )
+        if status == "running":  # taken up again: what has no answer waits once more
+            connection.execute(
+                "UPDATE probes SET status = 'pending', error_code = NULL, error_message = NULL, retryable = NULL "
+                "WHERE run_id = ? AND (status IN ('cancelled', 'skipped') OR (status = 'failed' AND "
+                "error_code IN (SELECT unnest(?))))",
+                [run_id, event["again"]],
+            )
         for provider, amount in event["spent"].items():
             connection.execute(
                 "UPDATE llm_providers SET balance = balance - ?::DECIMAL(18, 10) WHERE name = ?", [amount, provider]
@@ -269,6 +301,7 @@ _APPLY: dict[str, _Apply] = {
     "intent": _apply_intents,
     "outcome": _apply_outcomes,
     "probe": _apply_probes,
+    "skip": _apply_skips,
     "run_state": _apply_run_states,
 }
 

@@ -113,6 +113,60 @@ def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     return Decimal(row[0]) if row else Decimal(0)
 
 
+def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The attempts of a run that were begun and never ended: attempt_id, run_id, probe_id, turn, attempt, provider,
+    model."""
+    return _rows(
+        connection,
+        "SELECT attempt_id, run_id, probe_id, turn, attempt, provider, model FROM attempts "
+        "WHERE run_id = ? AND ended_at IS NULL ORDER BY attempt_id",
+        [run_id],
+    )
+
+
+def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """Probes that wait for answers, as far as each has come.
+
+    Keys: position, started_at, turns (rows of ``turns``), attempts (count by turn), maybe_billed, wasted, queued_s.
+    """
+    where = "FROM probes p JOIN {} x ON x.probe_id = p.probe_id WHERE p.run_id = ? AND p.status = 'pending'"
+    probes = _rows(
+        connection,
+        "SELECT probe_id, position, started_at FROM probes WHERE run_id = ? AND status = 'pending' ORDER BY position",
+        [run_id],
+    )
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(connection, f"SELECT x.* {where.format('turns')} ORDER BY x.probe_id, x.turn", [run_id]):
+        turns.setdefault(row["probe_id"], []).append(row)
+    attempts: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(
+        connection,
+        "SELECT x.probe_id, x.turn, max(x.attempt) AS count, count(*) FILTER (x.maybe_billed) AS maybe_billed, "
+        "sum(x.waited_s) AS queued_s, sum(x.cost) FILTER (x.error_code IS NOT NULL) AS wasted "
+        f"{where.format('attempts')} GROUP BY ALL",
+        [run_id],
+    ):
+        attempts.setdefault(row["probe_id"], []).append(row)
+    return [
+        {
+            "position": probe["position"],
+            "started_at": probe["started_at"],
+            "turns": turns.get(probe["probe_id"], []),
+            **_counted(attempts.get(probe["probe_id"], [])),
+        }
+        for probe in probes
+    ]
+
+
+def _counted(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "attempts": {row["turn"]: row["count"] for row in attempts},
+        "maybe_billed": sum(row["maybe_billed"] for row in attempts),
+        "wasted": sum((row["wasted"] or Decimal(0) for row in attempts), Decimal(0)),
+        "queued_s": sum(row["queued_s"] or 0.0 for row in attempts),
+    }
+
+
 COST_COLUMNS = (
     "probes", "ok", "failed", "unpriced", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens",
     "reasoning_tokens", "estimated_cost", "cost_per_ok", "wasted_cost", "maybe_billed", "maybe_billed_cost",

@@ -18,7 +18,7 @@ from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.store import migrations, project, queries
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Event, Journal
-from llmkit.store.lease import Damaged, Lease
+from llmkit.store.lease import Damaged, Lease, is_damage
 from llmkit.store.queries import CatalogState
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class Store:
             try:
                 return queries.frame(connection, sql, params)
             except (duckdb.Error, AttributeError) as error:
-                if isinstance(error, duckdb.IOException | duckdb.InternalException | duckdb.FatalException):
+                if isinstance(error, duckdb.Error) and is_damage(error):
                     raise
                 reason = "it returns no rows" if isinstance(error, AttributeError) else str(error)
                 raise ValidationError(f"This SQL cannot be answered (read-only): {reason}", field="sql") from None

@@ -1,0 +1,131 @@
+"""The command line: ``llmkit demo | models | sim | lab``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+import llmkit
+from llmkit.seed import sample_scenarios
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. Errors of llmkit are a sentence on standard error, not a traceback."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except llmkit.LlmkitError as error:
+        print(f"llmkit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="llmkit", description="Ask many language models, account for every cent.")
+    parser.add_argument("--version", action="version", version=f"llmkit {llmkit.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="a simulated run over six providers; no keys, no network")
+    demo.add_argument("--prompts", type=int, default=5, help="how many prompts to ask (default 5)")
+    demo.set_defaults(command=_demo)
+
+    models = commands.add_parser("models", help="the catalog as a table")
+    models.add_argument("--db", help="the catalog's file (default: $LLMKIT_DB or the user's data folder)")
+    models.add_argument("--provider", help="of this provider only")
+    models.add_argument("--all", action="store_true", help="deprecated models too")
+    models.add_argument("--json", action="store_true", help="as JSON, for other programs")
+    models.set_defaults(command=_models)
+
+    sim = commands.add_parser("sim", help="serve the simulator until Ctrl-C")
+    sim.add_argument("--port", type=int, default=0, help="default: a free one")
+    sim.add_argument("--rpm", type=int, help="requests per minute that each provider allows")
+    sim.set_defaults(command=_sim)
+
+    lab = commands.add_parser("lab", help="open JupyterLab on the first example notebook")
+    lab.add_argument("notebook", nargs="?", help="another notebook or folder")
+    lab.set_defaults(command=_lab)
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="llmkit-demo-"))
+    with llmkit.open(folder / "llmkit.duckdb", simulate=True) as kit:
+        scenarios = sample_scenarios()[: max(1, args.prompts)]
+        print(f"Asking {len(scenarios)} prompts of the default model of each provider (simulated, nothing is billed).")
+        handle = kit.run(scenarios, name="demo", max_tokens=400)
+        run = _with_progress(handle)
+        print(_table(run.costs(by=["provider", "model"])))
+        print(
+            f"\nTotal: ${run.total_cost:.6f} for {len(run.probes)} probes. The answers and the journal are in {folder}"
+        )
+        print(f"Look at them: python -c \"import llmkit; print(llmkit.open('{kit.path}').last_run().probes)\"")
+    return 0 if run.status == "completed" else 1
+
+
+def _with_progress(handle: llmkit.RunHandle[llmkit.Run]) -> llmkit.Run:
+    """Wait for a run with one line of progress."""
+    total = handle.progress.total
+    with tqdm(total=total, unit="probe", desc=handle.run_id, file=sys.stderr) as bar:
+        advanced = threading.Lock()
+
+        def show(event: llmkit.RunEvent) -> None:
+            if event.kind == "probe_done":
+                with advanced:
+                    bar.update()
+
+        stop = handle.listen(show)
+        bar.update(handle.progress.done - bar.n)
+        run = handle.result()
+        stop()
+        bar.update(handle.progress.done - bar.n)
+    return run
+
+
+def _models(args: argparse.Namespace) -> int:
+    with llmkit.open(args.db) as kit:
+        frame = kit.catalog.models(provider=args.provider, status=None if args.all else "ACTIVE")
+    columns = ["model", "display_name", "cost_input_per_million", "cost_output_per_million", "context_window",
+               "status", "is_default", "is_available"]  # fmt: skip
+    if args.json:
+        print(json.dumps(json.loads(frame[columns].to_json(orient="records")), indent=2))
+    else:
+        print(_table(frame[columns]))
+    return 0
+
+
+def _sim(args: argparse.Namespace) -> int:
+    with llmkit.simulator.serve(port=args.port, rpm=args.rpm) as sim:
+        print(f"Simulating openai, anthropic, google, xai, deepseek and mistral at {sim.url} until Ctrl-C.", flush=True)
+        for name in ("openai", "anthropic", "google", "xai", "deepseek", "mistral"):
+            print(f"  {name:<10} {sim.url_for(name)}", flush=True)
+        threading.Event().wait()
+    return 0
+
+
+def _lab(args: argparse.Namespace) -> int:
+    if find_spec("jupyterlab") is None:
+        print("llmkit: JupyterLab is not installed: pip install 'llmkit[lab]'", file=sys.stderr)
+        return 1
+    first = Path("notebooks/01_quickstart.ipynb")
+    target = args.notebook or (str(first) if first.exists() else ".")
+    return subprocess.call([sys.executable, "-m", "jupyter", "lab", target])
+
+
+def _table(frame: pd.DataFrame) -> str:
+    with pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None):
+        return frame.to_string(index=False, na_rep="unpriced" if "cost_input_per_million" in frame else "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

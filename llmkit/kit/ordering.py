@@ -1,0 +1,186 @@
+"""From what a user asks for to a checked order: what can be refused is refused here, before anything is sent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from llmkit import pricing
+from llmkit.checks import numbers
+from llmkit.errors import (
+    BudgetExceeded,
+    LlmkitError,
+    MissingApiKey,
+    ModelDeprecated,
+    RunRefused,
+    ValidationError,
+)
+from llmkit.plan import Plan, most_input_tokens, most_output_tokens
+from llmkit.records import Model, Provider, Scenario
+from llmkit.scenarios import Prompts, as_scenarios
+from llmkit.store import CatalogState
+from llmkit.wires import wire_for
+
+Find = Callable[[str], Model]
+
+
+def choose_models(
+    models: str | Model | Sequence[str | Model] | None,
+    state: CatalogState,
+    find: Find,
+    has_key: Callable[[Provider], bool],
+) -> tuple[Model, ...]:
+    """The models of a run, in the order given; ``None``: the default of every enabled provider with a key.
+
+    Raises:
+        ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
+        RunRefused: several of them.
+    """
+    if models is None:
+        return _defaults(state, has_key)
+    given = [models] if isinstance(models, str | Model) else list(models)
+    if not given:
+        raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
+    problems: list[LlmkitError] = []
+    chosen: dict[str, Model] = {}
+    for entry in given:
+        reference = entry.reference if isinstance(entry, Model) else entry
+        try:
+            model = find(reference)
+            check_usable(model, state.providers[model.provider], has_key)
+        except LlmkitError as problem:
+            problems.append(problem)
+            continue
+        if model.reference in chosen:
+            problems.append(
+                ValidationError(f"{model.reference} is named twice: use samples= to ask it more often.", field="models")
+            )
+        chosen[model.reference] = model
+    refuse(problems)
+    return tuple(chosen.values())
+
+
+def check_usable(model: Model, provider: Provider, has_key: Callable[[Provider], bool]) -> None:
+    """Refuse a model that a new run may not use.
+
+    Raises:
+        ModelDeprecated: it is deprecated, or its provider is disabled.
+        MissingApiKey: its provider's key is not set.
+    """
+    if not model.is_active:
+        raise ModelDeprecated(
+            f"{model.reference} is deprecated. Choose another, or bring it back with "
+            f"kit.catalog.reactivate_model({model.reference!r})."
+        )
+    if not provider.is_enabled:
+        raise ModelDeprecated(
+            f"{provider.display_name} is disabled. Enable it with "
+            f"kit.catalog.update_provider({provider.name!r}, is_enabled=True)."
+        )
+    if not has_key(provider):
+        raise MissingApiKey(
+            f"{model.reference} needs a key: set the environment variable {provider.api_key_env}, "
+            f"or type it for this session with kit.ask_key({provider.name!r})."
+        )
+
+
+def refuse(problems: Sequence[LlmkitError]) -> None:
+    """Raise the only problem as it is, and several as one."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise RunRefused(problems)
+
+
+def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple[Model, ...]:
+    enabled = [provider for provider in state.providers.values() if provider.is_enabled]
+    usable = {provider.name for provider in enabled if has_key(provider)}
+    defaults = tuple(
+        model for model in state.models.values() if model.is_default and model.is_active and model.provider in usable
+    )
+    if not defaults:
+        variables = ", ".join(sorted({p.api_key_env for p in enabled if p.api_key_env}))
+        raise MissingApiKey(
+            "No provider is available. Set at least one of these environment variables and try again: "
+            f"{variables}. Or rehearse without keys: llmkit.open(simulate=True)."
+        )
+    return defaults
+
+
+def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
+    """Scenarios from whatever was given; ``system`` and ``followups`` go to those that have none of their own."""
+    scenarios = as_scenarios(prompts)
+    shared = (followups,) if isinstance(followups, str) else tuple(followups or ())
+    return tuple(
+        replace(scenario, system=scenario.system or system, followups=scenario.followups or shared)
+        for scenario in scenarios
+    )
+
+
+def check_calls(plan: Plan, providers: Mapping[str, Provider]) -> None:
+    """Build each model's first call, so that what a model does not take is known now: one warning each, or an error.
+
+    Raises:
+        ValidationError: ``strict`` is set and a parameter would be left out.
+        RunRefused: so for several models.
+    """
+    problems: list[LlmkitError] = []
+    for index, model in enumerate(plan.models):
+        call = plan.call(plan.probe(index * plan.samples))
+        try:
+            request = wire_for(providers[model.provider], model).build(call)
+        except ValidationError as problem:
+            problems.append(problem)
+            continue
+        if request.left_out:
+            names = ", ".join(request.left_out)
+            warnings.warn(f"{model.reference} does not take {names}: asked without.", UserWarning, stacklevel=4)
+    refuse(problems)
+
+
+def check_budget(plan: Plan, providers: Mapping[str, Provider], budget: Any) -> Decimal | None:
+    """The budget as a Decimal, after checking that it can be kept: every price known, every answer's length limited.
+
+    Raises:
+        ValidationError: not a positive amount.
+        BudgetExceeded: a model is unpriced, or not even one request fits.
+        RunRefused: several of these.
+    """
+    if budget is None:
+        return None
+    amount = numbers.amount(budget, "budget")
+    if amount <= 0:
+        raise ValidationError("budget must be a positive amount in US dollars.", field="budget")
+    problems: list[LlmkitError] = []
+    for index, model in enumerate(plan.models):
+        call = plan.call(plan.probe(index * plan.samples))
+        most_output = most_output_tokens(call)
+        if most_output is None:
+            problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
+            continue
+        worst = pricing.worst_case(
+            model.price,
+            input_tokens=most_input_tokens(call),
+            max_output_tokens=most_output,
+            fallback=pricing.default_rates(providers[model.provider]),
+        )
+        if worst is None:
+            problems.append(
+                BudgetExceeded(
+                    f"{model.reference} has no price, so a budget cannot be kept. Set it with "
+                    f"kit.catalog.update_model({model.reference!r}, cost_input_per_million=..., "
+                    "cost_output_per_million=...), or leave the model or the budget out."
+                )
+            )
+        elif worst > amount:
+            problems.append(
+                BudgetExceeded(
+                    f"One request to {model.reference} can cost up to ${worst:.4f} (answers of up to {most_output:,} "
+                    f"tokens), more than the budget of ${amount}. Give a smaller max_tokens=, or a larger budget=."
+                )
+            )
+    refuse(problems)
+    return amount

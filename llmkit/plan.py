@@ -1,0 +1,155 @@
+"""The plan of a run: scenarios × models × samples, the order of asking, and the call of each turn. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from llmkit.errors import ValidationError
+from llmkit.records import Call, Message, Model, Params, Scenario
+
+Order = Literal["interleaved", "sequential"]
+
+MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One scenario × one model × one sample; ``position`` is its place in the product, ``sample`` counts from 1."""
+
+    position: int
+    scenario: Scenario
+    model: Model
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run asks. Probes are numbered scenario by scenario, model by model, sample by sample."""
+
+    scenarios: tuple[Scenario, ...]
+    models: tuple[Model, ...]
+    samples: int
+    params: Params
+    order: Order = "interleaved"
+    order_seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.scenarios) * len(self.models) * self.samples
+
+    def probe(self, position: int) -> Probe:
+        """The probe at a position."""
+        rest, sample = divmod(position, self.samples)
+        scenario, model = divmod(rest, len(self.models))
+        return Probe(position, self.scenarios[scenario], self.models[model], sample + 1)
+
+    def provider_of(self, position: int) -> str:
+        """The provider that the probe at a position asks."""
+        return self.models[position // self.samples % len(self.models)].provider
+
+    def asking_order(self) -> Iterator[int]:
+        """Every position once.
+
+        ``interleaved`` asks all scenarios once before it asks any a second time, in an order shuffled anew for each
+        sample and with the models shuffled within each scenario, so that a drift at a provider is not confounded with
+        a scenario, a model or a sample. The same ``order_seed`` gives the same order. ``sequential`` is by position.
+        """
+        if self.order == "sequential":
+            yield from range(len(self))
+            return
+        generator = random.Random(self.order_seed)
+        for sample in range(self.samples):
+            for scenario in generator.sample(range(len(self.scenarios)), len(self.scenarios)):
+                for model in generator.sample(range(len(self.models)), len(self.models)):
+                    yield (scenario * len(self.models) + model) * self.samples + sample
+
+    def call(self, probe: Probe, answers: Sequence[str] = ()) -> Call:
+        """The call of a probe's next turn, given the answers so far.
+
+        With a seed, each sample gets a seed of its own (seed, seed + 1, …): equal seeds would give equal answers.
+        """
+        seed = self.params.seed
+        params = self.params if seed is None else replace(self.params, seed=seed + probe.sample - 1)
+        prompts = probe.scenario.prompts
+        call = Call(
+            model=probe.model,
+            messages=(Message("user", prompts[0]),),
+            system=probe.scenario.system,
+            params=params,
+        )
+        for answer, prompt in zip(answers, prompts[1:], strict=False):
+            call = call.answered(answer, prompt)
+        return call
+
+
+def most_input_tokens(call: Call) -> int:
+    """No tokenizer makes more tokens of the call's input than this: a token is at least one byte."""
+    texts = [call.system or "", *(message.content for message in call.messages)]
+    schema = len(str(dict(call.params.schema))) if call.params.schema else 0
+    return schema + sum(len(text.encode("utf-8", "replace")) + MESSAGE_OVERHEAD for text in texts)
+
+
+def most_output_tokens(call: Call) -> int | None:
+    """The most tokens that the answer can have; ``None`` when neither the call nor the model sets a limit."""
+    limits = [limit for limit in (call.params.max_tokens, call.model.max_output_tokens) if limit is not None]
+    return min(limits, default=None)
+
+
+def make_params(
+    *,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    schema: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Params:
+    """The parameters of a run, checked. ``options`` holds the rarer ones by their names in :class:`Params`.
+
+    Raises:
+        ValidationError: an unknown option, or a value out of range.
+    """
+    known = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema"}
+    given = dict(options or {})
+    if unknown := sorted(set(given) - known):
+        raise ValidationError(
+            f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
+            f"options takes {', '.join(sorted(known))}.",
+            field="options",
+        )
+    stop = given.get("stop", ())
+    given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    params = Params(temperature=temperature, max_tokens=max_tokens, seed=seed, schema=schema, **given)
+    _between("temperature", params.temperature, 0, 2)
+    _between("top_p", params.top_p, 0, 1)
+    _whole("max_tokens", params.max_tokens, least=1)
+    _whole("seed", params.seed, least=0)
+    if not all(isinstance(text, str) and text for text in params.stop):
+        raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
+    return params
+
+
+def check_counts(samples: int, order: str) -> None:
+    """Refuse a number of samples or an order that makes no sense.
+
+    Raises:
+        ValidationError: with the field at fault.
+    """
+    _whole("samples", samples, least=1)
+    if samples is None or order not in get_args(Order):
+        raise ValidationError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}.", field="order")
+
+
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValidationError(f"{name} must be a number from {low} to {high}, not {value!r}.", field=name)
+
+
+def _whole(name: str, value: Any, *, least: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValidationError(f"{name} must be a whole number of at least {least}, not {value!r}.", field=name)

@@ -1,0 +1,120 @@
+"""A run's results: DataFrames in which every token and cent is accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from llmkit.results import columns
+from llmkit.store import Store, queries
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it stands in the catalog: ask again for a property and it is read again.
+
+    Made by ``await kit.run(...)``, ``handle.result()`` or ``kit.load(run_id)``.
+    """
+
+    id: str
+    _store: Store
+    _view: Callable[[Run], Any]
+
+    @property
+    def name(self) -> str | None:
+        """The name given to ``kit.run``."""
+        name: str | None = self._row()["name"]
+        return name
+
+    @property
+    def status(self) -> str:
+        """``completed``, ``cancelled``, ``failed``, ``running``, or ``interrupted`` when its process died."""
+        return effective_status(self._row()["status"], self._store.is_live(self.id))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the run was asked: samples, parameters, order and its seed, budget, retry policy."""
+        return dict(self._row()["settings"])
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """One row for each scenario × model × sample, whatever happened: see ``llmkit.results.columns.PROBES``."""
+        frame = self._table("probes", ("position",))
+        names = self._store.read(lambda c: queries.dimension_names(c, self.id))
+        dimensions = {name: _column([row.get(name) for row in frame["dimensions"]]) for name in names}
+        answers = pd.DataFrame(answer_columns(list(frame["answer"])), index=frame.index)
+        return pd.concat([frame[list(columns.PROBES)], pd.DataFrame(dimensions, index=frame.index), answers], axis=1)
+
+    @property
+    def turns(self) -> pd.DataFrame:
+        """One row for each answered prompt: see ``llmkit.results.columns.TURNS``."""
+        return self._table("turns", ("probe_id", "turn"))[list(columns.TURNS)]
+
+    @property
+    def attempts(self) -> pd.DataFrame:
+        """One row for each HTTP request: see ``llmkit.results.columns.ATTEMPTS``.
+
+        A request that was on its way when its process died has no outcome: it may have been billed.
+        """
+        frame = self._table("attempts", ("started_at", "attempt_id"))
+        if not self._store.is_live(self.id):
+            lost = frame["ended_at"].isna()
+            frame.loc[lost, "maybe_billed"] = True
+            frame.loc[lost, "error_code"] = "UNKNOWN"
+        return frame[list(columns.ATTEMPTS)]
+
+    def costs(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
+        """Probes, tokens and costs (US dollars) summed by one or several columns of ``probes``, ``day`` or ``month``.
+
+        Sums are made in DECIMAL. ``estimated_cost`` is missing where no price is known, and ``unpriced`` counts the
+        probes behind that. ``maybe_billed`` counts attempts whose answer never came, ``maybe_billed_cost`` is the most
+        that they can have cost.
+
+        Raises:
+            ValidationError: an unknown column; the message lists the known ones.
+        """
+        chosen = [by] if isinstance(by, str) else list(by)
+        return self._store.read(lambda c: queries.costs(c, chosen, run_id=self.id))
+
+    @property
+    def total_cost(self) -> Decimal:
+        """What is known to have been billed, in US dollars, exact."""
+        return self._store.read(lambda c: queries.total_cost(c, self.id))
+
+    def view(self) -> Any:
+        """A widget with summary, cost per model, failures, charts and transcripts."""
+        return self._view(self)
+
+    def __repr__(self) -> str:
+        row = self._row()
+        label = f" {row['name']!r}" if row["name"] else ""
+        return f"<Run {self.id}{label} {self.status}: {row['n_probes']} probes, ${self.total_cost:.4f}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.view()._repr_mimebundle_(**kwargs)
+
+    def _row(self) -> dict[str, Any]:
+        return self._store.run(self.id)
+
+    def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
+        return self._store.read(lambda c: queries.table(c, name, self.id, order))
+
+
+def effective_status(stored: str, is_live: bool) -> str:
+    """A run that is marked as running and that no process runs was interrupted."""
+    return "interrupted" if stored == "running" and not is_live else stored
+
+
+def answer_columns(answers: Sequence[Any]) -> dict[str, Any]:
+    """Structured answers as columns ``answer.<field>``, in the order of their first appearance."""
+    rows = [answer if isinstance(answer, dict) else {} for answer in answers]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {f"answer.{name}": _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> pd.Series[Any]:
+    return pd.Series(values, dtype=object).infer_objects()

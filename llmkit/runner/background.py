@@ -1,0 +1,48 @@
+"""The one background thread with its own event loop, on which all runs live.
+
+A notebook's own loop is busy with the notebook; a run there would stop whenever a cell computes. The thread is a daemon
+and starts with the first run.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_portal: BlockingPortal | None = None
+_pid = 0
+
+
+def start(function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
+    """Start an async function on the background loop; returns its future at once."""
+    return _running_portal().start_task_soon(function, *args)
+
+
+def call(function: Callable[..., T], *args: Any) -> T:
+    """Call a plain function on the background loop and return its result."""
+    return _running_portal().call(function, *args)
+
+
+def _running_portal() -> BlockingPortal:
+    global _portal, _pid
+    with _lock:
+        if _portal is None or _pid != os.getpid():  # a forked child has the portal but not its thread
+            ready: Future[BlockingPortal] = Future()
+            threading.Thread(target=anyio.run, args=(_serve, ready), name="llmkit-runs", daemon=True).start()
+            _portal, _pid = ready.result(), os.getpid()
+        return _portal
+
+
+async def _serve(ready: Future[BlockingPortal]) -> None:
+    async with BlockingPortal() as portal:
+        ready.set_result(portal)
+        await portal.sleep_until_stopped()

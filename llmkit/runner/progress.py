@@ -1,0 +1,166 @@
+"""How far a run is: immutable snapshots and the stream of events that leads to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting", "probe_done", "skipped", "ended"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """Something happened in a run. ``reason`` is a sentence or a wait reason, ``code`` a failure's code."""
+
+    kind: EventKind
+    run_id: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    provider: str | None = None
+    model: str | None = None
+    probe_id: str | None = None
+    turn: int | None = None
+    status: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProgress:
+    """The probes of one model by state, and what they cost so far in US dollars."""
+
+    total: int
+    ok: int = 0
+    failed: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    cost: Decimal = Decimal(0)
+
+    @property
+    def done(self) -> int:
+        """Probes in a final state."""
+        return self.ok + self.failed + self.skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A run at one moment. ``waiting`` says for each provider that waits what it waits for, in a few words.
+
+    ``cost`` and ``estimate`` are US dollars; ``estimate`` is ``None`` when it is unknown. ``rate`` is probes per
+    minute over the run so far, ``eta_s`` the seconds left at that rate.
+    """
+
+    status: str
+    started_at: datetime
+    models: Mapping[str, ModelProgress]
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    codes: Mapping[str, int] = field(default_factory=dict)
+    estimate: Decimal | None = None
+    unpriced: int = 0
+    ended_at: datetime | None = None
+
+    @property
+    def total(self) -> int:
+        """Probes of the run."""
+        return sum(model.total for model in self.models.values())
+
+    @property
+    def done(self) -> int:
+        """Probes in a final state."""
+        return sum(model.done for model in self.models.values())
+
+    @property
+    def ok(self) -> int:
+        """Probes that were answered."""
+        return sum(model.ok for model in self.models.values())
+
+    @property
+    def failed(self) -> int:
+        """Probes that failed."""
+        return sum(model.failed for model in self.models.values())
+
+    @property
+    def skipped(self) -> int:
+        """Probes that were not asked."""
+        return sum(model.skipped for model in self.models.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on their way."""
+        return sum(model.in_flight for model in self.models.values())
+
+    @property
+    def cost(self) -> Decimal:
+        """What is known to have been billed so far."""
+        return sum((model.cost for model in self.models.values()), Decimal(0))
+
+    @property
+    def rate(self) -> float:
+        """Probes a minute so far."""
+        seconds = ((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds()
+        return 60 * self.done / seconds if seconds > 0 else 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left at the rate so far; ``None`` while nothing is done."""
+        return 60 * (self.total - self.done) / self.rate if self.rate and self.ended_at is None else None
+
+
+class Tracker:
+    """Counts events into a :class:`Progress` and hands them to listeners. Only the background loop writes it."""
+
+    def __init__(self, run_id: str, totals: Mapping[str, int], estimate: Decimal | None) -> None:
+        self.run_id = run_id
+        self._estimate = estimate
+        self._started_at = datetime.now(UTC)
+        self._ended_at: datetime | None = None
+        self._models = {model: ModelProgress(total=total) for model, total in totals.items()}
+        self._codes: Counter[str] = Counter()
+        self._unpriced = 0
+        self._listeners: list[Callable[[RunEvent], None]] = []
+        self.status = "running"
+
+    def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with every event from now on, on the background thread; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def emit(self, event: RunEvent) -> None:
+        """Count an event and pass it on."""
+        model = self._models.get(event.model or "")
+        if model is not None:
+            self._models[str(event.model)] = self._counted(model, event)
+        if event.kind == "ended":
+            self.status, self._ended_at = event.status or self.status, event.at
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def _counted(self, model: ModelProgress, event: RunEvent) -> ModelProgress:
+        if event.kind == "asked":
+            return replace(model, in_flight=model.in_flight + 1)
+        if event.kind in ("answered", "failed_attempt"):
+            self._unpriced += event.kind == "answered" and event.cost is None
+            return replace(model, in_flight=model.in_flight - 1, cost=model.cost + (event.cost or 0))
+        if event.kind == "probe_done" and event.status in ("ok", "failed", "skipped"):
+            if event.code:
+                self._codes[event.code] += 1
+            return replace(model, **{event.status: getattr(model, event.status) + 1})
+        return model
+
+    def snapshot(self, waiting: Mapping[str, str]) -> Progress:
+        """The run as it is now."""
+        return Progress(
+            status=self.status,
+            started_at=self._started_at,
+            models=dict(self._models),
+            waiting=waiting,
+            codes=dict(self._codes),
+            estimate=self._estimate,
+            unpriced=self._unpriced,
+            ended_at=self._ended_at,
+        )

@@ -1,0 +1,256 @@
+"""Starting runs and taking them up again."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from llmkit.errors import Code, ValidationError
+from llmkit.gate import Budget
+from llmkit.plan import Plan
+from llmkit.records import Model, Params, Provider, Scenario
+from llmkit.runner import background
+from llmkit.runner.conversation import TOKENS, Conversation
+from llmkit.runner.handle import RunHandle
+from llmkit.runner.progress import RunEvent, Tracker
+from llmkit.runner.session import Parts, Session, Settings, set_limits
+from llmkit.store import events, queries
+from llmkit.transport import RetryPolicy
+
+T = TypeVar("T")
+
+AGAIN = tuple(code for code in Code if code.resumable)
+"""Failures that ``resume`` asks again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to run: the plan and all that goes with it. ``schema_check`` is as in ``Settings.check_answer``."""
+
+    plan: Plan
+    providers: Mapping[str, Provider]
+    policy: RetryPolicy
+    retry_unknown: bool
+    adaptive: bool = False
+    name: str | None = None
+    kind: str = "probe"
+    budget: Decimal | None = None
+    estimate: Mapping[str, Any] | None = None
+    simulated: bool = False
+    check_answer: Callable[[str], Any] | None = None
+    on_event: Callable[[RunEvent], None] | None = None
+
+
+class Runner(Generic[T]):
+    """Starts runs of one kit. ``load`` makes the result of a run from its id, ``panel`` the widget of a handle."""
+
+    def __init__(self, parts: Parts, load: Callable[[str], T], panel: Callable[[RunHandle[T]], Any]) -> None:
+        self._parts = parts
+        self._load = load
+        self._panel = panel
+        self.handles: dict[str, RunHandle[T]] = {}
+
+    def start(self, order: Order) -> RunHandle[T]:
+        """Write the run down and start it; returns when it is on the disk.
+
+        Raises:
+            JournalError: the journal cannot be written.
+        """
+        run_id = new_run_id()
+        self._parts.store.claim_run(run_id)
+        plan = order.plan
+        line = events.run(
+            run_id=run_id,
+            name=order.name,
+            kind=order.kind,
+            simulated=order.simulated,
+            settings=_settings(order),
+            scenarios=[_scenario_row(scenario) for scenario in plan.scenarios],
+            models=[model.to_row() for model in plan.models],
+            samples=plan.samples,
+            estimate=order.estimate,
+        )
+        self._parts.store.append([line]).result()
+        budget = None if order.budget is None else Budget(order.budget)
+        return self._launch(run_id, order, plan.asking_order(), {}, budget)
+
+    def resume(self, run_id: str, order: Order, spent: Decimal) -> RunHandle[T]:
+        """Take a run up again: ask what has no answer yet, conversations at the turn that they had reached.
+
+        ``spent`` is what the run has cost so far; it counts against its budget.
+
+        Raises:
+            ValidationError: the run is running, here or in another process.
+        """
+        store = self._parts.store
+        if not store.claim_run(run_id):
+            raise ValidationError(
+                f"Run {run_id} is running in another notebook or script: wait for it, or stop it there."
+            )
+        state = store.read(lambda c: queries.attempts_without_outcome(c, run_id))
+        lost = [_lost(row) for row in state]
+        store.append([*lost, events.run_state(run_id=run_id, status="running", again=AGAIN)]).result()
+        rows = store.read(lambda c: queries.open_probes(c, run_id))
+        resumed = {row["position"]: _conversation(order.plan, run_id, row) for row in rows}
+        asking = (position for position in order.plan.asking_order() if position in resumed)
+        budget = None if order.budget is None else Budget(max(order.budget - spent, Decimal(0)))
+        return self._launch(run_id, order, asking, resumed, budget)
+
+    def close(self, grace: float) -> None:
+        """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""
+        running = [handle for handle in self.handles.values() if not handle.done()]
+        for handle in running:
+            handle.cancel(grace)
+        for handle in running:
+            handle.wait()
+
+    def _launch(
+        self,
+        run_id: str,
+        order: Order,
+        asking: Iterable[int],
+        resumed: Mapping[int, Conversation],
+        budget: Budget | None,
+    ) -> RunHandle[T]:
+        plan = order.plan
+        queues: dict[str, deque[int]] = {}
+        totals: Counter[str] = Counter({model.reference: 0 for model in plan.models})
+        for position in asking:
+            model = plan.models[position // plan.samples % len(plan.models)]
+            queues.setdefault(model.provider, deque()).append(position)
+            totals[model.reference] += 1
+        expected = (order.estimate or {}).get("total")
+        tracker = Tracker(run_id, totals, None if expected is None else Decimal(expected))
+        if order.on_event is not None:
+            tracker.listen(order.on_event)
+        session = Session(
+            run_id=run_id,
+            plan=plan,
+            providers=order.providers,
+            parts=self._parts,
+            settings=Settings(
+                policy=order.policy,
+                retry_unknown=order.retry_unknown,
+                adaptive=order.adaptive,
+                simulated=order.simulated,
+                check_answer=order.check_answer,
+            ),
+            budget=budget,
+            tracker=tracker,
+            queues=queues,
+            resumed=resumed,
+        )
+        background.call(set_limits, self._parts.gate, order.providers, {m.reference: m for m in plan.models})
+
+        async def run() -> T:
+            await session.main()
+            return self._load(run_id)
+
+        handle = RunHandle(session, background.start(run), self._panel, lambda: self._load(run_id))
+        self.handles[run_id] = handle
+        return handle
+
+
+def new_run_id() -> str:
+    """Ordered by time and readable: ``20261124-150203-1f3a``, in UTC."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def stored_order(
+    row: Mapping[str, Any],
+    providers: Mapping[str, Provider],
+    check: Callable[[Mapping[str, Any]], Callable[[str], Any]],
+) -> Order:
+    """The order of a stored run, from its row in ``runs``; ``check`` makes ``check_answer`` from a JSON schema."""
+    settings = row["settings"]
+    params = Params(**{**settings["params"], "stop": tuple(settings["params"]["stop"])})
+    plan = Plan(
+        scenarios=tuple(_scenario(scenario) for scenario in row["scenarios"]),
+        models=tuple(Model.from_row(model) for model in row["models"]),
+        samples=settings["samples"],
+        params=params,
+        order=settings["order"],
+        order_seed=settings["order_seed"],
+    )
+    budget = settings["budget"]
+    return Order(
+        plan=plan,
+        providers=providers,
+        policy=RetryPolicy(**settings["policy"]),
+        retry_unknown=settings["retry_unknown"],
+        adaptive=settings["adaptive"],
+        name=row["name"],
+        kind=row["kind"],
+        budget=None if budget is None else Decimal(budget),
+        estimate=row["estimate"],
+        simulated=row["simulated"],
+        check_answer=check(params.schema) if params.schema else None,
+    )
+
+
+def _settings(order: Order) -> dict[str, Any]:
+    plan = order.plan
+    policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(order.policy).items()}
+    return {
+        "samples": plan.samples,
+        "params": {**asdict(plan.params), "stop": list(plan.params.stop)},
+        "order": plan.order,
+        "order_seed": plan.order_seed,
+        "budget": None if order.budget is None else format(order.budget, "f"),
+        "policy": policy,
+        "retry_unknown": order.retry_unknown,
+        "adaptive": order.adaptive,
+    }
+
+
+def _scenario_row(scenario: Scenario) -> dict[str, Any]:
+    return {
+        "scenario_id": scenario.scenario_id,
+        "prompt": scenario.prompt,
+        "system": scenario.system,
+        "followups": list(scenario.followups),
+        "dimensions": dict(scenario.dimensions),
+    }
+
+
+def _scenario(row: Mapping[str, Any]) -> Scenario:
+    return Scenario(**{**row, "followups": tuple(row["followups"])})
+
+
+def _conversation(plan: Plan, run_id: str, row: Mapping[str, Any]) -> Conversation:
+    """A probe as far as it had come."""
+    turns = row["turns"]
+    costs = [turn["cost"] for turn in turns]
+    known = all(cost is not None for cost in costs)
+    wasted = Decimal(row["wasted"] or 0)
+    return Conversation(
+        probe=plan.probe(row["position"]),
+        probe_id=events.probe_id(run_id, row["position"]),
+        answers=[turn["response"] for turn in turns],
+        turn_attempts={int(turn): int(count) for turn, count in row["attempts"].items()},
+        maybe_billed=row["maybe_billed"],
+        tokens={name: sum(turn[name] or 0 for turn in turns) for name in TOKENS} if turns else {},
+        cost=sum((Decimal(cost) for cost in costs), Decimal(0)) + wasted if known else None,
+        wasted=wasted,
+        sources={turn["cost_source"] for turn in turns},
+        latency_s=sum(turn["latency_s"] or 0.0 for turn in turns),
+        queued_s=row["queued_s"] or 0.0,
+        started_at=row["started_at"],
+        finish_reason=turns[-1]["finish_reason"] if turns else None,
+        model_version=turns[-1]["model_version"] if turns else None,
+    )
+
+
+def _lost(row: Mapping[str, Any]) -> events.Event:
+    """The outcome of an attempt whose process died before it could write one."""
+    return events.outcome(
+        **{**row, "turn_answered": None},
+        error_code=Code.UNKNOWN,
+        error_message="The process ended while this was on its way; it may have been billed.",
+        maybe_billed=True,
+    )

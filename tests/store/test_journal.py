@@ -1,0 +1,143 @@
+"""The journal: what is acknowledged is on the disk, whatever happens next."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmkit.errors import JournalError
+from llmkit.store.journal import Journal
+
+
+def events(journal: Journal, offsets=None) -> list[dict]:
+    return [entry.event for entry in journal.read(offsets or {})]
+
+
+def test_acknowledged_events_are_read_back_in_order(tmp_path):
+    """Events come back in the order in which they were given, by whatever thread."""
+    journal = Journal(tmp_path / "j")
+
+    def write(number: int) -> None:
+        for index in range(50):
+            journal.commit([{"type": "t", "thread": number, "index": index}])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = events(journal)
+    assert len(found) == 200
+    assert [event["id"] for event in found] == sorted({event["id"] for event in found})
+    for number in range(4):
+        assert [event["index"] for event in found if event["thread"] == number] == list(range(50))
+    journal.close()
+
+
+def test_a_torn_last_line_is_ignored_and_counted_once_whole(tmp_path):
+    """Half a line, as a crash leaves it, is not an event; the lines before it are."""
+    journal = Journal(tmp_path / "j")
+    journal.commit([{"type": "t", "n": 1}, {"type": "t", "n": 2}])
+    journal.close()
+    (segment,) = (tmp_path / "j").glob("*.jsonl")
+    whole = segment.read_bytes()
+    for cut in range(len(whole)):
+        segment.write_bytes(whole[:cut])
+        assert [event["n"] for event in events(journal)] == [1, 2][: whole[:cut].count(b"\n")]
+
+
+def test_a_damaged_line_costs_only_itself(tmp_path):
+    """A line that is no JSON is skipped; what follows is read."""
+    journal = Journal(tmp_path / "j")
+    journal.commit([{"type": "t", "n": n} for n in range(3)])
+    journal.close()
+    (segment,) = (tmp_path / "j").glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(lines[0] + b"\x00garbage\n" + lines[2])
+    assert [event["n"] for event in events(journal)] == [0, 2]
+
+
+@given(text=st.text(st.characters()))
+def test_any_text_survives(tmp_path_factory, text):
+    """Prompts and answers may hold any character, lone surrogates and line ends included."""
+    journal = Journal(tmp_path_factory.mktemp("j"))
+    journal.commit([{"type": "t", "text": text}])
+    journal.close()
+    assert events(journal)[0]["text"] == text
+
+
+def test_segments_of_several_processes_are_merged_by_time(tmp_path):
+    """Each process writes a segment of its own; reading puts them in one order."""
+    program = (
+        "import sys; from pathlib import Path; from llmkit.store.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "for n in range(20): journal.commit([{'type': 't', 'who': sys.argv[2], 'n': n}])\n"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "j"), who]) for who in "ab"]
+    assert [child.wait() for child in children] == [0, 0]
+    found = events(Journal(tmp_path / "j"))
+    assert len(list((tmp_path / "j").glob("*.jsonl"))) == 2
+    assert len(found) == 40
+    assert [event["id"] for event in found] == sorted(event["id"] for event in found)
+
+
+def test_files_are_for_this_user_only(tmp_path):
+    """Answers may be private: the folder is 0700, its files 0600."""
+    journal = Journal(tmp_path / "j")
+    journal.commit([{"type": "t"}])
+    journal.close()
+    assert (tmp_path / "j").stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "j").iterdir()} == {0o600}
+
+
+def test_a_forked_child_writes_its_own_segment(tmp_path):
+    """After a fork the child neither writes into its parent's segment nor waits for its parent's thread."""
+    journal = Journal(tmp_path / "j")
+    journal.commit([{"type": "t", "who": "parent"}])
+    child = os.fork()
+    if child == 0:
+        journal.commit([{"type": "t", "who": "child"}])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    journal.commit([{"type": "t", "who": "parent"}])
+    journal.close()
+    by_segment = [
+        {json.loads(line)["who"] for line in segment.read_text().splitlines()}
+        for segment in (tmp_path / "j").glob("*.jsonl")
+    ]
+    assert sorted(map(sorted, by_segment)) == [["child"], ["parent"]]
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
+    """The error names the folder and what to do; nothing is acknowledged."""
+    (tmp_path / "j").write_text("a file where the folder should be")
+    journal = Journal(tmp_path / "j")
+    with pytest.raises(JournalError, match="cannot be written.*everything acknowledged so far is saved"):
+        journal.commit([{"type": "t"}])
+    journal.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists() or os.geteuid() != 0, reason="needs Linux and root to mount")
+def test_a_full_disk_loses_nothing_acknowledged(tmp_path):
+    """When the disk fills up, writing fails with a sentence, and all that was acknowledged before is there."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        journal, acknowledged = Journal(folder / "j"), 0
+        with pytest.raises(JournalError, match="No space left"):
+            for n in range(10_000):
+                journal.commit([{"type": "t", "n": n, "fill": "x" * 1000}])
+                acknowledged = n + 1
+        assert acknowledged > 50
+        assert [event["n"] for event in events(journal)] == list(range(acknowledged))
+        journal.close()
+    finally:
+        subprocess.run(["umount", folder], check=True)
