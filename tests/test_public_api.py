@@ -1,0 +1,81 @@
+"""The public API: declared once, sorted, documented."""
+
+import inspect
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+
+import llmkit
+
+
+def _members(owner_name, owner):
+    """The public functions, methods and properties that a class or module defines itself, with their full names."""
+    for name, member in vars(owner).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(member, staticmethod | classmethod | types.FunctionType | property) or inspect.isclass(member):
+            yield f"{owner_name}.{name}", member
+
+
+def _documented():
+    """Every public name with what it stands for: exported ones, and the members of exported classes."""
+    names = {}
+    for name in getattr(llmkit, "__all__", ()):
+        exported = getattr(llmkit, name)
+        names[name] = exported
+        for cls in inspect.getmro(exported) if inspect.isclass(exported) else ():
+            if cls.__module__.startswith("llmkit"):
+                names.update(_members(name, cls))
+        if inspect.ismodule(exported):
+            for inner in exported.__all__:
+                names[f"{name}.{inner}"] = getattr(exported, inner)
+                if inspect.isclass(names[f"{name}.{inner}"]):
+                    names.update(_members(f"{name}.{inner}", names[f"{name}.{inner}"]))
+    return names
+
+
+DOCUMENTED = _documented()
+
+
+def _doc(member):
+    """The docstring of the thing itself; not one inherited from object, nor a dataclass's generated signature."""
+    member = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+    doc = member.__doc__ or ""
+    generated = inspect.isclass(member) and doc.startswith(f"{member.__name__}(")
+    return "" if generated else doc.strip()
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+def test_every_public_name_has_a_docstring(name):
+    """What is public says what it does, in a sentence."""
+    doc = _doc(DOCUMENTED[name])
+    assert len(doc.split()) >= 2, f"llmkit.{name} has no docstring"
+    assert re.search(r"[.:;!?)`]", doc), f"the docstring of llmkit.{name} is no sentence: {doc!r}"
+
+
+def test_all_is_sorted_and_complete():
+    """`__all__` is a sorted list without repeats of names that exist, and nothing public is left out of it."""
+    assert llmkit.__all__ == sorted(set(llmkit.__all__))
+    public = {
+        name
+        for name, value in vars(llmkit).items()
+        if not name.startswith("_") and (not inspect.ismodule(value) or name in llmkit.__all__)
+    }
+    assert public == set(llmkit.__all__)
+
+
+@pytest.mark.parametrize("name", ["Kit", "Catalog", "Run", "RunHandle"])
+def test_the_four_main_classes_are_covered(name):
+    """The methods of the classes that users hold are among those checked above."""
+    assert sum(documented.startswith(f"{name}.") for documented in DOCUMENTED) >= 4
+
+
+def test_importing_llmkit_is_light():
+    """What only some users need is imported when it is used: a command line must answer at once."""
+    code = "import sys, llmkit; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    for late in ("matplotlib", "ipywidgets", "genai_prices", "IPython", "openpyxl", "aiohttp.web"):
+        assert late not in modules, f"import llmkit imports {late}"

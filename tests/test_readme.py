@@ -1,0 +1,60 @@
+"""The README is run."""
+
+import ast
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run_block(source, names):
+    """Run the lines of a block and return the value of its last expression, as a notebook would."""
+    tree = ast.parse(source)
+    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "README.md", "exec"), names)
+    return eval(compile(last, "README.md", "eval"), names) if last else None
+
+
+def test_the_first_block_is_ten_lines_that_end_in_a_dataframe():
+    """A newcomer copies it whole: one import, no key, a table with costs at the end."""
+    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
+    assert len(lines) <= 10
+    names = {}
+    try:
+        costs = run_block(BLOCKS[0], names)
+        probes = names["run"].probes
+        assert isinstance(costs, pd.DataFrame)
+        assert len(probes) == 2 * 2 * 2 * probes["model"].nunique()
+        assert set(probes["status"]) == {"ok"}
+        assert set(probes["provider"]) == {"openai", "anthropic", "google", "xai", "deepseek", "mistral"}
+        assert costs["probes"].sum() == len(probes)
+    finally:
+        if "kit" in names:
+            names["kit"].close()
+
+
+@pytest.mark.parametrize("index", range(1, len(BLOCKS)))
+def test_the_other_blocks_run_after_the_opening(index):
+    """Every further block works in a session that opened a simulated kit and made a run."""
+    import llmkit
+
+    with llmkit.open(simulate=True) as kit:
+        kit.run("Hello", models="openai:gpt-6-luna").result(timeout=60)
+        run_block(BLOCKS[index], {"kit": kit, "llmkit": llmkit})
+
+
+def test_commands_in_the_readme_exist():
+    """Every `make` target and `llmkit` command that the README names is one."""
+    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+    from llmkit.cli import main
+
+    for command in set(re.findall(r"`llmkit ([a-z]+)", README)):
+        with pytest.raises(SystemExit) as exited:
+            main([command, "--help"])
+        assert exited.value.code == 0
