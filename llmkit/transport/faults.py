@@ -1,0 +1,100 @@
+"""What foreign exceptions mean. The sentences are ours: a foreign message or its cause may quote headers or a URL.
+
+httpx-aiohttp turns several aiohttp errors into the wrong httpx error (a connection that the server closed becomes a
+``ConnectTimeout``), so the aiohttp error behind it decides where there is one. What matters is whether the request may
+have reached the provider: then the answer may have been billed although it never came.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+
+import aiohttp
+import httpx
+from aiohttp.http_exceptions import HttpProcessingError
+
+from llmkit.errors import Code
+from llmkit.records import Failure, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The meaning of a kind of exception; ``{host}`` in the sentence is filled in."""
+
+    code: Code
+    says: str
+    maybe_billed: bool = False
+    scope: Scope = "attempt"
+
+
+_NOT_FOUND = Fault(Code.NETWORK_ERROR, "{host} cannot be found. Check the network, and the provider's base_url.")
+_REFUSED = Fault(Code.NETWORK_ERROR, "No connection to {host}. Check the network, or whether the server runs.")
+_CERTIFICATE = Fault(
+    Code.NETWORK_ERROR,
+    "No secure connection to {host}: it does not speak https, or its certificate is not trusted here. Behind a proxy "
+    "that inspects traffic, set SSL_CERT_FILE to its certificates.",
+)
+_PROXY = Fault(Code.NETWORK_ERROR, "The proxy of this machine (HTTPS_PROXY) does not connect to {host}.")
+_SLOW_CONNECT = Fault(Code.TIMEOUT, "{host} did not accept the connection in time.")
+_SLOW = Fault(Code.TIMEOUT, "{host} did not answer in time.", maybe_billed=True)
+_BROKEN = Fault(Code.NETWORK_ERROR, "The connection to {host} broke before the answer was there.", maybe_billed=True)
+_GARBAGE = Fault(Code.NETWORK_ERROR, "What {host} sent is not HTTP, or not all of it.", maybe_billed=True)
+_UNREADABLE = Fault(Code.INVALID_RESPONSE, "The answer of {host} cannot be decompressed.", maybe_billed=True)
+_BAD_REQUEST = Fault(
+    Code.VALIDATION_ERROR, "The request to {host} cannot be sent; check the provider's base_url.", scope="provider"
+)
+
+# The first class that fits decides, so subclasses stand before their bases.
+FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
+    # aiohttp
+    (aiohttp.ClientSSLError, _CERTIFICATE),
+    (aiohttp.ClientConnectorCertificateError, _CERTIFICATE),
+    (aiohttp.ServerFingerprintMismatch, _CERTIFICATE),
+    (aiohttp.ClientProxyConnectionError, _PROXY),
+    (aiohttp.ClientHttpProxyError, _PROXY),
+    (aiohttp.ClientConnectorDNSError, _NOT_FOUND),
+    (aiohttp.ClientConnectorError, _REFUSED),
+    (aiohttp.ConnectionTimeoutError, _SLOW_CONNECT),
+    (aiohttp.ServerTimeoutError, _SLOW),
+    (aiohttp.ClientConnectionError, _BROKEN),
+    (aiohttp.ClientResponseError, _GARBAGE),
+    (aiohttp.InvalidURL, _BAD_REQUEST),
+    (aiohttp.NonHttpUrlClientError, _BAD_REQUEST),
+    (aiohttp.ClientError, _BROKEN),
+    (HttpProcessingError, _GARBAGE),
+    # httpx
+    (httpx.ConnectTimeout, _SLOW_CONNECT),
+    (httpx.PoolTimeout, _SLOW_CONNECT),
+    (httpx.TimeoutException, _SLOW),
+    (httpx.ProxyError, _PROXY),
+    (httpx.ConnectError, _REFUSED),
+    (httpx.NetworkError, _BROKEN),
+    (httpx.LocalProtocolError, _BAD_REQUEST),
+    (httpx.ProtocolError, _GARBAGE),
+    (httpx.UnsupportedProtocol, _BAD_REQUEST),
+    (httpx.InvalidURL, _BAD_REQUEST),
+    (httpx.DecodingError, _UNREADABLE),
+    (httpx.HTTPError, _BROKEN),
+    (httpx.StreamError, _BROKEN),
+    # the standard library
+    (ssl.SSLError, _CERTIFICATE),
+    (socket.gaierror, _NOT_FOUND),
+    (ConnectionRefusedError, _REFUSED),
+    (TimeoutError, _SLOW),
+    (OSError, _BROKEN),
+)
+
+FOREIGN: tuple[type[BaseException], ...] = tuple(kind for kind, _ in FAULTS)
+"""What is caught around a request. Anything else is a mistake of ours and may be seen."""
+
+
+def failure_of(error: BaseException, host: str) -> Failure:
+    """The failure that a foreign exception stands for; its text is not used."""
+    cause = error.__cause__
+    known = cause if isinstance(cause, aiohttp.ClientError) else error
+    fault = next(fault for kind, fault in FAULTS if isinstance(known, kind))
+    return Failure(
+        code=fault.code, message=fault.says.format(host=host), scope=fault.scope, maybe_billed=fault.maybe_billed
+    )
