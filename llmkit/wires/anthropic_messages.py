@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from llmkit.records import Call, Failure, FinishReason, Params, RateInfo, RemoteModel, Reply, Request, Response
+from llmkit.records import Call, Failure, FinishReason, RateInfo, RemoteModel, Reply, Request, Response
 from llmkit.wires import headers, rules
 from llmkit.wires.answer import Answer, body_or_failure, conclude
 from llmkit.wires.model_lists import first_count, first_day, parse_list
@@ -47,12 +48,12 @@ class AnthropicMessages:
         """
         version = str(configured(call.model, "anthropic_version", VERSION))
         style = configured(call.model, "reasoning_style", "adaptive")
-        settled = settle(call, untaken=_untaken(call.params, version, style))
-        params = settled.params
-        budget = _budget(params, style)
+        settled = settle(call, untaken=_untaken(call, version, style))
+        params, call = settled.params, replace(call, params=settled.params)
+        budget = _budget(call, style)
         body: dict[str, Any] = {
             "model": call.model.model_id,
-            "max_tokens": _max_tokens(call, budget),
+            "max_tokens": params.max_tokens or min(_most(call), DEFAULT_MAX_TOKENS + budget),
             "messages": [{"role": message.role, "content": message.content} for message in call.messages],
         }
         if call.system:
@@ -104,11 +105,10 @@ class AnthropicMessages:
         return parse_list(response, "data", _remote_model)
 
 
-def _untaken(params: Params, version: str, style: str) -> set[str]:
-    untaken = {"seed"}  # the format has none
+def _untaken(call: Call, version: str, style: str) -> set[str]:
+    params, untaken = call.params, {"seed"}  # the format has no seed
     effort = params.reasoning_effort
-    too_tight = params.max_tokens is not None and params.max_tokens < 2 * _SMALLEST_BUDGET
-    if style == "none" or (style == "budget" and effort != "none" and (too_tight or effort not in _BUDGETS)):
+    if style == "none" or (style == "budget" and effort != "none" and not _budget(call, style)):
         untaken.add("reasoning_effort")
     thinks = effort not in (None, "none") and "reasoning_effort" not in untaken
     if thinks or version >= _NO_SAMPLING_SINCE:  # "may only be set to 1 when thinking is enabled"
@@ -118,17 +118,15 @@ def _untaken(params: Params, version: str, style: str) -> set[str]:
     return untaken
 
 
-def _budget(params: Params, style: str) -> int:
-    """Tokens of thinking; at most half of the caller's limit, so that an answer fits. 0 means none."""
-    budget = _BUDGETS.get(params.reasoning_effort or "", 0) if style == "budget" else 0
-    return budget if params.max_tokens is None else min(budget, params.max_tokens // 2)
+def _most(call: Call) -> int:
+    return call.params.max_tokens or call.model.max_output_tokens or _UNKNOWN_MODEL_MAX_TOKENS
 
 
-def _max_tokens(call: Call, budget: int) -> int:
-    if call.params.max_tokens is not None:
-        return call.params.max_tokens
-    most = call.model.max_output_tokens or _UNKNOWN_MODEL_MAX_TOKENS
-    return max(min(most, DEFAULT_MAX_TOKENS + budget), budget + 1)
+def _budget(call: Call, style: str) -> int:
+    """Tokens of thinking; at most half of the limit, so that an answer fits. 0 means none."""
+    wanted = _BUDGETS.get(call.params.reasoning_effort or "", 0) if style == "budget" else 0
+    budget = min(wanted, _most(call) // 2)
+    return budget if budget >= _SMALLEST_BUDGET else 0
 
 
 def _answer(body: Any) -> Answer:
