@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STATE  := $(CURDIR)/$(VENV)/state
+STATE  := $(CURDIR)/.cache
 
 # What the tools would otherwise put into the home directory. XDG_CONFIG_HOME stays: pip reads its settings there.
 export PIP_CACHE_DIR       := $(STATE)/pip
@@ -45,7 +45,7 @@ soak: $(VENV)/.installed-dev ## the tests that take long
 	$(BIN)/python -m pytest -m soak -s
 
 clean: ## remove everything that was installed or cached here
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(STATE) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: once, and again when pyproject.toml changes --------------------------------------------------------------

@@ -28,7 +28,7 @@ def test_the_first_block_is_ten_lines_that_end_in_a_dataframe():
         costs = run_block(BLOCKS[0], names)
         probes = names["run"].probes
         assert isinstance(costs, pd.DataFrame)
-        assert len(probes) == 2 * 2 * 2 * probes["model"].nunique()
+        assert len(probes) == 2 * 2 * probes["model"].nunique()
         assert set(probes["status"]) == {"ok"}
         assert set(probes["provider"]) == {"openai", "anthropic", "google", "xai", "deepseek", "mistral"}
         assert costs["probes"].sum() == len(probes)
