@@ -1,0 +1,127 @@
+"""The HTML of every panel: one escape, and a few builders that use it.
+
+Panels show text that others wrote (model names, answers). It reaches the page through :func:`esc` or not at all.
+Styles are inline, because a saved notebook keeps no style sheet, and take JupyterLab's theme variables, each with a
+fallback for places without a theme.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Literal
+
+import pandas as pd
+
+Tone = Literal["plain", "good", "warn", "bad", "accent"]
+
+TEXT = "var(--jp-ui-font-color1, #212121)"
+QUIET = "var(--jp-ui-font-color2, #5f5f5f)"
+LINE = "var(--jp-border-color2, #e0e0e0)"
+ACCENT = "var(--jp-brand-color1, #1976d2)"
+RAISED = "var(--jp-layout-color2, #eeeeee)"
+FONT = "font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: var(--jp-ui-font-size1, 13px)"
+CODE = "font-family: var(--jp-code-font-family, monospace); font-size: 12px"
+
+_TONES: Mapping[Tone, str] = {
+    "plain": "var(--jp-border-color1, #bdbdbd)",
+    "good": "var(--jp-success-color1, #388e3c)",
+    "warn": "var(--jp-warn-color1, #ef6c00)",
+    "bad": "var(--jp-error-color1, #d32f2f)",
+    "accent": ACCENT,
+}
+_MOST_ROWS = 50
+
+
+def esc(text: object) -> str:
+    """Text that the browser shows as it is: no tag, no attribute, no entity of it takes effect."""
+    return html.escape(str(text), quote=True)
+
+
+def money(amount: Decimal | float | None, *, unknown: str = "unpriced") -> str:
+    """US dollars with at least two decimals, as plain text: ``$1.50``, ``$0.075``."""
+    if amount is None or amount != amount:
+        return unknown
+    whole, _, decimals = f"{Decimal(str(amount)):.8f}".rstrip("0").partition(".")
+    return f"${int(whole):,}.{decimals:0<2}"
+
+
+def tokens(number: int | None) -> str:
+    """A number of tokens, short: ``400k``, ``1M``; empty when unknown."""
+    if number is None:
+        return ""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+def badge(text: object, tone: Tone = "plain") -> str:
+    """A small label. The tone is in its border, so that the text keeps the theme's contrast."""
+    return (
+        f'<span style="display: inline-block; padding: 0 6px; border: 1px solid {_TONES[tone]}; border-radius: 9px; '
+        f'font-size: 11px; line-height: 16px; white-space: nowrap; color: {TEXT}">{esc(text)}</span>'
+    )
+
+
+def sentence(text: object, tone: Tone = "plain") -> str:
+    """A line that screen readers announce: at once when something is wrong, else when they are free."""
+    role = "alert" if tone == "bad" else "status"
+    return (
+        f'<div role="{role}" style="{FONT}; line-height: 1.4; padding: 2px 8px; margin: 2px 0; color: {TEXT}; '
+        f'border-left: 3px solid {_TONES[tone]}; overflow-wrap: anywhere">{esc(text)}</div>'
+    )
+
+
+def quiet(text: object) -> str:
+    """Text of less weight, on its own line."""
+    return f'<div style="{FONT}; line-height: 1.4; color: {QUIET}; overflow-wrap: anywhere">{esc(text)}</div>'
+
+
+def muted(text: object) -> str:
+    """Text of less weight, within a line."""
+    return f'<span style="color: {QUIET}">{esc(text)}</span>'
+
+
+def heading(text: object, *more: str) -> str:
+    """The title of a part of a panel; ``more`` is HTML that follows on the same line, such as badges."""
+    title = f'<span style="font-weight: 600; font-size: 14px; color: {TEXT}">{esc(text)}</span>'
+    return (
+        f'<div style="{FONT}; line-height: 20px; display: flex; flex-wrap: wrap; gap: 2px 8px; align-items: center; '
+        f'overflow-wrap: anywhere">{title}{"".join(more)}</div>'
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> str:
+    """A plain table; cells are escaped, the columns named in ``right`` are aligned to the right."""
+    sides = ["right" if name in set(right) else "left" for name in columns]
+    cell = f"padding: 3px 10px 3px 0; border: none; border-bottom: 1px solid {LINE}; background: none"
+    head = "".join(
+        f'<th scope="col" style="{cell}; text-align: {side}; font-weight: 600; color: {QUIET}">{esc(name)}</th>'
+        for name, side in zip(columns, sides, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{cell}; text-align: {side}; overflow-wrap: anywhere">{esc(value)}</td>'
+            for value, side in zip(row, sides, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<table style="{FONT}; border-collapse: collapse; color: {TEXT}; line-height: 1.4; margin: 4px 0">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def page(title: str, frame: pd.DataFrame, *, right: Iterable[str] = ()) -> str:
+    """What a saved notebook shows of a panel: its first rows as a table, which MathJax leaves alone."""
+    shown = frame.head(_MOST_ROWS)
+    rest = len(frame) - len(shown)
+    more = quiet(f"and {rest:,} more") if rest else ""
+    return (
+        f'<div class="tex2jax_ignore mathjax_ignore" style="{FONT}">{heading(title)}'
+        f"{table(list(shown.columns), shown.itertuples(index=False), right=right)}{more}</div>"
+    )

@@ -1,0 +1,170 @@
+"""What can be done with the model that is selected: its form, its prices over time, its retirement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+
+from llmkit.errors import EditConflict, LlmkitError
+from llmkit.records import Model
+from llmkit.widgets import html, model_form, model_rows
+from llmkit.widgets.form import Form
+from llmkit.widgets.panel import Panel, button, confirm, line, shown
+
+if TYPE_CHECKING:
+    from llmkit.catalog import Catalog
+
+
+class ModelDetail:
+    """The selected model below the table. ``form`` is its open form, ``question`` its open question, or ``None``."""
+
+    def __init__(self, catalog: Catalog, panel: Panel) -> None:
+        self._catalog = catalog
+        self._panel = panel
+        self._model: Model | None = None
+        self.form: Form | None = None
+        self.question: ipw.VBox | None = None
+        self.edit_button = button("Edit", self._edit)
+        self.default_button = button("Set as default", self._set_default)
+        self.deprecate_button = button("Deprecate", self._ask_deprecate)
+        self.reactivate_button = button("Reactivate", self._reactivate)
+        self.history_button = button("Price history", self._show_history)
+        self._title = ipw.HTML()
+        self._place = ipw.VBox(layout=ipw.Layout(width="100%"))
+        buttons = (
+            self.edit_button,
+            self.default_button,
+            self.deprecate_button,
+            self.reactivate_button,
+            self.history_button,
+        )
+        self.widget = ipw.VBox(
+            [self._title, line(*buttons), self._place],
+            layout=ipw.Layout(display="none", width="100%", padding="8px 0 0 0"),
+        )
+
+    def show(self, reference: str | None) -> None:
+        """Show another model, or none."""
+        self.close()
+        self._model = self._catalog.model(reference) if reference else None
+        self._draw()
+
+    def update(self, models: Any) -> None:
+        """Take the model as the catalog has it now; an open form stays as it was typed."""
+        if self._model is not None:
+            self._model = models.get(self._model.reference)
+            self._draw()
+
+    def close(self) -> None:
+        """Close what is open below the buttons."""
+        self.form = self.question = None
+        self._place.children = ()
+
+    def _draw(self) -> None:
+        model = self._model
+        shown(self.widget, model is not None)
+        if model is not None:
+            today = datetime.now(UTC).date()
+            self._title.value = html.heading(
+                model.display_name, html.muted(model.reference), model_rows.badges(model, today)
+            )
+            shown(self.default_button, model.is_active and not model.is_default)
+            shown(self.deprecate_button, model.is_active)
+            shown(self.reactivate_button, not model.is_active)
+
+    def _do(self, action: Callable[[Model], str]) -> None:
+        model = self._model
+        self.close()
+        if model is not None:
+            self._panel.act(lambda: action(model))
+
+    # --- changing it ---
+
+    def _edit(self) -> None:
+        if self._model is None:
+            return
+        model = self._catalog.model(self._model.reference)
+        form = model_form.edit_form(model, lambda: self._save(form, model), self.close)
+        self.close()
+        self.form = form
+        self._place.children = (form.widget,)
+
+    def _save(self, form: Form, model: Model) -> None:
+        def save() -> str:
+            changes = model_form.changed_values(form, model)
+            if changes:
+                self._catalog.update_model(model.reference, expected_updated_at=model.updated_at, **changes)
+            self.close()
+            return f"Saved {model.reference}." if changes else "Nothing was changed."
+
+        def refuse(error: LlmkitError) -> None:
+            form.refuse(error)
+            if isinstance(error, EditConflict):
+                form.aside.children = (button("Read it again", self._edit),)
+
+        self._panel.act(save, on_error=refuse)
+
+    def _set_default(self) -> None:
+        def make_default(model: Model) -> str:
+            before = self._catalog.set_default_model(model.reference).previous_default
+            return f"{model.reference} is the default now" + (f", in place of {before.reference}." if before else ".")
+
+        self._do(make_default)
+
+    def _reactivate(self) -> None:
+        self._do(lambda model: f"{self._catalog.reactivate_model(model.reference).reference} is active again.")
+
+    # --- retiring it ---
+
+    def _ask_deprecate(self) -> None:
+        if self._model is None:
+            return
+        self.close()
+        self.question = confirm(self._consequences(self._model), "Deprecate", self._deprecate, self.close)
+        self._place.children = (self.question,)
+
+    def _consequences(self, model: Model) -> str:
+        """What deprecating will do, before it is done."""
+        state = self._catalog.state()
+        parts = [f"Deprecate {model.display_name}? New runs will not offer it; finished runs keep it."]
+        if model.is_default:
+            heir = heir_of(model, list(state.models.values()))
+            parts.append(
+                f"{heir.display_name} ({heir.reference}) becomes the default in its place."
+                if heir
+                else "Its provider has no other active model, so it will have no default."
+            )
+        used = [key for key, value in state.settings.items() if value == model.reference]
+        purposes = [
+            key.removeprefix("infra_model_").replace("_", " ") for key in used if key.startswith("infra_model_")
+        ]
+        if purposes:
+            parts.append(f"It is the infrastructure model for {' and '.join(purposes)}; choose another one there.")
+        return " ".join(parts)
+
+    def _deprecate(self) -> None:
+        def deprecate(model: Model) -> str:
+            done = self._catalog.deprecate_model(model.reference)
+            promoted = f" {done.new_default.reference} is the default now." if done.new_default else ""
+            return f"{done.model.reference} is deprecated.{promoted}"
+
+        self._do(deprecate)
+
+    # --- its prices ---
+
+    def _show_history(self) -> None:
+        if self._model is None:
+            return
+        self.close()
+        entries = self._catalog.state().prices.get(self._model.reference, ())
+        self._place.children = (ipw.HTML(model_rows.price_history(entries)),)
+
+
+def heir_of(model: Model, models: list[Model]) -> Model | None:
+    """The model that the catalog would promote: the next active one of the provider, after the last the first."""
+    siblings = [other for other in models if other.provider == model.provider]
+    place = [other.reference for other in siblings].index(model.reference)
+    return next((other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active), None)

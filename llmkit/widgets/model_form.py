@@ -1,0 +1,108 @@
+"""The form of one model: to add it, or to change it. Its id and provider never change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmkit.records import Model, PriceTier
+from llmkit.widgets.form import (
+    Field,
+    Form,
+    Values,
+    choice_field,
+    date_field,
+    price_field,
+    text_field,
+    tick_field,
+    whole_field,
+)
+
+PRICES = (
+    ("cost_input_per_million", "Input price"),
+    ("cost_output_per_million", "Output price"),
+    ("cost_cached_input_per_million", "Cached input price"),
+    ("cost_cache_write_per_million", "Cache write price"),
+)
+TIER = ("tier_above", "tier_input", "tier_output")
+
+
+def add_form(providers: Sequence[tuple[str, str]], submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
+    """An empty form; ``providers`` are pairs of display name and name."""
+    identity = [
+        choice_field("provider", "Provider", providers),
+        text_field("model_id", "Model id", hint="as the API is sent it", also=("ref",), needed=True),
+    ]
+    return Form([*identity, *_fields()], label="Add model", submit=submit, cancel=cancel)
+
+
+def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
+    """A form filled with a model; its id is shown and cannot be typed into."""
+    shown = text_field("model_id", "Model id")
+    shown.control.disabled = True
+    form = Form([shown, *_fields()], label="Save", submit=submit, cancel=cancel)
+    form.show(_values_of(model))
+    for name in TIER:
+        form[name].control.disabled = len(model.price_tiers) > 1
+    form["set_as_default"].control.disabled = model.is_default or not model.is_active
+    return form
+
+
+def new_model(form: Form) -> tuple[str, Values]:
+    """What :meth:`Catalog.add_model` takes: the reference, and what else was typed."""
+    typed = form.values()
+    reference = f"{typed.pop('provider')}:{typed.pop('model_id')}"
+    tier = {name: typed.pop(name) for name in TIER}
+    always = {name: typed.pop(name) for name in ("cost_input_per_million", "cost_output_per_million")}
+    more = {name: value for name, value in typed.items() if value is not None}
+    return reference, {**always, **more, **_tiers(tier, ())}
+
+
+def changed_values(form: Form, model: Model) -> Values:
+    """What :meth:`Catalog.update_model` takes: only what was changed."""
+    changes = form.changes()
+    tier = {name: changes.pop(name, None) for name in TIER}
+    if form.touched(*TIER):
+        changes |= _tiers({name: form[name].value() for name in tier}, model.price_tiers)
+    return changes
+
+
+def _fields() -> list[Field]:
+    prices = [price_field(name, f"{label} ($)") for name, label in PRICES]
+    return [
+        text_field("display_name", "Display name", hint="the id"),
+        *prices,
+        whole_field("tier_above", "Long input above", hint="tokens", also=("price_tiers", "price_tiers.above")),
+        price_field("tier_input", "Long input price", hint="as above", also=("price_tiers.cost_input_per_million",)),
+        price_field("tier_output", "Long output price", hint="as above", also=("price_tiers.cost_output_per_million",)),
+        whole_field("context_window", "Context window", hint="tokens"),
+        whole_field("max_output_tokens", "Max output", hint="tokens"),
+        date_field("retires_on", "Retires on"),
+        tick_field("set_as_default", "Default of its provider"),
+    ]
+
+
+def _values_of(model: Model) -> Mapping[str, Any]:
+    tier = model.price_tiers[0] if model.price_tiers else None
+    return {
+        **{name: getattr(model, name) for name, _ in PRICES},
+        "model_id": model.model_id,
+        "display_name": model.display_name,
+        "tier_above": tier and tier.above,
+        "tier_input": tier and tier.cost_input_per_million,
+        "tier_output": tier and tier.cost_output_per_million,
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "retires_on": model.retires_on,
+        "set_as_default": model.is_default,
+    }
+
+
+def _tiers(typed: Mapping[str, Any], before: Sequence[PriceTier]) -> Values:
+    """The one tier that was typed; what the form does not show of it stays as it was."""
+    rates = {"cost_input_per_million": typed["tier_input"], "cost_output_per_million": typed["tier_output"]}
+    if not any(value is not None for value in typed.values()):
+        return {"price_tiers": []} if before else {}
+    kept = before[0].to_row() if before else {}
+    tier = {**kept, **rates, "above": typed["tier_above"]}
+    return {"price_tiers": [{name: value for name, value in tier.items() if value is not None}]}

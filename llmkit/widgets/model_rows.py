@@ -1,0 +1,119 @@
+"""Models as rows of the table: what stands in each column, and by what it is sorted and found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from llmkit.records import DatedPrice, Model, Provider
+from llmkit.widgets import html
+from llmkit.widgets.table import Column, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+COLUMNS = (
+    Column(title="Model id", width="minmax(0, 1fr)"),
+    Column(title="Input $/M", width="76px", sort="input", right=True),
+    Column(title="Output $/M", width="84px", sort="output", right=True),
+    Column(title="Context", width="60px", right=True),
+    Column(title="Status", width="150px"),
+)
+STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))
+SOON = timedelta(days=30)
+
+
+def rows(
+    models: Iterable[Model], providers: Mapping[str, Provider], key_status: Mapping[str, str], today: date
+) -> tuple[Row, ...]:
+    """One row a model, grouped by provider as they come."""
+    listed = list(models)
+    active: dict[str, int] = {}
+    for model in listed:
+        active[model.provider] = active.get(model.provider, 0) + model.is_active
+    headings = {name: _heading(provider, key_status[name], active.get(name, 0)) for name, provider in providers.items()}
+    return tuple(_row(model, providers[model.provider], headings[model.provider], today) for model in listed)
+
+
+def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
+    prices = [html.money(price) for price in (model.cost_input_per_million, model.cost_output_per_million)]
+    return Row(
+        key=model.reference,
+        name=model.display_name,
+        cells=(
+            _cut(model.model_id),
+            *map(_price, prices),
+            html.esc(html.tokens(model.context_window)),
+            badges(model, today),
+        ),
+        group=provider.display_name,
+        heading=heading,
+        status=model.status,
+        searched=f"{model.display_name} {model.reference}".lower(),
+        tooltip=f"{model.display_name}: {model.reference}",
+        sort={
+            "name": model.display_name.lower(),
+            "input": model.cost_input_per_million,
+            "output": model.cost_output_per_million,
+        },
+    )
+
+
+def badges(model: Model, today: date) -> str:
+    """Status, default, and when it retires."""
+    found = [html.badge("Active", "good") if model.is_active else html.badge("Deprecated")]
+    if model.is_default:
+        found.insert(0, html.badge("Default", "accent"))
+    if model.retires_on is not None:
+        word = "retires" if model.retires_on >= today else "retired"
+        tone: html.Tone = "bad" if model.retires_on - today <= SOON else "warn"
+        found.append(html.badge(f"{word} {model.retires_on.isoformat()}", tone))
+    return f'<span style="display: flex; flex-wrap: wrap; gap: 2px 4px; padding: 3px 0">{"".join(found)}</span>'
+
+
+def key_badge(provider: Provider, key_status: str) -> str:
+    """Whether the key is there, with the variable that it comes from; never the key."""
+    if key_status == "not needed":
+        return html.badge("no key needed", "good")
+    return html.badge(f"key {key_status}: {provider.api_key_env}", "good" if key_status == "set" else "warn")
+
+
+def price_history(entries: Sequence[DatedPrice]) -> str:
+    """A model's prices, the newest first, announced ones included."""
+    if not entries:
+        return html.quiet("No price was ever entered for this model.")
+    return html.table(
+        ("From", "Input $/M", "Output $/M", "Cached $/M", "Tiers", "Source"),
+        [
+            (
+                entry.valid_from.date().isoformat() if entry.valid_from else "the beginning",
+                html.money(entry.price.cost_input_per_million),
+                html.money(entry.price.cost_output_per_million),
+                html.money(entry.price.cost_cached_input_per_million, unknown="as input"),
+                len(entry.price.price_tiers) or "",
+                entry.source or "",
+            )
+            for entry in reversed(entries)
+        ],
+        right=("Input $/M", "Output $/M", "Cached $/M", "Tiers"),
+    )
+
+
+def _heading(provider: Provider, key_status: str, active: int) -> str:
+    more = [key_badge(provider, key_status), html.muted(f"{active} active")]
+    if not provider.is_enabled:
+        more.insert(0, html.badge("disabled", "bad"))
+    return html.heading(provider.display_name, *more)
+
+
+def _price(text: str) -> str:
+    return html.muted(text) if text == "unpriced" else html.esc(text)
+
+
+def _cut(text: str) -> str:
+    """Text that is cut off where there is no room; whole when it is pointed at."""
+    return (
+        f'<span title="{html.esc(text)}" style="{html.CODE}; color: {html.QUIET}; display: block; overflow: hidden; '
+        f'text-overflow: ellipsis; white-space: nowrap">{html.esc(text)}</span>'
+    )

@@ -1,0 +1,103 @@
+"""The models: what there is, what it costs, which one a new run takes; added, changed and retired here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.widgets import html, model_form, model_rows
+from llmkit.widgets.model_detail import ModelDetail
+from llmkit.widgets.panel import Panel, button, line
+from llmkit.widgets.table import Table
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+
+
+class ModelsPanel(Panel):
+    """All models by provider. Select one to change it; every button calls the function of ``kit.catalog`` it names.
+
+    ``table`` shows the models, ``detail`` what can be done with the selected one, ``form`` is the open form to add one.
+    """
+
+    title = "Models"
+    _money_columns = ("Input $/M", "Output $/M")
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__()
+        self._catalog = kit.catalog
+        self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
+        self.detail = ModelDetail(kit.catalog, self)
+        self.form: Any = None
+        self.add_button = button("Add model", self._open_form, primary=True)
+        self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog")
+        self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        self._place = ipw.VBox()
+        tools = line(self.add_button, self.undo_button, self.refresh_button)
+        tools.layout.width = "auto"
+        self.widget.children = (
+            line(self.table.filters, tools),
+            self.notice.widget,
+            self._place,
+            self.table.widget,
+            self.detail.widget,
+        )
+        self.table.observe(lambda change: self.detail.show(change.new), "selected")
+        self.refresh()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The models, as ``kit.catalog.models()``."""
+        return self._catalog.models()
+
+    def refresh(self) -> None:
+        """Show the catalog as it is now."""
+        state = self._catalog.state()
+        keys = {name: self._catalog.key_status(provider) for name, provider in state.providers.items()}
+        today = datetime.now(UTC).date()
+        self.table.rows = model_rows.rows(state.models.values(), state.providers, keys, today)
+        self.detail.update(state.models)
+
+    def _readable(self) -> pd.DataFrame:
+        state = self._catalog.state()
+        return pd.DataFrame(
+            [
+                {
+                    "Provider": state.providers[model.provider].display_name,
+                    "Model": model.display_name,
+                    "Model id": model.model_id,
+                    "Input $/M": html.money(model.cost_input_per_million),
+                    "Output $/M": html.money(model.cost_output_per_million),
+                    "Context": html.tokens(model.context_window),
+                    "Status": "default" if model.is_default else model.status.lower(),
+                }
+                for model in state.models.values()
+            ]
+        )
+
+    def _open_form(self) -> None:
+        providers = [(provider.display_name, name) for name, provider in self._catalog.state().providers.items()]
+        self.form = model_form.add_form(providers, self._add, self._close_form)
+        self._place.children = (ipw.HTML(html.heading("Add a model")), self.form.widget)
+
+    def _close_form(self) -> None:
+        self.form = None
+        self._place.children = ()
+
+    def _add(self) -> None:
+        form = self.form
+
+        def add() -> str:
+            reference, values = model_form.new_model(form)
+            model = self._catalog.add_model(reference, **values)
+            self._close_form()
+            return f"Added {model.reference}."
+
+        self.act(add, on_error=form.refuse)
+
+    def _undo(self) -> None:
+        self.detail.close()
+        self.act(lambda: f"Took back the last change, to {', '.join(self._catalog.undo())}.")
