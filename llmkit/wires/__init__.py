@@ -1,4 +1,7 @@
-"""The wires: each provider's HTTP format as pure functions, found by name."""
+"""The wires: each provider's HTTP format as pure functions, found by name.
+
+What a model's API accepts is told by its ``api_config``; ``options`` documents the keys.
+"""
 
 from __future__ import annotations
 

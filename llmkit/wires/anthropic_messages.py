@@ -48,7 +48,7 @@ class AnthropicMessages:
         """
         version = str(configured(call.model, "anthropic_version", VERSION))
         style = configured(call.model, "reasoning_style", "adaptive")
-        settled = settle(call, untaken=_untaken(call, version, style))
+        settled = settle(call, untaken=_untaken(call, version, style), indispensable=("max_tokens",))
         params, call = settled.params, replace(call, params=settled.params)
         budget = _budget(call, style)
         body: dict[str, Any] = {

@@ -8,7 +8,7 @@ from llmkit.records import Call, Failure, FinishReason, RateInfo, RemoteModel, R
 from llmkit.wires import headers, openai_models, rules
 from llmkit.wires.answer import Answer, body_or_failure, conclude
 from llmkit.wires.dialects import dialect_of
-from llmkit.wires.options import configured, merged, settle
+from llmkit.wires.options import configured, learned_rejects, merged, settle
 from llmkit.wires.schemas import asks_for_json, json_schema_format
 from llmkit.wires.usage import chat_usage
 from llmkit.wires.values import dig, items, string
@@ -22,6 +22,7 @@ FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
 }
 _MARKS = {"insufficient_system_resource": rules.CUT_SHORT, "error": rules.ERROR_ANSWER}  # DeepSeek; Mistral, OpenRouter
+_OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 class OpenAIChat:
@@ -34,12 +35,17 @@ class OpenAIChat:
         dialect, model = dialect_of(call.model), call.model
         seed_param = configured(model, "seed_param", dialect.seed_param)
         structured = configured(model, "structured", dialect.structured)
-        settled = settle(call, untaken=() if seed_param else ("seed",), defaults=dialect.defaults)
+        settled = settle(
+            call,
+            untaken=() if seed_param else ("seed",),
+            indispensable=("max_tokens",),
+            defaults=dialect.defaults,
+        )
         params = settled.params
         system = [call.system] if call.system else []
         body: dict[str, Any] = {"model": model.model_id}
         if params.max_tokens is not None:
-            body[configured(model, "max_tokens_param", dialect.max_tokens_param)] = params.max_tokens
+            body[_limit_param(call)] = params.max_tokens
         if params.temperature is not None:
             body["temperature"] = params.temperature
         if params.top_p is not None:
@@ -81,6 +87,12 @@ class OpenAIChat:
     def parse_models(self, response: Response) -> list[RemoteModel] | Failure:
         """The models of a ``list_models`` response; see ``openai_models``."""
         return openai_models.parse_models(response)
+
+
+def _limit_param(call: Call) -> str:
+    """The name of the token limit. A model that refused it gets its other name: without a limit a cost has no bound."""
+    name = configured(call.model, "max_tokens_param", dialect_of(call.model).max_tokens_param)
+    return _OTHER_LIMIT.get(name, name) if "max_tokens" in learned_rejects(call.model) else str(name)
 
 
 def _reasoning(style: str, effort: str) -> dict[str, Any]:

@@ -48,17 +48,24 @@ class Settled:
     left_out: tuple[str, ...]
 
 
-def settle(call: Call, *, untaken: Iterable[str] = (), defaults: Mapping[str, Any] | None = None) -> Settled:
+def settle(
+    call: Call,
+    *,
+    untaken: Iterable[str] = (),
+    indispensable: Iterable[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> Settled:
     """Leave out what the model does not take.
 
-    ``untaken`` names what the wire has no place for; ``defaults`` stand for keys missing from ``api_config``.
+    ``untaken`` names what the wire has no place for; ``indispensable`` what it sends even if an answer once refused it
+    (in another form, where there is one); ``defaults`` stand for keys missing from ``api_config``.
 
     Raises:
         ValidationError: something would be left out and ``call.params.strict`` is set.
     """
     config = {**(defaults or {}), **call.model.api_config}
     asked = [name for name in PARAMETERS if getattr(call.params, name) != getattr(_UNSET, name)]
-    refused = {*untaken, *_names(config.get("rejects")), *_names(config.get("learned_rejects"))}
+    refused = {*untaken, *_names(config.get("rejects")), *learned_rejects(call.model) - {*indispensable}}
     refused.update(_refused_by_reasoning(call.params, config, refused))
     left_out = tuple(name for name in asked if name in refused)
     if left_out and call.params.strict:
@@ -73,6 +80,11 @@ def settle(call: Call, *, untaken: Iterable[str] = (), defaults: Mapping[str, An
 def configured(model: Model, key: str, default: Any) -> Any:
     """A value of ``api_config``; an explicit ``null`` counts as a value."""
     return model.api_config.get(key, default)
+
+
+def learned_rejects(model: Model) -> frozenset[str]:
+    """The parameters that the model's answers have refused so far."""
+    return frozenset(_names(model.api_config.get("learned_rejects")))
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -146,7 +146,10 @@ def _forbidden_field(error: Any) -> str:
 
 
 def _delay(response: Response, error: Any, message: str) -> float | None:
-    """The wait that is asked for: headers first, then Gemini's RetryInfo, then words such as "try again in 5.2s"."""
+    """The wait that is asked for: headers, else Gemini's RetryInfo, else words such as "try again in 5.2s".
+
+    A rate limit that asks for nothing but shows which limit is used up asks for that limit's reset.
+    """
     told = headers.retry_after(response.headers, response.received_at)
     if told is not None:
         return told
@@ -157,4 +160,4 @@ def _delay(response: Response, error: Any, message: str) -> float | None:
     words = _WAIT.search(message)
     if words:
         return headers.seconds(words[1].rstrip("."), response.received_at)
-    return headers.exhausted_reset(headers.rate_info(response))
+    return headers.exhausted_reset(headers.rate_info(response)) if response.status == 429 else None

@@ -30,11 +30,9 @@ def chat_usage(usage: Any, *, reasoning_apart: bool = False, cost: ReportedCost 
         prompt = hits + misses
     completion = count(dig(usage, "completion_tokens"))
     reasoning = count(dig(usage, "completion_tokens_details", "reasoning_tokens")) or 0
-    if reasoning_apart and None not in (prompt, completion):
-        assert prompt is not None
-        assert completion is not None
-        if count(dig(usage, "total_tokens")) == prompt + completion + reasoning:
-            completion += reasoning
+    if reasoning_apart and prompt is not None and completion is not None:
+        total = count(dig(usage, "total_tokens"))
+        completion += reasoning if total == prompt + completion + reasoning else 0
     cached = count(dig(usage, "prompt_tokens_details", "cached_tokens"))
     return _usage(
         prompt,

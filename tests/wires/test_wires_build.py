@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire_requests import ANTHROPIC, CHAT, CLOSED, GEMINI, RESPONSES, body, build, call
 
 from llmkit.errors import ValidationError
-from llmkit.records import Call, Message, Model, Params, Provider, Request
-from llmkit.wires import WIRE_NAMES, WIRES, wire_for
-
-CHAT, RESPONSES, ANTHROPIC, GEMINI = "openai_chat", "openai_responses", "anthropic_messages", "gemini"
-CLOSED = {
-    "type": "object",
-    "properties": {"answer": {"type": "string"}},
-    "required": ["answer"],
-    "additionalProperties": False,
-}
-
-
-def call(provider: str = "openai", api_config: Mapping[str, Any] | None = None, **params: Any) -> Call:
-    """A conversation of three messages with a system prompt."""
-    model = Model(
-        provider=provider, model_id="m-1", display_name="M", max_output_tokens=64_000, api_config=api_config or {}
-    )
-    messages = (Message("user", "One?"), Message("assistant", "Two."), Message("user", "Three?"))
-    return Call(model=model, messages=messages, system="Be brief.", params=Params(**params))
-
-
-def build(wire: str, provider: str = "openai", api_config: Mapping[str, Any] | None = None, **params: Any) -> Request:
-    """The wire's request for that conversation."""
-    return WIRES[wire].build(call(provider, api_config, **params))
-
-
-def body(wire: str, provider: str = "openai", api_config: Mapping[str, Any] | None = None, **params: Any) -> Any:
-    """The body of that request."""
-    return build(wire, provider, api_config, **params).body
-
+from llmkit.records import Call, Message, Model, Params
+from llmkit.wires import WIRES
 
 # --- conversation ---
 
@@ -210,6 +182,17 @@ def test_what_a_model_does_not_take_is_left_out_and_named(
         assert build(wire, provider, api_config, strict=True, **params).body == request.body
 
 
+def test_a_refused_token_limit_is_sent_under_its_other_name() -> None:
+    """A server without max_tokens gets max_completion_tokens: a request without a limit has no bound on its cost."""
+    learned = {"learned_rejects": ["max_tokens"]}
+    request = build(CHAT, "my-gateway", learned, max_tokens=50)
+    assert request.left_out == ()
+    assert request.body is not None
+    assert (request.body["max_completion_tokens"], "max_tokens" in request.body) == (50, False)
+    assert body(CHAT, "openai", learned, max_tokens=50)["max_tokens"] == 50
+    assert body(ANTHROPIC, "anthropic", learned, max_tokens=50)["max_tokens"] == 50
+
+
 def test_anthropic_limit_is_the_models_own_when_that_is_smaller() -> None:
     """Without max_tokens the request stays within what the model can give; a given limit is sent as it is."""
     small = Model(provider="anthropic", model_id="m", display_name="M", max_output_tokens=1_000)
@@ -271,104 +254,6 @@ def test_extra_body_is_merged_deeply() -> None:
     )
     assert sent["generationConfig"] == {"maxOutputTokens": 5, "topK": 3}
     assert sent["safetySettings"] == [{"a": 1}]
-
-
-# --- structured answers ---
-
-
-def test_schemas_go_where_each_provider_wants_them() -> None:
-    """Each format has its own place for the schema, and it arrives unchanged."""
-    chat = body(CHAT, schema=CLOSED)["response_format"]
-    assert chat == {"type": "json_schema", "json_schema": {"name": "answer", "schema": CLOSED, "strict": True}}
-    responses = body(RESPONSES, schema=CLOSED)["text"]["format"]
-    assert responses == {"type": "json_schema", "name": "answer", "schema": CLOSED, "strict": True}
-    anthropic = body(ANTHROPIC, "anthropic", schema=CLOSED)["output_config"]["format"]
-    assert anthropic == {"type": "json_schema", "schema": CLOSED}
-    gemini = body(GEMINI, "google", schema=CLOSED)["generationConfig"]
-    assert gemini == {"responseMimeType": "application/json", "responseJsonSchema": CLOSED}
-
-
-def test_json_mode_puts_the_schema_into_the_system_prompt() -> None:
-    """DeepSeek takes no schema and demands the word json, so the schema joins the system prompt."""
-    sent = body(CHAT, "deepseek", schema=CLOSED)
-    assert sent["response_format"] == {"type": "json_object"}
-    system = sent["messages"][0]
-    assert system["role"] == "system"
-    assert system["content"].startswith("Be brief.")
-    assert "json" in system["content"].lower()
-    assert json.dumps(CLOSED) in system["content"]
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {**CLOSED, "required": []},
-        {**CLOSED, "additionalProperties": True},
-        {key: value for key, value in CLOSED.items() if key != "additionalProperties"},
-        {**CLOSED, "properties": {"answer": {"type": "object", "properties": {}}}},
-        {**CLOSED, "properties": {"answer": {"type": "array", "items": {"type": "object"}}}},
-        {**CLOSED, "properties": {"answer": {"anyOf": [{"type": "object"}, {"type": "null"}]}}},
-        {**CLOSED, "properties": {"answer": {"oneOf": [{"type": "string"}]}}},
-        {"type": "array", "items": {"type": "string"}},
-        {"anyOf": [CLOSED]},
-        {**CLOSED, "$defs": {"x": {"type": "object"}}},
-    ],
-)
-def test_strict_mode_is_asked_for_only_when_the_schema_fits(schema: dict[str, Any]) -> None:
-    """A schema with optional or open parts is sent as it is, without strict."""
-    sent = body(CHAT, schema=schema)["response_format"]["json_schema"]
-    assert sent == {"name": "answer", "schema": schema, "strict": False}
-
-
-def test_strict_mode_takes_nested_closed_objects() -> None:
-    """Objects in lists, references and alternatives are fine as long as each is closed."""
-    schema = {
-        "type": "object",
-        "properties": {
-            "list": {"type": "array", "items": CLOSED},
-            "either": {"anyOf": [CLOSED, {"type": "null"}]},
-            "reference": {"$ref": "#/$defs/x"},
-        },
-        "required": ["list", "either", "reference"],
-        "additionalProperties": False,
-        "$defs": {"x": CLOSED},
-    }
-    assert body(CHAT, schema=schema)["response_format"]["json_schema"]["strict"] is True
-
-
-# --- keys, wires ---
-
-
-@pytest.mark.parametrize(
-    ("wire", "header"),
-    [
-        (CHAT, {"authorization": "Bearer k-1"}),
-        (RESPONSES, {"authorization": "Bearer k-1"}),
-        (ANTHROPIC, {"x-api-key": "k-1"}),
-        (GEMINI, {"x-goog-api-key": "k-1"}),
-    ],
-)
-def test_the_key_is_in_one_header_only(wire: str, header: dict[str, str]) -> None:
-    """The key has its own header and is in no request."""
-    assert WIRES[wire].auth("k-1") == header
-    assert "k-1" not in repr(WIRES[wire].list_models())
-
-
-def test_a_models_own_wire_wins() -> None:
-    """A model that speaks another format than its provider says so in its configuration."""
-    provider = Provider(name="openai", display_name="OpenAI", wire=CHAT, base_url="https://api.openai.com/v1")
-    plain = Model(provider="openai", model_id="a", display_name="A")
-    pro = Model(provider="openai", model_id="b", display_name="B", api_config={"wire": RESPONSES})
-    assert wire_for(provider, plain).name == CHAT
-    assert wire_for(provider, pro).name == RESPONSES
-
-
-def test_an_unknown_wire_is_refused_with_the_known_ones() -> None:
-    """The error names the wires that there are."""
-    provider = Provider(name="x", display_name="X", wire="telex", base_url="https://x.example")
-    with pytest.raises(ValidationError, match="telex") as refusal:
-        wire_for(provider, Model(provider="x", model_id="a", display_name="A"))
-    assert all(name in str(refusal.value) for name in WIRE_NAMES)
 
 
 PARAMS = st.builds(
