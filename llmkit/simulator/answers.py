@@ -1,0 +1,167 @@
+"""Deterministic answers with plausible token counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from random import Random
+
+from llmkit.simulator.asked import Answered, Asked, fraction, number
+from llmkit.simulator.reasoning import reasoning_factor
+from llmkit.simulator.structured import Twist, schema_in, structured
+from llmkit.simulator.words import CLOSINGS, OPENINGS, REFUSAL, SENTENCES, sentence, topics
+
+CHARACTERS_PER_TOKEN = 4
+_MESSAGE_OVERHEAD = 3  # tokens around each message
+_MEDIAN_TEXT, _SPREAD_TEXT = 70, 0.75  # of a log-normal distribution: most answers are short, a few are long
+_MEDIAN_REASONING, _SPREAD_REASONING = 120, 0.9
+_LONGEST = 4_000
+_BLOCK = 128  # tokens: what a prompt cache counts in
+_SMALLEST_CACHED = 1_024
+_CACHE_SIZE = 200_000  # blocks remembered
+_SCALE = re.compile(r"\bfrom\s+(\d{1,3})\b[^.?!]{0,40}?\bto\s+(\d{1,3})\b", re.IGNORECASE)
+_YES_NO = re.compile(r"\byes or no\b|\byes/no\b", re.IGNORECASE)
+
+
+class Answers:
+    """Makes answers, and remembers what depends on the past: prompt caches and how often a question was asked.
+
+    The text depends on the seed, the conversation, the model, the request's own seed and the sample. The sample is
+    what ``x-llmkit-sample`` says; without it, it is how often the same question was answered before, except at
+    temperature 0, where the answer is always the same.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._asked_before: dict[str, int] = {}
+        self._cached: dict[str, None] = {}
+
+    def clear(self) -> None:
+        """Forget the past."""
+        self._asked_before.clear()
+        self._cached.clear()
+
+    def answer(
+        self, asked: Asked, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
+    ) -> Answered:
+        """The answer to a request; ``twist`` spoils a structured one, ``empty`` says nothing, ``refuse`` declines."""
+        digest = asked.digest()
+        rng = Random(number(self._seed, digest, self._sample(asked, digest)))
+        reasoning = _reasoning_tokens(asked, rng)
+        limit = None if asked.max_tokens is None else max(0, asked.max_tokens - reasoning)
+        text = "" if empty else REFUSAL if refuse else self._text(asked, twist, rng)
+        text, stopped = _cut_at_stop(text, asked.stop)
+        finish = "stop"
+        if limit is not None and not stopped and tokens(text) > limit:
+            text, finish = text[: limit * CHARACTERS_PER_TOKEN].rstrip(), "length"
+        cached, written = self._cache(asked)
+        return Answered(
+            text="" if refuse else text,
+            refusal=text if refuse else None,
+            input_tokens=input_tokens(asked),
+            text_tokens=tokens(text),
+            reasoning_tokens=reasoning,
+            cached=cached,
+            written=written,
+            finish="length" if finish == "length" else "stop",
+        )
+
+    def _sample(self, asked: Asked, digest: str) -> str:
+        if asked.sample is not None:
+            return asked.sample
+        before = self._asked_before.get(digest, 0)
+        self._asked_before[digest] = before + 1
+        return "0" if asked.temperature == 0 else str(before)
+
+    def _text(self, asked: Asked, twist: Twist | None, rng: Random) -> str:
+        if asked.schema is None and not asked.wants_json:
+            return _prose(asked, rng)
+        schema = asked.schema or schema_in(asked.characters) or _ANY_JSON
+        text = json.dumps(structured(schema, asked.prompt, rng, twist), ensure_ascii=False)
+        return f"Here is the JSON you asked for: {text[: max(1, len(text) // 2)]}" if twist == "malformed" else text
+
+    def _cache(self, asked: Asked) -> tuple[int, int]:
+        """Tokens read from and written to the prompt cache: whole blocks of a prefix that is long enough."""
+        blocks = list(_blocks(asked)) if asked.caches and input_tokens(asked) >= _SMALLEST_CACHED else []
+        if len(blocks) * _BLOCK < _SMALLEST_CACHED:
+            return 0, 0
+        known = 0
+        while known < len(blocks) and blocks[known] in self._cached:
+            known += 1
+        if known * _BLOCK < _SMALLEST_CACHED:
+            known = 0
+        if len(self._cached) > _CACHE_SIZE:
+            self._cached.clear()
+        self._cached.update(dict.fromkeys(blocks))
+        return known * _BLOCK, (len(blocks) - known) * _BLOCK
+
+
+_ANY_JSON = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}, "confidence": {"type": "number", "minimum": 0, "maximum": 1}},
+    "required": ["answer", "confidence"],
+}
+
+
+def tokens(text: str) -> int:
+    """How many tokens a text has, by its length."""
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+def input_tokens(asked: Asked) -> int:
+    """How many tokens a request has: its texts, and a few around each message."""
+    texts = (asked.system, *(text for _, text in asked.messages))
+    return sum(tokens(text) + _MESSAGE_OVERHEAD for text in texts if text) or 1
+
+
+def _blocks(asked: Asked) -> Iterator[str]:
+    """A digest of each prefix of the conversation that is a whole number of cache blocks long."""
+    characters, size = asked.characters, _BLOCK * CHARACTERS_PER_TOKEN
+    running = hashlib.blake2b(f"{asked.provider}\x1f{asked.model}\x1f".encode(), digest_size=12)
+    for end in range(size, len(characters) + 1, size):
+        running.update(characters[end - size : end].encode("utf-8", "surrogatepass"))
+        yield running.hexdigest()
+
+
+def _heavy_tailed(median: float, spread: float, rng: Random) -> int:
+    return max(4, min(_LONGEST, round(median * math.exp(rng.gauss(0, spread)))))
+
+
+def _reasoning_tokens(asked: Asked, rng: Random) -> int:
+    """Tokens of reasoning; a token limit leaves room for some text, as models that know their limit do."""
+    factor = reasoning_factor(asked)
+    if factor == 0:
+        return 0
+    wanted = _heavy_tailed(_MEDIAN_REASONING * factor, _SPREAD_REASONING, rng)
+    return wanted if asked.max_tokens is None else min(wanted, asked.max_tokens * 6 // 10)
+
+
+def _prose(asked: Asked, rng: Random) -> str:
+    """Sentences about the prompt; their number has a heavy tail, and some models are more talkative than others."""
+    about = topics(asked.prompt)
+    talkative = 0.6 + fraction("talkative", asked.model)
+    wanted = _heavy_tailed(_MEDIAN_TEXT * talkative, _SPREAD_TEXT, rng) * CHARACTERS_PER_TOKEN
+    parts = [*_verdict(asked.prompt, rng), sentence(OPENINGS, about, rng)]
+    while sum(map(len, parts)) < wanted:
+        fresh = sentence(SENTENCES, about, rng)
+        if fresh != parts[-1]:
+            parts.append(fresh)
+    if len(parts) > 2:
+        parts.append(rng.choice(CLOSINGS))
+    return " ".join(parts)
+
+
+def _verdict(prompt: str, rng: Random) -> list[str]:
+    """The number or the yes that a prompt asks for."""
+    if scale := _SCALE.search(prompt):
+        low, high = sorted((int(scale[1]), int(scale[2])))
+        return [f"{rng.randint(low, high)}."]
+    return [rng.choice(("Yes.", "No."))] if _YES_NO.search(prompt) else []
+
+
+def _cut_at_stop(text: str, stops: tuple[str, ...]) -> tuple[str, bool]:
+    ends = [at for stop in stops if stop and (at := text.find(stop)) >= 0]
+    return (text[: min(ends)], True) if ends else (text, False)

@@ -1,0 +1,89 @@
+"""What a request asks and what it is answered, whatever format it came in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+WireName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is what ``x-llmkit-sample`` says.
+
+    ``effort`` is the reasoning effort in the words of OpenAI, ``None`` when the request does not say. ``caches`` tells
+    whether the request may use the provider's prompt cache.
+    """
+
+    provider: str
+    wire: WireName
+    model: str
+    system: str = ""
+    messages: tuple[tuple[str, str], ...] = ()
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    effort: str | None = None
+    schema: Mapping[str, Any] | None = None
+    wants_json: bool = False
+    caches: bool = True
+    sample: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The last thing that the user said."""
+        return next((text for role, text in reversed(self.messages) if role == "user"), "")
+
+    @property
+    def characters(self) -> str:
+        """Everything the model reads, in order, as one string: equal conversations give equal strings."""
+        return "\x1e".join((self.system, *(f"{role}\x1f{text}" for role, text in self.messages)))
+
+    def digest(self) -> str:
+        """Equal for requests that ask the same of the same model, whatever their sample."""
+        asked = (self.provider, self.model, self.characters, self.seed, self.effort, _stable(self.schema))
+        return hashlib.blake2b(repr(asked).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An answer before it is put into a format.
+
+    Token counts are disjoint, but ``cached`` and ``written`` are parts of ``input_tokens``. ``refusal`` replaces the
+    text of a model that declined; ``blocked`` tells that the prompt never reached the model (Gemini).
+    """
+
+    text: str
+    input_tokens: int
+    text_tokens: int
+    reasoning_tokens: int = 0
+    cached: int = 0
+    written: int = 0
+    finish: Literal["stop", "length"] = "stop"
+    refusal: str | None = None
+    blocked: bool = False
+
+    @property
+    def output_tokens(self) -> int:
+        """All that is billed as output."""
+        return self.text_tokens + self.reasoning_tokens
+
+
+def fraction(*parts: object) -> float:
+    """A number in [0, 1) that is the same for the same parts, in every process."""
+    return number(*parts) / 2**64
+
+
+def number(*parts: object) -> int:
+    """A 64-bit number that is the same for the same parts, in every process."""
+    words = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big")
+
+
+def _stable(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

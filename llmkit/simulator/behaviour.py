@@ -1,0 +1,83 @@
+"""How a simulator behaves: what may be asked for when it is started, and changed while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import cast
+
+from llmkit.errors import ValidationError
+from llmkit.simulator.limiter import LIMITERS, LimiterKind, Limits
+from llmkit.simulator.stats import Received
+
+Latency = float | tuple[float, float] | Callable[[Received], float]
+PerProvider = int | Mapping[str, int] | None
+Models = Iterable[str] | Mapping[str, Iterable[str]] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What ``serve`` was asked for; see there.
+
+    Raises:
+        ValidationError: a value makes no sense.
+    """
+
+    latency: Latency = (0.02, 0.12)
+    rpm: PerProvider = None
+    max_concurrent: PerProvider = None
+    tpm: PerProvider = None
+    burst: PerProvider = None
+    limiter: str | Mapping[str, str] = "token_bucket"
+    models: Models = None
+
+    def __post_init__(self) -> None:
+        _check_latency(self.latency)
+        for name in ("rpm", "max_concurrent", "tpm", "burst"):
+            value = getattr(self, name)
+            values = value.values() if isinstance(value, Mapping) else [value] if value is not None else []
+            if any(isinstance(each, bool) or not isinstance(each, int) or each < 1 for each in values):
+                raise ValidationError(f"{name} is a whole number of at least 1, or one for each provider.", field=name)
+        kinds = self.limiter.values() if isinstance(self.limiter, Mapping) else [self.limiter]
+        if unknown := set(kinds) - set(LIMITERS):
+            raise ValidationError(
+                f"There is no limiter {unknown.pop()!r}. Known: {', '.join(LIMITERS)}.", field="limiter"
+            )
+
+    def limits(self, provider: str) -> Limits:
+        """What a provider allows."""
+        kind = self.limiter.get(provider, "token_bucket") if isinstance(self.limiter, Mapping) else self.limiter
+        return Limits(
+            rpm=_for(provider, self.rpm),
+            max_concurrent=_for(provider, self.max_concurrent),
+            tpm=_for(provider, self.tpm),
+            burst=_for(provider, self.burst),
+            kind=cast(LimiterKind, kind),
+        )
+
+    def known_models(self, provider: str) -> tuple[str, ...] | None:
+        """The models of a provider; ``None`` when every name is taken."""
+        models = self.models.get(provider) if isinstance(self.models, Mapping) else self.models
+        return None if models is None else tuple(models)
+
+    def delay(self, received: Received, rng: Random) -> float:
+        """Seconds that a request takes."""
+        if callable(self.latency):
+            return max(0.0, self.latency(received))
+        return rng.uniform(*self.latency) if isinstance(self.latency, tuple | list) else self.latency
+
+
+def _for(provider: str, value: PerProvider) -> int | None:
+    return value.get(provider) if isinstance(value, Mapping) else value
+
+
+def _check_latency(latency: Latency) -> None:
+    if callable(latency):
+        return
+    bounds = latency if isinstance(latency, tuple | list) else (latency, latency)
+    numbers = all(isinstance(each, int | float) and each >= 0 for each in bounds)
+    if len(bounds) != 2 or not numbers or bounds[0] > bounds[1]:
+        raise ValidationError(
+            "latency is a number of seconds, a pair (shortest, longest), or a function of the request.", field="latency"
+        )

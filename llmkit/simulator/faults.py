@@ -1,0 +1,154 @@
+"""What can be made to go wrong, and when: by chance, by a rule, or by a script."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llmkit.errors import ValidationError
+from llmkit.simulator.asked import fraction
+
+if TYPE_CHECKING:
+    from llmkit.simulator.stats import Received
+
+KINDS: Mapping[str, str] = {
+    # answered with the provider's own error; nothing is billed
+    "rate_limit": "429, wait and try again",
+    "quota": "the account's money or daily quota has run out",
+    "auth": "the key is not accepted",
+    "server_error": "500",
+    "overloaded": "503, or Anthropic's 529",
+    "too_long": "the conversation does not fit into the model's context",
+    "not_found": "the model is not known",
+    "error_200": "an error in the body of a 200",
+    "blocked": "the prompt is blocked by a safety filter (Gemini bills the input)",
+    # no answer; nothing is billed
+    "timeout": "never answers",
+    "disconnect_before": "the connection is cut before there is an answer",
+    # billed, and no usable answer arrives
+    "disconnect": "the connection is cut after the answer was billed",
+    "cut": "the connection is cut in the middle of the answer",
+    "garbage": "200 with a page of HTML",
+    "truncated": "200 with JSON that ends in the middle",
+    "empty": "an answer without text",
+    "refusal": "the model declines (Mistral in prose, the others in a field of its own)",
+    "malformed_json": "the text is not JSON although JSON was asked for",
+    # billed, and a usable answer arrives
+    "blank_lines": "blank lines before the JSON, one by one",
+    "slow": "the answer takes longer",
+    "too_few": "lists in a structured answer are shorter than asked for",
+    "duplicates": "lists in a structured answer repeat their first entry",
+    # whatever the caller wants
+    "raw": "the status, headers and body of the Fault",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that goes wrong. Wherever a fault is expected, its ``kind`` alone is enough.
+
+    ``retry_after`` is the wait in seconds that a ``rate_limit`` asks for (``None``: it does not say). ``seconds`` is
+    how much longer ``slow`` and ``blank_lines`` take. ``headers`` are added to the response, and replace what the
+    provider would send. ``status`` and ``body`` are those of ``raw``.
+
+    Raises:
+        ValidationError: the kind is not one of ``KINDS``.
+    """
+
+    kind: str
+    retry_after: float | None = 1.0
+    seconds: float = 1.0
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            known = ", ".join(sorted(KINDS))
+            raise ValidationError(f"There is no fault {self.kind!r}. Known: {known}.", field="faults")
+
+
+# faults after which the whole answer arrives and has a text
+USABLE = frozenset({"blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
+Chance = float | Sequence[bool] | Callable[["Received"], bool]
+Chances = Mapping[str, Chance]
+FaultLike = str | Fault | None
+
+
+def as_fault(fault: FaultLike) -> Fault | None:
+    """The fault that a kind stands for."""
+    return Fault(kind=fault) if isinstance(fault, str) else fault
+
+
+class Faults:
+    """Which fault, if any, a provider's next request meets.
+
+    A script is used up first. Then comes the first kind whose rule says yes: a sequence of booleans (one a request, in
+    the order of their arrival at the provider), or a function of what was received. Probabilities come last, from one
+    number that the seed, the provider and the request's place in the order decide.
+
+    """
+
+    def __init__(self, chances: Mapping[str, Chance | Chances] | None, *, seed: int) -> None:
+        self._seed = seed
+        self.clear()
+        self.set(chances)
+
+    def clear(self) -> None:
+        """Forget the scripts and how many requests there were; the chances stay."""
+        self._scripts: dict[str, deque[Fault | None]] = {}
+        self._drawn: dict[str, int] = {}
+
+    def set(self, chances: Mapping[str, Chance | Chances] | None) -> None:
+        """Replace the chances: kind → chance for every provider, or provider → (kind → chance) for one.
+
+        Raises:
+            ValidationError: an unknown kind, or probabilities that are no probabilities or add up to more than 1.
+        """
+        common: dict[str, Chance] = {}
+        special: dict[str, dict[str, Chance]] = {}
+        for name, value in (chances or {}).items():
+            if isinstance(value, Mapping):
+                special[name] = dict(value)
+            else:
+                common[name] = value
+        for kinds in (common, *special.values()):
+            _check({**common, **kinds})
+        self._common, self._special = common, special
+
+    def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
+        """What the provider's next requests meet, one each; ``None`` is no fault. Adds to what is scripted already."""
+        self._scripts.setdefault(provider, deque()).extend(as_fault(fault) for fault in faults)
+
+    def draw(self, received: Received) -> Fault | None:
+        """The fault that this request meets; each call counts as one request of its provider."""
+        provider = received.provider
+        place = self._drawn.get(provider, 0)
+        self._drawn[provider] = place + 1
+        if script := self._scripts.get(provider):
+            return script.popleft()
+        chances = {**self._common, **self._special.get(provider, {})}
+        for kind, chance in chances.items():
+            if callable(chance) and chance(received):
+                return Fault(kind=kind)
+            if isinstance(chance, Sequence) and place < len(chance) and chance[place]:
+                return Fault(kind=kind)
+        luck = fraction(self._seed, "fault", provider, place)
+        for kind, chance in chances.items():
+            if isinstance(chance, int | float):
+                luck -= chance
+                if luck < 0:
+                    return Fault(kind=kind)
+        return None
+
+
+def _check(chances: Mapping[str, Chance]) -> None:
+    for kind in chances:
+        Fault(kind=kind)
+    numbers = [chance for chance in chances.values() if isinstance(chance, int | float)]
+    if any(not 0 <= chance <= 1 for chance in numbers) or sum(numbers) > 1 + 1e-9:
+        raise ValidationError(
+            f"Probabilities of faults lie between 0 and 1 and add up to at most 1, not {numbers}.", field="faults"
+        )

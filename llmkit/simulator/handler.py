@@ -1,0 +1,106 @@
+"""The simulator's sockets: from an aiohttp request to the service and back. Imported when a simulator starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from llmkit.simulator.asked import Asked
+from llmkit.simulator.dialects.errors import encoded
+from llmkit.simulator.dialects.keys import KEY_HEADERS
+from llmkit.simulator.dialects.routes import Route, route
+from llmkit.simulator.service import Delivery, Service, Visit, decoded
+from llmkit.simulator.stats import Received
+
+MOST_BYTES = 64 * 1024**2
+_BLANK_LINES = 4
+
+
+def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The one handler of all paths."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        found = route(request.method, request.path, headers)
+        if found is None:
+            body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
+            return web.Response(status=404, body=encoded(body), content_type="application/json")
+        at = service.now()
+        raw = await request.read()
+        received = _received(request, found, headers, raw, at)
+        if found.action == "list_models":
+            return _response(service.list_models(found, received, headers, request.query))
+        visit = service.arrive(found, received)
+        return await _visit(service, visit, request, headers)
+
+    return handle
+
+
+async def _visit(service: Service, visit: Visit, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+    """One request for an answer. It has left, and is counted, before the client can see the end of the answer."""
+    delivery: Delivery | None = None
+    begun: web.StreamResponse | None = None
+    try:
+        admitted = service.admit(visit, headers, request.query)
+        if isinstance(admitted, Delivery):
+            delivery = admitted
+        else:
+            begun = await _wait(service, visit, request, admitted)
+            delivery = service.conclude(visit, admitted)
+    finally:
+        service.leave(visit, delivery)
+    if delivery.cut_after is not None:
+        return await _cut(request, delivery, delivery.cut_after)
+    if begun is not None:
+        await begun.write(delivery.body)
+        return begun
+    return _response(delivery)
+
+
+async def _wait(service: Service, visit: Visit, request: web.Request, asked: Asked) -> web.StreamResponse | None:
+    """Let the time pass; a response that has begun if blank lines keep the connection alive meanwhile."""
+    await service.work(visit, asked)
+    seconds = visit.keep_alive()
+    if not seconds:
+        return None
+    begun = web.StreamResponse(headers={"content-type": "application/json"})
+    await begun.prepare(request)
+    for _ in range(_BLANK_LINES):
+        await begun.write(b"\n")
+        await asyncio.sleep(seconds / _BLANK_LINES)
+    return begun
+
+
+async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.StreamResponse:
+    """Cut the connection, before the answer or in the middle of it."""
+    transport = request.transport
+    response = web.StreamResponse(status=delivery.status or 200, headers=delivery.headers)
+    if after:
+        response.content_length = len(delivery.body)
+        await response.prepare(request)
+        await response.write(delivery.body[:after])
+    if transport is not None:
+        # what has been written goes out first; without an answer the client sees a reset
+        transport.close() if after else transport.abort()
+    return response
+
+
+def _received(request: web.Request, found: Route, headers: dict[str, str], raw: bytes, at: float) -> Received:
+    return Received(
+        provider=found.provider,
+        path=request.path,
+        method=request.method,
+        headers={name: value for name, value in headers.items() if name not in KEY_HEADERS},
+        body=decoded(raw),
+        at=at,
+        probe=headers.get("x-llmkit-probe"),
+        turn=headers.get("x-llmkit-turn"),
+        sample=headers.get("x-llmkit-sample"),
+    )
+
+
+def _response(delivery: Delivery) -> web.Response:
+    headers = {"content-type": delivery.content_type, **delivery.headers}
+    return web.Response(status=delivery.status, body=delivery.body, headers=headers)

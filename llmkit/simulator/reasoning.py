@@ -1,0 +1,50 @@
+"""Which models reason before they answer, and how much."""
+
+from __future__ import annotations
+
+import re
+
+from llmkit.simulator.asked import Asked
+
+_BY_EFFORT = {"none": 0.0, "minimal": 0.2, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0, "max": 4.0}
+_OPENAI = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
+# OpenAI's models that do not reason unless asked to (litellm 1.109, gpt_reasoning_transformation.py).
+_OPENAI_NONE = re.compile(r"^gpt-5\.(1|2|4)(-(mini|nano))?(-\d{4}-\d\d-\d\d)?$")
+# Anthropic's models that cannot be told not to.
+_CLAUDE_ALWAYS = re.compile(r"opus-5-5|sonnet-5-5|fable|mythos")
+_OTHERS = re.compile(r"reason|think|magistral|qwq|(^|[-/:])r1\b")
+
+
+def is_openai_reasoning_model(model: str) -> bool:
+    """Whether OpenAI takes it for a reasoning model: those reject ``max_tokens`` and most sampling."""
+    return bool(_OPENAI.match(model)) and not model.startswith("gpt-5-chat")
+
+
+def resolved_effort(asked: Asked) -> str:
+    """The reasoning effort that the request ends up with: its own, or the model's default."""
+    return asked.effort if asked.effort in _BY_EFFORT else _default(asked.provider, asked.model)
+
+
+def reasoning_factor(asked: Asked) -> float:
+    """How much the model reasons, 1 being usual; 0 for not at all."""
+    effort = resolved_effort(asked)
+    if effort == "none" and asked.provider == "anthropic" and _CLAUDE_ALWAYS.search(asked.model):
+        effort = "low"
+    if asked.provider == "openai" and not is_openai_reasoning_model(asked.model):
+        return 0.0
+    return _BY_EFFORT[effort]
+
+
+def _default(provider: str, model: str) -> str:
+    model = model.lower()
+    if provider == "openai":
+        return "medium" if is_openai_reasoning_model(model) and not _OPENAI_NONE.match(model) else "none"
+    if provider == "anthropic":
+        return "medium" if _CLAUDE_ALWAYS.search(model) else "none"
+    if provider == "google":
+        return "none" if "lite" in model else "medium"
+    if provider == "xai":
+        return "none" if "non-reasoning" in model else "medium"
+    if provider == "deepseek":
+        return "high"
+    return "medium" if _OTHERS.search(model) else "none"

@@ -1,0 +1,265 @@
+"""The simulator as a server: an aiohttp application on loopback, in a thread with its own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from llmkit.errors import ValidationError
+from llmkit.simulator.behaviour import Behaviour, Latency, Models, PerProvider
+from llmkit.simulator.dialects.routes import base_path
+from llmkit.simulator.faults import Chance, Chances, FaultLike, Faults
+from llmkit.simulator.service import Service
+from llmkit.simulator.stats import MINUTE, Served, Stats
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_HOST = "127.0.0.1"
+_BACKLOG = 1024  # connections waiting to be accepted; hundreds may come at once
+_T = TypeVar("_T")
+
+
+class Simulator:
+    """A running simulator. Made by ``serve``; use it in a ``with`` block, or ``close`` it."""
+
+    def __init__(self, behaviour: Behaviour, faults: Faults, *, seed: int, port: int) -> None:
+        self._port = port
+        self._stats = Stats()
+        self._service = Service(behaviour, faults, self._stats, seed=seed)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- its life -------------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Listen, if it does not yet. After ``close`` it listens on the same port again.
+
+        Raises:
+            ValidationError: the port is taken.
+        """
+        if self._thread is not None:
+            return self
+        ready = threading.Event()
+        failure: list[OSError] = []
+        run = threading.Thread(target=self._run, args=(ready, failure), name="llmkit-simulator", daemon=True)
+        run.start()
+        ready.wait()
+        if failure:
+            run.join()
+            raise ValidationError(
+                f"The simulator cannot listen on port {self._port}: {failure[0].strerror}. Choose another, or 0.",
+                field="port",
+            )
+        self._thread = run
+        return self
+
+    def close(self) -> None:
+        """Cut all connections and stop listening. What was counted can still be read."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None or self._stop is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        thread.join()
+        self._loop = self._stop = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "running" if self._thread is not None else "closed"
+        return f"<Simulator {self.url} {state}>"
+
+    # --- where it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``, without a slash at the end."""
+        return f"http://{_HOST}:{self._port}"
+
+    def url_for(self, provider: str) -> str:
+        """The base URL to give a provider: what ``/chat/completions``, ``/v1/messages`` and so on are appended to."""
+        return self.url + base_path(provider)
+
+    # --- what it does ---------------------------------------------------------------------------------------------
+
+    def set(self, **changes: Any) -> None:
+        """Change ``latency``, ``rpm``, ``max_concurrent``, ``tpm``, ``burst``, ``limiter``, ``models`` or ``faults``.
+
+        Takes effect with the next request. ``faults`` replaces all chances; scripts stay.
+
+        Raises:
+            ValidationError: a name or a value makes no sense; nothing was changed.
+        """
+        known = {*Behaviour.__dataclass_fields__, "faults"}
+        if unknown := changes.keys() - known:
+            raise ValidationError(f"Not known: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}.")
+        faults = changes.pop("faults", _UNCHANGED)
+        behaviour = replace(self._service.behaviour, **changes)
+
+        def apply() -> None:
+            if faults is not _UNCHANGED:
+                self._service.faults.set(faults)
+            self._service.behave(behaviour)
+
+        self._on_loop(apply)
+
+    def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
+        """What the provider's next requests meet, one each: a kind, a ``Fault``, or ``None`` for no fault.
+
+        Adds to what is scripted already. Requests refused for a limit or a bad key meet no fault and use none up.
+
+        Raises:
+            ValidationError: an unknown kind.
+        """
+        self._on_loop(lambda: self._service.faults.script(provider, list(faults)))
+
+    def reset(self) -> None:
+        """Forget what was asked, counted, scripted, cached and used up. The behaviour stays."""
+        self._on_loop(self._service.clear)
+
+    # --- what it saw ----------------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """What was counted so far. Only requests for an answer count, not those for a list of models.
+
+        ``requests`` is the sum of ``ok`` (a whole answer with text was sent), ``rejected`` (429), ``failed``
+        (everything else: errors, cut connections, damaged answers), ``unknown`` (the client went away before there was
+        an answer) and those not yet answered. ``in_flight`` counts requests let through the limits and not yet
+        answered, ``max_in_flight`` how many these were at most. ``billed`` counts answers whose tokens were charged,
+        whether or not they arrived; ``input_tokens`` and ``output_tokens`` are the tokens charged.
+
+        ``by_provider`` has the same for each provider, and ``max_starts_per_minute``: the most requests, refused ones
+        included, that arrived in any 60 s (see ``max_starts`` for other windows). ``billed_by_probe`` maps what
+        the header ``x-llmkit-probe`` said to the list of what ``x-llmkit-turn`` said, one entry for each answer billed.
+        ``faults`` counts the faults that were met, by kind.
+        """
+        return self._stats.as_dict()
+
+    def max_starts(self, provider: str, window: float = MINUTE) -> int:
+        """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
+        return self._stats.max_starts(provider, window)
+
+    @property
+    def requests(self) -> list[Served]:
+        """The last 2,000 requests, lists of models included, in the order in which they were answered."""
+        return self._stats.requests()
+
+    def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
+        """Wait until the predicate holds; whether it did within ``timeout`` seconds.
+
+        It is asked again whenever anything was counted: ``sim.wait_until(lambda: sim.stats()["in_flight"] == 5)``.
+        """
+        return self._stats.wait_until(predicate, timeout)
+
+    # --- its thread -----------------------------------------------------------------------------------------------
+
+    def _on_loop(self, change: Callable[[], _T]) -> _T:
+        """Make a change between two requests, and only return when it is made."""
+        if self._loop is None:
+            return change()
+
+        async def make() -> _T:
+            return change()
+
+        return asyncio.run_coroutine_threadsafe(make(), self._loop).result()
+
+    def _run(self, ready: threading.Event, failure: list[OSError]) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except OSError as error:
+            failure.append(error)
+            ready.set()
+
+    async def _serve(self, ready: threading.Event) -> None:
+        runner = _runner(self._service)
+        await runner.setup()
+        try:
+            await self._listen(runner)
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            ready.set()
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        from aiohttp import web  # lazy: see _runner
+
+        await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG, reuse_address=True).start()
+        self._port = runner.addresses[0][1]
+
+
+_UNCHANGED: Any = object()
+
+
+def _runner(service: Service) -> web.AppRunner:
+    # Lazy, for start-up time: aiohttp.web takes a while to import, and most kits never start a simulator.
+    from aiohttp import web
+
+    from llmkit.simulator.handler import MOST_BYTES, handler
+
+    app = web.Application(client_max_size=MOST_BYTES)
+    app.router.add_route("*", "/{path:.*}", handler(service))
+    # handler_cancellation: a client that goes away ends its request, as its timeout or its death would
+    return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
+
+
+def serve(
+    *,
+    latency: Latency = (0.02, 0.12),
+    rpm: PerProvider = None,
+    max_concurrent: PerProvider = None,
+    tpm: PerProvider = None,
+    burst: PerProvider = None,
+    limiter: str | Mapping[str, str] = "token_bucket",
+    faults: Mapping[str, Chance | Chances] | None = None,
+    models: Models = None,
+    seed: int = 0,
+    port: int = 0,
+) -> Simulator:
+    """Start a simulator of all providers on ``127.0.0.1``; it listens when this returns.
+
+    Args:
+        latency: seconds until an answer: a number, a pair (shortest, longest), or a function of the request.
+        rpm: requests a minute, for every provider or by provider; ``None`` is no limit, as for the next ones.
+        max_concurrent: requests in flight at once.
+        tpm: tokens a minute, input and output.
+        burst: size of the token bucket of ``rpm``; if not given, a second's worth, but at least ``max_concurrent``
+            (or 5). With it, ``rpm + burst`` requests pass in the first minute.
+        limiter: how ``rpm`` and ``tpm`` are counted: ``"token_bucket"`` (refills all the time), ``"sliding_window"``
+            (the last 60 s) or ``"fixed_window"`` (minutes of the clock); for every provider or by provider.
+        faults: what goes wrong, and how often: kind → probability, booleans for the requests in turn, or a function of
+            the request; or provider → such a mapping. The kinds are those of ``simulator.FAULTS``.
+        models: the models that exist, for every provider or by provider; if not given, every name is taken.
+        seed: decides answers, latencies and which requests meet a fault. The same seed and the same requests in the
+            same order give the same.
+        port: where to listen; 0 is any free port.
+
+    Requests may carry ``x-llmkit-probe`` and ``x-llmkit-turn`` (see ``Simulator.stats``) and ``x-llmkit-sample``:
+    equal questions with different samples are answered differently. Without it, each repetition is.
+
+    Any key is taken but ``invalid``; providers that are not among the six need none.
+
+    Raises:
+        ValidationError: a value makes no sense, or the port is taken.
+    """
+    behaviour = Behaviour(
+        latency=latency,
+        rpm=rpm,
+        max_concurrent=max_concurrent,
+        tpm=tpm,
+        burst=burst,
+        limiter=limiter,
+        models=models,
+    )
+    return Simulator(behaviour, Faults(faults, seed=seed), seed=seed, port=port).start()

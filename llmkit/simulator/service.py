@@ -1,0 +1,256 @@
+"""What happens to one request, from the key to the answer: the simulator without its sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from llmkit.simulator.answers import Answers, input_tokens
+from llmkit.simulator.asked import Answered, Asked, number
+from llmkit.simulator.behaviour import Behaviour
+from llmkit.simulator.dialects import DIALECTS
+from llmkit.simulator.dialects.errors import encoded, error_response
+from llmkit.simulator.dialects.headers import id_headers, limit_headers
+from llmkit.simulator.dialects.keys import key_is_good
+from llmkit.simulator.dialects.model_lists import DEFAULT_MODELS, model_list
+from llmkit.simulator.dialects.problems import Problem, ProblemKind, Rejected, invalid
+from llmkit.simulator.dialects.routes import Route
+from llmkit.simulator.faults import USABLE, Fault, Faults
+from llmkit.simulator.limiter import Limiter, Refused
+from llmkit.simulator.stats import Outcome, Received, Stats
+from llmkit.simulator.structured import Twist
+
+_GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
+_TWISTS: Mapping[str, Twist] = {"malformed_json": "malformed", "too_few": "too_few", "duplicates": "duplicates"}
+_PROBLEMS: Mapping[str, ProblemKind] = {
+    "rate_limit": "rate_limit",
+    "quota": "quota",
+    "auth": "auth",
+    "server_error": "server_error",
+    "overloaded": "overloaded",
+    "too_long": "too_long",
+    "not_found": "not_found",
+    "error_200": "server_error",
+    "blocked": "blocked",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What goes over the wire. The connection is cut after ``cut_after`` bytes of the body; ``None``: it is not."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    cut_after: int | None = None
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request on its way; ``fault`` and ``admitted`` are filled in as it goes."""
+
+    route: Route
+    received: Received
+    request_id: str
+    fault: Fault | None = None
+    admitted: bool = False
+
+    def keep_alive(self) -> float:
+        """Seconds of blank lines that come before the answer."""
+        return self.fault.seconds if self.fault is not None and self.fault.kind == "blank_lines" else 0.0
+
+
+class Service:
+    """Answers requests and counts them. Lives on one event loop; only ``stats`` may be read from elsewhere."""
+
+    def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
+        self.faults, self.stats, self.answers = faults, stats, Answers(seed)
+        self._behaviour, self._seed = behaviour, seed
+        self._limiters: dict[str, Limiter] = {}
+        self._arrivals = 0
+        # seconds since the epoch that no clock adjustment disturbs
+        self._epoch = time.time() - time.monotonic()
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves."""
+        return self._behaviour
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Behave differently from now on; what is used up of limits that did not change stays used up."""
+        self._behaviour = behaviour
+        for provider, limiter in self._limiters.items():
+            self._limiters[provider] = limiter.changed(behaviour.limits(provider), self.now())
+
+    def clear(self) -> None:
+        """Forget everything that was asked; what is in flight stays so."""
+        self.answers.clear()
+        self.faults.clear()
+        self.stats.clear()
+        self._arrivals = 0
+        for provider, limiter in self._limiters.items():
+            self._limiters[provider] = Limiter(limiter.limits, self.now(), limiter.in_flight)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._epoch + time.monotonic()
+
+    def list_models(
+        self, route: Route, received: Received, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> Delivery:
+        """The provider's list of models."""
+        if key_is_good(route.provider, route.wire, headers, query):
+            models = self._behaviour.known_models(route.provider) or DEFAULT_MODELS.get(route.provider, ("simulated",))
+            delivery = Delivery(status=200, body=encoded(model_list(route.provider, route.wire, models)))
+        else:
+            delivery = self._error(Visit(route, received, self._next_id()), Problem(kind="auth"))
+        self.stats.served(received, None, delivery.status, None)
+        return delivery
+
+    def arrive(self, route: Route, received: Received) -> Visit:
+        """Count a request for an answer."""
+        self.stats.arrived(route.provider, received.at)
+        return Visit(route, received, self._next_id())
+
+    def admit(self, visit: Visit, headers: Mapping[str, str], query: Mapping[str, str]) -> Asked | Delivery:
+        """What is asked, let through all limits, or the error that ends the visit."""
+        route = visit.route
+        if not key_is_good(route.provider, route.wire, headers, query):
+            return self._error(visit, Problem(kind="auth"))
+        try:
+            asked = self._read(visit, headers)
+        except Rejected as rejected:
+            return self._error(visit, rejected.problem)
+        limiter = self._limiter(route.provider)
+        refused = limiter.admit(input_tokens(asked), self.now())
+        if refused is not None:
+            return self._error(visit, _over(refused, asked.model))
+        visit.admitted = True
+        self.stats.began(route.provider)
+        visit.fault = self.faults.draw(visit.received)
+        return asked
+
+    async def work(self, visit: Visit, asked: Asked) -> None:
+        """Let the time pass that an answer takes; for ever if the fault is a timeout."""
+        rng = Random(number(self._seed, "latency", visit.request_id))
+        delay = self._behaviour.delay(visit.received, rng)
+        if visit.fault is not None and visit.fault.kind == "slow":
+            delay += visit.fault.seconds
+        if visit.fault is not None and visit.fault.kind == "timeout":
+            await asyncio.Event().wait()
+        await asyncio.sleep(delay)
+
+    def conclude(self, visit: Visit, asked: Asked) -> Delivery:
+        """The answer, billed, or what the fault makes of it."""
+        fault = visit.fault
+        kind = "" if fault is None else fault.kind
+        if fault is not None and kind == "raw":
+            return Delivery(status=fault.status, body=fault.body.encode(), headers=fault.headers)
+        if kind == "disconnect_before":
+            return Delivery(status=0, body=b"", cut_after=0)
+        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and asked.wire == "gemini"):
+            limit = self._limiter(asked.provider).limits.rpm or 0
+            wait = fault.retry_after if kind == "rate_limit" else None
+            problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=asked.model)
+            delivery = self._error(visit, problem)
+            return replace(delivery, status=200) if kind == "error_200" else delivery
+        answered = self._answered(asked, kind)
+        self.stats.billed(visit.received, answered.input_tokens, answered.output_tokens)
+        self._limiter(asked.provider).spend(answered.output_tokens, self.now())
+        return _damaged(self._good(visit, asked, answered), kind)
+
+    def leave(self, visit: Visit, delivery: Delivery | None) -> None:
+        """Count how the visit ended; ``None`` if the client went away before it did."""
+        if visit.admitted:
+            self._limiter(visit.route.provider).in_flight -= 1
+            self.stats.ended(visit.route.provider)
+        kind = None if visit.fault is None else visit.fault.kind
+        if delivery is None:
+            self.stats.served(visit.received, "unknown", None, kind)
+            return
+        status = delivery.status if delivery.cut_after is None else None
+        self.stats.served(visit.received, _outcome(status, kind), status, kind)
+
+    def _read(self, visit: Visit, headers: Mapping[str, str]) -> Asked:
+        route = visit.route
+        body = visit.received.body
+        if not isinstance(body, Mapping):
+            raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
+        asked = DIALECTS[route.wire].read(route.provider, route.model, body, headers)
+        known = self._behaviour.known_models(route.provider)
+        if known is not None and asked.model not in known:
+            raise Rejected(Problem(kind="not_found", model=asked.model))
+        return replace(asked, sample=visit.received.sample)
+
+    def _answered(self, asked: Asked, kind: str) -> Answered:
+        answered = self.answers.answer(asked, twist=_TWISTS.get(kind), empty=kind == "empty", refuse=kind == "refusal")
+        if kind == "blocked":
+            return replace(answered, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
+        return answered
+
+    def _good(self, visit: Visit, asked: Asked, answered: Answered) -> Delivery:
+        body = DIALECTS[asked.wire].write(asked, answered, visit.request_id)
+        return Delivery(status=200, body=encoded(body), headers=self._headers(visit))
+
+    def _error(self, visit: Visit, problem: Problem) -> Delivery:
+        request_id = f"req_{visit.request_id}"
+        error = error_response(visit.route.provider, visit.route.wire, problem, request_id)
+        return Delivery(
+            status=error.status, body=encoded(error.body), headers={**self._headers(visit), **error.headers}
+        )
+
+    def _headers(self, visit: Visit) -> dict[str, str]:
+        route = visit.route
+        extra = {} if visit.fault is None else visit.fault.headers
+        limits = limit_headers(route.provider, route.wire, self._limiter(route.provider), self.now())
+        return {**id_headers(route.provider, route.wire, visit.request_id), **limits, **extra}
+
+    def _limiter(self, provider: str) -> Limiter:
+        if provider not in self._limiters:
+            self._limiters[provider] = Limiter(self._behaviour.limits(provider), self.now())
+        return self._limiters[provider]
+
+    def _next_id(self) -> str:
+        self._arrivals += 1
+        return f"{number(self._seed, 'request', self._arrivals):016x}"
+
+
+def _over(refused: Refused, model: str) -> Problem:
+    return Problem(kind="rate_limit", retry_after=refused.wait, limit=refused.value, unit=refused.limit, model=model)
+
+
+def _damaged(delivery: Delivery, kind: str) -> Delivery:
+    """The delivery as a fault leaves it."""
+    body = delivery.body
+    match kind:
+        case "disconnect":
+            return replace(delivery, cut_after=0)
+        case "cut":
+            return replace(delivery, cut_after=len(body) // 2)
+        case "truncated":
+            return replace(delivery, body=body[: len(body) // 2])
+        case "garbage":
+            return replace(delivery, body=_GARBAGE, content_type="text/html")
+        case _:
+            return delivery
+
+
+def _outcome(status: int | None, fault: str | None) -> Outcome:
+    if status == 429:
+        return "rejected"
+    usable = fault is None or fault in USABLE or fault == "raw"
+    return "ok" if status is not None and 200 <= status < 300 and usable else "failed"
+
+
+def decoded(raw: bytes) -> Any:
+    """The JSON of a request body, or ``None`` if it is none."""
+    try:
+        return json.loads(raw) if raw else None
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,169 @@
+"""What the server saw: counts, the highest number in flight, starts in any window, and the requests themselves."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+KEPT = 2_000  # requests that `Simulator.requests` remembers; a long rehearsal must not fill the memory
+MINUTE = 60.0
+Outcome = Literal["ok", "rejected", "failed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A request as it arrived, without the key. ``at`` is seconds since the epoch; ``body`` is the decoded JSON.
+
+    ``probe``, ``turn`` and ``sample`` are what the headers ``x-llmkit-probe``, ``-turn`` and ``-sample`` say.
+    """
+
+    provider: str
+    path: str
+    method: str
+    headers: Mapping[str, str]
+    body: Any
+    at: float
+    probe: str | None = None
+    turn: str | None = None
+    sample: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served(Received):
+    """A request with the status that it was answered with (``None``: none) and the fault that it met, if any."""
+
+    status: int | None
+    fault: str | None
+
+
+@dataclass(slots=True)
+class _Counts:
+    """The counts of one provider."""
+
+    requests: int = 0
+    ok: int = 0
+    rejected: int = 0
+    failed: int = 0
+    unknown: int = 0
+    billed: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    starts: list[float] = field(default_factory=list)
+    recent: deque[float] = field(default_factory=deque)
+    busiest_minute: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        names = (
+            "requests", "ok", "rejected", "failed", "unknown", "billed",
+            "in_flight", "max_in_flight", "input_tokens", "output_tokens",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {"max_starts_per_minute": self.busiest_minute}
+
+
+class Stats:
+    """Counts kept by the server's thread and read from any other."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition(threading.RLock())
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything but what is in flight."""
+        with self.changed:
+            before: dict[str, _Counts] = getattr(self, "_by_provider", {})
+            flying = {name: counts.in_flight for name, counts in before.items() if counts.in_flight}
+            self._by_provider = {name: _Counts(in_flight=n, max_in_flight=n) for name, n in flying.items()}
+            self._total_max_in_flight = sum(flying.values())
+            self._billed_by_probe: dict[str, list[str]] = {}
+            self._faults: dict[str, int] = {}
+            self._served: deque[Served] = deque(maxlen=KEPT)
+            self.changed.notify_all()
+
+    def arrived(self, provider: str, now: float) -> None:
+        """A request for an answer came in."""
+        with self.changed:
+            counts = self._by_provider.setdefault(provider, _Counts())
+            counts.requests += 1
+            counts.starts.append(now)
+            counts.recent.append(now)
+            while counts.recent[0] <= now - MINUTE:
+                counts.recent.popleft()
+            counts.busiest_minute = max(counts.busiest_minute, len(counts.recent))
+            self.changed.notify_all()
+
+    def began(self, provider: str) -> None:
+        """The request was let through the limits."""
+        with self.changed:
+            counts = self._by_provider[provider]
+            counts.in_flight += 1
+            counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
+            flying = sum(each.in_flight for each in self._by_provider.values())
+            self._total_max_in_flight = max(self._total_max_in_flight, flying)
+            self.changed.notify_all()
+
+    def ended(self, provider: str) -> None:
+        """A request that had been let through is over."""
+        with self.changed:
+            self._by_provider[provider].in_flight -= 1
+            self.changed.notify_all()
+
+    def billed(self, received: Received, input_tokens: int, output_tokens: int) -> None:
+        """The tokens of an answer were charged, whether or not it arrives."""
+        with self.changed:
+            counts = self._by_provider.setdefault(received.provider, _Counts())
+            counts.billed += 1
+            counts.input_tokens += input_tokens
+            counts.output_tokens += output_tokens
+            if received.probe is not None:
+                self._billed_by_probe.setdefault(received.probe, []).append(received.turn or "")
+            self.changed.notify_all()
+
+    def served(self, received: Received, outcome: Outcome | None, status: int | None, fault: str | None) -> None:
+        """What became of a request; ``outcome`` is ``None`` for requests that do not ask for an answer."""
+        with self.changed:
+            as_received = {each.name: getattr(received, each.name) for each in fields(Received)}
+            self._served.append(Served(**as_received, status=status, fault=fault))
+            if outcome is not None:
+                counts = self._by_provider.setdefault(received.provider, _Counts())
+                setattr(counts, outcome, getattr(counts, outcome) + 1)
+            if fault is not None:
+                self._faults[fault] = self._faults.get(fault, 0) + 1
+            self.changed.notify_all()
+
+    def requests(self) -> list[Served]:
+        """The last ``KEPT`` requests, in the order in which they were answered."""
+        with self.changed:
+            return list(self._served)
+
+    def as_dict(self) -> dict[str, Any]:
+        """See ``Simulator.stats``."""
+        with self.changed:
+            by_provider = {name: counts.as_dict() for name, counts in self._by_provider.items()}
+            summed = ("requests", "ok", "rejected", "failed", "unknown", "billed", "in_flight",
+                      "input_tokens", "output_tokens")  # fmt: skip
+            return {
+                **{name: sum(each[name] for each in by_provider.values()) for name in summed},
+                "max_in_flight": self._total_max_in_flight,
+                "by_provider": by_provider,
+                "billed_by_probe": {probe: list(turns) for probe, turns in self._billed_by_probe.items()},
+                "faults": dict(self._faults),
+            }
+
+    def max_starts(self, provider: str, window: float = MINUTE) -> int:
+        """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
+        with self.changed:
+            counts = self._by_provider.get(provider)
+            starts = list(counts.starts) if counts is not None else []
+        # half-open windows that begin with a request: no other window can hold more
+        return max((bisect_left(starts, at + window) - i for i, at in enumerate(starts)), default=0)
+
+    def wait_until(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        """See ``Simulator.wait_until``."""
+        with self.changed:
+            return self.changed.wait_for(predicate, timeout)
