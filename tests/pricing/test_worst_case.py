@@ -74,6 +74,14 @@ def test_it_is_rounded_up() -> None:
     assert worst_case(price, input_tokens=1, max_output_tokens=0) == Decimal("1e-10")
 
 
+def test_a_price_at_some_hours_only_is_no_price() -> None:
+    """Where the base is unknown and only a window has rates, a request outside the window could cost anything."""
+    window = PriceWindow(
+        weekdays=(1,), start=time(1), end=time(2), cost_input_per_million=Decimal(1), cost_output_per_million=Decimal(1)
+    )
+    assert worst_case(Price(price_windows=(window,)), input_tokens=10, max_output_tokens=10) is None
+
+
 def test_without_a_price_there_is_none() -> None:
     """An unpriced model has no worst case, so a budget cannot hold it; the provider's defaults give it one."""
     unpriced = Price(cost_input_per_million=Decimal(1))
