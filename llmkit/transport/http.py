@@ -63,6 +63,8 @@ class Client:
                 request.headers.update(outgoing.authorize(outgoing.key.reveal()))
             return request
 
+        # Some providers quote the key in their errors; it is taken out before anybody sees or keeps the answer.
+        secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
         async with self._client.stream(
             outgoing.method,
             outgoing.url,
@@ -72,14 +74,12 @@ class Client:
             auth=add_key,
         ) as response:
             if response.is_redirect:
-                return _redirected(response, host)
+                return _redirected(response.status_code, redact(response.headers.get("location", ""), secrets), host)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_BODY:
                     return _too_long(response, host)
-        # Some providers quote the key in their errors.
-        secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
         return Response(
             status=response.status_code,
             headers={name: redact(value, secrets) for name, value in response.headers.items()},
@@ -97,9 +97,9 @@ def _too_long(response: httpx.Response, host: str) -> Failure:
     )
 
 
-def _redirected(response: httpx.Response, host: str) -> Failure:
+def _redirected(status: int, location: str, host: str) -> Failure:
     try:
-        target = origin_of(response.headers.get("location", "").partition("?")[0].partition("#")[0])
+        target = origin_of(location.partition("?")[0].partition("#")[0])
     except ValidationError:
         target = "another address"
     return Failure(
@@ -109,5 +109,5 @@ def _redirected(response: httpx.Response, host: str) -> Failure:
             "If that is the right address, set it as the provider's base_url."
         ),
         scope="provider",
-        status=response.status_code,
+        status=status,
     )
