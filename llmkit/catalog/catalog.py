@@ -71,7 +71,9 @@ class Catalog(ProviderEdits):
             "cost_input_per_million": cost_input_per_million,
             "cost_output_per_million": cost_output_per_million,
         }
-        asked = changes.model_changes({"display_name": display_name or model_id, **costs, **more})
+        asked = changes.model_changes(
+            {"display_name": model_id if display_name is None else display_name, **costs, **more}
+        )
         words.flag(set_as_default, "set_as_default")
         now = self._clock()
         note = changes.price_note(source, valid_from, now)

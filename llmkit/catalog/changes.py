@@ -43,7 +43,6 @@ _PRICE: Mapping[str, Check] = {
     "price_windows": numbers.price_windows,
 }
 _ELSEWHERE = {
-    "name": "A provider's name never changes: the history of every run refers to it. Add another provider instead.",
     "provider": "A model never moves to another provider. Add it there, and deprecate this one.",
     "model_id": "A model's id never changes: the history of every run refers to it. Add another model instead.",
     "balance": "Use set_balance() or sync_balance().",

@@ -77,9 +77,9 @@ class ProviderEdits(CatalogReader):
         A key is never sent to an address that this user did not approve. Without ``approve_origin=True`` a provider
         with a key, on another machine, is added with a warning, and asking it fails until the address is approved.
         """
-        given = {"wire": wire, "base_url": base_url, "api_key_env": api_key_env, **limits}
-        values = changes.provider_changes({"display_name": display_name or words.provider_name(name), **given})
-        provider = Provider(name=words.provider_name(name), **values)
+        shown = words.provider_name(name) if display_name is None else display_name
+        given = {"display_name": shown, "wire": wire, "base_url": base_url, "api_key_env": api_key_env, **limits}
+        provider = Provider(name=words.provider_name(name), **changes.provider_changes(given))
         words.flag(approve_origin, "approve_origin")
         with self._edit() as edit:
             if name in edit.state.providers:

@@ -54,7 +54,7 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
         raise ValidationError(f"{field} must be a number such as 0.25, without signs or units.", field=field) from None
     if not number.is_finite():
         raise ValidationError(f"{field} must be a finite number; use None when it is not known.", field=field)
-    if abs(number) >= below:
+    if number.copy_abs() >= below:
         raise ValidationError(f"{field} must be below {below:,f}.", field=field)
     rounded = number.quantize(Decimal(1).scaleb(-places))
     if rounded != number:

@@ -1,0 +1,86 @@
+"""A catalog of two small providers, cheap to make; the shipped one where a test is about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from llmkit.catalog import Catalog
+from llmkit.records import DatedPrice, Model, Price, Provider, split_reference
+from llmkit.seed import load_seed, seed_catalog
+from llmkit.store import Store
+
+PRICES = (("1.5", "6"), ("0", "0"))
+
+
+@dataclass
+class Bench:
+    """A catalog with what stands around it: keys that are set, origins that were approved, a clock to move."""
+
+    store: Store
+    keys: set[str] = field(default_factory=set)
+    approved: set[tuple[str, str]] = field(default_factory=set)
+    now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog over the store."""
+        return Catalog(
+            self.store,
+            has_key=lambda provider: provider.api_key_env in self.keys,
+            approve_origin=lambda name, origin: self.approved.add((name, origin)),
+            origin_allowed=lambda name, origin: (name, origin) in self.approved,
+            clock=self.tick,
+        )
+
+    def tick(self) -> datetime:
+        """A clock that never stands still, so that two edits are never at the same time."""
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
+    bench = Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example")})
+    cheap, free = (Price(cost_input_per_million=Decimal(i), cost_output_per_million=Decimal(o)) for i, o in PRICES)
+    with bench.store.edit(actor="seed") as edit:
+        for name, url, key in (
+            ("alpha", "https://alpha.example/v1", "ALPHA_KEY"),
+            ("local", "http://localhost:11434/v1", None),
+        ):
+            provider = Provider(name=name, display_name=name, wire="openai_chat", base_url=url, api_key_env=key)
+            edit.put_provider(provider, "seed")
+        for ref, price in (
+            ("alpha:one", cheap),
+            ("alpha:two", cheap),
+            ("alpha:three", cheap),
+            ("local:llama3:8b", free),
+        ):
+            name, model_id = split_reference(ref)
+            model = Model(provider=name, model_id=model_id, display_name=model_id, price=price)
+            edit.put_model(replace(model, is_default=ref == "alpha:one"), "seed")
+            edit.add_price(DatedPrice(reference=ref, valid_from=None, price=price), "seed")
+    return bench
+
+
+@pytest.fixture
+def catalog(bench) -> Catalog:
+    """The catalog of ``bench``."""
+    return bench.catalog
+
+
+@pytest.fixture
+def shipped(tmp_path) -> Bench:
+    """The shipped catalog."""
+    bench = Bench(Store(tmp_path / "shipped.duckdb"))
+    seed_catalog(bench.store, load_seed(), now=bench.now)
+    return bench
+
+
+@pytest.fixture
+def n_events(bench) -> Callable[[], int]:
+    """How many events the catalog has."""
+    return lambda: len(bench.catalog.history())

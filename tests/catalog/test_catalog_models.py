@@ -1,0 +1,218 @@
+"""Adding, changing, deprecating models; the one default of a provider; settings."""
+
+from decimal import Decimal
+
+import pytest
+
+from llmkit.errors import EditConflict, ModelDeprecated, ModelNotFound, ValidationError
+
+
+def defaults(catalog, provider="alpha"):
+    """The model ids that are marked as the provider's default."""
+    models = catalog.models(provider)
+    return models.loc[models["is_default"], "model_id"].tolist()
+
+
+def test_an_added_model_is_there_as_it_was_given(catalog):
+    """Everything that was said is read back, exactly."""
+    added = catalog.add_model(
+        "alpha:four/large:v2",
+        display_name="Four",
+        cost_input_per_million="0.1",
+        cost_output_per_million=0.4,
+        cost_cached_input_per_million="0.025",
+        cost_cache_write_per_million="0.125",
+        cost_cache_write_1h_per_million="0.2",
+        price_tiers=[{"above": 200_000, "cost_input_per_million": "0.2"}],
+        batch_discount="0.5",
+        context_window=1_000_000,
+        max_output_tokens=64_000,
+        retires_on="2027-04-01",
+        api_config={"sampling": False},
+        source="https://alpha.example/prices",
+    )
+    assert added == catalog.model("alpha:four/large:v2")
+    assert added.cost_input_per_million == Decimal("0.1")
+    assert added.cost_output_per_million == Decimal("0.4")
+    assert added.price.cost_cache_write_1h_per_million == Decimal("0.2")
+    assert added.price_tiers[0].cost_input_per_million == Decimal("0.2")
+    assert added.batch_discount == Decimal("0.5")
+    assert added.is_active
+    assert not added.is_default
+
+
+def test_a_model_becomes_default_only_when_asked(catalog):
+    """Adding leaves the default alone, also where there is none; asked for, the new model takes it over."""
+    catalog.add_model("local:second", cost_input_per_million=0, cost_output_per_million=0)
+    assert defaults(catalog, "local") == []
+    assert "local" not in catalog.defaults()
+    added = catalog.add_model("alpha:four", cost_input_per_million=1, cost_output_per_million=1, set_as_default=True)
+    assert added.is_default
+    assert defaults(catalog) == ["four"]
+    assert catalog.update_model("alpha:two", set_as_default=True).is_default
+    assert defaults(catalog) == ["two"]
+
+
+def test_a_reference_that_cannot_be_is_refused(catalog, n_events, subtests):
+    """A second model of one reference, and ids that would break, leave nothing behind."""
+    before = n_events()
+    for ref in ("alpha:one", "alpha:has space", "alpha:a\tb", "alpha", ":x", ""):
+        with subtests.test(ref=ref):
+            with pytest.raises(ValidationError) as caught:
+                catalog.add_model(ref, cost_input_per_million=1, cost_output_per_million=1)
+            assert caught.value.field == "ref"
+    assert n_events() == before
+
+
+BAD_VALUES = (
+    ("cost_input_per_million", -1), ("cost_output_per_million", "free"), ("cost_input_per_million", float("nan")),
+    ("cost_cached_input_per_million", True), ("batch_discount", 1.5), ("context_window", 0),
+    ("max_output_tokens", "many"), ("retires_on", "soon"), ("display_name", "two\nlines"), ("display_name", ""),
+    ("api_config", "none"), ("api_config", {"a": object()}), ("price_tiers", "none"), ("valid_from", "tomorrow"),
+    ("set_as_default", "yes"), ("source", 5),
+)  # fmt: skip
+
+
+def test_bad_values_name_their_field(catalog, n_events, subtests):
+    """Each bad value is refused by add and by update alike, with the field at fault, and nothing is written."""
+    before = n_events()
+    for field, value in BAD_VALUES:
+        with subtests.test(field=field, value=value):
+            with pytest.raises(ValidationError) as caught:
+                catalog.update_model("alpha:one", **{field: value})
+            assert caught.value.field == field
+            new = {"cost_input_per_million": 1, "cost_output_per_million": 1, field: value}
+            with pytest.raises(ValidationError) as caught:
+                catalog.add_model("alpha:new", **new)
+            assert caught.value.field == field
+    assert n_events() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"provider": "local"}, "another provider"),
+        ({"model_id": "uno"}, "never changes"),
+        ({"status": "DEPRECATED"}, "deprecate_model"),
+        ({"is_default": True}, "set_default_model"),
+        ({"cost_input": 5}, "cost_input_per_million"),
+    ],
+)
+def test_what_update_does_not_change_says_what_does(catalog, change, hint):
+    """A model's identity is fixed, its state has methods of its own, and a typo lists what there is."""
+    with pytest.raises(ValidationError, match=hint) as caught:
+        catalog.update_model("alpha:one", **change)
+    assert caught.value.field == next(iter(change))
+
+
+def test_deprecating_the_default_promotes_the_next_and_says_which(catalog):
+    """The next active model in the catalog's order takes over, after the last the first; in the end there is none."""
+    catalog.set_default_model("alpha:two")
+    first = catalog.deprecate_model("alpha:two")
+    assert (first.model.status, first.model.is_default) == ("DEPRECATED", False)
+    assert first.new_default == catalog.model("alpha:three")
+    assert defaults(catalog) == ["three"]
+    assert catalog.deprecate_model("alpha:three").new_default.reference == "alpha:one"
+    last = catalog.deprecate_model("alpha:one")
+    assert last.new_default is None
+    assert defaults(catalog) == []
+    assert catalog.providers().set_index("name").loc["alpha", "n_active_models"] == 0
+
+
+def test_deprecating_another_model_leaves_the_default(catalog):
+    """Nothing is promoted, and doing it twice changes nothing more."""
+    assert catalog.deprecate_model("alpha:two").new_default is None
+    assert defaults(catalog) == ["one"]
+    n = len(catalog.history("alpha:two"))
+    assert catalog.deprecate_model("alpha:two").new_default is None
+    assert len(catalog.history("alpha:two")) == n
+
+
+def test_a_deprecated_model_can_come_back_but_not_as_default(catalog):
+    """Reactivated, it is active; its former role stays with its successor."""
+    catalog.deprecate_model("alpha:one")
+    with pytest.raises(ModelDeprecated, match="reactivate_model"):
+        catalog.set_default_model("alpha:one")
+    with pytest.raises(ModelDeprecated):
+        catalog.update_model("alpha:one", set_as_default=True, display_name="Uno")
+    assert catalog.model("alpha:one").display_name == "one"
+    assert catalog.reactivate_model("alpha:one").is_active
+    assert defaults(catalog) == ["two"]
+
+
+def test_setting_the_default_says_what_it_replaces(catalog):
+    """The change names both; setting the same one again changes nothing."""
+    change = catalog.set_default_model("alpha:three")
+    assert change.model.reference == "alpha:three"
+    assert change.previous_default.reference == "alpha:one"
+    assert defaults(catalog) == ["three"]
+    assert catalog.set_default_model("local:llama3:8b").previous_default is None
+
+
+def test_a_stale_edit_is_refused(catalog):
+    """A form that read the model before somebody changed it does not overwrite that change."""
+    read = catalog.models().set_index("model").loc["alpha:one", "updated_at"]
+    catalog.update_model("alpha:one", display_name="Uno", expected_updated_at=read)
+    with pytest.raises(EditConflict, match="alpha:one"):
+        catalog.update_model("alpha:one", display_name="Un", expected_updated_at=read)
+    assert catalog.model("alpha:one").display_name == "Uno"
+
+
+def test_a_rejected_parameter_is_remembered_once(catalog):
+    """What an API taught is kept in the model's api_config, and not as the user's own edit."""
+    catalog.learn_rejected("alpha:one", "temperature")
+    catalog.learn_rejected("alpha:one", "seed")
+    catalog.learn_rejected("alpha:one", "seed")
+    assert catalog.model("alpha:one").api_config["learned_rejects"] == ["seed", "temperature"]
+    assert catalog.history("alpha:one")["actor"].tolist().count("system") == 2
+
+
+def test_infra_models_are_checked(catalog):
+    """An internal task takes an active model that exists, however it is set; without one the error says how."""
+    with pytest.raises(ModelNotFound, match="set_infra_model"):
+        catalog.infra_model("summarization")
+    assert catalog.set_infra_model("summarization", "alpha:one") == catalog.infra_model("summarization")
+    catalog.set_setting("infra_model_scenario_expansion", "local:llama3:8b")
+    assert catalog.infra_model("scenario_expansion").reference == "local:llama3:8b"
+    for ask in (
+        lambda: catalog.set_infra_model("poetry", "alpha:one"),
+        lambda: catalog.set_setting("infra_model_poetry", "alpha:one"),
+        lambda: catalog.infra_model("poetry"),
+        lambda: catalog.set_setting("infra_model_summarization", 5),
+    ):
+        with pytest.raises(ValidationError):
+            ask()
+    with pytest.raises(ModelNotFound):
+        catalog.set_setting("infra_model_summarization", "alpha:four")
+    gone = catalog.deprecate_model("alpha:one")
+    assert gone.infra_purposes == ("summarization",)
+    with pytest.raises(ModelDeprecated):
+        catalog.set_infra_model("summarization", "alpha:one")
+    assert catalog.infra_model("summarization").status == "DEPRECATED"
+
+
+def test_settings_are_kept_and_listed(catalog):
+    """A value comes back as it was; one that was never set is None; llmkit's own are not for users."""
+    catalog.set_setting("theme", {"dark": True, "sizes": [1, 2]})
+    assert catalog.get_setting("theme") == {"dark": True, "sizes": [1, 2]}
+    assert catalog.get_setting("nothing") is None
+    assert catalog.settings().set_index("key")["value"].to_dict() == {"theme": {"dark": True, "sizes": [1, 2]}}
+    for key in ("_seed_fingerprint", "", "two words", None, "x" * 101):
+        with pytest.raises(ValidationError) as caught:
+            catalog.set_setting(key, 1)
+        assert caught.value.field == "key"
+    with pytest.raises(ValidationError):
+        catalog.set_setting("theme", object())
+
+
+def test_every_change_is_an_event_with_before_and_after(catalog):
+    """The history of an entry tells who changed what, from what to what."""
+    catalog.update_model("alpha:one", display_name="Uno")
+    event = catalog.history("alpha:one").iloc[-1]
+    assert (event["actor"], event["action"], event["entity"]) == ("user", "update_model", "model")
+    assert (event["before"]["display_name"], event["after"]["display_name"]) == ("one", "Uno")
+    assert set(catalog.history("alpha")["entity"]) == {"provider"}
+    catalog.set_setting("theme", "dark")
+    assert catalog.history("theme").iloc[-1]["after"]["value"] == "dark"
+    with pytest.raises(ModelNotFound):
+        catalog.history("alpha:nothing")

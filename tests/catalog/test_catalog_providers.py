@@ -1,0 +1,187 @@
+"""Adding and changing providers: limits, addresses, keys, balances."""
+
+import itertools
+from decimal import Decimal
+
+import pytest
+
+from llmkit.errors import EditConflict, OriginNotApproved, ValidationError
+
+
+def test_a_custom_provider_starts_with_the_careful_limits(catalog):
+    """A provider that says nothing gets one request at a time, sixty a minute; its URL loses the trailing slash."""
+    added = catalog.add_provider("my-vllm", base_url="http://127.0.0.1:8000/v1/")
+    assert added == catalog.provider("my-vllm")
+    assert (added.max_parallel_requests, added.requests_per_minute, added.tokens_per_minute) == (1, 60, None)
+    assert (added.base_url, added.wire, added.display_name) == ("http://127.0.0.1:8000/v1", "openai_chat", "my-vllm")
+    assert added.is_enabled
+    assert added.api_key_env is None
+
+
+def test_provider_names_are_plain(catalog, n_events, subtests):
+    """A name that would break references or folders is refused, and nothing is written."""
+    before = n_events()
+    for name in ("", "OpenAI", "my provider", "a:b", "-x", "ä", "a/b", None, 3, "x" * 65):
+        with subtests.test(name=name):
+            with pytest.raises(ValidationError) as caught:
+                catalog.add_provider(name, base_url="http://localhost:1/v1")
+            assert caught.value.field == "name"
+    assert n_events() == before
+
+
+BAD_ADDRESSES = (
+    "", "localhost:11434/v1", "ftp://localhost/v1", "http://example.org/v1", "https://", "https:///v1",
+    "https://user:secret@example.org/v1", "https://example.org/v1?key=secret", "https://example.org/v1#x",
+    "https://exa mple.org", "https://example.org:99999/v1", "https://example.org/v1/chat/completions",
+    "javascript:alert(1)", None, 5, "http://localhost.evil.example/v1", "http://10.0.0.1/v1", "https://[::1",
+)  # fmt: skip
+
+
+def test_addresses_are_https_or_local(catalog, n_events, subtests):
+    """Only https, or http on this machine; no credentials, query or endpoint in it; the message repeats no secret."""
+    before = n_events()
+    for url in BAD_ADDRESSES:
+        with subtests.test(url=url):
+            with pytest.raises(ValidationError) as caught:
+                catalog.add_provider("beta", base_url=url, api_key_env="BETA_KEY")
+            assert caught.value.field == "base_url"
+            assert "secret" not in str(caught.value)
+    assert n_events() == before
+
+
+def test_this_machine_is_always_allowed(bench, subtests):
+    """A loopback address needs no approval, with or without a key."""
+    for host in ("localhost", "127.0.0.1", "127.1.2.3", "[::1]", "LOCALHOST"):
+        with subtests.test(host=host):
+            bench.catalog.update_provider("alpha", base_url=f"http://{host}:8000/v1")
+            assert bench.catalog.provider("alpha").base_url == f"http://{host.lower()}:8000/v1"
+    assert bench.approved == {("alpha", "https://alpha.example")}
+
+
+def test_a_new_address_for_a_key_needs_approval(bench, n_events):
+    """A changed origin is refused with the call that approves it; approved, it is remembered for that provider."""
+    before = n_events()
+    with pytest.raises(OriginNotApproved, match="approve_origin=True") as caught:
+        bench.catalog.update_provider("alpha", base_url="https://evil.example/v1")
+    assert "https://evil.example" in str(caught.value)
+    assert n_events() == before
+    bench.catalog.update_provider("alpha", base_url="https://good.example/v1", approve_origin=True)
+    assert ("alpha", "https://good.example") in bench.approved
+    bench.catalog.update_provider("alpha", base_url="https://good.example/v2")
+    with pytest.raises(OriginNotApproved):
+        bench.catalog.update_provider("alpha", base_url="https://good.example:8443/v2")
+
+
+def test_a_new_remote_provider_is_added_but_gets_no_key_before_approval(bench):
+    """Adding warns and says how to approve; approving later or at once both work."""
+    with pytest.warns(UserWarning, match=r"update_provider\('router'.*approve_origin=True"):
+        bench.catalog.add_provider("router", base_url="https://router.example/api/v1", api_key_env="ROUTER_KEY")
+    assert not [name for name, _ in bench.approved if name == "router"]
+    bench.catalog.update_provider("router", approve_origin=True)
+    assert ("router", "https://router.example") in bench.approved
+    bench.catalog.add_provider(
+        "second", base_url="https://second.example/v1", api_key_env="SECOND_KEY", approve_origin=True
+    )
+    assert ("second", "https://second.example") in bench.approved
+
+
+def test_a_key_given_to_an_unapproved_address_needs_approval(catalog):
+    """A provider without a key can be anywhere; naming a key for it asks for approval."""
+    catalog.add_provider("open", base_url="https://open.example/v1")
+    with pytest.raises(OriginNotApproved):
+        catalog.update_provider("open", api_key_env="OPENAI_API_KEY")
+
+
+def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated(catalog, subtests):
+    """The catalog keeps the name of a variable; something that looks like a key never comes back in the message."""
+    for key in ("sk-proj-abc123", "AIzaSyD-xyz", "has space", "lower_case_key", "Q5fK2mXyZ0", 5):
+        with subtests.test(key=key):
+            with pytest.raises(ValidationError, match="NAME of the environment variable") as caught:
+                catalog.add_provider("beta", base_url="http://localhost:1/v1", api_key_env=key)
+            assert caught.value.field == "api_key_env"
+            assert str(key) not in str(caught.value)
+
+
+LIMITS = ("max_parallel_requests", "requests_per_minute", "tokens_per_minute")
+
+
+def test_a_limit_of_zero_becomes_one_with_a_warning(catalog, subtests):
+    """0 would stop the provider for good, so 1 is taken and the user is told."""
+    for field in LIMITS:
+        with subtests.test(field=field):
+            with pytest.warns(UserWarning, match=f"{field}=0"):
+                changed = catalog.update_provider("alpha", **{field: 0})
+            assert getattr(changed, field) == 1
+            assert getattr(catalog.provider("alpha"), field) == 1
+
+
+def test_limits_that_make_no_sense_are_refused(catalog, n_events, subtests):
+    """Negative, fractional, text, and beyond what anybody could mean; the error names the field."""
+    before = n_events()
+    for field, value in itertools.product(LIMITS, (-1, 2.5, "5", True, float("nan"), 10**12)):
+        with subtests.test(field=field, value=value):
+            with pytest.raises(ValidationError) as caught:
+                catalog.update_provider("alpha", **{field: value})
+            assert caught.value.field == field
+    assert n_events() == before
+
+
+def test_unknown_arguments_are_refused(catalog):
+    """Balances have their own methods, and a typo lists what there is."""
+    with pytest.raises(ValidationError, match="set_balance"):
+        catalog.update_provider("alpha", balance=5)
+    with pytest.raises(ValidationError, match="requests_per_minute") as caught:
+        catalog.update_provider("alpha", request_per_minute=5)
+    assert caught.value.field == "request_per_minute"
+
+
+def test_adding_twice_is_refused(catalog):
+    """A second provider of one name would hide the first."""
+    with pytest.raises(ValidationError, match="already") as caught:
+        catalog.add_provider("alpha", base_url="http://localhost:1/v1")
+    assert caught.value.field == "name"
+
+
+def test_a_stale_form_does_not_overwrite(catalog):
+    """An edit based on what somebody else has changed meanwhile is refused and changes nothing."""
+    read = catalog.provider("alpha")
+    catalog.update_provider("alpha", max_parallel_requests=3, expected_updated_at=read.updated_at)
+    with pytest.raises(EditConflict):
+        catalog.update_provider("alpha", max_parallel_requests=9, expected_updated_at=read.updated_at)
+    assert catalog.provider("alpha").max_parallel_requests == 3
+
+
+def test_what_changes_nothing_leaves_no_trace(catalog, n_events):
+    """Saving a form without a change writes no event."""
+    before = n_events()
+    catalog.update_provider("alpha", max_parallel_requests=1, is_enabled=True)
+    catalog.update_model("alpha:one", display_name="one", cost_input_per_million=1.5)
+    catalog.set_default_model("alpha:one")
+    catalog.reactivate_model("alpha:one")
+    catalog.set_balance("alpha", None)
+    assert n_events() == before
+
+
+def test_balance_is_set_synced_and_switched_off(bench):
+    """A sync returns how far ours was off, sets the real balance and keeps a line about it."""
+    catalog = bench.catalog
+    assert catalog.provider("alpha").balance is None
+    assert catalog.sync_balance("alpha", 20) is None
+    assert catalog.set_balance("alpha", "12.50").balance == Decimal("12.5")
+    assert catalog.sync_balance("alpha", "11.2") == Decimal("-1.3")
+    assert catalog.provider("alpha").balance == Decimal("11.2")
+    synced = bench.store.query(
+        "SELECT system_balance, entered_balance, delta FROM provider_balance_syncs ORDER BY event_id"
+    )
+    assert synced.iloc[-1].tolist() == pytest.approx([12.5, 11.2, -1.3])
+    catalog.set_balance("alpha", None)
+    assert catalog.provider("alpha").balance is None
+
+
+def test_amounts_that_make_no_sense_are_refused(catalog, subtests):
+    """A balance is a finite number of dollars with at most ten decimals."""
+    for amount in ("ten", float("inf"), "NaN", True, 10**9, "0.00000000001"):
+        with subtests.test(amount=amount):
+            with pytest.raises(ValidationError) as caught:
+                catalog.set_balance("alpha", amount)
+            assert caught.value.field == "amount"
