@@ -106,7 +106,9 @@ class Service:
     ) -> Delivery:
         """The provider's list of models."""
         if key_is_good(route.provider, route.wire, headers, query):
-            models = self._behaviour.known_models(route.provider) or DEFAULT_MODELS.get(route.provider, ("simulated",))
+            models = self._behaviour.known_models(route.provider)
+            if models is None:
+                models = DEFAULT_MODELS.get(route.provider, ("simulated",))
             delivery = Delivery(status=200, body=encoded(model_list(route.provider, route.wire, models)))
         else:
             delivery = self._error(Visit(route, received, self._next_id()), Problem(kind="auth"))
@@ -196,20 +198,19 @@ class Service:
 
     def _good(self, visit: Visit, asked: Asked, answered: Answered) -> Delivery:
         body = DIALECTS[asked.wire].write(asked, answered, visit.request_id)
-        return Delivery(status=200, body=encoded(body), headers=self._headers(visit))
+        return Delivery(status=200, body=encoded(body), headers=self._headers(visit, {}))
 
     def _error(self, visit: Visit, problem: Problem) -> Delivery:
         request_id = f"req_{visit.request_id}"
         error = error_response(visit.route.provider, visit.route.wire, problem, request_id)
-        return Delivery(
-            status=error.status, body=encoded(error.body), headers={**self._headers(visit), **error.headers}
-        )
+        return Delivery(status=error.status, body=encoded(error.body), headers=self._headers(visit, error.headers))
 
-    def _headers(self, visit: Visit) -> dict[str, str]:
+    def _headers(self, visit: Visit, more: Mapping[str, str]) -> dict[str, str]:
+        """The provider's headers; those of a fault have the last word."""
         route = visit.route
-        extra = {} if visit.fault is None else visit.fault.headers
         limits = limit_headers(route.provider, route.wire, self._limiter(route.provider), self.now())
-        return {**id_headers(route.provider, route.wire, visit.request_id), **limits, **extra}
+        of_fault = {} if visit.fault is None else visit.fault.headers
+        return {**id_headers(route.provider, route.wire, visit.request_id), **limits, **more, **of_fault}
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:

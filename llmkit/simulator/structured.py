@@ -211,7 +211,7 @@ def _merged(schemas: list[Any]) -> dict[str, Any]:
 def _numbered_texts(prompt: str) -> list[tuple[str, str]]:
     """The ids that a prompt gives, each once, with the text up to the next."""
     found = list(_ID.finditer(prompt))
-    ends = [each.start() for each in found[1:]] + [len(prompt)]
+    ends = [*(each.start() for each in found[1:]), len(prompt)] if found else []
     texts = {each[1]: prompt[each.end() : end] for each, end in zip(found, ends, strict=True)}
     return list(texts.items())
 
