@@ -56,6 +56,10 @@ def test_an_edit_after_the_day_keeps_the_announced_price(bench):
     catalog.update_model("alpha:one", display_name="Uno", cost_output_per_million=7)
     model = catalog.model("alpha:one")
     assert (model.display_name, model.cost_input_per_million, model.cost_output_per_million) == ("Uno", 3, 7)
+    catalog.set_default_model("alpha:one")
+    assert catalog.history("alpha:one")["actor"].tolist().count("system") == 1
+    in_table = bench.store.query("SELECT cost_input_per_million FROM llm_models WHERE model_id = 'one'")
+    assert in_table.iloc[0, 0] == 3.0
 
 
 def test_a_price_that_another_will_replace_warns(bench):
