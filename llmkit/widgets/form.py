@@ -9,7 +9,8 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from llmkit.errors import LlmkitError, ValidationError
+from llmkit.errors import EditConflict, LlmkitError, ValidationError
+from llmkit.widgets import html
 from llmkit.widgets.panel import Sentence, button, line
 
 Values = dict[str, Any]
@@ -66,7 +67,8 @@ class Field:
 class Form:
     """Fields with a button that submits them; Enter in any of them does too.
 
-    ``submit`` is called without arguments; it reads :meth:`values` or :meth:`changes`.
+    ``submit`` is called without arguments; it reads :meth:`values` or :meth:`changes`. ``reread`` fills the form
+    afresh; it is offered when what the form shows was changed elsewhere.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Form:
         label: str,
         submit: Callable[[], Any],
         cancel: Callable[[], Any] | None = None,
+        reread: Callable[[], Any] | None = None,
     ) -> None:
         self.fields = {field.name: field for field in fields}
         self.error = Sentence()
@@ -83,6 +86,7 @@ class Form:
         self.cancel_button = button("Cancel", cancel) if cancel else None
         self.aside = ipw.VBox()
         """A place below the buttons, for questions."""
+        self._reread = reread
         self._shown: Values = {}
         for field in fields:
             if isinstance(field.control, ipw.Text):
@@ -139,6 +143,8 @@ class Form:
                 field.refuse(error)
                 return
         self.error.show(str(error), "bad")
+        if isinstance(error, EditConflict) and self._reread:
+            self.aside.children = (button("Read it again", self._reread),)
 
 
 # --- fields by kind -------------------------------------------------------------------------------------------------
@@ -166,7 +172,9 @@ def date_field(name: str, label: str) -> Field:
 
 def tick_field(name: str, label: str) -> Field:
     """Yes or no."""
-    control = ipw.Checkbox(False, description=label, indent=False, layout=ipw.Layout(width="auto"))
+    control = ipw.Checkbox(
+        False, description=label, indent=False, layout=ipw.Layout(width="auto", margin=f"2px 2px 2px {_LABEL}")
+    )
     return Field(name, control, read=lambda value, _: bool(value))
 
 
@@ -247,7 +255,7 @@ def _typed(value: Any) -> str:
     """A value as it would have been typed."""
     if value is None:
         return ""
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    return html.money(value).removeprefix("$").replace(",", "") if isinstance(value, Decimal) else str(value)
 
 
 def _in_words(error: LlmkitError, label: str) -> str:

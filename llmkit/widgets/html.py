@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
@@ -31,7 +32,7 @@ _TONES: Mapping[Tone, str] = {
     "bad": "var(--jp-error-color1, #d32f2f)",
     "accent": ACCENT,
 }
-_MOST_ROWS = 50
+MOST_ROWS = 50
 
 
 def esc(text: object) -> str:
@@ -116,12 +117,23 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: It
     )
 
 
-def page(title: str, frame: pd.DataFrame, *, right: Iterable[str] = ()) -> str:
-    """What a saved notebook shows of a panel: its first rows as a table, which MathJax leaves alone."""
-    shown = frame.head(_MOST_ROWS)
-    rest = len(frame) - len(shown)
-    more = quiet(f"and {rest:,} more") if rest else ""
-    return (
-        f'<div class="tex2jax_ignore mathjax_ignore" style="{FONT}">{heading(title)}'
-        f"{table(list(shown.columns), shown.itertuples(index=False), right=right)}{more}</div>"
-    )
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A table under a title, as a saved notebook shows it; the columns named in ``right`` are aligned to the right."""
+
+    title: str
+    frame: pd.DataFrame
+    right: Sequence[str] = ()
+
+
+def static(pages: Iterable[Page]) -> str:
+    """The first rows of each table, in a place that MathJax leaves alone."""
+    parts = []
+    for page in pages:
+        shown = page.frame.head(MOST_ROWS)
+        rest = len(page.frame) - len(shown)
+        parts.append(heading(page.title))
+        parts.append(table(list(shown.columns), shown.itertuples(index=False), right=page.right))
+        if rest:
+            parts.append(quiet(f"and {rest:,} more"))
+    return f'<div class="tex2jax_ignore mathjax_ignore" style="{FONT}">{"".join(parts)}</div>'

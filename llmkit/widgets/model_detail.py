@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 
-from llmkit.errors import EditConflict, LlmkitError
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.form import Form
@@ -87,7 +86,7 @@ class ModelDetail:
         if self._model is None:
             return
         model = self._catalog.model(self._model.reference)
-        form = model_form.edit_form(model, lambda: self._save(form, model), self.close)
+        form = model_form.edit_form(model, lambda: self._save(form, model), self.close, self._edit)
         self.close()
         self.form = form
         self._place.children = (form.widget,)
@@ -100,12 +99,7 @@ class ModelDetail:
             self.close()
             return f"Saved {model.reference}." if changes else "Nothing was changed."
 
-        def refuse(error: LlmkitError) -> None:
-            form.refuse(error)
-            if isinstance(error, EditConflict):
-                form.aside.children = (button("Read it again", self._edit),)
-
-        self._panel.act(save, on_error=refuse)
+        self._panel.act(save, on_error=form.refuse)
 
     def _set_default(self) -> None:
         def make_default(model: Model) -> str:

@@ -36,11 +36,11 @@ def add_form(providers: Sequence[tuple[str, str]], submit: Callable[[], Any], ca
     return Form([*identity, *_fields()], label="Add model", submit=submit, cancel=cancel)
 
 
-def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
+def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any], reread: Callable[[], Any]) -> Form:
     """A form filled with a model; its id is shown and cannot be typed into."""
     shown = text_field("model_id", "Model id")
     shown.control.disabled = True
-    form = Form([shown, *_fields()], label="Save", submit=submit, cancel=cancel)
+    form = Form([shown, *_fields()], label="Save", submit=submit, cancel=cancel, reread=reread)
     form.show(_values_of(model))
     for name in TIER:
         form[name].control.disabled = len(model.price_tiers) > 1

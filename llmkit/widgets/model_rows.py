@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.table import Column, Row
@@ -14,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 COLUMNS = (
-    Column(title="Model id", width="minmax(0, 1fr)"),
-    Column(title="Input $/M", width="76px", sort="input", right=True),
-    Column(title="Output $/M", width="84px", sort="output", right=True),
-    Column(title="Context", width="60px", right=True),
-    Column(title="Status", width="150px"),
+    Column(title="Model id", width="minmax(80px, 1fr)"),
+    Column(title="Input $/M", width="72px", sort="input", right=True),
+    Column(title="Output $/M", width="80px", sort="output", right=True),
+    Column(title="Context", width="52px", right=True),
+    Column(title="Status", width="minmax(118px, 205px)"),
 )
 STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))
 SOON = timedelta(days=30)
@@ -98,6 +100,23 @@ def price_history(entries: Sequence[DatedPrice]) -> str:
         ],
         right=("Input $/M", "Output $/M", "Cached $/M", "Tiers"),
     )
+
+
+def page(models: Iterable[Model], providers: Mapping[str, Provider]) -> html.Page:
+    """The models as plain text, for a saved notebook."""
+    cells = [
+        {
+            "Provider": providers[model.provider].display_name,
+            "Model": model.display_name,
+            "Model id": model.model_id,
+            "Input $/M": html.money(model.cost_input_per_million),
+            "Output $/M": html.money(model.cost_output_per_million),
+            "Context": html.tokens(model.context_window),
+            "Status": "default" if model.is_default else model.status.lower(),
+        }
+        for model in models
+    ]
+    return html.Page("Models", pd.DataFrame(cells), right=("Input $/M", "Output $/M", "Context"))
 
 
 def _heading(provider: Provider, key_status: str, active: int) -> str:

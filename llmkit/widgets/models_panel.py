@@ -24,7 +24,6 @@ class ModelsPanel(Panel):
     """
 
     title = "Models"
-    _money_columns = ("Input $/M", "Output $/M")
 
     def __init__(self, kit: Kit) -> None:
         super().__init__()
@@ -61,22 +60,9 @@ class ModelsPanel(Panel):
         self.table.rows = model_rows.rows(state.models.values(), state.providers, keys, today)
         self.detail.update(state.models)
 
-    def _readable(self) -> pd.DataFrame:
+    def _pages(self) -> list[html.Page]:
         state = self._catalog.state()
-        return pd.DataFrame(
-            [
-                {
-                    "Provider": state.providers[model.provider].display_name,
-                    "Model": model.display_name,
-                    "Model id": model.model_id,
-                    "Input $/M": html.money(model.cost_input_per_million),
-                    "Output $/M": html.money(model.cost_output_per_million),
-                    "Context": html.tokens(model.context_window),
-                    "Status": "default" if model.is_default else model.status.lower(),
-                }
-                for model in state.models.values()
-            ]
-        )
+        return [model_rows.page(state.models.values(), state.providers)]
 
     def _open_form(self) -> None:
         providers = [(provider.display_name, name) for name, provider in self._catalog.state().providers.items()]

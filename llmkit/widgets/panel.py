@@ -23,8 +23,6 @@ class Panel(ABC):
     title: str
     """What the panel is called, as people read it."""
 
-    _money_columns: tuple[str, ...] = ()
-
     def __init__(self) -> None:
         self.notice = Sentence()
         self.widget = ipw.VBox(layout=ipw.Layout(width="100%", overflow="hidden", padding="4px 0"))
@@ -40,7 +38,7 @@ class Panel(ABC):
         """Show the catalog as it is now, other notebooks' changes included."""
 
     @abstractmethod
-    def _readable(self) -> pd.DataFrame:
+    def _pages(self) -> list[html.Page]:
         """The panel's content for people without a kernel: text cells under plain headings."""
 
     def act(self, action: Callable[[], str | None], *, on_error: Callable[[LlmkitError], None] | None = None) -> bool:
@@ -72,11 +70,12 @@ class Panel(ABC):
         self.notice.show(str(error), "bad")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        frame = self._readable()
+        pages = self._pages()
+        tables = [f"{page.title}\n{page.frame.to_string(index=False, max_rows=html.MOST_ROWS)}" for page in pages]
         return {
             VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id},
-            "text/html": html.page(self.title, frame, right=self._money_columns),
-            "text/plain": f"{self.title}\n{frame.to_string(index=False, max_rows=50)}",
+            "text/html": html.static(pages),
+            "text/plain": "\n\n".join(tables),
         }
 
 

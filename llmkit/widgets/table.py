@@ -19,10 +19,20 @@ from llmkit.widgets.form import choice
 from llmkit.widgets.panel import button, line, shown
 
 PAGE = 25
-_NAME = {"flex": "1 1 180px", "min_width": "0", "margin": "0"}
-_REST = {"flex": "4 1 420px", "min_width": "0", "margin": "0"}
+_NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
+_REST = {"flex": "4 1 434px", "min_width": "0", "margin": "0", "width": "auto"}
+_ROW = {
+    "flex_flow": "row wrap",
+    "align_items": "center",
+    "border_bottom": f"1px solid {html.LINE}",
+    "overflow": "hidden",
+}
 _GAP = "8px"
+_SCROLLED = {"max_height": "420px", "overflow": "hidden scroll"}
 _SCROLLBAR = "15px"
+_FITS = 14
+"""So many rows are shown without scrolling, so that what stands below the table stays in sight."""
+_HEAD = "12px"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +49,23 @@ class Column:
 class Row:
     """One line of the table. ``cells`` and ``heading`` are HTML; everything else is plain text.
 
-    ``heading`` is shown above the first row of its ``group``. ``sort`` has the values of sortable columns; ``None``
-    comes last in either direction.
+    ``heading``, where there is one, is shown above the first row of its ``group``. ``sort`` has the values of sortable
+    columns; ``None`` comes last in either direction.
     """
 
     key: str
     name: str
     cells: Sequence[str]
-    group: str
-    heading: str
-    status: str
+    group: str = ""
+    heading: str = ""
+    status: str = ""
     searched: str = ""
     tooltip: str = ""
     sort: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Table(traitlets.HasTraits):
-    """Rows by group, with a filter line above, sortable columns, and pages of 25.
+    """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line that filters them.
 
     ``rows`` are all rows, groups together. ``selected`` is the key of the chosen row or ``None``; observe it.
     """
@@ -64,9 +74,16 @@ class Table(traitlets.HasTraits):
     selected = traitlets.Unicode(None, allow_none=True)
 
     def __init__(
-        self, columns: Sequence[Column], *, name: str, group: str, statuses: Sequence[tuple[str, str]]
+        self,
+        columns: Sequence[Column],
+        *,
+        name: str,
+        group: str = "Group",
+        statuses: Sequence[tuple[str, str]] = (),
+        page: int = PAGE,
     ) -> None:
         super().__init__()
+        self._size = page
         self._columns = columns
         self._sort: tuple[str, bool] | None = None
         self._page = 0
@@ -75,23 +92,25 @@ class Table(traitlets.HasTraits):
             description="Filter",
             placeholder=f"{name}, id",
             style={"description_width": "auto"},
-            layout=ipw.Layout(flex="1 1 200px", width="auto", min_width="120px"),
+            layout=ipw.Layout(flex="1 1 160px", width="auto", min_width="120px"),
         )
         self.group = choice(group, [("all", "")], label_width="auto")
         self.status = choice("Status", [("all", ""), *statuses], label_width="auto")
         sortable = [Column(title=name, width="", sort="name"), *(column for column in columns if column.sort)]
         self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
-        self._lines = [_Line(self._choose) for _ in range(PAGE)]
+        self._lines = [_Line(self._choose) for _ in range(page)]
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
         self._position = ipw.HTML()
         self._pager = line(self.previous, self._position, self.next)
         self.filters = line(self.text, self.group, self.status)
+        self.filters.layout.flex = "1 1 460px"
+        self.filters.layout.width = "auto"
         lines = ipw.VBox(
             [part for row in self._lines for part in row.parts],
-            layout=ipw.Layout(width="100%", max_height="420px", overflow="hidden scroll", display="block"),
+            layout=ipw.Layout(width="100%", display="block", **(_SCROLLED if page > _FITS else {})),
         )
         self.widget = ipw.VBox(
             [self._header(), lines, self._empty, self._pager],
@@ -105,7 +124,7 @@ class Table(traitlets.HasTraits):
     @property
     def visible(self) -> list[Row]:
         """The rows on the page that is shown."""
-        return self._found[self._page * PAGE : (self._page + 1) * PAGE]
+        return self._found[self._page * self._size : (self._page + 1) * self._size]
 
     def button_of(self, key: str) -> ipw.Button:
         """The button of a row on the page that is shown."""
@@ -116,17 +135,11 @@ class Table(traitlets.HasTraits):
         return self._sorters[key]
 
     def _header(self) -> ipw.HBox:
-        heads = [
-            self._sorters[column.sort] if column.sort else ipw.HTML(html.quiet(column.title))
-            for column in self._columns
-        ]
+        heads = [self._sorters[column.sort] if column.sort else _title(column) for column in self._columns]
         layout = ipw.Layout(grid_template_columns=self._grid, grid_gap=f"0 {_GAP}", align_items="center", **_REST)
-        border = f"1px solid {html.LINE}"
         return ipw.HBox(
             [self._sorters["name"], ipw.GridBox(heads, layout=layout)],
-            layout=ipw.Layout(
-                flex_flow="row wrap", align_items="center", border_bottom=border, padding=f"0 {_SCROLLBAR} 0 0"
-            ),
+            layout=ipw.Layout(padding=f"0 {_SCROLLBAR if self._size > _FITS else 0} 0 3px", **_ROW),
         )
 
     def _take_rows(self) -> None:
@@ -159,7 +172,7 @@ class Table(traitlets.HasTraits):
             and all(word in row.searched for word in words)
         ]
         self._found = _sorted(found, *self._sort) if self._sort else found
-        self._page = min(self._page, max(0, (len(found) - 1) // PAGE))
+        self._page = min(self._page, max(0, (len(found) - 1) // self._size))
         self._draw()
 
     def _turn(self, by: int) -> None:
@@ -175,14 +188,19 @@ class Table(traitlets.HasTraits):
             if row is None:
                 slot.hide()
             else:
-                slot.show(row, self._cells(row), headed=row.group != above, chosen=row.key == self.selected)
+                slot.show(
+                    row,
+                    self._cells(row),
+                    headed=bool(row.heading) and row.group != above,
+                    chosen=row.key == self.selected,
+                )
                 above = row.group
-        first, total = self._page * PAGE, len(self._found)
+        first, total = self._page * self._size, len(self._found)
         shown(self._empty, not total)
-        shown(self._pager, total > PAGE)
-        self._position.value = html.quiet(f"{first + 1}–{min(first + PAGE, total)} of {total:,}")
+        shown(self._pager, total > self._size)
+        self._position.value = html.quiet(f"{first + 1}–{min(first + self._size, total)} of {total:,}")
         self.previous.disabled = first == 0
-        self.next.disabled = first + PAGE >= total
+        self.next.disabled = first + self._size >= total
 
     def _cells(self, row: Row) -> str:
         cells = "".join(
@@ -206,9 +224,7 @@ class _Line:
         self.name.style.button_color = "transparent"
         self.name.on_click(lambda _: choose(str(self.key)))
         self.cells = ipw.HTML(layout=ipw.Layout(**_REST))
-        self.box = ipw.HBox(
-            [self.name, self.cells], layout=ipw.Layout(display="none", flex_flow="row wrap", align_items="center")
-        )
+        self.box = ipw.HBox([self.name, self.cells], layout=ipw.Layout(display="none", **_ROW))
         self.parts = (self.heading, self.box)
 
     def show(self, row: Row, cells: str, *, headed: bool, chosen: bool) -> None:
@@ -217,14 +233,13 @@ class _Line:
         with self.name.hold_sync():
             self.name.description = row.name
             self.name.tooltip = row.tooltip or row.name
-            self.name.icon = "caret-right" if chosen else ""
+        self.name.style.font_weight = "bold" if chosen else None
         if headed:
             self.heading.value = row.heading
         self.cells.value = cells
         shown(self.heading, headed)
         shown(self.box, True)
-        border = f"2px solid {html.ACCENT}" if chosen else f"1px solid {html.LINE}"
-        self.box.layout.border_bottom = border
+        self.box.layout.border_left = f"3px solid {html.ACCENT if chosen else 'transparent'}"
 
     def hide(self) -> None:
         """Show nothing."""
@@ -236,10 +251,16 @@ class _Line:
 def _sorter(column: Column, sort: Callable[[str], None]) -> ipw.Button:
     made = button(column.title, lambda: sort(str(column.sort)), tooltip=f"Sort by {column.title.lower()}")
     side = "flex-end" if column.right else "flex-start"
-    place = _NAME if column.sort == "name" else {"margin": "0", "min_width": "0"}
+    place = _NAME if column.sort == "name" else {"margin": "0", "min_width": "0", "width": "100%", "padding": "0"}
     made.layout = ipw.Layout(display="flex", justify_content=side, height="28px", **place)
-    made.style = ipw.ButtonStyle(button_color="transparent", font_weight="600", text_color=html.QUIET)
+    made.style = ipw.ButtonStyle(button_color="transparent", font_weight="600", font_size=_HEAD, text_color=html.QUIET)
     return made
+
+
+def _title(column: Column) -> ipw.HTML:
+    side = "right" if column.right else "left"
+    style = f"{html.FONT}; font-size: {_HEAD}; color: {html.QUIET}; text-align: {side}; white-space: nowrap"
+    return ipw.HTML(f'<div style="{style}">{html.esc(column.title)}</div>', layout=ipw.Layout(margin="0"))
 
 
 def _sorted(rows: Sequence[Row], key: str, descending: bool) -> list[Row]:

@@ -1,0 +1,146 @@
+"""The models that llmkit itself asks: one choice for each internal task, and which one would be asked now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.records import Model, Provider
+from llmkit.widgets import html
+from llmkit.widgets.form import choice
+from llmkit.widgets.panel import Panel, Sentence, button, line
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+
+TASKS: Mapping[str, tuple[str, str]] = {
+    "scenario_expansion": ("Scenario expansion", "Writes new scenarios from a description."),
+    "summarization": ("Summarization", "Summarizes and codes the answers of a run."),
+}
+
+
+class InfraPanel(Panel):
+    """A dropdown for each internal task, in ``choices``; choosing calls ``kit.catalog.set_infra_model``."""
+
+    title = "Infrastructure models"
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__()
+        self._catalog = kit.catalog
+        self._showing = False
+        self.choices = {purpose: choice(label, []) for purpose, (label, _) in TASKS.items()}
+        below = ipw.Layout(margin="0 2px 0 158px")
+        self._now = {purpose: Sentence() for purpose in TASKS}
+        self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        hint = "The models that llmkit itself asks, whatever models a run is about. They need a key like any other."
+        parts = [
+            ipw.VBox(
+                [
+                    self.choices[purpose],
+                    ipw.VBox([ipw.HTML(html.quiet(TASKS[purpose][1])), self._now[purpose].widget], layout=below),
+                ],
+                layout=ipw.Layout(max_width="720px", margin="0 0 8px 0"),
+            )
+            for purpose in TASKS
+        ]
+        self.widget.children = (ipw.HTML(html.quiet(hint)), *parts, line(self.refresh_button), self.notice.widget)
+        for purpose, dropdown in self.choices.items():
+            dropdown.observe(lambda change, purpose=purpose: self._choose(purpose, change["new"]), "value")
+        self.refresh()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a task: ``purpose``, the ``model`` that is set, the one that is ``used_now``, and ``why``."""
+        state = self._catalog.state()
+        uses = {purpose: self._use(purpose, state) for purpose in TASKS}
+        return pd.DataFrame(
+            [
+                {
+                    "purpose": purpose,
+                    "model": state.settings.get(_key(purpose)),
+                    "used_now": model.reference if model else None,
+                    "why": why,
+                }
+                for purpose, (model, why) in uses.items()
+            ]
+        )
+
+    def refresh(self) -> None:
+        """Show the catalog as it is now."""
+        state = self._catalog.state()
+        self._showing = True
+        try:
+            for purpose, dropdown in self.choices.items():
+                chosen = state.settings.get(_key(purpose))
+                options = self._options(state, chosen)
+                if dropdown.options != options:
+                    dropdown.options = options
+                dropdown.value = chosen if chosen in state.models else None
+                model, why = self._use(purpose, state)
+                tone: html.Tone = "bad" if model is None else "good" if model.reference == chosen else "warn"
+                self._now[purpose].show(why, tone)
+        finally:
+            self._showing = False
+
+    def _choose(self, purpose: str, reference: str | None) -> None:
+        if self._showing or reference is None:
+            return
+        label = TASKS[purpose][0]
+        if not self.act(lambda: f"{label} uses {self._catalog.set_infra_model(purpose, reference).reference} now."):
+            self.refresh()
+
+    def _options(self, state: Any, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
+        """Active models by provider, the cheapest first; what cannot be asked now says why."""
+        options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
+        for name, provider in state.providers.items():
+            members = [model for model in state.models.values() if model.provider == name]
+            offered = [model for model in members if model.is_active or model.reference == chosen]
+            options += [(self._option(model, provider), model.reference) for model in sorted(offered, key=price_order)]
+        return tuple(options)
+
+    def _option(self, model: Model, provider: Provider) -> str:
+        prices = " / ".join(html.money(p) for p in (model.cost_input_per_million, model.cost_output_per_million))
+        obstacle = self._obstacle(model, provider)
+        return f"{provider.display_name}: {model.display_name}, {prices}" + (f" ({obstacle})" if obstacle else "")
+
+    def _obstacle(self, model: Model, provider: Provider) -> str | None:
+        """Why a model cannot be asked now."""
+        if not model.is_active:
+            return "deprecated"
+        if not provider.is_enabled:
+            return f"{provider.display_name} is disabled"
+        return None if self._catalog.is_available(provider) else f"{provider.api_key_env} is not set"
+
+    def _use(self, purpose: str, state: Any) -> tuple[Model | None, str]:
+        """The model that would be asked now, and why that one."""
+        chosen = state.models.get(state.settings.get(_key(purpose)))
+        obstacle = self._obstacle(chosen, state.providers[chosen.provider]) if chosen else "no model is set"
+        if chosen and not obstacle:
+            return chosen, f"{chosen.reference} is used now."
+        able = [m for m in state.models.values() if not self._obstacle(m, state.providers[m.provider])]
+        because = f"{chosen.reference} cannot be used: {obstacle}." if chosen else "No model is set."
+        if not able:
+            return None, f"{because} No other model is available either: set the key of some provider."
+        instead = min(able, key=price_order)
+        return instead, f"{because} {instead.reference}, the cheapest available model, is used now instead."
+
+    def _pages(self) -> list[html.Page]:
+        frame = self.df
+        frame.insert(0, "task", [TASKS[purpose][0] for purpose in frame.pop("purpose")])
+        frame.columns = pd.Index(["Task", "Model", "Used now", "Why"])
+        return [html.Page(self.title, frame.fillna("none"))]
+
+
+def price_order(model: Model) -> tuple[bool, Decimal]:
+    """Sorts models by price, the cheapest first and the unpriced last."""
+    prices = (model.cost_input_per_million, model.cost_output_per_million)
+    known = [price for price in prices if price is not None]
+    return len(known) < len(prices), sum(known, Decimal())
+
+
+def _key(purpose: str) -> str:
+    return f"infra_model_{purpose}"

@@ -1,0 +1,103 @@
+"""The selected provider: its limits and its address to change, its connection to test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import ipywidgets as ipw
+
+from llmkit.errors import LlmkitError, OriginNotApproved
+from llmkit.records import Provider
+from llmkit.widgets import html, provider_form
+from llmkit.widgets.form import Form
+from llmkit.widgets.model_rows import key_badge
+from llmkit.widgets.panel import Panel, confirm, shown
+from llmkit.widgets.remote_models import RemoteModels
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+
+
+class ProviderDetail:
+    """``form`` is the form of the selected provider, ``remote`` its connection test; ``None`` when none is selected."""
+
+    def __init__(self, kit: Kit, panel: Panel) -> None:
+        self._kit = kit
+        self._panel = panel
+        self._provider: Provider | None = None
+        self.form: Form | None = None
+        self.remote: RemoteModels | None = None
+        self._title = ipw.HTML()
+        self._place = ipw.VBox()
+        self.widget = ipw.VBox([self._title, self._place], layout=ipw.Layout(display="none", padding="8px 0 0 0"))
+
+    def show(self, name: str | None) -> None:
+        """Show another provider, or none."""
+        self._provider = self._kit.catalog.provider(name) if name else None
+        shown(self.widget, self._provider is not None)
+        if self._provider is None:
+            self.form = self.remote = None
+            return
+        self.remote = RemoteModels(self._kit, self._panel, self._provider.name)
+        self._fill(self._provider)
+
+    def update(self, providers: Mapping[str, Provider]) -> None:
+        """Take the provider as the catalog has it now; what was typed and not saved stays."""
+        if self._provider is not None and self.form is not None:
+            now = providers[self._provider.name]
+            if now != self._provider and not self.form.touched(*self.form.fields):
+                self._fill(now)
+
+    def _fill(self, provider: Provider) -> None:
+        self._provider = provider
+        key = self._kit.catalog.key_status(provider)
+        self._title.value = html.heading(provider.display_name, html.muted(provider.name), key_badge(provider, key)) + (
+            html.quiet(f"Set the environment variable {provider.api_key_env}, then restart the kernel.")
+            if key == "missing"
+            else ""
+        )
+        self.form = provider_form.edit_form(provider, self._save, self._reread)
+        remote = () if self.remote is None else (self.remote.widget,)
+        self._place.children = (self.form.widget, *remote)
+
+    def _reread(self) -> None:
+        if self._provider is not None:
+            self._fill(self._kit.catalog.provider(self._provider.name))
+
+    def _save(self, *, approve_origin: bool = False) -> None:
+        provider, form = self._provider, self.form
+        if provider is None or form is None:
+            return
+
+        def save() -> str:
+            form.aside.children = ()
+            changes = form.changes()
+            if not changes:
+                return "Nothing was changed."
+            saved = self._kit.catalog.update_provider(
+                provider.name, approve_origin=approve_origin, expected_updated_at=provider.updated_at, **changes
+            )
+            self._fill(saved)
+            return f"Saved {provider.display_name}. Runs that are going on follow at once."
+
+        def refuse(error: LlmkitError) -> None:
+            if isinstance(error, OriginNotApproved):
+                form.aside.children = (self._ask_approval(form, provider),)
+            else:
+                form.refuse(error)
+
+        self._panel.act(save, on_error=refuse)
+
+    def _ask_approval(self, form: Form, provider: Provider) -> ipw.VBox:
+        url = form["base_url"].control.value
+        key = f"the key in {provider.api_key_env}" if provider.api_key_env else "what you ask"
+        question = (
+            f"{url} is a new address for {provider.display_name}. Is it right to send {key} there? "
+            "Approve it only if you trust whoever runs it."
+        )
+
+        def withdraw() -> None:
+            form.aside.children = ()
+
+        return confirm(question, "Approve and save", lambda: self._save(approve_origin=True), withdraw)

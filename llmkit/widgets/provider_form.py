@@ -1,0 +1,63 @@
+"""The form of one provider: to add one, or to change its limits and its address. Its name never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llmkit.records import Provider
+from llmkit.widgets.form import Field, Form, Values, price_field, text_field, tick_field, whole_field
+
+_SHOWN = (
+    "display_name",
+    "base_url",
+    "max_parallel_requests",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "default_cost_input_per_million",
+    "default_cost_output_per_million",
+    "is_enabled",
+)
+
+
+def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
+    """A form with the limits that a new provider starts from."""
+    identity = [
+        text_field("name", "Name", hint="my-ollama", needed=True),
+        text_field("api_key_env", "Key variable", hint="none needed"),
+    ]
+    form = Form(
+        [*identity, *_fields(base_url_hint="http://localhost:11434/v1")],
+        label="Add provider",
+        submit=submit,
+        cancel=cancel,
+    )
+    form.show({"max_parallel_requests": 1, "requests_per_minute": 60, "is_enabled": True})
+    return form
+
+
+def edit_form(provider: Provider, submit: Callable[[], Any], reread: Callable[[], Any]) -> Form:
+    """A form filled with a provider."""
+    form = Form(_fields(), label="Save", submit=submit, reread=reread)
+    form.show({name: getattr(provider, name) for name in _SHOWN})
+    return form
+
+
+def new_provider(form: Form) -> tuple[str, Values]:
+    """What :meth:`Catalog.add_provider` takes: the name, and what else was typed."""
+    typed = form.values()
+    name = typed.pop("name")
+    return name, {key: value for key, value in typed.items() if value is not None}
+
+
+def _fields(base_url_hint: str = "") -> list[Field]:
+    return [
+        text_field("display_name", "Display name", hint="the name"),
+        text_field("base_url", "Base URL", hint=base_url_hint, needed=True),
+        whole_field("max_parallel_requests", "Parallel requests", needed=True),
+        whole_field("requests_per_minute", "Requests per minute", needed=True),
+        whole_field("tokens_per_minute", "Tokens per minute", hint="no such limit"),
+        price_field("default_cost_input_per_million", "Default input price"),
+        price_field("default_cost_output_per_million", "Default output price"),
+        tick_field("is_enabled", "Enabled"),
+    ]

@@ -1,0 +1,161 @@
+"""The providers: how fast they may be asked, where they are, whether their key is there; others are added here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.records import Model, Provider
+from llmkit.widgets import html, provider_form
+from llmkit.widgets.form import Form
+from llmkit.widgets.model_rows import key_badge
+from llmkit.widgets.panel import Panel, button, confirm, line
+from llmkit.widgets.provider_detail import ProviderDetail
+from llmkit.widgets.table import Column, Row, Table
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+
+COLUMNS = (
+    Column(title="Key", width="minmax(150px, 1fr)"),
+    Column(title="Parallel", width="52px", right=True),
+    Column(title="Req/min", width="60px", right=True),
+    Column(title="Tokens/min", width="72px", right=True),
+    Column(title="Models", width="minmax(60px, 110px)", right=True),
+)
+
+
+class ProvidersPanel(Panel):
+    """All providers. Select one to change its limits, its address, or to test the connection.
+
+    ``table`` shows them, ``detail`` is the selected one, ``form`` is the open form to add one.
+    """
+
+    title = "Providers"
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__()
+        self._catalog = kit.catalog
+        self.table = Table(COLUMNS, name="Provider", page=12)
+        self.detail = ProviderDetail(kit, self)
+        self.form: Form | None = None
+        self.add_button = button("Add provider", self._open_form, primary=True)
+        self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        self._place = ipw.VBox()
+        self.widget.children = (
+            line(self.add_button, self.refresh_button),
+            self.notice.widget,
+            self._place,
+            self.table.widget,
+            self.detail.widget,
+        )
+        self.table.observe(lambda change: self.detail.show(change.new), "selected")
+        self.refresh()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The providers, as ``kit.catalog.providers()``."""
+        return self._catalog.providers()
+
+    def refresh(self) -> None:
+        """Show the catalog as it is now."""
+        state = self._catalog.state()
+        active = _active_models(state.models.values(), state.providers)
+        self.table.rows = tuple(
+            _row(provider, self._catalog.key_status(provider), active[name])
+            for name, provider in state.providers.items()
+        )
+        self.detail.update(state.providers)
+
+    def _pages(self) -> list[html.Page]:
+        state = self._catalog.state()
+        active = _active_models(state.models.values(), state.providers)
+        cells = [
+            {
+                "Provider": provider.display_name,
+                "Key": f"{self._catalog.key_status(provider)} ({provider.api_key_env or 'none needed'})",
+                "Parallel": provider.max_parallel_requests,
+                "Requests/min": provider.requests_per_minute,
+                "Tokens/min": _tokens_per_minute(provider),
+                "Active models": active[name],
+                "Enabled": "yes" if provider.is_enabled else "no",
+            }
+            for name, provider in state.providers.items()
+        ]
+        right = ("Parallel", "Requests/min", "Tokens/min", "Active models")
+        return [html.Page(self.title, pd.DataFrame(cells), right)]
+
+    # --- adding one ---
+
+    def _open_form(self) -> None:
+        self.form = provider_form.add_form(self._submit, self._close_form)
+        hint = "Any endpoint that speaks OpenAI's format: Ollama, vLLM, LM Studio, OpenRouter. The key itself stays in "
+        hint += "an environment variable, whose name goes here."
+        self._place.children = (ipw.HTML(html.heading("Add a provider") + html.quiet(hint)), self.form.widget)
+
+    def _close_form(self) -> None:
+        self.form = None
+        self._place.children = ()
+
+    def _submit(self) -> None:
+        """Add it; one with a key is asked about first, because the key will be sent to its address."""
+        form = self.form
+        if form is None:
+            return
+        form.aside.children = ()
+        key = form["api_key_env"].control.value.strip()
+        if not key:
+            self._add(form)
+            return
+        question = f"The key in {key} will be sent to {form['base_url'].control.value}. Is that right?"
+
+        def withdraw() -> None:
+            form.aside.children = ()
+
+        form.aside.children = (
+            confirm(question, "Approve and add", lambda: self._add(form, approve_origin=True), withdraw),
+        )
+
+    def _add(self, form: Form, *, approve_origin: bool = False) -> None:
+        def add() -> str:
+            form.aside.children = ()
+            name, values = provider_form.new_provider(form)
+            added = self._catalog.add_provider(name, approve_origin=approve_origin, **values)
+            self._close_form()
+            return f"Added {added.display_name}. Test the connection to see its models."
+
+        if self.act(add, on_error=form.refuse):
+            self.table.selected = form["name"].control.value.strip()
+
+
+def _active_models(models: Iterable[Model], names: Iterable[str]) -> dict[str, int]:
+    active = dict.fromkeys(names, 0)
+    for model in models:
+        active[model.provider] += model.is_active
+    return active
+
+
+def _row(provider: Provider, key_status: str, active: int) -> Row:
+    badges = key_badge(provider, key_status)
+    if not provider.is_enabled:
+        badges = html.badge("disabled", "bad") + " " + badges
+    return Row(
+        key=provider.name,
+        name=provider.display_name,
+        cells=(
+            badges,
+            str(provider.max_parallel_requests),
+            f"{provider.requests_per_minute:,}",
+            _tokens_per_minute(provider),
+            f"{active} active",
+        ),
+        tooltip=f"{provider.display_name}: {provider.base_url}",
+        sort={"name": provider.display_name.lower()},
+    )
+
+
+def _tokens_per_minute(provider: Provider) -> str:
+    return "–" if provider.tokens_per_minute is None else f"{provider.tokens_per_minute:,}"

@@ -1,0 +1,100 @@
+"""Testing a connection: ask a provider for its own list of models, and add those that are chosen from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+
+from llmkit.errors import LlmkitError
+from llmkit.records import RATE_COLUMNS, RemoteModel
+from llmkit.widgets.form import Values
+from llmkit.widgets.panel import Panel, Sentence, button, line, when_done
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+
+
+class RemoteModels:
+    """The button that asks, what came of it, and the list to choose from.
+
+    ``asking`` is the thread that waits for the answer, for those who want to wait too.
+    """
+
+    def __init__(self, kit: Kit, panel: Panel, provider: str) -> None:
+        self._kit = kit
+        self._panel = panel
+        self._provider = provider
+        self._found: dict[str, RemoteModel] = {}
+        self.asking: threading.Thread | None = None
+        self.test_button = button("Test connection", self.test, tooltip="Ask the provider for its list of models")
+        self.result = Sentence()
+        self.choice = ipw.SelectMultiple(
+            description="Models to add",
+            rows=8,
+            style={"description_width": "150px"},
+            layout=ipw.Layout(width="auto", max_width="620px"),
+        )
+        self.add_button = button("Add the selected models", self.add, primary=True)
+        self._offer = ipw.VBox()
+        self.widget = ipw.VBox([line(self.test_button), self.result.widget, self._offer])
+
+    def test(self) -> None:
+        """Ask; the answer is shown when it is there, and nothing waits for it."""
+        self.test_button.disabled = True
+        self._offer.children = ()
+        self.result.show("Asking for the list of models …")
+        try:
+            handle = self._kit.test_connection(self._provider)
+        except LlmkitError as error:
+            self._failed(error)
+        else:
+            self.asking = when_done(handle, lambda: self._answered(handle))
+
+    def _answered(self, handle: Any) -> None:
+        try:
+            self._offer_models(handle.result())
+        except LlmkitError as error:
+            self._failed(error)
+        finally:
+            self.test_button.disabled = False
+
+    def _failed(self, error: LlmkitError) -> None:
+        self.result.show(f"The connection does not work. {error}", "bad")
+        self.test_button.disabled = False
+
+    def _offer_models(self, remote: Sequence[RemoteModel]) -> None:
+        known = self._kit.catalog.state().models
+        self._found = {model.model_id: model for model in remote if f"{self._provider}:{model.model_id}" not in known}
+        listed = f"The connection works: {len(remote):,} models are listed"
+        if not self._found:
+            self.result.show(f"{listed}, and all of them are in the catalog.", "good")
+            return
+        self.result.show(f"{listed}, {len(self._found):,} of them new. Hold Ctrl or Shift to select several.", "good")
+        self.choice.options = sorted(self._found)
+        self._offer.children = (self.choice, line(self.add_button))
+
+    def add(self) -> None:
+        """Add the selected models, with what the list says of them; prices that it does not say stay unknown."""
+        chosen = list(self.choice.value)
+
+        def add() -> str:
+            for model_id in chosen:
+                self._kit.catalog.add_model(f"{self._provider}:{model_id}", **_told(self._found[model_id]))
+            self._offer.children = ()
+            self.result.clear()
+            return f"Added {', '.join(chosen)}." if chosen else "No model is selected."
+
+        self._panel.act(add)
+
+
+def _told(model: RemoteModel) -> Values:
+    """What a provider's list says of a model, as :meth:`Catalog.add_model` takes it."""
+    rates = model.price.to_row() if model.price else {}
+    prices = {name: rates.get(name) for name in RATE_COLUMNS}
+    more = {
+        name: getattr(model, name) for name in ("display_name", "context_window", "max_output_tokens", "retires_on")
+    }
+    return {**prices, **{name: value for name, value in more.items() if value is not None}}

@@ -1,0 +1,57 @@
+"""The catalog's three forms as tabs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.widgets import html
+from llmkit.widgets.infra_panel import InfraPanel
+from llmkit.widgets.models_panel import ModelsPanel
+from llmkit.widgets.panel import Panel
+from llmkit.widgets.providers_panel import ProvidersPanel
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+
+
+_CLASS = "llmkit-tabs"
+_STYLE = f"""<style>
+.{_CLASS} .lm-TabBar-tabLabel {{ color: {html.TEXT}; }}
+.jupyter-widgets.jupyter-widget-tab.{_CLASS} > .widget-tab-contents {{ padding: 4px 8px; }}
+</style>"""
+"""ipywidgets gives its tabs less contrast than readable text needs, and no traits to change it."""
+
+
+class SettingsPanel(Panel):
+    """Models, providers and infrastructure models; each tab is read afresh when it is turned to."""
+
+    title = "Settings"
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__()
+        self._catalog = kit.catalog
+        self.models = ModelsPanel(kit)
+        self.providers = ProvidersPanel(kit)
+        self.infra = InfraPanel(kit)
+        self._panels: tuple[Panel, ...] = (self.models, self.providers, self.infra)
+        self.tabs = ipw.Tab([panel.widget for panel in self._panels], titles=("Models", "Providers", "Infrastructure"))
+        self.tabs.add_class(_CLASS)
+        self.tabs.observe(lambda _: self.refresh(), "selected_index")
+        style = ipw.HTML(_STYLE, layout=ipw.Layout(display="none"))
+        self.widget.children = (style, self.tabs)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The settings, as ``kit.catalog.settings()``."""
+        return self._catalog.settings()
+
+    def refresh(self) -> None:
+        """Show the tab that is open as the catalog is now."""
+        if self.tabs.selected_index is not None:
+            self._panels[self.tabs.selected_index].refresh()
+
+    def _pages(self) -> list[html.Page]:
+        return [page for panel in self._panels for page in panel._pages()]
