@@ -1,1 +1,97 @@
-"""llmkit."""
+"""llmkit: ask many language models the same questions, and account for every token and cent.
+
+>>> import llmkit
+>>> kit = llmkit.open(simulate=True)
+>>> run = kit.run(["What is a fair price?"], samples=3).result()
+>>> run.costs()
+"""
+
+from llmkit import simulator
+from llmkit.catalog import Catalog, DefaultChange, Deprecation
+from llmkit.errors import (
+    BudgetExceeded,
+    CatalogBusy,
+    CatalogTooNew,
+    Code,
+    EditConflict,
+    JournalError,
+    LlmkitError,
+    MissingApiKey,
+    ModelDeprecated,
+    ModelNotFound,
+    OriginNotApproved,
+    RequestFailed,
+    RunNotFound,
+    RunRefused,
+    UnsupportedProvider,
+    ValidationError,
+)
+from llmkit.estimates import Estimate
+from llmkit.kit import Kit
+from llmkit.kit import open_kit as open
+from llmkit.records import DatedPrice, Model, Price, PriceTier, PriceWindow, Provider, Rates, Scenario, Usage
+from llmkit.results import Run
+from llmkit.runner import Handle, ModelProgress, Progress, RunEvent, RunHandle
+from llmkit.scenarios import (
+    Level,
+    scenarios_from_csv,
+    scenarios_from_template,
+    scenarios_from_yaml,
+    scenarios_to_csv,
+    scenarios_to_frame,
+    scenarios_to_yaml,
+    template_from_yaml,
+)
+from llmkit.transport import RetryPolicy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BudgetExceeded",
+    "Catalog",
+    "CatalogBusy",
+    "CatalogTooNew",
+    "Code",
+    "DatedPrice",
+    "DefaultChange",
+    "Deprecation",
+    "EditConflict",
+    "Estimate",
+    "Handle",
+    "JournalError",
+    "Kit",
+    "Level",
+    "LlmkitError",
+    "MissingApiKey",
+    "Model",
+    "ModelDeprecated",
+    "ModelNotFound",
+    "ModelProgress",
+    "OriginNotApproved",
+    "Price",
+    "PriceTier",
+    "PriceWindow",
+    "Progress",
+    "Provider",
+    "Rates",
+    "RequestFailed",
+    "RetryPolicy",
+    "Run",
+    "RunEvent",
+    "RunHandle",
+    "RunNotFound",
+    "RunRefused",
+    "Scenario",
+    "UnsupportedProvider",
+    "Usage",
+    "ValidationError",
+    "open",
+    "scenarios_from_csv",
+    "scenarios_from_template",
+    "scenarios_from_yaml",
+    "scenarios_to_csv",
+    "scenarios_to_frame",
+    "scenarios_to_yaml",
+    "simulator",
+    "template_from_yaml",
+]

@@ -20,6 +20,7 @@ _DOUBT = ("unpriced", "provider_default", "computed", "provider_reported")  # a 
 class Conversation:
     """A probe in progress; owned by one worker. ``turn_attempts`` counts the attempts of each turn, from turn 1.
 
+    ``dropped`` are the parameters that the last request went without, since the model had rejected them.
     A probe that is taken up again begins with the answers and sums that it had reached.
     """
 
@@ -36,6 +37,7 @@ class Conversation:
     queued_s: float = 0.0
     started_at: datetime | None = None
     left_out: set[str] = field(default_factory=set)
+    dropped: frozenset[str] = frozenset()
     finish_reason: str | None = None
     model_version: str | None = None
     rates: dict[str, Any] = field(default_factory=dict)

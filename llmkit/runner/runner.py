@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+from llmkit import pricing
 from llmkit.errors import Code, ValidationError
 from llmkit.gate import Budget
 from llmkit.plan import Plan
-from llmkit.records import Model, Params, Provider, Scenario
+from llmkit.records import Model, Params, Price, Provider, Scenario
 from llmkit.runner import background
 from llmkit.runner.conversation import TOKENS, Conversation
 from llmkit.runner.handle import RunHandle
 from llmkit.runner.progress import RunEvent, Tracker
 from llmkit.runner.session import Parts, Session, Settings, set_limits
-from llmkit.store import events, queries
+from llmkit.store import Event, events, queries
 from llmkit.transport import RetryPolicy
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Runner(Generic[T]):
             simulated=order.simulated,
             settings=_settings(order),
             scenarios=[_scenario_row(scenario) for scenario in plan.scenarios],
-            models=[model.to_row() for model in plan.models],
+            models=[_model_row(model, order.providers[model.provider]) for model in plan.models],
             samples=plan.samples,
             estimate=order.estimate,
         )
@@ -180,7 +181,7 @@ def stored_order(
     budget = settings["budget"]
     return Order(
         plan=plan,
-        providers=providers,
+        providers=_at_stored_costs(providers, row["models"]),
         policy=RetryPolicy(**settings["policy"]),
         retry_unknown=settings["retry_unknown"],
         adaptive=settings["adaptive"],
@@ -215,7 +216,27 @@ def _scenario_row(scenario: Scenario) -> dict[str, Any]:
         "system": scenario.system,
         "followups": list(scenario.followups),
         "dimensions": dict(scenario.dimensions),
+        "template": scenario.template,
     }
+
+
+def _model_row(model: Model, provider: Provider) -> dict[str, Any]:
+    """The model with everything that its answers are billed at, the provider's default costs included."""
+    fallback = pricing.default_rates(provider)
+    return {**model.to_row(), "default_costs": fallback.to_row() if fallback else None}
+
+
+def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping[str, Any]]) -> dict[str, Provider]:
+    """The providers of a stored run, with the default costs that were in force when it was started."""
+    result: dict[str, Provider] = {}
+    for row in models:
+        rates = Price.from_row(row.get("default_costs") or {})
+        result[row["provider"]] = replace(
+            providers[row["provider"]],
+            default_cost_input_per_million=rates.cost_input_per_million,
+            default_cost_output_per_million=rates.cost_output_per_million,
+        )
+    return result
 
 
 def _scenario(row: Mapping[str, Any]) -> Scenario:
@@ -246,7 +267,7 @@ def _conversation(plan: Plan, run_id: str, row: Mapping[str, Any]) -> Conversati
     )
 
 
-def _lost(row: Mapping[str, Any]) -> events.Event:
+def _lost(row: Mapping[str, Any]) -> Event:
     """The outcome of an attempt whose process died before it could write one."""
     return events.outcome(
         **{**row, "turn_answered": None},

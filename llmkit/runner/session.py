@@ -23,7 +23,7 @@ from llmkit.plan import Plan, most_input_tokens, most_output_tokens
 from llmkit.records import Call, Failure, Model, Provider, Reply, Request, Response
 from llmkit.runner.conversation import TOKENS, Conversation
 from llmkit.runner.progress import Progress, RunEvent, Tracker
-from llmkit.store import Store, events
+from llmkit.store import Event, Store, events
 from llmkit.transport import Delay, RetryPolicy, Transport, retrying
 from llmkit.wires import Wire, wire_for
 
@@ -54,7 +54,7 @@ class Parts:
     store: Store
     gate: Gate
     transport: Transport
-    learn_rejected: Callable[[str, str], None]
+    learn_rejected: Callable[[str, str], object]
     """Remembers that a model (reference) takes no such parameter (name)."""
 
 
@@ -74,9 +74,10 @@ class Session:
     _closed: dict[str, Failure] = field(default_factory=dict)
     _rejected: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _spent: Counter[str] = field(default_factory=Counter)
-    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _scope: anyio.CancelScope | None = None
     _flights: set[anyio.CancelScope] = field(default_factory=set)
     _workers: Counter[str] = field(default_factory=Counter)
+    _drained: defaultdict[str, anyio.Event] = field(default_factory=lambda: defaultdict(anyio.Event))
     _sizes: Mapping[str, int] = field(default_factory=dict)
     _cancelled: bool = False
     _ended: bool = False
@@ -89,7 +90,8 @@ class Session:
     async def cancel(self, grace: float) -> None:
         """Stop asking; after ``grace`` seconds stop waiting for what is on its way too."""
         self._cancelled = True
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         await anyio.sleep(grace)
         for flight in tuple(self._flights):
             flight.cancel()
@@ -103,7 +105,7 @@ class Session:
         self.tracker.emit(RunEvent(kind="started", run_id=self.run_id))
         problem: BaseException | None = None
         try:
-            with self._scope:
+            with anyio.CancelScope() as self._scope:
                 async with anyio.create_task_group() as everything:
                     everything.start_soon(self._refresh_forever)
                     async with anyio.create_task_group() as asking:
@@ -128,13 +130,15 @@ class Session:
                 for _ in range(wanted - self._workers[provider]):
                     self._workers[provider] += 1
                     workers.start_soon(self._work, provider)
-                await anyio.sleep(REFRESH)
+                with anyio.move_on_after(REFRESH):
+                    await self._drained[provider].wait()
 
     async def _work(self, provider: str) -> None:
         queue = self.queues[provider]
         try:
             while queue:
                 await self._converse(queue.popleft())
+            self._drained[provider].set()
         finally:
             self._workers[provider] -= 1
 
@@ -152,8 +156,8 @@ class Session:
             [events.probe(probe_id=conversation.probe_id, run_id=self.run_id, **conversation.row(status, failure))]
         )
         self._emit("probe_done", conversation, status=status, code=failure.code if failure else None)
-        if failure is not None and not failure.code.retryable and failure.scope in ("provider", "model"):
-            await self._close(conversation.probe.model, failure)
+        if failure is not None and status == "failed" and failure.scope in ("provider", "model"):
+            await self._skip_rest(conversation.probe.model, failure)
 
     def _new(self, position: int) -> Conversation:
         return Conversation(probe=self.plan.probe(position), probe_id=events.probe_id(self.run_id, position))
@@ -179,8 +183,10 @@ class Session:
             if isinstance(result, Reply):
                 return None
             reference, name = conversation.probe.model.reference, result.rejected_param
-            if name is None or self.plan.params.strict or name in self._rejected[reference]:
+            if name is None or self.plan.params.strict or name in conversation.dropped:
                 return result
+            if name in self._rejected[reference]:
+                continue  # another probe learnt it while this one was on its way
             self._rejected[reference].add(name)
             log.info("parameter dropped", extra={"run": self.run_id, "model": reference, "parameter": name})
             await anyio.to_thread.run_sync(self._remember, reference, name)
@@ -202,11 +208,12 @@ class Session:
         if (closed := self._is_closed(conversation)) is not None:
             return closed
         model = self._model(conversation.probe.model)
+        conversation.dropped = frozenset(self._rejected[model.reference])
         provider = self.providers[model.provider]
         call = self.plan.call(replace(conversation.probe, model=model), conversation.answers)
         wire = wire_for(provider, model)
         request = wire.build(call)
-        most = self._worst_case(provider, call)
+        most = self._worst_case(provider, call, request)
         try:
             async with self.parts.gate.admit(
                 model.provider,
@@ -221,9 +228,10 @@ class Session:
                     admission.settle(tokens=0, cost=Decimal(0), ok=None)
                     return closed
                 with anyio.CancelScope(shield=True):
-                    return await self._send(conversation, provider, wire, call, request, admission, most)
+                    result = await self._send(conversation, provider, wire, call, request, admission, most)
         except BudgetExceeded as error:
             return Failure(code=Code.BUDGET_EXCEEDED, message=str(error), scope="probe")
+        return result
 
     async def _send(
         self,
@@ -238,7 +246,7 @@ class Session:
         turn, number, prompt = conversation.turn, conversation.next_attempt(), call.messages[-1].content
         conversation.queued_s += admission.waited_s
         conversation.left_out.update(request.left_out)
-        identity = {
+        identity: dict[str, Any] = {
             "attempt_id": f"{conversation.probe_id}.{turn}.{number}",
             "run_id": self.run_id,
             "probe_id": conversation.probe_id,
@@ -247,10 +255,12 @@ class Session:
             "provider": provider.name,
             "model": call.model.reference,
         }
+        asked_at = datetime.now(UTC)  # decides which hour's price holds, so it is written down
         await self._write(
             [
                 events.intent(
                     **identity,
+                    started_at=asked_at.isoformat(),
                     waited_s=round(admission.waited_s, 6),
                     wait_reason=admission.wait_reason,
                     request=dict(request.body or {}),
@@ -259,12 +269,14 @@ class Session:
             ]
         )
         self._emit("asked", conversation)
-        asked_at, clock = datetime.now(UTC), time.monotonic()
+        clock = time.monotonic()
         response = await self._fly(provider, wire, request, conversation, turn)
         latency = time.monotonic() - clock
         result = response if isinstance(response, Failure) else wire.parse(call, response)
         cost = pricing.cost(result.usage, call.model.price, asked_at, fallback=pricing.default_rates(provider))
         conversation.add(result, cost, latency)
+        if isinstance(result, Failure):
+            self._close(call.model, result)  # before the slot is free for the next
         await self._write(
             [
                 events.outcome(
@@ -274,7 +286,7 @@ class Session:
                 )
             ]
         )
-        self._settle(provider, wire, response, result, cost, admission)
+        self._settle(provider, wire, call.model.reference, response, result, cost, admission)
         kind = "answered" if isinstance(result, Reply) else "failed_attempt"
         code = None if isinstance(result, Reply) else result.code
         self._emit(kind, conversation, code=code, cost=cost.amount if result.usage else None)
@@ -303,6 +315,7 @@ class Session:
         self,
         provider: Provider,
         wire: Wire,
+        reference: str,
         response: Response | Failure,
         result: Reply | Failure,
         cost: pricing.Cost,
@@ -318,10 +331,11 @@ class Session:
         admission.settle(tokens=tokens, cost=billed, ok=ok)
         self._spent[provider.name] += billed or 0  # type: ignore[assignment]  # a Counter of Decimals
         if isinstance(response, Response) and (info := wire.rate_info(response)) is not None:
-            self.parts.gate.observe(provider.name, info)
+            # providers count per model (OpenAI, Anthropic), so what one is told says nothing about the others
+            self.parts.gate.observe(provider.name, info, model=reference, sent_at=admission.started_at)
 
-    def _worst_case(self, provider: Provider, call: Call) -> Decimal | None:
-        most_output = most_output_tokens(call)
+    def _worst_case(self, provider: Provider, call: Call, request: Request) -> Decimal | None:
+        most_output = most_output_tokens(request, call.model)
         if most_output is None:
             return None
         return pricing.worst_case(
@@ -345,37 +359,43 @@ class Session:
         model = conversation.probe.model
         return self._closed.get(model.provider) or self._closed.get(model.reference)
 
-    async def _close(self, model: Model, failure: Failure) -> None:
-        """Skip what is left for a provider whose account refuses, or for a model that is not there."""
-        provider_wide = failure.scope == "provider"
-        reference = model.provider if provider_wide else model.reference
-        if reference in self._closed:
-            return
-        message = f"Not asked, since {reference} refused: {failure.message}"
-        self._closed[reference] = replace(failure, message=message)
+    def _close(self, model: Model, failure: Failure) -> None:
+        """From this moment on nothing more is sent to an account that refuses, or to a model that is not there."""
+        if not failure.code.retryable and failure.scope in ("provider", "model"):
+            reference = _affected(model, failure)
+            message = f"Not asked, since {reference} refused: {failure.message}"
+            self._closed.setdefault(reference, replace(failure, message=message, usage=None, maybe_billed=False))
+
+    async def _skip_rest(self, model: Model, failure: Failure) -> None:
+        """Mark what is left for a closed provider or model as skipped."""
+        reference = _affected(model, failure)
         queue = self.queues[model.provider]
-        left = [p for p in queue if provider_wide or self.plan.probe(p).model.reference == reference]
-        queue_left = [p for p in queue if p not in set(left)]
+        left = [p for p in queue if reference in (model.provider, self.plan.probe(p).model.reference)]
+        if reference not in self._closed or not left:
+            return
+        kept = set(queue).difference(left)
+        rest = [position for position in queue if position in kept]
         queue.clear()
-        queue.extend(queue_left)
+        queue.extend(rest)
+        closed = self._closed[reference]
         await self._write(
             [
                 events.skip(
                     run_id=self.run_id,
-                    scope="provider" if provider_wide else "model",
+                    scope="model" if failure.scope == "model" else "provider",
                     reference=reference,
-                    code=failure.code,
-                    message=message,
+                    code=closed.code,
+                    message=closed.message,
                 )
             ]
         )
         for position in left:
-            self._emit("probe_done", self._new(position), status="skipped", code=failure.code)
-        log.warning("skipped", extra={"run": self.run_id, "reference": reference, "code": failure.code})
+            self._emit("probe_done", self._new(position), status="skipped", code=closed.code)
+        log.warning("skipped", extra={"run": self.run_id, "reference": reference, "code": closed.code})
 
     # --- the journal, the database, the end ---
 
-    async def _write(self, lines: list[events.Event]) -> None:
+    async def _write(self, lines: list[Event]) -> None:
         """Return when the lines are on the disk. What has begun is written whatever is cancelled."""
         with anyio.CancelScope(shield=True):
             await asyncio.wrap_future(self.parts.store.append(lines))
@@ -430,14 +450,20 @@ class Session:
 
 
 def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
-    """Tell the gate the catalog's limits; a model may have its own in ``api_config["limits"]``."""
+    """Tell the gate the catalog's limits; a model may have its own in ``api_config["limits"]``, named as the
+    provider's.
+    """
     for name, provider in providers.items():
         own = {
-            model.reference: Limits.of_model(model, provider)
+            model.reference: Limits.of(replace(provider, **model.api_config["limits"]))
             for model in models.values()
-            if model.provider == name and "limits" in model.api_config
+            if model.provider == name and model.api_config.get("limits")
         }
-        gate.set_limits(name, Limits.of_provider(provider), own)
+        gate.set_limits(name, Limits.of(provider), own)
+
+
+def _affected(model: Model, failure: Failure) -> str:
+    return model.reference if failure.scope == "model" else model.provider
 
 
 def _outcome(

@@ -2,7 +2,8 @@
 
 from llmkit.store import events, queries
 from llmkit.store.edit import Edit
+from llmkit.store.journal import Event
 from llmkit.store.queries import CatalogState
 from llmkit.store.store import Store
 
-__all__ = ["CatalogState", "Edit", "Store", "events", "queries"]
+__all__ = ["CatalogState", "Edit", "Event", "Store", "events", "queries"]

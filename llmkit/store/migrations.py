@@ -216,7 +216,22 @@ def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
     """)
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_catalog, create_runs)
+def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
+    """The template that a probe's prompt was made from, and what each run has deducted from balances."""
+    connection.execute("""
+        ALTER TABLE probes ADD COLUMN template VARCHAR;
+        CREATE TABLE provider_balance_deductions (
+            event_id VARCHAR NOT NULL,
+            provider VARCHAR NOT NULL,
+            run_id VARCHAR NOT NULL,
+            amount DECIMAL(18, 10) NOT NULL,
+            "at" TIMESTAMP NOT NULL,
+            PRIMARY KEY (event_id, provider)
+        );
+    """)
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_catalog, create_runs, add_templates_and_deductions)
 """Append only. A step's number is its place here, from 1."""
 
 

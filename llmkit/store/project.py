@@ -204,8 +204,10 @@ def _apply_runs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) 
 
 _PENDING = (
     "probe_id", "run_id", "position", "scenario_id", "prompt", "system", "followups", "dimensions", "provider", "model",
-    "sample", "status", "cost_input_per_million", "cost_output_per_million", "price_snapshot", "simulated",
+    "sample", "status", "cost_input_per_million", "cost_output_per_million", "price_snapshot", "simulated", "template",
 )  # fmt: skip
+
+_SNAPSHOT = (*_RATES, "price_tiers", "price_windows", "default_costs")
 
 
 def _pending(event: Event) -> Iterable[Row]:
@@ -214,7 +216,7 @@ def _pending(event: Event) -> Iterable[Row]:
         {
             "provider": model["provider"],
             "model": f"{model['provider']}:{model['model_id']}",
-            "price_snapshot": json.dumps({n: model.get(n) for n in (*_RATES, "price_tiers", "price_windows")}),
+            "price_snapshot": json.dumps({n: model.get(n) for n in _SNAPSHOT}),
             **{name: model[name] for name in ("cost_input_per_million", "cost_output_per_million")},
         }
         for model in event["models"]
@@ -289,9 +291,16 @@ def _apply_run_states(connection: duckdb.DuckDBPyConnection, events: Sequence[Ev
                 "error_code IN (SELECT unnest(?))))",
                 [run_id, event["again"]],
             )
-        for provider, amount in event["spent"].items():
+        columns = ("event_id", "provider", "run_id", "amount", "at")
+        rows = [
+            {"event_id": event["id"], "provider": provider, "run_id": run_id, "amount": amount, "at": event["at"]}
+            for provider, amount in event["spent"].items()
+        ]
+        _upsert(connection, "provider_balance_deductions", columns, rows, key=("event_id", "provider"), update=())
+        for row in rows:
             connection.execute(
-                "UPDATE llm_providers SET balance = balance - ?::DECIMAL(18, 10) WHERE name = ?", [amount, provider]
+                "UPDATE llm_providers SET balance = balance - ?::DECIMAL(18, 10) WHERE name = ?",
+                [row["amount"], row["provider"]],
             )
 
 

@@ -51,15 +51,12 @@ class Store:
             CatalogBusy: another program holds the database open.
             JournalError: the change could not be saved.
         """
-        with self._lease.hold(exclusive=True):
-            state, settings, last = self._open(
-                lambda c: (queries.catalog_state(c), queries.setting_rows(c), project.last_event_id(c))
-            )
-            edit = Edit(state, settings, actor)
+        with self._lease.hold(exclusive=True), contextlib.ExitStack() as stack:
+            connection, edit, last = self._rebuilding(lambda: self._begin_edit(stack, actor))
             yield edit
             if edit.events:
                 self.journal.commit(edit.events, after=last)
-                self._open(lambda c: None)  # opening applies the journal
+                project.project(connection, self.journal)
 
     def append(self, events: Sequence[Event]) -> Future[None]:
         """Journal events of a run; the future is done when they are on the disk."""
@@ -200,20 +197,37 @@ class Store:
                 return question(memory)
 
     def _open(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Open to write, migrate, apply the journal, and ask; rebuild a damaged file from the journal, once."""
+        def ask() -> T:
+            with self._up_to_date() as connection:
+                return question(connection)
+
+        return self._rebuilding(ask)
+
+    def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit, str]:
+        with contextlib.ExitStack() as opening:
+            connection = opening.enter_context(self._up_to_date())
+            edit = Edit(queries.catalog_state(connection), queries.setting_rows(connection), actor)
+            last = project.last_event_id(connection)
+            stack.enter_context(opening.pop_all())
+        return connection, edit, last
+
+    @contextlib.contextmanager
+    def _up_to_date(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open to write, migrate, and apply the journal."""
+        with self._lease.connect(read_only=False) as connection:
+            migrations.migrate(connection)
+            project.project(connection, self.journal)
+            yield connection
+
+    def _rebuilding(self, action: Callable[[], T]) -> T:
+        """Do something with the database; if that finds it damaged, rebuild it from the journal and do it once more."""
         try:
-            return self._ask(question)
+            return action()
         except Damaged as damage:
             aside = self._lease.set_aside()
             warnings.warn(
                 f"The database {self.path.name} was damaged ({str(damage).splitlines()[0]}). "
                 f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.",
-                stacklevel=4,
+                stacklevel=5,
             )
-            return self._ask(question)
-
-    def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        with self._lease.connect(read_only=False) as connection:
-            migrations.migrate(connection)
-            project.project(connection, self.journal)
-            return question(connection)
+            return action()

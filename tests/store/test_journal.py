@@ -16,6 +16,7 @@ from llmkit.store.journal import Journal
 
 
 def events(journal: Journal, offsets=None) -> list[dict]:
+    """All events that a reader sees."""
     return [entry.event for entry in journal.read(offsets or {})]
 
 
@@ -118,7 +119,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
     """The error names the folder and what to do; nothing is acknowledged."""
     (tmp_path / "j").write_text("a file where the folder should be")
     journal = Journal(tmp_path / "j")
-    with pytest.raises(JournalError, match="cannot be written.*everything acknowledged so far is saved"):
+    with pytest.raises(JournalError, match=r"cannot be written.*everything acknowledged so far is saved"):
         journal.commit([{"type": "t"}])
     journal.close()
 

@@ -20,12 +20,14 @@ PROVIDER = Provider(name="acme", display_name="Acme", wire="openai_chat", base_u
 
 
 def model(name: str, **fields) -> Model:
+    """A model of Acme at a price."""
     price = Price(cost_input_per_million=Decimal("1.5"), cost_output_per_million=Decimal("2"))
     return Model(provider="acme", model_id=name, display_name=name, price=price, **fields)
 
 
 @pytest.fixture
 def store(tmp_path):
+    """A store with one provider and two models."""
     store = Store(tmp_path / "k.duckdb")
     with store.edit() as edit:
         edit.put_provider(PROVIDER, "add")
@@ -150,6 +152,7 @@ def test_a_damaged_database_is_rebuilt_from_the_journal(store, damage):
 
 
 def run_a_little(store, run_id="r1", spent=Decimal("0.25")) -> None:
+    """A run of six probes that was cancelled at once, after it had spent something."""
     with store.edit() as edit:
         edit.set_balance("acme", Decimal(10))
     models = [store.catalog().models["acme:a"].to_row()]
