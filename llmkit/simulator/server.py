@@ -146,6 +146,10 @@ class Simulator:
         """
         return self._stats.as_dict()
 
+    def count(self, name: str, provider: str | None = None) -> int:
+        """One of the counts of ``stats``, of all providers or one; cheap enough to be waited for in a long run."""
+        return self._stats.count(name, provider)
+
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
         """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
         return self._stats.max_starts(provider, window)
@@ -158,7 +162,7 @@ class Simulator:
     def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
         """Wait until the predicate holds; whether it did within ``timeout`` seconds.
 
-        It is asked again whenever anything was counted: ``sim.wait_until(lambda: sim.stats()["in_flight"] == 5)``.
+        It is asked again whenever anything was counted: ``sim.wait_until(lambda: sim.count("in_flight") == 5)``.
         """
         return self._stats.wait_until(predicate, timeout)
 

@@ -25,6 +25,7 @@ from llmkit.simulator.limiter import Limiter, Refused
 from llmkit.simulator.stats import Outcome, Received, Stats
 from llmkit.simulator.structured import Twist
 
+_USUAL_RPM = 60  # named by a rate limit that is a fault and not a limit
 _GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 _TWISTS: Mapping[str, Twist] = {"malformed_json": "malformed", "too_few": "too_few", "duplicates": "duplicates"}
 _PROBLEMS: Mapping[str, ProblemKind] = {
@@ -157,7 +158,7 @@ class Service:
         if kind == "disconnect_before":
             return Delivery(status=0, body=b"", cut_after=0)
         if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and asked.wire == "gemini"):
-            limit = self._limiter(asked.provider).limits.rpm or 0
+            limit = self._limiter(asked.provider).limits.rpm or _USUAL_RPM
             wait = fault.retry_after if kind == "rate_limit" else None
             problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=asked.model)
             delivery = self._error(visit, problem)

@@ -155,6 +155,12 @@ class Stats:
                 "faults": dict(self._faults),
             }
 
+    def count(self, name: str, provider: str | None = None) -> int:
+        """One count, of all providers or one."""
+        with self.changed:
+            counts = self._by_provider.values() if provider is None else [self._by_provider.get(provider, _Counts())]
+            return sum(getattr(each, name) for each in counts)
+
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
         """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
         with self.changed:

@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Mapping
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from llmkit.simulator.schemas import is_schema
 from llmkit.simulator.words import QUESTIONS, SENTENCES, sentence, topics
 
 Twist = Literal["malformed", "too_few", "duplicates"]
 _USUAL_LENGTH = 3
 _MOST_ASKED = 500
+_LONGEST = 10_000  # entries or characters: a schema must not be able to fill the memory
 _DEEPEST = 12  # a schema that refers to itself ends here
 _COUNTED = r"scenario|question|item|entr|example|idea|prompt|row|answer|case"
 _COUNT = re.compile(rf"\b(\d{{1,3}})\b(?=[^.\n]{{0,60}}\b(?:{_COUNTED}))", re.I)
@@ -40,8 +42,9 @@ def schema_in(text: str) -> Mapping[str, Any] | None:
             value, _ = decoder.raw_decode(text, found.start())
         except ValueError:
             continue
-        if isinstance(value, dict) and ("properties" in value or value.get("type") in ("object", "array")):
-            return value
+        looks_right = isinstance(value, dict) and ("properties" in value or value.get("type") in ("object", "array"))
+        if looks_right and is_schema(value):
+            return cast(Mapping[str, Any], value)
     return None
 
 
@@ -81,7 +84,7 @@ class _Maker:
                 # deep inside, the simplest alternative (often null) ends a recursion
                 simple = [choice for choice in choices if _kind(choice) == "null"]
                 chosen = simple[0] if simple and depth >= _DEEPEST // 2 else choices[0]
-                schema = {**{k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}, **chosen}
+                schema = _merged([{k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}, chosen])
             elif parts := schema.get("allOf"):
                 schema = _merged([{k: v for k, v in schema.items() if k != "allOf"}, *parts])
             else:
@@ -131,7 +134,7 @@ class _Maker:
         elif depth >= _DEEPEST // 2:
             wanted = 0
         most: int = schema.get("maxItems", wanted)
-        return max(least, min(wanted, most))
+        return min(max(least, min(wanted, most)), _LONGEST)
 
     def _asked_length(self, schema: Mapping[str, Any]) -> int:
         entry = self._resolved(schema.get("items", {}), 0)
@@ -142,7 +145,7 @@ class _Maker:
 
     def _string(self, schema: Mapping[str, Any], name: str, place: int | None) -> str:
         text = _FORMATS.get(schema.get("format", ""), "") or self._words(name, place)
-        shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
+        shortest, longest = min(schema.get("minLength", 0), _LONGEST), schema.get("maxLength")
         while len(text) < shortest:
             text += " " + sentence(SENTENCES, self._topics, self._rng)
         return text if longest is None else text[:longest]
@@ -189,7 +192,7 @@ def _kind(schema: Any) -> str:
     if isinstance(kind, list | tuple):
         kind = next((each for each in kind if each != "null"), "null")
     if isinstance(kind, str):
-        return kind.lower()  # Gemini's own schemas shout: "OBJECT"
+        return kind
     if isinstance(schema, Mapping) and ("properties" in schema or "required" in schema):
         return "object"
     return "array" if isinstance(schema, Mapping) and ("items" in schema or "prefixItems" in schema) else "string"
@@ -197,7 +200,7 @@ def _kind(schema: Any) -> str:
 
 def _merged(schemas: list[Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for schema in schemas:
+    for schema in (each for each in schemas if isinstance(each, Mapping)):
         for key, value in schema.items():
             if key == "properties":
                 merged[key] = {**merged.get(key, {}), **value}

@@ -67,7 +67,8 @@ _STOP_WORDS = frozenset(_COMMON_WORDS.split())
 def topics(text: str) -> list[str]:
     """Telling words of a prompt, in order, for an answer to echo; never empty."""
     words = [word for word in re.findall(r"[^\W\d_][\w'’-]{3,}", text[-4000:]) if word.lower() not in _STOP_WORDS]
-    found = list(dict.fromkeys(word.lower() if word[1:].islower() else word for word in words))
+    bare = (word.removesuffix("'s").removesuffix("’s") for word in words)
+    found = list(dict.fromkeys(word.lower() if word[1:].islower() else word for word in bare))
     return found[:12] or ["the question"]
 
 

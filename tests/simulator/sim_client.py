@@ -2,14 +2,8 @@
 
 import httpx
 
-WIRES = {
-    "openai": "openai_chat",
-    "anthropic": "anthropic_messages",
-    "google": "gemini",
-    "xai": "openai_chat",
-    "deepseek": "openai_chat",
-    "mistral": "openai_chat",
-}
+# one for all tests: making a client takes longer than most of them
+CLIENT = httpx.Client(timeout=10)
 MODELS = {
     "openai": "gpt-6-luna",
     "anthropic": "claude-haiku-5-5",
@@ -41,8 +35,7 @@ def request_for(sim, provider, prompt="What do you think about gardens?", *, key
 
 def ask(sim, provider="openai", prompt="What do you think about gardens?", **how):
     """Ask for one answer; the raw response."""
-    with httpx.Client(timeout=10) as client:
-        return client.post(**request_for(sim, provider, prompt, **how))
+    return CLIENT.post(**request_for(sim, provider, prompt, **how))
 
 
 def text_of(provider, body):

@@ -1,8 +1,7 @@
 """Answers are the same for the same question, differ between samples, and have plausible token counts."""
 
-import httpx
 import pytest
-from sim_client import MODELS, answer, ask, request_for, text_of
+from sim_client import MODELS, answer, ask, text_of
 
 from llmkit.simulator import serve
 
@@ -59,8 +58,7 @@ def test_a_follow_up_is_answered_in_its_own_right(sim):
 
 def test_lengths_have_a_heavy_tail(sim):
     """Of many answers most are short, and a few are several times as long."""
-    with httpx.Client() as client:
-        asked = [client.post(**request_for(sim, "openai", f"Question {n} about tides")) for n in range(150)]
+    asked = [ask(sim, prompt=f"Question {n} about tides") for n in range(150)]
     counts = sorted(each.json()["usage"]["completion_tokens"] for each in asked)
     median = counts[75]
     assert 50 < median < 500

@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from sim_client import MODELS, answer, ask, text_of
+from sim_client import CLIENT, MODELS, answer, ask, request_for, text_of
 
 from llmkit.errors import ValidationError
 from llmkit.simulator import FAULTS, Fault, serve
@@ -103,12 +103,8 @@ def test_timeout_never_answers(sim):
     """The client's own timeout ends it; the server sees it go, and its place is free again."""
     sim.set(max_concurrent=1)
     sim.script("openai", ["timeout"])
-    with httpx.Client(timeout=0.2) as client, pytest.raises(httpx.ReadTimeout):
-        client.post(
-            sim.url_for("openai") + "/chat/completions",
-            headers={"authorization": "Bearer k"},
-            json={"model": "m", "messages": [{"role": "user", "content": "x"}]},
-        )
+    with pytest.raises(httpx.ReadTimeout):
+        CLIENT.post(**request_for(sim, "openai"), timeout=0.2)
     assert sim.wait_until(lambda: sim.stats()["unknown"] == 1)
     assert _outcome(sim) == {"unknown": 1}
     assert answer(sim)
@@ -189,12 +185,8 @@ def test_spoiled_structured_answers(sim):
 def test_slow_takes_longer(sim):
     """A client whose patience is shorter than the slowness gives up; nothing was billed."""
     sim.script("openai", [Fault(kind="slow", seconds=30)])
-    with httpx.Client(timeout=0.2) as client, pytest.raises(httpx.ReadTimeout):
-        client.post(
-            sim.url_for("openai") + "/chat/completions",
-            headers={"authorization": "Bearer k"},
-            json={"model": "m", "messages": [{"role": "user", "content": "x"}]},
-        )
+    with pytest.raises(httpx.ReadTimeout):
+        CLIENT.post(**request_for(sim, "openai"), timeout=0.2)
     assert sim.wait_until(lambda: sim.stats()["in_flight"] == 0)
     assert _outcome(sim) == {"unknown": 1}
 

@@ -8,7 +8,7 @@ import sys
 import aiohttp
 import httpx
 import pytest
-from sim_client import MODELS, answer, ask, request_for
+from sim_client import CLIENT, MODELS, answer, ask, request_for
 
 from llmkit.errors import ValidationError
 from llmkit.simulator import serve
@@ -78,7 +78,7 @@ def test_aiohttp_web_is_imported_only_when_it_starts():
 def test_any_base_url_reaches_the_chat_format(sim, base, provider):
     """The path's end decides the format, its first segment the provider."""
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
-    response = httpx.post(sim.url + base + "/chat/completions", json=body, headers={"authorization": "Bearer k"})
+    response = CLIENT.post(sim.url + base + "/chat/completions", json=body, headers={"authorization": "Bearer k"})
     assert response.status_code == 200
     assert sim.requests[-1].provider == provider
 
@@ -103,7 +103,7 @@ def test_other_formats_are_found_with_and_without_a_provider(sim, path, provider
     }
     body = bodies.get(path.rsplit("/", 1)[1], {"contents": [{"parts": [{"text": text}]}]})
     keys = {"authorization": "Bearer k", "x-goog-api-key": "k", "anthropic-version": "2023-06-01"}
-    response = httpx.post(sim.url + path, json=body, headers=keys)
+    response = CLIENT.post(sim.url + path, json=body, headers=keys)
     assert response.status_code == 200, response.text
     assert sim.requests[-1].provider == provider
 
@@ -112,14 +112,14 @@ def test_model_lists_have_each_providers_shape(sim):
     """By provider, by path, and by the kind of key where neither tells; restricted to the models that exist."""
     sim.set(models={"mistral": ["m-1"], "openai": []})
     bearer, anthropic_key = {"authorization": "Bearer k"}, {"x-api-key": "k", "anthropic-version": "2023-06-01"}
-    listed = httpx.get(sim.url_for("mistral") + "/models", headers=bearer).json()
+    listed = CLIENT.get(sim.url_for("mistral") + "/models", headers=bearer).json()
     assert [each["id"] for each in listed["data"]] == ["m-1"]
     assert listed["data"][0]["max_context_length"]
-    assert httpx.get(sim.url + "/v1/models", headers=anthropic_key).json()["data"][0]["lifecycle"] == "active"
-    assert httpx.get(sim.url + "/v1/models", headers=bearer).json()["data"] == []
-    google = httpx.get(sim.url + "/v1beta/models?pageSize=1000", headers={"x-goog-api-key": "k"}).json()
+    assert CLIENT.get(sim.url + "/v1/models", headers=anthropic_key).json()["data"][0]["lifecycle"] == "active"
+    assert CLIENT.get(sim.url + "/v1/models", headers=bearer).json()["data"] == []
+    google = CLIENT.get(sim.url + "/v1beta/models?pageSize=1000", headers={"x-goog-api-key": "k"}).json()
     assert google["models"][0]["name"].startswith("models/")
-    assert httpx.get(sim.url + "/v1/models").status_code == 401
+    assert CLIENT.get(sim.url + "/v1/models").status_code == 401
     assert sim.stats()["requests"] == 0
 
 
@@ -134,10 +134,10 @@ def test_models_that_do_not_exist_are_not_found(sim):
 
 def test_nonsense_is_refused_politely(sim):
     """Unknown paths, bodies that are no JSON, and missing parameters give errors in the provider's form."""
-    assert httpx.post(sim.url + "/nowhere", json={}).status_code == 404
+    assert CLIENT.post(sim.url + "/nowhere", json={}).status_code == 404
     url, headers = sim.url_for("openai") + "/chat/completions", {"authorization": "Bearer k"}
     for body in (b"", b"{", b"[1]", b'{"model": "m"}', b'{"model": 3, "messages": [{"role": "user"}]}'):
-        response = httpx.post(url, content=body, headers=headers)
+        response = CLIENT.post(url, content=body, headers=headers)
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "invalid_request_error"
 
@@ -146,7 +146,7 @@ def test_requests_are_kept_without_their_keys(sim):
     """What was received can be looked at; the key is nowhere in it."""
     for provider in MODELS:
         ask(sim, provider, key="sk-canary", headers={"x-extra": "seen"})
-    httpx.get(sim.url + "/v1beta/models?key=sk-canary")
+    CLIENT.get(sim.url + "/v1beta/models?key=sk-canary")
     kept = sim.requests
     assert [each.provider for each in kept[:-1]] == list(MODELS)
     assert kept[0].body["messages"][0]["content"].startswith("What do you think")
@@ -163,7 +163,8 @@ def test_stats_count_by_provider_and_probe(sim):
     stats = sim.stats()
     assert (stats["requests"], stats["ok"], stats["billed"]) == (3, 3, 3)
     assert stats["billed_by_probe"] == {"p1": ["1", "2"]}
-    assert stats["by_provider"]["openai"]["requests"] == 2
+    assert stats["by_provider"]["openai"]["requests"] == sim.count("requests", "openai") == 2
+    assert (sim.count("billed"), sim.count("billed", "nobody")) == (3, 0)
     assert stats["by_provider"]["xai"]["input_tokens"] == usage["prompt_tokens"]
     assert stats["by_provider"]["xai"]["output_tokens"] == usage["total_tokens"] - usage["prompt_tokens"]
     json.dumps(stats)

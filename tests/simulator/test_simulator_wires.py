@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime
 
-import httpx
 import pytest
-from sim_client import MODELS
+from sim_client import CLIENT, MODELS
 
 from llmkit.errors import Code
 from llmkit.records import Call, Failure, Message, Model, Params, Reply, Response
@@ -29,7 +28,7 @@ def _call(reference, *prompts, **params):
 def _send(sim, call, request, key="secret"):
     url = sim.url_for(call.model.provider) + request.path
     headers = {**request.headers, **_wire(call.model.reference).auth(key)}
-    sent = httpx.request(request.method, url, json=request.body, headers=headers, timeout=10)
+    sent = CLIENT.request(request.method, url, json=request.body, headers=headers)
     lower = {name.lower(): value for name, value in sent.headers.items()}
     return Response(status=sent.status_code, headers=lower, body=sent.content, received_at=datetime.now(UTC))
 

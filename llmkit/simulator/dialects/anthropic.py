@@ -8,7 +8,7 @@ from typing import Any
 from llmkit.simulator.asked import Answered, Asked, WireName
 from llmkit.simulator.dialects.checks import check_anthropic
 from llmkit.simulator.dialects.problems import invalid
-from llmkit.simulator.dialects.values import integer, mapping, messages_of, model_of, real, text_of, texts
+from llmkit.simulator.dialects.values import integer, mapping, messages_of, model_of, real, schema_of, text_of, texts
 
 
 class Anthropic:
@@ -37,7 +37,7 @@ class Anthropic:
             temperature=real(body, "temperature", most=1.0),
             stop=texts(body.get("stop_sequences")),
             effort=_effort(body, output),
-            schema=form.get("schema") if form.get("type") == "json_schema" else None,
+            schema=schema_of(form.get("schema"), "output_config.format"),
             wants_json=form.get("type") == "json_schema",
             caches=_has_cache_control(body),
         )

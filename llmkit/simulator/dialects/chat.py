@@ -9,7 +9,7 @@ from typing import Any
 from llmkit.simulator.asked import Answered, Asked, WireName, number
 from llmkit.simulator.dialects.checks import check_chat
 from llmkit.simulator.dialects.ticks import cost_in_ticks
-from llmkit.simulator.dialects.values import integer, mapping, messages_of, model_of, real, texts
+from llmkit.simulator.dialects.values import integer, mapping, messages_of, model_of, real, schema_of, texts
 
 _SYSTEM = ("system", "developer")
 _THOUGHT = "Let me think about what is being asked, and what would change the answer."
@@ -41,7 +41,7 @@ class Chat:
             seed=integer(body, "random_seed" if provider == "mistral" else "seed", least=-(2**63)),
             stop=texts(body.get("stop")),
             effort=_effort(body),
-            schema=wanted.get("schema") if form.get("type") == "json_schema" else None,
+            schema=schema_of(wanted.get("schema"), "response_format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
         check_chat(asked, body)

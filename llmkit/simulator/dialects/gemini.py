@@ -8,7 +8,8 @@ from typing import Any
 from llmkit.simulator.asked import Answered, Asked, WireName
 from llmkit.simulator.dialects.checks import check_gemini
 from llmkit.simulator.dialects.problems import invalid
-from llmkit.simulator.dialects.values import integer, mapping, real, text_of, texts
+from llmkit.simulator.dialects.values import integer, mapping, real, schema_of, text_of, texts
+from llmkit.simulator.schemas import modern
 
 
 class Gemini:
@@ -24,7 +25,7 @@ class Gemini:
         """
         check_gemini(body)
         generation = mapping(body.get("generationConfig"), "generation_config")
-        schema = generation.get("responseJsonSchema") or generation.get("responseSchema")
+        schema = generation.get("responseJsonSchema") or modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
         return Asked(
             provider=provider,
@@ -37,7 +38,7 @@ class Gemini:
             seed=integer(generation, "seed", least=-(2**31)),
             stop=texts(generation.get("stopSequences")),
             effort=_effort(mapping(generation.get("thinkingConfig"), "thinking_config")),
-            schema=schema if json_type and isinstance(schema, Mapping) else None,
+            schema=schema_of(schema, "generation_config.response_schema") if json_type else None,
             wants_json=json_type,
         )
 

@@ -11,7 +11,7 @@ from llmkit.simulator.dialects.chat import version_of, writes_to_cache
 from llmkit.simulator.dialects.checks import check_responses
 from llmkit.simulator.dialects.problems import invalid
 from llmkit.simulator.dialects.ticks import cost_in_ticks
-from llmkit.simulator.dialects.values import integer, mapping, messages_of, model_of, real
+from llmkit.simulator.dialects.values import integer, mapping, messages_of, model_of, real, schema_of
 
 
 class Responses:
@@ -37,7 +37,7 @@ class Responses:
             max_tokens=integer(body, "max_output_tokens", least=16),
             temperature=real(body, "temperature", most=2.0),
             effort=effort if isinstance(effort, str) else None,
-            schema=form.get("schema") if form.get("type") == "json_schema" else None,
+            schema=schema_of(form.get("schema"), "text.format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
         check_responses(asked, body)

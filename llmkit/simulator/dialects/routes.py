@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote
 
 from llmkit.simulator.asked import WireName
 
@@ -49,7 +50,7 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
 
 def base_path(provider: str) -> str:
     """What comes between the origin and the path that a wire appends: ``/openai/v1``, ``/anthropic``."""
-    return f"/{provider}{_PREFIX.get(provider, '/v1')}"
+    return f"/{quote(provider, safe='')}{_PREFIX.get(provider, '/v1')}"
 
 
 def _wire(path: str) -> tuple[WireName | None, str]:

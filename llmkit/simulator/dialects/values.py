@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.dialects.problems import invalid
+from llmkit.simulator.schemas import is_schema
 
 
 def mapping(value: Any, name: str) -> Mapping[str, Any]:
@@ -33,6 +34,17 @@ def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise invalid(f"Invalid value for '{name}': expected an integer of at least {least}.", name)
     return value
+
+
+def schema_of(value: Any, name: str) -> Mapping[str, Any] | None:
+    """A JSON schema, or ``None`` if it is not given.
+
+    Raises:
+        Rejected: it is no schema.
+    """
+    if value is not None and not is_schema(value):
+        raise invalid(f"Invalid schema for '{name}'.", name)
+    return value  # type: ignore[no-any-return]
 
 
 def real(body: Mapping[str, Any], name: str, *, most: float) -> float | None:

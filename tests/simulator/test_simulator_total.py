@@ -1,0 +1,97 @@
+"""Whatever is sent, the simulator answers it or refuses it; it does not break."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sim_client import ask
+
+from llmkit.simulator.answers import Answers
+from llmkit.simulator.dialects import DIALECTS
+from llmkit.simulator.dialects.problems import Rejected
+
+WORDS = [
+    "model",
+    "messages",
+    "max_tokens",
+    "role",
+    "content",
+    "text",
+    "type",
+    "json_schema",
+    "schema",
+    "response_format",
+    "format",
+    "input",
+    "reasoning",
+    "effort",
+    "thinking",
+    "budget_tokens",
+    "system",
+    "contents",
+    "parts",
+    "generationConfig",
+    "thinkingConfig",
+    "thinkingLevel",
+    "responseMimeType",
+    "stop",
+    "responseJsonSchema",
+    "responseSchema",
+    "temperature",
+    "properties",
+    "items",
+    "required",
+    "enum",
+    "minItems",
+    "output_config",
+    "anyOf",
+    "allOf",
+    "cache_control",
+    "seed",
+    "$ref",
+    "minLength",
+    "minimum",
+    "const",
+    "top_p",
+]
+VALUES = ["json_schema", "user", "assistant", "object", "array", "gpt-6-luna", "application/json", "disabled", "high"]
+LEAVES = st.none() | st.booleans() | st.integers(-5, 50) | st.floats(allow_nan=False) | st.sampled_from(VALUES)
+JSON = st.recursive(
+    LEAVES | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=6),
+    max_leaves=25,
+)
+SOUND = {
+    "openai_chat": {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}]},
+    "openai_responses": {"model": "gpt-4.1", "input": "hi"},
+    "anthropic_messages": {"model": "c", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
+    "gemini": {"contents": [{"parts": [{"text": "hi"}]}]},
+}
+PROVIDERS = ["openai", "xai", "deepseek", "mistral", "anthropic", "google", "ollama"]
+
+
+@given(wire=st.sampled_from(list(DIALECTS)), provider=st.sampled_from(PROVIDERS), odd=JSON, schema=JSON)
+@settings(max_examples=150)
+def test_any_body_is_answered_or_rejected(wire, provider, odd, schema):
+    """Sound requests with odd additions, and odd requests, in every format of every provider."""
+    extra = odd if isinstance(odd, dict) else {"stop": odd}
+    asks_for_schema = {
+        "openai_chat": {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
+        "openai_responses": {"text": {"format": {"type": "json_schema", "schema": schema}}},
+        "anthropic_messages": {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+        "gemini": {"generationConfig": {"responseMimeType": "application/json", "responseSchema": schema}},
+    }[wire]
+    for body in (extra, SOUND[wire] | extra, SOUND[wire] | asks_for_schema):
+        try:
+            asked = DIALECTS[wire].read(provider, "m", body, {"anthropic-version": "2023-06-01"})
+        except Rejected:
+            continue
+        json.dumps(DIALECTS[wire].write(asked, Answers(0).answer(asked), "id"))
+
+
+def test_a_schema_that_is_none_is_refused(sim):
+    """As the providers do, with a 400."""
+    schema = {"type": "object", "properties": 5}
+    response = ask(sim, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+    assert response.status_code == 400
+    assert "schema" in response.json()["error"]["message"]
