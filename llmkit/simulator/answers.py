@@ -12,7 +12,7 @@ from random import Random
 from llmkit.simulator.asked import Answered, Asked, fraction, number
 from llmkit.simulator.reasoning import reasoning_factor
 from llmkit.simulator.structured import Twist, schema_in, structured
-from llmkit.simulator.words import CLOSINGS, OPENINGS, REFUSAL, SENTENCES, sentence, topics
+from llmkit.simulator.words import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
 
 CHARACTERS_PER_TOKEN = 4
 _MESSAGE_OVERHEAD = 3  # tokens around each message
@@ -145,10 +145,9 @@ def _prose(asked: Asked, rng: Random) -> str:
     talkative = 0.6 + fraction("talkative", asked.model)
     wanted = _heavy_tailed(_MEDIAN_TEXT * talkative, _SPREAD_TEXT, rng) * CHARACTERS_PER_TOKEN
     parts = [*_verdict(asked.prompt, rng), sentence(OPENINGS, about, rng)]
+    more = sentences(about, rng)
     while sum(map(len, parts)) < wanted:
-        fresh = sentence(SENTENCES, about, rng)
-        if fresh != parts[-1]:
-            parts.append(fresh)
+        parts.append(next(more))
     if len(parts) > 2:
         parts.append(rng.choice(CLOSINGS))
     return " ".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Literal, cast
 
@@ -14,6 +14,7 @@ from llmkit.simulator.words import QUESTIONS, SENTENCES, sentence, topics
 Twist = Literal["malformed", "too_few", "duplicates"]
 _USUAL_LENGTH = 3
 _MOST_ASKED = 500
+_TRIES = 20  # to make something that is not there yet
 _LONGEST = 10_000  # entries or characters: a schema must not be able to fill the memory
 _DEEPEST = 12  # a schema that refers to itself ends here
 _COUNTED = r"scenario|question|item|entr|example|idea|prompt|row|answer|case"
@@ -55,6 +56,7 @@ class _Maker:
         self._root, self._prompt, self._rng, self._twist = root, prompt, rng, twist
         self._topics = topics(prompt)
         self._given = _numbered_texts(prompt)
+        self._used: set[str] = set()
 
     def value(self, schema: Any, name: str, depth: int, place: int | None) -> Any:
         schema = self._resolved(schema, depth)
@@ -113,7 +115,7 @@ class _Maker:
         for index in range(length):
             inner = place if place is not None else index
             made = self.value(schema.get("items", {}), name, depth + 1, inner)
-            for _ in range(30):
+            for _ in range(_TRIES):
                 if made not in entries:
                     break
                 made = self.value(schema.get("items", {}), name, depth + 1, inner)
@@ -158,10 +160,21 @@ class _Maker:
         if "quote" in key:
             return _some_of(given[1] if given is not None else self._prompt, rng)
         if re.search(r"prompt|question|scenario|followup", key):
-            return sentence(QUESTIONS, self._topics, rng)
+            return self._fresh(QUESTIONS)
         if re.search(r"(^|_)(id|name|title|label|key|topic|category|level|value)s?$", key):
             return f"{rng.choice(self._topics)} {rng.randint(1, 9999)}"
-        return sentence(SENTENCES, self._topics, rng)
+        return self._fresh(SENTENCES)
+
+    def _fresh(self, templates: Sequence[str]) -> str:
+        """A sentence that was not used yet in this value; when all were, one that is told apart by a number."""
+        for _ in range(_TRIES):
+            text = sentence(templates, self._topics, self._rng)
+            if text not in self._used:
+                break
+        else:
+            text = f"{text} (Case {len(self._used) + 1}.)"
+        self._used.add(text)
+        return text
 
     def _number(self, schema: Mapping[str, Any], name: str, kind: str, place: int | None) -> int | float:
         given = self._given[place][0] if place is not None and place < len(self._given) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from random import Random
 
 OPENINGS = (
@@ -60,22 +61,45 @@ five four from give given have having here into just know like make many more mo
 please question questions same scenario scenarios second sentence short should shall some steps such than that their
 hello them then there these they think this three through under until very version want well were what when where which
 while whom whose will with word words would write year your yours explain describe tell compare suggest rewrite
+show fully first both feels costs
 """
 _STOP_WORDS = frozenset(_COMMON_WORDS.split())
+_TELLING = re.compile(r"[^\W\d_][\w'’-]{3,}")
+_LOOKED_AT = 4_000  # characters at the end of a prompt
+_MOST_TOPICS = 8
 
 
 def topics(text: str) -> list[str]:
-    """Telling words of a prompt, in order, for an answer to echo; never empty."""
-    words = [word for word in re.findall(r"[^\W\d_][\w'’-]{3,}", text[-4000:]) if word.lower() not in _STOP_WORDS]
-    bare = (word.removesuffix("'s").removesuffix("’s") for word in words)
-    found = list(dict.fromkeys(word.lower() if word[1:].islower() else word for word in bare))
-    return found[:12] or ["the question"]
+    """Telling words of a prompt, in order, two where they stand side by side; for an answer to echo. Never empty."""
+    text = text[-_LOOKED_AT:]
+    found: list[str] = []
+    end = -1
+    for word in _TELLING.finditer(text):
+        if word[0].lower() in _STOP_WORDS:
+            continue
+        if found and word.start() == end + 1 and text[end] == " " and " " not in found[-1]:
+            found[-1] += f" {_plain(word[0])}"
+        else:
+            found.append(_plain(word[0]))
+        end = word.end()
+    unique = list(dict.fromkeys(found))
+    paired = [each for each in unique if " " in each]
+    return (paired or unique)[:_MOST_TOPICS] or ["the question"]
 
 
-def sentence(templates: tuple[str, ...], about: list[str], rng: Random) -> str:
+def sentence(templates: Sequence[str], about: Sequence[str], rng: Random) -> str:
     """One sentence about one of the topics."""
-    return rng.choice(templates).format(topic=_article(rng.choice(about)))
+    return rng.choice(templates).format(topic=f"“{rng.choice(about)}”")
 
 
-def _article(word: str) -> str:
-    return word if word.startswith("the ") or word.endswith("s") else f"the {word}"
+def sentences(about: Sequence[str], rng: Random) -> Iterator[str]:
+    """Sentences without end; none comes twice before all have come."""
+    while True:
+        for template in rng.sample(SENTENCES, len(SENTENCES)):
+            yield sentence((template,), about, rng)
+
+
+def _plain(word: str) -> str:
+    """A word without what its place in the sentence has done to it."""
+    word = word.removesuffix("'s").removesuffix("’s").rstrip("'’-")
+    return word.lower() if word[1:].islower() else word

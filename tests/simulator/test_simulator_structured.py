@@ -65,6 +65,12 @@ def test_every_provider_answers_with_the_schema(sim, provider):
     assert len({json.dumps(each) for each in value["scenarios"]}) == 12
 
 
+def test_a_hundred_scenarios_are_all_different():
+    """Not only as a whole: no two have the same prompt."""
+    value = structured(SCENARIOS, "Write exactly 100 scenarios about noise.", Random(1))
+    assert len({each["prompt"] for each in value["scenarios"]}) == 100
+
+
 def test_json_object_without_a_schema_is_still_an_object(sim):
     """JSON mode alone gives some object."""
     text = answer(sim, prompt="Answer in JSON please", response_format={"type": "json_object"})

@@ -10,55 +10,17 @@ from llmkit.simulator.answers import Answers
 from llmkit.simulator.dialects import DIALECTS
 from llmkit.simulator.dialects.problems import Rejected
 
-WORDS = [
-    "model",
-    "messages",
-    "max_tokens",
-    "role",
-    "content",
-    "text",
-    "type",
-    "json_schema",
-    "schema",
-    "response_format",
-    "format",
-    "input",
-    "reasoning",
-    "effort",
-    "thinking",
-    "budget_tokens",
-    "system",
-    "contents",
-    "parts",
-    "generationConfig",
-    "thinkingConfig",
-    "thinkingLevel",
-    "responseMimeType",
-    "stop",
-    "responseJsonSchema",
-    "responseSchema",
-    "temperature",
-    "properties",
-    "items",
-    "required",
-    "enum",
-    "minItems",
-    "output_config",
-    "anyOf",
-    "allOf",
-    "cache_control",
-    "seed",
-    "$ref",
-    "minLength",
-    "minimum",
-    "const",
-    "top_p",
-]
+WORDS = """
+model messages max_tokens role content text type json_schema schema response_format format input reasoning effort
+thinking budget_tokens system contents parts generationConfig thinkingConfig thinkingLevel responseMimeType stop
+responseJsonSchema responseSchema temperature properties items required enum minItems output_config anyOf allOf
+cache_control seed $ref minLength minimum const top_p
+"""
 VALUES = ["json_schema", "user", "assistant", "object", "array", "gpt-6-luna", "application/json", "disabled", "high"]
 LEAVES = st.none() | st.booleans() | st.integers(-5, 50) | st.floats(allow_nan=False) | st.sampled_from(VALUES)
 JSON = st.recursive(
     LEAVES | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS.split()), inner, max_size=6),
     max_leaves=25,
 )
 SOUND = {
