@@ -20,8 +20,13 @@ _DEEPEST = 12  # a schema that refers to itself ends here
 _COUNTED = r"scenario|question|item|entr|example|idea|prompt|row|answer|case"
 _COUNT = re.compile(rf"\b(\d{{1,3}})\b(?=[^.\n]{{0,60}}\b(?:{_COUNTED}))", re.I)
 _ANY_COUNT = re.compile(r"\b(?:exactly|list|give|write|make|propose|generate|of)\s+(\d{1,3})\b", re.I)
-# how batches of texts are usually numbered: "id": "x", id=x, <answer id="x">
-_ID = re.compile(r"""\b(?:\w+_)?id["']?\s*[:=]\s*["']?([\w.:/#-]+)""", re.I)
+# How batches of texts are usually numbered, the clearest first: <answer id="7">, a line "id=7: ...", {"id": 7}. The
+# first kind that there is counts, because the texts themselves may hold the others.
+_IDS = (
+    re.compile(r"""<[\w-]+\s[^<>\n]*?\bid=["']?([\w.:/#-]+)[^<>\n]*>"""),
+    re.compile(r"^\s*(?:\w+_)?id\s*[:=]\s*([\w-]+)[:.)]?\s*", re.I | re.M),
+    re.compile(r"""["'](?:\w+_)?id["']\s*:\s*["']?([\w.:/#-]+)""", re.I),
+)
 _IS_ID = re.compile(r"(^|_)id$")
 
 
@@ -226,7 +231,7 @@ def _merged(schemas: list[Any]) -> dict[str, Any]:
 
 def _numbered_texts(prompt: str) -> list[tuple[str, str]]:
     """The ids that a prompt gives, each once, with the text up to the next."""
-    found = list(_ID.finditer(prompt))
+    found = next((ids for pattern in _IDS if (ids := list(pattern.finditer(prompt)))), [])
     ends = [*(each.start() for each in found[1:]), len(prompt)] if found else []
     texts = {each[1]: prompt[each.end() : end] for each, end in zip(found, ends, strict=True)}
     return list(texts.items())

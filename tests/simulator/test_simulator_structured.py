@@ -77,19 +77,30 @@ def test_json_object_without_a_schema_is_still_an_object(sim):
     assert isinstance(json.loads(text), dict)
 
 
-def test_coding_uses_the_ids_and_quotes_the_texts():
-    """Ids come from the prompt, each once, and every quote stands in the text of its id."""
-    texts = {"a1": "The bus is always late in the morning.", "b2": "I like walking to work by the river."}
-    prompt = "Code these answers.\n" + "\n".join(json.dumps({"id": key, "text": text}) for key, text in texts.items())
+TEXTS = {"1": 'The bus is always late, see "id": 9 in the list.', "2": "I like walking to work by the river."}
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda key, text: f'<doc-ab12 id="{key}" asked="1">\n{text}\n</doc-ab12>',
+        lambda key, text: f"id={key}: {text}",
+        lambda key, text: json.dumps({"answer_id": key, "text": text}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["string", "integer"])
+def test_coding_uses_the_ids_and_quotes_the_texts(shown, kind):
+    """However texts are numbered, each id comes once, and every quote stands in the text of its id."""
+    prompt = "Code these answers.\n" + "\n".join(shown(key, text) for key, text in TEXTS.items())
     item = {
         "type": "object",
-        "properties": {"id": {"type": "string"}, "code": {"enum": ["bus", "walk"]}, "quote": {"type": "string"}},
+        "properties": {"id": {"type": kind}, "code": {"enum": ["bus", "walk"]}, "quote": {"type": "string"}},
         "required": ["id", "code", "quote"],
     }
     schema = {"type": "object", "properties": {"codes": {"type": "array", "items": item}}, "required": ["codes"]}
     codes = structured(schema, prompt, Random(1))["codes"]
-    assert [each["id"] for each in codes] == list(texts)
-    assert all(each["quote"] in texts[each["id"]] for each in codes)
+    assert [str(each["id"]) for each in codes] == list(TEXTS)
+    assert all(each["quote"] in TEXTS[str(each["id"])] for each in codes)
 
 
 @pytest.mark.parametrize(
