@@ -17,16 +17,9 @@ import traitlets
 from llmkit.widgets import html
 from llmkit.widgets.form import choice
 from llmkit.widgets.panel import button, line, shown
+from llmkit.widgets.table_line import NAME, REST, ROW, Looks, TableLine
 
 PAGE = 25
-_NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
-_REST = {"flex": "4 1 434px", "min_width": "0", "margin": "0", "width": "auto"}
-_ROW = {
-    "flex_flow": "row wrap",
-    "align_items": "center",
-    "border_bottom": f"1px solid {html.LINE}",
-    "overflow": "hidden",
-}
 _GAP = "8px"
 _SCROLLED = {"max_height": "420px", "overflow": "hidden scroll"}
 _SCROLLBAR = "15px"
@@ -99,7 +92,8 @@ class Table(traitlets.HasTraits):
         sortable = [Column(title=name, width="", sort="name"), *(column for column in columns if column.sort)]
         self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
-        self._lines = [_Line(self._choose) for _ in range(page)]
+        looks = Looks()
+        self._lines = [TableLine(looks, self._choose) for _ in range(page)]
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
@@ -136,10 +130,10 @@ class Table(traitlets.HasTraits):
 
     def _header(self) -> ipw.HBox:
         heads = [self._sorters[column.sort] if column.sort else _title(column) for column in self._columns]
-        layout = ipw.Layout(grid_template_columns=self._grid, grid_gap=f"0 {_GAP}", align_items="center", **_REST)
+        layout = ipw.Layout(grid_template_columns=self._grid, grid_gap=f"0 {_GAP}", align_items="center", **REST)
         return ipw.HBox(
             [self._sorters["name"], ipw.GridBox(heads, layout=layout)],
-            layout=ipw.Layout(padding=f"0 {_SCROLLBAR if self._size > _FITS else 0} 0 3px", **_ROW),
+            layout=ipw.Layout(padding=f"0 {_SCROLLBAR if self._size > _FITS else 0} 0 3px", **ROW),
         )
 
     def _take_rows(self) -> None:
@@ -189,9 +183,11 @@ class Table(traitlets.HasTraits):
                 slot.hide()
             else:
                 slot.show(
-                    row,
+                    row.key,
+                    row.name,
+                    row.tooltip or row.name,
                     self._cells(row),
-                    headed=bool(row.heading) and row.group != above,
+                    heading=row.heading if row.group != above else None,
                     chosen=row.key == self.selected,
                 )
                 above = row.group
@@ -214,44 +210,10 @@ class Table(traitlets.HasTraits):
         )
 
 
-class _Line:
-    """The widgets of one row: a heading that is there when the row begins a group, the name's button, the cells."""
-
-    def __init__(self, choose: Callable[[str], None]) -> None:
-        self.key: str | None = None
-        self.heading = ipw.HTML(layout=ipw.Layout(display="none", margin="8px 0 2px 0"))
-        self.name = ipw.Button(layout=ipw.Layout(display="flex", justify_content="flex-start", height="28px", **_NAME))
-        self.name.style.button_color = "transparent"
-        self.name.on_click(lambda _: choose(str(self.key)))
-        self.cells = ipw.HTML(layout=ipw.Layout(**_REST))
-        self.box = ipw.HBox([self.name, self.cells], layout=ipw.Layout(display="none", **_ROW))
-        self.parts = (self.heading, self.box)
-
-    def show(self, row: Row, cells: str, *, headed: bool, chosen: bool) -> None:
-        """Show a row; only what differs from what is shown already is sent."""
-        self.key = row.key
-        with self.name.hold_sync():
-            self.name.description = row.name
-            self.name.tooltip = row.tooltip or row.name
-        self.name.style.font_weight = "bold" if chosen else None
-        if headed:
-            self.heading.value = row.heading
-        self.cells.value = cells
-        shown(self.heading, headed)
-        shown(self.box, True)
-        self.box.layout.border_left = f"3px solid {html.ACCENT if chosen else 'transparent'}"
-
-    def hide(self) -> None:
-        """Show nothing."""
-        self.key = None
-        shown(self.heading, False)
-        shown(self.box, False)
-
-
 def _sorter(column: Column, sort: Callable[[str], None]) -> ipw.Button:
     made = button(column.title, lambda: sort(str(column.sort)), tooltip=f"Sort by {column.title.lower()}")
     side = "flex-end" if column.right else "flex-start"
-    place = _NAME if column.sort == "name" else {"margin": "0", "min_width": "0", "width": "100%", "padding": "0"}
+    place = NAME if column.sort == "name" else {"margin": "0", "min_width": "0", "width": "100%", "padding": "0"}
     made.layout = ipw.Layout(display="flex", justify_content=side, height="28px", **place)
     made.style = ipw.ButtonStyle(button_color="transparent", font_weight="600", font_size=_HEAD, text_color=html.QUIET)
     return made

@@ -1,0 +1,68 @@
+"""One row of the table as widgets: made once, and filled with one row after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as ipw
+
+from llmkit.widgets import html
+from llmkit.widgets.panel import shown
+
+NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
+REST = {"flex": "4 1 434px", "min_width": "0", "margin": "0", "width": "auto"}
+ROW = {
+    "flex_flow": "row wrap",
+    "align_items": "center",
+    "border_bottom": f"1px solid {html.LINE}",
+    "overflow": "hidden",
+}
+"""Name and cells stand beside each other while there is room for both, and below each other on a narrow page."""
+
+
+class Looks:
+    """The layouts and styles that all rows share: each would otherwise be a widget of its own in every row."""
+
+    def __init__(self) -> None:
+        self.name = ipw.Layout(display="flex", justify_content="flex-start", height="28px", **NAME)
+        self.cells = ipw.Layout(**REST)
+        self.text = ipw.HTML().style
+        self.plain = ipw.ButtonStyle(button_color="transparent")
+        self.chosen = ipw.ButtonStyle(button_color="transparent", font_weight="bold")
+
+
+class TableLine:
+    """A heading that is there when the row begins a group, the name's button, and the cells.
+
+    ``key`` is the key of the row that is shown, ``None`` when none is; ``choose`` is called with it on a click.
+    """
+
+    def __init__(self, looks: Looks, choose: Callable[[str], None]) -> None:
+        self.key: str | None = None
+        self._looks = looks
+        self.heading = ipw.HTML(style=looks.text, layout=ipw.Layout(display="none", margin="8px 0 2px 0"))
+        self.name = ipw.Button(style=looks.plain, layout=looks.name)
+        self.name.on_click(lambda _: choose(str(self.key)))
+        self.cells = ipw.HTML(style=looks.text, layout=looks.cells)
+        self.box = ipw.HBox([self.name, self.cells], layout=ipw.Layout(display="none", **ROW))
+        self.parts = (self.heading, self.box)
+
+    def show(self, key: str, name: str, tooltip: str, cells: str, *, heading: str | None, chosen: bool) -> None:
+        """Show a row; only what differs from what is shown already is sent."""
+        self.key = key
+        with self.name.hold_sync():
+            self.name.description = name
+            self.name.tooltip = tooltip
+            self.name.style = self._looks.chosen if chosen else self._looks.plain
+        if heading:
+            self.heading.value = heading
+        self.cells.value = cells
+        shown(self.heading, bool(heading))
+        shown(self.box, True)
+        self.box.layout.border_left = f"3px solid {html.ACCENT if chosen else 'transparent'}"
+
+    def hide(self) -> None:
+        """Show nothing."""
+        self.key = None
+        shown(self.heading, False)
+        shown(self.box, False)

@@ -1,0 +1,43 @@
+"""Panels over a real catalog in a real DuckDB file; nothing is sent but to a simulator on this machine."""
+
+import shutil
+
+import pytest
+
+from llmkit.kit import open_kit
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory):
+    """A folder with a seeded catalog that nobody has open, to be copied."""
+    folder = tmp_path_factory.mktemp("seeded")
+    open_kit(folder / "k.duckdb", simulate=True).close()
+    return folder
+
+
+@pytest.fixture
+def database(seeded, tmp_path):
+    """Where the test's own catalog lies."""
+    shutil.copytree(seeded, tmp_path / "catalog")
+    return tmp_path / "catalog" / "k.duckdb"
+
+
+@pytest.fixture
+def kit(database):
+    """A kit whose every provider counts as available."""
+    with open_kit(database, simulate=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keyless_kit(database, monkeypatch):
+    """A kit that would ask real providers, with a key for Mistral only."""
+    monkeypatch.setenv("MISTRAL_API_KEY", "test-key")
+    with open_kit(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def events(kit):
+    """Counts what was written so far, to see that something wrote nothing."""
+    return lambda: len(kit.catalog.history())
