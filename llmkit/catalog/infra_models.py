@@ -1,0 +1,112 @@
+"""Which model does an internal task: the one that is set for it, or else the cheapest that can. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from decimal import Decimal
+
+from llmkit.catalog import rules
+from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated, ModelNotFound
+from llmkit.records import Call, Message, Model, Params, Provider
+from llmkit.store import CatalogState
+from llmkit.wires import wire_for
+
+_INPUT_SHARE = 3  # internal tasks read more than they write: a model is priced at three input tokens for each of output
+_ANY_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The model of an internal task. ``note`` says why it is not the one ``configured`` for it, where it is not."""
+
+    purpose: str
+    model: Model
+    configured: str | None
+    takes_schema: bool
+    note: str | None = None
+
+
+def choose(
+    state: CatalogState,
+    purpose: str,
+    *,
+    available: Callable[[Provider], bool],
+    avoid: Collection[str] = (),
+    structured: bool = False,
+    context: int = 0,
+    strict: bool = False,
+) -> Choice:
+    """The model set for a purpose; when it cannot be used, the cheapest active model that can do the task.
+
+    ``avoid`` holds references that may only be used when one of them is the one set: a run's own models.
+    ``structured``: the stand-in must take a JSON schema or promise JSON; ``context``: tokens that it must take in.
+
+    Raises:
+        ValidationError: no such purpose.
+        ModelNotFound, ModelDeprecated, MissingApiKey: why the model that is set cannot be used, when ``strict`` is set
+            or there is no other.
+    """
+    configured = state.settings.get(rules.infra_key(purpose))
+    model = state.models.get(str(configured))
+    problem = _problem(state, purpose, configured, available)
+    if model is not None and problem is None:
+        return Choice(purpose=purpose, model=model, configured=configured, takes_schema=takes_schema(state, model))
+    assert problem is not None
+    if strict:
+        raise problem
+    able = [
+        other
+        for other in state.models.values()
+        if other.is_active
+        and available(state.providers[other.provider])
+        and other.reference not in avoid
+        and (not structured or takes_schema(state, other))
+        and (other.context_window is None or other.context_window >= context)
+    ]
+    if not able:
+        raise type(problem)(
+            f"{problem} No other available model can do it either. Choose one with "
+            f"kit.catalog.set_infra_model({purpose!r}, 'provider:model_id'), or set a provider's key."
+        )
+    model = min(able, key=_by_price)
+    return Choice(
+        purpose=purpose,
+        model=model,
+        configured=configured,
+        takes_schema=takes_schema(state, model),
+        note=f"{problem} {model.reference} is asked instead, the cheapest available model that can do it.",
+    )
+
+
+def takes_schema(state: CatalogState, model: Model) -> bool:
+    """Whether a JSON schema sent to the model has an effect: strict schemas, or at least a promise of JSON."""
+    call = Call(model=model, messages=(Message("user", "?"),), params=Params(schema=_ANY_SCHEMA))
+    return "schema" not in wire_for(state.providers[model.provider], model).build(call).left_out
+
+
+def _problem(
+    state: CatalogState, purpose: str, configured: str | None, available: Callable[[Provider], bool]
+) -> LlmkitError | None:
+    """Why the model that is set for a purpose cannot be used."""
+    if configured is None:
+        return ModelNotFound(f"No model is set for {purpose}.")
+    model = state.models.get(configured)
+    if model is None:
+        return ModelNotFound(f"The model set for {purpose}, {configured}, is not in the catalog.")
+    provider = state.providers[model.provider]
+    if not model.is_active:
+        return ModelDeprecated(f"The model set for {purpose}, {configured}, is deprecated.")
+    if not provider.is_enabled:
+        return ModelDeprecated(f"The model set for {purpose}, {configured}, is of a provider that is disabled.")
+    if not available(provider):
+        return MissingApiKey(f"The model set for {purpose}, {configured}, needs a key in {provider.api_key_env}.")
+    return None
+
+
+def _by_price(model: Model) -> tuple[bool, Decimal, str]:
+    """Cheapest first, unknown prices last."""
+    rates = (model.cost_input_per_million, model.cost_output_per_million)
+    known = [rate for rate in rates if rate is not None]
+    cost = _INPUT_SHARE * known[0] + known[1] if len(known) == len(rates) else Decimal(0)
+    return len(known) < len(rates), cost, model.reference
