@@ -78,11 +78,14 @@ class RunHandle(Handle[T]):
         session: Session,
         future: Future[T],
         panel: Callable[[RunHandle[T]], Any],
+        watching: Callable[[RunHandle[T]], contextlib.AbstractContextManager[None]],
         peek: Callable[[], T],
     ) -> None:
         super().__init__(future, self.cancel)
         self._session = session
         self._panel = panel
+        self._watching = watching
+        self._shown = False
         self._peek = peek
 
     @property
@@ -114,8 +117,27 @@ class RunHandle(Handle[T]):
         """Call ``listener`` with every event, on the background thread; returns a function that ends that."""
         return self._session.tracker.listen(listener)
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait at most ``timeout`` seconds and return the run; on a terminal a line shows how far it is.
+
+        Raises:
+            TimeoutError: it has not ended yet; it goes on.
+            LlmkitError: why it could not go on.
+        """
+        with self._watched():
+            return super().result(timeout)
+
+    async def _wait(self) -> T:
+        with self._watched():
+            return await super()._wait()
+
+    def _watched(self) -> contextlib.AbstractContextManager[None]:
+        """Progress for whoever waits, unless a panel shows it already."""
+        return contextlib.nullcontext() if self._shown or self.done() else self._watching(self)
+
     def panel(self) -> Any:
         """A widget with progress, cost so far, what each provider waits for, Cancel and Resume."""
+        self._shown = True
         return self._panel(self)
 
     def __repr__(self) -> str:

@@ -1,0 +1,60 @@
+"""Progress for somebody who waits for a run: the run's panel in a notebook, one line on a terminal, else nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmkit.runner import RunEvent, RunHandle
+
+
+def watching(handle: RunHandle[Any]) -> contextlib.AbstractContextManager[None]:
+    """Show how far a run is while the block lasts. Threads of a program show nothing: nobody waits in front of them."""
+    if threading.current_thread() is not threading.main_thread():
+        return contextlib.nullcontext()
+    if in_notebook():
+        return _panel(handle)
+    return _line(handle) if sys.stderr.isatty() else contextlib.nullcontext()
+
+
+def in_notebook() -> bool:
+    """Whether this is a Jupyter kernel. IPython is not loaded for it: in a kernel it is there already."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@contextlib.contextmanager
+def _panel(handle: RunHandle[Any]) -> Iterator[None]:
+    """The panel, once; at the end it is shown again in its place, for those who read the notebook without a kernel."""
+    from IPython.display import display
+
+    panel = handle.panel()
+    shown = display(panel, display_id=True)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        shown.update(panel)
+
+
+@contextlib.contextmanager
+def _line(handle: RunHandle[Any]) -> Iterator[None]:
+    from tqdm import tqdm  # only those who wait on a terminal need it
+
+    with tqdm(total=handle.progress.total, unit="probe", file=sys.stderr) as bar:
+
+        def count(event: RunEvent) -> None:
+            if event.kind in ("probe_done", "ended"):
+                now = handle.progress
+                bar.set_postfix_str(f"${now.cost:.4f}", refresh=False)
+                bar.update(now.done - bar.n)
+
+        stop = handle.listen(count)
+        try:
+            yield
+        finally:
+            stop()
