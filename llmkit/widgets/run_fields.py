@@ -1,0 +1,94 @@
+"""The fields of the run form, and how what is typed in them is read."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+import ipywidgets as ipw
+
+from llmkit.errors import ValidationError
+from llmkit.widgets.form import Field, Read, read_whole, required, text_field, whole_field
+
+MOST_SAMPLES = 10_000
+
+
+def prompts() -> Field:
+    """Where prompts are typed."""
+    control = ipw.Textarea(
+        description="Prompts",
+        placeholder="What should the models be asked? An empty line separates prompts.",
+        rows=5,
+        style={"description_width": "auto"},
+        layout=ipw.Layout(width="auto", min_width="0"),
+    )
+    return Field("prompts", control, read=lambda typed, _: read_prompts(typed))
+
+
+def settings() -> list[Field]:
+    """Samples, temperature, max tokens, budget and name, named as the arguments of ``kit.run``."""
+    return [
+        _field("samples", "Samples per prompt", "1", required(read_samples)),
+        _field("temperature", "Temperature", "the model's own", read_temperature),
+        whole_field("max_tokens", "Max tokens", hint="the model's own"),
+        _field("budget", "Budget (US $)", "none", read_dollars),
+        text_field("name", "Name", hint="a label for the run"),
+    ]
+
+
+def _field(name: str, label: str, hint: str, read: Read) -> Field:
+    control = ipw.Text(
+        description=label,
+        placeholder=hint,
+        style={"description_width": "150px"},
+        layout=ipw.Layout(width="auto", min_width="0"),
+    )
+    return Field(name, control, read=read)
+
+
+def read_prompts(typed: str) -> list[str]:
+    """Prompts separated by empty lines; a prompt may have several lines."""
+    blocks: list[list[str]] = [[]]
+    for row in typed.splitlines():
+        if row.strip():
+            blocks[-1].append(row)
+        elif blocks[-1]:
+            blocks.append([])
+    return ["\n".join(block).strip() for block in blocks if block]
+
+
+def read_samples(typed: str, label: str) -> int | None:
+    """How often each model answers each prompt."""
+    count = read_whole(typed, label)
+    if count is not None and count > MOST_SAMPLES:
+        raise ValidationError(f"{label} can be at most {MOST_SAMPLES:,}.")
+    return count
+
+
+def read_temperature(typed: str, label: str) -> float | None:
+    """A number from 0 to 2; empty is the model's own."""
+    number = _number(typed, f"{label}: type a number from 0 to 2, such as 0.7; leave it empty for the model's own.")
+    if number is not None and not 0 <= number <= 2:
+        raise ValidationError(f"{label} must be a number from 0 to 2.")
+    return None if number is None else float(number)
+
+
+def read_dollars(typed: str, label: str) -> Decimal | None:
+    """A positive amount as people type it: ``2``, ``$1.50``; empty is none."""
+    words = f"{label}: type an amount of US dollars above 0, such as 2.50; leave it empty for none."
+    number = _number(typed.strip().removeprefix("$"), words)
+    if number is not None and number <= 0:
+        raise ValidationError(words)
+    return number
+
+
+def _number(typed: str, words: str) -> Decimal | None:
+    text = typed.strip()
+    if not text:
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValidationError(words) from None
+    if not number.is_finite():
+        raise ValidationError(words)
+    return number

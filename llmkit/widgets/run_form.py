@@ -1,0 +1,293 @@
+"""The form that starts a run: prompts, models, limits, what it will probably cost; then the run itself."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.errors import Code, LlmkitError, ValidationError
+from llmkit.estimates import Estimate
+from llmkit.scenarios import as_scenarios
+from llmkit.widgets import html, run_fields, standing
+from llmkit.widgets.estimate_view import estimate_html
+from llmkit.widgets.form import Form
+from llmkit.widgets.model_picker import ModelPicker, choices, notes
+from llmkit.widgets.panel import Panel, Sentence, button, line, shown, when_done
+from llmkit.widgets.throttle import Throttle
+
+if TYPE_CHECKING:
+    from llmkit.kit import Kit
+    from llmkit.scenarios import Prompts
+
+ESTIMATES_PER_SECOND = 3
+_SENTENCES = 2
+_ABOUT_MODELS = (Code.MODEL_DEPRECATED, Code.MISSING_API_KEY, Code.MODEL_NOT_FOUND)
+_SHOWN_PROMPTS = 3
+_PREVIEW = 160
+
+
+class RunForm(Panel):
+    """Prompts, models and limits with a live estimate; Start calls ``kit.run`` and shows its panel below.
+
+    ``handle`` is the run that was started last. Prompts are typed when none are given, with an empty line between
+    them.
+
+    Raises:
+        ValidationError: the prompts that were given make no sense.
+    """
+
+    title = "New run"
+
+    def __init__(self, kit: Kit, prompts: Prompts | None = None) -> None:
+        super().__init__()
+        self._kit = kit
+        self._given = None if prompts is None else as_scenarios(prompts)
+        self._estimate: Estimate | None = None
+        self._refused: tuple[Any, ...] | None = None
+        self.handle: Any = None
+        self.panel: Any = None
+        self.prompts = run_fields.prompts()
+        self._count = ipw.HTML()
+        self.picker = ModelPicker(tuple(model.reference for model in _defaults(kit)))
+        self.form = Form(run_fields.settings(), label="Start", submit=self._start)
+        self.form.show({"samples": 1})
+        self.start_button = self.form.submit_button
+        self.estimate = ipw.HTML(layout=ipw.Layout(width="100%"))
+        self.refresh_button = button("Refresh", self.refresh, tooltip="Read the catalog and the keys again")
+        self.again_button = button("New run", self._show_form)
+        self.results_button = button("Show results", self._show_results, primary=True)
+        self._run_place, self._results = ipw.VBox(), ipw.VBox()
+        self._after = line(self.results_button, self.again_button)
+        self._body = self._lay_out()
+        self.widget.children = (self._body, self.notice.widget, self._run_place, self._after, self._results)
+        shown(self._after, False)
+        self._throttle = Throttle(self._draw_estimate, per_second=ESTIMATES_PER_SECOND)
+        for control in (self.prompts.control, *(field.control for field in self.form.fields.values())):
+            control.observe(lambda _: self._throttle.touch(), "value")
+        self.picker.observe(lambda _: self._throttle.touch(), "chosen")
+        self.refresh()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The estimate of what is filled in, one row a model; empty while there is none."""
+        return (self._estimate or Estimate.of(())).df
+
+    def refresh(self) -> None:
+        """Read the catalog and the keys again, and estimate."""
+        state = self._kit.catalog.state()
+        offered = choices(state.models, state.providers, self._keys(state), self.picker.chosen, _today())
+        self.picker.update(offered)
+        self._draw_estimate()
+
+    def _lay_out(self) -> ipw.VBox:
+        asked = [ipw.HTML(_summary(self._given))] if self._given is not None else [self.prompts.widget]
+        badges = [html.badge("rehearsal: simulated", "accent")] if self._kit.simulated else []
+        models = ipw.VBox(
+            [ipw.HTML(html.heading("Models", html.muted("US dollars per million tokens, input / output")))],
+            layout=ipw.Layout(flex="3 1 430px", min_width="0"),
+        )
+        models.children = (*models.children, self.picker.widget)
+        grid, error, buttons, aside = self.form.widget.children
+        buttons.children = (*buttons.children, self.refresh_button)
+        settings = ipw.VBox(
+            [ipw.HTML(html.heading("Settings")), grid, ipw.HTML(html.heading("Estimate")), self.estimate, error,
+             buttons, aside],
+            layout=ipw.Layout(flex="2 1 320px", min_width="0"),
+        )  # fmt: skip
+        columns = ipw.HBox([models, settings], layout=ipw.Layout(flex_flow="row wrap", grid_gap="8px 24px"))
+        return ipw.VBox([ipw.HTML(html.heading("New run", *badges)), *asked, self._count, columns])
+
+    # --- the estimate ---
+
+    def _keys(self, state: Any) -> dict[str, str]:
+        return {name: self._kit.catalog.key_status(provider) for name, provider in state.providers.items()}
+
+    def _draw_estimate(self) -> None:
+        """Estimate what is filled in, as far as it makes sense; called on a thread of its own while somebody types."""
+        state = self._kit.catalog.state()
+        keys, chosen, today = self._keys(state), self.picker.chosen, _today()
+        told = {
+            reference: notes(model, state.providers[model.provider], keys[model.provider], today)
+            for reference in chosen
+            if (model := state.models.get(reference)) is not None
+        }
+        blocked = {name for name, found in told.items() if any(not words.startswith("retire") for words, _ in found)}
+        usable = [reference for reference in chosen if reference in told and reference not in blocked]
+        values = self._sound_values()
+        self._estimate = self._estimated(usable, values)
+        if self._inputs() != self._refused:
+            self._say(values)
+        for provider, words in self._over_balance(state).items():
+            for reference in usable:
+                if state.models[reference].provider == provider:
+                    told[reference] = [*told[reference], (words, "warn")]
+        names = {reference: state.models[reference].display_name for reference in told}
+        self.estimate.value = estimate_html(self._estimate, chosen, told, names)
+
+    def _inputs(self) -> tuple[Any, ...]:
+        fields = (self.prompts, *self.form.fields.values())
+        return (self.picker.chosen, *(field.control.value for field in fields))
+
+    def _sound_values(self) -> dict[str, Any]:
+        """The fields that make sense."""
+        values = {}
+        for name, field in self.form.fields.items():
+            with contextlib.suppress(ValidationError):
+                values[name] = field.value()
+        return values
+
+    def _say(self, values: dict[str, Any]) -> None:
+        """A sentence beside each field that makes no sense, and beside a budget that is too small."""
+        for place in (self.prompts.error, self.picker.error, self.form.error):
+            place.clear()
+        for name, field in self.form.fields.items():
+            try:
+                field.value()
+            except ValidationError as error:
+                field.refuse(error)
+            else:
+                if name != "budget":
+                    field.error.clear()
+        self._warn_of_budget(values)
+
+    def _estimated(self, usable: list[str], values: dict[str, Any]) -> Estimate | None:
+        prompts = self._prompts()
+        if self._given is None:
+            words = f"{len(prompts):,} prompt{'s' if len(prompts) != 1 else ''}" if prompts else "No prompt yet"
+            self._count.value = html.quiet(f"{words}. An empty line separates prompts.")
+        if not prompts or not usable or "samples" not in values:
+            return None
+        try:
+            return self._kit.estimate(prompts, usable, values["samples"], max_tokens=values.get("max_tokens"))
+        except LlmkitError:  # Start will say it; while somebody types there is simply no estimate
+            return None
+
+    def _warn_of_budget(self, values: dict[str, Any]) -> None:
+        if "budget" not in values:
+            return
+        place, budget = self.form["budget"].error, values["budget"]
+        expected = None if self._estimate is None else self._estimate.total
+        if budget is None or expected is None or expected <= budget:
+            place.clear()
+        else:
+            words = f"The estimate is {standing.cost(expected)}: the run will stop asking at {standing.cost(budget)}."
+            place.show(words, "warn")
+
+    def _over_balance(self, state: Any) -> dict[str, str]:
+        """Providers whose balance the estimate is over, with the words for it."""
+        if self._kit.simulated or self._estimate is None:
+            return {}
+        found = {}
+        for name, provider in state.providers.items():
+            costs = [each.cost for each in self._estimate.models if each.provider == name and each.cost is not None]
+            if provider.balance is not None and sum(costs) > provider.balance:
+                found[name] = f"over the balance of {standing.cost(provider.balance)}"
+        return found
+
+    # --- starting ---
+
+    def _prompts(self) -> Any:
+        return list(self._given) if self._given is not None else run_fields.read_prompts(self.prompts.control.value)
+
+    def _start(self) -> None:
+        def start() -> str:
+            self._refused = None
+            self._say(self._sound_values())
+            values = self.form.values()
+            prompts = self._prompts()
+            if not prompts:
+                raise ValidationError("Prompts: type at least one.", field="prompts")
+            if not self.picker.chosen:
+                raise ValidationError("Tick at least one model.", field="models")
+            self.handle = self._kit.run(prompts, list(self.picker.chosen), **values)
+            self._show_run()
+            return f'Started run {self.handle.run_id}. In code: kit.load("{self.handle.run_id}").'
+
+        self.act(start, on_error=self._place_errors)
+
+    def _place_errors(self, error: LlmkitError) -> None:
+        """Each problem beside what it is about; what is about nothing in the form, below it."""
+        self._refused = self._inputs()
+        places: dict[Sentence, list[str]] = {}
+        for problem in getattr(error, "problems", (error,)):
+            places.setdefault(self._place_of(problem), []).append(str(problem))
+        for place, sentences in places.items():
+            rest = len(sentences) - _SENTENCES
+            place.show(
+                " ".join([*sentences[:_SENTENCES], *([f"And {rest} more like this."] if rest > 0 else [])]), "bad"
+            )
+
+    def _place_of(self, problem: LlmkitError) -> Sentence:
+        name = getattr(problem, "field", None)
+        if name == "prompts" and self._given is None:
+            return self.prompts.error
+        if name == "models" or problem.code in _ABOUT_MODELS:
+            return self.picker.error
+        if problem.code is Code.BUDGET_EXCEEDED:
+            name = "budget"
+        return self.form[name].error if name in self.form.fields else self.form.error
+
+    def _show_run(self) -> None:
+        self.panel = self.handle.panel()
+        self._run_place.children = (self.panel.widget,)
+        self._results.children = ()
+        shown(self._body, False)
+        when_done(self.handle, lambda: shown(self._after, True))
+
+    def _show_form(self) -> None:
+        self.notice.clear()
+        self._run_place.children = self._results.children = ()
+        shown(self._after, False)
+        shown(self._body, True)
+        self.refresh()
+
+    def _show_results(self) -> None:
+        def show() -> None:
+            self._results.children = (self.handle.run.view().widget,)
+
+        self.act(show)
+
+    def _pages(self) -> list[html.Page]:
+        if self.panel is not None and self._run_place.children:
+            pages: list[html.Page] = self.panel._pages()
+            return pages
+        frame = pd.DataFrame(
+            [
+                {"Model": each.model, "Requests": f"{each.requests:,}", "Estimate": standing.cost(each.cost)}
+                for each in (self._estimate.models if self._estimate else ())
+            ],
+            columns=["Model", "Requests", "Estimate"],
+        )
+        total = "" if self._estimate is None else f": about {standing.cost(self._estimate.total)}"
+        return [html.Page(f"New run{total}", frame, right=("Requests", "Estimate"))]
+
+
+def _defaults(kit: Kit) -> list[Any]:
+    """The default models of providers with a key."""
+    return [
+        model for name, model in kit.catalog.defaults().items() if kit.catalog.is_available(kit.catalog.provider(name))
+    ]
+
+
+def _summary(scenarios: Any) -> str:
+    """How many prompts, and the first of them."""
+    first = "".join(
+        f'<li style="white-space: nowrap; overflow: hidden; text-overflow: ellipsis">'
+        f"{html.esc(' '.join(scenario.prompt[:_PREVIEW].split()))}</li>"
+        for scenario in scenarios[:_SHOWN_PROMPTS]
+    )
+    rest = len(scenarios) - _SHOWN_PROMPTS
+    more = html.quiet(f"and {rest:,} more") if rest > 0 else ""
+    return (
+        f'<div class="tex2jax_ignore mathjax_ignore" style="{html.FONT}; color: {html.TEXT}">'
+        f"{html.muted(f'{len(scenarios):,} prompt' + ('s' if len(scenarios) != 1 else ''))}"
+        f'<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}</div>'
+    )
+
+
+def _today() -> Any:
+    return datetime.now(UTC).date()

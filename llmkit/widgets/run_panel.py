@@ -1,0 +1,145 @@
+"""A run while it goes on: progress, cost, what each provider waits for; cancelled and taken up again here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.errors import CatalogBusy
+from llmkit.widgets import html, standing
+from llmkit.widgets.panel import Panel, button, line, shown
+from llmkit.widgets.standing import Share, Standing
+from llmkit.widgets.throttle import Throttle
+
+if TYPE_CHECKING:
+    from llmkit.runner import RunEvent, RunHandle
+
+TICK = 1.0
+"""Seconds after which the panel is drawn although nothing happened: waits count down."""
+
+
+class RunPanel(Panel):
+    """A run that this kernel started. ``resume`` takes it up again when it has ended, as ``kit.resume`` does.
+
+    Events come on the background thread, thousands a minute; they only note that something changed. One HTML widget
+    is drawn again, at most ten times a second, and once more when the run has ended.
+    """
+
+    title = "Run"
+
+    def __init__(self, handle: RunHandle[Any], resume: Callable[[str], RunHandle[Any]]) -> None:
+        super().__init__()
+        self._resume = resume
+        self.board = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
+        self.cancel_button = button("Cancel", self._cancel, tooltip="Stop asking; what is on its way is saved")
+        self.resume_button = button("Resume", self._take_up, primary=True, tooltip="Ask what has no answer yet")
+        self.widget.children = (self.board, self.notice.widget, line(self.cancel_button, self.resume_button))
+        self._throttle = Throttle(self._draw)
+        self._watch(handle)
+
+    @property
+    def standing(self) -> Standing:
+        """The run as it stands now."""
+        now = standing.watched(self.handle.run_id, self.handle.progress, self._before)
+        return replace(now, status="cancelling") if self._cancelling and now.running else now
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a model: total, ok, failed, skipped, in_flight, waiting, cost."""
+        return self.standing.df
+
+    def refresh(self) -> None:
+        """Show the run as it is now."""
+        self._draw()
+
+    def _pages(self) -> list[html.Page]:
+        now = self.standing
+        everything = now.all
+        spent = standing.cost(everything.cost)
+        of = "" if now.estimate is None else f" of about {standing.cost(now.estimate)}"
+        title = (
+            f"Run {now.run_id}, {now.status} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: "
+            f"{everything.done:,} of {everything.total:,} probes done, {spent}{of}. "
+            f'Later: kit.load("{now.run_id}").view()'
+        )
+        frame = pd.DataFrame(
+            [
+                {
+                    "Model": share.model,
+                    "Done": f"{share.done:,} of {share.total:,}",
+                    "Failed": share.failed,
+                    "Waiting": share.waiting,
+                    "Cost": standing.cost(share.cost),
+                }
+                for share in now.shares
+            ]
+        )
+        return [html.Page(title, frame, right=("Done", "Failed", "Waiting", "Cost"))]
+
+    # --- watching ---
+
+    def _watch(self, handle: RunHandle[Any]) -> None:
+        self.handle = handle
+        self._cancelling = False
+        self._before = _before(handle)
+        self._ended = threading.Event()
+        stop = handle.listen(self._hear)
+        threading.Thread(target=self._tick, args=(handle, self._ended, stop), name="llmkit-panel", daemon=True).start()
+        self._draw()
+
+    def _hear(self, event: RunEvent) -> None:
+        if event.kind == "ended":
+            self._ended.set()
+        else:
+            self._throttle.touch()
+
+    def _tick(self, handle: RunHandle[Any], ended: threading.Event, stop: Callable[[], None]) -> None:
+        """Draw every second; when the run has ended, wait for its handle and draw for the last time."""
+        while not ended.wait(TICK) and not handle.done():
+            self._throttle.touch()
+        handle.wait()
+        stop()
+        self._throttle.flush()
+
+    def _draw(self) -> None:
+        now = self.standing
+        self.board.value = standing.board(now)
+        shown(self.cancel_button, now.running)
+        shown(self.resume_button, now.resumable)
+        if self.cancel_button.disabled is not self._cancelling:
+            self.cancel_button.disabled = self._cancelling
+
+    # --- actions ---
+
+    def _cancel(self) -> None:
+        def cancel() -> None:
+            self._cancelling = True
+            self.handle.cancel()
+
+        self.act(cancel)
+
+    def _take_up(self) -> None:
+        self.act(lambda: self._watch(self._resume(self.handle.run_id)))
+
+
+def _before(handle: RunHandle[Any]) -> Mapping[str, Share]:
+    """What a run had reached before it was taken up again; nothing for a new one.
+
+    A handle counts only what it asks itself. Probes that were done before it began are read from the catalog.
+    """
+    progress = handle.progress
+    try:
+        if int(handle.run.costs(by="run_id")["probes"].sum()) == progress.total:
+            return {}
+        probes = handle.run.probes
+    except CatalogBusy:  # somebody else holds the database: the panel counts what it sees
+        return {}
+    settled = probes["completed_at"].notna() & (probes["completed_at"] < progress.started_at)
+    done = probes[settled & probes["status"].isin(("ok", "failed"))]
+    return {share.model: share for share in standing.shares_of(done)}

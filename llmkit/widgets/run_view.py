@@ -1,0 +1,178 @@
+"""A run as it is stored: how it went, what it cost, what failed, its charts, and every conversation."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.widgets import html, standing
+from llmkit.widgets.panel import Panel, button, line, shown
+from llmkit.widgets.transcripts import Transcripts
+
+if TYPE_CHECKING:
+    from llmkit.results import Run
+    from llmkit.runner import RunHandle
+
+_EXAMPLE = 300
+_COSTS = ("Model", "Probes", "Ok", "Failed", "Input tokens", "Output tokens", "Reasoning", "Cost", "Cost per answer")
+
+
+class RunView(Panel):
+    """A run from the catalog, in any notebook. ``resume`` takes it up again, as ``kit.resume`` does.
+
+    It is read when the view is made and at every refresh; a run that still goes on is shown as far as it is stored.
+    """
+
+    title = "Run"
+
+    def __init__(self, run: Run, resume: Callable[[str], RunHandle[Any]]) -> None:
+        super().__init__()
+        self.run = run
+        self._resume = resume
+        self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
+        self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
+        self.transcripts = Transcripts(lambda: run.turns)
+        self.refresh_button = button("Refresh", self.refresh, tooltip="Read the run again")
+        self.resume_button = button("Resume", self._take_up, primary=True, tooltip="Ask what has no answer yet")
+        self._place = ipw.VBox()
+        self.widget.children = (
+            self.summary,
+            self.notice.widget,
+            line(self.refresh_button, self.resume_button),
+            self._place,
+            self.charts,
+            ipw.HTML(html.heading("Transcripts")),
+            self.transcripts.widget,
+        )
+        self.refresh()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """Tokens and costs by model, as ``run.costs()``."""
+        return self.run.costs()
+
+    def refresh(self) -> None:
+        """Read the run again."""
+        self._status, self._name = self.run.status, self.run.name
+        self._probes, self._costs = self.run.probes, self.run.costs()
+        now = standing.stored(self.run, self._status, self._probes)
+        self.summary.value = self._summary(now)
+        self.charts.value = _charts(self.run) if now.all.done else ""
+        self.transcripts.update(self._probes)
+        shown(self.resume_button, now.resumable)
+
+    def _summary(self, now: standing.Standing) -> str:
+        badges = [html.badge("simulated")] if self._probes["simulated"].any() else []
+        board = standing.board(now, title=self._name or "Run", badges=badges)
+        costs = html.table(_COSTS, _cost_rows(self._costs), right=_COSTS[1:])
+        failures = _failures(self._probes)
+        broken = html.heading("Failures") + html.table(_FAILURES, failures, right=("Probes",)) if failures else ""
+        billed = int(self._costs["maybe_billed"].sum())
+        doubt = (
+            html.quiet(f"{billed:,} request(s) may have been billed although no answer came: see run.attempts.")
+            if billed
+            else ""
+        )
+        return (
+            f'{board}<div class="tex2jax_ignore mathjax_ignore" style="margin-top: 8px">{html.heading("Costs")}{costs}'
+            f"{doubt}{broken}</div>"
+        )
+
+    def _take_up(self) -> None:
+        def resume() -> str:
+            handle = self._resume(self.run.id)
+            panel = handle.panel()
+            self._place.children = (panel.widget,)
+            return "Taken up again. Refresh shows what has come."
+
+        self.act(resume)
+
+    def _pages(self) -> list[html.Page]:
+        everything = standing.stored(self.run, self._status, self._probes).all
+        title = (
+            f"Run {self.run.id}{f' ({self._name})' if self._name else ''}, {self._status}: "
+            f"{everything.ok:,} of {everything.total:,} probes answered, {standing.cost(everything.cost)}"
+        )
+        pages = [html.Page(title, pd.DataFrame(_cost_rows(self._costs), columns=list(_COSTS)), right=_COSTS[1:])]
+        if failures := _failures(self._probes):
+            pages.append(html.Page("Failures", pd.DataFrame(failures, columns=list(_FAILURES)), right=("Probes",)))
+        return pages
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(include, exclude)
+        return {**bundle, "text/html": bundle["text/html"] + self.charts.value}
+
+
+_FAILURES = ("Code", "Probes", "Models", "For example")
+
+
+def _failures(probes: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Failures by code, the most frequent first, each with the message of its first probe."""
+    failed = probes[probes["status"].isin(("failed", "skipped")) & probes["error_code"].notna()]
+    groups = sorted(failed.groupby("error_code"), key=lambda entry: -len(entry[1]))
+    return [
+        (
+            str(code),
+            f"{len(group):,}",
+            ", ".join(group["model"].unique()[:3]) + (" …" if group["model"].nunique() > 3 else ""),
+            _cut(str(group["error_message"].iloc[0])),
+        )
+        for code, group in groups
+    ]
+
+
+def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The cost table as text, the dearest model first."""
+    ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
+    return [
+        (
+            row["model"],
+            *(_count(row[name]) for name in ("probes", "ok", "failed")),
+            *(_count(row[name]) for name in ("input_tokens", "output_tokens", "reasoning_tokens")),
+            standing.cost(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
+            "" if pd.isna(row["cost_per_ok"]) else standing.cost(row["cost_per_ok"]),
+        )
+        for row in ranked.to_dict("records")
+    ]
+
+
+def _count(number: Any) -> str:
+    return "" if pd.isna(number) else f"{int(number):,}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _EXAMPLE else text[: _EXAMPLE - 1] + "…"
+
+
+def _charts(run: Run) -> str:
+    """Both charts as pictures on white, so that they read the same in any theme."""
+    costs = run.costs()
+    dearest = costs.sort_values("estimated_cost", ascending=False, na_position="last")["model"].iloc[0]
+    pictures = (
+        (run.plot_costs, f"Bar chart of the cost by model in US dollars; the dearest is {dearest}."),
+        (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90 %."),
+    )
+    images = "".join(
+        f'<img alt="{html.esc(words)}" src="data:image/png;base64,{_png(plot, len(costs))}" '
+        'style="flex: 1 1 340px; max-width: 620px; min-width: 0; background: white; border-radius: 4px">'
+        for plot, words in pictures
+    )
+    return (
+        f'<div style="display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start; margin: 8px 0">{images}</div>'
+    )
+
+
+def _png(plot: Callable[..., Any], rows: int) -> str:
+    """A chart as a PNG in base64. The figure is none of pyplot's, so that no cell shows it a second time."""
+    from matplotlib.figure import Figure  # slow to load
+
+    figure = Figure(figsize=(6.2, 0.9 + 0.3 * max(2, min(rows, 30))), layout="constrained")
+    plot(ax=figure.add_subplot())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
