@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from llmkit.errors import ValidationError
-from llmkit.records import Call, Message, Model, Params, Scenario
+from llmkit.records import Call, Message, Model, Params, Request, Scenario
+from llmkit.wires import answer_limit, answers_asked
 
 Order = Literal["interleaved", "sequential"]
 
@@ -91,10 +92,10 @@ def most_input_tokens(call: Call) -> int:
     return schema + sum(len(text.encode("utf-8", "replace")) + MESSAGE_OVERHEAD for text in texts)
 
 
-def most_output_tokens(call: Call) -> int | None:
-    """The most tokens that the answer can have; ``None`` when neither the call nor the model sets a limit."""
-    limits = [limit for limit in (call.params.max_tokens, call.model.max_output_tokens) if limit is not None]
-    return min(limits, default=None)
+def most_output_tokens(request: Request, model: Model) -> int | None:
+    """The most tokens that can be billed as output; ``None`` when neither the request nor the model sets a limit."""
+    limits = [limit for limit in (answer_limit(request), model.max_output_tokens) if limit is not None]
+    return answers_asked(request) * min(limits) if limits else None
 
 
 def make_params(

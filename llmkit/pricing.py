@@ -161,6 +161,23 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal:
         return sum((amount for amount in amounts if amount is not None), Decimal(0))
 
 
+def split(usage: Usage, rates: Rates) -> tuple[Decimal | None, ...]:
+    """The parts of a cost, unrounded: plain input, cached input, cache writes, output without reasoning, reasoning.
+
+    ``None`` where there are tokens and no rate.
+    """
+    plain, cached, written, written_1h, output = billed_tokens(usage)
+    rate, rate_cached, rate_written, rate_1h = input_rates(rates)
+    reasoning = _clamp(usage.reasoning_tokens, output)
+    return (
+        _sum((plain,), (rate,)),
+        _sum((cached,), (rate_cached,)),
+        _sum((written, written_1h), (rate_written, rate_1h)),
+        _sum((output - reasoning,), (rates.cost_output_per_million,)),
+        _sum((reasoning,), (rates.cost_output_per_million,)),
+    )
+
+
 # --- the arithmetic -------------------------------------------------------------------------------------------------
 
 

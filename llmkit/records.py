@@ -276,6 +276,8 @@ class Scenario:
     """One thing to ask: a prompt, an optional system prompt, follow-up prompts, and the dimension values behind it.
 
     ``dimensions`` become columns of ``run.probes``. ``scenario_id`` is given by position when it is left out.
+    ``template`` identifies the template that it was made from: answers to prompts of one template are alike in length,
+    which estimates rest on.
     """
 
     prompt: str
@@ -283,6 +285,7 @@ class Scenario:
     followups: tuple[str, ...] = ()
     scenario_id: str | None = None
     dimensions: Mapping[str, Any] = field(default_factory=dict)
+    template: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():

@@ -52,12 +52,12 @@ class Estimate:
         """What is stored with the run, JSON-ready, to be held against what came."""
         money = {"total": self.total, "low": self.low, "high": self.high}
         return {
-            **{name: None if amount is None else format(amount, "f") for name, amount in money.items()},
+            **{name: _text(amount) for name, amount in money.items()},
             "basis": self.basis,
             "unpriced": list(self.unpriced),
             "models": {
                 model.model: {
-                    "cost": None if model.cost is None else format(model.cost, "f"),
+                    **{name: _text(getattr(model, name)) for name in ("cost", "low", "high")},
                     "basis": model.basis,
                     "observations": model.observations,
                 }
@@ -74,3 +74,7 @@ class Estimate:
     def _repr_html_(self) -> str:
         summary = repr(self).strip("<>")
         return f'<div class="tex2jax_ignore mathjax_ignore">{self.df.to_html(index=False)}<p>{summary}</p></div>'
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else format(amount, "f")

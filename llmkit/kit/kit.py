@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import os
 import random
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pandas as pd
 import platformdirs
 
-from llmkit import pricing
+from llmkit import infra
 from llmkit.catalog import Catalog
 from llmkit.credentials import Credentials
 from llmkit.errors import RunNotFound, ValidationError
-from llmkit.estimates import Estimate, History, Workload, estimate_model
+from llmkit.estimates import Estimate
 from llmkit.gate import Gate
-from llmkit.kit.ordering import check_budget, check_calls, choose_models, make_scenarios
+from llmkit.infra import Codebook, Dimensions, Expansion, InfraHandle
+from llmkit.kit.estimating import PastAnswers, estimate_plan
+from llmkit.kit.ordering import (
+    check_budget,
+    choose_models,
+    first_requests,
+    make_scenarios,
+    warn_of_balances,
+    warn_of_left_out,
+)
+from llmkit.kit.watching import watching
 from llmkit.plan import Order as AskingOrder
 from llmkit.plan import Plan, check_counts, make_params
-from llmkit.records import Failure, Model, Provider, RemoteModel
+from llmkit.records import Failure, Model, Provider, RemoteModel, Request, Scenario
 from llmkit.results import Run, effective_status
+from llmkit.results.calibration import calibration
+from llmkit.results.costs import cost_table
 from llmkit.runner import Handle, Order, Parts, RunEvent, RunHandle, Runner, background, stored_order
 from llmkit.scenarios import Prompts
 from llmkit.seed import load_seed, seed_catalog
-from llmkit.store import Store, queries
+from llmkit.store import Store, money, queries
 from llmkit.structured import Schema, answer_check, json_schema
 from llmkit.transport import RetryPolicy, Transport
 from llmkit.wires import wire_for
@@ -68,8 +79,15 @@ class Kit:
             origin_allowed=self._credentials.origin_allowed,
         )
         self.catalog.apply_due_prices()
-        parts = Parts(self._store, self._gate, self._transport, self.catalog.learn_rejected)
-        self._runner: Runner[Run] = Runner(parts, self._run, _run_panel)
+        self._past = PastAnswers(self._store)
+        parts = Parts(
+            store=self._store,
+            gate=self._gate,
+            transport=self._transport,
+            learn_rejected=self.catalog.learn_rejected,
+        )
+        self._runner: Runner[Run] = Runner(parts, self._run, self._run_panel, watching)
+        self._infra = infra.Infra(self.catalog, self._start_infra)
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +109,11 @@ class Kit:
         if self._own_simulator and self._simulator is not None:
             self._simulator.close()
             self._simulator = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether requests go to a simulator, so that nothing is billed."""
+        return self._simulating
 
     # --- reading ---
 
@@ -142,19 +165,38 @@ class Kit:
         return self._run(str(probes.iloc[0]["run_id"]))
 
     def costs(
-        self, since: datetime | str | None = None, by: str | Sequence[str] = "model", *, simulated: bool | None = None
+        self,
+        since: datetime | date | str | None = None,
+        by: str | Sequence[str] = "model",
+        *,
+        simulated: bool | None = None,
     ) -> pd.DataFrame:
-        """Tokens and costs over all runs, as in :meth:`llmkit.Run.costs`; real runs only, unless none is real.
+        """Tokens and costs over all runs, internal tasks included, as in :meth:`llmkit.Run.costs`.
 
-        ``since`` is a time, or its text (``"2026-11-01"``), in UTC; ``simulated`` chooses rehearsals or real runs.
+        ``since`` is a date or a time, or its text (``"2026-11-01"``), in UTC: only what was asked from then on counts.
+        ``simulated`` chooses rehearsals (True) or real runs (False); left out, a kit shows the kind that it makes.
 
         Raises:
             ValidationError: an unknown column, or a time that cannot be read.
         """
-        chosen = [by] if isinstance(by, str) else list(by)
-        moment = _moment(since)
-        only = self._simulating if simulated is None else simulated
-        return self._store.read(lambda c: queries.costs(c, chosen, since=moment, simulated=only))
+        return cost_table(self._store, by, since=since, simulated=self._own_kind(simulated))
+
+    def calibration(self, by: Literal["model", "run"] = "model", *, simulated: bool | None = None) -> pd.DataFrame:
+        """Estimates held against what came: one row for each completed run and model, or for each run.
+
+        Columns: run_id, name, started_at, model, probes, ok, then in US dollars ``estimate``, ``low`` and ``high``
+        (the 80 % interval) and ``actual``; ``ratio`` is actual / estimate, ``inside`` whether the interval held it;
+        ``basis`` and ``observations`` say what the estimate rested on. Costs are missing where a price is unknown.
+        ``simulated`` as in :meth:`costs`.
+
+        Raises:
+            ValidationError: ``by`` is something else.
+        """
+        only = self._own_kind(simulated)
+        return calibration(self._store.read(lambda c: money.estimates(c, simulated=only)), by)
+
+    def _own_kind(self, simulated: bool | None) -> bool:
+        return self._simulating if simulated is None else simulated
 
     # --- asking ---
 
@@ -183,7 +225,8 @@ class Kit:
             samples=samples,
             params=params,
         )
-        return self._estimate(plan)
+        providers = self._store.catalog().providers
+        return self._estimate(plan, first_requests(plan, providers), providers)
 
     def run(
         self,
@@ -274,7 +317,7 @@ class Kit:
             raise ValidationError(
                 f"Set the environment variables {variables} first: the run asks {', '.join(missing)}."
             )
-        spent = self._store.read(lambda c: queries.total_cost(c, run_id))
+        spent = self._store.read(lambda c: money.total_cost(c, run_id))
         return self._runner.resume(run_id, _listening(order, on_event), spent)
 
     def _order(
@@ -316,13 +359,17 @@ class Kit:
             order_seed=random.randrange(2**32) if order_seed is None else int(order_seed),
         )
         providers = self._store.catalog().providers
-        check_calls(plan, providers)
-        limit = check_budget(plan, providers, budget)
-        estimate = self._estimate(plan)
+        requests = first_requests(plan, providers)
+        warn_of_left_out(requests)
+        limit = check_budget(plan, providers, requests, budget)
+        estimate = self._estimate(plan, requests, providers, kind)
+        asked = {model.provider: providers[model.provider] for model in plan.models}
+        if not self._simulating:
+            warn_of_balances(estimate, asked)
         policy = retry or RetryPolicy()
         return Order(
             plan=plan,
-            providers={model.provider: providers[model.provider] for model in plan.models},
+            providers=asked,
             policy=policy,
             retry_unknown=(limit is None) if policy.retry_unknown is None else policy.retry_unknown,
             adaptive=adaptive,
@@ -336,46 +383,107 @@ class Kit:
         )
 
     def _start(self, order: Order) -> RunHandle[Run]:
-        self._warn_of_balances(order)
         return self._runner.start(order)
-
-    def _warn_of_balances(self, order: Order) -> None:
-        if order.simulated or not order.estimate:
-            return
-        for name, provider in order.providers.items():
-            costs = [
-                Decimal(entry["cost"])
-                for reference, entry in order.estimate["models"].items()
-                if entry["cost"] is not None and reference.partition(":")[0] == name
-            ]
-            if provider.balance is not None and sum(costs) > provider.balance:
-                warnings.warn(
-                    f"This run will probably cost ${sum(costs):.2f} at {provider.display_name}, whose balance is "
-                    f"${provider.balance:.2f}. It was started; handle.cancel() stops it.",
-                    UserWarning,
-                    stacklevel=4,
-                )
 
     def _choose(self, models: str | Model | Sequence[str | Model] | None) -> tuple[Model, ...]:
         return choose_models(models, self._store.catalog(), self.catalog.model, self._has_key)
 
-    def _estimate(self, plan: Plan) -> Estimate:
-        providers, history, now = self._store.catalog().providers, History(), datetime.now(UTC)
-        workload = Workload.of(plan.scenarios, samples=plan.samples)
-        return Estimate.of(
-            [
-                estimate_model(
-                    model,
-                    workload,
-                    history,
-                    at=now,
-                    effort=plan.params.reasoning_effort or model.api_config.get("default_reasoning_effort"),
-                    max_tokens=plan.params.max_tokens,
-                    fallback=pricing.default_rates(providers[model.provider]),
-                )
-                for model in plan.models
-            ]
-        )
+    def _estimate(
+        self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str = "probe"
+    ) -> Estimate:
+        history = self._past.history(kind, self._simulating)
+        return estimate_plan(plan, requests, history, providers, datetime.now(UTC))
+
+    # --- internal tasks ---
+
+    def expand(
+        self,
+        description: str,
+        n: int = 10,
+        dimensions: Dimensions = None,
+        *,
+        strict: bool = False,
+        budget: Decimal | int | str | float | None = None,
+    ) -> InfraHandle[Expansion]:
+        """Have the ``scenario_expansion`` model write ``n`` different scenarios; returns at once, as :meth:`run` does.
+
+        The result is a list of :class:`Scenario` with ``.table()`` (to keep, edit and drop), ``.account`` and ``.run``:
+        it is recorded as a run of kind ``infra``, with its cost. Answers that are not as asked are asked for once more,
+        repeated scenarios are dropped, and missing ones asked for once; a warning says when there are fewer than ``n``.
+
+        Args:
+            description: what the scenarios are about, and how they should be.
+            n: how many.
+            dimensions: ``{name: levels}``, as in ``scenarios_from_template``: each scenario is written for one
+                combination, and they come equally often. Or names alone, whose values the model chooses.
+            strict: refuse another model than the one that is set, when that one cannot be used. Else the cheapest
+                available model that can do it is asked, with a warning.
+            budget: US dollars that it cannot exceed.
+
+        Raises:
+            LlmkitError: nothing was sent; from the handle: :class:`RequestFailed`, when nothing usable came.
+        """
+        return infra.expand(self._infra, description, n, dimensions, strict=strict, budget=budget)
+
+    def summarize(
+        self,
+        run: Run | str,
+        question: str | None = None,
+        by: str | Sequence[str] = "model",
+        *,
+        strict: bool = False,
+        budget: Decimal | int | str | float | None = None,
+    ) -> InfraHandle[pd.DataFrame]:
+        """Have the ``summarization`` model summarize a run's answers, one summary for each group; returns at once.
+
+        Answers that do not fit into the model's context are summarized in parts, and the summaries then together.
+        ``by`` names columns of ``run.probes``; ``strict`` and ``budget`` are as in :meth:`expand`, and the models of
+        the run are never taken in the place of the one that is set.
+
+        The result has the columns of ``by``, ``summary``, ``n_answers``, ``error`` (missing when all went well),
+        ``cost`` (US dollars), ``infra_model`` and ``infra_run_id``.
+
+        Raises:
+            LlmkitError: nothing was sent.
+        """
+        return infra.summarize(self._infra, self._given(run), question, by, strict=strict, budget=budget)
+
+    def code(
+        self,
+        run: Run | str,
+        codebook: Codebook,
+        *,
+        strict: bool = False,
+        budget: Decimal | int | str | float | None = None,
+    ) -> InfraHandle[pd.DataFrame]:
+        """Have the ``summarization`` model put every answer of a run into one category; returns at once.
+
+        ``codebook`` is ``{category: definition}``, or a list of categories; add one such as ``other`` for answers that
+        fit none. ``strict`` and ``budget`` are as in :meth:`summarize`.
+
+        The result has a row for every answer that is ok, to be merged with ``run.probes`` on ``probe_id``:
+        ``category``, the ``quote`` that it rests on, ``quote_found`` (whether the answer holds that quote), ``error``
+        (why there is no category), ``cost`` (its share, in US dollars), ``infra_model`` and ``infra_run_id``.
+
+        Raises:
+            LlmkitError: nothing was sent.
+        """
+        return infra.code(self._infra, self._given(run), codebook, strict=strict, budget=budget)
+
+    def _given(self, run: Run | str) -> Run:
+        return self.load(run) if isinstance(run, str) else run
+
+    def _start_infra(
+        self,
+        scenarios: Sequence[Scenario],
+        model: Model,
+        *,
+        name: str,
+        schema: Mapping[str, Any] | None,
+        budget: Decimal | int | str | float | None,
+    ) -> RunHandle[Run]:
+        order = self._order(list(scenarios), [model], 1, kind="infra", name=name, schema=schema, budget=budget)
+        return self._start(order)
 
     # --- keys, connections, the simulator ---
 
@@ -457,7 +565,17 @@ class Kit:
         return RunForm(self, prompts)
 
     def _run(self, run_id: str) -> Run:
-        return Run(run_id, self._store, _run_view)
+        return Run(run_id, self._store, self._run_view)
+
+    def _run_panel(self, handle: RunHandle[Run]) -> Any:
+        from llmkit.widgets.run_panel import RunPanel
+
+        return RunPanel(handle, self.resume)
+
+    def _run_view(self, run: Run) -> Any:
+        from llmkit.widgets.run_view import RunView
+
+        return RunView(run, self.resume)
 
 
 def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = False) -> Kit:
@@ -478,15 +596,6 @@ def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = Fal
     return Kit(file, simulate=simulate)
 
 
-def _moment(since: datetime | str | None) -> datetime | None:
-    if not isinstance(since, str):
-        return since
-    try:
-        return datetime.fromisoformat(since)
-    except ValueError:
-        raise ValidationError(f"{since!r} is no time: write it like 2026-11-01.", field="since") from None
-
-
 def _listening(order: Order, on_event: Callable[[RunEvent], None] | None) -> Order:
     from dataclasses import replace
 
@@ -498,15 +607,3 @@ def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(options.get("options") or {}) | {k: v for k, v in options.items() if k != "options"}
     unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", "adaptive", "order_seed")
     return {name: value for name, value in given.items() if name not in unpriced}
-
-
-def _run_panel(handle: RunHandle[Run]) -> Any:
-    from llmkit.widgets.run_panel import RunPanel  # ipywidgets is slow to import
-
-    return RunPanel(handle)
-
-
-def _run_view(run: Run) -> Any:
-    from llmkit.widgets.run_view import RunView
-
-    return RunView(run)

@@ -18,8 +18,9 @@ from llmkit.errors import (
     RunRefused,
     ValidationError,
 )
+from llmkit.estimates import Estimate
 from llmkit.plan import Plan, most_input_tokens, most_output_tokens
-from llmkit.records import Model, Provider, Scenario
+from llmkit.records import Model, Provider, Request, Scenario
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
 from llmkit.wires import wire_for
@@ -120,28 +121,50 @@ def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequen
     )
 
 
-def check_calls(plan: Plan, providers: Mapping[str, Provider]) -> None:
-    """Build each model's first call, so that what a model does not take is known now: one warning each, or an error.
+def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
+    """Each model's first request, by reference: what a model does not take and how long its answers get is known now.
 
     Raises:
         ValidationError: ``strict`` is set and a parameter would be left out.
         RunRefused: so for several models.
     """
     problems: list[LlmkitError] = []
+    requests: dict[str, Request] = {}
     for index, model in enumerate(plan.models):
         call = plan.call(plan.probe(index * plan.samples))
         try:
-            request = wire_for(providers[model.provider], model).build(call)
+            requests[model.reference] = wire_for(providers[model.provider], model).build(call)
         except ValidationError as problem:
             problems.append(problem)
-            continue
+    refuse(problems)
+    return requests
+
+
+def warn_of_left_out(requests: Mapping[str, Request]) -> None:
+    """One warning for each model that does not take a parameter."""
+    for reference, request in requests.items():
         if request.left_out:
             names = ", ".join(request.left_out)
-            warnings.warn(f"{model.reference} does not take {names}: asked without.", UserWarning, stacklevel=4)
-    refuse(problems)
+            warnings.warn(f"{reference} does not take {names}: asked without.", UserWarning, stacklevel=4)
 
 
-def check_budget(plan: Plan, providers: Mapping[str, Provider], budget: Any) -> Decimal | None:
+def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> None:
+    """One warning for each provider whose balance the run will probably exceed."""
+    for name, provider in providers.items():
+        cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
+        if provider.balance is not None and cost > provider.balance:
+            warnings.warn(
+                f"This run will probably cost ${cost:.2f} at {provider.display_name}, whose balance is "
+                f"${provider.balance:.2f}. It goes on all the same; handle.cancel() stops it, and "
+                f"kit.catalog.sync_balance({name!r}, ...) corrects the balance.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def check_budget(
+    plan: Plan, providers: Mapping[str, Provider], requests: Mapping[str, Request], budget: Any
+) -> Decimal | None:
     """The budget as a Decimal, after checking that it can be kept: every price known, every answer's length limited.
 
     Raises:
@@ -157,7 +180,7 @@ def check_budget(plan: Plan, providers: Mapping[str, Provider], budget: Any) -> 
     problems: list[LlmkitError] = []
     for index, model in enumerate(plan.models):
         call = plan.call(plan.probe(index * plan.samples))
-        most_output = most_output_tokens(call)
+        most_output = most_output_tokens(requests[model.reference], model)
         if most_output is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
             continue

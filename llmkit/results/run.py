@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llmkit.results import columns
-from llmkit.store import Store, queries
+from llmkit.results import charts, columns
+from llmkit.results.costs import cost_table
+from llmkit.results.reprice import reprice
+from llmkit.results.versions import version_notes
+from llmkit.store import Store, money, queries
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,12 @@ class Run:
         return dict(self._row()["settings"])
 
     @property
+    def estimate(self) -> Decimal | None:
+        """What the run was expected to cost when it was started, in US dollars; ``None`` when no price was known."""
+        total = (self._row()["estimate"] or {}).get("total")
+        return None if total is None else Decimal(total)
+
+    @property
     def probes(self) -> pd.DataFrame:
         """One row for each scenario × model × sample, whatever happened: see ``llmkit.results.columns.PROBES``."""
         frame = self._table("probes", ("position",))
@@ -68,22 +81,49 @@ class Run:
         return frame[list(columns.ATTEMPTS)]
 
     def costs(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
-        """Probes, tokens and costs (US dollars) summed by one or several columns of ``probes``, ``day`` or ``month``.
-
-        Sums are made in DECIMAL. ``estimated_cost`` is missing where no price is known, and ``unpriced`` counts the
-        probes behind that. ``maybe_billed`` counts attempts whose answer never came, ``maybe_billed_cost`` is the most
-        that they can have cost.
+        """Probes, tokens and costs (US dollars) by one or several columns of ``probes`` (dimensions and ``answer.…``
+        too), ``day`` or ``month``; see :mod:`llmkit.results.costs` for the columns.
 
         Raises:
             ValidationError: an unknown column; the message lists the known ones.
         """
-        chosen = [by] if isinstance(by, str) else list(by)
-        return self._store.read(lambda c: queries.costs(c, chosen, run_id=self.id))
+        return cost_table(self._store, by, run_id=self.id)
+
+    def reprice(self, as_of: datetime | date | str | None = None, model: str | None = None) -> pd.DataFrame:
+        """What the same tokens cost at other prices; nothing is asked again. One row a probe, in US dollars.
+
+        With no arguments at the prices noted when the run was started: every ``cost_after`` is its ``cost_before``.
+        ``as_of``: at the catalog's prices in force then (a date, a time, or its text; UTC). ``model``: what it would
+        have cost on another model, at its price now or as of then. Hours with prices of their own are those at which
+        each request was made. Other models make other tokens of the same text, and longer or shorter answers: that is
+        not known without asking them.
+
+        Columns: probe_id, scenario_id, sample, status, model, priced_as, cost_before, cost_after, difference,
+        source_before, source. ``.attrs`` holds the exact ``total``, ``total_before`` and ``difference`` as Decimal.
+
+        Raises:
+            ModelNotFound: no such model.
+            ValidationError: a time that cannot be read.
+        """
+        return reprice(self._store, self.id, as_of=as_of, model=model)
 
     @property
     def total_cost(self) -> Decimal:
         """What is known to have been billed, in US dollars, exact."""
-        return self._store.read(lambda c: queries.total_cost(c, self.id))
+        return self._store.read(lambda c: money.total_cost(c, self.id))
+
+    def plot_costs(self, ax: Axes | None = None) -> Axes:
+        """A matplotlib bar chart of what each model cost, in US dollars, the dearest on top."""
+        return charts.plot_costs(self.costs(), ax)
+
+    def plot_latency(self, ax: Axes | None = None) -> Axes:
+        """A matplotlib box plot of how long each model took to answer, in seconds, the slowest on top."""
+        return charts.plot_latency(self.probes, ax)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that a reader of the results should know: a model that was served in more than one version."""
+        return version_notes(self.probes, self.turns)
 
     def view(self) -> Any:
         """A widget with summary, cost per model, failures, charts and transcripts."""
@@ -92,7 +132,8 @@ class Run:
     def __repr__(self) -> str:
         row = self._row()
         label = f" {row['name']!r}" if row["name"] else ""
-        return f"<Run {self.id}{label} {self.status}: {row['n_probes']} probes, ${self.total_cost:.4f}>"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<Run {self.id}{label} {self.status}: {row['n_probes']} probes, ${self.total_cost:.4f}{notes}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.view()._repr_mimebundle_(**kwargs)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from llmkit import pricing
@@ -20,7 +21,7 @@ from llmkit.runner.conversation import TOKENS, Conversation
 from llmkit.runner.handle import RunHandle
 from llmkit.runner.progress import RunEvent, Tracker
 from llmkit.runner.session import Parts, Session, Settings, set_limits
-from llmkit.store import Event, events, queries
+from llmkit.store import Event, events, money, queries
 from llmkit.transport import RetryPolicy
 
 T = TypeVar("T")
@@ -48,12 +49,21 @@ class Order:
 
 
 class Runner(Generic[T]):
-    """Starts runs of one kit. ``load`` makes the result of a run from its id, ``panel`` the widget of a handle."""
+    """Starts runs of one kit. ``load`` makes the result of a run from its id, ``panel`` the widget of a handle,
+    ``watching`` shows progress while somebody waits for it.
+    """
 
-    def __init__(self, parts: Parts, load: Callable[[str], T], panel: Callable[[RunHandle[T]], Any]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        load: Callable[[str], T],
+        panel: Callable[[RunHandle[T]], Any],
+        watching: Callable[[RunHandle[T]], AbstractContextManager[None]],
+    ) -> None:
         self._parts = parts
         self._load = load
         self._panel = panel
+        self._watching = watching
         self.handles: dict[str, RunHandle[T]] = {}
 
     def start(self, order: Order) -> RunHandle[T]:
@@ -100,7 +110,8 @@ class Runner(Generic[T]):
         resumed = {row["position"]: _conversation(order.plan, run_id, row) for row in rows}
         asking = (position for position in order.plan.asking_order() if position in resumed)
         budget = None if order.budget is None else Budget(max(order.budget - spent, Decimal(0)))
-        return self._launch(run_id, order, asking, resumed, budget)
+        unsettled = store.read(lambda c: money.undeducted(c, run_id))
+        return self._launch(run_id, order, asking, resumed, budget, unsettled)
 
     def close(self, grace: float) -> None:
         """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""
@@ -117,6 +128,7 @@ class Runner(Generic[T]):
         asking: Iterable[int],
         resumed: Mapping[int, Conversation],
         budget: Budget | None,
+        unsettled: Mapping[str, Decimal] = MappingProxyType({}),
     ) -> RunHandle[T]:
         plan = order.plan
         queues: dict[str, deque[int]] = {}
@@ -145,6 +157,7 @@ class Runner(Generic[T]):
             tracker=tracker,
             queues=queues,
             resumed=resumed,
+            unsettled=unsettled,
         )
         background.call(set_limits, self._parts.gate, order.providers, {m.reference: m for m in plan.models})
 
@@ -152,7 +165,7 @@ class Runner(Generic[T]):
             await session.main()
             return self._load(run_id)
 
-        handle = RunHandle(session, background.start(run), self._panel, lambda: self._load(run_id))
+        handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))
         self.handles[run_id] = handle
         return handle
 
@@ -245,20 +258,19 @@ def _scenario(row: Mapping[str, Any]) -> Scenario:
 
 def _conversation(plan: Plan, run_id: str, row: Mapping[str, Any]) -> Conversation:
     """A probe as far as it had come."""
-    turns = row["turns"]
-    costs = [turn["cost"] for turn in turns]
-    known = all(cost is not None for cost in costs)
-    wasted = Decimal(row["wasted"] or 0)
+    turns, failures = row["turns"], row["failures"]
+    costs = [billed["cost"] for billed in (*turns, *failures)]
+    counted = [*turns, *(failure["usage"] for failure in failures)]
     return Conversation(
         probe=plan.probe(row["position"]),
         probe_id=events.probe_id(run_id, row["position"]),
         answers=[turn["response"] for turn in turns],
         turn_attempts={int(turn): int(count) for turn, count in row["attempts"].items()},
         maybe_billed=row["maybe_billed"],
-        tokens={name: sum(turn[name] or 0 for turn in turns) for name in TOKENS} if turns else {},
-        cost=sum((Decimal(cost) for cost in costs), Decimal(0)) + wasted if known else None,
-        wasted=wasted,
-        sources={turn["cost_source"] for turn in turns},
+        tokens={name: sum(tokens[name] or 0 for tokens in counted) for name in TOKENS} if counted else {},
+        cost=None if None in costs else pricing.total(costs),
+        wasted=pricing.total(failure["cost"] for failure in failures),
+        sources={billed["cost_source"] for billed in (*turns, *failures)},
         latency_s=sum(turn["latency_s"] or 0.0 for turn in turns),
         queued_s=row["queued_s"] or 0.0,
         started_at=row["started_at"],

@@ -71,6 +71,8 @@ class Session:
     tracker: Tracker
     queues: dict[str, deque[int]]
     resumed: Mapping[int, Conversation] = field(default_factory=dict)
+    unsettled: Mapping[str, Decimal] = field(default_factory=dict)
+    """What an earlier process of this run spent by provider and could not deduct from the balances any more."""
     _closed: dict[str, Failure] = field(default_factory=dict)
     _rejected: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _spent: Counter[str] = field(default_factory=Counter)
@@ -148,16 +150,21 @@ class Session:
         failure: Failure | None = None
         while failure is None and not conversation.finished:
             failure = await self._ask_turn(conversation)
+        if conversation.status is None:
+            await self._write([self._final(conversation, failure)])
+        code = conversation.failure.code if conversation.failure else None
+        self._emit("probe_done", conversation, status=conversation.status, code=code)
+        if failure is not None and conversation.status == "failed" and failure.scope in ("provider", "model"):
+            await self._skip_rest(conversation.probe.model, failure)
+
+    def _final(self, conversation: Conversation, failure: Failure | None) -> Event:
+        """Settle how a probe ends; written with its last answer, so that no crash comes between the two."""
         if failure is None and self.settings.check_answer is not None:
             failure = self._checked(conversation, self.settings.check_answer)
         asked = conversation.turn_attempts and failure is not self._is_closed(conversation)
-        status = "ok" if failure is None else "failed" if asked else "skipped"
-        await self._write(
-            [events.probe(probe_id=conversation.probe_id, run_id=self.run_id, **conversation.row(status, failure))]
-        )
-        self._emit("probe_done", conversation, status=status, code=failure.code if failure else None)
-        if failure is not None and status == "failed" and failure.scope in ("provider", "model"):
-            await self._skip_rest(conversation.probe.model, failure)
+        conversation.failure = failure
+        conversation.status = "ok" if failure is None else "failed" if asked else "skipped"
+        return events.probe(probe_id=conversation.probe_id, run_id=self.run_id, **conversation.row())
 
     def _new(self, position: int) -> Conversation:
         return Conversation(probe=self.plan.probe(position), probe_id=events.probe_id(self.run_id, position))
@@ -277,19 +284,20 @@ class Session:
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
             self._close(call.model, result)  # before the slot is free for the next
-        await self._write(
-            [
-                events.outcome(
-                    **identity,
-                    **_outcome(result, response, cost, latency),
-                    turn_answered=_answer(result, cost, prompt) if isinstance(result, Reply) else None,
-                )
-            ]
-        )
+        lines = [
+            events.outcome(
+                **identity,
+                **_outcome(result, response, cost, latency),
+                turn_answered=_answer(result, cost, prompt) if isinstance(result, Reply) else None,
+            )
+        ]
+        if isinstance(result, Reply) and conversation.finished:
+            lines.append(self._final(conversation, None))
+        await self._write(lines)
         self._settle(provider, wire, call.model.reference, response, result, cost, admission)
         kind = "answered" if isinstance(result, Reply) else "failed_attempt"
         code = None if isinstance(result, Reply) else result.code
-        self._emit(kind, conversation, code=code, cost=cost.amount if result.usage else None)
+        self._emit(kind, conversation, turn=turn, code=code, cost=cost.amount if result.usage else None)
         return result
 
     async def _fly(
@@ -421,9 +429,8 @@ class Session:
 
     async def _end(self, problem: BaseException | None) -> None:
         status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
-        spent = {} if self.settings.simulated else {name: Decimal(amount) for name, amount in self._spent.items()}
         line = events.run_state(
-            run_id=self.run_id, status=status, message=str(problem) if problem else None, spent=spent
+            run_id=self.run_id, status=status, message=str(problem) if problem else None, spent=self._to_deduct()
         )
         try:
             await self._write([line])
@@ -434,7 +441,13 @@ class Session:
         self._ended = True
         self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
 
-    def _emit(self, kind: Any, conversation: Conversation, **details: Any) -> None:
+    def _to_deduct(self) -> dict[str, Decimal]:
+        if self.settings.simulated:
+            return {}
+        names = {*self._spent, *self.unsettled}
+        return {name: Decimal(self._spent[name]) + self.unsettled.get(name, 0) for name in sorted(names)}
+
+    def _emit(self, kind: Any, conversation: Conversation, *, turn: int | None = None, **details: Any) -> None:
         probe = conversation.probe
         self.tracker.emit(
             RunEvent(
@@ -443,7 +456,7 @@ class Session:
                 provider=probe.model.provider,
                 model=probe.model.reference,
                 probe_id=conversation.probe_id,
-                turn=conversation.turn,
+                turn=turn or conversation.turn,
                 **details,
             )
         )

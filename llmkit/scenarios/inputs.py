@@ -70,11 +70,12 @@ def _read(prompts: Prompts) -> Iterator[Scenario]:
 def _parts(row: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """What is asked, and the dimensions."""
     if isinstance(row, Scenario):
-        return {name: getattr(row, name) for name in ASKED_COLUMNS}, row.dimensions
+        return {name: getattr(row, name) for name in (*ASKED_COLUMNS, "template")}, row.dimensions
     if isinstance(row, Mapping):
         if "prompt" not in row:
             raise _no_prompt(row, "A scenario has no 'prompt'")
-        return row, {str(name): value for name, value in row.items() if name not in ASKED_COLUMNS}
+        asked = {name: row[name] for name in ASKED_COLUMNS if name in row}
+        return asked, {str(name): value for name, value in row.items() if name not in asked}
     return {"prompt": row}, {}
 
 
@@ -118,6 +119,7 @@ def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position
         followups=_followups(fields.get("followups")),
         scenario_id=_scenario_id(fields.get("scenario_id")) or f"s{position:04d}",
         dimensions={name: plain(value, where=name) for name, value in dimensions.items()},
+        template=fields.get("template"),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +69,8 @@ def scenarios_from_template(
     fillers = [(field, _ENGINES[engine](source, read, field)) for field, source in texts]
     _refuse_unused(read, [filler for _, filler in fillers])
     cells = design([len(dimension.levels) for dimension in read], method, n, seed)
-    return [_scenario(_choose(read, cell, seed), fillers) for cell in cells]
+    fingerprint = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+    return [_scenario(_choose(read, cell, seed), fillers, fingerprint) for cell in cells]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def _choose(dimensions: Sequence[Dimension], cell: Sequence[int], seed: int) -> 
     ]
 
 
-def _scenario(chosen: Sequence[_Chosen], fillers: Sequence[tuple[str, _Filler]]) -> Scenario:
+def _scenario(chosen: Sequence[_Chosen], fillers: Sequence[tuple[str, _Filler]], fingerprint: str) -> Scenario:
     values: dict[str, Any] = {}
     for each in chosen:
         values |= each.dimension.values(each.level)
@@ -127,6 +130,7 @@ def _scenario(chosen: Sequence[_Chosen], fillers: Sequence[tuple[str, _Filler]])
         system=next((text for field, text in filled if field == "system" and text.strip()), None),
         followups=tuple(text for field, text in filled if field == "followups" and text.strip()),
         dimensions=values,
+        template=fingerprint,
     )
 
 

@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
 
 _JSON = {"price_tiers", "price_windows", "api_config", "before", "after", "value", "settings", "scenarios", "models",
@@ -36,19 +34,19 @@ class CatalogState:
 
 def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
     """The whole catalog."""
-    providers = [Provider.from_row(row) for row in _rows(connection, "SELECT * FROM llm_providers ORDER BY id")]
+    providers = [Provider.from_row(row) for row in rows(connection, "SELECT * FROM llm_providers ORDER BY id")]
     models = [
         Model.from_row(row)
-        for row in _rows(
+        for row in rows(
             connection,
             "SELECT m.* EXCLUDE (provider_id), p.name AS provider "
             "FROM llm_models m JOIN llm_providers p ON p.id = m.provider_id ORDER BY p.id, m.id",
         )
     ]
     prices: dict[str, list[DatedPrice]] = {}
-    for row in _rows(connection, "SELECT * FROM llm_model_prices ORDER BY valid_from NULLS FIRST, event_id"):
+    for row in rows(connection, "SELECT * FROM llm_model_prices ORDER BY valid_from NULLS FIRST, event_id"):
         prices.setdefault(row["reference"], []).append(DatedPrice.from_row(row))
-    settings = {row["key"]: row["value"] for row in _rows(connection, "SELECT key, value FROM system_settings")}
+    settings = {row["key"]: row["value"] for row in rows(connection, "SELECT key, value FROM system_settings")}
     return CatalogState(
         providers={provider.name: provider for provider in providers},
         models={model.reference: model for model in models},
@@ -59,7 +57,7 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
 
 def setting_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """The settings as whole rows by key."""
-    return {row["key"]: row for row in _rows(connection, "SELECT * FROM system_settings ORDER BY id")}
+    return {row["key"]: row for row in rows(connection, "SELECT * FROM system_settings ORDER BY id")}
 
 
 def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None) -> pd.DataFrame:
@@ -97,7 +95,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any] | None:
     """The run's own row, JSON parsed; ``None`` when there is no such run."""
-    return next(iter(_rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
+    return next(iter(rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
 
 
 def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str]) -> pd.DataFrame:
@@ -105,18 +103,10 @@ def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: 
     return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? ORDER BY {', '.join(order)}", [run_id])
 
 
-def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
-    """The sum of what is known to have been billed for a run, exact."""
-    row = connection.execute(
-        "SELECT coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM probes WHERE run_id = ?", [run_id]
-    ).fetchone()
-    return Decimal(row[0]) if row else Decimal(0)
-
-
 def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The attempts of a run that were begun and never ended: attempt_id, run_id, probe_id, turn, attempt, provider,
     model."""
-    return _rows(
+    return rows(
         connection,
         "SELECT attempt_id, run_id, probe_id, turn, attempt, provider, model FROM attempts "
         "WHERE run_id = ? AND ended_at IS NULL ORDER BY attempt_id",
@@ -127,110 +117,58 @@ def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str)
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """Probes that wait for answers, as far as each has come.
 
-    Keys: position, started_at, turns (rows of ``turns``), attempts (count by turn), maybe_billed, wasted, queued_s.
+    Keys: position, started_at, turns (rows of ``turns``), failures (rows of ``attempts`` that failed and were billed),
+    attempts (count by turn), maybe_billed, queued_s.
     """
     where = "FROM probes p JOIN {} x ON x.probe_id = p.probe_id WHERE p.run_id = ? AND p.status = 'pending'"
-    probes = _rows(
+    probes = rows(
         connection,
         "SELECT probe_id, position, started_at FROM probes WHERE run_id = ? AND status = 'pending' ORDER BY position",
         [run_id],
     )
-    turns: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(connection, f"SELECT x.* {where.format('turns')} ORDER BY x.probe_id, x.turn", [run_id]):
-        turns.setdefault(row["probe_id"], []).append(row)
-    attempts: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(
-        connection,
-        "SELECT x.probe_id, x.turn, max(x.attempt) AS count, count(*) FILTER (x.maybe_billed) AS maybe_billed, "
-        "sum(x.waited_s) AS queued_s, sum(x.cost) FILTER (x.error_code IS NOT NULL) AS wasted "
-        f"{where.format('attempts')} GROUP BY ALL",
-        [run_id],
-    ):
-        attempts.setdefault(row["probe_id"], []).append(row)
+    turns = _by_probe(
+        rows(connection, f"SELECT x.* {where.format('turns')} ORDER BY x.probe_id, x.turn", [run_id]),
+    )
+    failures = _by_probe(
+        rows(
+            connection,
+            f"SELECT x.* {where.format('attempts')} AND x.error_code IS NOT NULL AND x.usage IS NOT NULL",
+            [run_id],
+        )
+    )
+    attempts = _by_probe(
+        rows(
+            connection,
+            "SELECT x.probe_id, x.turn, max(x.attempt) AS count, count(*) FILTER (x.maybe_billed) AS maybe_billed, "
+            f"sum(x.waited_s) AS queued_s {where.format('attempts')} GROUP BY ALL",
+            [run_id],
+        )
+    )
     return [
         {
             "position": probe["position"],
             "started_at": probe["started_at"],
             "turns": turns.get(probe["probe_id"], []),
+            "failures": failures.get(probe["probe_id"], []),
             **_counted(attempts.get(probe["probe_id"], [])),
         }
         for probe in probes
     ]
 
 
+def _by_probe(found: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for row in found:
+        grouped.setdefault(row["probe_id"], []).append(row)
+    return grouped
+
+
 def _counted(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "attempts": {row["turn"]: row["count"] for row in attempts},
         "maybe_billed": sum(row["maybe_billed"] for row in attempts),
-        "wasted": sum((row["wasted"] or Decimal(0) for row in attempts), Decimal(0)),
         "queued_s": sum(row["queued_s"] or 0.0 for row in attempts),
     }
-
-
-COST_COLUMNS = (
-    "probes", "ok", "failed", "unpriced", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens",
-    "reasoning_tokens", "estimated_cost", "cost_per_ok", "wasted_cost", "maybe_billed", "maybe_billed_cost",
-)  # fmt: skip
-"""Columns of every cost table, after the columns it is grouped by."""
-
-_GROUPS = {
-    "month": "strftime(p.started_at, '%Y-%m')",
-    "day": "strftime(p.started_at, '%Y-%m-%d')",
-    "run_name": "r.name",
-    "kind": "r.kind",
-}
-_PROBE_GROUPS = (
-    "run_id", "scenario_id", "prompt", "system", "provider", "model", "sample", "status", "error_code",
-    "finish_reason", "model_version", "cost_source", "simulated", "turns", "attempts",
-)  # fmt: skip
-
-
-def costs(
-    connection: duckdb.DuckDBPyConnection,
-    by: Sequence[str],
-    *,
-    run_id: str | None = None,
-    since: datetime | None = None,
-    simulated: bool | None = None,
-) -> pd.DataFrame:
-    """Tokens and costs summed in SQL as DECIMAL, by columns of ``probes``, ``month``, ``day``, or dimensions.
-
-    Raises:
-        ValidationError: a column that neither the probes nor their dimensions have.
-    """
-    known = dimension_names(connection, run_id)
-    keys = [_group(name, known) for name in by]
-    groups = "".join(f"{expression} AS {_quoted(name)}, " for name, expression in zip(by, keys, strict=True))
-    return frame(
-        connection,
-        f"""
-        WITH attempt_totals AS (
-            SELECT probe_id, count(*) AS n, sum(worst_case) AS most
-            FROM attempts WHERE maybe_billed OR ended_at IS NULL GROUP BY probe_id
-        )
-        SELECT {groups}
-            count(*) AS probes,
-            count(*) FILTER (p.status = 'ok') AS ok,
-            count(*) FILTER (p.status = 'failed') AS failed,
-            count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
-            sum(p.input_tokens)::BIGINT AS input_tokens,
-            sum(p.cached_input_tokens)::BIGINT AS cached_input_tokens,
-            sum(p.cache_write_tokens)::BIGINT AS cache_write_tokens,
-            sum(p.output_tokens)::BIGINT AS output_tokens,
-            sum(p.reasoning_tokens)::BIGINT AS reasoning_tokens,
-            sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
-            sum(p.estimated_cost)::DOUBLE / nullif(count(*) FILTER (p.status = 'ok'), 0) AS cost_per_ok,
-            sum(p.wasted_cost)::DECIMAL(38, 10) AS wasted_cost,
-            coalesce(sum(a.n), 0)::BIGINT AS maybe_billed,
-            sum(a.most)::DECIMAL(38, 10) AS maybe_billed_cost
-        FROM probes p JOIN runs r ON r.id = p.run_id LEFT JOIN attempt_totals a ON a.probe_id = p.probe_id
-        WHERE (?::VARCHAR IS NULL OR p.run_id = ?) AND (?::TIMESTAMP IS NULL OR p.started_at >= ?)
-            AND (?::BOOLEAN IS NULL OR p.simulated = ?)
-        GROUP BY ALL
-        {"ORDER BY ALL" if by else ""}
-        """,
-        [run_id, run_id, _naive(since), _naive(since), simulated, simulated],
-    )
 
 
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
@@ -243,30 +181,16 @@ def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = 
     return [name for (name,) in found.fetchall()]
 
 
-def _group(name: str, dimensions: Sequence[str]) -> str:
-    if name in _GROUPS:
-        return _GROUPS[name]
-    if name in _PROBE_GROUPS:
-        return f"p.{name}"
-    if name in dimensions:
-        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-        return f"json_extract_string(p.dimensions, '{pointer.replace(chr(39), chr(39) * 2)}')"
-    options = ", ".join([*_PROBE_GROUPS, *_GROUPS, *dimensions])
-    raise ValidationError(f"Costs cannot be grouped by {name!r}. Choose from: {options}.", field="by")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 # --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def frame(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> pd.DataFrame:
     """A query's result: DECIMAL as float64, integers as Int64, booleans as boolean, times in UTC, JSON parsed."""
     arrow = connection.sql(sql, params=list(params or [])).to_arrow_table()
-    floats = [pa.field(f.name, pa.float64() if pa.types.is_decimal(f.type) else f.type) for f in arrow.schema]
-    result: pd.DataFrame = arrow.cast(pa.schema(floats)).to_pandas(types_mapper=_DTYPES.get)
+    decimals = [f.name for f in arrow.schema if pa.types.is_decimal(f.type)]
+    result: pd.DataFrame = arrow.to_pandas(types_mapper=_DTYPES.get)
+    for name in decimals:  # float(Decimal) is the nearest float; Arrow's own cast makes 11.200000000000001 of 11.2
+        result[name] = result[name].map(float, na_action="ignore").astype("float64")
     for name in result.columns:
         if name in _JSON:
             result[name] = pd.Series([_parsed(value) for value in result[name]], dtype=object, index=result.index)
@@ -285,7 +209,8 @@ def _parsed(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else None
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+def rows(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+    """A query's result as it is stored: money as Decimal, times in UTC, JSON parsed."""
     cursor = connection.execute(sql, params or [])
     names = [column[0] for column in cursor.description or ()]
     return [{name: _value(name, value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchall()]
@@ -297,7 +222,3 @@ def _value(name: str, value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return value
-
-
-def _naive(at: datetime | None) -> datetime | None:
-    return at.astimezone(UTC).replace(tzinfo=None) if at is not None and at.tzinfo else at

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from llmkit.errors import ValidationError
 from llmkit.records import Model, Provider
+from llmkit.wires.answer_limit import answer_limit, answers_asked
 from llmkit.wires.anthropic_messages import AnthropicMessages
 from llmkit.wires.base import Wire
 from llmkit.wires.gemini import Gemini
@@ -21,7 +22,7 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
 )
 WIRE_NAMES: tuple[str, ...] = tuple(WIRES)
 
-__all__ = ["WIRES", "WIRE_NAMES", "Wire", "wire_for"]
+__all__ = ["WIRES", "WIRE_NAMES", "Wire", "answer_limit", "answers_asked", "wire_for"]
 
 
 def wire_for(provider: Provider, model: Model) -> Wire:

@@ -1,0 +1,108 @@
+"""What a plan will probably cost, from the answers that this catalog holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from llmkit import pricing
+from llmkit.estimates import Estimate, History, Observation, Workload, estimate_model
+from llmkit.estimates.history import HISTORY_LIMIT
+from llmkit.plan import Plan
+from llmkit.records import Model, Params, Provider, Request, Usage
+from llmkit.store import Store, money
+from llmkit.wires import answer_limit
+
+MOST = 20_000
+"""Answers that estimates look back on."""
+
+
+class PastAnswers:
+    """The stored answers as a :class:`~llmkit.estimates.History`; read again only when something was written.
+
+    Rehearsals learn from rehearsals and real runs from real runs; runs of another kind (internal tasks) are apart.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[tuple[str, bool], tuple[Mapping[str, int], History]] = {}
+
+    def history(self, kind: str, simulated: bool) -> History:
+        """The history for a run of that kind."""
+        sizes = self._store.journal.sizes()
+        read, history = self._kept.get((kind, simulated), ({}, History()))
+        if read != sizes:
+            rows = self._store.read(
+                lambda c: money.answers(c, kind=kind, simulated=simulated, per_template=HISTORY_LIMIT, most=MOST)
+            )
+            history = History(map(_observation, rows))
+            self._kept[kind, simulated] = (sizes, history)
+        return history
+
+
+def estimate_plan(
+    plan: Plan,
+    requests: Mapping[str, Request],
+    history: History,
+    providers: Mapping[str, Provider],
+    at: datetime,
+) -> Estimate:
+    """The estimate of a plan; ``requests`` holds the first request of each model, which tells what is really sent."""
+    templates = {scenario.template for scenario in plan.scenarios}
+    template = templates.pop() if len(templates) == 1 else None
+    models = []
+    for model in plan.models:
+        request = requests[model.reference]
+        schema = None if "schema" in request.left_out else _canonical(plan.params.schema)
+        models.append(
+            estimate_model(
+                model,
+                Workload.of(
+                    plan.scenarios,
+                    samples=plan.samples,
+                    template=_alike(template, schema),
+                    extra_chars=len(schema or ""),
+                ),
+                history,
+                at=at,
+                effort=_effort(model, plan.params, request),
+                max_tokens=answer_limit(request),
+                fallback=pricing.default_rates(providers[model.provider]),
+            )
+        )
+    return Estimate.of(models)
+
+
+def _effort(model: Model, params: Params, request: Request) -> str | None:
+    """The reasoning effort that is asked for, or else the model's own."""
+    asked = None if "reasoning_effort" in request.left_out else params.reasoning_effort
+    return asked or model.api_config.get("default_reasoning_effort")
+
+
+def _observation(row: Mapping[str, Any]) -> Observation:
+    schema = _read_canonical(row["schema"])
+    return Observation(
+        provider=row["provider"],
+        model=row["model"],
+        template=_alike(row["template"], schema),
+        effort=row["effort"],
+        input_chars=row["input_chars"] + len(schema or ""),
+        usage=Usage.from_row(row["usage"]),
+    )
+
+
+def _alike(template: str | None, schema: str | None) -> str | None:
+    """What answers must share to be of like length: the template, and the schema if they have one."""
+    return template if schema is None else f"{template or ''} {schema}"
+
+
+def _canonical(schema: Mapping[str, Any] | None) -> str | None:
+    return None if schema is None else json.dumps(schema, sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(maxsize=64)
+def _read_canonical(text: str | None) -> str | None:
+    return None if text is None else _canonical(json.loads(text))
