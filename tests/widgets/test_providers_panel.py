@@ -1,0 +1,286 @@
+from decimal import Decimal
+
+import pytest
+from widget_actions import buttons, errors, press_enter, text_of, type_into
+
+from llmkit.errors import LlmkitError
+from llmkit.widgets.providers_panel import ProvidersPanel
+
+
+@pytest.fixture
+def panel(kit):
+    """The panel under test."""
+    return ProvidersPanel(kit)
+
+
+def select(panel, name):
+    """Click on a provider; returns its form."""
+    panel.table.button_of(name).click()
+    return panel.detail.form
+
+
+def open_add(panel, **typed):
+    """Open the form to add a provider, and type."""
+    panel.add_button.click()
+    type_into(panel.form, **{"name": "lab", "base_url": "http://localhost:11434/v1"} | typed)
+    return panel.form
+
+
+def test_providers_are_listed_with_limits_and_key_status(keyless_kit):
+    """A row shows the key's variable and whether it is set, never the key, and the limits in force."""
+    panel = ProvidersPanel(keyless_kit)
+    cells = {row.key: " ".join(row.cells) for row in panel.table.rows}
+    assert "key set: MISTRAL_API_KEY" in cells["mistral"]
+    assert "key missing: OPENAI_API_KEY" in cells["openai"]
+    shown = text_of(panel.widget) + str(panel._repr_mimebundle_())
+    assert "test-key" not in shown
+    limit = keyless_kit.catalog.provider("openai").requests_per_minute
+    assert str(limit) in cells["openai"]
+
+
+def test_a_missing_key_says_what_to_do(keyless_kit):
+    """The selected provider names the variable to set."""
+    panel = ProvidersPanel(keyless_kit)
+    select(panel, "openai")
+    assert "Set the environment variable OPENAI_API_KEY" in text_of(panel.detail.widget)
+
+
+def test_limits_are_changed(panel, kit):
+    """What was typed is in the catalog and in the row."""
+    form = select(panel, "openai")
+    type_into(form, max_parallel_requests="9", requests_per_minute="1,200", tokens_per_minute="80000")
+    form.submit_button.click()
+    provider = kit.catalog.provider("openai")
+    assert (provider.max_parallel_requests, provider.requests_per_minute) == (9, 1200)
+    assert provider.tokens_per_minute == 80_000
+    cells = next(row.cells for row in panel.table.rows if row.key == "openai")
+    assert cells[1:4] == ("9", "1,200", "80,000")
+
+
+def test_everything_else_is_changed(panel, kit):
+    """Name, default prices and the switch; an emptied limit is none."""
+    kit.catalog.update_provider("openai", tokens_per_minute=5)
+    panel.refresh_button.click()
+    form = select(panel, "openai")
+    type_into(
+        form,
+        display_name="Open AI",
+        default_cost_input_per_million="1.5",
+        default_cost_output_per_million="2",
+        tokens_per_minute="",
+        is_enabled=False,
+    )
+    press_enter(form["display_name"])
+    provider = kit.catalog.provider("openai")
+    assert (provider.display_name, provider.is_enabled, provider.tokens_per_minute) == ("Open AI", False, None)
+    assert provider.default_cost_input_per_million == Decimal("1.5")
+    assert "disabled" in next(row.cells[0] for row in panel.table.rows if row.key == "openai")
+
+
+def test_saving_nothing_writes_nothing(panel, events):
+    """Save on an untouched form leaves no trace."""
+    before = events()
+    select(panel, "openai").submit_button.click()
+    assert events() == before
+    assert panel.notice.text == "Nothing was changed."
+
+
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [
+        ("max_parallel_requests", "0"),
+        ("max_parallel_requests", "1000000000"),
+        ("max_parallel_requests", ""),
+        ("max_parallel_requests", "-2"),
+        ("max_parallel_requests", "many"),
+        ("requests_per_minute", "0"),
+        ("requests_per_minute", "1.5"),
+        ("tokens_per_minute", "0"),
+        ("base_url", "api.openai.com/v1"),
+        ("base_url", ""),
+        ("base_url", "http://example.org/v1"),
+        ("base_url", "https://user:pass@example.org/v1"),
+        ("default_cost_input_per_million", "-1"),
+        ("display_name", " "),
+    ],
+)
+def test_what_makes_no_sense_is_said_beside_its_field(panel, events, field, typed):
+    """A sentence beside the field, what was typed stays, and nothing is written."""
+    before = events()
+    form = select(panel, "openai")
+    type_into(form, **{field: typed})
+    form.submit_button.click()
+    assert list(errors(form)) == [field]
+    assert len(errors(form)[field]) > 15
+    assert form[field].control.value == typed
+    assert panel.detail.form is form
+    assert events() == before
+
+
+def test_a_new_address_is_approved_before_the_key_goes_there(panel, kit, events):
+    """Another origin asks first; only the approval writes it."""
+    before = events()
+    form = select(panel, "openai")
+    type_into(form, base_url="https://proxy.example.org/v1")
+    form.submit_button.click()
+    question = text_of(form.aside)
+    assert "https://proxy.example.org/v1" in question
+    assert "OPENAI_API_KEY" in question
+    assert events() == before
+    buttons(form.aside)["Cancel"].click()
+    assert events() == before
+    form.submit_button.click()
+    buttons(form.aside)["Approve and save"].click()
+    assert kit.catalog.provider("openai").base_url == "https://proxy.example.org/v1"
+
+
+def test_an_address_on_this_machine_needs_no_approval(panel, kit):
+    """A local proxy is saved at once."""
+    form = select(panel, "openai")
+    type_into(form, base_url="http://localhost:4000/v1")
+    form.submit_button.click()
+    assert kit.catalog.provider("openai").base_url == "http://localhost:4000/v1"
+
+
+def test_a_provider_changed_elsewhere_is_not_overwritten(panel, kit):
+    """The form says so and keeps what was typed until it is read again."""
+    form = select(panel, "openai")
+    type_into(form, max_parallel_requests="9")
+    kit.catalog.update_provider("openai", max_parallel_requests=7)
+    form.submit_button.click()
+    assert "changed elsewhere" in form.error.text
+    assert form["max_parallel_requests"].control.value == "9"
+    assert kit.catalog.provider("openai").max_parallel_requests == 7
+    buttons(form.aside)["Read it again"].click()
+    assert panel.detail.form["max_parallel_requests"].control.value == "7"
+
+
+def test_refresh_shows_what_changed_elsewhere_but_keeps_what_was_typed(panel, kit):
+    """An untouched form follows the catalog; a touched one waits."""
+    select(panel, "openai")
+    kit.catalog.update_provider("openai", max_parallel_requests=7)
+    panel.refresh_button.click()
+    form = panel.detail.form
+    assert form["max_parallel_requests"].control.value == "7"
+    type_into(form, requests_per_minute="11")
+    kit.catalog.update_provider("openai", max_parallel_requests=8)
+    panel.refresh_button.click()
+    assert panel.detail.form is form
+    assert form["requests_per_minute"].control.value == "11"
+
+
+# --- adding ---
+
+
+def test_a_local_provider_is_added_and_selected(panel, kit):
+    """An endpoint without a key is added at once, with the limits that were typed."""
+    form = open_add(panel, display_name="The lab", max_parallel_requests="3")
+    form.submit_button.click()
+    provider = kit.catalog.provider("lab")
+    assert (provider.display_name, provider.base_url, provider.api_key_env) == (
+        "The lab",
+        "http://localhost:11434/v1",
+        None,
+    )
+    assert (provider.max_parallel_requests, provider.requests_per_minute) == (3, 60)
+    assert panel.form is None
+    assert panel.table.selected == "lab"
+    assert panel.detail.remote is not None
+
+
+def test_a_provider_with_a_key_is_approved_first(panel, kit, events, recwarn):
+    """Adding asks whether the key may go to that address."""
+    before = events()
+    form = open_add(panel, base_url="https://openrouter.ai/api/v1", api_key_env="OPENROUTER_API_KEY")
+    form.submit_button.click()
+    assert "OPENROUTER_API_KEY" in text_of(form.aside)
+    assert events() == before
+    buttons(form.aside)["Approve and add"].click()
+    assert kit.catalog.provider("lab").api_key_env == "OPENROUTER_API_KEY"
+    assert "not sent" not in panel.notice.text
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [
+        ("name", ""),
+        ("name", "My Lab"),
+        ("name", "openai"),
+        ("base_url", "localhost:11434"),
+        ("base_url", ""),
+        ("api_key_env", "sk-123"),
+        ("max_parallel_requests", "0"),
+        ("requests_per_minute", "x"),
+    ],
+)
+def test_a_bad_new_provider_is_said_beside_its_field(panel, events, field, typed):
+    """A sentence beside the field, what was typed stays, and nothing is written."""
+    before = events()
+    form = open_add(panel, **{field: typed})
+    form.submit_button.click()
+    if "Approve and add" in buttons(form.aside):
+        buttons(form.aside)["Approve and add"].click()
+    assert list(errors(form)) == [field]
+    assert form[field].control.value == typed
+    assert panel.form is form
+    assert events() == before
+
+
+def test_cancel_adds_no_provider(panel, events):
+    """Cancel closes the form."""
+    before = events()
+    open_add(panel).cancel_button.click()
+    assert panel.form is None
+    assert events() == before
+
+
+# --- testing the connection ---
+
+
+def test_a_connection_lists_models_to_add(panel, kit):
+    """The provider's own list, without what the catalog has; the selected ones are added."""
+    kit.catalog.add_provider("lab", base_url="http://localhost:11434/v1")
+    panel.refresh_button.click()
+    select(panel, "lab")
+    remote = panel.detail.remote
+    remote.test_button.click()
+    remote.asking.join(10)
+    assert "The connection works" in remote.result.text
+    chosen = remote.choice.options
+    remote.choice.value = chosen
+    remote.add_button.click()
+    assert list(kit.catalog.models("lab")["model_id"]) == list(chosen)
+    remote.test_button.click()
+    remote.asking.join(10)
+    assert "all of them are in the catalog" in remote.result.text
+
+
+def test_a_connection_that_fails_says_why(keyless_kit):
+    """Nothing listens there: a sentence, and the button can be used again."""
+    keyless_kit.catalog.add_provider("lab", base_url="http://localhost:9/v1")
+    panel = ProvidersPanel(keyless_kit)
+    select(panel, "lab")
+    remote = panel.detail.remote
+    remote.test_button.click()
+    remote.asking.join(20)
+    assert "The connection does not work" in remote.result.text
+    assert not remote.test_button.disabled
+    with pytest.raises(LlmkitError):
+        keyless_kit.test_connection("lab").result(20)
+
+
+# --- as data, and for people without a kernel ---
+
+
+def test_df_is_the_catalogs_own_table(panel, kit):
+    """``panel.df`` is what code would read."""
+    assert panel.df.equals(kit.catalog.providers())
+
+
+def test_a_saved_notebook_shows_the_providers(panel):
+    """Plain text and a table with names, keys' variables and limits."""
+    bundle = panel._repr_mimebundle_()
+    for kind in ("text/html", "text/plain"):
+        assert "Mistral AI" in bundle[kind]
+        assert "MISTRAL_API_KEY" in bundle[kind]

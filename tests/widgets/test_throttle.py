@@ -1,0 +1,55 @@
+import threading
+
+from llmkit.widgets.throttle import Throttle
+
+
+def test_many_changes_are_drawn_once_at_the_end():
+    """A burst is drawn at once and once more; the last state is always among what was drawn."""
+    state, drawn, settled = 0, [], threading.Event()
+
+    def draw():
+        drawn.append(state)
+        if state == 1000:
+            settled.set()
+
+    throttle = Throttle(draw, per_second=20)
+    for number in range(1, 1001):
+        state = number
+        throttle.touch()
+    assert settled.wait(5)
+    assert drawn[-1] == 1000
+    assert len(drawn) <= 3
+
+
+def test_flush_draws_now():
+    """At the end nothing is left waiting, and no timer draws again."""
+    drawn = []
+    throttle = Throttle(lambda: drawn.append(1), per_second=0.01)
+    throttle.touch()
+    throttle.flush()
+    count = len(drawn)
+    throttle.touch()
+    throttle.flush()
+    assert len(drawn) == count + 1
+
+
+def test_drawing_never_overlaps():
+    """However many threads touch, one drawing ends before the next begins."""
+    inside, overlaps, drawn = threading.Lock(), [], threading.Event()
+
+    def draw():
+        if not inside.acquire(blocking=False):
+            overlaps.append(1)
+            return
+        drawn.set()
+        inside.release()
+
+    throttle = Throttle(draw, per_second=1000)
+    threads = [threading.Thread(target=lambda: [throttle.touch() for _ in range(200)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    throttle.flush()
+    assert drawn.is_set()
+    assert not overlaps
