@@ -42,6 +42,8 @@ class Conversation:
     model_version: str | None = None
     rates: dict[str, Any] = field(default_factory=dict)
     answer: Any = None
+    status: str | None = None
+    failure: Failure | None = None
 
     @property
     def turn(self) -> int:
@@ -80,10 +82,11 @@ class Conversation:
         self.finish_reason = result.finish_reason or self.finish_reason
         self.model_version = result.model_version or self.model_version
 
-    def row(self, status: str, failure: Failure | None = None) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """The probe's final columns, JSON-ready."""
+        failure = self.failure
         return {
-            "status": status,
+            "status": self.status,
             "error_code": failure.code if failure else None,
             "error_message": failure.message if failure else None,
             "retryable": failure.retryable if failure else None,
