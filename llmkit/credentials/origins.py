@@ -86,7 +86,7 @@ class Approvals:
         """
         folder = self._path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10):
+        with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10, check_interval=0.02):
             approved = self._read()
             approved[provider_name] = sorted({*approved.get(provider_name, ()), origin})
             # mkstemp makes a file of mode 0600, and the rename replaces the old one in one step

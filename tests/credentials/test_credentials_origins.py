@@ -61,6 +61,7 @@ def test_an_origin_has_one_spelling(url, origin):
         "https://api.openai.com@evil.example",
         "https://api.openai.com:443@evil.example",
         "https://evil.example\\@api.openai.com",
+        "https://api.openai.com/\\@evil.example",
         "https://evil.example\\.api.openai.com",
         "https://api.openai.com#@evil.example",
         "https://api.openai.com?@evil.example",
@@ -240,19 +241,28 @@ def test_a_damaged_file_approves_nothing_and_is_not_overwritten(credentials, tmp
     assert credentials.origin_allowed("openai", "https://api.openai.com")
 
 
-def _approve_many(config_dir, name):
+def test_an_approval_that_was_written_by_hand_does_not_open_http(credentials, tmp_path):
+    """The rule holds whatever the file says."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "approved_origins.json").write_text('{"lab": ["http://192.168.1.5:8000"]}')
+    assert not credentials.origin_allowed("lab", "http://192.168.1.5:8000")
+
+
+def _approve_many(config_dir, name, together):
     credentials = Credentials(config_dir)
-    for number in range(10):
+    together.wait(60)
+    for number in range(30):
         credentials.approve_origin(name, f"https://h{number}.example")
 
 
 def test_kernels_that_approve_at_once_lose_nothing(tmp_path):
-    """Two processes write ten approvals each; all twenty are there."""
+    """Two processes write thirty approvals each; all sixty are there."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_approve_many, args=(tmp_path / "config", name)) for name in ("a", "b")]
+    together = context.Barrier(2)
+    workers = [context.Process(target=_approve_many, args=(tmp_path / "config", name, together)) for name in ("a", "b")]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     approved = json.loads((tmp_path / "config" / "approved_origins.json").read_text())
-    assert {name: len(origins) for name, origins in approved.items()} == {"a": 10, "b": 10}
+    assert {name: len(origins) for name, origins in approved.items()} == {"a": 30, "b": 30}

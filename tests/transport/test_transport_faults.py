@@ -9,6 +9,7 @@ import httpx
 import pytest
 from aiohttp import web
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.http_exceptions import BadStatusLine
 from httpx_aiohttp.transport import map_aiohttp_exceptions
 from loopback_server import CANARY, ask, serving, speaking
 
@@ -88,9 +89,10 @@ async def test_an_answer_that_trickles_in_is_a_timeout_too():
     async def handler(request):
         response = web.StreamResponse()
         await response.prepare(request)
-        while True:
+        for _ in range(400):
             await response.write(b"\n")
             await asyncio.sleep(0.005)
+        return response
 
     async with serving(handler) as url:
         failure = await ask(url, timeout=0.05)
@@ -134,6 +136,8 @@ async def test_what_is_not_http_is_a_network_error(reply):
     async with speaking(reply) as address:
         failure = await ask(f"http://{address}", timeout=5)
     assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, True)
+    cut_short = reply == b"" or reply.endswith(b"5\r\nab")
+    assert ("broke" if cut_short else "is not HTTP") in failure.message
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -204,6 +208,7 @@ KEY = ConnectionKey("host", 443, True, True, None, None, None)
         (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "unknown")), Code.NETWORK_ERROR, False),
         (aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad")), Code.NETWORK_ERROR, False),
         (aiohttp.InvalidURL("x"), Code.VALIDATION_ERROR, False),
+        (BadStatusLine("garbage"), Code.NETWORK_ERROR, True),
         (ConnectionResetError(), Code.NETWORK_ERROR, True),
         (ssl.SSLError("handshake"), Code.NETWORK_ERROR, False),
         (socket.gaierror(), Code.NETWORK_ERROR, False),

@@ -181,6 +181,7 @@ async def test_a_fast_policy_has_the_same_shape_in_milliseconds():
     trial = Trial(failure(Code.RATE_LIMITED), policy=RetryPolicy.fast())
     await trial.run()
     assert trial.slept == pytest.approx([0.03, 0.06, 0.09, 0.12])
+    assert RetryPolicy.fast().delay(failure(Code.OVERLOADED, retry_after=20.0), 1).seconds == pytest.approx(0.02)
     assert RetryPolicy.fast(max_attempts=2) == RetryPolicy(max_attempts=2).scaled(0.001)
 
 
