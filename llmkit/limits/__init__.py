@@ -1,7 +1,7 @@
 """Limit arithmetic: pure functions over frozen states, with the clock passed in. Nothing here waits or reads a file.
 
-``pace`` decides when the next request may start, ``allowance`` reads what a provider's headers say is left, and
-``adaptive`` decides how many requests are worth having in flight. :mod:`llmkit.gate` does the waiting.
+``pace`` decides when the next request may start (``minute`` is its log), ``allowance`` reads what a provider's headers
+say is left, and ``adaptive`` decides how many requests are worth having in flight. :mod:`llmkit.gate` does the waiting.
 """
 
 from llmkit.limits.adaptive import Adaptive

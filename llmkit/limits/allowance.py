@@ -7,11 +7,13 @@ every request (a token bucket or a sliding window: a little comes back all the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, Self
 
-MINUTE = 60.0
+from llmkit.limits.minute import MINUTE
+from llmkit.records import RateInfo
+
 LOW = 0.02  # of the limit: below this, what comes back is shared out more and more sparingly
 MOST_SPARING = 8.0  # times the refill interval; more would stand still, and a standing client learns nothing
 SETTLED = 5.0  # seconds over which a moment that does not move is believed to stand still
@@ -49,7 +51,7 @@ class Allowance:
         sent_at: float,
         since: float,
     ) -> Allowance:
-        """The allowance after a response that leaves ``remaining`` of ``limit``, whole again ``reset`` seconds from now.
+        """The allowance after a response that leaves ``remaining`` of ``limit``, whole again in ``reset`` seconds.
 
         The server counted when the request came in, at about ``sent_at``; ``since`` is what was started after it.
         A server that gives no reset (Mistral) is taken to refill its limit once a minute.
@@ -106,3 +108,56 @@ class Allowance:
             return 0.0
         time_left = self.whole_at - now
         return min(time_left, missing / self.refill) if self.rolling and self.refill else time_left
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the headers of one model last said, and when a request to it last started."""
+
+    requests: Allowance | None = None
+    tokens: Allowance | None = None
+    last_start: float = 0.0
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> Self:
+        """Read what ``to_row`` wrote."""
+        requests, tokens, last_start = row
+        return cls(Allowance.from_row(requests), Allowance.from_row(tokens), last_start)
+
+    def to_row(self) -> Sequence[Any]:
+        """The fields as JSON-ready values."""
+        return (self.requests and self.requests.to_row(), self.tokens and self.tokens.to_row(), self.last_start)
+
+    def used(self, tokens: int, now: float) -> Seen:
+        """After a request of about ``tokens`` started."""
+        return Seen(self.requests and self.requests.less(1), self.tokens and self.tokens.less(tokens), now)
+
+    def reported(self, info: RateInfo, now: float, sent_at: float, since: int) -> Seen:
+        """After a response; unchanged when it says nothing. See :meth:`Allowance.reported`."""
+        requests, tokens = self.requests, self.tokens
+        if info.requests_limit and info.requests_remaining is not None:
+            requests = Allowance.reported(
+                requests,
+                limit=info.requests_limit,
+                remaining=info.requests_remaining,
+                reset=info.requests_reset,
+                now=now,
+                sent_at=sent_at,
+                since=since,
+            )
+        if info.tokens_limit and info.tokens_remaining is not None:
+            tokens = Allowance.reported(
+                tokens,
+                limit=info.tokens_limit,
+                remaining=info.tokens_remaining,
+                reset=info.tokens_reset,
+                now=now,
+                sent_at=sent_at,
+                since=0,
+            )
+        return Seen(requests, tokens, self.last_start)
+
+
+def speaker(seen: Mapping[str, Seen], model: str) -> str:
+    """Whose headers speak for a model: its own (by reference), else ``""``, those not said to be of one model."""
+    return model if model in seen else ""

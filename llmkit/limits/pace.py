@@ -3,22 +3,23 @@
 All times are seconds since the epoch, shared by every process that uses the same catalog. A state is never changed:
 each transition returns a new one.
 
-- *Requests*: a bucket of at most ``max_parallel`` credits that refills at ``requests_per_minute`` paces the starts evenly;
-  a log of the last minute makes sure that no 60 s hold more than ``requests_per_minute`` of them, bursts included.
-- *Tokens*: reserved in the same log from an estimate, corrected when the real number is known. A request that is larger
-  than the limit goes alone.
-- *Pause*: nothing starts until it is over; then one request goes first, the others wait for its outcome. After each pause
-  the pace is a share of the allowed one and grows back slowly, so that another client of the same key is left room.
+- *Requests*: a bucket of at most ``max_parallel`` credits, refilled at ``requests_per_minute``, paces the starts; the
+  log of the last minute makes sure that no 60 s hold more than ``requests_per_minute``, bursts included.
+- *Tokens*: reserved in the same log from an estimate, corrected when the real number is known. A request that is
+  larger than the limit goes alone.
+- *Pause*: nothing starts until it is over; then one request goes first, the others wait for its outcome. After a pause
+  the pace is a share of the allowed one and grows back slowly: another client of the same key is left its room.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
-from llmkit.limits.allowance import MINUTE, Allowance
+from llmkit.limits.allowance import Seen, speaker
+from llmkit.limits.minute import JITTER, MINUTE, STARTS, TOKENS, Minute
 from llmkit.records import Provider, RateInfo
 
 RATE_LIMITED = "rate limited by the provider"
@@ -28,8 +29,7 @@ TOKENS_PER_MINUTE = "tokens per minute"
 REQUESTS_LEFT = "few requests left, says the provider"
 TOKENS_LEFT = "few tokens left, says the provider"
 
-BUCKET = 0.25  # seconds: how finely the last minute is remembered
-JITTER = 0.05  # seconds by which one request may overtake another on its way to the server
+PROVISIONAL_PAUSE = 1.0  # seconds to hold everything until the caller has worked out how long to pause
 TRIAL_TIMEOUT = 30.0  # seconds after which the one that went first is given up and another goes
 LONGEST_PAUSE = 86_400.0
 CLOCK_STEP = 5.0  # seconds: a state written later than this from now is from before a clock change
@@ -60,44 +60,24 @@ class Limits:
         return cls(provider.max_parallel_requests, provider.requests_per_minute, provider.tokens_per_minute)
 
 
-class Bucket(NamedTuple):
-    """Starts and tokens of one quarter of a second; ``index`` counts these since the epoch."""
-
-    index: int
-    starts: int
-    tokens: int
-
-    @property
-    def forgotten_at(self) -> float:
-        """When even the last start of the bucket, arriving late, is more than a minute old."""
-        return (self.index + 1) * BUCKET + MINUTE + JITTER
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the headers of one model last said, and when a request to it last started."""
-
-    requests: Allowance | None = None
-    tokens: Allowance | None = None
-    last_start: float = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class PaceState:
     """All that decides when the next request may start; a fresh one lets a full burst go.
 
-    ``rested`` marks a burst after a rest. ``trial_due`` and ``trial_at`` say that one request is to go first, or went.
-    ``share`` is the part of the pace in use at ``share_at``. ``slots`` is the number of slots that may be taken, also
-    after the limit was lowered. ``seen`` is keyed by model reference (``""``: any model).
+    ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length is not known yet. ``trial_due``
+    and ``trial_at`` say that one request is to go first, or when it went. ``share`` is the part of the pace in use at
+    ``share_at``. ``slots`` is how many slots may be taken, also after the limit was lowered. ``seen`` is keyed by model
+    reference (``""``: any model).
     """
 
     updated_at: float = 0.0
     credit: float = 0.0
     credit_at: float = 0.0
     rested: bool = False
-    buckets: tuple[Bucket, ...] = ()
+    minute: Minute = field(default_factory=Minute)
     pause_until: float = 0.0
     pause_reason: str = ""
+    provisional: bool = False
     trial_due: bool = False
     trial_at: float | None = None
     share: float = 1.0
@@ -110,22 +90,17 @@ class PaceState:
         """Read what ``to_bytes`` wrote; anything else (empty, torn, of another version) is a fresh state."""
         try:
             row = json.loads(data)
-            row["buckets"] = tuple(Bucket(*bucket) for bucket in row["buckets"])
-            row["seen"] = {
-                model: Seen(Allowance.from_row(requests), Allowance.from_row(tokens), last_start)
-                for model, (requests, tokens, last_start) in row["seen"].items()
-            }
+            row["minute"] = Minute.from_rows(row["minute"])
+            row["seen"] = {model: Seen.from_row(seen) for model, seen in row["seen"].items()}
             return cls(**row)
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
 
     def to_bytes(self) -> bytes:
         """The state as one line of JSON."""
-        row: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        row["seen"] = {
-            model: (seen.requests and seen.requests.to_row(), seen.tokens and seen.tokens.to_row(), seen.last_start)
-            for model, seen in self.seen.items()
-        }
+        row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        row["minute"] = self.minute.log
+        row["seen"] = {model: seen.to_row() for model, seen in self.seen.items()}
         return json.dumps(row, separators=(",", ":")).encode()
 
 
@@ -151,18 +126,19 @@ def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) ->
         return state.pause_until - now, state.pause_reason
     if state.trial_at is not None and now < state.trial_at + TRIAL_TIMEOUT:
         return state.trial_at + TRIAL_TIMEOUT - now, TRIAL
-    waits = (
+    waits = [
         (_credit_wait(state, limits, now), REQUESTS_PER_MINUTE),
-        (_room_wait(state, now, "starts", 1, limits.requests_per_minute), REQUESTS_PER_MINUTE),
-        (_room_wait(state, now, "tokens", tokens, limits.tokens_per_minute), TOKENS_PER_MINUTE),
-    )
+        (state.minute.wait(now, STARTS, 1, limits.requests_per_minute), REQUESTS_PER_MINUTE),
+    ]
+    if limits.tokens_per_minute is not None:
+        waits.append((state.minute.wait(now, TOKENS, tokens, limits.tokens_per_minute), TOKENS_PER_MINUTE))
     wait, reason = max(waits)
     return (wait, reason) if wait > 0 else (0.0, "")
 
 
 def headroom(state: PaceState, model: str, now: float, tokens: int = 0) -> tuple[float, str]:
     """Seconds that the provider's own headers ask a request to ``model`` to wait, and why; ``(0.0, "")`` for none."""
-    seen = state.seen.get(_key(state.seen, model), Seen())
+    seen = state.seen.get(speaker(state.seen, model), Seen())
     if seen.requests is not None and (wait := seen.last_start + seen.requests.spacing(now) - now) > 0:
         return wait, REQUESTS_LEFT
     if seen.tokens is not None and (wait := seen.tokens.wait_for(tokens, now)) > 0:
@@ -185,26 +161,24 @@ def start(state: PaceState, limits: Limits, now: float, tokens: int = 0, model: 
         # The requests of a burst reach the server spread out, so its count of them begins late: wait that long, once.
         credit, rested = credit - spread, False
     goes_first = state.trial_due or state.trial_at is not None
+    who = speaker(state.seen, model)
     return replace(
         state,
         updated_at=now,
         credit=credit,
         credit_at=now,
         rested=rested,
-        buckets=_added(_remembered(state, now), int(now // BUCKET), 1, tokens),
+        minute=state.minute.started(now, tokens),
         trial_due=False,
         trial_at=now if goes_first else None,
-        seen=_used(state.seen, model, tokens, now),
+        seen={**state.seen, who: state.seen[who].used(tokens, now)} if who in state.seen else state.seen,
     )
 
 
 def settle(state: PaceState, now: float, started_at: float, reserved: int, actual: int) -> PaceState:
     """After a request that started at ``started_at`` turned out to use ``actual`` tokens and not ``reserved``."""
-    index = int(started_at // BUCKET)
-    buckets = _remembered(state, now)
-    if actual == reserved or all(bucket.index != index for bucket in buckets):
-        return state
-    return replace(state, updated_at=now, buckets=_added(buckets, index, 0, actual - reserved))
+    minute = state.minute.corrected(now, started_at, actual - reserved)
+    return state if minute is state.minute else replace(state, updated_at=now, minute=minute)
 
 
 def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMITED) -> PaceState:
@@ -212,7 +186,9 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
 
     When it is over there is no burst, and the pace is lower: the provider just said that it was too much.
     """
-    if is_paused(state, now):
+    if not is_paused(state, now):
+        state = replace(state, share=max(LEAST_SHARE, BACK_OFF * _share(state, now)))
+    elif not state.provisional:
         return state
     until = now + min(max(0.0, seconds), LONGEST_PAUSE)
     return replace(
@@ -220,12 +196,12 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
         updated_at=now,
         pause_until=until,
         pause_reason=reason,
+        provisional=False,
         trial_due=True,
         trial_at=None,
         credit=1.0,
         credit_at=until,
         rested=False,
-        share=max(LEAST_SHARE, BACK_OFF * _share(state, now)),
         share_at=until,
     )
 
@@ -233,9 +209,11 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
 def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) -> PaceState:
     """After the request that started at ``started_at`` was served (True), refused as too much (False), or neither.
 
-    Only the outcome of the request that went first after a pause matters: when it was served, all may go; otherwise
-    another one goes first.
+    A refusal holds everything for a moment, until ``pause`` says for how long. Otherwise only the outcome of the
+    request that went first after a pause matters: when it was served, all may go; if not, another one goes first.
     """
+    if ok is False:
+        return state if is_paused(state, now) else replace(pause(state, now, PROVISIONAL_PAUSE), provisional=True)
     if state.trial_at is None or started_at < state.trial_at:
         return state
     return replace(state, updated_at=now, trial_at=None, trial_due=not ok)
@@ -248,20 +226,9 @@ def observe(
 
     Its request was sent at ``sent_at`` (``None``: just now), and ``since`` requests were sent after it.
     """
-    seen = state.seen.get(model, Seen())
-    when = {"now": now, "sent_at": now if sent_at is None else sent_at}
-    requests, tokens = seen.requests, seen.tokens
-    if info.requests_limit and info.requests_remaining is not None:
-        left, reset = info.requests_remaining, info.requests_reset
-        requests = Allowance.reported(
-            requests, limit=info.requests_limit, remaining=left, reset=reset, since=since, **when
-        )
-    if info.tokens_limit and info.tokens_remaining is not None:
-        left, reset = info.tokens_remaining, info.tokens_reset
-        tokens = Allowance.reported(tokens, limit=info.tokens_limit, remaining=left, reset=reset, since=0, **when)
-    if requests is seen.requests and tokens is seen.tokens:
-        return state
-    return replace(state, updated_at=now, seen={**state.seen, model: Seen(requests, tokens, seen.last_start)})
+    before = state.seen.get(model, Seen())
+    seen = before.reported(info, now, now if sent_at is None else sent_at, since)
+    return state if seen == before else replace(state, updated_at=now, seen={**state.seen, model: seen})
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------
@@ -280,44 +247,3 @@ def _credit_wait(state: PaceState, limits: Limits, now: float) -> float:
     rate = _rate(state, limits)
     missing = 1 - ALMOST - state.credit - rate * max(0.0, now - state.credit_at)
     return max(0.0, missing / rate)
-
-
-def _room_wait(state: PaceState, now: float, what: str, amount: int, limit: int | None) -> float:
-    """Seconds until ``amount`` more of ``what`` fit under ``limit`` a minute; into an empty minute everything fits."""
-    if limit is None:
-        return 0.0
-    buckets = _remembered(state, now)
-    too_much = sum(getattr(bucket, what) for bucket in buckets) + min(amount, limit) - limit
-    for bucket in buckets:
-        if too_much <= 0:
-            return 0.0
-        too_much -= getattr(bucket, what)
-        forgotten_at = bucket.forgotten_at
-        if too_much <= 0:
-            return forgotten_at - now
-    return 0.0
-
-
-def _remembered(state: PaceState, now: float) -> tuple[Bucket, ...]:
-    return tuple(bucket for bucket in state.buckets if bucket.forgotten_at > now)
-
-
-def _added(buckets: tuple[Bucket, ...], index: int, starts: int, tokens: int) -> tuple[Bucket, ...]:
-    """The log with starts and tokens added to one bucket; in order, also after the clock went back a little."""
-    log = {bucket.index: bucket for bucket in buckets}
-    old = log.get(index, Bucket(index, 0, 0))
-    log[index] = Bucket(index, old.starts + starts, max(0, old.tokens + tokens))
-    return tuple(log[i] for i in sorted(log))
-
-
-def _key(seen: Mapping[str, Seen], model: str) -> str:
-    """Whose headers speak for a model: its own, else those that were not said to be of one model."""
-    return model if model in seen else ""
-
-
-def _used(seen: Mapping[str, Seen], model: str, tokens: int, now: float) -> Mapping[str, Seen]:
-    key = _key(seen, model)
-    if key not in seen:
-        return seen
-    old = seen[key]
-    return {**seen, key: Seen(old.requests and old.requests.less(1), old.tokens and old.tokens.less(tokens), now)}

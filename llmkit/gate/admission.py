@@ -1,0 +1,62 @@
+"""A request that was let through: what it holds, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from llmkit.gate.budget import Reservation
+from llmkit.gate.files import PaceFile, Slot
+from llmkit.limits import PaceState, outcome, settle
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Admission:
+    """The right to send one request, from ``admit`` until its block is left.
+
+    ``started_at`` is when it was let through (seconds since the epoch), ``waits`` how many seconds it waited for what.
+    """
+
+    model: str
+    started_at: float
+    tokens: int
+    waits: Mapping[str, float]
+    slots: list[tuple[PaceFile, Slot]]
+    adaptive: bool = False
+    reservation: Reservation | None = None
+    used: int | None = None
+    ok: bool | None = None
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds from asking to being let through."""
+        return sum(self.waits.values())
+
+    @property
+    def wait_reason(self) -> str | None:
+        """What most of the waiting was for; ``None`` when there was none."""
+        return max(self.waits, key=lambda reason: self.waits[reason]) if self.waits else None
+
+    def settle(self, *, tokens: int | None, cost: Decimal | None, ok: bool | None) -> None:
+        """Say how the request ended, before its block is left.
+
+        ``tokens`` is what it used and ``cost`` what it cost in US dollars; ``None`` is unknown: then the reserved
+        tokens count as used, and the worst case as spent. ``ok`` is True when the provider served it (whatever it
+        answered), False when it refused for its limits, and None when neither is known.
+        """
+        self.used, self.ok = tokens, ok
+        if self.reservation is not None:
+            self.reservation.settle(cost)
+
+    def close(self, now: float) -> None:
+        """Give everything back; what was not settled stands as used."""
+        for pace, slot in self.slots:
+            pace.change(lambda state: self._ended(state, now))
+            slot.release()
+        if self.reservation is not None:
+            self.reservation.settle(None)
+
+    def _ended(self, state: PaceState, now: float) -> PaceState:
+        used = self.tokens if self.used is None else self.used
+        return outcome(settle(state, now, self.started_at, self.tokens, used), now, self.ok, self.started_at)
