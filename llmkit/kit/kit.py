@@ -17,7 +17,7 @@ import platformdirs
 from llmkit import infra
 from llmkit.catalog import Catalog
 from llmkit.credentials import Credentials
-from llmkit.errors import RunNotFound, ValidationError
+from llmkit.errors import LlmkitError, MissingApiKey, RunNotFound, ValidationError
 from llmkit.estimates import Estimate
 from llmkit.gate import Gate
 from llmkit.infra import Codebook, Dimensions, Expansion, InfraHandle
@@ -27,6 +27,7 @@ from llmkit.kit.ordering import (
     choose_models,
     first_requests,
     make_scenarios,
+    refuse,
     warn_of_balances,
     warn_of_left_out,
 )
@@ -77,6 +78,7 @@ class Kit:
             has_key=self._has_key,
             approve_origin=self._credentials.approve_origin,
             origin_allowed=self._credentials.origin_allowed,
+            list_models=self._list_models,
         )
         self.catalog.apply_due_prices()
         self._past = PastAnswers(self._store)
@@ -311,12 +313,13 @@ class Kit:
             )
         providers = self._store.catalog().providers
         order = stored_order(row, providers, answer_check)
-        missing = sorted({m.provider for m in order.plan.models if not self._has_key(providers[m.provider])})
+        asked = [providers[name] for name in dict.fromkeys(model.provider for model in order.plan.models)]
+        missing = [provider for provider in asked if not self._has_key(provider)]
         if missing:
-            variables = ", ".join(str(providers[name].api_key_env) for name in missing)
-            raise ValidationError(
-                f"Set the environment variables {variables} first: the run asks {', '.join(missing)}."
-            )
+            variables = ", ".join(str(provider.api_key_env) for provider in missing)
+            names = ", ".join(provider.name for provider in missing)
+            raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
+        self._check_reachable(asked)
         spent = self._store.read(lambda c: money.total_cost(c, run_id))
         return self._runner.resume(run_id, _listening(order, on_event), spent)
 
@@ -359,6 +362,7 @@ class Kit:
             order_seed=random.randrange(2**32) if order_seed is None else int(order_seed),
         )
         providers = self._store.catalog().providers
+        self._check_reachable([providers[name] for name in dict.fromkeys(model.provider for model in plan.models)])
         requests = first_requests(plan, providers)
         warn_of_left_out(requests)
         limit = check_budget(plan, providers, requests, budget)
@@ -386,7 +390,21 @@ class Kit:
         return self._runner.start(order)
 
     def _choose(self, models: str | Model | Sequence[str | Model] | None) -> tuple[Model, ...]:
-        return choose_models(models, self._store.catalog(), self.catalog.model, self._has_key)
+        return choose_models(models, self.catalog.state(), self.catalog.model, self._has_key)
+
+    def _check_reachable(self, providers: Sequence[Provider]) -> None:
+        """Refuse keys that cannot be sent and addresses that nobody approved; start the simulator if that is asked."""
+        if self._simulating:
+            self._running_simulator()
+            return
+        problems: list[LlmkitError] = []
+        for provider in providers:
+            try:
+                self._credentials.check(provider)
+                self._credentials.key(provider)
+            except LlmkitError as problem:
+                problems.append(problem)
+        refuse(problems)
 
     def _estimate(
         self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str = "probe"
@@ -515,6 +533,11 @@ class Kit:
 
         return Handle(background.start(ask), lambda: None)
 
+    def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
+        """The lists of all these providers, asked for at once; of none in a rehearsal, which knows no real list."""
+        handles = {} if self._simulating else {name: self.test_connection(name) for name in names}
+        return {name: _result_or_error(handle) for name, handle in handles.items()}
+
     def use_simulator(self, simulator: Simulator) -> None:
         """Send all requests to a simulator from now on; every row is marked as simulated."""
         self._simulator, self._own_simulator, self._simulating = simulator, False, True
@@ -523,14 +546,15 @@ class Kit:
         return self._simulating or self._credentials.has_key(provider)
 
     def _reroute(self, provider: Provider) -> str | None:
-        if not self._simulating:
-            return None
+        return self._running_simulator().url_for(provider.name) if self._simulating else None
+
+    def _running_simulator(self) -> Simulator:
         if self._simulator is None:
             from llmkit import simulator  # aiohttp's server is only loaded by those who rehearse
 
             self._simulator, self._own_simulator = simulator.serve(), True
             self._simulator.start()
-        return self._simulator.url_for(provider.name)
+        return self._simulator
 
     # --- widgets ---
 
@@ -594,6 +618,13 @@ def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = Fal
     if file.is_dir():
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
     return Kit(file, simulate=simulate)
+
+
+def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | LlmkitError:
+    try:
+        return handle.result()
+    except LlmkitError as error:
+        return error
 
 
 def _listening(order: Order, on_event: Callable[[RunEvent], None] | None) -> Order:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -32,7 +33,7 @@ AGAIN = tuple(code for code in Code if code.resumable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to run: the plan and all that goes with it. ``schema_check`` is as in ``Settings.check_answer``."""
+    """What to run: the plan and all that goes with it. ``check_answer`` is as in ``Settings.check_answer``."""
 
     plan: Plan
     providers: Mapping[str, Provider]
