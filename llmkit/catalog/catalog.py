@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmkit.catalog import changes, rules, undo
+import pandas as pd
+
+from llmkit.catalog import changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
 from llmkit.checks import words
 from llmkit.errors import ModelDeprecated, ValidationError
+from llmkit.prices import read_price_list
 from llmkit.records import Model, split_reference
 from llmkit.store import Edit
 
@@ -113,7 +116,7 @@ class Catalog(ProviderEdits):
         with self._edit() as edit:
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
-            after = replace(changes.put_price(edit, before, asked.price, note, now), **asked.columns)
+            after = changes.updated(edit, before, asked, note, now)
             if after != before:
                 after = edit.put_model(after, "update_model")
             return _make_default(edit, after).model if set_as_default else after
@@ -158,6 +161,41 @@ class Catalog(ProviderEdits):
             config = words.api_config({**model.api_config, "learned_rejects": learned})
             changed = replace(model, api_config=config)
             return model if changed == model else edit.put_model(changed, "learn_rejected")
+
+    # --- prices of others ---
+
+    def check_prices(self, *, fresh: bool | str = False) -> pd.DataFrame:
+        """Compare the catalog with the price data of the installed genai-prices, and with the lists of models of the
+        providers whose key is set. Nothing is changed.
+
+        One row a difference: ``model``, ``what`` (a price field, ``retires_on``, ``new model``, ``missing upstream``),
+        ``ours``, ``theirs``, ``valid_from`` (the day of an announced price), ``source``, ``date`` (when it was read).
+        Prices are US dollars per million tokens.
+
+        ``fresh=True`` gets the newest data of genai-prices from the internet first, in the way of its own updater; an
+        address gets them from there.
+
+        Raises:
+            ValidationError: genai-prices is not installed.
+            RequestFailed: the newest data cannot be had.
+        """
+        state = self.state()
+        names = [name for name, provider in state.providers.items() if self.is_available(provider)]
+        return price_checks.check(state, read_price_list(fresh), names, self._list_models, self._clock())
+
+    def apply_prices(self, rows: pd.DataFrame) -> tuple[str, ...]:
+        """Take over differences that :meth:`check_prices` found: all of its rows, or those that you chose.
+
+        Prices become dated entries of the history: from now on, or from the announced day on. New models are added.
+        It is one change, which :meth:`undo` takes back (unless it added a model). Returns the references of what
+        changed; rows that say ``missing upstream`` change nothing.
+
+        Raises:
+            ValidationError: rows that did not come from ``check_prices``.
+        """
+        records = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+        with self._edit() as edit:
+            return price_checks.accept(edit, records, self._clock())
 
     # --- settings ---
 

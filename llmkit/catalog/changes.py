@@ -139,6 +139,11 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
     return replace(model, price=entry.price) if entry else model
 
 
+def updated(edit: Edit, before: Model, asked: ModelChanges, note: PriceNote, now: datetime) -> Model:
+    """The model with its changes; a changed price is in its history already, the model is still to be put."""
+    return replace(put_price(edit, before, asked.price, note, now), **asked.columns)
+
+
 def first_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
     """Begin a new model's price history; a price without a date has always held."""
     price = Price(**changes)

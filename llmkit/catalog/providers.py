@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.catalog import changes, rules
+from llmkit.catalog.price_checks import ListModels
 from llmkit.catalog.reading import CatalogReader
 from llmkit.checks import numbers, words
 from llmkit.errors import OriginNotApproved, ValidationError
@@ -20,7 +21,7 @@ from llmkit.store import Edit, Store
 
 class ProviderEdits(CatalogReader):
     """The part of the catalog that changes providers; ``approve_origin`` and ``origin_allowed`` take a provider's name
-    and an origin such as ``https://openrouter.ai``.
+    and an origin such as ``https://openrouter.ai``, ``list_models`` asks providers for their own lists.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class ProviderEdits(CatalogReader):
         has_key: Callable[[Provider], bool],
         approve_origin: Callable[[str, str], None],
         origin_allowed: Callable[[str, str], bool],
+        list_models: ListModels = lambda names: {},
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(store, has_key=has_key, clock=clock)
+        self._list_models = list_models
         self._approve_origin = approve_origin
         self._origin_allowed = origin_allowed
 

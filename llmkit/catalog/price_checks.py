@@ -1,0 +1,85 @@
+"""Keeping prices current: comparing the catalog with what others say, and taking over what is accepted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from llmkit.catalog import changes, rules
+from llmkit.checks import words
+from llmkit.errors import LlmkitError, ValidationError
+from llmkit.prices import MISSING, NEW, PRICE_FIELDS, PriceList, list_differences, price_differences, to_frame
+from llmkit.records import Model, RemoteModel, split_reference
+from llmkit.store import CatalogState, Edit
+
+ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | LlmkitError]]
+"""Asks providers, by name, for their own lists of models."""
+
+
+def check(
+    state: CatalogState, upstream: PriceList, providers: Sequence[str], ask: ListModels, at: datetime
+) -> pd.DataFrame:
+    """The differences as a frame; a provider that does not answer gets a warning."""
+    lists: dict[str, Sequence[RemoteModel]] = {}
+    for provider, answer in ask(providers).items():
+        if isinstance(answer, LlmkitError):
+            warnings.warn(f"{provider} was not asked for its models: {answer}", UserWarning, stacklevel=3)
+        else:
+            lists[provider] = answer
+    return to_frame(
+        [
+            *price_differences(state.models, state.prices, upstream, at),
+            *list_differences(state.models, lists, upstream, at),
+        ]
+    )
+
+
+def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tuple[str, ...]:
+    """Write accepted differences; returns the references of what changed."""
+    changed: list[str] = []
+    for (reference, valid_from, source), values in _grouped(rows).items():
+        note = changes.price_note(source, valid_from, now)
+        known = edit.state.models.get(reference)
+        if known is None:
+            changed.append(_added(edit, reference, values, note, now).reference)
+        else:
+            asked = changes.model_changes(values)
+            after = changes.updated(edit, known, asked, note, now)
+            changed += [] if after == known else [edit.put_model(after, "apply_prices").reference]
+    return tuple(dict.fromkeys(changed))
+
+
+def _added(edit: Edit, reference: str, values: Mapping[str, Any], note: changes.PriceNote, now: datetime) -> Model:
+    name, model_id = split_reference(reference)
+    provider = rules.find_provider(edit.state, name).name
+    asked = changes.model_changes({"display_name": model_id, **values})
+    model = Model(provider=provider, model_id=words.model_id(model_id), **asked.columns)
+    return edit.put_model(changes.first_price(edit, model, asked.price, note, now), "apply_prices")
+
+
+def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], dict[str, Any]]:
+    """What to write, by model, day and source; rows without anything to write are left out."""
+    groups: dict[tuple[str, Any, Any], dict[str, Any]] = {}
+    for row in rows:
+        missing = {"model", "what", "theirs"} - row.keys()
+        if missing:
+            raise ValidationError(
+                f"Give rows of check_prices(): there is no column {', '.join(sorted(missing))}.", field="rows"
+            )
+        what, theirs = row["what"], row["theirs"]
+        if what == MISSING:
+            continue
+        if what not in (*PRICE_FIELDS, "retires_on", NEW):
+            raise ValidationError(f"what={what!r} is nothing that can be applied.", field="rows")
+        valid_from = row.get("valid_from")
+        key = (str(row["model"]), None if pd.isna(valid_from) else valid_from, row.get("source"))
+        groups.setdefault(key, {}).update(theirs if what == NEW else {what: _unless_missing(theirs)})
+    return groups
+
+
+def _unless_missing(value: Any) -> Any:
+    return None if value is None or value is pd.NaT or value != value else value

@@ -1,0 +1,155 @@
+"""The price data of genai-prices as our records. Its package is optional and is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import Code, RequestFailed, ValidationError
+from llmkit.records import DatedPrice, Price, PriceTier, PriceWindow
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice
+
+PROVIDER_IDS = {"xai": "x-ai"}
+"""Our providers that genai-prices calls otherwise."""
+
+_RATES = {
+    "cost_input_per_million": "input_mtok",
+    "cost_output_per_million": "output_mtok",
+    "cost_cached_input_per_million": "cache_read_mtok",
+    "cost_cache_write_per_million": "cache_write_mtok",
+    "cost_cache_write_1h_per_million": "cache_write_1h_mtok",
+}
+_EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """What genai-prices knows: ``source`` names it with its version, ``read_on`` is the day on which it was read."""
+
+    source: str
+    read_on: date
+    _snapshot: Any
+
+    def knows(self, provider: str) -> bool:
+        """Whether it has models of that provider at all."""
+        return self._models(provider) is not None
+
+    def entries(self, provider: str, model_id: str) -> tuple[DatedPrice, ...]:
+        """The price history of a model, oldest first; empty when it is not known."""
+        models = self._models(provider) or ()
+        found = next((model for model in models if model.id == model_id), None)
+        found = found or next((model for model in models if model.is_match(model_id)), None)
+        if found is None:
+            return ()
+        return tuple(
+            DatedPrice(
+                reference=f"{provider}:{model_id}",
+                valid_from=begins,
+                price=price,
+                source=self.source,
+                read_on=self.read_on,
+            )
+            for begins, price in _history(found)
+        )
+
+    def _models(self, provider: str) -> Sequence[ModelInfo] | None:
+        theirs = PROVIDER_IDS.get(provider, provider)
+        return next((each.models for each in self._snapshot.providers if each.id == theirs), None)
+
+
+def read_price_list(fresh: bool | str = False) -> PriceList:
+    """The data of the installed genai-prices; with ``fresh`` its newest data from the internet (``True``: from where
+    its own updater gets them; a text: from that address), for this call only.
+
+    Raises:
+        ValidationError: genai-prices is not installed.
+        RequestFailed: the newest data cannot be had.
+    """
+    try:
+        from genai_prices import data_snapshot  # optional, and its data take a moment to load
+    except ImportError:
+        raise ValidationError(
+            "Comparing prices needs the package genai-prices: pip install 'llmkit[prices]'.", field="fresh"
+        ) from None
+    source, today = f"genai-prices {metadata.version('genai-prices')}", datetime.now(UTC).date()
+    if fresh:
+        return PriceList(f"genai-prices data of {today}", today, _fetch(fresh))
+    return PriceList(source, today, data_snapshot.get_snapshot())
+
+
+def _fetch(fresh: bool | str) -> Any:
+    import httpx2  # what genai-prices' updater raises the errors of
+    from genai_prices import UpdatePrices
+
+    updater = UpdatePrices() if fresh is True else UpdatePrices(url=str(fresh))
+    try:
+        return updater.fetch()
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        raise RequestFailed(
+            f"The newest prices cannot be had from {updater.url} ({type(error).__name__}). "
+            "Leave fresh out to compare with the installed genai-prices.",
+            code=Code.NETWORK_ERROR,
+        ) from None
+
+
+def _history(model: ModelInfo) -> list[tuple[datetime | None, Price]]:
+    """Its prices by the day from which on they hold. Hours with prices of their own hold on every day, since
+    genai-prices can give an hour or a day as a condition, but not both.
+    """
+    listed: Any = model.prices if isinstance(model.prices, list) else [model]
+    dated: list[tuple[datetime | None, Price]] = []
+    windows: list[PriceWindow] = []
+    for entry in listed:
+        constraint: Any = getattr(entry, "constraint", None)
+        if constraint is None:
+            dated.append((None, _price(entry.prices)))
+        elif hasattr(constraint, "start_time"):
+            windows.append(
+                PriceWindow(
+                    weekdays=_EVERY_DAY,
+                    start=_utc(constraint.start_time),
+                    end=_utc(constraint.end_time),
+                    **_rates(entry.prices),
+                )
+            )
+        else:
+            dated.append((datetime.combine(constraint.start_date, time(), UTC), _price(entry.prices)))
+    # of two that hold, the last in their list counts: ours is the first
+    return [(begins, replace(price, price_windows=tuple(reversed(windows)))) for begins, price in dated]
+
+
+def _utc(clock: time) -> time:
+    aware = clock if clock.tzinfo else clock.replace(tzinfo=UTC)
+    return datetime.combine(date(1970, 1, 1), aware).astimezone(UTC).time()
+
+
+def _price(prices: ModelPrice) -> Price:
+    tiers = [PriceTier(above=start, **_rates(prices, start)) for start in sorted(_starts(prices))]
+    return Price(price_tiers=tuple(tiers), **_rates(prices))
+
+
+def _starts(prices: ModelPrice) -> set[int]:
+    return {tier.start for name in _RATES.values() for tier in _tiers(getattr(prices, name))}
+
+
+def _rates(prices: ModelPrice, start: int | None = None) -> dict[str, Any]:
+    """The base rates; with ``start`` those of a tier, as far as they differ from the base."""
+    return {ours: _rate(getattr(prices, theirs), start) for ours, theirs in _RATES.items()}
+
+
+def _rate(value: Any, start: int | None) -> Decimal | None:
+    if start is None:
+        base: Decimal | None = getattr(value, "base", value)
+        return base
+    begun = [(tier.start, tier.price) for tier in _tiers(value) if tier.start <= start]
+    return max(begun)[1] if begun else None
+
+
+def _tiers(value: Any) -> Iterable[Any]:
+    return getattr(value, "tiers", ())
