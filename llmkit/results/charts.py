@@ -69,6 +69,7 @@ def plot_latency(probes: pd.DataFrame, ax: Axes | None = None) -> Axes:
             capprops={"color": BLUE},
             medianprops={"color": "black", "linewidth": 1.5},
         )
+        ax.margins(x=0.05)
         ax.set_xlim(left=0)
     _finish(ax, [f"{_cut(model)} (n = {len(seconds[model])})" for model in shown], "Time to answer (s)", len(ranked))
     return ax

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from llmkit.widgets import html
-from llmkit.widgets.standing import cost
+from llmkit.widgets.amounts import cost
 
 if TYPE_CHECKING:
     from llmkit.estimates import Estimate, ModelEstimate
@@ -29,7 +29,8 @@ def estimate_html(estimate: Estimate | None, chosen: Sequence[str], notes: Notes
     body = (
         f'<table style="{html.FONT}; border-collapse: collapse; color: {html.TEXT}; line-height: 1.4; width: 100%; '
         f'font-variant-numeric: tabular-nums"><thead><tr><th scope="col" style="{cell}; text-align: left; '
-        f'font-weight: 600; color: {html.QUIET}">Model</th><th scope="col" style="{cell}; text-align: right; '
+        f'font-weight: 600; color: {html.QUIET}">Model</th>'
+        f'<th scope="col" style="{cell}; padding-right: 0; text-align: right; '
         f'font-weight: 600; color: {html.QUIET}">Estimate</th></tr></thead><tbody>{rows}</tbody></table>{more}'
         if ranked
         else html.quiet("No model is ticked.")

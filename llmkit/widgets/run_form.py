@@ -12,11 +12,12 @@ import pandas as pd
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.estimates import Estimate
 from llmkit.scenarios import as_scenarios
-from llmkit.widgets import html, run_fields, standing
+from llmkit.widgets import html, run_fields
+from llmkit.widgets.amounts import cost
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, choices, notes
-from llmkit.widgets.panel import Panel, Sentence, button, line, shown, when_done
+from llmkit.widgets.panel import Panel, Sentence, button, shown, when_done
 from llmkit.widgets.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _PREVIEW = 160
 
 
 class RunForm(Panel):
-    """Prompts, models and limits with a live estimate; Start calls ``kit.run`` and shows its panel below.
+    """Prompts, models and limits with a live estimate; Start calls ``kit.run`` and shows the run's panel below.
 
     ``handle`` is the run that was started last. Prompts are typed when none are given, with an empty line between
     them.
@@ -56,15 +57,12 @@ class RunForm(Panel):
         self.form = Form(run_fields.settings(), label="Start", submit=self._start)
         self.form.show({"samples": 1})
         self.start_button = self.form.submit_button
-        self.estimate = ipw.HTML(layout=ipw.Layout(width="100%"))
+        self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
         self.refresh_button = button("Refresh", self.refresh, tooltip="Read the catalog and the keys again")
-        self.again_button = button("New run", self._show_form)
-        self.results_button = button("Show results", self._show_results, primary=True)
-        self._run_place, self._results = ipw.VBox(), ipw.VBox()
-        self._after = line(self.results_button, self.again_button)
-        self._body = self._lay_out()
-        self.widget.children = (self._body, self.notice.widget, self._run_place, self._after, self._results)
-        shown(self._after, False)
+        self.results_button = button("Show results", self._show_results)
+        self._run_place = ipw.VBox()
+        self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, self.results_button)
+        shown(self.results_button, False)
         self._throttle = Throttle(self._draw_estimate, per_second=ESTIMATES_PER_SECOND)
         for control in (self.prompts.control, *(field.control for field in self.form.fields.values())):
             control.observe(lambda _: self._throttle.touch(), "value")
@@ -83,7 +81,7 @@ class RunForm(Panel):
         self.picker.update(offered)
         self._draw_estimate()
 
-    def _lay_out(self) -> ipw.VBox:
+    def _lay_out(self) -> list[ipw.Widget]:
         asked = [ipw.HTML(_summary(self._given))] if self._given is not None else [self.prompts.widget]
         badges = [html.badge("rehearsal: simulated", "accent")] if self._kit.simulated else []
         models = ipw.VBox(
@@ -99,7 +97,7 @@ class RunForm(Panel):
             layout=ipw.Layout(flex="2 1 320px", min_width="0"),
         )  # fmt: skip
         columns = ipw.HBox([models, settings], layout=ipw.Layout(flex_flow="row wrap", grid_gap="8px 24px"))
-        return ipw.VBox([ipw.HTML(html.heading("New run", *badges)), *asked, self._count, columns])
+        return [ipw.HTML(html.heading("New run", *badges)), *asked, self._count, columns]
 
     # --- the estimate ---
 
@@ -174,7 +172,7 @@ class RunForm(Panel):
         if budget is None or expected is None or expected <= budget:
             place.clear()
         else:
-            words = f"The estimate is {standing.cost(expected)}: the run will stop asking at {standing.cost(budget)}."
+            words = f"The estimate is {cost(expected)}: the run will stop asking at {cost(budget)}."
             place.show(words, "warn")
 
     def _over_balance(self, state: Any) -> dict[str, str]:
@@ -185,7 +183,7 @@ class RunForm(Panel):
         for name, provider in state.providers.items():
             costs = [each.cost for each in self._estimate.models if each.provider == name and each.cost is not None]
             if provider.balance is not None and sum(costs) > provider.balance:
-                found[name] = f"over the balance of {standing.cost(provider.balance)}"
+                found[name] = f"over the balance of {cost(provider.balance)}"
         return found
 
     # --- starting ---
@@ -194,7 +192,9 @@ class RunForm(Panel):
         return list(self._given) if self._given is not None else run_fields.read_prompts(self.prompts.control.value)
 
     def _start(self) -> None:
-        def start() -> str:
+        def start() -> str | None:
+            if self.start_button.disabled:  # Enter in a field starts nothing while a run goes on
+                return None
             self._refused = None
             self._say(self._sound_values())
             values = self.form.values()
@@ -232,22 +232,22 @@ class RunForm(Panel):
         return self.form[name].error if name in self.form.fields else self.form.error
 
     def _show_run(self) -> None:
-        self.panel = self.handle.panel()
+        handle = self.handle
+        self.panel = handle.panel()
         self._run_place.children = (self.panel.widget,)
-        self._results.children = ()
-        shown(self._body, False)
-        when_done(self.handle, lambda: shown(self._after, True))
+        self.start_button.disabled = True
+        shown(self.results_button, False)
 
-    def _show_form(self) -> None:
-        self.notice.clear()
-        self._run_place.children = self._results.children = ()
-        shown(self._after, False)
-        shown(self._body, True)
-        self.refresh()
+        def ended() -> None:
+            self.start_button.disabled = False
+            shown(self.results_button, True)
+
+        when_done(handle, ended)
 
     def _show_results(self) -> None:
         def show() -> None:
-            self._results.children = (self.handle.run.view().widget,)
+            self._run_place.children = (self.handle.run.view().widget,)
+            shown(self.results_button, False)
 
         self.act(show)
 
@@ -257,12 +257,12 @@ class RunForm(Panel):
             return pages
         frame = pd.DataFrame(
             [
-                {"Model": each.model, "Requests": f"{each.requests:,}", "Estimate": standing.cost(each.cost)}
+                {"Model": each.model, "Requests": f"{each.requests:,}", "Estimate": cost(each.cost)}
                 for each in (self._estimate.models if self._estimate else ())
             ],
             columns=["Model", "Requests", "Estimate"],
         )
-        total = "" if self._estimate is None else f": about {standing.cost(self._estimate.total)}"
+        total = "" if self._estimate is None else f": about {cost(self._estimate.total)}"
         return [html.Page(f"New run{total}", frame, right=("Requests", "Estimate"))]
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 
 from llmkit.errors import CatalogBusy
 from llmkit.widgets import html, standing
+from llmkit.widgets.amounts import cost
+from llmkit.widgets.board import board
 from llmkit.widgets.panel import Panel, button, line, shown
 from llmkit.widgets.standing import Share, Standing
 from llmkit.widgets.throttle import Throttle
@@ -61,8 +63,8 @@ class RunPanel(Panel):
     def _pages(self) -> list[html.Page]:
         now = self.standing
         everything = now.all
-        spent = standing.cost(everything.cost)
-        of = "" if now.estimate is None else f" of about {standing.cost(now.estimate)}"
+        spent = cost(everything.cost)
+        of = "" if now.estimate is None else f" of about {cost(now.estimate)}"
         title = (
             f"Run {now.run_id}, {now.status} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: "
             f"{everything.done:,} of {everything.total:,} probes done, {spent}{of}. "
@@ -75,7 +77,7 @@ class RunPanel(Panel):
                     "Done": f"{share.done:,} of {share.total:,}",
                     "Failed": share.failed,
                     "Waiting": share.waiting,
-                    "Cost": standing.cost(share.cost),
+                    "Cost": cost(share.cost),
                 }
                 for share in now.shares
             ]
@@ -109,7 +111,7 @@ class RunPanel(Panel):
 
     def _draw(self) -> None:
         now = self.standing
-        self.board.value = standing.board(now)
+        self.board.value = board(now)
         shown(self.cancel_button, now.running)
         shown(self.resume_button, now.resumable)
         if self.cancel_button.disabled is not self._cancelling:

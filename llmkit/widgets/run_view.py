@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.widgets import html, standing
-from llmkit.widgets.panel import Panel, button, line, shown
+from llmkit.widgets.amounts import cost
+from llmkit.widgets.board import board, table
+from llmkit.widgets.panel import Panel, button, line, shown, when_done
 from llmkit.widgets.transcripts import Transcripts
 
 if TYPE_CHECKING:
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from llmkit.runner import RunHandle
 
 _EXAMPLE = 300
-_COSTS = ("Model", "Probes", "Ok", "Failed", "Input tokens", "Output tokens", "Reasoning", "Cost", "Cost per answer")
+_COSTS = {"Model": "auto", "Answers": "60px", "Failed": "52px", "Input": "68px", "Output": "68px",
+          "Reasoning": "72px", "Cost": "84px", "Per answer": "88px"}  # fmt: skip
+_NUMBERS = tuple(_COSTS)[1:]
+_FAILURES = {"Code": "150px", "Probes": "56px", "Models": "26%", "For example": "auto"}
 
 
 class RunView(Panel):
@@ -35,6 +41,7 @@ class RunView(Panel):
         self.run = run
         self._resume = resume
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
+        self.tables = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.transcripts = Transcripts(lambda: run.turns)
         self.refresh_button = button("Refresh", self.refresh, tooltip="Read the run again")
@@ -45,6 +52,7 @@ class RunView(Panel):
             self.notice.widget,
             line(self.refresh_button, self.resume_button),
             self._place,
+            self.tables,
             self.charts,
             ipw.HTML(html.heading("Transcripts")),
             self.transcripts.widget,
@@ -61,57 +69,68 @@ class RunView(Panel):
         self._status, self._name = self.run.status, self.run.name
         self._probes, self._costs = self.run.probes, self.run.costs()
         now = standing.stored(self.run, self._status, self._probes)
-        self.summary.value = self._summary(now)
-        self.charts.value = _charts(self.run) if now.all.done else ""
+        self.summary.value = self._board(now)
+        self.tables.value = self._tables()
+        self._draw_charts(now.all.done)
         self.transcripts.update(self._probes)
         shown(self.resume_button, now.resumable)
 
-    def _summary(self, now: standing.Standing) -> str:
+    def _draw_charts(self, answers: int) -> None:
+        """On a thread of its own: matplotlib takes its time, above all the first time."""
+
+        def draw() -> None:
+            self.charts.value = _charts(self.run) if answers else ""
+
+        self._charting = threading.Thread(target=draw, name="llmkit-charts")
+        self._charting.start()
+
+    def _board(self, now: standing.Standing) -> str:
         badges = [html.badge("simulated")] if self._probes["simulated"].any() else []
-        board = standing.board(now, title=self._name or "Run", badges=badges)
-        costs = html.table(_COSTS, _cost_rows(self._costs), right=_COSTS[1:])
-        failures = _failures(self._probes)
-        broken = html.heading("Failures") + html.table(_FAILURES, failures, right=("Probes",)) if failures else ""
-        billed = int(self._costs["maybe_billed"].sum())
-        doubt = (
-            html.quiet(f"{billed:,} request(s) may have been billed although no answer came: see run.attempts.")
-            if billed
-            else ""
-        )
-        return (
-            f'{board}<div class="tex2jax_ignore mathjax_ignore" style="margin-top: 8px">{html.heading("Costs")}{costs}'
-            f"{doubt}{broken}</div>"
-        )
+        return board(now, title=self._name or "Run", badges=badges, brief=now.all.done == now.all.total)
+
+    def _tables(self) -> str:
+        """Costs by model, and failures by code with an example of each."""
+        costs = table(_COSTS, _escaped(_cost_rows(self._costs)), left=("Model",))
+        parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
+        if billed := int(self._costs["maybe_billed"].sum()):
+            parts.append(html.quiet(f"{billed:,} more may have been billed though no answer came: see run.attempts."))
+        if failures := _failures(self._probes):
+            parts.append(html.heading("Failures"))
+            parts.append(table(_FAILURES, _escaped(failures), left=("Code", "Models", "For example")))
+        return f'<div class="tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
 
     def _take_up(self) -> None:
         def resume() -> str:
             handle = self._resume(self.run.id)
-            panel = handle.panel()
-            self._place.children = (panel.widget,)
-            return "Taken up again. Refresh shows what has come."
+            self._place.children = (handle.panel().widget,)
+            when_done(handle, self._finish)
+            return "Taken up again."
 
         self.act(resume)
+
+    def _finish(self) -> None:
+        self.notice.clear()
+        self._place.children = ()
+        self.act(lambda: None)
 
     def _pages(self) -> list[html.Page]:
         everything = standing.stored(self.run, self._status, self._probes).all
         title = (
             f"Run {self.run.id}{f' ({self._name})' if self._name else ''}, {self._status}: "
-            f"{everything.ok:,} of {everything.total:,} probes answered, {standing.cost(everything.cost)}"
+            f"{everything.ok:,} of {everything.total:,} probes answered, {cost(everything.cost)}"
         )
-        pages = [html.Page(title, pd.DataFrame(_cost_rows(self._costs), columns=list(_COSTS)), right=_COSTS[1:])]
+        pages = [html.Page(title, pd.DataFrame(_cost_rows(self._costs), columns=list(_COSTS)), right=_NUMBERS)]
         if failures := _failures(self._probes):
             pages.append(html.Page("Failures", pd.DataFrame(failures, columns=list(_FAILURES)), right=("Probes",)))
         return pages
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        self._charting.join()
         bundle = super()._repr_mimebundle_(include, exclude)
         return {**bundle, "text/html": bundle["text/html"] + self.charts.value}
 
 
-_FAILURES = ("Code", "Probes", "Models", "For example")
-
-
-def _failures(probes: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+def _failures(probes: pd.DataFrame) -> list[tuple[str, ...]]:
     """Failures by code, the most frequent first, each with the message of its first probe."""
     failed = probes[probes["status"].isin(("failed", "skipped")) & probes["error_code"].notna()]
     groups = sorted(failed.groupby("error_code"), key=lambda entry: -len(entry[1]))
@@ -132,13 +151,17 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
     return [
         (
             row["model"],
-            *(_count(row[name]) for name in ("probes", "ok", "failed")),
+            *(_count(row[name]) for name in ("ok", "failed")),
             *(_count(row[name]) for name in ("input_tokens", "output_tokens", "reasoning_tokens")),
-            standing.cost(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
-            "" if pd.isna(row["cost_per_ok"]) else standing.cost(row["cost_per_ok"]),
+            cost(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
+            "" if pd.isna(row["cost_per_ok"]) else cost(row["cost_per_ok"]),
         )
         for row in ranked.to_dict("records")
     ]
+
+
+def _escaped(rows: list[tuple[str, ...]]) -> list[list[str]]:
+    return [[html.esc(cell) for cell in row] for row in rows]
 
 
 def _count(number: Any) -> str:

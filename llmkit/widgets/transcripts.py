@@ -8,7 +8,9 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.widgets import html, standing
+from llmkit.widgets import html
+from llmkit.widgets.amounts import cost
+from llmkit.widgets.panel import line
 from llmkit.widgets.table import Column, Row, Table
 
 PAGE = 10
@@ -17,15 +19,15 @@ _COLUMNS = (
     Column(title="Sample", width="48px", sort="sample", right=True),
     Column(title="Status", width="minmax(70px, 150px)"),
     Column(title="Time", width="58px", sort="time", right=True),
-    Column(title="Cost", width="66px", sort="cost", right=True),
+    Column(title="Cost", width="80px", sort="cost", right=True),
 )
 _STATUSES = tuple((name, name) for name in ("ok", "failed", "cancelled", "skipped", "pending"))
 _TONES: dict[str, html.Tone] = {"ok": "good", "failed": "bad", "cancelled": "warn", "skipped": "warn"}
 _PREVIEW = 120
 _SEARCHED = 2_000
 _PRE = (
-    f"white-space: pre-wrap; overflow-wrap: anywhere; margin: 2px 0 8px 0; padding: 6px 10px; color: {html.TEXT}; "
-    f"{html.CODE}; line-height: 1.5; border: none"
+    f"white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; margin: 2px 0 8px 0; padding: 6px 10px; "
+    f"color: {html.TEXT}; {html.CODE}; line-height: 1.5; border: none"
 )
 
 
@@ -38,8 +40,10 @@ class Transcripts:
         self._probes = pd.DataFrame()
         self.table = Table(_COLUMNS, name="Prompt", group="Model", statuses=_STATUSES, page=PAGE)
         self.table.text.placeholder = "words of the prompt or the answer"
-        self.reader = ipw.HTML(layout=ipw.Layout(width="100%"))
-        self.widget = ipw.VBox([self.table.filters, self.table.widget, self.reader], layout=ipw.Layout(width="100%"))
+        self.reader = ipw.HTML(layout=ipw.Layout(width="auto", margin="0"))
+        self.widget = ipw.VBox(
+            [line(self.table.filters), self.table.widget, self.reader], layout=ipw.Layout(width="100%")
+        )
         self.table.observe(lambda change: self._show(change.new), "selected")
 
     def update(self, probes: pd.DataFrame) -> None:
@@ -64,7 +68,7 @@ def transcript(probe: dict[str, Any], turns: list[dict[str, Any]]) -> str:
     """One probe as it was asked and answered, every character as it came."""
     about = [
         html.badge(probe["status"], _TONES.get(probe["status"], "plain")),
-        html.muted(f"{probe['model']} · sample {probe['sample']} · {standing.cost(_known(probe['estimated_cost']))}"),
+        html.muted(f"{probe['model']} · sample {probe['sample']} · {cost(_known(probe['estimated_cost']))}"),
     ]
     parts = [html.heading("Transcript", *about)]
     if _known(probe["system"]):
@@ -100,7 +104,7 @@ def _measured(turn: dict[str, Any]) -> str:
         reasoning = _known(turn["reasoning_tokens"])
         thought = f", {int(reasoning):,} of them reasoning" if reasoning else ""
         parts.append(f"{int(turn['input_tokens']):,} tokens in, {int(turn['output_tokens']):,} out{thought}")
-    parts.append(standing.cost(_known(turn["cost"])))
+    parts.append(cost(_known(turn["cost"])))
     if _known(turn["latency_s"]) is not None:
         parts.append(f"{turn['latency_s']:.1f} s")
     if turn["finish_reason"] not in ("stop", None):
@@ -110,7 +114,7 @@ def _measured(turn: dict[str, Any]) -> str:
 
 def _row(probe: dict[str, Any]) -> Row:
     prompt, answer = str(probe["prompt"]), str(_known(probe["response"]) or _known(probe["error_message"]) or "")
-    cost, time = _known(probe["estimated_cost"]), _known(probe["latency_s"])
+    spent, time = _known(probe["estimated_cost"]), _known(probe["latency_s"])
     name = _flat(prompt)
     status = str(probe["status"])
     words = status if status != "failed" else str(probe["error_code"])
@@ -122,14 +126,14 @@ def _row(probe: dict[str, Any]) -> Row:
             html.esc(probe["sample"]),
             html.badge(words, _TONES.get(status, "plain")),
             "" if time is None else html.esc(f"{time:.1f} s"),
-            "" if cost is None else html.esc(standing.cost(cost)),
+            "" if spent is None else html.esc(cost(spent)),
         ),
         group=str(probe["model"]),
         heading=html.heading(probe["model"]),
         status=status,
         searched=f"{prompt[:_SEARCHED]} {answer[:_SEARCHED]} {probe['error_code']}".lower(),
         tooltip=f"Read: {name}",
-        sort={"name": name.lower(), "sample": int(probe["sample"]), "time": time, "cost": cost},
+        sort={"name": name.lower(), "sample": int(probe["sample"]), "time": time, "cost": spent},
     )
 
 
