@@ -27,9 +27,9 @@ def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamRes
         if found is None:
             body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
             return web.Response(status=404, body=encoded(body), content_type="application/json")
-        at = service.now()
         raw = await request.read()
-        received = _received(request, found, headers, raw, at)
+        # the time is taken after the last await, so that arrivals are in order
+        received = _received(request, found, headers, raw, service.now())
         if found.action == "list_models":
             return _response(service.list_models(found, received, headers, request.query))
         visit = service.arrive(found, received)

@@ -116,6 +116,14 @@ def test_twists_spoil_lists(twist, wrong):
     assert wrong(value["scenarios"])
 
 
+def test_entries_of_a_list_differ_where_they_can():
+    """Words of a short choice come once each, and a list that must be unique ends when they are used up."""
+    words = {"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 3, "maxItems": 3}
+    assert all(sorted(structured(words, "Pick", Random(seed))) == ["a", "b", "c"] for seed in range(10))
+    unique = {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": True}
+    assert sorted(structured(unique, "Pick exactly 9", Random(1))) == ["a", "b"]
+
+
 def test_schema_is_found_in_words():
     """The first JSON object of a text that looks like a schema."""
     assert schema_in('For example {"a": 1}. Schema: {"type": "object", "properties": {}} Thanks.') == {
