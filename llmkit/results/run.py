@@ -6,18 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.results import charts, columns
+from llmkit.errors import ValidationError
+from llmkit.results import charts, columns, exports
 from llmkit.results.costs import cost_table
+from llmkit.results.exports import File
 from llmkit.results.reprice import reprice
 from llmkit.results.versions import version_notes
 from llmkit.store import Store, money, queries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Table = Literal["probes", "turns", "attempts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,36 @@ class Run:
     def notes(self) -> list[str]:
         """Sentences that a reader of the results should know: a model that was served in more than one version."""
         return version_notes(self.probes, self.turns)
+
+    def to_csv(self, path: File, table: Table = "probes") -> Path:
+        """Write ``probes`` (or ``turns``, ``attempts``) as CSV, with text that a spreadsheet would run defused.
+
+        Raises:
+            ValidationError: no such table.
+        """
+        return exports.to_csv(self._named(table), path)
+
+    def to_excel(self, path: File, table: Table = "probes") -> Path:
+        """Write a table as an Excel file (``pip install 'llmkit[excel]'``), with formulas in texts defused.
+
+        Raises:
+            ValidationError: no such table, openpyxl is missing, or the table does not fit into a sheet.
+        """
+        return exports.to_excel(self._named(table), path)
+
+    def to_parquet(self, path: File, table: Table = "probes") -> Path:
+        """Write a table as Parquet, with the types of its columns.
+
+        Raises:
+            ValidationError: no such table.
+        """
+        return exports.to_parquet(self._named(table), path)
+
+    def _named(self, table: Table) -> pd.DataFrame:
+        if table not in get_args(Table):
+            raise ValidationError(f"table is one of {', '.join(get_args(Table))}, not {table!r}.", field="table")
+        frame: pd.DataFrame = getattr(self, table)
+        return frame
 
     def view(self) -> Any:
         """A widget with summary, cost per model, failures, charts and transcripts."""
