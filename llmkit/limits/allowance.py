@@ -89,17 +89,14 @@ class Allowance:
         came_back = self.refill * (now - self.at) if self.rolling else 0.0
         return min(self.limit, self.remaining + came_back)
 
-    def spacing(self, now: float) -> float:
-        """Seconds from one start to the next that this allowance asks for; 0 when it asks for nothing."""
+    def wait(self, now: float, last_start: float) -> float:
+        """Seconds that a start should wait, the last one having been at ``last_start``; 0 when there is no need."""
         if now >= self.whole_at:
             return 0.0
         left = self.left(now)
-        if not self.rolling:
-            return (self.whole_at - now) / max(left, 1.0)
-        low = LOW * self.limit
-        if left >= low or not self.refill:
-            return 0.0
-        return (min(MOST_SPARING, low / left) if left > 0 else MOST_SPARING) / self.refill
+        if left < 1 and not self.rolling:
+            return self.whole_at - now
+        return max(0.0, last_start + self._spacing(left, now) - now)
 
     def wait_for(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` is left; an amount above the limit waits until the allowance is whole."""
@@ -108,6 +105,15 @@ class Allowance:
             return 0.0
         time_left = self.whole_at - now
         return min(time_left, missing / self.refill) if self.rolling and self.refill else time_left
+
+    def _spacing(self, left: float, now: float) -> float:
+        """Seconds between starts that make what is left last until more comes back."""
+        if not self.rolling:
+            return (self.whole_at - now) / left
+        low = LOW * self.limit
+        if left >= low or not self.refill:
+            return 0.0
+        return (min(MOST_SPARING, low / left) if left > 0 else MOST_SPARING) / self.refill
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class Seen:
                 sent_at=sent_at,
                 since=0,
             )
-        return Seen(requests, tokens, self.last_start)
+        return Seen(requests, tokens, max(self.last_start, sent_at))
 
 
 def speaker(seen: Mapping[str, Seen], model: str) -> str:

@@ -139,7 +139,7 @@ def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) ->
 def headroom(state: PaceState, model: str, now: float, tokens: int = 0) -> tuple[float, str]:
     """Seconds that the provider's own headers ask a request to ``model`` to wait, and why; ``(0.0, "")`` for none."""
     seen = state.seen.get(speaker(state.seen, model), Seen())
-    if seen.requests is not None and (wait := seen.last_start + seen.requests.spacing(now) - now) > 0:
+    if seen.requests is not None and (wait := seen.requests.wait(now, seen.last_start)) > 0:
         return wait, REQUESTS_LEFT
     if seen.tokens is not None and (wait := seen.tokens.wait_for(tokens, now)) > 0:
         return wait, TOKENS_LEFT
@@ -228,7 +228,9 @@ def observe(
     """
     before = state.seen.get(model, Seen())
     seen = before.reported(info, now, now if sent_at is None else sent_at, since)
-    return state if seen == before else replace(state, updated_at=now, seen={**state.seen, model: seen})
+    if (seen.requests, seen.tokens) == (before.requests, before.tokens):
+        return state
+    return replace(state, updated_at=now, seen={**state.seen, model: seen})
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------
