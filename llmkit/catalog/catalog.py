@@ -78,9 +78,9 @@ class Catalog(ProviderEdits):
             {"display_name": model_id if display_name is None else display_name, **costs, **more}
         )
         words.flag(set_as_default, "set_as_default")
-        now = self._clock()
-        note = changes.price_note(source, valid_from, now)
         with self._edit() as edit:
+            now = self._clock()
+            note = changes.price_note(source, valid_from, now)
             model = Model(provider=rules.find_provider(edit.state, name).name, model_id=model_id, **asked.columns)
             if model.reference in edit.state.models:
                 raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
@@ -111,9 +111,9 @@ class Catalog(ProviderEdits):
         """
         asked = changes.model_changes(given)
         words.flag(set_as_default, "set_as_default")
-        now = self._clock()
-        note = changes.price_note(source, valid_from, now)
         with self._edit() as edit:
+            now = self._clock()  # not before: what another kernel wrote while this one waited its turn came earlier
+            note = changes.price_note(source, valid_from, now)
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
             after = changes.updated(edit, before, asked, note, now)

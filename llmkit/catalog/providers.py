@@ -44,11 +44,10 @@ class ProviderEdits(CatalogReader):
 
         Reading does not depend on it: every question is answered with the prices in force.
         """
-        moment = now or self._clock()
-        if not rules.due(self._store.catalog(), moment):
+        if not rules.due(self._store.catalog(), now or self._clock()):
             return []
         with self._store.edit(actor="system") as edit:
-            return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, moment)]
+            return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, now or self._clock())]
 
     @contextlib.contextmanager
     def _edit(self) -> Iterator[Edit]:
