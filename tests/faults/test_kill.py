@@ -112,15 +112,14 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
 
 def test_a_run_is_not_taken_up_twice(zygote, sim, catalog):
     """While another process runs it, resuming is refused with a sentence."""
-    sim.set(latency=0.5)
+    sim.set(latency=60)
     child = zygote.start(catalog, prompts=20, models=MODELS[:1])
-    assert sim.wait_until(lambda: len(child.answered()) >= 1, timeout=30)
+    assert sim.wait_until(lambda: child.run_id() and sim.count("in_flight") == 5, timeout=30)
     with llmkit.open(catalog, simulate=True) as kit:
         assert kit.load(child.run_id()).status == "running"
         with pytest.raises(llmkit.ValidationError, match="is running in another"):
             kit.resume(child.run_id())
-    child.wait()
-    assert child.ended() == "end completed"
+    child.kill()
 
 
 def test_what_may_have_been_billed_is_counted_exactly(zygote, sim, catalog):

@@ -4,14 +4,24 @@ Reads one JSON job a line from standard input, forks, and answers with the child
 lives to see to the job's ``log``, one unbuffered line each: that is what counts as acknowledged.
 """
 
+import itertools
 import json
 import os
+import resource
 import signal
 import sys
+import threading
+import time
+import traceback
 import warnings
 
+import anyio
+
 import llmkit
+from llmkit.runner import background
 from llmkit.transport import RetryPolicy
+
+stopped = threading.Event()
 
 
 class Remote:
@@ -28,20 +38,16 @@ class Remote:
         """It is not ours to close."""
 
 
-def work(job):
+def run(job, kit, say):
     """Run or resume, and log every answer when it is acknowledged, and the end."""
-    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def say(line):
-        os.write(log, (line + "\n").encode())
 
     def listen(event):
         if event.kind == "answered":
             say(f"answered {event.probe_id} {event.turn}")
 
-    kit = llmkit.open(job["path"], simulate=True)
     kit.use_simulator(Remote(job["urls"]))
     policy = RetryPolicy(**job.get("retry", {"scale": 0.001}))
+    watch = Watch() if job.get("watch") else None
     if job.get("resume"):
         handle = kit.resume(job["resume"], on_event=listen)
     else:
@@ -55,12 +61,79 @@ def work(job):
             on_event=listen,
         )
     say(f"run {handle.run_id}")
+    threading.Thread(target=lambda: stopped.wait() and handle.cancel(), daemon=True).start()
     try:
-        run = handle.result()
+        finished = handle.result()
     except llmkit.LlmkitError as error:
-        say(f"error {error.code} {error}")
+        say(f"status {handle.status}")
+        say(f"error {type(error).__name__} {error}")
         return
-    say(f"end {run.status}")
+    if watch is not None:
+        say(f"watched {json.dumps(watch.figures())}")
+    say(f"end {finished.status}")
+
+
+class Watch:
+    """Looks at the background loop every 5 ms: how late it is, and how many tasks it has."""
+
+    def __init__(self):
+        self.lags, self.tasks = [], 0
+        background.start(self._look)
+
+    async def _look(self):
+        while True:
+            before = time.perf_counter()
+            await anyio.sleep(0.005)
+            self.lags.append(time.perf_counter() - before - 0.005)
+            self.tasks = max(self.tasks, len(anyio.get_running_tasks()))
+
+    def figures(self):
+        """Milliseconds and MiB."""
+        lags = sorted(self.lags)
+        return {
+            "longest_ms": round(1000 * lags[-1], 1),
+            "p999_ms": round(1000 * lags[int(0.999 * len(lags))], 1),
+            "looks": len(lags),
+            "tasks": self.tasks,
+            "rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+
+
+def edit(job, kit, say):
+    """Change one field of one model again and again, and read in between; log each change when it is acknowledged."""
+    numbers = itertools.count(1)
+    while not stopped.is_set():
+        number = next(numbers)
+        kit.catalog.update_model(job["model"], **{job["field"]: number})
+        say(f"edited {number}")
+        kit.catalog.model(job["model"])
+        say("read")
+
+
+def read(job, kit, say):
+    """Read models, prices and runs again and again."""
+    while not stopped.is_set():
+        kit.catalog.models()
+        kit.runs()
+        kit.sql("SELECT count(*) FROM attempts")
+        say("read")
+
+
+def work(job):
+    """Do a job until it is over or the time is up."""
+    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def say(line):
+        os.write(log, (line.replace("\n", " ") + "\n").encode())
+
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        with llmkit.open(job["path"], simulate=True) as kit:
+            {"run": run, "edit": edit, "read": read}[job.get("kind", "run")](job, kit, say)
+            say("closed")
+    except BaseException:
+        say(f"crash {traceback.format_exc()}")
+        raise
 
 
 def main():
