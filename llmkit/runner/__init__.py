@@ -1,10 +1,10 @@
 """Runs: one orchestrator, its background thread, and the handle that notebooks, scripts and panels hold."""
 
 from llmkit.runner import background
+from llmkit.runner.asker import Parts
 from llmkit.runner.handle import Handle, RunHandle
 from llmkit.runner.progress import ModelProgress, Progress, RunEvent
 from llmkit.runner.runner import Order, Runner, stored_order
-from llmkit.runner.session import Parts
 
 __all__ = [
     "Handle",

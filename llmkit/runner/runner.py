@@ -18,10 +18,11 @@ from llmkit.gate import Budget
 from llmkit.plan import Plan
 from llmkit.records import Model, Params, Price, Provider, Scenario
 from llmkit.runner import background
+from llmkit.runner.asker import Asker, Parts, Settings
 from llmkit.runner.conversation import TOKENS, Conversation
 from llmkit.runner.handle import RunHandle
 from llmkit.runner.progress import RunEvent, Tracker
-from llmkit.runner.session import Parts, Session, Settings, set_limits
+from llmkit.runner.session import Session, set_limits
 from llmkit.store import Event, events, money, queries
 from llmkit.transport import RetryPolicy
 
@@ -142,7 +143,7 @@ class Runner(Generic[T]):
         tracker = Tracker(run_id, totals, None if expected is None else Decimal(expected))
         if order.on_event is not None:
             tracker.listen(order.on_event)
-        session = Session(
+        asker = Asker(
             run_id=run_id,
             plan=plan,
             providers=order.providers,
@@ -156,10 +157,8 @@ class Runner(Generic[T]):
             ),
             budget=budget,
             tracker=tracker,
-            queues=queues,
-            resumed=resumed,
-            unsettled=unsettled,
         )
+        session = Session(asker=asker, queues=queues, resumed=resumed, unsettled=unsettled)
         background.call(set_limits, self._parts.gate, order.providers, {m.reference: m for m in plan.models})
 
         async def run() -> T:

@@ -329,3 +329,24 @@ def test_a_closed_kit_stops_its_runs_and_keeps_their_answers(tmp_path, sim):
         assert run.status == "cancelled"
         assert len(run.probes) == 200
         assert (run.probes["status"] == "ok").sum() == sim.stats()["billed"]
+
+
+def test_a_cancelled_conversation_keeps_its_answers_and_their_cost(kit, sim):
+    """What was answered before the cancellation is saved, counted, and not asked again by resume."""
+    sim.set(latency=0.05)
+    handle = kit.run([f"q{n}" for n in range(30)], TWO[:1], followups=["and?", "why?"])
+    assert sim.wait_until(lambda: sim.count("billed") >= 40, timeout=30)
+    handle.cancel()
+    run = handle.result(30)
+    assert run.status == "cancelled"
+    assert set(run.probes["status"]) == {"ok", "cancelled"}
+    assert len(run.turns) == sim.count("billed")
+    turns = kit.sql("SELECT sum(cost)::VARCHAR AS cost FROM turns WHERE run_id = ?", [run.id])
+    assert run.total_cost == Decimal(turns["cost"][0])
+    begun = run.probes[(run.probes["status"] == "cancelled") & (run.probes["turns"] > 0)]
+    assert not begun.empty
+    assert (begun["estimated_cost"] > 0).all()
+    sim.set(latency=0)
+    again = kit.resume(run.id).result(60)
+    assert set(again.probes["status"]) == {"ok"}
+    assert sim.count("billed") == 90
