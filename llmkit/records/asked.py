@@ -1,0 +1,84 @@
+"""What is asked: scenarios, and the calls made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from llmkit.errors import ValidationError
+from llmkit.records.entries import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One thing to ask: a prompt, an optional system prompt, follow-up prompts, and the dimension values behind it.
+
+    ``dimensions`` become columns of ``run.probes``. ``scenario_id`` is given by position when it is left out.
+    ``template`` identifies the template that it was made from: answers to prompts of one template are alike in length,
+    which estimates rest on.
+    """
+
+    prompt: str
+    system: str | None = None
+    followups: tuple[str, ...] = ()
+    scenario_id: str | None = None
+    dimensions: Mapping[str, Any] = field(default_factory=dict)
+    template: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise ValidationError("A scenario needs a prompt that is a non-empty string.", field="prompt")
+        given: Any = self.followups or ()
+        followups = (given,) if isinstance(given, str) else tuple(given)
+        if not all(isinstance(text, str) and text.strip() for text in followups):
+            raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
+        object.__setattr__(self, "followups", followups)
+        object.__setattr__(self, "dimensions", MappingProxyType(dict(self.dimensions)))
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts of all turns, in order."""
+        return (self.prompt, *self.followups)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; the system prompt travels apart from it."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """How to ask; ``None`` leaves a parameter to the provider. ``strict`` refuses what a model rejects.
+
+    ``schema`` is a JSON schema that the answer must match. ``extra_body`` is merged into the request as it is.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+    schema: Mapping[str, Any] | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """All that a wire needs to build the request of one turn."""
+
+    model: Model
+    messages: tuple[Message, ...]
+    system: str | None = None
+    params: Params = Params()
+
+    def answered(self, text: str, next_prompt: str) -> Call:
+        """The call of the next turn: the conversation so far and one more prompt."""
+        grown = (*self.messages, Message("assistant", text), Message("user", next_prompt))
+        return replace(self, messages=grown)

@@ -1,0 +1,134 @@
+"""The entries of the catalog: providers and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+from llmkit.errors import ValidationError
+from llmkit.records.prices import Price, PriceTier
+from llmkit.records.rows import as_day, as_text, field_values
+
+ModelStatus = Literal["ACTIVE", "DEPRECATED"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A company or endpoint with one API key and one rate limit."""
+
+    name: str
+    display_name: str
+    wire: str
+    base_url: str
+    api_key_env: str | None = None
+    max_parallel_requests: int = 1
+    requests_per_minute: int = 60
+    tokens_per_minute: int | None = None
+    is_enabled: bool = True
+    default_cost_input_per_million: Decimal | None = None
+    default_cost_output_per_million: Decimal | None = None
+    balance: Decimal | None = None
+    id: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a provider from column values as the store or the journal holds them."""
+        decimals = ("default_cost_input_per_million", "default_cost_output_per_million", "balance")
+        return cls(**field_values(cls, row, decimals=decimals, datetimes=("created_at", "updated_at")))
+
+    def to_row(self) -> dict[str, Any]:
+        """The provider as JSON-ready column values; decimals and times as strings."""
+        return {f.name: as_text(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A priced model of a provider. ``model_id`` is what the API is sent."""
+
+    provider: str
+    model_id: str
+    display_name: str
+    price: Price = field(default_factory=Price)
+    batch_discount: Decimal | None = None
+    status: ModelStatus = "ACTIVE"
+    is_default: bool = False
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    retires_on: date | None = None
+    api_config: Mapping[str, Any] = field(default_factory=dict)
+    id: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def reference(self) -> str:
+        """``provider:model_id``."""
+        return f"{self.provider}:{self.model_id}"
+
+    ref = reference
+
+    @property
+    def is_active(self) -> bool:
+        """Whether new runs may use it."""
+        return self.status == "ACTIVE"
+
+    @property
+    def cost_input_per_million(self) -> Decimal | None:
+        """US dollars per million input tokens."""
+        return self.price.cost_input_per_million
+
+    @property
+    def cost_output_per_million(self) -> Decimal | None:
+        """US dollars per million output tokens, reasoning included."""
+        return self.price.cost_output_per_million
+
+    @property
+    def cost_cached_input_per_million(self) -> Decimal | None:
+        """US dollars per million input tokens that were read from the provider's cache."""
+        return self.price.cost_cached_input_per_million
+
+    @property
+    def cost_cache_write_per_million(self) -> Decimal | None:
+        """US dollars per million input tokens that were written to the provider's cache."""
+        return self.price.cost_cache_write_per_million
+
+    @property
+    def price_tiers(self) -> tuple[PriceTier, ...]:
+        """The long-context tiers, lowest first."""
+        return self.price.price_tiers
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a model from column values as the store or the journal holds them."""
+        values = field_values(
+            cls,
+            row,
+            decimals=("batch_discount",),
+            datetimes=("created_at", "updated_at"),
+            skip=("price", "retires_on", "api_config"),
+        )
+        api_config = MappingProxyType(dict(row.get("api_config") or {}))
+        retires_on = as_day(row.get("retires_on"))
+        return cls(price=Price.from_row(row), retires_on=retires_on, api_config=api_config, **values)
+
+    def to_row(self) -> dict[str, Any]:
+        """The model as JSON-ready column values; decimals, dates and times as strings."""
+        row = {f.name: as_text(getattr(self, f.name)) for f in fields(self) if f.name not in ("price", "api_config")}
+        return {**row, **self.price.to_row(), "api_config": dict(self.api_config)}
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """``provider:model_id`` as a pair. Model ids may hold colons (``ollama:llama3:8b``); provider names may not."""
+    provider, colon, model_id = str(reference).partition(":")
+    if not (colon and provider.strip() and model_id.strip()):
+        raise ValidationError(
+            f"{reference!r} is not a model reference. Write it as provider:model_id, for example openai:gpt-6-luna.",
+            field="ref",
+        )
+    return provider.strip(), model_id.strip()
