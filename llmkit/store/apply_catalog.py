@@ -1,0 +1,101 @@
+"""Catalog events into rows: each carries the whole entry as it became."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+
+import duckdb
+
+from llmkit.records import RATE_COLUMNS
+from llmkit.store.journal import Event
+from llmkit.store.tables import Row, upsert
+
+_PROVIDER = (
+    "id", "name", "display_name", "wire", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
+    "tokens_per_minute", "is_enabled", "default_cost_input_per_million", "default_cost_output_per_million",
+    "created_at", "updated_at",
+)  # fmt: skip
+_MODEL = (
+    "id", "provider_id", "model_id", "display_name", *RATE_COLUMNS, "price_tiers", "price_windows", "batch_discount",
+    "status", "is_default", "context_window", "max_output_tokens", "retires_on", "api_config", "created_at",
+    "updated_at",
+)  # fmt: skip
+
+
+def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    """Write the events themselves, and the entries as they became."""
+    columns = ("event_id", "edit_id", "at", "actor", "action", "entity", "reference", "before", "after")
+    upsert(connection, "catalog_events", columns, [{**e, "event_id": e["id"]} for e in events], key=("event_id",))
+    for entity, group in itertools.groupby(events, key=lambda event: event["entity"]):
+        _ENTITIES[entity](connection, list(group))
+
+
+def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    # the balance is left alone: it changes by its own events only, so that an edit cannot undo what a run spent
+    upsert(connection, "llm_providers", _PROVIDER, _latest(events), key=("id",))
+
+
+def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    provider_ids = dict(connection.execute("SELECT name, id FROM llm_providers").fetchall())
+    rows = [{**row, "provider_id": provider_ids[row["provider"]]} for row in _latest(events)]
+    # the old default gives way before the new one comes, or the unique index would refuse it
+    connection.execute(
+        "UPDATE llm_models SET is_default = false WHERE is_default AND id IN (SELECT unnest(?))",
+        [[row["id"] for row in rows]],
+    )
+    upsert(connection, "llm_models", _MODEL, rows, key=("id",))
+
+
+def _apply_prices(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    columns = (
+        "event_id",
+        "reference",
+        "valid_from",
+        *RATE_COLUMNS,
+        "price_tiers",
+        "price_windows",
+        "source",
+        "read_on",
+    )
+    rows = [{**event["after"], "event_id": event["id"]} for event in events]
+    upsert(connection, "llm_model_prices", columns, rows, key=("event_id",))
+
+
+def _apply_settings(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    rows = [{**row, "value": json.dumps(row["value"])} for row in _latest(events)]
+    upsert(connection, "system_settings", ("id", "key", "value", "updated_at"), rows, key=("id",))
+
+
+def _apply_balances(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    for event in events:
+        after = event["after"]
+        expression = "balance + ?::DECIMAL(18, 10)" if "delta" in after else "?::DECIMAL(18, 10)"
+        connection.execute(
+            f"UPDATE llm_providers SET balance = {expression} WHERE name = ?",
+            [after["delta"] if "delta" in after else after["amount"], event["reference"]],
+        )
+
+
+def _apply_syncs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    columns = ("event_id", "provider", "system_balance", "entered_balance", "delta", "at")
+    rows = [{**e["after"], "event_id": e["id"], "provider": e["reference"], "at": e["at"]} for e in events]
+    upsert(connection, "provider_balance_syncs", columns, rows, key=("event_id",))
+
+
+_Apply = Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], None]
+
+_ENTITIES: dict[str, _Apply] = {
+    "provider": _apply_providers,
+    "model": _apply_models,
+    "price": _apply_prices,
+    "setting": _apply_settings,
+    "balance": _apply_balances,
+    "sync": _apply_syncs,
+}
+
+
+def _latest(events: Sequence[Event]) -> list[Row]:
+    """The last state of each entry; an upsert may name a row only once."""
+    return list({event["reference"]: event["after"] for event in events}.values())

@@ -1,0 +1,67 @@
+"""Rows into tables: many at once, and without knowing what is in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+Row = Mapping[str, Any]
+
+
+@contextmanager
+def incoming(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """Rows as a view for SQL, whose name this gives. Everything travels as text and is cast by whoever reads it."""
+    data = {column: pa.array([_cell(row.get(column)) for row in rows], pa.string()) for column in columns}
+    connection.register("incoming", pa.table(data))
+    try:
+        yield "incoming"
+    finally:
+        connection.unregister("incoming")
+
+
+def upsert(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    key: Sequence[str],
+    update: Sequence[str] | None = None,
+) -> None:
+    """Insert rows; on a known key update ``update`` (``None``: every other column; empty: leave the row alone)."""
+    if not rows:
+        return
+    chosen = [column for column in columns if column not in key] if update is None else list(update)
+    action = "UPDATE SET " + ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in chosen) if chosen else "NOTHING"
+    types = column_types(connection, table)
+    with incoming(connection, columns, rows) as name:
+        connection.execute(
+            f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) "
+            f"SELECT {', '.join(f'{_quoted(column)}::{types[column]}' for column in columns)} FROM {name} "
+            f"ON CONFLICT ({', '.join(key)}) DO {action}"
+        )
+
+
+def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """The SQL type of each column of a table."""
+    found = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
+    return dict(found.fetchall())
+
+
+def _quoted(column: str) -> str:
+    return f'"{column}"'  # "at" is a keyword
+
+
+def _cell(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
+    # a lone surrogate in an answer has no UTF-8 form; the journal keeps it, the database shows "?"
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
