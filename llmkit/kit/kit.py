@@ -104,7 +104,9 @@ class Kit:
 
     def close(self) -> None:
         """Stop what is running, save what arrives within two seconds, and stop this kit's simulator."""
+        self._infra.stop()
         self._runner.close(CLOSE_GRACE)
+        self._infra.wait()
         background.start(self._transport.aclose).result()
         self._gate.close()
         self._store.close()

@@ -154,8 +154,8 @@ def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> N
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
         if provider.balance is not None and cost > provider.balance:
             warnings.warn(
-                f"This run will probably cost ${cost:.2f} at {provider.display_name}, whose balance is "
-                f"${provider.balance:.2f}. It goes on all the same; handle.cancel() stops it, and "
+                f"This run will probably cost ${cost:.4f} at {provider.display_name}, whose balance is "
+                f"${provider.balance:.4f}. It goes on all the same; handle.cancel() stops it, and "
                 f"kit.catalog.sync_balance({name!r}, ...) corrects the balance.",
                 UserWarning,
                 stacklevel=4,

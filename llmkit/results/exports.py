@@ -31,7 +31,8 @@ File = str | os.PathLike[str]
 def to_csv(frame: pd.DataFrame, path: File) -> Path:
     """Write a CSV file in UTF-8; lists and dicts become JSON, text that a spreadsheet would run is defused."""
     file = Path(path)
-    _harmless(frame, _defused).to_csv(file, index=False, encoding="utf-8", errors="replace")
+    # with these line ends (RFC 4180) the writer also quotes a text that holds a bare \r, which would end its row early
+    _harmless(frame, _defused).to_csv(file, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
     return file
 
 

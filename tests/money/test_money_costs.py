@@ -1,0 +1,124 @@
+"""Cost tables: what they count, what they can be grouped by, and that they add up."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from local_provider import LOCAL
+
+import llmkit
+from llmkit.records import DatedPrice, Price
+
+TWO = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
+SHARES = ["share_input", "share_cached_input", "share_cache_write", "share_output", "share_reasoning"]
+
+
+def test_tables_by_any_columns_add_up_to_the_run(kit):
+    """Models, dimensions, months, answer fields: the same tokens and the same money, however they are cut."""
+    scenarios = llmkit.scenarios_from_template("Rate [City] in [n] words", {"City": ["Łódź", "A/b's"], "n": [2, 10]})
+    schema = {
+        "type": "object",
+        "properties": {"verdict": {"type": "string", "enum": ["yes", "no"]}, "score": {"type": "integer"}},
+        "required": ["verdict", "score"],
+        "additionalProperties": False,
+    }
+    run = kit.run(scenarios, TWO, schema=schema).result(60)
+    whole = run.costs(by=[])
+    assert len(whole) == 1
+    for by in (
+        "model",
+        "City",
+        "n",
+        "month",
+        "answer.verdict",
+        "status",
+        ["n", "City", "model"],
+        ["day", "answer.score"],
+    ):
+        table = run.costs(by=by)
+        for column in ("probes", "ok", "input_tokens", "output_tokens", "reasoning_tokens"):
+            assert table[column].sum() == whole[column][0], (by, column)
+        assert table["estimated_cost"].sum() == pytest.approx(float(run.total_cost), abs=1e-12)
+        assert table[SHARES].sum(axis=1).tolist() == pytest.approx([1.0] * len(table))
+    assert run.costs(by="n")["n"].tolist() == [2, 10], "numbers are numbers, and sort as such"
+    assert run.costs(by="City")["City"].tolist() == ["A/b's", "Łódź"]
+    assert set(run.costs(by="answer.verdict")["answer.verdict"]) <= {"yes", "no"}
+    with pytest.raises(llmkit.ValidationError, match=r"City.*answer\.verdict"):
+        run.costs(by="town")
+
+
+def test_shares_say_what_the_money_went_to(paying, sim):
+    """Input, cached input, output and reasoning at their own rates; half price for cached input is half the share."""
+    paying.catalog.update_model(LOCAL, cost_cached_input_per_million="0.5")
+    run = paying.run("a long question " * 400, LOCAL, samples=3).result(60)
+    row, turns = run.costs().iloc[0], run.turns
+    written = turns["cache_write_tokens"].sum()
+    plain = turns["input_tokens"].sum() - turns["cached_input_tokens"].sum() - written
+    reasoning = turns["reasoning_tokens"].sum()
+    assert turns["cached_input_tokens"].sum() > 0
+    cost = float(run.total_cost) * 1e6
+    assert row["share_input"] == pytest.approx(plain / cost)
+    assert row["share_cache_write"] == pytest.approx(written / cost)
+    assert row["share_cached_input"] == pytest.approx(turns["cached_input_tokens"].sum() * 0.5 / cost)
+    assert row["share_reasoning"] == pytest.approx(4 * reasoning / cost)
+    assert row["share_output"] == pytest.approx(4 * (turns["output_tokens"].sum() - reasoning) / cost)
+
+
+def test_wasted_money_is_told_apart(kit, sim):
+    """What failed probes cost, what an answer costs with that, and what nobody knows whether it was billed."""
+    sim.script("openai", ["empty", "disconnect"])
+    run = kit.run([f"q{n}" for n in range(4)], TWO[0], retry=llmkit.RetryPolicy(max_attempts=1)).result(60)
+    row = run.costs().iloc[0]
+    assert (row["probes"], row["ok"], row["failed"], row["maybe_billed"]) == (4, 2, 2, 1)
+    assert row["failed_cost"] == row["wasted_cost"] > 0
+    assert row["retried_cost"] == 0
+    assert row["cost_per_ok"] == pytest.approx(row["estimated_cost"] / 2)
+    assert row["maybe_billed_cost"] > row["estimated_cost"], "the worst case of an answer at full length"
+
+
+def test_unknown_prices_are_missing_and_never_nothing(paying):
+    """An unpriced model has no cost and no shares, and is counted."""
+    paying.catalog.add_model("local:new", cost_input_per_million=None, cost_output_per_million=None)
+    run = paying.run("a", [LOCAL, "local:new"]).result(60)
+    table = run.costs().set_index("model")
+    assert table["unpriced"].to_dict() == {LOCAL: 0, "local:new": 1}
+    assert table.loc["local:new", ["estimated_cost", "cost_per_ok", *SHARES]].isna().all()
+
+
+def test_costs_over_all_runs_by_provider_and_month(kit):
+    """kit.costs() adds runs up, from a day on if asked to, and keeps rehearsals and real runs apart."""
+    runs = [kit.run(["a", "b"], TWO, name=name).result(60) for name in ("first", "second")]
+    table = kit.costs(by=["provider", "month"])
+    assert table["provider"].tolist() == ["mistral", "openai"]
+    assert set(table["month"]) == {f"{datetime.now(UTC):%Y-%m}"}
+    total = sum((run.total_cost for run in runs), Decimal(0))
+    assert table["estimated_cost"].sum() == pytest.approx(float(total), abs=1e-12)
+    assert kit.costs(by="run_name")["run_name"].tolist() == ["first", "second"]
+    today = datetime.now(UTC).date()
+    assert kit.costs(since=today)["probes"].sum() == kit.costs(since=str(today))["probes"].sum() == 8
+    assert kit.costs(since=today + timedelta(days=1)).empty
+    assert kit.costs(simulated=False).empty
+    with pytest.raises(llmkit.ValidationError, match="since"):
+        kit.costs(since="last week")
+
+
+def test_finished_runs_cost_the_same_after_a_thousand_price_edits(paying):
+    """Byte for byte: probes, turns and attempts of older runs are as they were, and so are their tables."""
+    first = paying.run(["a", "b"], LOCAL).result(60)
+
+    def everything(run):
+        tables = (run.probes, run.turns, run.attempts, run.costs(), run.reprice())
+        return [table.to_csv() for table in tables], run.total_cost
+
+    before = everything(first)
+    with paying.catalog._store.edit() as edit:  # one by one they would take minutes
+        for n in range(999):
+            price = Price(cost_input_per_million=Decimal(n), cost_output_per_million=Decimal(n))
+            edit.add_price(DatedPrice(reference=LOCAL, valid_from=datetime(2026, 1, 1, tzinfo=UTC), price=price))
+            edit.put_model(replace(edit.state.models[LOCAL], price=price), "update_model")
+    paying.catalog.update_model(LOCAL, cost_input_per_million=7, cost_output_per_million=7)
+    assert len(paying.catalog.history(LOCAL)) > 2000
+    second = paying.run(["a", "b"], LOCAL).result(60)
+    assert everything(first) == before
+    assert second.probes["cost_input_per_million"].tolist() == [7, 7]
