@@ -223,14 +223,14 @@ class Kit:
         """
         check_counts(samples, "interleaved")
         params = make_params(max_tokens=max_tokens, schema=json_schema(schema), options=_without_run_options(options))
+        state = self.catalog.state()
         plan = Plan(
             scenarios=make_scenarios(prompts, system, followups),
-            models=self._choose(models),
+            models=choose_models(models, state, self._has_key),
             samples=samples,
             params=params,
         )
-        providers = self._store.catalog().providers
-        return self._estimate(plan, first_requests(plan, providers), providers)
+        return self._estimate(plan, first_requests(plan, state.providers), state.providers)
 
     def run(
         self,
@@ -355,15 +355,16 @@ class Kit:
             schema=json_schema(schema),
             options=given,
         )
+        state = self.catalog.state()
         plan = Plan(
             scenarios=make_scenarios(prompts, system, followups),
-            models=self._choose(models),
+            models=choose_models(models, state, self._has_key),
             samples=samples,
             params=params,
             order=order,
             order_seed=random.randrange(2**32) if order_seed is None else int(order_seed),
         )
-        providers = self._store.catalog().providers
+        providers = state.providers
         self._check_reachable([providers[name] for name in dict.fromkeys(model.provider for model in plan.models)])
         requests = first_requests(plan, providers)
         warn_of_left_out(requests)
@@ -390,9 +391,6 @@ class Kit:
 
     def _start(self, order: Order) -> RunHandle[Run]:
         return self._runner.start(order)
-
-    def _choose(self, models: str | Model | Sequence[str | Model] | None) -> tuple[Model, ...]:
-        return choose_models(models, self.catalog.state(), self.catalog.model, self._has_key)
 
     def _check_reachable(self, providers: Sequence[Provider]) -> None:
         """Refuse keys that cannot be sent and addresses that nobody approved; start the simulator if that is asked."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit import pricing
+from llmkit.catalog import rules
 from llmkit.checks import numbers
 from llmkit.errors import (
     BudgetExceeded,
@@ -25,13 +26,10 @@ from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
 from llmkit.wires import wire_for
 
-Find = Callable[[str], Model]
-
 
 def choose_models(
     models: str | Model | Sequence[str | Model] | None,
     state: CatalogState,
-    find: Find,
     has_key: Callable[[Provider], bool],
 ) -> tuple[Model, ...]:
     """The models of a run, in the order given; ``None``: the default of every enabled provider with a key.
@@ -50,7 +48,7 @@ def choose_models(
     for entry in given:
         reference = entry.reference if isinstance(entry, Model) else entry
         try:
-            model = find(reference)
+            model = rules.find_model(state, reference)
             check_usable(model, state.providers[model.provider], has_key)
         except LlmkitError as problem:
             problems.append(problem)
