@@ -23,19 +23,23 @@ ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | Llmk
 def check(
     state: CatalogState, upstream: PriceList, providers: Sequence[str], ask: ListModels, at: datetime
 ) -> pd.DataFrame:
-    """The differences as a frame; a provider that does not answer gets a warning."""
+    """The differences as a frame; a provider that does not answer gets a warning, and stands in its ``.attrs``."""
     lists: dict[str, Sequence[RemoteModel]] = {}
+    unanswered: dict[str, str] = {}
     for provider, answer in ask(providers).items():
         if isinstance(answer, LlmkitError):
+            unanswered[provider] = str(answer)
             warnings.warn(f"{provider} was not asked for its models: {answer}", UserWarning, stacklevel=3)
         else:
             lists[provider] = answer
-    return to_frame(
+    found = to_frame(
         [
             *price_differences(state.models, state.prices, upstream, at),
             *list_differences(state.models, lists, upstream, at),
         ]
     )
+    found.attrs["unanswered"] = unanswered
+    return found
 
 
 def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tuple[str, ...]:

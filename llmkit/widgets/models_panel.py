@@ -11,6 +11,7 @@ import pandas as pd
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.model_detail import ModelDetail
 from llmkit.widgets.panel import Panel, button, line
+from llmkit.widgets.price_check import PriceCheck
 from llmkit.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class ModelsPanel(Panel):
     """All models by provider. Select one to change it; every button calls the function of ``kit.catalog`` it names.
 
-    ``table`` shows the models, ``detail`` what can be done with the selected one, ``form`` is the open form to add one.
+    ``table`` shows the models, ``detail`` what can be done with the selected one, ``form`` is the open form to add one,
+    ``prices`` compares them with what others say.
     """
 
     title = "Models"
@@ -34,13 +36,15 @@ class ModelsPanel(Panel):
         self.add_button = button("Add model", self._open_form, primary=True)
         self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog")
         self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        self.prices = PriceCheck(kit.catalog, self)
         self._place = ipw.VBox()
-        tools = line(self.add_button, self.undo_button, self.refresh_button)
+        tools = line(self.add_button, self.undo_button, self.prices.check_button, self.refresh_button)
         tools.layout.width = "auto"
         self.widget.children = (
             line(self.table.filters, tools),
             self.notice.widget,
             self._place,
+            self.prices.widget,
             self.table.widget,
             self.detail.widget,
         )

@@ -1,0 +1,123 @@
+"""Checking prices in the models panel: compare with what others say, tick what is right, take it over."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import pandas as pd
+
+from llmkit.errors import LlmkitError
+from llmkit.prices import MISSING, NEW
+from llmkit.records import RATE_COLUMNS
+from llmkit.widgets import html
+from llmkit.widgets.panel import Panel, Sentence, button, line, shown
+
+if TYPE_CHECKING:
+    from llmkit.catalog import Catalog
+
+SHOWN = 25
+"""Differences that are shown at once; the others follow when these are done."""
+
+
+class PriceCheck:
+    """The button, what came of it, and a tick box for each difference.
+
+    ``found`` is what ``kit.catalog.check_prices()`` returned last, ``checking`` the thread that waits for it.
+    """
+
+    def __init__(self, catalog: Catalog, panel: Panel) -> None:
+        self._catalog = catalog
+        self._panel = panel
+        self.found = pd.DataFrame()
+        self.checking: threading.Thread | None = None
+        self.check_button = button(
+            "Check prices", self.check, tooltip="Compare with genai-prices and with the providers' own lists"
+        )
+        self.result = Sentence()
+        self.boxes = [ipw.Checkbox(indent=False, layout=ipw.Layout(width="100%", display="none")) for _ in range(SHOWN)]
+        self.apply_button = button("Apply the ticked", self.apply, primary=True)
+        self.close_button = button("Close", self._clear)
+        self._choice = ipw.VBox([*self.boxes, line(self.apply_button, self.close_button)])
+        self.widget = ipw.VBox([self.result.widget, self._choice])
+        self._clear()
+
+    def check(self) -> None:
+        """Compare; the differences are shown when they are there, and nothing waits for them."""
+        self._clear()
+        self.check_button.disabled = True
+        self.result.show("Comparing prices …")
+        self.checking = threading.Thread(target=self._check, name="llmkit-prices", daemon=True)
+        self.checking.start()
+
+    def apply(self) -> None:
+        """Take over what is ticked: ``kit.catalog.apply_prices(rows)``."""
+        rows = self._offered().head(SHOWN)
+        ticked = [box.value for box in self.boxes[: len(rows)]]
+
+        def take_over() -> str:
+            changed = self._catalog.apply_prices(rows[ticked])
+            self.found = self.found.drop(index=rows.index)
+            self._show("")
+            return f"Changed {', '.join(changed)}." if changed else "Nothing is ticked."
+
+        self._panel.act(take_over)
+
+    def _check(self) -> None:
+        try:
+            self.found = self._catalog.check_prices()
+        except LlmkitError as error:
+            self.result.show(str(error), "bad")
+        else:
+            self._show("Every price is up to date.")
+        finally:
+            self.check_button.disabled = False
+
+    def _offered(self) -> pd.DataFrame:
+        return self.found[self.found["what"] != MISSING] if len(self.found) else self.found
+
+    def _show(self, nothing: str) -> None:
+        offered = self._offered()
+        rows = [row for _, row in offered.head(SHOWN).iterrows()]
+        for box, row in zip(self.boxes, rows, strict=False):
+            box.description, box.value = words(row), True
+        for place, box in enumerate(self.boxes):
+            shown(box, place < len(rows))
+        shown(self._choice, bool(rows))
+        missing = sorted({*self.found["model"]} - {*offered["model"]}) if len(self.found) else []
+        said = [f"{len(offered):,} differences" if len(offered) != 1 else "1 difference"] if rows else [nothing]
+        if len(offered) > SHOWN:
+            said.append(f"of which the first {SHOWN} are shown")
+        if missing:
+            said.append(f"not known to others: {', '.join(missing)}")
+        said += [f"{name} did not answer: {why}" for name, why in self.found.attrs.get("unanswered", {}).items()]
+        self.result.show("; ".join(filter(None, said)), "warn" if rows or len(said) > 1 else "good")
+        if not any(said):
+            self.result.clear()
+
+    def _clear(self) -> None:
+        self.found = pd.DataFrame()
+        self.result.clear()
+        shown(self._choice, False)
+
+
+def words(row: Any) -> str:
+    """A difference as a line of plain text."""
+    begins = "" if pd.isna(row["valid_from"]) else f" from {row['valid_from']:%Y-%m-%d}"
+    change = _new(row["theirs"]) if row["what"] == NEW else f"{_value(row['ours'])} → {_value(row['theirs'])}"
+    name = str(row["what"]).removeprefix("cost_").removesuffix("_per_million").replace("_", " ")
+    return f"{row['model']}: {name}{begins}: {change} ({row['source']}, {row['date']})"
+
+
+def _new(theirs: Any) -> str:
+    rates = [html.money(theirs.get(name)) for name in RATE_COLUMNS[:2]]
+    return f"{theirs.get('display_name', '')} at {rates[0]} in, {rates[1]} out".strip()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return html.money(value)
+    if isinstance(value, list):
+        return f"{len(value)} with {', '.join(html.money(entry.get('cost_input_per_million')) for entry in value)} in"
+    return "none" if value is None else str(value)
