@@ -16,6 +16,7 @@ from llmkit.wires.schemas import asks_for_json
 
 Dimensions = Mapping[str, Iterable[Any]] | Sequence[str] | None
 
+_SPARE = 3
 _MOST_SHOWN = 100  # scenarios that a request is told it need not write again
 
 
@@ -55,8 +56,9 @@ class Brief:
         return " and ".join(told) + "."
 
     def prompt(self, slots: Sequence[int], part: int, parts: int, have: Sequence[str] = ()) -> str:
-        """Ask for the scenarios of these slots."""
-        lines = [f"Write exactly {len(slots)} scenarios for this study:", "", self.description]
+        """Ask for the scenarios of these slots; some more where others exist, since one or two will repeat those."""
+        spare = _SPARE if have and not self.conditions else 0
+        lines = [f"Write exactly {len(slots) + spare} scenarios for this study:", "", self.description]
         if parts > 1:
             lines += ["", f"(Part {part + 1} of {parts}; the other parts are written apart from this one.)"]
         if self.conditions:

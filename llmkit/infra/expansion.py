@@ -52,7 +52,8 @@ class Account:
         dropped = [
             f"{number} {word}" for number, word in ((self.duplicates, "repeated"), (self.invalid, "invalid")) if number
         ]
-        said = f"{self.usable} of {self.asked_for} scenarios are usable, after {self.requests} requests"
+        requests = "1 request" if self.requests == 1 else f"{self.requests} requests"
+        said = f"{self.usable} of {self.asked_for} scenarios are usable, after {requests}"
         said += f"; dropped: {', '.join(dropped)}." if dropped else "."
         return " ".join((said, *dict.fromkeys(self.problems)))
 

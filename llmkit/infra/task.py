@@ -40,10 +40,22 @@ class Start(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Infra:
-    """What internal tasks need of a kit."""
+    """What internal tasks need of a kit, and those that it has begun."""
 
     catalog: CatalogReader
     start: Start
+    handles: list[InfraHandle[Any]] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Let no task ask anything more."""
+        for handle in self.handles:
+            if not handle.done():
+                handle.cancel()
+
+    def wait(self) -> None:
+        """Return when every task has ended, well or not; each has, soon after its runs have."""
+        for handle in self.handles:
+            handle.wait()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +145,7 @@ class InfraHandle(Handle[T]):
     def __init__(self, task: Task, work: Callable[[], Awaitable[T]]) -> None:
         super().__init__(background.start(work), task.stop)
         self._task = task
+        task.infra.handles.append(self)
 
     @property
     def runs(self) -> list[RunHandle[Run]]:
