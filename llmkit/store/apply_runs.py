@@ -88,6 +88,23 @@ def apply_outcomes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event
     upsert(connection, "attempts", columns, events, key=("attempt_id",), update=_OUTCOME)
     turns = [{**event, **event["answer"], "answered_at": event["ended_at"]} for event in events if event["answer"]]
     upsert(connection, "turns", _TURN, turns, key=("probe_id", "turn"), update=())
+    _count_so_far(connection, events)
+
+
+def _count_so_far(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    """What probes in progress have cost: a run that is interrupted has spent it, though they never end."""
+    touched = [{"probe_id": probe_id} for probe_id in dict.fromkeys(event["probe_id"] for event in events)]
+    with incoming(connection, ("probe_id",), touched) as name:
+        connection.execute(f"""
+            UPDATE probes SET estimated_cost = s.cost, turns = s.turns, attempts = s.attempts, started_at = s.started_at
+            FROM (
+                SELECT a.probe_id, sum(a.cost)::DECIMAL(18, 10) AS cost, count(*) AS attempts,
+                    count(*) FILTER (a.error_code IS NULL) AS turns, min(a.started_at) AS started_at
+                FROM attempts a SEMI JOIN {name} n ON n.probe_id = a.probe_id
+                WHERE a.ended_at IS NOT NULL GROUP BY a.probe_id
+            ) s
+            WHERE probes.probe_id = s.probe_id AND probes.status = 'pending'
+        """)
 
 
 def apply_probes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:

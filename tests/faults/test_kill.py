@@ -110,6 +110,20 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
             kit.resume("nonsense")
 
 
+def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
+    """The cost of a killed run is the sum of all that was answered, finished probe or not."""
+    child = zygote.start(catalog, prompts=10, models=MODELS[:1], followups=["and?", "why?", "really?"])
+    assert sim.wait_until(lambda: len(child.answered()) >= 8, timeout=30)
+    child.kill()
+    with llmkit.open(catalog, simulate=True) as kit:
+        run = kit.load(child.run_id())
+        answered = kit.sql("SELECT sum(cost)::VARCHAR AS cost FROM attempts WHERE run_id = ?", [run.id])
+        assert str(run.total_cost) == answered["cost"][0]
+        assert (run.probes["status"] == "pending").any()
+        assert run.costs()["estimated_cost"].sum() == pytest.approx(float(run.total_cost))
+        assert run.probes["turns"].sum() == len(run.turns)
+
+
 def test_a_run_is_not_taken_up_twice(zygote, sim, catalog):
     """While another process runs it, resuming is refused with a sentence."""
     sim.set(latency=60)
