@@ -129,7 +129,7 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
             f"{model.reference}: the catalog has another price from {day} on ({later.source or 'no source given'}), "
             f"which will replace yours then. To keep yours, set it once more with valid_from='{day}'.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     edit.add_price(
         DatedPrice(reference=model.reference, valid_from=begins, price=price, source=note.source, read_on=note.read_on),

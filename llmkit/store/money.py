@@ -130,7 +130,7 @@ def estimates(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list
             sum(p.estimated_cost)::DECIMAL(38, 10) AS actual
         FROM runs r JOIN probes p ON p.run_id = r.id
         WHERE r.status = 'completed' AND r.simulated = ? AND r.estimate IS NOT NULL
-        GROUP BY ALL ORDER BY r.id, min(p.position)
+        GROUP BY ALL ORDER BY r.started_at, r.id, min(p.position)
         """,
         [simulated],
     )

@@ -88,7 +88,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
         FROM runs r LEFT JOIN probes p ON p.run_id = r.id
             LEFT JOIN (SELECT run_id, count(*) AS "unknown" FROM attempts WHERE ended_at IS NULL GROUP BY run_id) a
                 ON a.run_id = r.id
-        GROUP BY ALL ORDER BY r.id DESC
+        GROUP BY ALL ORDER BY r.started_at DESC, r.id DESC
         """,
     )
 
