@@ -6,25 +6,23 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Never
+from functools import cache
+from typing import TYPE_CHECKING, Any, Never
 
-import jsonschema
-import referencing
-import referencing.exceptions
-import referencing.jsonschema
 from pydantic import BaseModel
 
 from llmkit.errors import ValidationError
+
+if TYPE_CHECKING:
+    import jsonschema
+
+# jsonschema is loaded by those who ask with a schema only: beside JupyterLab it takes over a second.
 
 Schema = Mapping[str, Any] | type[BaseModel]
 """A JSON schema, or a pydantic model (its JSON schema is what is asked for and checked, not its Python validators)."""
 
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _BROKEN = re.compile("[\ud800-\udfff]")
-
-# These need no packages beyond jsonschema, so that an answer is judged the same on every machine.
-_FORMATS = jsonschema.FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
-_FORMATS.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or _moment(value))
 
 
 def json_schema(schema: Schema | None) -> dict[str, Any] | None:
@@ -41,6 +39,8 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
         found = dict(schema)
     else:
         raise ValidationError("schema must be a JSON schema (a dict) or a pydantic model class.", field="schema")
+    import jsonschema
+
     try:
         jsonschema.Draft202012Validator.check_schema(found)
     except jsonschema.SchemaError as error:
@@ -54,7 +54,10 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
 
 def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
     """A function from an answer's text to its object; it raises ``ValueError`` with a sentence when that fails."""
-    validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry(), format_checker=_FORMATS)
+    import jsonschema
+    import referencing
+
+    validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry(), format_checker=_formats())
 
     def check(text: str) -> dict[str, Any]:
         answer = parse_json(text)
@@ -65,6 +68,16 @@ def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
         return dict(answer)
 
     return check
+
+
+@cache
+def _formats() -> jsonschema.FormatChecker:
+    """Formats that need no packages beyond jsonschema, so that an answer is judged the same on every machine."""
+    import jsonschema
+
+    checker = jsonschema.FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
+    checker.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or _moment(value))
+    return checker
 
 
 def parse_json(text: str) -> Any:
@@ -94,6 +107,10 @@ def _refuse_constant(name: str) -> Never:
 
 def _refuse_dangling(schema: Mapping[str, Any]) -> None:
     """Every reference must lead to a place in the schema itself: nothing is fetched to check an answer."""
+    import referencing
+    import referencing.exceptions
+    import referencing.jsonschema
+
     resource = referencing.jsonschema.DRAFT202012.create_resource(schema)
     resolver = referencing.Registry().with_resource("", resource).resolver()
     for reference in _references(schema):
