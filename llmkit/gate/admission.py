@@ -15,23 +15,20 @@ from llmkit.limits import PaceState, outcome, settle
 class Admission:
     """The right to send one request, from ``admit`` until its block is left.
 
-    ``started_at`` is when it was let through (seconds since the epoch), ``waits`` how many seconds it waited for what.
+    ``started_at`` is when it was let through (seconds since the epoch), ``waited_s`` how long that took, and ``waits``
+    how many seconds of it were for what.
     """
 
     model: str
     started_at: float
     tokens: int
+    waited_s: float
     waits: Mapping[str, float]
     slots: list[tuple[PaceFile, Slot]]
     adaptive: bool = False
     reservation: Reservation | None = None
     used: int | None = None
     ok: bool | None = None
-
-    @property
-    def waited_s(self) -> float:
-        """Seconds from asking to being let through."""
-        return sum(self.waits.values())
 
     @property
     def wait_reason(self) -> str | None:

@@ -66,11 +66,12 @@ class Gate:
         Runs take turns; within a run, who comes first goes first. ``tokens`` is an estimate of input and output,
         ``worst_case`` the most that the request may cost. ``on_wait(reason, until)`` is called whenever it has to wait
         for something new; it must not wait or raise. ``adaptive`` keeps fewer requests in flight than the limit while
-        more would not be served faster.
+        more would not be served faster; other runs of this kernel wait their turn behind it.
 
         Raises:
             BudgetExceeded: the budget does not cover the worst case.
         """
+        asked_at = self._clock()
         waits: Counter[str] = Counter()
         with ExitStack() as undo:
             reservation = None
@@ -78,7 +79,15 @@ class Gate:
                 reservation = await self._reserve(budget, worst_case, waits, on_wait)
                 undo.callback(reservation.release)
             lane = self._lane(provider)
-            waiter = Waiter(run_id=run_id, model=model, tokens=tokens, adaptive=adaptive, on_wait=on_wait, waits=waits)
+            waiter = Waiter(
+                run_id=run_id,
+                model=model,
+                tokens=tokens,
+                adaptive=adaptive,
+                asked_at=asked_at,
+                on_wait=on_wait,
+                waits=waits,
+            )
             admission = await lane.enter(waiter)
             admission.reservation = reservation
             undo.pop_all()

@@ -184,27 +184,25 @@ class Lane:
             if held is None:
                 return GLANCE_FOR_FILE
             now = self._clock()
-            before = (self._whole, self._blocked)
+            before = self._reasons_now()
             self._whole, self._blocked = None, {}
-            while self._whole is None and (waiter := self._queue.turn(self._may)) is not None:
+            while self._whole is None and (waiter := self._queue.turn(self._blocked)) is not None:
                 self._consider(waiter, held, now)
             self._note(now)
-            if before != (self._whole, self._blocked):
+            if before != self._reasons_now():
                 for waiter in self._queue:
                     self._tell(waiter)
             blocks = [self._whole] if self._whole is not None else list(self._blocked.values())
             return min((block.rest(now) for block in blocks), default=GLANCE)
-
-    def _may(self, waiter: Waiter) -> bool:
-        if waiter.adaptive and len(self._flying) >= int(self._adaptive.allowed):
-            return False
-        return waiter.model not in self._blocked
 
     def _consider(self, waiter: Waiter, held: Held, now: float) -> None:
         """Let one waiter in, or note what blocks its provider or its model."""
         wait, reason = next_start(held.state, self.limits, now, waiter.tokens)
         if wait:
             self._whole = Block(reason, now + wait)
+            return
+        if waiter.adaptive and len(self._flying) >= int(self._adaptive.allowed):
+            self._whole = Block(SLOT)
             return
         tracks = [(self._track, held)]
         with ExitStack() as stack:
@@ -251,6 +249,7 @@ class Lane:
             model=waiter.model,
             started_at=now,
             tokens=waiter.tokens,
+            waited_s=max(0.0, now - waiter.asked_at),
             waits=waiter.waits + self._waited(waiter.model) - waiter.before,
             slots=slots,
             adaptive=waiter.adaptive,
@@ -261,11 +260,12 @@ class Lane:
 
     # --- telling ---
 
-    def _block_of(self, model: str) -> Block | None:
-        return self._whole or self._blocked.get(model)
+    def _reasons_now(self) -> tuple[str, dict[str, str]]:
+        blocked = {model: block.reason for model, block in self._blocked.items()}
+        return (self._whole.reason if self._whole else ""), blocked
 
     def _tell(self, waiter: Waiter) -> None:
-        block = self._block_of(waiter.model)
+        block = self._whole or self._blocked.get(waiter.model)
         if block is not None and waiter.on_wait is not None:
             waiter.on_wait(block.reason, block.until)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 import anyio
@@ -26,6 +26,7 @@ class Waiter:
     model: str
     tokens: int
     adaptive: bool
+    asked_at: float
     on_wait: OnWait | None = None
     ticket: int = 0
     admission: Admission | None = None
@@ -81,10 +82,10 @@ class Queue:
         if not models:
             del self._runs[waiter.run_id]
 
-    def turn(self, may: Callable[[Waiter], bool]) -> Waiter | None:
-        """Whose turn it is among the first of each run and model that ``may`` go."""
+    def turn(self, blocked: Container[str]) -> Waiter | None:
+        """Whose turn it is among the first of each run, when these models must wait."""
         for models in self._runs.values():
-            heads = [waiters[0] for waiters in models.values() if may(waiters[0])]
+            heads = [waiters[0] for model, waiters in models.items() if model not in blocked]
             if heads:
                 return min(heads, key=lambda waiter: waiter.ticket)
         return None

@@ -124,10 +124,16 @@ def test_giving_up_frees_the_line(virtual):
         budget = Budget(Decimal(10))
         held = await budget.reserve(Decimal(8))
         async with anyio.create_task_group() as tasks:
-            with anyio.move_on_after(1):
+            with anyio.move_on_after(2):
+                tasks.start_soon(later, budget)
                 await budget.reserve(Decimal(9))
-            tasks.start_soon(budget.reserve, Decimal(2))
+        assert budget.reserved == 10
         held.release()
         assert budget.reserved == 2
+
+    async def later(budget):
+        await anyio.sleep(1)
+        with anyio.fail_after(60):
+            await budget.reserve(Decimal(2))
 
     virtual(main)

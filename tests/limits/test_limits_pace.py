@@ -249,3 +249,12 @@ def test_headers_that_say_nothing_change_nothing():
     """Without numbers there is nothing to learn."""
     state = started(PaceState(), LIMITS, T0)
     assert observe(state, RateInfo(), T0 + 1) is state
+
+
+def test_what_is_under_way_is_not_counted_twice():
+    """Requests sent after the one that was answered will use up what its headers say is left."""
+    info = RateInfo(requests_limit=100, requests_remaining=3, requests_reset=30.0)
+    two_left = observe(PaceState(), info, T0 + 1, sent_at=T0, since=1)
+    none_left = observe(PaceState(), info, T0 + 1, sent_at=T0, since=3)
+    assert headroom(two_left, "p:m", T0 + 20) == (0.0, "")
+    assert headroom(none_left, "p:m", T0 + 20) == (11.0, REQUESTS_LEFT)
