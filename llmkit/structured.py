@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -92,13 +93,19 @@ def parse_json(text: str) -> Any:
         candidates.append(text[first : last + 1])
     for candidate in candidates:
         try:
-            value = json.loads(candidate, parse_constant=_refuse_constant)
+            value = json.loads(candidate, parse_float=_finite, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             continue
         if _BROKEN.search(json.dumps(value, ensure_ascii=False)):
             raise ValueError("The answer holds half of a character, which no file can take.")
         return value
     raise ValueError("The answer is not JSON, though a schema asked for it.")
+
+
+def _finite(number: str) -> float:
+    if math.isinf(found := float(number)):
+        raise ValueError(f"{number} is too large")
+    return found
 
 
 def _refuse_constant(name: str) -> Never:

@@ -109,7 +109,18 @@ def test_json_is_found_however_it_is_wrapped(wrapped):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no", "{", '{"a": NaN}', '{"a": 1} {"b": 2}', "[" * 100_000, '{"a": "\\ud800"}', "{not json}", "1" * 10_000],
+    [
+        "",
+        "no",
+        "{",
+        '{"a": NaN}',
+        '{"a": 1} {"b": 2}',
+        "[" * 100_000,
+        '{"a": "\\ud800"}',
+        "{not json}",
+        "1" * 10_000,
+        '{"a": 1e999}',
+    ],
 )
 def test_what_is_no_json_is_refused_with_a_sentence(text):
     """Also what Python would read and no file could keep."""
