@@ -13,10 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 import llmkit
+from llmkit.kit.watching import progress_line
 from llmkit.seed import sample_scenarios
+
+DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",
+                "estimated_cost")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,32 +67,13 @@ def _demo(args: argparse.Namespace) -> int:
         scenarios = sample_scenarios()[: max(1, args.prompts)]
         print(f"Asking {len(scenarios)} prompts of the default model of each provider (simulated, nothing is billed).")
         handle = kit.run(scenarios, name="demo", max_tokens=400)
-        run = _with_progress(handle)
-        print(_table(run.costs(by=["provider", "model"])))
-        print(
-            f"\nTotal: ${run.total_cost:.6f} for {len(run.probes)} probes. The answers and the journal are in {folder}"
-        )
-        print(f"Look at them: python -c \"import llmkit; print(llmkit.open('{kit.path}').last_run().probes)\"")
+        with progress_line(handle):
+            handle.wait()
+        run = handle.run
+        print(_table(run.costs(by=["provider", "model"])[list(DEMO_COLUMNS)]))
+        print(f"\nTotal: ${run.total_cost:.6f} for {len(run.probes)} probes. Look at the answers, in Python:")
+        print(f"  import llmkit; llmkit.open({str(kit.path)!r}).last_run().probes")
     return 0 if run.status == "completed" else 1
-
-
-def _with_progress(handle: llmkit.RunHandle[llmkit.Run]) -> llmkit.Run:
-    """Wait for a run with one line of progress."""
-    total = handle.progress.total
-    with tqdm(total=total, unit="probe", desc=handle.run_id, file=sys.stderr) as bar:
-        advanced = threading.Lock()
-
-        def show(event: llmkit.RunEvent) -> None:
-            if event.kind == "probe_done":
-                with advanced:
-                    bar.update()
-
-        stop = handle.listen(show)
-        bar.update(handle.progress.done - bar.n)
-        run = handle.result()
-        stop()
-        bar.update(handle.progress.done - bar.n)
-    return run
 
 
 def _models(args: argparse.Namespace) -> int:

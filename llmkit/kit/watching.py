@@ -18,7 +18,7 @@ def watching(handle: RunHandle[Any]) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
     if in_notebook():
         return _panel(handle)
-    return _line(handle) if sys.stderr.isatty() else contextlib.nullcontext()
+    return progress_line(handle) if sys.stderr.isatty() else contextlib.nullcontext()
 
 
 def in_notebook() -> bool:
@@ -42,7 +42,8 @@ def _panel(handle: RunHandle[Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _line(handle: RunHandle[Any]) -> Iterator[None]:
+def progress_line(handle: RunHandle[Any]) -> Iterator[None]:
+    """One line on standard error: how many probes are done, what they cost, and what the slowest provider waits for."""
     from tqdm import tqdm  # only those who wait on a terminal need it
 
     with tqdm(total=handle.progress.total, unit="probe", file=sys.stderr) as bar:
@@ -50,7 +51,8 @@ def _line(handle: RunHandle[Any]) -> Iterator[None]:
         def count(event: RunEvent) -> None:
             if event.kind in ("probe_done", "ended"):
                 now = handle.progress
-                bar.set_postfix_str(f"${now.cost:.4f}", refresh=False)
+                waits = [f"{provider}: {reason}" for provider, reason in now.waiting.items()]
+                bar.set_postfix_str("; ".join([f"${now.cost:.4f}", *waits[:1]]), refresh=False)
                 bar.update(now.done - bar.n)
 
         stop = handle.listen(count)

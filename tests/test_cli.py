@@ -1,0 +1,69 @@
+"""The command line, as somebody types it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from llmkit.cli import main
+
+
+def test_demo_asks_six_providers_without_keys(capsys):
+    """One command: progress on one line, a cost table over six providers, and where the data lies."""
+    assert main(["demo", "--prompts", "1"]) == 0
+    out, err = capsys.readouterr()
+    for provider in ("openai", "anthropic", "google", "xai", "deepseek", "mistral"):
+        assert re.search(rf"^ *{provider} .* 1 +1 +0 ", out, flags=re.MULTILINE), out
+    assert "6/6" in err
+    path = re.search(r"llmkit\.open\('(.*)'\)\.last_run\(\)\.probes", out)
+    assert os.path.exists(path[1])
+
+
+def test_models_are_a_table_or_json(capsys):
+    """The catalog for people, and for other programs."""
+    assert main(["models", "--provider", "openai"]) == 0
+    assert re.search(r"openai:gpt-6-luna .* 0\.10? ", capsys.readouterr().out)
+    assert main(["models", "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)
+    luna = next(model for model in models if model["model"] == "openai:gpt-6-luna")
+    assert (luna["cost_input_per_million"], luna["cost_output_per_million"]) == (0.1, 0.5)
+    assert luna["is_default"] is True
+    assert luna["is_available"] is False
+
+
+def test_an_error_is_one_sentence(capsys):
+    """No traceback for a typing error."""
+    assert main(["models", "--provider", "opnai"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("llmkit: ")
+    assert "openai" in err
+    assert "Traceback" not in err
+
+
+def test_sim_serves_until_it_is_interrupted():
+    """Other programs can talk to the simulator at the address that is printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit.cli", "sim"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        first = process.stdout.readline()
+        url = re.search(r"http://127\.0\.0\.1:\d+", first)[0]
+        request = urllib.request.Request(f"{url}/openai/v1/models", headers={"Authorization": "Bearer any"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert json.load(response)["data"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+
+
+def test_a_word_that_is_no_command_is_explained(capsys):
+    """argparse says what there is."""
+    with pytest.raises(SystemExit):
+        main(["dmeo"])
+    assert "demo" in capsys.readouterr().err
