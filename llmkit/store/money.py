@@ -96,7 +96,7 @@ def answers(
         ), asked AS (
             SELECT id, json_extract_string(settings, '$.params.reasoning_effort') AS effort,
                 json_extract(settings, '$.params.schema')::VARCHAR AS schema, unnest(models::JSON[]) AS m
-            FROM runs WHERE kind = ? AND simulated = ?
+            FROM runs
         )
         SELECT p.provider, p.model, p.template, s.usage,
             (coalesce(length(p.system), 0) + s.chars)::BIGINT AS input_chars,
@@ -113,7 +113,7 @@ def answers(
                 AND json_extract_string(a.m, '$.provider') || ':' || json_extract_string(a.m, '$.model_id') = p.model
         ORDER BY l.answered_at, l.probe_id, l.turn
         """,
-        [kind, simulated, per_template, most, kind, simulated],
+        [kind, simulated, per_template, most],
     )
 
 

@@ -1,6 +1,7 @@
 """Kits whose runs cost something: a rehearsal, and one that pays a provider on this machine."""
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,21 +18,36 @@ def sim():
         yield simulator
 
 
-@pytest.fixture
-def kit(tmp_path, sim):
-    """A kit that rehearses with that simulator."""
-    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
-        kit.use_simulator(sim)
+@pytest.fixture(scope="session")
+def quick_catalog(tmp_path_factory):
+    """A catalog with limits that do not make tests wait, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("quick")
+    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
         for name in kit.catalog.defaults():
             kit.catalog.update_provider(name, **FAST)
+    return folder
+
+
+@pytest.fixture
+def database(quick_catalog, tmp_path):
+    """Where the test's own catalog lies."""
+    shutil.copytree(quick_catalog, tmp_path / "catalog")
+    return tmp_path / "catalog" / "k.duckdb"
+
+
+@pytest.fixture
+def kit(database, sim):
+    """A kit that rehearses with that simulator."""
+    with llmkit.open(database, simulate=True) as kit:
+        kit.use_simulator(sim)
         yield kit
 
 
 @pytest.fixture
-def paying(tmp_path, sim, monkeypatch):
+def paying(database, sim, monkeypatch):
     """A kit that does not rehearse: its provider ``local`` is the simulator, but nobody told the kit."""
     monkeypatch.setenv("LOCAL_API_KEY", "sk-local-test")
-    with llmkit.open(tmp_path / "paying.duckdb") as kit:
+    with llmkit.open(database) as kit:
         add_local(kit, sim)
         yield kit
 

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from local_provider import LOCAL
@@ -86,22 +87,24 @@ def test_another_model_bills_the_same_tokens_at_its_price(kit):
         run.reprice(as_of="yesterday")
 
 
-def test_the_hour_of_each_request_decides_at_the_edge_of_a_window(paying):
-    """With a price for the hours around now, what a request cost is what its noted moment says, to the microsecond."""
-    now = datetime.now(UTC)
-    edge = (now + timedelta(seconds=1)).time().replace(microsecond=0)
-    window = {"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": edge.isoformat(), "end": edge.isoformat(),
-              "cost_input_per_million": 100, "cost_output_per_million": 100}  # fmt: skip
-    paying.catalog.update_model(LOCAL, price_windows=[window])
-    run = paying.run(["a", "b"], LOCAL).result(60)
+def test_the_hour_of_each_request_is_the_noted_one(paying, sim):
+    """With another price in each second, what a request cost is what its noted moment says."""
+    seconds = [datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=n) for n in range(41)]
+    windows = [
+        {"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": start.time().isoformat(), "end": end.time().isoformat(),
+         "cost_input_per_million": number, "cost_output_per_million": number}
+        for number, (start, end) in enumerate(pairwise(seconds), 1)
+    ]  # fmt: skip
+    paying.catalog.update_model(LOCAL, price_windows=windows)
+    paying.catalog.update_provider("local", max_parallel_requests=1)
+    sim.set(latency=0.1)
+    run = paying.run([f"q{n}" for n in range(15)], LOCAL).result(60)
     assert run.reprice()["cost_after"].tolist() == run.probes["estimated_cost"].tolist()
-    noted = paying.snapshot().execute(
-        "SELECT a.started_at, t.cost, t.usage FROM turns t JOIN attempts a ON a.attempt_id = t.attempt_id"
-    )
-    model = paying.catalog.model(LOCAL)
+    assert run.turns["cost_input_per_million"].nunique() > 1
+    noted = paying.snapshot().execute("SELECT started_at, cost, usage FROM attempts ORDER BY started_at")
+    price = paying.catalog.model(LOCAL).price
     for started_at, cost, usage in noted.fetchall():
-        again = pricing.cost(Usage.from_row(json.loads(usage)), model.price, started_at.replace(tzinfo=UTC))
-        assert again.amount == cost
+        assert pricing.cost(Usage.from_row(json.loads(usage)), price, started_at.replace(tzinfo=UTC)).amount == cost
 
 
 def test_probes_that_nobody_billed_stay_as_they_are(kit, sim):
