@@ -11,7 +11,8 @@ from llmkit.infra.coding import occurs, read_codebook
 from llmkit.infra.documents import Item, batches, document, item_tokens, room
 from llmkit.records import Model
 
-ITEMS = st.lists(st.builds(Item, st.uuids().map(str), st.text(max_size=400), st.sampled_from(["", "Q1?", "Q2?" * 30])))
+TEXTS = st.integers(0, 900).map("x".__mul__) | st.text(max_size=40)
+ITEMS = st.lists(st.builds(Item, st.uuids().map(str), TEXTS, st.sampled_from(["", "Q1?", "Q2?" * 30])), max_size=12)
 
 
 @given(ITEMS, st.integers(300, 2_000), st.integers(1, 7))
@@ -43,6 +44,8 @@ def test_a_prompt_is_shown_once_for_all_its_answers():
     made = document([Item(str(i), f"answer {i}", "Who pays for it?") for i in range(10)])
     assert made.count("Who pays for it?") == 1
     assert made.count('asked="1"') == 10
+    long = [Item(str(i), f"answer {i}", "Who pays? " * 100) for i in range(10)]
+    assert len(batches(long, 1_000)) == 1
 
 
 def test_the_room_leaves_space_for_the_answer_and_the_instructions():
