@@ -27,6 +27,7 @@ from llmkit.errors import (
     ValidationError,
 )
 from llmkit.estimates import Estimate
+from llmkit.infra import Expansion, InfraHandle
 from llmkit.kit import Kit
 from llmkit.kit import open_kit as open
 from llmkit.records import DatedPrice, Model, Price, PriceTier, PriceWindow, Provider, Rates, Scenario, Usage
@@ -57,7 +58,9 @@ __all__ = [
     "Deprecation",
     "EditConflict",
     "Estimate",
+    "Expansion",
     "Handle",
+    "InfraHandle",
     "JournalError",
     "Kit",
     "Level",

@@ -109,7 +109,7 @@ class Runner(Generic[T]):
         lost = [_lost(row) for row in state]
         store.append([*lost, events.run_state(run_id=run_id, status="running", again=AGAIN)]).result()
         rows = store.read(lambda c: queries.open_probes(c, run_id))
-        resumed = {row["position"]: _conversation(order.plan, run_id, row) for row in rows}
+        resumed = {row["position"]: _conversation(order, run_id, row) for row in rows}
         asking = (position for position in order.plan.asking_order() if position in resumed)
         budget = None if order.budget is None else Budget(max(order.budget - spent, Decimal(0)))
         unsettled = store.read(lambda c: money.undeducted(c, run_id))
@@ -256,20 +256,22 @@ def _scenario(row: Mapping[str, Any]) -> Scenario:
     return Scenario(**{**row, "followups": tuple(row["followups"])})
 
 
-def _conversation(plan: Plan, run_id: str, row: Mapping[str, Any]) -> Conversation:
-    """A probe as far as it had come."""
-    turns, failures = row["turns"], row["failures"]
+def _conversation(order: Order, run_id: str, row: Mapping[str, Any]) -> Conversation:
+    """A probe as far as it had come. An answer that is not as the schema asks does not count, but for what it cost."""
+    turns, failures, probe = row["turns"], row["failures"], order.plan.probe(row["position"])
+    kept = turns[:-1] if len(turns) == len(probe.scenario.prompts) and not _is_right(order, turns[-1]) else turns
+    wasted = [billed["cost"] for billed in (*failures, *turns[len(kept) :])]
     costs = [billed["cost"] for billed in (*turns, *failures)]
     counted = [*turns, *(failure["usage"] for failure in failures)]
     return Conversation(
-        probe=plan.probe(row["position"]),
+        probe=probe,
         probe_id=events.probe_id(run_id, row["position"]),
-        answers=[turn["response"] for turn in turns],
+        answers=[turn["response"] for turn in kept],
         turn_attempts={int(turn): int(count) for turn, count in row["attempts"].items()},
         maybe_billed=row["maybe_billed"],
         tokens={name: sum(tokens[name] or 0 for tokens in counted) for name in TOKENS} if counted else {},
         cost=None if None in costs else pricing.total(costs),
-        wasted=pricing.total(failure["cost"] for failure in failures),
+        wasted=pricing.total(wasted),
         sources={billed["cost_source"] for billed in (*turns, *failures)},
         latency_s=sum(turn["latency_s"] or 0.0 for turn in turns),
         queued_s=row["queued_s"] or 0.0,
@@ -277,6 +279,15 @@ def _conversation(plan: Plan, run_id: str, row: Mapping[str, Any]) -> Conversati
         finish_reason=turns[-1]["finish_reason"] if turns else None,
         model_version=turns[-1]["model_version"] if turns else None,
     )
+
+
+def _is_right(order: Order, turn: Mapping[str, Any]) -> bool:
+    if order.check_answer is not None:
+        try:
+            order.check_answer(turn["response"])
+        except ValueError:
+            return False
+    return True
 
 
 def _lost(row: Mapping[str, Any]) -> Event:

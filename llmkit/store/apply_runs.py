@@ -87,7 +87,9 @@ def apply_outcomes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event
     columns = ("attempt_id", "run_id", "probe_id", "turn", "attempt", "provider", "model", *_OUTCOME)
     upsert(connection, "attempts", columns, events, key=("attempt_id",), update=_OUTCOME)
     turns = [{**event, **event["answer"], "answered_at": event["ended_at"]} for event in events if event["answer"]]
-    upsert(connection, "turns", _TURN, turns, key=("probe_id", "turn"), update=())
+    # a turn is answered twice only when its first answer was not as asked: the later one counts
+    latest = {(turn["probe_id"], turn["turn"]): turn for turn in turns}
+    upsert(connection, "turns", _TURN, list(latest.values()), key=("probe_id", "turn"))
     _count_so_far(connection, events)
 
 

@@ -13,10 +13,11 @@ import json
 import logging
 import os
 import queue
+import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from typing import IO, Any
 from llmkit.errors import JournalError
 
 log = logging.getLogger("llmkit.store")
+
+_TYPE = re.compile(rb'\{"type":"(\w+)"')
 
 Event = dict[str, Any]
 """One line: ``id`` (unique, ordered by time), ``type``, and the type's own fields (see :mod:`llmkit.store.events`)."""
@@ -86,14 +89,19 @@ class Journal:
             return {}
         return dict(sorted(found))
 
-    def read(self, offsets: Mapping[str, int]) -> Iterator[Entry]:
-        """Events after the given offsets, in the order of their ids over all segments."""
+    def read(self, offsets: Mapping[str, int], only: Collection[str] | None = None) -> Iterator[Entry]:
+        """Events after the given offsets, in the order of their ids over all segments, or ``only`` over some."""
         tails = (
             _read_segment(self.directory / name, offsets.get(name, 0), size)
             for name, size in self.sizes().items()
-            if size > offsets.get(name, 0)
+            if size > offsets.get(name, 0) and (only is None or name in only)
         )
         return heapq.merge(*tails, key=lambda entry: entry.event["id"])
+
+    def types(self, offsets: Mapping[str, int]) -> dict[str, set[str]]:
+        """Which types of event come after the given offsets, by segment. Costs less than reading them."""
+        tails = {name: offsets.get(name, 0) for name, size in self.sizes().items() if size > offsets.get(name, 0)}
+        return {name: _types(self.directory / name, offset) for name, offset in tails.items()}
 
     def close(self) -> None:
         """Write what is queued and end the writer thread."""
@@ -200,6 +208,12 @@ def _line(event: Event) -> bytes:
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     except UnicodeEncodeError:  # a lone surrogate in a prompt or an answer has no UTF-8 form
         return json.dumps(event, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _types(path: Path, offset: int) -> set[str]:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return {found[1].decode() if (found := _TYPE.match(line)) else "" for line in file}
 
 
 def _read_segment(path: Path, offset: int, size: int) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ a crash at any moment leaves either both or neither. A database is rebuilt by ap
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import duckdb
 
@@ -17,12 +17,25 @@ from llmkit.store.journal import Entry, Event, Journal
 from llmkit.store.tables import upsert
 
 BATCH = 2_000
+_ASKED = {"run", "intent", "outcome", "probe", "skip"}  # events of a run that leave the catalog as it is
 
 
 def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> bool:
     """Whether the journal holds bytes that this database has not seen (a torn last line counts: it may be whole)."""
     applied = offsets(connection)
     return any(size > applied.get(name, 0) for name, size in journal.sizes().items())
+
+
+def due_for_catalog(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Collection[str] | None:
+    """The segments to apply before the catalog is read or edited; ``None`` is all of them.
+
+    What is asked and answered in runs, here or in other kernels, does not change the catalog and can wait: applying it
+    takes as long as several edits. What a run spent changes balances, and runs may go on from one segment to another,
+    so where more than catalog changes wait in a segment that is due, everything is.
+    """
+    types = journal.types(offsets(connection))
+    due = {name: found for name, found in types.items() if found - _ASKED}
+    return set(due) if all(found == {"catalog"} for found in due.values()) else None
 
 
 def offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -36,10 +49,13 @@ def last_event_id(connection: duckdb.DuckDBPyConnection) -> str:
     return str(row[0]) if row else ""
 
 
-def project(connection: duckdb.DuckDBPyConnection, journal: Journal) -> int:
-    """Apply what is missing, in batches of one transaction each; returns the number of events."""
+def project(connection: duckdb.DuckDBPyConnection, journal: Journal, only: Collection[str] | None = None) -> int:
+    """Apply what is missing, in batches of one transaction each; returns the number of events.
+
+    ``only`` names the segments to apply; ``None`` is all.
+    """
     applied, count = offsets(connection), 0
-    entries = journal.read(applied)
+    entries = journal.read(applied, only)
     while batch := list(itertools.islice(entries, BATCH)):
         connection.begin()
         try:

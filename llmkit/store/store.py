@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,7 +57,7 @@ class Store:
             yield edit
             if edit.events:
                 self.journal.commit(edit.events, after=last)
-                project.project(connection, self.journal)
+                project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
 
     def append(self, events: Sequence[Event]) -> Future[None]:
         """Journal events of a run; the future is done when they are on the disk."""
@@ -69,17 +70,17 @@ class Store:
             CatalogBusy: another program holds the database open; nothing is lost, a later call applies it.
         """
         with self._lease.hold(exclusive=True):
-            self._open(lambda c: None)
+            self._rebuilding(self._bring_up_to_date)
 
     # --- reading ---
 
     def catalog(self) -> CatalogState:
         """The whole catalog in one consistent reading."""
-        return self._read(queries.catalog_state)
+        return self._read(queries.catalog_state, catalog_only=True)
 
     def catalog_events(self, reference: str | None = None) -> pd.DataFrame:
         """What was changed, when, by whom; oldest first."""
-        return self._read(lambda c: queries.catalog_events(c, reference))
+        return self._read(lambda c: queries.catalog_events(c, reference), catalog_only=True)
 
     def read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Answer one of the functions of :mod:`llmkit.store.queries`."""
@@ -112,7 +113,7 @@ class Store:
                 reason = "it returns no rows" if isinstance(error, AttributeError) else str(error)
                 raise ValidationError(f"This SQL cannot be answered (read-only): {reason}", field="sql") from None
 
-        return self._read(ask)
+        return self._read(ask, confined=True)
 
     def snapshot(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection of the user's own: all tables copied into memory, free to change."""
@@ -164,6 +165,7 @@ class Store:
     def close(self) -> None:
         """Write what is queued; nothing else is held."""
         self.journal.close()
+        self._lease.close()
         for run_id in list(self._live):
             self.release_run(run_id)
 
@@ -172,51 +174,63 @@ class Store:
 
     # --- opening ---
 
-    def _read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    def _read(
+        self, question: Callable[[duckdb.DuckDBPyConnection], T], *, catalog_only: bool = False, confined: bool = False
+    ) -> T:
         """Ask under a shared lease when the database is up to date, else under an exclusive one that brings it there.
 
-        While another program holds the file, the question is put to a copy in memory made from the journal.
+        ``catalog_only``: what runs did lately may be missing. ``confined``: the question is SQL of the user's. While
+        another program holds the file, the question is put to a copy in memory made from the journal.
         """
+        opened = self._lease.connect_confined if confined else partial(self._lease.connect, read_only=True)
         try:
             if self.path.exists() and not self._lease.has_wal:
-                with (
-                    self._lease.hold(exclusive=False),
-                    contextlib.suppress(Damaged),
-                    self._lease.connect(read_only=True) as connection,
-                ):
-                    if migrations.version(connection) == len(migrations.MIGRATIONS) and not project.behind(
-                        connection, self.journal
-                    ):
+                with self._lease.hold(exclusive=False), contextlib.suppress(Damaged), opened() as connection:
+                    if self._is_up_to_date(connection, catalog_only):
                         return question(connection)
+
+            def ask() -> T:
+                self._bring_up_to_date(catalog_only)
+                with opened() as connection:
+                    return question(connection)
+
             with self._lease.hold(exclusive=True):
-                return self._open(question)
+                return self._rebuilding(ask)
         except CatalogBusy:
             with duckdb.connect() as memory:
                 migrations.migrate(memory)
                 project.project(memory, self.journal)
+                if confined:
+                    memory.execute("SET enable_external_access = false; SET lock_configuration = true")
                 return question(memory)
 
-    def _open(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        def ask() -> T:
-            with self._up_to_date() as connection:
-                return question(connection)
-
-        return self._rebuilding(ask)
+    def _is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
+        if migrations.version(connection) != len(migrations.MIGRATIONS):
+            return False
+        if catalog_only:
+            due = project.due_for_catalog(connection, self.journal)
+            return due is not None and not due
+        return not project.behind(connection, self.journal)
 
     def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit, str]:
         with contextlib.ExitStack() as opening:
-            connection = opening.enter_context(self._up_to_date())
+            connection = opening.enter_context(self._up_to_date(catalog_only=True))
             edit = Edit(queries.catalog_state(connection), queries.setting_rows(connection), actor)
             last = project.last_event_id(connection)
             stack.enter_context(opening.pop_all())
         return connection, edit, last
 
+    def _bring_up_to_date(self, catalog_only: bool = False) -> None:
+        with self._up_to_date(catalog_only):
+            pass
+
     @contextlib.contextmanager
-    def _up_to_date(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _up_to_date(self, catalog_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open to write, migrate, and apply the journal."""
         with self._lease.connect(read_only=False) as connection:
             migrations.migrate(connection)
-            project.project(connection, self.journal)
+            only = project.due_for_catalog(connection, self.journal) if catalog_only else None
+            project.project(connection, self.journal, only)
             yield connection
 
     def _rebuilding(self, action: Callable[[], T]) -> T:

@@ -314,6 +314,12 @@ def test_structured_answers_become_columns(kit, sim):
     assert run.probes["status"].tolist() == ["failed"]
     assert run.probes["error_code"].tolist() == ["INVALID_RESPONSE"]
     assert run.probes["response"].str.len().min() > 0
+    sim.set(faults={})
+    again = kit.resume(run.id).result(60)
+    assert again.probes["status"].tolist() == ["ok"]
+    assert again.probes["wasted_cost"][0] > 0
+    assert len(again.turns) == 1
+    assert len(again.attempts) == 2
 
 
 def test_a_closed_kit_stops_its_runs_and_keeps_their_answers(tmp_path, sim):

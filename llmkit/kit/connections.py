@@ -1,0 +1,87 @@
+"""How a kit reaches providers: keys, approved addresses, and the simulator that stands in for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from llmkit.credentials import Credentials
+from llmkit.errors import LlmkitError, RequestFailed
+from llmkit.kit.ordering import refuse
+from llmkit.records import Failure, Model, Provider, RemoteModel
+from llmkit.runner import Handle, background
+from llmkit.transport import Transport
+from llmkit.wires import wire_for
+
+if TYPE_CHECKING:
+    from llmkit.simulator import Simulator
+
+LIST_TIMEOUT = 30.0
+"""Seconds that a provider has to list its models."""
+
+
+class Connections:
+    """The credentials and the transport of one kit. ``simulating``: all requests go to a simulator."""
+
+    def __init__(self, origins: Mapping[str, frozenset[str]], *, simulating: bool) -> None:
+        self.simulating = simulating
+        self.credentials = Credentials(shipped=origins)
+        self.transport = Transport(self.credentials, reroute=self._reroute)
+        self._simulator: Simulator | None = None
+        self._is_own = False
+
+    def has_key(self, provider: Provider) -> bool:
+        """Whether the provider can be asked: it needs no key, its key is set, or this is a rehearsal."""
+        return self.simulating or self.credentials.has_key(provider)
+
+    def check(self, providers: Sequence[Provider]) -> None:
+        """Refuse keys that cannot be sent and addresses that nobody approved; have the simulator ready if it is asked.
+
+        Raises:
+            LlmkitError: the one problem; :class:`RunRefused` for several.
+        """
+        if self.simulating:
+            self._running_simulator()
+            return
+        problems: list[LlmkitError] = []
+        for provider in providers:
+            try:
+                self.credentials.check(provider)
+                self.credentials.key(provider)
+            except LlmkitError as problem:
+                problems.append(problem)
+        refuse(problems)
+
+    def list_models(self, provider: Provider) -> Handle[list[RemoteModel]]:
+        """Ask a provider for its models; the handle raises :class:`RequestFailed` when it gives none."""
+        wire = wire_for(provider, Model(provider=provider.name, model_id="*", display_name="*"))
+
+        async def ask() -> list[RemoteModel]:
+            response = await self.transport.send(provider, wire, wire.list_models(), timeout=LIST_TIMEOUT)
+            found = response if isinstance(response, Failure) else wire.parse_models(response)
+            if isinstance(found, Failure):
+                raise RequestFailed(f"{provider.display_name}: {found.message}", code=found.code)
+            return found
+
+        return Handle(background.start(ask), lambda: None)
+
+    def use(self, simulator: Simulator) -> None:
+        """Send everything to this simulator from now on."""
+        self._simulator, self._is_own, self.simulating = simulator, False, True
+
+    def close(self) -> None:
+        """Close the connections, and the simulator if it was started here."""
+        background.start(self.transport.aclose).result()
+        if self._is_own and self._simulator is not None:
+            self._simulator.close()
+            self._simulator = None
+
+    def _reroute(self, provider: Provider) -> str | None:
+        return self._running_simulator().url_for(provider.name) if self.simulating else None
+
+    def _running_simulator(self) -> Simulator:
+        if self._simulator is None:
+            from llmkit import simulator  # aiohttp's server is only loaded by those who rehearse
+
+            self._simulator, self._is_own = simulator.serve(), True
+        return self._simulator
