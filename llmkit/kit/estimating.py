@@ -13,7 +13,7 @@ from llmkit.estimates import Estimate, History, Observation, Workload, estimate_
 from llmkit.estimates.history import HISTORY_LIMIT
 from llmkit.plan import Plan
 from llmkit.records import Model, Params, Provider, Request, Usage
-from llmkit.store import Store, money
+from llmkit.store import Store, past
 from llmkit.wires import answer_limit
 
 MOST = 20_000
@@ -36,7 +36,7 @@ class PastAnswers:
         read, history = self._kept.get((kind, simulated), ({}, History()))
         if read != sizes:
             rows = self._store.read(
-                lambda c: money.answers(c, kind=kind, simulated=simulated, per_template=HISTORY_LIMIT, most=MOST)
+                lambda c: past.answers(c, kind=kind, simulated=simulated, per_template=HISTORY_LIMIT, most=MOST)
             )
             history = History(map(_observation, rows))
             self._kept[kind, simulated] = (sizes, history)

@@ -13,7 +13,7 @@ from llmkit.kit.connections import Connections
 from llmkit.results import Run, effective_status
 from llmkit.results.calibration import calibration
 from llmkit.results.costs import cost_table
-from llmkit.store import Store, money, queries
+from llmkit.store import Store, past, queries
 
 if TYPE_CHECKING:
     import duckdb
@@ -103,7 +103,7 @@ class Reading:
             ValidationError: ``by`` is something else.
         """
         only = self._own_kind(simulated)
-        return calibration(self._store.read(lambda c: money.estimates(c, simulated=only)), by)
+        return calibration(self._store.read(lambda c: past.estimates(c, simulated=only)), by)
 
     def _own_kind(self, simulated: bool | None) -> bool:
         return self._connections.simulating if simulated is None else simulated

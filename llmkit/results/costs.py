@@ -29,8 +29,8 @@ import pandas as pd
 
 from llmkit import pricing
 from llmkit.checks import words
-from llmkit.store import Store, money
-from llmkit.store.money import Consumed
+from llmkit.store import Store, cost_tables
+from llmkit.store.cost_tables import Consumed
 
 SHARES = ("share_input", "share_cached_input", "share_cache_write", "share_output", "share_reasoning")
 
@@ -48,13 +48,13 @@ def cost_table(
     Raises:
         ValidationError: an unknown column, or a time that cannot be read.
     """
-    chosen = money.Selection(
+    chosen = cost_tables.Selection(
         by=[by] if isinstance(by, str) else list(by),
         run_id=run_id,
         since=None if since is None else words.moment(since, "since"),
         simulated=simulated,
     )
-    table, consumed = store.read(lambda c: money.costs(c, chosen))
+    table, consumed = store.read(lambda c: cost_tables.costs(c, chosen))
     shares = _shares(consumed, len(table))
     for place, name in enumerate(SHARES):
         table[name] = pd.Series([row[place] for row in shares], dtype="float64", index=table.index)

@@ -1,0 +1,75 @@
+"""Reading what was learnt: earlier answers to estimate from, and estimates held against what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from llmkit.store.queries import rows
+
+
+def answers(
+    connection: duckdb.DuckDBPyConnection, *, kind: str, simulated: bool, per_template: int, most: int
+) -> list[dict[str, Any]]:
+    """The latest answers whose usage is known, oldest first; of each model and template at most ``per_template``.
+
+    Keys: provider, model, template, schema (JSON text), effort, input_chars (of everything that was sent but the
+    schema), usage.
+    """
+    return rows(
+        connection,
+        """
+        WITH latest AS (
+            SELECT t.probe_id, t.turn, t.answered_at
+            FROM turns t JOIN probes p ON p.probe_id = t.probe_id JOIN runs r ON r.id = t.run_id
+            WHERE r.kind = ? AND r.simulated = ? AND t.usage IS NOT NULL
+            QUALIFY row_number() OVER (PARTITION BY p.model, p.template ORDER BY t.answered_at DESC) <= ?
+            ORDER BY t.answered_at DESC LIMIT ?
+        ), sent AS (
+            SELECT probe_id, turn, usage, sum(length(prompt)) OVER so_far
+                + coalesce(sum(length(response)) OVER (so_far ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+                AS chars
+            FROM turns WHERE probe_id IN (SELECT probe_id FROM latest)
+            WINDOW so_far AS (PARTITION BY probe_id ORDER BY turn)
+        ), asked AS (
+            SELECT id, json_extract_string(settings, '$.params.reasoning_effort') AS effort,
+                json_extract(settings, '$.params.schema')::VARCHAR AS schema, unnest(models::JSON[]) AS m
+            FROM runs
+        )
+        SELECT p.provider, p.model, p.template, s.usage,
+            (coalesce(length(p.system), 0) + s.chars)::BIGINT AS input_chars,
+            CASE WHEN NOT coalesce(list_contains(p.left_out::VARCHAR[], 'schema'), false)
+                THEN nullif(a.schema, 'null') END AS schema,
+            coalesce(
+                CASE WHEN NOT coalesce(list_contains(p.left_out::VARCHAR[], 'reasoning_effort'), false)
+                    THEN a.effort END,
+                json_extract_string(a.m, '$.api_config.default_reasoning_effort')
+            ) AS effort
+        FROM latest l JOIN sent s ON s.probe_id = l.probe_id AND s.turn = l.turn
+            JOIN probes p ON p.probe_id = l.probe_id
+            JOIN asked a ON a.id = p.run_id
+                AND json_extract_string(a.m, '$.provider') || ':' || json_extract_string(a.m, '$.model_id') = p.model
+        ORDER BY l.answered_at, l.probe_id, l.turn
+        """,
+        [kind, simulated, per_template, most],
+    )
+
+
+def estimates(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list[dict[str, Any]]:
+    """Each completed run that was estimated, by model, with what it cost; oldest first.
+
+    Keys: run_id, name, started_at, estimate (as it was stored), model, probes, ok, unpriced, actual.
+    """
+    return rows(
+        connection,
+        """
+        SELECT r.id AS run_id, r.name, r.started_at, r.estimate, p.model, count(*) AS probes,
+            count(*) FILTER (p.status = 'ok') AS ok, count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
+            sum(p.estimated_cost)::DECIMAL(38, 10) AS actual
+        FROM runs r JOIN probes p ON p.run_id = r.id
+        WHERE r.status = 'completed' AND r.simulated = ? AND r.estimate IS NOT NULL
+        GROUP BY ALL ORDER BY r.started_at, r.id, min(p.position)
+        """,
+        [simulated],
+    )
