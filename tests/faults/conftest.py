@@ -42,3 +42,11 @@ def catalog(tmp_path, loose_catalog, sim):
     sim.reset()
     shutil.copytree(loose_catalog, tmp_path / "catalog")
     return tmp_path / "catalog" / "k.duckdb"
+
+
+@pytest.fixture
+def kit(catalog, sim):
+    """That catalog, opened here."""
+    with llmkit.open(catalog, simulate=True) as kit:
+        kit.use_simulator(sim)
+        yield kit

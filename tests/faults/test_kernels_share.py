@@ -25,7 +25,7 @@ def share(zygote, sim, catalog, *, seconds, operations, prompts):
     with limits(catalog, 3, 1200) as kit:
         before = len(kit.catalog.history(MODEL))
         editors = [zygote.start(catalog, kind="edit", model=MODEL, field=field) for field in FIELDS]
-        reader = zygote.start(catalog, kind="read")
+        reader = zygote.start(catalog, kind="read", model=MODEL)
         runner = zygote.start(catalog, prompts=prompts, models=[MODEL])
         children = [*editors, reader, runner]
 

@@ -111,12 +111,13 @@ def edit(job, kit, say):
 
 
 def read(job, kit, say):
-    """Read models, prices and runs again and again."""
+    """Read providers, models and the history again and again, and every tenth time the runs as well."""
+    numbers = itertools.count(1)
     while not stopped.is_set():
-        kit.catalog.models()
-        kit.runs()
-        kit.sql("SELECT count(*) FROM attempts")
-        say("read")
+        questions = [kit.catalog.providers, kit.catalog.models, lambda: kit.catalog.history(job["model"])]
+        for question in questions if next(numbers) % 10 else [*questions, kit.runs]:
+            question()
+            say("read")
 
 
 def work(job):

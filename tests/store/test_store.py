@@ -14,7 +14,7 @@ import pytest
 
 from llmkit.errors import CatalogBusy, CatalogTooNew, ValidationError
 from llmkit.records import DatedPrice, Model, Price, Provider
-from llmkit.store import Store, events, queries
+from llmkit.store import Store, events, project, queries
 
 PROVIDER = Provider(name="acme", display_name="Acme", wire="openai_chat", base_url="http://127.0.0.1:1/v1")
 
@@ -300,3 +300,52 @@ def test_costs_are_exact_over_a_million_rows(store):
     amount = Decimal("0.0000000001")
     found = store.query("SELECT (sum(0.0000000001::DECIMAL(18, 10)) * 10000000000)::BIGINT AS s FROM range(1000000)")
     assert int(found["s"][0]) == 1_000_000 * amount / amount
+
+
+def _waiting(store) -> int:
+    """How many events are still in the journal only."""
+    with store._lease.hold(exclusive=True), store._lease.connect(read_only=True) as connection:
+        return len(list(store.journal.read(project.offsets(connection))))
+
+
+def test_the_catalog_is_read_and_edited_without_applying_what_runs_did(store):
+    """In the middle of a run of another kernel an edit takes no longer; the run's events wait until they are asked for.
+
+    What changes the catalog is applied at once, and so is what a run spent.
+    """
+    other = Store(store.path)
+    line = events.run(
+        run_id="r7", name=None, kind="probe", simulated=False, settings={}, samples=1, estimate=None, models=[],
+        scenarios=[],
+    )  # fmt: skip
+    other.append([line]).result()
+    with store.edit() as edit:
+        edit.put_setting("x", 1)
+        edit.set_balance("acme", Decimal(5))
+    assert _waiting(store) == 1
+    assert other.catalog().settings == {"x": 1}
+    assert len(other.read(queries.runs)) == 1
+    assert _waiting(store) == 0
+    other.append([events.run_state(run_id="r7", status="completed", spent={"acme": Decimal(2)})]).result()
+    assert store.catalog().providers["acme"].balance == Decimal(3)
+    other.close()
+
+
+def test_a_users_sql_cannot_write_while_the_journal_is_ahead(store):
+    """The connection that brings the database up to date is not the one that a user's statement gets."""
+    other = Store(store.path)
+    run_a_little(other)
+    with pytest.raises(ValidationError, match="cannot be answered"):
+        store.query("DELETE FROM llm_models")
+    assert len(store.catalog().models) == 2
+    other.close()
+
+
+def test_a_damaged_part_is_found_when_it_is_read(store):
+    """A file that opens and does not read is rebuilt as well, while the question is answered."""
+    run_a_little(store)
+    before = store.read(lambda c: queries.table(c, "probes", "r1", ("position",)))
+    _flip(store.path)
+    with pytest.warns(UserWarning, match="rebuilt from its journal"):
+        after = store.read(lambda c: queries.table(c, "probes", "r1", ("position",)))
+    assert after.equals(before)
