@@ -11,6 +11,7 @@ import ipywidgets as ipw
 
 from llmkit.errors import EditConflict, LlmkitError, ValidationError
 from llmkit.widgets import html
+from llmkit.widgets.browser import Confirmed, in_turn
 from llmkit.widgets.panel import Sentence, button, line
 
 Values = dict[str, Any]
@@ -82,7 +83,9 @@ class Form:
     ) -> None:
         self.fields = {field.name: field for field in fields}
         self.error = Sentence()
-        self.submit_button = button(label, submit, primary=True)
+        self._confirmed = Confirmed([field.control for field in fields])
+        self._submit = submit
+        self.submit_button = button(label, self._submit_typed, primary=True)
         self.cancel_button = button("Cancel", cancel) if cancel else None
         self.aside = ipw.VBox()
         """A place below the buttons, for questions."""
@@ -90,13 +93,21 @@ class Form:
         self._shown: Values = {}
         for field in fields:
             if isinstance(field.control, ipw.Text):
-                field.control.on_msg(lambda _, content, __: content.get("event") == "submit" and submit())
+                field.control.on_msg(self._take_message)
         grid = ipw.GridBox(
             [field.widget for field in fields],
             layout=ipw.Layout(grid_template_columns="repeat(auto-fit, minmax(280px, 1fr))", grid_gap="2px 24px"),
         )
         buttons = line(*filter(None, (self.submit_button, self.cancel_button)))
         self.widget = ipw.VBox([grid, self.error.widget, buttons, self.aside])
+
+    @in_turn
+    def _take_message(self, _: ipw.Widget, content: Mapping[str, Any], __: Any) -> None:
+        if content.get("event") == "submit":  # Enter
+            self._submit_typed()
+
+    def _submit_typed(self) -> None:
+        self._confirmed.then(self._submit)
 
     def __getitem__(self, name: str) -> Field:
         return self.fields[name]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmkit.records import Model, Provider
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
 from llmkit.widgets.panel import Panel, Sentence, button, line
 
@@ -49,7 +50,7 @@ class InfraPanel(Panel):
         ]
         self.widget.children = (ipw.HTML(html.quiet(hint)), *parts, line(self.refresh_button), self.notice.widget)
         for purpose, dropdown in self.choices.items():
-            dropdown.observe(lambda change, purpose=purpose: self._choose(purpose, change["new"]), "value")
+            dropdown.observe(in_turn(lambda change, purpose=purpose: self._choose(purpose, change["new"])), "value")
         self.refresh()
 
     @property

@@ -92,6 +92,9 @@ class ModelDetail:
         self._place.children = (form.widget,)
 
     def _save(self, form: Form, model: Model) -> None:
+        if form is not self.form:  # a second click, after the first has closed it
+            return
+
         def save() -> str:
             changes = model_form.changed_values(form, model)
             if changes:

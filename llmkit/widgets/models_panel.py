@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.widgets import html, model_form, model_rows
+from llmkit.widgets.form import Form
 from llmkit.widgets.model_detail import ModelDetail
 from llmkit.widgets.panel import Panel, button, line
 from llmkit.widgets.price_check import PriceCheck
@@ -32,7 +33,7 @@ class ModelsPanel(Panel):
         self._catalog = kit.catalog
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
         self.detail = ModelDetail(kit.catalog, self)
-        self.form: Any = None
+        self.form: Form | None = None
         self.add_button = button("Add model", self._open_form, primary=True)
         self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog")
         self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
@@ -79,6 +80,8 @@ class ModelsPanel(Panel):
 
     def _add(self) -> None:
         form = self.form
+        if form is None:  # a second click, after the first has closed it
+            return
 
         def add() -> str:
             reference, values = model_form.new_model(form)

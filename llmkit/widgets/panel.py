@@ -13,6 +13,7 @@ import pandas as pd
 
 from llmkit.errors import LlmkitError
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -101,14 +102,14 @@ class Sentence:
 
 
 def button(label: str, on_click: Callable[[], Any], *, primary: bool = False, tooltip: str | None = None) -> ipw.Button:
-    """A button as wide as its words."""
+    """A button as wide as its words; ``on_click`` never runs at the same time as that of another button."""
     made = ipw.Button(
         description=label,
         tooltip=tooltip,
         button_style="primary" if primary else "",
         layout=ipw.Layout(width="auto", flex="0 0 auto"),
     )
-    made.on_click(lambda _: on_click())
+    made.on_click(in_turn(lambda _: on_click()))
     return made
 
 
@@ -136,7 +137,7 @@ def when_done(handle: Any, then: Callable[[], Any]) -> threading.Thread:
 
     def wait() -> None:
         handle.wait()
-        then()
+        in_turn(then)()
 
     thread = threading.Thread(target=wait, name="llmkit-panel", daemon=True)
     thread.start()

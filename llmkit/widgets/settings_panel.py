@@ -8,6 +8,7 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.panel import Panel
@@ -39,7 +40,7 @@ class SettingsPanel(Panel):
         self._panels: tuple[Panel, ...] = (self.models, self.providers, self.infra)
         self.tabs = ipw.Tab([panel.widget for panel in self._panels], titles=("Models", "Providers", "Infrastructure"))
         self.tabs.add_class(_CLASS)
-        self.tabs.observe(lambda _: self.refresh(), "selected_index")
+        self.tabs.observe(in_turn(lambda _: self.refresh()), "selected_index")
         style = ipw.HTML(_STYLE, layout=ipw.Layout(display="none"))
         self.widget.children = (style, self.tabs)
 

@@ -15,6 +15,7 @@ import ipywidgets as ipw
 import traitlets
 
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
 from llmkit.widgets.panel import button, line, shown
 from llmkit.widgets.table_line import NAME, REST, ROW, Looks, TableLine
@@ -111,7 +112,7 @@ class Table(traitlets.HasTraits):
             layout=ipw.Layout(width="100%"),
         )
         for control in (self.text, self.group, self.status):
-            control.observe(lambda _: self._show_first_page(), "value")
+            control.observe(in_turn(lambda _: self._show_first_page()), "value")
         self.observe(lambda _: self._take_rows(), "rows")
         self.observe(lambda _: self._draw(), "selected")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import ipywidgets as ipw
 
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.panel import shown
 
 NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
@@ -42,7 +43,7 @@ class TableLine:
         self._looks = looks
         self.heading = ipw.HTML(style=looks.text, layout=ipw.Layout(display="none", margin="8px 0 2px 0"))
         self.name = ipw.Button(style=looks.plain, layout=looks.name)
-        self.name.on_click(lambda _: choose(str(self.key)))
+        self.name.on_click(in_turn(lambda _: choose(str(self.key))))
         self.cells = ipw.HTML(style=looks.text, layout=looks.cells)
         self.box = ipw.HBox([self.name, self.cells], layout=ipw.Layout(display="none", **ROW))
         self.parts = (self.heading, self.box)

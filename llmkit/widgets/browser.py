@@ -1,0 +1,81 @@
+"""What the browser sends: taken one at a time, and acted upon when all of it is here.
+
+JupyterLab delivers the messages of some widgets on one thread and those of others on another, at the same moment and in
+either order. And it sends what is typed only while the kernel is free: the rest waits, and a click or Enter overtakes
+it. Who types ``1.25`` and Enter quickly would submit ``1``.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import ipywidgets as ipw
+import traitlets
+from IPython import get_ipython
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds after which a submission goes ahead unconfirmed, for notebooks that cannot link widgets in the browser."""
+
+_turn = threading.RLock()
+
+
+def in_turn(handler: Callable[P, T]) -> Callable[P, T]:
+    """The handler, never at the same time as another one."""
+
+    @functools.wraps(handler)
+    def take_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _turn:
+            return handler(*args, **kwargs)
+
+    return take_turn
+
+
+def from_browser() -> bool:
+    """Whether what runs now was caused by a widget in a browser, and not by a cell or a script."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and kernel.get_parent().get("header", {}).get("msg_type") == "comm_msg"
+
+
+class Confirmed:
+    """Acts when all that was typed into some controls has arrived.
+
+    The browser copies a number to every control, and sends it back on the control's own channel: behind everything
+    that was typed there before.
+    """
+
+    def __init__(self, controls: Sequence[ipw.Widget]) -> None:
+        self._controls = controls
+        self._asked = ipw.IntText()
+        self._action: Callable[[], Any] | None = None
+        for control in controls:
+            control.add_traits(heard=traitlets.Int(0).tag(sync=True))
+            control.observe(lambda _: self._hear(), "heard")
+        self._links = [ipw.jsdlink((self._asked, "value"), (control, "heard")) for control in controls]
+
+    def then(self, action: Callable[[], Any]) -> None:
+        """Do the action when all has arrived; at once when code asks for it, and not a browser."""
+        if not from_browser():
+            action()
+        elif self._action is None:
+            self._action = action
+            self._asked.value += 1
+            timer = threading.Timer(PATIENCE, in_turn(self._act), (self._asked.value,))
+            timer.daemon = True
+            timer.start()
+
+    @in_turn
+    def _hear(self) -> None:
+        if all(control.heard == self._asked.value for control in self._controls):
+            self._act(self._asked.value)
+
+    def _act(self, asked: int) -> None:
+        action = self._action
+        if action is not None and asked == self._asked.value:
+            self._action = None
+            action()
