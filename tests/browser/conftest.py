@@ -36,7 +36,7 @@ def browser():
 def session_lab(browser, server):
     """The page that all tests share: loading JupyterLab takes seconds."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(15_000)
     return Lab(page, server)
 
 

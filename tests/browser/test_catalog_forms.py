@@ -1,0 +1,244 @@
+"""The catalog's forms as a person meets them: in JupyterLab, with keyboard and mouse, reading the screen."""
+
+from decimal import Decimal
+
+import pytest
+from lab_page import plain
+from playwright.sync_api import expect
+
+from llmkit.kit import open_kit
+
+LUNA, SOL = "openai:gpt-6-luna", "openai:gpt-6-sol"
+
+
+def cells(database, *shown):
+    """A notebook that opens the catalog and shows panels, one a cell."""
+    return (f"import llmkit\nkit = llmkit.open({str(database)!r}, simulate=True)", *shown)
+
+
+def catalog(database):
+    """The catalog as another program reads it."""
+    with open_kit(database, simulate=True) as kit:
+        return kit.catalog.state()
+
+
+@pytest.fixture
+def models(lab, database):
+    """The models panel on the screen: its notebook and its place."""
+    notebook = lab.notebook("models", *cells(database, "kit.models_panel()"))
+    notebook.run()
+    return notebook, notebook.panel()
+
+
+def choose(panel, words, name):
+    """Filter, and click on the model of that name."""
+    panel.get_by_label("Filter").fill(words)
+    button = panel.get_by_role("button", name=name, exact=True)
+    button.click()
+    return button
+
+
+def row(panel, name):
+    """The line of the table that a name stands in."""
+    return panel.locator(".widget-hbox", has=panel.page.get_by_role("button", name=name, exact=True)).last
+
+
+def test_a_model_is_added_with_the_keyboard_alone(models, database):
+    """Tab from field to field, type, Enter: the model is in the list and in the catalog."""
+    _, panel = models
+    keyboard = panel.page.keyboard
+    panel.get_by_role("button", name="Add model").focus()
+    keyboard.press("Enter")
+    panel.get_by_label("Model id").wait_for()
+    provider = panel.get_by_label("Provider", exact=True).last
+    provider.select_option("OpenAI")
+    provider.focus()
+    for text in ("gpt-7-nova", "GPT-7 Nova", "1.25", "10"):
+        keyboard.press("Tab")
+        keyboard.type(text)
+    keyboard.press("Enter")
+    expect(panel.get_by_role("status").filter(has_text="Added openai:gpt-7-nova.")).to_be_visible()
+    panel.get_by_label("Filter").fill("nova")
+    expect(row(panel, "GPT-7 Nova")).to_contain_text("$1.25")
+    assert catalog(database).models["openai:gpt-7-nova"].cost_output_per_million == 10
+
+
+def test_what_makes_no_sense_is_said_beside_the_field_and_nothing_is_lost(models, database):
+    """A negative price: the sentence is under the field, what was typed is still there, the catalog is as it was."""
+    notebook, panel = models
+    choose(panel, "gpt-6 luna", "GPT-6 Luna")
+    panel.get_by_role("button", name="Edit").click()
+    price = panel.get_by_label("Input price ($)", exact=True)
+    price.fill("-3")
+    price.press("Enter")
+    alert = panel.get_by_role("alert")
+    expect(alert).to_contain_text("leave it empty when unknown")
+    above, below = price.bounding_box(), alert.bounding_box()
+    assert 0 < below["y"] - above["y"] < 60
+    expect(price).to_have_value("-3")
+    notebook.screenshot("models_bad_input", panel)
+    assert catalog(database).models[LUNA].cost_input_per_million == Decimal("0.1")
+
+
+def test_an_edited_price_changes_in_the_list(models, database):
+    """Select, edit, save: the new price stands in the row."""
+    _, panel = models
+    choose(panel, "gpt-6 luna", "GPT-6 Luna")
+    panel.get_by_role("button", name="Edit").click()
+    panel.get_by_label("Input price ($)", exact=True).fill("0.35")
+    panel.get_by_role("button", name="Save").click()
+    expect(row(panel, "GPT-6 Luna")).to_contain_text("$0.35")
+    panel.get_by_role("button", name="Price history").click()
+    expect(panel.get_by_role("table")).to_contain_text("$0.10")
+    assert catalog(database).models[LUNA].cost_input_per_million == Decimal("0.35")
+
+
+def test_what_is_typed_while_the_kernel_is_busy_is_saved_whole(lab, database):
+    """Quick typing, Enter, and a cell that computes: no figure of the price is lost on the way."""
+    notebook = lab.notebook("busy", *cells(database, "kit.models_panel()", "import time; time.sleep(1.5)"))
+    notebook.run()
+    panel = notebook.panel(1)
+    choose(panel, "gpt-6 luna", "GPT-6 Luna")
+    panel.get_by_role("button", name="Edit").click()
+    price = panel.get_by_label("Input price ($)", exact=True)
+    price.fill("")
+    notebook.start(2)
+    price.press_sequentially("12.3456")
+    price.press("Enter")
+    expect(row(panel, "GPT-6 Luna")).to_contain_text("$12.3456")
+    assert catalog(database).models[LUNA].cost_input_per_million == Decimal("12.3456")
+
+
+def test_deprecating_the_default_moves_its_badge(models):
+    """The question names the successor; after the click the badge stands in the successor's row."""
+    notebook, panel = models
+    choose(panel, "openai:gpt-6", "GPT-6 Luna")
+    panel.get_by_role("button", name="Deprecate").click()
+    question = panel.get_by_role("status").filter(has_text="Deprecate GPT-6 Luna?")
+    expect(question).to_contain_text("GPT-6 Sol")
+    expect(question).to_contain_text("summarization")
+    notebook.screenshot("models_deprecate", panel)
+    panel.get_by_role("button", name="Deprecate").last.click()
+    expect(row(panel, "GPT-6 Sol")).to_contain_text("Default")
+    expect(row(panel, "GPT-6 Luna")).to_contain_text("Deprecated")
+    expect(row(panel, "GPT-6 Luna")).not_to_contain_text("Default")
+
+
+def test_an_infrastructure_choice_survives_a_kernel_restart(lab, database):
+    """Choose in the dropdown, restart the kernel, run again: it is still chosen."""
+    notebook = lab.notebook("infra", *cells(database, "kit.infra_panel()"))
+    notebook.run()
+    notebook.panel().get_by_label("Summarization").select_option(label=offered(notebook, "Mistral Small 4"))
+    expect(notebook.panel().get_by_role("status").filter(has_text="Summarization uses mistral:")).to_be_visible()
+    notebook.restart()
+    notebook.run()
+    chosen = notebook.panel().get_by_label("Summarization").locator("option:checked")
+    expect(chosen).to_contain_text("Mistral Small 4")
+    assert catalog(database).settings["infra_model_summarization"] == "mistral:mistral-small-2603"
+
+
+def offered(notebook, name):
+    """The whole text of the option that names a model."""
+    option = notebook.panel().get_by_label("Summarization").locator("option", has_text=name)
+    option.wait_for(state="attached")
+    return option.text_content()
+
+
+def test_a_hostile_name_runs_nothing(lab, database):
+    """Markup, script, Markdown and TeX in names are shown as they were typed, in rows, form, question and tabs."""
+    names = ("<img src=x onerror=window.hacked=1>", "<script>window.hacked=1</script>", "**bold** [x](javascript:1)")
+    tex = r"$\frac{1}{2}$ costs $3"
+    with open_kit(database, simulate=True) as kit:
+        for number, name in enumerate((*names, tex)):
+            kit.catalog.add_model(
+                f"openai:evil{number}", display_name=name, cost_input_per_million=1.5, cost_output_per_million=3
+            )
+        kit.catalog.update_provider("openai", display_name=names[0])
+        kit.catalog.set_infra_model("summarization", "openai:evil1")
+    notebook = lab.notebook("hostile", *cells(database, "kit.settings_panel()"))
+    notebook.run()
+    panel = notebook.panel()
+    for name in (*names, tex):
+        choose(panel, "evil", name)
+        panel.get_by_role("button", name="Edit").click()
+        expect(panel.get_by_label("Display name")).to_have_value(name)
+        panel.get_by_role("button", name="Deprecate").click()
+        expect(panel.get_by_role("status").filter(has_text="Deprecate ")).to_contain_text(name)
+        panel.get_by_role("button", name="Price history").click()
+    panel.get_by_role("tab", name="Providers").click()
+    panel.get_by_role("button", name=names[0], exact=True).click()
+    panel.get_by_role("tab", name="Infrastructure").click()
+    expect(panel.get_by_label("Summarization").locator("option:checked")).to_contain_text(names[1])
+    assert lab.page.evaluate("window.hacked") is None
+    assert not lab.alerts
+    assert not panel.locator("img, script, strong, a, .MathJax, mjx-container").count()
+
+
+def test_limits_and_a_new_address_are_saved_from_the_providers_panel(lab, database):
+    """Type a limit, press Enter, read it in the row; a foreign address asks before the key may go there."""
+    notebook = lab.notebook("providers", *cells(database, "kit.providers_panel()"))
+    notebook.run()
+    panel = notebook.panel()
+    panel.get_by_role("button", name="OpenAI").click()
+    limit = panel.get_by_label("Requests per minute")
+    limit.fill("0")
+    limit.press("Enter")
+    expect(panel.get_by_role("alert")).to_contain_text("at least 1")
+    limit.fill("77")
+    limit.press("Enter")
+    expect(row(panel, "OpenAI")).to_contain_text("77")
+    url = panel.get_by_label("Base URL")
+    url.fill("https://proxy.example.org/v1")
+    url.press("Enter")
+    expect(panel.get_by_role("button", name="Approve and save")).to_be_visible()
+    notebook.screenshot("providers_approve", panel)
+    assert catalog(database).providers["openai"].requests_per_minute == 77
+    assert catalog(database).providers["openai"].base_url == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_panels_are_accessible_and_fit(lab, database, theme):
+    """No serious or critical axe violation in any panel, and nothing wider than the page at 800 px; with pictures."""
+    with open_kit(database, simulate=True) as kit:
+        kit.catalog.add_provider("lab", display_name="Our lab", base_url="http://localhost:11434/v1")
+    notebook = lab.notebook(f"all_{theme}", *cells(database, "kit.settings_panel()"))
+    lab.theme(f"JupyterLab {theme}")
+    notebook.run()
+    panel = notebook.panel()
+    choose(panel, "", "Claude Haiku 5.5")
+    panel.get_by_role("button", name="Edit").click()
+    panel.get_by_role("button", name="Add model").click()
+    look(notebook, panel, f"models_{theme.lower()}")
+    panel.get_by_role("tab", name="Providers").click()
+    panel.get_by_role("button", name="Our lab").click()
+    panel.get_by_role("button", name="Test connection").click()
+    panel.get_by_label("Models to add").wait_for()
+    look(notebook, panel, f"providers_{theme.lower()}")
+    panel.get_by_role("tab", name="Infrastructure").click()
+    panel.get_by_label("Summarization").wait_for()
+    look(notebook, panel, f"infra_{theme.lower()}")
+
+
+def look(notebook, panel, name):
+    """Check a panel with axe, and that it fits at two widths; take a picture of each."""
+    page = notebook.page
+    for width in (1280, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert panel.evaluate("element => element.scrollWidth <= element.clientWidth + 1")
+        notebook.screenshot(f"{name}_{width}", panel)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert notebook.violations(panel) == []
+
+
+def test_a_saved_notebook_is_readable_without_a_kernel(lab, database):
+    """Saved by somebody else and opened here: the table is there, with prices that are no TeX."""
+    notebook = lab.notebook("saved", *cells(database, "kit.models_panel()"))
+    notebook.run()
+    notebook.save()
+    saved = lab.server.root / "saved.ipynb"
+    lab.close_all()
+    other = saved.with_name("received.ipynb")
+    other.write_text(saved.read_text().replace('"execution_count": 2', '"execution_count": 3'))  # so it is not trusted
+    text = plain(lab.open("received.ipynb", kernel=False).output().inner_text())
+    assert "Claude Haiku 5.5 claude-haiku-5-5 $0.10 $0.50" in text
