@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from llmkit.gate.budget import Reservation
-from llmkit.gate.files import PaceFile, Slot
-from llmkit.limits import PaceState, outcome, settle
+from llmkit.gate.files import Clock, PaceFile, Slot
+from llmkit.limits import PaceState, outcome, sent, settle
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Admission:
     """The right to send one request, from ``admit`` until its block is left.
 
-    ``started_at`` is when it was let through (seconds since the epoch), ``waited_s`` how long that took, and ``waits``
-    how many seconds of it were for what.
+    ``started_at`` is when it was let through, or sent (seconds since the epoch), ``waited_s`` how long it waited to be
+    let through, and ``waits`` how many seconds of that were for what.
     """
 
     model: str
@@ -25,6 +26,7 @@ class Admission:
     waited_s: float
     waits: Mapping[str, float]
     slots: list[tuple[PaceFile, Slot]]
+    clock: Clock
     adaptive: bool = False
     reservation: Reservation | None = None
     used: int | None = None
@@ -34,6 +36,12 @@ class Admission:
     def wait_reason(self) -> str | None:
         """What most of the waiting was for; ``None`` when there was none."""
         return max(self.waits, key=lambda reason: self.waits[reason]) if self.waits else None
+
+    def sent(self) -> None:
+        """Say that the request is sent now, and not when it was let through: that is when the server counts it."""
+        before, self.started_at = self.started_at, self.clock()
+        for pace, _ in self.slots:
+            pace.later(partial(sent, now=self.started_at, started_at=before, tokens=self.tokens))
 
     def settle(self, *, tokens: int | None, cost: Decimal | None, ok: bool | None) -> None:
         """Say how the request ended, before its block is left.

@@ -252,6 +252,7 @@ class Lane:
             waited_s=max(0.0, now - waiter.asked_at),
             waits=waiter.waits + self._waited(waiter.model) - waiter.before,
             slots=slots,
+            clock=self._clock,
             adaptive=waiter.adaptive,
         )
         self._flying.append(waiter.admission)

@@ -22,6 +22,7 @@ from llmkit.limits.pace import (
     observe,
     outcome,
     pause,
+    sent,
     settle,
     start,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "observe",
     "outcome",
     "pause",
+    "sent",
     "settle",
     "start",
 ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 MINUTE = 60.0
-JITTER = 0.05  # seconds by which one request may overtake another on its way to the server
+JITTER = 0.05  # seconds by which one request usually overtakes another on its way to the server
+LATE = 0.2  # seconds by which it does so on a busy machine
 BUCKET = 0.25  # seconds: how finely the minute is remembered
 STARTS, TOKENS = 1, 2  # positions in a bucket
 
@@ -51,6 +52,13 @@ class Minute:
         """The log with one start more."""
         return self.at(now)._added(int(now // BUCKET), 1, tokens)
 
+    def sent(self, now: float, started_at: float, tokens: int) -> Minute:
+        """The log after a request of ``started_at`` was sent only now: the server's minute begins now as well."""
+        current, before, index = self.at(now), int(started_at // BUCKET), int(now // BUCKET)
+        if index <= before or all(bucket[0] != before for bucket in current.log):
+            return self
+        return current._added(before, -1, -tokens)._added(index, 1, tokens)
+
     def corrected(self, now: float, started_at: float, more_tokens: int) -> Minute:
         """The log after a request of ``started_at`` turned out to use so many tokens more (or, negative, less)."""
         current, index = self.at(now), int(started_at // BUCKET)
@@ -72,4 +80,4 @@ class Minute:
 
 
 def _forgotten_at(bucket: tuple[int, int, int]) -> float:
-    return (bucket[0] + 1) * BUCKET + MINUTE + JITTER
+    return (bucket[0] + 1) * BUCKET + MINUTE + LATE

@@ -175,6 +175,12 @@ def start(state: PaceState, limits: Limits, now: float, tokens: int = 0, model: 
     )
 
 
+def sent(state: PaceState, now: float, started_at: float, tokens: int) -> PaceState:
+    """After a request of about ``tokens`` that was let through at ``started_at`` was sent now."""
+    minute = state.minute.sent(now, started_at, tokens)
+    return state if minute is state.minute else replace(state, updated_at=now, minute=minute)
+
+
 def settle(state: PaceState, now: float, started_at: float, reserved: int, actual: int) -> PaceState:
     """After a request that started at ``started_at`` turned out to use ``actual`` tokens and not ``reserved``."""
     minute = state.minute.corrected(now, started_at, actual - reserved)

@@ -173,6 +173,7 @@ class Asker:
             ]
         )
         self.emit("asked", conversation)
+        admission.sent()
         clock = time.monotonic()
         response = await self._fly(provider, wire, request, conversation, turn)
         latency = time.monotonic() - clock

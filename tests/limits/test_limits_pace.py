@@ -23,6 +23,7 @@ from llmkit.limits import (
     observe,
     outcome,
     pause,
+    sent,
     settle,
     start,
 )
@@ -111,6 +112,15 @@ def test_unused_tokens_are_given_back():
     assert next_start(state, LIMITS, T0 + 1, 2_000)[1] == TOKENS_PER_MINUTE
     assert next_start(settle(state, T0 + 1, T0, 9_000, 100), LIMITS, T0 + 1, 2_000) == (0.0, "")
     assert next_start(settle(state, T0 + 1, T0, 9_000, 10_000), LIMITS, T0 + 1, 1)[1] == TOKENS_PER_MINUTE
+
+
+def test_a_request_counts_from_when_it_was_sent():
+    """A request that was let through and sent three seconds later holds its place in the minute that much longer."""
+    limits = Limits(1, 1)
+    state = started(PaceState(), limits, T0)
+    late = sent(state, T0 + 3, T0, 0)
+    assert 60 < next_start(state, limits, T0)[0] < 60.5
+    assert 60 < next_start(late, limits, T0 + 3)[0] < 60.5
 
 
 def test_settling_what_is_forgotten_changes_nothing():
