@@ -14,6 +14,7 @@ import traitlets
 
 from llmkit.records import Model, Provider
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
 from llmkit.widgets.model_rows import SOON, key_badge
 from llmkit.widgets.panel import Sentence, button, line, shown
@@ -36,7 +37,8 @@ class Choice:
 
 
 class ModelPicker(traitlets.HasTraits):
-    """Models by provider with a checkbox each. ``chosen`` holds the references that are ticked; observe it."""
+    """Models by provider with a checkbox each. ``chosen`` holds the references that are ticked; observe it.
+    ``lines`` are the rows of the pool."""
 
     chosen = traitlets.Tuple()
 
@@ -55,20 +57,20 @@ class ModelPicker(traitlets.HasTraits):
         )
         self.provider = choice("Provider", [("all", "")], label_width="auto")
         self.show = choice("Show", [("all", ""), ("chosen", "chosen")], label_width="auto")
-        self._lines = [_Line(self._tick) for _ in range(PAGE)]
+        self.lines = [_Line(self._tick) for _ in range(PAGE)]
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
         self._position = ipw.HTML()
         self._pager = line(self.previous, self._position, self.next)
         box = ipw.VBox(
-            [part for row in self._lines for part in row.parts],
+            [part for row in self.lines for part in row.parts],
             layout=ipw.Layout(width="100%", max_height="340px", overflow="hidden auto", display="block"),
         )
         filters = line(self.text, self.provider, self.show)
         self.widget = ipw.VBox([filters, self.error.widget, box, self._empty, self._pager])
         for control in (self.text, self.provider, self.show):
-            control.observe(lambda _: self._first_page(), "value")
+            control.observe(in_turn(lambda _: self._first_page()), "value")
 
     def update(self, choices: Sequence[Choice]) -> None:
         """Offer these models, providers together."""
@@ -82,7 +84,7 @@ class ModelPicker(traitlets.HasTraits):
 
     def box_of(self, reference: str) -> ipw.Checkbox:
         """The checkbox of a model on the page that is shown."""
-        return next(line.box for line in self._lines if line.reference == reference)
+        return next(line.box for line in self.lines if line.reference == reference)
 
     @property
     def visible(self) -> list[Choice]:
@@ -117,7 +119,7 @@ class ModelPicker(traitlets.HasTraits):
     def _draw(self) -> None:
         self._drawing = True
         above = None
-        for slot, each in itertools.zip_longest(self._lines, self.visible):
+        for slot, each in itertools.zip_longest(self.lines, self.visible):
             if each is None:
                 slot.hide()
             else:
@@ -141,7 +143,7 @@ class _Line:
         self.box = ipw.Checkbox(
             indent=False, layout=ipw.Layout(flex="1 1 170px", width="auto", min_width="0", margin="0 0 0 4px")
         )
-        self.box.observe(lambda change: tick(str(self.reference), bool(change.new)), "value")
+        self.box.observe(in_turn(lambda change: tick(str(self.reference), bool(change.new))), "value")
         self.cells = ipw.HTML(layout=ipw.Layout(flex="2 1 250px", min_width="0", margin="0", width="auto"))
         self.row = ipw.HBox(
             [self.box, self.cells],

@@ -14,6 +14,7 @@ from llmkit.estimates import Estimate
 from llmkit.scenarios import as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.amounts import cost
+from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, choices, notes
@@ -46,15 +47,16 @@ class RunForm(Panel):
     def __init__(self, kit: Kit, prompts: Prompts | None = None) -> None:
         super().__init__()
         self._kit = kit
-        self._given = None if prompts is None else as_scenarios(prompts)
+        self._given = None if prompts is None else list(as_scenarios(prompts))
         self._estimate: Estimate | None = None
         self._refused: tuple[Any, ...] | None = None
         self.handle: Any = None
         self.panel: Any = None
-        self.prompts = run_fields.prompts()
         self._count = ipw.HTML()
         self.picker = ModelPicker(tuple(model.reference for model in _defaults(kit)))
-        self.form = Form(run_fields.settings(), label="Start", submit=self._start)
+        typed = [run_fields.prompts()] if self._given is None else []
+        self._ticked = Confirmed([line.box for line in self.picker.lines])
+        self.form = Form([*typed, *run_fields.settings()], label="Start", submit=lambda: self._ticked.then(self._start))
         self.form.show({"samples": 1})
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
@@ -63,9 +65,9 @@ class RunForm(Panel):
         self._run_place = ipw.VBox()
         self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, self.results_button)
         shown(self.results_button, False)
-        self._throttle = Throttle(self._draw_estimate, per_second=ESTIMATES_PER_SECOND)
-        for control in (self.prompts.control, *(field.control for field in self.form.fields.values())):
-            control.observe(lambda _: self._throttle.touch(), "value")
+        self._throttle = Throttle(self._follow, per_second=ESTIMATES_PER_SECOND)
+        for field in self.form.fields.values():
+            field.control.observe(lambda _: self._throttle.touch(), "value")
         self.picker.observe(lambda _: self._throttle.touch(), "chosen")
         self.refresh()
 
@@ -82,7 +84,7 @@ class RunForm(Panel):
         self._draw_estimate()
 
     def _lay_out(self) -> list[ipw.Widget]:
-        asked = [ipw.HTML(_summary(self._given))] if self._given is not None else [self.prompts.widget]
+        asked = ipw.HTML(_summary(self._given)) if self._given is not None else self.form["prompts"].widget
         badges = [html.badge("rehearsal: simulated", "accent")] if self._kit.simulated else []
         models = ipw.VBox(
             [ipw.HTML(html.heading("Models", html.muted("US dollars per million tokens, input / output")))],
@@ -90,6 +92,7 @@ class RunForm(Panel):
         )
         models.children = (*models.children, self.picker.widget)
         grid, error, buttons, aside = self.form.widget.children
+        grid.children = tuple(child for child in grid.children if child is not asked)
         buttons.children = (*buttons.children, self.refresh_button)
         settings = ipw.VBox(
             [ipw.HTML(html.heading("Settings")), grid, ipw.HTML(html.heading("Estimate")), self.estimate, error,
@@ -97,15 +100,22 @@ class RunForm(Panel):
             layout=ipw.Layout(flex="2 1 320px", min_width="0"),
         )  # fmt: skip
         columns = ipw.HBox([models, settings], layout=ipw.Layout(flex_flow="row wrap", grid_gap="8px 24px"))
-        return [ipw.HTML(html.heading("New run", *badges)), *asked, self._count, columns]
+        return [ipw.HTML(html.heading("New run", *badges)), asked, self._count, columns]
 
     # --- the estimate ---
 
     def _keys(self, state: Any) -> dict[str, str]:
         return {name: self._kit.catalog.key_status(provider) for name, provider in state.providers.items()}
 
+    def _follow(self) -> None:
+        """Estimate while somebody types; on a thread of its own."""
+        try:
+            self._draw_estimate()
+        except LlmkitError as error:
+            self._refuse(error)
+
     def _draw_estimate(self) -> None:
-        """Estimate what is filled in, as far as it makes sense; called on a thread of its own while somebody types."""
+        """Estimate what is filled in, as far as it makes sense."""
         state = self._kit.catalog.state()
         keys, chosen, today = self._keys(state), self.picker.chosen, _today()
         told = {
@@ -127,8 +137,7 @@ class RunForm(Panel):
         self.estimate.value = estimate_html(self._estimate, chosen, told, names)
 
     def _inputs(self) -> tuple[Any, ...]:
-        fields = (self.prompts, *self.form.fields.values())
-        return (self.picker.chosen, *(field.control.value for field in fields))
+        return (self.picker.chosen, *(field.control.value for field in self.form.fields.values()))
 
     def _sound_values(self) -> dict[str, Any]:
         """The fields that make sense."""
@@ -140,8 +149,8 @@ class RunForm(Panel):
 
     def _say(self, values: dict[str, Any]) -> None:
         """A sentence beside each field that makes no sense, and beside a budget that is too small."""
-        for place in (self.prompts.error, self.picker.error, self.form.error):
-            place.clear()
+        self.picker.error.clear()
+        self.form.error.clear()
         for name, field in self.form.fields.items():
             try:
                 field.value()
@@ -153,7 +162,7 @@ class RunForm(Panel):
         self._warn_of_budget(values)
 
     def _estimated(self, usable: list[str], values: dict[str, Any]) -> Estimate | None:
-        prompts = self._prompts()
+        prompts = values.get("prompts", self._given)
         if self._given is None:
             words = f"{len(prompts):,} prompt{'s' if len(prompts) != 1 else ''}" if prompts else "No prompt yet"
             self._count.value = html.quiet(f"{words}. An empty line separates prompts.")
@@ -188,9 +197,6 @@ class RunForm(Panel):
 
     # --- starting ---
 
-    def _prompts(self) -> Any:
-        return list(self._given) if self._given is not None else run_fields.read_prompts(self.prompts.control.value)
-
     def _start(self) -> None:
         def start() -> str | None:
             if self.start_button.disabled:  # Enter in a field starts nothing while a run goes on
@@ -198,7 +204,7 @@ class RunForm(Panel):
             self._refused = None
             self._say(self._sound_values())
             values = self.form.values()
-            prompts = self._prompts()
+            prompts = values.pop("prompts", self._given)
             if not prompts:
                 raise ValidationError("Prompts: type at least one.", field="prompts")
             if not self.picker.chosen:
@@ -223,8 +229,6 @@ class RunForm(Panel):
 
     def _place_of(self, problem: LlmkitError) -> Sentence:
         name = getattr(problem, "field", None)
-        if name == "prompts" and self._given is None:
-            return self.prompts.error
         if name == "models" or problem.code in _ABOUT_MODELS:
             return self.picker.error
         if problem.code is Code.BUDGET_EXCEEDED:

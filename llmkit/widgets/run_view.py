@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.errors import LlmkitError
 from llmkit.widgets import html, standing
 from llmkit.widgets.amounts import cost
 from llmkit.widgets.board import board, table
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from llmkit.runner import RunHandle
 
 _EXAMPLE = 300
-_COSTS = {"Model": "auto", "Answers": "60px", "Failed": "52px", "Input": "68px", "Output": "68px",
-          "Reasoning": "72px", "Cost": "84px", "Per answer": "88px"}  # fmt: skip
+_COSTS = {"Model": "auto", "Ok": "52px", "Failed": "56px", "Input": "72px", "Output": "72px", "Cost": "88px",
+          "Per answer": "92px"}  # fmt: skip
 _NUMBERS = tuple(_COSTS)[1:]
 _FAILURES = {"Code": "150px", "Probes": "56px", "Models": "26%", "For example": "auto"}
 
@@ -40,6 +41,7 @@ class RunView(Panel):
         super().__init__()
         self.run = run
         self._resume = resume
+        self._reading = threading.Lock()
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.tables = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
@@ -66,23 +68,15 @@ class RunView(Panel):
 
     def refresh(self) -> None:
         """Read the run again."""
-        self._status, self._name = self.run.status, self.run.name
-        self._probes, self._costs = self.run.probes, self.run.costs()
-        now = standing.stored(self.run, self._status, self._probes)
-        self.summary.value = self._board(now)
-        self.tables.value = self._tables()
-        self._draw_charts(now.all.done)
-        self.transcripts.update(self._probes)
-        shown(self.resume_button, now.resumable)
-
-    def _draw_charts(self, answers: int) -> None:
-        """On a thread of its own: matplotlib takes its time, above all the first time."""
-
-        def draw() -> None:
-            self.charts.value = _charts(self.run) if answers else ""
-
-        self._charting = threading.Thread(target=draw, name="llmkit-charts")
-        self._charting.start()
+        with self._reading:
+            self._status, self._name = self.run.status, self.run.name
+            self._probes, self._costs = self.run.probes, self.run.costs()
+            now = standing.stored(self.run, self._status, self._probes)
+            self.summary.value = self._board(now)
+            self.tables.value = self._tables()
+            self.charts.value = _charts(self.run) if now.all.done else ""
+            self.transcripts.update(self._probes)
+            shown(self.resume_button, now.resumable)
 
     def _board(self, now: standing.Standing) -> str:
         badges = [html.badge("simulated")] if self._probes["simulated"].any() else []
@@ -109,9 +103,13 @@ class RunView(Panel):
         self.act(resume)
 
     def _finish(self) -> None:
+        """The run that was taken up has ended; comes on a thread of its own, perhaps while a click is at work."""
         self.notice.clear()
         self._place.children = ()
-        self.act(lambda: None)
+        try:
+            self.refresh()
+        except LlmkitError as error:
+            self._refuse(error)
 
     def _pages(self) -> list[html.Page]:
         everything = standing.stored(self.run, self._status, self._probes).all
@@ -125,7 +123,6 @@ class RunView(Panel):
         return pages
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        self._charting.join()
         bundle = super()._repr_mimebundle_(include, exclude)
         return {**bundle, "text/html": bundle["text/html"] + self.charts.value}
 
@@ -152,7 +149,7 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
         (
             row["model"],
             *(_count(row[name]) for name in ("ok", "failed")),
-            *(_count(row[name]) for name in ("input_tokens", "output_tokens", "reasoning_tokens")),
+            *(_count(row[name]) for name in ("input_tokens", "output_tokens")),
             cost(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
             "" if pd.isna(row["cost_per_ok"]) else cost(row["cost_per_ok"]),
         )
