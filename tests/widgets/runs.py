@@ -1,0 +1,49 @@
+"""Runs for the tests of their panels: a simulator that answers at once, and waiting without sleeping."""
+
+import contextlib
+import threading
+
+import ipywidgets as ipw
+
+from llmkit import simulator
+
+LUNA, SMALL = "openai:gpt-6-luna", "mistral:mistral-small-2603"
+TWO = [LUNA, SMALL]
+
+
+@contextlib.contextmanager
+def rehearsing(kit, **behaviour):
+    """Answer the kit's requests by a simulator, with limits that do not make tests wait."""
+    with simulator.serve(**{"latency": 0, **behaviour}) as sim:
+        kit.use_simulator(sim)
+        for name in kit.catalog.defaults():
+            kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=100_000)
+        yield sim
+
+
+def wait_for(widget, trait, condition, timeout=30):
+    """Return when the condition holds; it is looked at whenever that trait of the widget changes."""
+    holds = threading.Event()
+
+    def look(_=None):
+        if condition():
+            holds.set()
+
+    widget.observe(look, trait)
+    look()
+    assert holds.wait(timeout), f"never came: {getattr(widget, trait)!r}"
+    widget.unobserve(look, trait)
+
+
+def ended(panel):
+    """Return when the panel has drawn the run's end."""
+    panel.handle.wait()
+    wait_for(
+        panel.board, "value", lambda: not panel.standing.running and f">{panel.standing.status}<" in panel.board.value
+    )
+
+
+def html_of(widget):
+    """All that a browser is given as HTML; the text of buttons and fields is none."""
+    own = widget.value if isinstance(widget, ipw.HTML) else ""
+    return "\n".join([own, *map(html_of, getattr(widget, "children", ()))])

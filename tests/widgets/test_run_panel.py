@@ -1,0 +1,164 @@
+import time
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from runs import LUNA, SMALL, TWO, ended, rehearsing, wait_for
+from widget_actions import buttons
+
+from llmkit.errors import RequestFailed
+from llmkit.simulator import Fault
+from llmkit.transport import RetryPolicy
+from llmkit.widgets import board
+from llmkit.widgets.amounts import cost, duration
+from llmkit.widgets.standing import Share, Standing
+
+
+@pytest.fixture
+def sim(kit):
+    """What answers the kit."""
+    with rehearsing(kit) as running:
+        yield running
+
+
+def test_the_panel_ends_with_everything_counted(kit, sim):
+    """The last drawing is of the run's end: all done, the cost to the last cent, nothing left to press."""
+    handle = kit.run(["a", "b", "c"], TWO, samples=5, max_tokens=50)
+    panel = handle.panel()
+    ended(panel)
+    assert "30 of 30" in panel.board.value
+    assert list(panel.df["ok"]) == [15, 15]
+    assert list(panel.df["waiting"]) == [0, 0]
+    assert panel.standing.all.cost == handle.run.total_cost
+    assert buttons(panel.widget) == {}
+
+
+def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
+    """After Cancel the rest was not asked; Resume asks it, in the same panel, and counts what was there before."""
+    sim.set(latency=0.05)
+    kit.catalog.update_provider("openai", max_parallel_requests=2)
+    panel = kit.run([f"q{n}" for n in range(60)], LUNA, max_tokens=50).panel()
+    wait_for(panel.board, "value", lambda: panel.standing.all.ok >= 3)
+    buttons(panel.widget)["Cancel"].click()
+    ended(panel)
+    run = kit.last_run()
+    assert run.status == "cancelled"
+    answered = Counter(run.probes["status"])["ok"]
+    assert 3 <= answered < 60
+    assert set(buttons(panel.widget)) == {"Resume"}
+    sim.set(latency=0)
+    buttons(panel.widget)["Resume"].click()
+    ended(panel)
+    assert panel.notice.text == ""
+    assert panel.standing.all.total == panel.standing.all.ok == 60
+    assert panel.standing.all.cost == run.total_cost
+    assert run.status == "completed"
+    assert sim.stats()["by_provider"]["openai"]["billed"] == 60
+
+
+def test_a_resumed_run_in_a_new_panel_counts_what_was_there_before(kit, sim):
+    """``kit.resume(...)`` at the end of a cell shows the whole run, not only what is left of it."""
+    sim.script("openai", ["quota"])
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
+    run = kit.run(["a", "b", "c"], TWO, max_tokens=50).result(30)
+    assert set(run.probes["status"]) == {"ok", "failed", "skipped"}
+    panel = kit.resume(run.id).panel()
+    ended(panel)
+    assert dict(zip(panel.df["model"], panel.df["ok"], strict=True)) == {LUNA: 3, SMALL: 3}
+    assert panel.standing.all.cost == run.total_cost
+
+
+def test_the_panel_says_what_a_provider_waits_for(kit, sim):
+    """A rate limit, with the seconds left; the other provider goes on."""
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
+    sim.script("openai", [Fault(kind="rate_limit", retry_after=30.0)])
+    panel = kit.run(["a", "b"], TWO, max_tokens=50).panel()
+    wait_for(panel.board, "value", lambda: "rate limited" in panel.board.value)
+    assert "openai: " in panel.board.value
+    panel.cancel_button.click()
+    ended(panel)
+    assert "rate limited" not in panel.board.value
+    assert list(kit.last_run().probes.query("model == @SMALL")["status"]) == ["ok", "ok"]
+
+
+def test_failures_are_counted_by_code(kit, sim):
+    """What went wrong stands in the panel, with how often."""
+    sim.set(faults={"refusal": 1.0})
+    panel = kit.run(["a", "b"], LUNA).panel()
+    ended(panel)
+    assert "CONTENT_BLOCKED × 2" in panel.board.value
+    assert list(panel.df["failed"]) == [2]
+
+
+def test_a_busy_run_draws_at_most_ten_times_a_second(kit, sim):
+    """However many events come, few drawings are sent, and the last one is complete."""
+    drawn = []
+    began = time.monotonic()
+    handle = kit.run([f"q{n}" for n in range(300)], TWO, max_tokens=20)
+    panel = handle.panel()
+    panel.board.observe(lambda _: drawn.append(time.monotonic()), "value")
+    ended(panel)
+    assert "600 of 600" in panel.board.value
+    assert len(drawn) <= 10 * (drawn[-1] - began) + 3
+
+
+def test_a_resume_that_is_refused_says_why(kit, sim):
+    """An error becomes a sentence in the panel; the button stays."""
+    sim.set(faults={"server_error": 1.0})
+    panel = kit.run("a", LUNA, retry=RetryPolicy(max_attempts=1)).panel()
+    ended(panel)
+
+    def refuse(run_id):
+        raise RequestFailed("The provider is closed today.")
+
+    panel._resume = refuse
+    panel.resume_button.click()
+    assert panel.notice.text == "The provider is closed today."
+    assert "Resume" in buttons(panel.widget)
+
+
+def test_a_bare_handle_reads_well_without_a_kernel(kit, sim):
+    """The saved notebook holds the widget, and as text how far it was and how to read on."""
+    handle = kit.run("a", LUNA, max_tokens=20)
+    handle.wait()
+    bundle = handle._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    for kind in ("text/plain", "text/html"):
+        assert "1 of 1 probes done" in bundle[kind]
+        assert handle.run_id in bundle[kind]
+        assert LUNA in bundle[kind]
+
+
+HOSTILE = '<img src=x onerror="alert(1)"> $\\frac{1}{2}$'
+
+
+def test_no_name_becomes_markup():
+    """Models, providers and reasons are shown as they are written."""
+    now = Standing(
+        run_id=HOSTILE,
+        status="running",
+        shares=[Share(model=HOSTILE, total=2, ok=1)],
+        waiting={HOSTILE: HOSTILE},
+        codes={HOSTILE: 1},
+    )
+    drawn = board.board(now, title=HOSTILE, badges=[])
+    assert "<img" not in drawn
+    assert drawn.startswith('<div class="tex2jax_ignore mathjax_ignore"')
+    assert drawn.count("&lt;img src=x") >= 5
+
+
+def test_of_many_models_those_with_something_to_do_are_listed():
+    """Thirty finished models do not push the one that goes on off the screen."""
+    shares = [Share(model=f"p:done-{n}", total=1, ok=1) for n in range(30)] + [Share(model="p:open", total=2)]
+    drawn = board.board(Standing(run_id="r", status="running", shares=shares))
+    assert "p:open" in drawn
+    assert "and 6 more models" in drawn
+
+
+def test_amounts_and_times_read_as_people_say_them():
+    """Cents from a dollar on, two telling digits below; seconds, minutes, hours."""
+    assert [cost(Decimal(text)) for text in ("0", "12.349", "1234.5", "0.0123", "0.00047", "0.000000912")] == [
+        "$0.00", "$12.35", "$1,234.50", "$0.0123", "$0.00047", "$0.00000091",
+    ]  # fmt: skip
+    assert cost(None) == "unpriced"
+    assert [duration(s) for s in (0.4, 59, 61, 3_725)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]

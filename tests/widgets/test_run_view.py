@@ -1,0 +1,179 @@
+import json
+import subprocess
+import sys
+import textwrap
+from html import escape
+
+import pytest
+from runs import LUNA, SMALL, TWO, html_of, rehearsing, wait_for
+from widget_actions import buttons, text_of
+
+from llmkit.kit import open_kit
+from llmkit.simulator import Fault
+from llmkit.transport import RetryPolicy
+from llmkit.widgets import transcripts
+
+HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script> **bold** $\\frac{1}{2}$ </pre>'
+
+
+@pytest.fixture
+def sim(kit):
+    """What answers the kit."""
+    with rehearsing(kit) as running:
+        yield running
+
+
+def answer_of_mistral(text):
+    """An answer with this text, as Mistral would send it."""
+    message = {"role": "assistant", "content": text}
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    body = {"id": "1", "object": "chat.completion", "model": "m", "usage": usage,
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}  # fmt: skip
+    return Fault(kind="raw", status=200, body=json.dumps(body), headers={"content-type": "application/json"})
+
+
+def pick(view, words):
+    """Filter the transcripts and click on the first that is left."""
+    view.transcripts.table.text.value = words
+    table = view.transcripts.table
+    table.button_of(table.visible[0].key).click()
+    return view.transcripts.reader.value
+
+
+def test_the_view_adds_up(kit, sim):
+    """Summary, costs by model, and failures with an example of each."""
+    sim.script("mistral", ["refusal", "server_error"])
+    kit.catalog.update_provider("mistral", max_parallel_requests=1)
+    run = kit.run(["a", "b", "c"], TWO, name="pilot", max_tokens=50, retry=RetryPolicy(max_attempts=1)).result(30)
+    view = run.view()
+    shown = text_of(view.widget)
+    assert "pilot" in shown
+    assert "simulated" in shown
+    assert "6 of 6" in shown
+    for code, message in run.probes.loc[run.probes["status"] == "failed", ["error_code", "error_message"]].values:
+        assert code in shown
+        assert message[:40] in shown
+    assert view.df["estimated_cost"].sum() == pytest.approx(float(run.total_cost))
+    assert list(view.df["model"]) == sorted(TWO)
+
+
+def test_charts_have_words_for_those_who_do_not_see_them(kit, sim):
+    """Two pictures with a text each, in the view and in the saved notebook."""
+    view = kit.run("a", TWO, max_tokens=50).result(30).view()
+    bundle = view._repr_mimebundle_()
+    assert view.charts.value.count("data:image/png;base64,") == 2
+    assert view.charts.value.count('alt="') == 2
+    assert "Bar chart of the cost by model in US dollars" in view.charts.value
+    assert view.charts.value in bundle["text/html"]
+    assert "1 of 1" not in bundle["text/plain"]
+    assert "2 of 2 probes answered" in bundle["text/plain"]
+
+
+def test_a_conversation_can_be_found_and_read(kit, sim):
+    """Filter by words of the answer, click, and read every turn in its order."""
+    run = kit.run(["first"], TWO, followups=["second"], system="Be brief.", max_tokens=50).result(30)
+    view = run.view()
+    assert view.transcripts.reader.value.count("<pre") == 0
+    view.transcripts.table.group.value = SMALL
+    read = pick(view, "first")
+    turns = run.turns[run.turns["probe_id"] == view.transcripts.table.selected]
+    texts = ["Be brief.", "first", turns["response"].iloc[0], "second", turns["response"].iloc[1]]
+    places = [read.index(f">{escape(text)}</pre>") for text in texts]
+    assert places == sorted(places)
+    assert "white-space: pre-wrap" in read
+    assert 'tabindex="0"' in read
+
+
+def test_a_failed_probe_says_why_and_what_was_not_answered(kit, sim):
+    """The prompt that got no answer is there with the error."""
+    sim.script("openai", ["refusal"])
+    view = kit.run("why", LUNA).result(30).view()
+    read = pick(view, "why")
+    assert "no answer" in read
+    assert "CONTENT_BLOCKED" in read
+
+
+def test_a_hostile_answer_stays_text(kit, sim):
+    """Tags, script, Markdown and TeX in prompt and answer are shown character by character, everywhere."""
+    sim.script("mistral", [answer_of_mistral(HOSTILE)])
+    run = kit.run(HOSTILE, SMALL, name=HOSTILE).result(30)
+    assert run.probes["response"][0] == HOSTILE
+    view = run.view()
+    pick(view, "bold")
+    bundle = view._repr_mimebundle_()
+    for shown in (html_of(view.widget), bundle["text/html"]):
+        assert "<img src=x" not in shown
+        assert "<script" not in shown
+        assert "mathjax_ignore" in shown
+    assert view.transcripts.reader.value.count("&lt;/pre&gt;") == 2
+
+
+def test_a_cancelled_run_is_resumed_from_its_view(kit, sim):
+    """In another notebook: Resume, and the view shows the rest when it has come."""
+    sim.set(latency=0.05)
+    kit.catalog.update_provider("openai", max_parallel_requests=2)
+    handle = kit.run([f"q{n}" for n in range(40)], LUNA, max_tokens=50)
+    assert sim.wait_until(lambda: sim.stats()["ok"] >= 3)
+    handle.cancel()
+    run = handle.result(30)
+    view = kit.load(run.id).view()
+    assert "cancelled" in view.summary.value
+    sim.set(latency=0)
+    buttons(view.widget)["Resume"].click()
+    wait_for(view.summary, "value", lambda: ">completed<" in view.summary.value)
+    assert "40 of 40" in view.summary.value
+    assert "Resume" not in buttons(view.widget)
+
+
+def test_a_running_run_is_shown_as_far_as_it_is_stored(kit, sim, database):
+    """Another notebook sees the progress, and Refresh brings the rest."""
+    sim.set(latency=lambda asked: 0.01)
+    handle = kit.run([f"q{n}" for n in range(3)], LUNA, max_tokens=50)
+    with open_kit(database, simulate=True) as other:
+        view = other.load(handle.run_id).view()
+        assert f"{handle.run_id}" in view.summary.value
+        handle.wait()
+        buttons(view.widget)["Refresh"].click()
+        assert ">completed<" in view.summary.value
+        assert "3 of 3" in view.summary.value
+
+
+def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database):
+    """The process died in the middle: the view shows what came, and Resume asks the rest."""
+    script = textwrap.dedent(f"""
+        import os
+        from llmkit import simulator
+        from llmkit.kit import open_kit
+        sim = simulator.serve(latency=0.02)
+        kit = open_kit({str(database)!r}, simulate=True)
+        kit.use_simulator(sim)
+        kit.catalog.update_provider("openai", max_parallel_requests=1, requests_per_minute=100_000)
+        handle = kit.run([f"q{{n}}" for n in range(200)], {LUNA!r}, max_tokens=50)
+        sim.wait_until(lambda: sim.stats()["ok"] >= 5)
+        print(handle.run_id, flush=True)
+        os._exit(1)
+    """)
+    run_id = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()
+    view = kit.load(run_id).view()
+    assert ">interrupted<" in view.summary.value
+    assert len(view.transcripts.table.rows) == 200
+    buttons(view.widget)["Resume"].click()
+    wait_for(view.summary, "value", lambda: ">completed<" in view.summary.value)
+    assert set(kit.load(run_id).probes["status"]) == {"ok"}
+
+
+def test_a_bare_run_is_its_view(kit, sim):
+    """The last line of a cell shows the view, and its text without a kernel."""
+    run = kit.run("a", LUNA, max_tokens=20).result(30)
+    bundle = run._repr_mimebundle_()
+    assert run.id in bundle["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_missing_answer_does_not_break_the_list():
+    """A probe that was never asked has no answer, cost or time: its row is there all the same."""
+    row = transcripts._row(
+        {"probe_id": "r.1", "prompt": "p", "response": None, "error_message": None, "estimated_cost": float("nan"),
+         "latency_s": float("nan"), "status": "pending", "sample": 1, "model": LUNA, "error_code": None}
+    )  # fmt: skip
+    assert row.cells[3:] == ("", "")
