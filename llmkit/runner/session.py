@@ -12,7 +12,7 @@ from decimal import Decimal
 import anyio
 import anyio.to_thread
 
-from llmkit.errors import CatalogBusy, Code, JournalError, LlmkitError
+from llmkit.errors import CatalogBusy, Code, LlmkitError
 from llmkit.gate import Gate, Wait
 from llmkit.limits import Limits
 from llmkit.records import Failure, Model, Provider
@@ -193,7 +193,7 @@ class Session:
         try:
             await self.asker.write([line])
             await anyio.to_thread.run_sync(self.asker.parts.store.sync)
-        except (JournalError, CatalogBusy) as error:
+        except LlmkitError as error:  # it ends all the same, and is found interrupted or as the journal has it
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
         self.asker.parts.store.release_run(self.run_id)
         self._ended = True

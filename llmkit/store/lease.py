@@ -128,8 +128,11 @@ class Lease:
                 "runs go on into the journal meanwhile.",
                 pid=pid,
             )
-        if _NOT_DAMAGE.search(text):
-            return LlmkitError(f"{self.path} cannot be opened: {text.splitlines()[0]}")
+        if found := _NOT_DAMAGE.search(text):
+            return LlmkitError(
+                f"{self.path} cannot be opened or written: {found[0]}. Free some space or check the folder's "
+                "permissions; everything acknowledged so far is saved in the journal beside it."
+            )
         return Damaged(text) if is_damage(error) else error
 
 

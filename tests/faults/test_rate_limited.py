@@ -30,14 +30,19 @@ def test_after_a_refusal_300_probes_send_one_request(kit, sim):
 
 def test_the_schedule_of_waits_is_in_the_attempts(kit, sim):
     """Each attempt says how long it waited and what for; after the last retry the row is failed, and may be resumed."""
-    sim.script("openai", [Fault(kind="rate_limit", retry_after=None)] * 5)
-    waits = (0.05, 0.1, 0.15, 0.2)
-    run = kit.run("a question", MODEL, retry=RetryPolicy(rate_limit_waits=waits)).result(60)
+    sim.script("mistral", [Fault(kind="rate_limit", retry_after=None)] * 5)
+    waits, announced = (0.05, 0.1, 0.15, 0.2), []
+
+    def listen(event):
+        if event.kind == "waiting":
+            announced.append(event.seconds)
+
+    run = kit.run("a question", OTHER, retry=RetryPolicy(rate_limit_waits=waits), on_event=listen).result(60)
     attempts = run.attempts
+    assert announced == list(waits)
     assert attempts["error_code"].tolist() == ["RATE_LIMITED"] * 5
     assert attempts["status_code"].tolist() == [429] * 5
     assert attempts["wait_reason"].tolist()[1:] == [PAUSED] * 4
-    print(attempts[["started_at","waited_s","latency_s"]])
     assert all(waited >= wait for waited, wait in zip(attempts["waited_s"][1:], waits, strict=True))
     probe = run.probes.iloc[0]
     assert (probe["status"], probe["error_code"], probe["retryable"]) == ("failed", "RATE_LIMITED", True)

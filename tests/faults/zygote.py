@@ -46,31 +46,44 @@ def run(job, kit, say):
             say(f"answered {event.probe_id} {event.turn}")
 
     kit.use_simulator(Remote(job["urls"]))
-    policy = RetryPolicy(**job.get("retry", {"scale": 0.001}))
     watch = Watch() if job.get("watch") else None
-    if job.get("resume"):
-        handle = kit.resume(job["resume"], on_event=listen)
-    else:
-        handle = kit.run(
-            [f"question {n}" for n in range(job["prompts"])],
-            job["models"],
-            samples=job.get("samples", 1),
-            followups=job.get("followups"),
-            max_tokens=60,
-            retry=policy,
-            on_event=listen,
-        )
-    say(f"run {handle.run_id}")
-    threading.Thread(target=lambda: stopped.wait() and handle.cancel(), daemon=True).start()
     try:
-        finished = handle.result()
+        handle = start(job, kit, listen)
+        say(f"run {handle.run_id}")
+        threading.Thread(target=lambda: stopped.wait() and handle.cancel(), daemon=True).start()
+        finished = wait(handle, say)
     except llmkit.LlmkitError as error:
-        say(f"status {handle.status}")
         say(f"error {type(error).__name__} {error}")
         return
     if watch is not None:
         say(f"watched {json.dumps(watch.figures())}")
     say(f"end {finished.status}")
+
+
+def start(job, kit, listen):
+    """The handle of a new run or of one that is taken up again."""
+    if job.get("resume"):
+        return kit.resume(job["resume"], on_event=listen)
+    return kit.run(
+        [f"question {n}" for n in range(job["prompts"])],
+        job["models"],
+        samples=job.get("samples", 1),
+        followups=job.get("followups"),
+        max_tokens=60,
+        retry=RetryPolicy(**job.get("retry", {"scale": 0.001})),
+        on_event=listen,
+    )
+
+
+def wait(handle, say):
+    """The run's result; Ctrl-C while waiting is logged."""
+    try:
+        return handle.result()
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise
+    finally:
+        say(f"status {handle.status}")
 
 
 class Watch:
