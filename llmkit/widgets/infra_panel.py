@@ -136,11 +136,12 @@ class InfraPanel(Panel):
         return [html.Page(self.title, frame.fillna("none"))]
 
 
-def price_order(model: Model) -> tuple[bool, Decimal]:
-    """Sorts models by price, the cheapest first and the unpriced last."""
-    prices = (model.cost_input_per_million, model.cost_output_per_million)
-    known = [price for price in prices if price is not None]
-    return len(known) < len(prices), sum(known, Decimal())
+def price_order(model: Model) -> tuple[bool, Decimal, str]:
+    """Sorts models as internal tasks choose a stand-in: the cheapest first at three input tokens for each of output."""
+    read, written = model.cost_input_per_million, model.cost_output_per_million
+    if read is None or written is None:
+        return True, Decimal(), model.reference
+    return False, 3 * read + written, model.reference
 
 
 def _key(purpose: str) -> str:

@@ -78,7 +78,7 @@ def _fields() -> list[Field]:
         whole_field("context_window", "Context window", hint="tokens"),
         whole_field("max_output_tokens", "Max output", hint="tokens"),
         date_field("retires_on", "Retires on"),
-        tick_field("set_as_default", "Default of its provider"),
+        tick_field("set_as_default", "Default model"),
     ]
 
 

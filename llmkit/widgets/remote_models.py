@@ -68,11 +68,11 @@ class RemoteModels:
     def _offer_models(self, remote: Sequence[RemoteModel]) -> None:
         known = self._kit.catalog.state().models
         self._found = {model.model_id: model for model in remote if f"{self._provider}:{model.model_id}" not in known}
-        listed = f"The connection works: {len(remote):,} models are listed"
+        listed = f"The connection works. Models listed: {len(remote):,}"
         if not self._found:
-            self.result.show(f"{listed}, and all of them are in the catalog.", "good")
+            self.result.show(f"{listed}; all of them are in the catalog.", "good")
             return
-        self.result.show(f"{listed}, {len(self._found):,} of them new. Hold Ctrl or Shift to select several.", "good")
+        self.result.show(f"{listed}, new: {len(self._found):,}. Hold Ctrl or Shift to select several.", "good")
         self.choice.options = sorted(self._found)
         self._offer.children = (self.choice, line(self.add_button))
 

@@ -179,16 +179,6 @@ class Notebook:
         )
         assert not errors.count(), errors.all_inner_texts()
 
-    def start(self, cell):
-        """Run one cell; does not wait for it."""
-        self.page.evaluate(
-            """cell => {
-                window.notebook.content.activeCellIndex = cell;
-                window.jupyterapp.commands.execute('notebook:run-cell');
-            }""",
-            cell,
-        )
-
     def restart(self):
         """Restart the kernel, and forget the outputs."""
         self.page.evaluate("window.notebook.context.sessionContext.session.kernel.restart()")

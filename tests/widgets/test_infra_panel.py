@@ -1,6 +1,7 @@
 import pytest
 from widget_actions import text_of
 
+from llmkit.catalog.infra_models import choose
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.settings_panel import SettingsPanel
 
@@ -42,7 +43,7 @@ def test_models_are_offered_by_provider_cheapest_first(panel, kit):
     }
     seen = [model.provider for model in offered]
     assert [name for i, name in enumerate(seen) if i == 0 or seen[i - 1] != name] == list(dict.fromkeys(seen))
-    prices = [m.cost_input_per_million + m.cost_output_per_million for m in offered if m.provider == "openai"]
+    prices = [3 * m.cost_input_per_million + m.cost_output_per_million for m in offered if m.provider == "openai"]
     assert prices == sorted(prices)
 
 
@@ -64,6 +65,14 @@ def test_without_its_key_the_panel_says_what_is_used_now_and_why(keyless_kit):
     assert row["model"] == LUNA
     assert row["used_now"].startswith("mistral:")
     assert row["used_now"] in shown
+
+
+@pytest.mark.parametrize("purpose", ["scenario_expansion", "summarization"])
+def test_the_stand_in_that_is_named_is_the_one_that_tasks_take(keyless_kit, purpose):
+    """The panel names the model that an internal task would ask now."""
+    catalog = keyless_kit.catalog
+    taken = choose(catalog.state(), purpose, available=catalog.is_available, structured=True)
+    assert InfraPanel(keyless_kit).df.set_index("purpose").loc[purpose, "used_now"] == taken.model.reference
 
 
 def test_without_any_key_the_panel_says_what_to_do(keyless_kit, monkeypatch):
