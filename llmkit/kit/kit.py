@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,24 +23,25 @@ from llmkit.kit import panels, tasks
 from llmkit.kit.connections import Connections
 from llmkit.kit.estimating import PastAnswers, estimate_plan
 from llmkit.kit.ordering import (
+    RUN_OPTIONS,
+    Asked,
     check_budget,
-    choose_models,
     first_requests,
-    make_scenarios,
+    make_plan,
     warn_of_balances,
     warn_of_left_out,
 )
 from llmkit.kit.reading import Reading
 from llmkit.kit.watching import watching
 from llmkit.plan import Order as AskingOrder
-from llmkit.plan import Plan, check_counts, make_params
+from llmkit.plan import Plan
 from llmkit.records import Model, Provider, RemoteModel, Request, Scenario
 from llmkit.results import Run
 from llmkit.runner import Handle, Order, Parts, RunEvent, RunHandle, Runner, stored_order
 from llmkit.scenarios import Prompts
 from llmkit.seed import load_seed, seed_catalog
 from llmkit.store import Store, money
-from llmkit.structured import Schema, answer_check, json_schema
+from llmkit.structured import Schema, answer_check
 from llmkit.transport import RetryPolicy
 
 if TYPE_CHECKING:
@@ -126,15 +126,18 @@ class Kit(Reading):
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.
         """
-        check_counts(samples, "interleaved")
-        params = make_params(max_tokens=max_tokens, schema=json_schema(schema), options=_without_run_options(options))
-        state = self.catalog.state()
-        plan = Plan(
-            scenarios=make_scenarios(prompts, system, followups),
-            models=choose_models(models, state, self._connections.has_key),
+        asked = Asked(
+            prompts=prompts,
+            models=models,
             samples=samples,
-            params=params,
+            system=system,
+            followups=followups,
+            max_tokens=max_tokens,
+            schema=schema,
+            options=_without_run_options(options),
         )
+        state = self.catalog.state()
+        plan = make_plan(asked, state, self._connections.has_key)
         return self._estimate(plan, first_requests(plan, state.providers), state.providers)
 
     def run(
@@ -181,25 +184,24 @@ class Kit(Reading):
         Raises:
             LlmkitError: whatever can be known before anything is sent; :class:`RunRefused` lists several problems.
         """
-        return self._start(
-            self._order(
-                prompts,
-                models,
-                samples,
-                name=name,
-                system=system,
-                followups=followups,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                seed=seed,
-                budget=budget,
-                order=order,
-                on_event=on_event,
-                retry=retry,
-                options=options,
-                schema=schema,
-            )
+        asked = Asked(
+            prompts=prompts,
+            models=models,
+            samples=samples,
+            name=name,
+            system=system,
+            followups=followups,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+            budget=budget,
+            order=order,
+            on_event=on_event,
+            retry=retry,
+            options=options or {},
+            schema=schema,
         )
+        return self._runner.start(self._order(asked))
 
     def resume(self, run_id: str, *, on_event: Callable[[RunEvent], None] | None = None) -> RunHandle[Run]:
         """Take a run up again: ask what has no answer yet, at the prices noted when it was started.
@@ -230,72 +232,33 @@ class Kit(Reading):
         spent = self._store.read(lambda c: money.total_cost(c, run_id))
         return self._runner.resume(run_id, _listening(order, on_event), spent)
 
-    def _order(
-        self,
-        prompts: Prompts,
-        models: str | Model | Sequence[str | Model] | None,
-        samples: int,
-        *,
-        kind: str = "probe",
-        name: str | None = None,
-        system: str | None = None,
-        followups: str | Sequence[str] | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        seed: int | None = None,
-        budget: Decimal | int | str | float | None = None,
-        order: AskingOrder = "interleaved",
-        on_event: Callable[[RunEvent], None] | None = None,
-        retry: RetryPolicy | None = None,
-        options: Mapping[str, Any] | None = None,
-        schema: Schema | None = None,
-    ) -> Order:
-        check_counts(samples, order)
-        given = dict(options or {})
-        adaptive, order_seed = bool(given.pop("adaptive", False)), given.pop("order_seed", None)
-        params = make_params(
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-            schema=json_schema(schema),
-            options=given,
-        )
-        state = self.catalog.state()
-        plan = Plan(
-            scenarios=make_scenarios(prompts, system, followups),
-            models=choose_models(models, state, self._connections.has_key),
-            samples=samples,
-            params=params,
-            order=order,
-            order_seed=random.randrange(2**32) if order_seed is None else int(order_seed),
-        )
-        providers = state.providers
-        self._connections.check([providers[name] for name in dict.fromkeys(model.provider for model in plan.models)])
+    def _order(self, asked: Asked) -> Order:
+        """Check everything that can be checked."""
+        state, simulating = self.catalog.state(), self._connections.simulating
+        plan = make_plan(asked, state, self._connections.has_key)
+        providers = {model.provider: state.providers[model.provider] for model in plan.models}
+        self._connections.check(list(providers.values()))
         requests = first_requests(plan, providers)
         warn_of_left_out(requests)
-        limit = check_budget(plan, providers, requests, budget)
-        estimate = self._estimate(plan, requests, providers, kind)
-        asked = {model.provider: providers[model.provider] for model in plan.models}
-        if not self._connections.simulating:
-            warn_of_balances(estimate, asked)
-        policy = retry or RetryPolicy()
+        budget = check_budget(plan, providers, requests, asked.budget)
+        estimate = self._estimate(plan, requests, providers, asked.kind)
+        if not simulating:
+            warn_of_balances(estimate, providers)
+        policy = asked.retry or RetryPolicy()
         return Order(
             plan=plan,
-            providers=asked,
+            providers=providers,
             policy=policy,
-            retry_unknown=(limit is None) if policy.retry_unknown is None else policy.retry_unknown,
-            adaptive=adaptive,
-            name=name,
-            kind=kind,
-            budget=limit,
+            retry_unknown=(budget is None) if policy.retry_unknown is None else policy.retry_unknown,
+            adaptive=bool(asked.options.get("adaptive", False)),
+            name=asked.name,
+            kind=asked.kind,
+            budget=budget,
             estimate=estimate.to_row(),
-            simulated=self._connections.simulating,
-            check_answer=answer_check(params.schema) if params.schema else None,
-            on_event=on_event,
+            simulated=simulating,
+            check_answer=answer_check(plan.params.schema) if plan.params.schema else None,
+            on_event=asked.on_event,
         )
-
-    def _start(self, order: Order) -> RunHandle[Run]:
-        return self._runner.start(order)
 
     def _estimate(
         self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str = "probe"
@@ -321,8 +284,8 @@ class Kit(Reading):
         schema: Mapping[str, Any] | None,
         budget: Decimal | int | str | float | None,
     ) -> RunHandle[Run]:
-        order = self._order(list(scenarios), [model], 1, kind="infra", name=name, schema=schema, budget=budget)
-        return self._start(order)
+        asked = Asked(prompts=list(scenarios), models=[model], kind="infra", name=name, schema=schema, budget=budget)
+        return self._runner.start(self._order(asked))
 
     # --- widgets ---
 
@@ -392,5 +355,5 @@ def _listening(order: Order, on_event: Callable[[RunEvent], None] | None) -> Ord
 def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
     given = dict(options.get("options") or {}) | {k: v for k, v in options.items() if k != "options"}
-    unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", "adaptive", "order_seed")
+    unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", *RUN_OPTIONS)
     return {name: value for name, value in given.items() if name not in unpriced}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,11 +21,65 @@ from llmkit.errors import (
     ValidationError,
 )
 from llmkit.estimates import Estimate
-from llmkit.plan import Plan, most_input_tokens, most_output_tokens
+from llmkit.plan import Order as AskingOrder
+from llmkit.plan import Plan, check_counts, make_params, most_input_tokens, most_output_tokens
 from llmkit.records import Model, Provider, Request, Scenario
+from llmkit.runner import RunEvent
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
+from llmkit.structured import Schema, json_schema
+from llmkit.transport import RetryPolicy
 from llmkit.wires import wire_for
+
+RUN_OPTIONS = ("adaptive", "order_seed")
+"""What ``options`` may hold besides the rarer parameters of a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody asks of ``kit.run``, as it was given."""
+
+    prompts: Prompts
+    models: str | Model | Sequence[str | Model] | None = None
+    samples: int = 1
+    kind: str = "probe"
+    name: str | None = None
+    system: str | None = None
+    followups: str | Sequence[str] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    budget: Decimal | int | str | float | None = None
+    order: AskingOrder = "interleaved"
+    on_event: Callable[[RunEvent], None] | None = None
+    retry: RetryPolicy | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema | None = None
+
+
+def make_plan(asked: Asked, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:
+    """The plan of what is asked; without ``order_seed`` among the options it is shuffled by a new one.
+
+    Raises:
+        LlmkitError: prompts, models or parameters that make no sense or cannot be used.
+    """
+    check_counts(asked.samples, asked.order)
+    params = make_params(
+        temperature=asked.temperature,
+        max_tokens=asked.max_tokens,
+        seed=asked.seed,
+        schema=json_schema(asked.schema),
+        options={name: value for name, value in asked.options.items() if name not in RUN_OPTIONS},
+    )
+    order_seed = asked.options.get("order_seed")
+    return Plan(
+        scenarios=make_scenarios(asked.prompts, asked.system, asked.followups),
+        models=choose_models(asked.models, state, has_key),
+        samples=asked.samples,
+        params=params,
+        order=asked.order,
+        order_seed=random.randrange(2**32) if order_seed is None else int(order_seed),
+    )
 
 
 def choose_models(
