@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog import frames, rules
+from llmkit.catalog.infra_models import Choice, choose
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState, Store
@@ -114,6 +115,24 @@ class CatalogReader:
     def get_setting(self, key: str) -> Any:
         """A setting's value; ``None`` when it is not set."""
         return self._store.catalog().settings.get(key)
+
+    def heir(self, ref: str) -> Model | None:
+        """The model that becomes its provider's default if this one is deprecated; ``None`` when no other is active.
+
+        Raises:
+            ModelNotFound: no such model.
+        """
+        state = self.state()
+        return rules.next_active(state, rules.find_model(state, ref))
+
+    def infra_choice(self, purpose: str) -> Choice:
+        """Which model would do an internal task now; its ``note`` says why that is not the one that is set.
+
+        Raises:
+            ValidationError: no such purpose.
+            LlmkitError: why the model that is set cannot be used, when no other can either.
+        """
+        return choose(self.state(), purpose, available=self.is_available, structured=True)
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task, ``scenario_expansion`` or ``summarization``.

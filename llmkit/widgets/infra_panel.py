@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.errors import LlmkitError
 from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
@@ -57,7 +58,7 @@ class InfraPanel(Panel):
     def df(self) -> pd.DataFrame:
         """One row a task: ``purpose``, the ``model`` that is set, the one that is ``used_now``, and ``why``."""
         state = self._catalog.state()
-        uses = {purpose: self._use(purpose, state) for purpose in TASKS}
+        uses = {purpose: self._use(purpose) for purpose in TASKS}
         return pd.DataFrame(
             [
                 {
@@ -81,7 +82,7 @@ class InfraPanel(Panel):
                 if dropdown.options != options:
                     dropdown.options = options
                 dropdown.value = chosen if chosen in state.models else None
-                model, why = self._use(purpose, state)
+                model, why = self._use(purpose)
                 tone: html.Tone = "bad" if model is None else "good" if model.reference == chosen else "warn"
                 self._now[purpose].show(why, tone)
         finally:
@@ -116,18 +117,13 @@ class InfraPanel(Panel):
             return f"{provider.display_name} is disabled"
         return None if self._catalog.is_available(provider) else f"{provider.api_key_env} is not set"
 
-    def _use(self, purpose: str, state: Any) -> tuple[Model | None, str]:
+    def _use(self, purpose: str) -> tuple[Model | None, str]:
         """The model that would be asked now, and why that one."""
-        chosen = state.models.get(state.settings.get(_key(purpose)))
-        obstacle = self._obstacle(chosen, state.providers[chosen.provider]) if chosen else "no model is set"
-        if chosen and not obstacle:
-            return chosen, f"{chosen.reference} is used now."
-        able = [m for m in state.models.values() if not self._obstacle(m, state.providers[m.provider])]
-        because = f"{chosen.reference} cannot be used: {obstacle}." if chosen else "No model is set."
-        if not able:
-            return None, f"{because} No other model is available either: set the key of some provider."
-        instead = min(able, key=price_order)
-        return instead, f"{because} {instead.reference}, the cheapest available model, is used now instead."
+        try:
+            choice = self._catalog.infra_choice(purpose)
+        except LlmkitError as problem:
+            return None, str(problem)
+        return choice.model, choice.note or f"{choice.model.reference} is used now."
 
     def _pages(self) -> list[html.Page]:
         frame = self.df
@@ -137,7 +133,7 @@ class InfraPanel(Panel):
 
 
 def price_order(model: Model) -> tuple[bool, Decimal, str]:
-    """Sorts models as internal tasks choose a stand-in: the cheapest first at three input tokens for each of output."""
+    """Sorts models by what internal tasks would cost: at three input tokens for each of output; unpriced ones last."""
     read, written = model.cost_input_per_million, model.cost_output_per_million
     if read is None or written is None:
         return True, Decimal(), model.reference

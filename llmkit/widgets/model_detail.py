@@ -128,7 +128,7 @@ class ModelDetail:
         state = self._catalog.state()
         parts = [f"Deprecate {model.display_name}? New runs will not offer it; finished runs keep it."]
         if model.is_default:
-            heir = heir_of(model, list(state.models.values()))
+            heir = self._catalog.heir(model.reference)
             parts.append(
                 f"{heir.display_name} ({heir.reference}) becomes the default in its place."
                 if heir
@@ -158,10 +158,3 @@ class ModelDetail:
         self.close()
         entries = self._catalog.state().prices.get(self._model.reference, ())
         self._place.children = (ipw.HTML(model_rows.price_history(entries)),)
-
-
-def heir_of(model: Model, models: list[Model]) -> Model | None:
-    """The model that the catalog would promote: the next active one of the provider, after the last the first."""
-    siblings = [other for other in models if other.provider == model.provider]
-    place = [other.reference for other in siblings].index(model.reference)
-    return next((other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active), None)
