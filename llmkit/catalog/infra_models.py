@@ -100,7 +100,8 @@ def _problem(
     if not provider.is_enabled:
         return ModelDeprecated(f"The model set for {purpose}, {configured}, is of a provider that is disabled.")
     if not available(provider):
-        return MissingApiKey(f"The model set for {purpose}, {configured}, needs a key: {provider.api_key_env} is not set.")
+        missing = f"{provider.api_key_env} is not set"
+        return MissingApiKey(f"The model set for {purpose}, {configured}, needs a key: {missing}.")
     return None
 
 
