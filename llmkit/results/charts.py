@@ -5,6 +5,7 @@ matplotlib is loaded only when a chart is drawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,9 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.barh(places, (total - wasted).fillna(0), height=0.65, color=BLUE, label="answers")
     if wasted.any():
         ax.barh(places, wasted, left=(total - wasted).fillna(0), height=0.65, color=ORANGE, label="failed attempts")
-        ax.legend(frameon=False, loc="lower right")
+        ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     for place, cost in zip(places, total, strict=True):
-        words = "unpriced" if pd.isna(cost) else f"${cost:,.4f}" if cost < 1 else f"${cost:,.2f}"
+        words = "unpriced" if pd.isna(cost) else _dollars(cost)
         ax.annotate(
             words, (0 if pd.isna(cost) else cost, place), (4, 0), textcoords="offset points", va="center",
             fontsize="small", color=GREY, parse_math=False,
@@ -69,8 +70,7 @@ def plot_latency(probes: pd.DataFrame, ax: Axes | None = None) -> Axes:
             capprops={"color": BLUE},
             medianprops={"color": "black", "linewidth": 1.5},
         )
-        ax.margins(x=0.05)
-        ax.set_xlim(left=0)
+        ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
     _finish(ax, [f"{_cut(model)} (n = {len(seconds[model])})" for model in shown], "Time to answer (s)", len(ranked))
     return ax
 
@@ -94,6 +94,7 @@ def _finish(ax: Axes, names: Sequence[str], label: str, found: int) -> None:
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
     ax.set_xlabel(label)
+    ax.locator_params(axis="x", nbins=5)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     if not names:
@@ -101,6 +102,12 @@ def _finish(ax: Axes, names: Sequence[str], label: str, found: int) -> None:
         ax.set_xticks([])
     if found > MOST:
         ax.set_title(f"{MOST} of {found} models", fontsize="small", color=GREY, loc="right")
+
+
+def _dollars(cost: float) -> str:
+    """Cents from a dollar on, below it two digits that say something."""
+    digits = 2 if cost >= 1 or cost == 0 else 1 - math.floor(math.log10(cost))
+    return f"${cost:,.{digits}f}"
 
 
 def _cut(name: str) -> str:

@@ -9,10 +9,11 @@ def cost(amount: Decimal | float | None) -> str:
     """US dollars as people compare them: cents from a dollar on, below it two digits that say something."""
     if amount is None or amount != amount:
         return "unpriced"
-    if amount >= 1 or amount == 0:
-        return f"${amount:,.2f}"
-    digits = 4 if amount >= Decimal("0.001") else min(10, 1 - Decimal(str(amount)).adjusted())
-    return f"${amount:.{digits}f}"
+    exact = Decimal(str(amount))  # of a float what it prints as, so that it rounds as the Decimal does
+    if exact >= 1 or exact == 0:
+        return f"${exact:,.2f}"
+    digits = 4 if exact >= Decimal("0.001") else min(10, 1 - exact.adjusted())
+    return f"${exact:.{digits}f}"
 
 
 def duration(seconds: float) -> str:

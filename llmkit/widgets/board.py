@@ -28,14 +28,14 @@ _WAIT_WORDS = {"slot": "all parallel requests are in use"}
 
 
 def board(now: Standing, *, title: str = "Run", badges: Sequence[str] = (), brief: bool = False) -> str:
-    """Everything about a run at a glance; ``brief`` without the lines of the models."""
+    """Everything about a run at a glance; ``brief`` without what is told by model and by failure."""
     everything = now.all
     head = html.heading(title, html.muted(now.run_id), html.badge(now.status, _TONES.get(now.status, "plain")), *badges)
     bar = _bar(everything, "8px", f"All models: {everything.done:,} of {everything.total:,} probes done")
-    lines = "" if brief else _lines(now)
+    lines, failures = ("", "") if brief else (_lines(now), _failures(now))
     return (
         f'<div class="tex2jax_ignore mathjax_ignore" style="{html.FONT}; line-height: 1.4; color: {html.TEXT}">{head}'
-        f'<div style="margin: 6px 0">{bar}</div>{_facts(now)}{lines}{_waits(now)}{_failures(now)}</div>'
+        f'<div style="margin: 6px 0">{bar}</div>{_facts(now)}{lines}{_waits(now)}{failures}</div>'
     )
 
 

@@ -66,7 +66,8 @@ def _total(estimate: Estimate | None) -> str:
         sums = cost(estimate.total)
         span = f"80 % sure: {cost(estimate.low)} to {cost(estimate.high)}"
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not in it." if estimate.unpriced else ""
-    basis = f"{requests:,} requests. Based on {_BASIS.get(estimate.basis, estimate.basis)}. {unpriced}"
+    bases = ", ".join(dict.fromkeys(_BASIS[model.basis] for model in estimate.models))
+    basis = f"{requests:,} requests. Based on {bases}. {unpriced}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
         f'font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums">{html.esc(sums)}</span> '
@@ -74,4 +75,10 @@ def _total(estimate: Estimate | None) -> str:
     )
 
 
-_BASIS = {"constant": "typical answers: no earlier run to learn from"}
+_BASIS: Mapping[str, str] = {
+    "model × template": "earlier answers to the same template",
+    "model": "earlier answers of the same model",
+    "provider": "earlier answers of the same provider",
+    "all": "earlier answers of other models",
+    "constant": "typical lengths, as no earlier run can tell",
+}

@@ -287,7 +287,7 @@ def _summary(scenarios: Any) -> str:
     rest = len(scenarios) - _SHOWN_PROMPTS
     more = html.quiet(f"and {rest:,} more") if rest > 0 else ""
     return (
-        f'<div class="tex2jax_ignore mathjax_ignore" style="{html.FONT}; color: {html.TEXT}">'
+        f'<div class="tex2jax_ignore mathjax_ignore" style="{html.FONT}; line-height: 1.4; color: {html.TEXT}">'
         f"{html.muted(f'{len(scenarios):,} prompt' + ('s' if len(scenarios) != 1 else ''))}"
         f'<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}</div>'
     )

@@ -90,7 +90,7 @@ class RunView(Panel):
             parts.append(html.quiet(f"{billed:,} more may have been billed though no answer came: see run.attempts."))
         if failures := _failures(self._probes):
             parts.append(html.heading("Failures"))
-            parts.append(table(_FAILURES, _escaped(failures), left=("Code", "Models", "For example")))
+            parts.append(table(_FAILURES, _escaped(failures), left=tuple(_FAILURES)))
         return f'<div class="tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
 
     def _take_up(self) -> None:
@@ -179,7 +179,7 @@ def _charts(run: Run) -> str:
     )
     images = "".join(
         f'<img alt="{html.esc(words)}" src="data:image/png;base64,{_png(plot, len(costs))}" '
-        'style="flex: 1 1 340px; max-width: 620px; min-width: 0; background: white; border-radius: 4px">'
+        'style="flex: 1 1 340px; max-width: min(620px, 100%); min-width: 0; background: white; border-radius: 4px">'
         for plot, words in pictures
     )
     return (
