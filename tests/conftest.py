@@ -7,6 +7,8 @@ import tempfile
 import pytest
 from hypothesis import settings
 
+import llmkit
+
 KEY_VARIABLES = (
     "OPENAI_API_KEY",
     "ANTHROPIC_API_KEY",
@@ -46,3 +48,35 @@ def isolated_environment(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LLMKIT_DB", str(home / "catalog.duckdb"))
     monkeypatch.setenv("LLMKIT_CONFIG_DIR", str(home / "config"))
     monkeypatch.setenv("MPLBACKEND", "Agg")
+
+
+@pytest.fixture
+def sim():
+    """A simulator that answers at once."""
+    with llmkit.simulator.serve(latency=0) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def loose_catalog(tmp_path_factory):
+    """A folder with a seeded catalog whose limits make nobody wait, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("loose")
+    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
+        for name in kit.catalog.defaults():
+            kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=100_000)
+    return folder
+
+
+@pytest.fixture
+def database(loose_catalog, tmp_path):
+    """Where the test's own catalog lies."""
+    shutil.copytree(loose_catalog, tmp_path / "catalog")
+    return tmp_path / "catalog" / "k.duckdb"
+
+
+@pytest.fixture
+def kit(database, sim):
+    """A kit that rehearses with that simulator."""
+    with llmkit.open(database, simulate=True) as kit:
+        kit.use_simulator(sim)
+        yield kit

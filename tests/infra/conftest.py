@@ -1,9 +1,8 @@
-"""A kit on a quick simulator that acts as all six providers, and a real server that others wrote."""
+"""Which model is set for internal tasks, and a real server that others wrote."""
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -12,34 +11,7 @@ import yaml
 
 import llmkit
 
-PROVIDERS = ("openai", "anthropic", "google", "xai", "deepseek", "mistral")
 PURPOSES = ("scenario_expansion", "summarization")
-
-
-@pytest.fixture
-def sim():
-    """A simulator that answers at once."""
-    with llmkit.simulator.serve(latency=0) as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="session")
-def seeded(tmp_path_factory):
-    """A folder with a catalog whose limits make nobody wait, to be copied."""
-    folder = tmp_path_factory.mktemp("seeded")
-    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
-        for name in PROVIDERS:
-            kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=100_000)
-    return folder
-
-
-@pytest.fixture
-def kit(seeded, tmp_path, sim):
-    """A kit that asks that simulator, without waits."""
-    shutil.copytree(seeded, tmp_path / "catalog")
-    with llmkit.open(tmp_path / "catalog" / "k.duckdb", simulate=True) as kit:
-        kit.use_simulator(sim)
-        yield kit
 
 
 @pytest.fixture

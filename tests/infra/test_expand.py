@@ -224,9 +224,9 @@ def test_it_can_be_awaited_and_cancelled(kit, sim, asks):
     assert sim.stats()["requests"] == 2
 
 
-def test_closing_the_kit_ends_what_is_under_way(seeded, tmp_path, sim):
+def test_closing_the_kit_ends_what_is_under_way(loose_catalog, tmp_path, sim):
     """An expansion in the middle asks nothing after ``close``, which returns when it has ended."""
-    shutil.copytree(seeded, tmp_path / "own")
+    shutil.copytree(loose_catalog, tmp_path / "own")
     sim.set(faults={"malformed_json": 1.0}, latency=0.2)
     with llmkit.open(tmp_path / "own" / "k.duckdb", simulate=True) as kit:
         kit.use_simulator(sim)

@@ -1,46 +1,13 @@
-"""Kits whose runs cost something: a rehearsal, and one that pays a provider on this machine."""
+"""A kit that pays a provider on this machine, and pages for it to read."""
 
 import json
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from local_provider import FAST, add_local
+from local_provider import add_local
 
 import llmkit
-
-
-@pytest.fixture
-def sim():
-    """A simulator that answers at once."""
-    with llmkit.simulator.serve(latency=0) as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="session")
-def quick_catalog(tmp_path_factory):
-    """A catalog with limits that do not make tests wait, made once and copied for each test."""
-    folder = tmp_path_factory.mktemp("quick")
-    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
-        for name in kit.catalog.defaults():
-            kit.catalog.update_provider(name, **FAST)
-    return folder
-
-
-@pytest.fixture
-def database(quick_catalog, tmp_path):
-    """Where the test's own catalog lies."""
-    shutil.copytree(quick_catalog, tmp_path / "catalog")
-    return tmp_path / "catalog" / "k.duckdb"
-
-
-@pytest.fixture
-def kit(database, sim):
-    """A kit that rehearses with that simulator."""
-    with llmkit.open(database, simulate=True) as kit:
-        kit.use_simulator(sim)
-        yield kit
 
 
 @pytest.fixture
