@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from llmkit import pricing
@@ -30,6 +31,7 @@ from llmkit.wires import Wire, wire_for
 
 log = logging.getLogger("llmkit.runner")
 
+STOPPED_MESSAGE = "The run was cancelled before every prompt was answered."
 CUT_MESSAGE = "The run was cancelled while this was on its way; it may have been billed."
 
 
@@ -60,7 +62,7 @@ class Parts:
 class Asker:
     """Asks the turns of one run's conversations, and settles how a probe ends.
 
-    ``flights`` are the requests on their way, ``spent`` is what was billed by provider.
+    ``spent`` is what was billed by provider.
     """
 
     run_id: str
@@ -71,9 +73,10 @@ class Asker:
     budget: Budget | None
     tracker: Tracker
     closures: Closures = field(default_factory=Closures)
-    flights: set[anyio.CancelScope] = field(default_factory=set)
     spent: Counter[str] = field(default_factory=Counter)
     _rejected: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _flights: set[anyio.CancelScope] = field(default_factory=set)
+    _grounded: bool = False
 
     async def ask_turn(self, conversation: Conversation) -> Failure | None:
         """Ask until there is an answer or no retry is left; drop a parameter that the model turns out not to take."""
@@ -95,6 +98,12 @@ class Asker:
             log.info("parameter dropped", extra={"run": self.run_id, "model": reference, "parameter": name})
             await anyio.to_thread.run_sync(self._remember, reference, name)
 
+    def cut(self) -> None:
+        """Give up the requests on their way, and send none any more."""
+        self._grounded = True
+        for flight in tuple(self._flights):
+            flight.cancel()
+
     def _remember(self, reference: str, name: str) -> None:
         try:
             self.parts.learn_rejected(reference, name)
@@ -109,6 +118,7 @@ class Asker:
 
     async def _attempt(self, conversation: Conversation) -> Reply | Failure:
         """One request: admitted, written down, sent, parsed, priced, written down again, and only then counted."""
+        await anyio.lowlevel.checkpoint_if_cancelled()  # where nothing has to be waited for, nothing else would stop it
         if (closed := self.closures.of(conversation.probe.model)) is not None:
             return closed
         model = self._model(conversation.probe.model)
@@ -207,14 +217,16 @@ class Asker:
             "x-llmkit-turn": str(turn),
             "x-llmkit-sample": str(conversation.probe.sample),
         }
+        if self._grounded:
+            return Failure(code=Code.CANCELLED, message=STOPPED_MESSAGE, scope="probe")
         with anyio.CancelScope(shield=True) as flight:
-            self.flights.add(flight)
+            self._flights.add(flight)
             try:
                 return await self.parts.transport.send(
                     provider, wire, request, timeout=self.settings.policy.timeout_s, trace=trace
                 )
             finally:
-                self.flights.discard(flight)
+                self._flights.discard(flight)
         return Failure(code=Code.CANCELLED, message=CUT_MESSAGE, scope="probe", maybe_billed=True)
 
     def _settle(

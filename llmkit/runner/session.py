@@ -16,7 +16,7 @@ from llmkit.errors import CatalogBusy, Code, LlmkitError
 from llmkit.gate import Gate, Wait
 from llmkit.limits import Limits
 from llmkit.records import Failure, Model, Provider
-from llmkit.runner.asker import Asker
+from llmkit.runner.asker import STOPPED_MESSAGE, Asker
 from llmkit.runner.closures import affected, concerns_others
 from llmkit.runner.conversation import Conversation
 from llmkit.runner.progress import Progress, RunEvent, Tracker
@@ -26,8 +26,6 @@ log = logging.getLogger("llmkit.runner")
 
 REFRESH = 1.0
 """Seconds between projections into the database and looks at the catalog's limits."""
-
-STOPPED_MESSAGE = "The run was cancelled before every prompt was answered."
 
 
 @dataclass(slots=True)
@@ -67,8 +65,7 @@ class Session:
         if self._scope is not None:
             self._scope.cancel()
         await anyio.sleep(grace)
-        for flight in tuple(self.asker.flights):
-            flight.cancel()
+        self.asker.cut()
 
     async def main(self) -> None:
         """Ask everything, then write how it ended.

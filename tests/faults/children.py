@@ -63,6 +63,10 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
         self.wait()
 
+    def interrupt(self):
+        """SIGINT: Ctrl-C."""
+        os.kill(self.pid, signal.SIGINT)
+
     def stop(self):
         """SIGTERM: it finishes what it is writing, and ends."""
         with contextlib.suppress(ProcessLookupError):

@@ -145,6 +145,8 @@ def work(job):
         with llmkit.open(job["path"], simulate=True) as kit:
             {"run": run, "edit": edit, "read": read}[job.get("kind", "run")](job, kit, say)
             say("closed")
+    except KeyboardInterrupt:
+        say("end interrupted")
     except BaseException:
         say(f"crash {traceback.format_exc()}")
         raise
