@@ -21,7 +21,7 @@ _LONGEST = 40
 
 
 def plot_costs(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """What each model cost, the dearest on top, with the share of failed attempts set apart.
+    """What each model cost, the dearest on top, with what was wasted (failed, or tried again) set apart.
 
     ``costs`` is as :meth:`llmkit.Run.costs` gives it by model. A model without a known price has no bar, and says so.
     """
@@ -33,7 +33,7 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     places = range(len(shown))
     ax.barh(places, (total - wasted).fillna(0), height=0.65, color=BLUE, label="answers")
     if wasted.any():
-        ax.barh(places, wasted, left=(total - wasted).fillna(0), height=0.65, color=ORANGE, label="failed attempts")
+        ax.barh(places, wasted, left=(total - wasted).fillna(0), height=0.65, color=ORANGE, label="wasted")
         ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     for place, cost in zip(places, total, strict=True):
         words = "unpriced" if pd.isna(cost) else _dollars(cost)
