@@ -38,12 +38,12 @@ def test_an_unknown_price_is_not_drawn_as_nothing():
     assert "unpriced" in drawn(ax)
 
 
-def test_failed_attempts_are_set_apart():
+def test_what_was_wasted_is_set_apart():
     """The part that bought no answer has a colour and a name of its own, and the bar's length stays the whole."""
     table = costs(one=1.0).assign(wasted_cost=0.25)
     ax = charts.plot_costs(table)
     assert [patch.get_width() for patch in ax.patches] == [0.75, 0.25]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["answers", "failed attempts"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["answers", "wasted"]
 
 
 def test_names_are_taken_literally():
