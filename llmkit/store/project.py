@@ -6,6 +6,7 @@ a crash at any moment leaves either both or neither. A database is rebuilt by ap
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Sequence
 
@@ -63,7 +64,8 @@ def project(connection: duckdb.DuckDBPyConnection, journal: Journal, only: Colle
             _move_offsets(connection, batch)
             connection.commit()
         except BaseException:
-            connection.rollback()
+            with contextlib.suppress(duckdb.TransactionException):  # a commit that failed has ended it already
+                connection.rollback()
             raise
         count += len(batch)
     return count
