@@ -22,6 +22,7 @@ from llmkit.runner.asker import Asker, Parts, Settings
 from llmkit.runner.conversation import TOKENS, Conversation
 from llmkit.runner.handle import RunHandle
 from llmkit.runner.progress import RunEvent, Tracker
+from llmkit.runner.quiet import quiet
 from llmkit.runner.session import Session, set_limits
 from llmkit.store import Event, events, money, queries
 from llmkit.transport import RetryPolicy
@@ -162,7 +163,8 @@ class Runner(Generic[T]):
         background.call(set_limits, self._parts.gate, order.providers, {m.reference: m for m in plan.models})
 
         async def run() -> T:
-            await session.main()
+            with quiet():
+                await session.main()
             return self._load(run_id)
 
         handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))
