@@ -1,9 +1,17 @@
 """One JupyterLab server and one Chromium for all browser tests; a page and an empty shell for each."""
 
 import os
+from pathlib import Path
 
 import pytest
 from lab_page import Lab, Server, browser_path
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """The browser comes last: Playwright keeps an event loop running in this thread until the session ends."""
+    items.sort(key=lambda item: item.path.parent == HERE)
 
 
 @pytest.fixture(scope="session")
