@@ -41,6 +41,11 @@ class Key:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("A key is neither pickled nor copied.")
 
+    @property
+    def is_sendable(self) -> bool:
+        """Whether it can be sent in a header."""
+        return self._secret.isprintable() and self._secret.isascii()
+
     def reveal(self) -> str:
         """The key itself, to be put into a request header and nowhere else."""
         return self._secret
@@ -63,18 +68,18 @@ def redact(text: AnyStr, keys: Iterable[Key]) -> AnyStr:
     return text
 
 
-def checked_key(raw: str, source: str) -> Key:
-    """A key from its text.
+def checked_key(key: Key, source: str) -> Key:
+    """The key, if it can be one. It comes wrapped: a traceback may show the variables of whoever raises.
 
     Raises:
         ValidationError: it cannot be sent in a header. The message names the source, and never the text.
     """
-    if not raw.isprintable() or not raw.isascii():
+    if not key.is_sendable:
         raise ValidationError(
             f"The key in {source} holds a line break, a control character or a letter that no key has. Copy it again.",
             field="api_key_env",
         )
-    return Key(raw)
+    return key
 
 
 def read_dotenv(path: Path) -> Mapping[str, str | None]:

@@ -54,12 +54,16 @@ class Credentials:
         """
         if provider.api_key_env is None:
             return None
-        names = (provider.api_key_env, *ALTERNATIVES.get(provider.api_key_env, ()))
+        found = self._found((provider.api_key_env, *ALTERNATIVES.get(provider.api_key_env, ())))
+        return self._typed.get(provider.api_key_env) if found is None else checked_key(*found)
+
+    def _found(self, names: Iterable[str]) -> tuple[Key, str] | None:
+        """The first of these variables that is set, and where."""
         for values, place in ((os.environ, "the environment"), (read_dotenv(self._dotenv), str(self._dotenv.name))):
             for name in names:
                 if raw := (values.get(name) or "").strip():
-                    return checked_key(raw, f"{name} ({place})")
-        return self._typed.get(provider.api_key_env)
+                    return Key(raw), f"{name} ({place})"
+        return None
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the provider can be asked: its key is set, or it needs none. A malformed key counts as none."""
@@ -77,10 +81,10 @@ class Credentials:
         """
         if provider.api_key_env is None:
             raise ValidationError(f"{provider.display_name} needs no key.", field="api_key_env")
-        raw = getpass.getpass(f"API key of {provider.display_name} (not stored): ").strip()
-        if not raw:
+        key = Key(getpass.getpass(f"API key of {provider.display_name} (not stored): ").strip())
+        if not key.reveal():
             raise ValidationError("No key was typed.", field="api_key_env")
-        self._typed[provider.api_key_env] = checked_key(raw, "the prompt")
+        self._typed[provider.api_key_env] = checked_key(key, "the prompt")
 
     def origin_allowed(self, provider_name: str, base_url: str) -> bool:
         """Whether the provider's key may be sent there: this machine, a shipped address, or an approved one.
