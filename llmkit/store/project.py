@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import duckdb
 
@@ -37,6 +37,11 @@ def due_for_catalog(connection: duckdb.DuckDBPyConnection, journal: Journal) -> 
     types = journal.types(offsets(connection))
     due = {name: found for name, found in types.items() if found - _ASKED}
     return set(due) if all(found == {"catalog"} for found in due.values()) else None
+
+
+def leaves_catalog(journal: Journal, sizes: Mapping[str, int]) -> bool:
+    """Whether nothing that was written after these sizes changes the catalog."""
+    return all(found <= _ASKED for found in journal.types(sizes).values())
 
 
 def offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

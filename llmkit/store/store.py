@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ class Store:
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
         self._live: dict[str, Any] = {}
+        self._known: tuple[Mapping[str, int], CatalogState] | None = None
         with contextlib.suppress(CatalogBusy):  # then reading goes by the journal until the file is free
             self.sync()
 
@@ -75,8 +76,13 @@ class Store:
     # --- reading ---
 
     def catalog(self) -> CatalogState:
-        """The whole catalog in one consistent reading."""
-        return self._read(queries.catalog_state, catalog_only=True)
+        """The whole catalog in one consistent reading. Reads again only what was changed, here or by other kernels."""
+        sizes = self.journal.sizes()
+        known = self._known
+        if known is None or not project.leaves_catalog(self.journal, known[0]):
+            known = sizes, self._read(queries.catalog_state, catalog_only=True)
+        self._known = sizes, known[1]
+        return known[1]
 
     def catalog_events(self, reference: str | None = None) -> pd.DataFrame:
         """What was changed, when, by whom; oldest first."""

@@ -33,6 +33,7 @@ def share(zygote, sim, catalog, *, seconds, operations, prompts):
             return sum(child.count("edited") + child.count("read") for child in children)
 
         until(lambda: any(child.ended() for child in (*editors, reader)), timeout=seconds)
+        in_time = done()
         until(lambda: any(child.ended() for child in (*editors, reader)) or done() >= operations)
         for child in children:
             child.stop()
@@ -42,6 +43,7 @@ def share(zygote, sim, catalog, *, seconds, operations, prompts):
         history = history[history["entity"] == "model"]
         return {
             "seconds": seconds,
+            "in_time": in_time,
             "operations": done(),
             "edits": sum(edited),
             "requests": sim.count("requests"),

@@ -124,11 +124,12 @@ def edit(job, kit, say):
 
 
 def read(job, kit, say):
-    """Read providers, models and the history again and again, and every tenth time the runs as well."""
+    """Read providers, models and settings again and again, and every tenth time the history and the runs as well."""
+    often = [kit.catalog.providers, kit.catalog.models, kit.catalog.settings]
+    seldom = [lambda: kit.catalog.history(job["model"]), kit.runs]
     numbers = itertools.count(1)
     while not stopped.is_set():
-        questions = [kit.catalog.providers, kit.catalog.models, lambda: kit.catalog.history(job["model"])]
-        for question in questions if next(numbers) % 10 else [*questions, kit.runs]:
+        for question in often if next(numbers) % 10 else often + seldom:
             question()
             say("read")
 
