@@ -92,11 +92,12 @@ class Lease:
             raise self._translate(error) from error
 
     def close(self) -> None:
-        """End the engine; the next operation starts another."""
-        engine, self._engine = self._engine, None
-        if engine is not None and self._pid == os.getpid():
-            with contextlib.suppress(duckdb.Error):
-                engine.close()
+        """End the engine once nothing is under way; the next operation starts another."""
+        with self._mutex:
+            engine, self._engine = self._engine, None
+            if engine is not None and self._pid == os.getpid():
+                with contextlib.suppress(duckdb.Error):
+                    engine.close()
 
     def _started(self) -> duckdb.DuckDBPyConnection:
         if self._engine is None or self._pid != os.getpid():  # a forked child has the engine but not its threads

@@ -349,3 +349,22 @@ def test_a_damaged_part_is_found_when_it_is_read(store):
     with pytest.warns(UserWarning, match="rebuilt from its journal"):
         after = store.read(lambda c: queries.table(c, "probes", "r1", ("position",)))
     assert after.equals(before)
+
+
+def test_closing_waits_for_what_other_threads_read(store):
+    """A panel that reads while its notebook closes the kit gets its answer."""
+    failures = []
+
+    def read_on() -> None:
+        try:
+            for _ in range(20):
+                store.read(queries.runs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is wrong
+            failures.append(error)
+
+    readers = [threading.Thread(target=read_on) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    while any(reader.is_alive() for reader in readers):
+        store.close()
+    assert failures == []
