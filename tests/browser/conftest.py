@@ -24,8 +24,8 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """A headless Chromium; without one the tests are skipped, but not in CI."""
+def browser(tmp_path_factory):
+    """A headless Chromium at home in a temporary folder; without one the tests are skipped, but not in CI."""
     path = browser_path()
     if path is None:
         message = "No chromium on the PATH: apt-get install chromium"
@@ -33,8 +33,12 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
+        home = str(tmp_path_factory.mktemp("browser"))
         running = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox"], ignore_default_args=["--hide-scrollbars"]
+            executable_path=path,
+            args=["--no-sandbox"],
+            ignore_default_args=["--hide-scrollbars"],
+            env={**os.environ, "HOME": home, "XDG_CONFIG_HOME": home},
         )
         yield running
         running.close()
