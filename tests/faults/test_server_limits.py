@@ -22,7 +22,7 @@ def server(catalog, limiter):
             yield kit, sim
 
 
-@LIMITER
+@pytest.mark.parametrize("limiter", ["token_bucket"])
 def test_a_server_that_counts_refuses_hardly_anything(server):
     """A run as fast as the server allows: every probe is answered and at most 1 % of the requests are refused."""
     kit, sim = server

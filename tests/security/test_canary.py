@@ -204,7 +204,7 @@ def test_a_key_goes_to_no_address_that_was_not_approved(kit, sim):
 
 NOTEBOOK = (
     "import llmkit, os\nkit = llmkit.open({path!r})\n"
-    "kit.catalog.add_provider('acme', base_url={url!r}, api_key_env='ACME_KEY')\n"
+    "kit.catalog.add_provider('acme', base_url={url!r}, api_key_env='ACME_KEY', requests_per_minute=6000)\n"
     "kit.catalog.add_model('acme:one', cost_input_per_million=1, cost_output_per_million=2)",
     "kit.settings_panel()",
     "kit.providers_panel()",
