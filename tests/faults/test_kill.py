@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 
 import pytest
+from children import until
 
 import llmkit
 
@@ -22,7 +23,7 @@ def survive(zygote, sim, catalog, kills, seed):
     while True:
         goal = sim.stats()["billed"] + chance.randrange(0, 10)
         if killed < kills:
-            sim.wait_until(lambda goal=goal, child=child: sim.stats()["billed"] >= goal or child.ended(), timeout=20)
+            until(lambda goal=goal, child=child: sim.count("billed") >= goal or child.ended(), timeout=20)
             child.kill()
             killed += 1
         else:
