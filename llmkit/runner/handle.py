@@ -49,9 +49,9 @@ class Handle(Generic[T]):
             if self._future.done():
                 raise
             raise TimeoutError(f"Not finished after {timeout} s; it goes on in the background.") from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             self._stop()
-            raise
+            raise stop.with_traceback(None) from None
 
     def wait(self) -> None:
         """Return when it has ended, well or not."""
@@ -64,9 +64,10 @@ class Handle(Generic[T]):
         try:
             while not self._future.done():
                 await anyio.sleep(TICK)
-        except BaseException:  # an interrupt or a cancelled cell: stop asking, then let it through
+        except BaseException as stop:  # an interrupt or a cancelled cell: stop asking, then let it through
             self._stop()
-            raise
+            # without the event loop's insides, which say nothing and take a notebook a while to print
+            raise stop.with_traceback(None) from None
         return self._future.result()
 
 

@@ -69,7 +69,7 @@ def test_the_loop_is_never_blocked(zygote, sim, catalog):
         [sys.executable, "-c", SLEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     figures = watched(zygote, catalog, sim, prompts=500)
-    machine = float(sleeper.communicate(b"")[0])
+    machine = float(sleeper.communicate("")[0])
     print({**figures, "machine_ms": machine})
     assert figures["longest_ms"] <= 50 + machine
     assert figures["tasks"] <= 200
