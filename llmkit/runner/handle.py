@@ -64,7 +64,7 @@ class Handle(Generic[T]):
         try:
             while not self._future.done():
                 await anyio.sleep(TICK)
-        except BaseException as stop:  # an interrupt or a cancelled cell: stop asking, then let it through
+        except BaseException as stop:  # noqa: BLE001 - an interrupt or a cancelled cell: stop asking, then let it through
             self._stop()
             # without the event loop's insides, which say nothing and take a notebook a while to print
             raise stop.with_traceback(None) from None

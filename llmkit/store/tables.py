@@ -12,6 +12,9 @@ import pyarrow as pa
 
 Row = Mapping[str, Any]
 
+SOME = 500
+"""Rows that are made into a table at once. While they are, the interpreter does nothing else."""
+
 
 @contextmanager
 def incoming(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
@@ -39,12 +42,13 @@ def upsert(
     chosen = [column for column in columns if column not in key] if update is None else list(update)
     action = "UPDATE SET " + ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in chosen) if chosen else "NOTHING"
     types = column_types(connection, table)
-    with incoming(connection, columns, rows) as name:
-        connection.execute(
-            f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) "
-            f"SELECT {', '.join(f'{_quoted(column)}::{types[column]}' for column in columns)} FROM {name} "
-            f"ON CONFLICT ({', '.join(key)}) DO {action}"
-        )
+    for first in range(0, len(rows), SOME):
+        with incoming(connection, columns, rows[first : first + SOME]) as name:
+            connection.execute(
+                f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) "
+                f"SELECT {', '.join(f'{_quoted(column)}::{types[column]}' for column in columns)} FROM {name} "
+                f"ON CONFLICT ({', '.join(key)}) DO {action}"
+            )
 
 
 def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
