@@ -129,12 +129,13 @@ class Form:
         self.error.clear()
         values, errors = {}, []
         for name, field in self.fields.items():
-            field.error.clear()
             try:
                 values[name] = field.value()
             except ValidationError as error:
-                field.refuse(error)
+                field.refuse(error)  # without clearing it first: a sentence that stays does not flicker
                 errors.append(error)
+            else:
+                field.error.clear()
         if errors:
             raise errors[0]
         return values

@@ -256,6 +256,18 @@ def test_what_makes_no_sense_starts_nothing(form, kit, field, typed, words):
     assert form.handle is None
 
 
+def test_a_sentence_that_stays_does_not_flicker(form):
+    """Enter on what the form has already refused leaves the sentence alone: it is not taken away and put back."""
+    type_into(form.form, budget="lots")
+    form.start_button.click()
+    changes = []
+    form.form["budget"].error.widget.observe(changes.append)
+    form.form["budget"].error.widget.layout.observe(changes.append)
+    press_enter(form.form["budget"])
+    assert "US dollars" in form.form["budget"].error.text
+    assert not changes
+
+
 def test_prompts_and_models_are_needed(form, kit):
     """Without either, the sentence stands where they are chosen."""
     form.form["prompts"].control.value = "  \n \n"
