@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from llmkit.errors import CatalogBusy, Code, LlmkitError
@@ -101,6 +102,7 @@ class Session:
                 for _ in range(wanted - self._workers[provider]):
                     self._workers[provider] += 1
                     workers.start_soon(self._work, provider)
+                    await anyio.lowlevel.checkpoint()  # a hundred beginnings at once would hold the loop up
                 with anyio.move_on_after(REFRESH):
                     await self._drained[provider].wait()
 

@@ -27,6 +27,10 @@ from llmkit.errors import JournalError
 
 log = logging.getLogger("llmkit.store")
 
+_BLOCK = 1 << 20
+"""Bytes read at once. A thread that reads little and often lets go of the interpreter and takes it back before any
+other thread has woken up, so that the event loop would wait for as long as the reading takes."""
+
 _TYPE = re.compile(rb'\{"type":"(\w+)"')
 
 Event = dict[str, Any]
@@ -211,13 +215,13 @@ def _line(event: Event) -> bytes:
 
 
 def _types(path: Path, offset: int) -> set[str]:
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=_BLOCK) as file:
         file.seek(offset)
         return {found[1].decode() if (found := _TYPE.match(line)) else "" for line in file}
 
 
 def _read_segment(path: Path, offset: int, size: int) -> Iterator[Entry]:
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=_BLOCK) as file:
         file.seek(offset)
         end = offset
         for line in file:

@@ -157,7 +157,10 @@ async def retrying(
         sleep=sleep,
         retry_error_callback=_result,
     )
-    result: Reply | Failure = await retry(next_attempt)
+    try:
+        result: Reply | Failure = await retry(next_attempt)
+    finally:
+        retry.iter_state.reset()  # its last steps hold it: without them it is freed now, and not by a garbage collection
     return result
 
 

@@ -4,6 +4,7 @@ Reads one JSON job a line from standard input, forks, and answers with the child
 lives to see to the job's ``log``, one unbuffered line each: that is what counts as acknowledged.
 """
 
+import gc
 import itertools
 import json
 import os
@@ -87,11 +88,19 @@ def wait(handle, say):
 
 
 class Watch:
-    """Looks at the background loop every 5 ms: how late it is, and how many tasks it has."""
+    """Looks at the background loop every 5 ms: how late it is, and how many tasks it has. Counts what is left to
+    garbage collections.
+    """
 
     def __init__(self):
-        self.lags, self.tasks = [], 0
+        self.lags, self.tasks, self.garbage = [], 0, 0
+        gc.collect()
+        gc.callbacks.append(self._count)
         background.start(self._look)
+
+    def _count(self, phase, info):
+        if phase == "stop":
+            self.garbage += info["collected"]
 
     async def _look(self):
         while True:
@@ -101,13 +110,15 @@ class Watch:
             self.tasks = max(self.tasks, len(anyio.get_running_tasks()))
 
     def figures(self):
-        """Milliseconds and MiB."""
+        """Milliseconds, numbers and MiB."""
         lags = sorted(self.lags)
+        gc.collect()
         return {
             "longest_ms": round(1000 * lags[-1], 1),
             "p999_ms": round(1000 * lags[int(0.999 * len(lags))], 1),
             "looks": len(lags),
             "tasks": self.tasks,
+            "garbage": self.garbage,
             "rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
 
