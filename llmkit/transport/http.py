@@ -80,8 +80,8 @@ class Client:
                 body += chunk
                 if len(body) > MAX_BODY:
                     return _too_long(response, host)
-        # A response and its stream hold each other. Undone, they go at once, with the answer's bytes; else some thousand
-        # of them wait for a garbage collection that stops the event loop for a twentieth of a second.
+        # A response and its stream hold each other. Undone, both go at once, with the answer's bytes; else thousands of
+        # them wait for a garbage collection, which then stops the event loop for a twentieth of a second.
         response.stream = httpx.ByteStream(b"")
         return Response(
             status=response.status_code,

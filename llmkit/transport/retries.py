@@ -160,7 +160,7 @@ async def retrying(
     try:
         result: Reply | Failure = await retry(next_attempt)
     finally:
-        retry.iter_state.reset()  # its last steps hold it: without them it is freed now, and not by a garbage collection
+        retry.iter_state.reset()  # the steps it has kept hold it: without them it is gone at once, uncollected
     return result
 
 
