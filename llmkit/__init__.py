@@ -6,6 +6,8 @@
 >>> run.costs()
 """
 
+import logging as _logging
+
 from llmkit import simulator
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
@@ -46,6 +48,9 @@ from llmkit.scenarios import (
 from llmkit.transport import RetryPolicy
 
 __version__ = "0.1.0"
+
+# Python prints the bare words of warnings that nobody has set up a log for. What users must know, they are told.
+_logging.getLogger("llmkit").addHandler(_logging.NullHandler())
 
 __all__ = [
     "BudgetExceeded",

@@ -80,3 +80,10 @@ def test_importing_llmkit_is_light():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     for late in ("matplotlib", "ipywidgets", "genai_prices", "IPython", "openpyxl", "aiohttp.web"):
         assert late not in modules, f"import llmkit imports {late}"
+
+
+def test_the_log_is_silent_until_somebody_wants_it():
+    """A library's log lines go where the program sends them, and not to the terminal by themselves."""
+    code = "import logging, llmkit; logging.getLogger('llmkit.runner').warning('skipped')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
