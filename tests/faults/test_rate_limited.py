@@ -1,5 +1,7 @@
 """What a run does when the provider says that it is too much: one waits for all, one goes first, and rows say so."""
 
+import time
+
 import pytest
 from children import until
 
@@ -14,8 +16,9 @@ PAUSED = "rate limited by the provider"
 def test_after_a_refusal_300_probes_send_one_request(kit, sim):
     """All 300 are refused at once; when the pause is over one request goes, and the others wait for its answer."""
     kit.catalog.update_provider("openai", max_parallel_requests=300)
-    sim.set(latency=0)
-    refused = Fault(kind="rate_limit", retry_after=0.5)
+    moment = time.monotonic() + 2.0  # when all have arrived
+    sim.set(latency=lambda _: max(0.0, moment - time.monotonic()))
+    refused = Fault(kind="rate_limit", retry_after=1.0)
     sim.script("openai", [refused] * 300)
     handle = kit.run([f"question {n}" for n in range(300)], MODEL)
     assert sim.wait_until(lambda: sim.count("rejected") == 300, timeout=60)
