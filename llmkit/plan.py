@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -85,11 +86,10 @@ class Plan:
         return call
 
 
-def most_input_tokens(call: Call) -> int:
-    """No tokenizer makes more tokens of the call's input than this: a token is at least one byte."""
-    texts = [call.system or "", *(message.content for message in call.messages)]
-    schema = len(str(dict(call.params.schema))) if call.params.schema else 0
-    return schema + sum(len(text.encode("utf-8", "replace")) + MESSAGE_OVERHEAD for text in texts)
+def most_input_tokens(call: Call, request: Request) -> int:
+    """No tokenizer makes more tokens of a call's request than this: a token is at least one byte of what is sent."""
+    sent = json.dumps(request.body, ensure_ascii=False).encode("utf-8", "replace")
+    return len(sent) + MESSAGE_OVERHEAD * (len(call.messages) + 1)
 
 
 def most_output_tokens(request: Request, model: Model) -> int | None:

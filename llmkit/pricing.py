@@ -25,6 +25,7 @@ from llmkit.records import RATE_COLUMNS, CostSource, DatedPrice, Price, PriceWin
 
 MILLION = 1_000_000
 QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xAI's "ticks"
+LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10): nobody is billed that much for one answer
 
 # Wide enough for any sum of DECIMAL(18,8) prices times token counts: nothing is rounded before the last step,
 # whatever precision the caller's own decimal context has.
@@ -35,9 +36,9 @@ _EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 class Cost:
     """What one answer cost in US dollars, at which rates, and who says so.
 
-    ``amount`` has 10 decimals (rounded half to even) and is ``None`` when it is unknown: then ``source`` is
-    ``"unpriced"``. ``rates`` are those in force, per million tokens; completed from the fallback where ``source`` says
-    ``"provider_default"``.
+    ``amount`` has 10 decimals (rounded half to even) and is ``None`` when it is unknown, or too large to be true: then
+    ``source`` is ``"unpriced"``. ``rates`` are those in force, per million tokens; completed from the fallback where
+    ``source`` says ``"provider_default"``.
     """
 
     amount: Decimal | None
@@ -69,7 +70,7 @@ def cost(
     if usage is None:
         return Cost(amount=None, rates=known, source="unpriced")
     reported = usage.reported_cost
-    if reported is not None and reported.is_finite() and reported >= 0:
+    if reported is not None and reported.is_finite() and 0 <= reported <= LARGEST:
         return Cost(amount=_rounded(reported), rates=known, source="provider_reported")
     sources: tuple[tuple[CostSource, Rates], ...] = (
         ("computed", known),
@@ -80,6 +81,8 @@ def cost(
         if amount is not None:
             with localcontext(_EXACT):
                 amount *= 1 - (batch_discount or 0)
+            if amount > LARGEST:
+                break
             return Cost(amount=_rounded(amount), rates=rates, source=source)
     return Cost(amount=None, rates=known, source="unpriced")
 
@@ -91,13 +94,14 @@ def worst_case(
 
     Takes the dearest hours, the dearest tier that the input can reach, and the dearest way to bill input (a cache write
     can cost more than plain input). No *computed* cost within these bounds is higher; what a provider reports may be.
+    At most :data:`LARGEST`.
     """
     windows = (None, *price.price_windows)
     reachable = (None, *(tier for tier in price.price_tiers if tier.above < input_tokens))
     choices = [with_fallback(_overlaid(price, window, tier), fallback) for window in windows for tier in reachable]
     amounts = [_dearest(rates, input_tokens, max_output_tokens) for rates in choices]
     known = [amount for amount in amounts if amount is not None]
-    return _rounded(max(known), ROUND_CEILING) if len(known) == len(amounts) else None
+    return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
 def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:

@@ -61,8 +61,11 @@ def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
     validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry(), format_checker=_formats())
 
     def check(text: str) -> dict[str, Any]:
-        answer = parse_json(text)
-        problem = next(validator.iter_errors(answer), None)
+        try:
+            answer = parse_json(text)
+            problem = next(validator.iter_errors(answer), None)
+        except (RecursionError, ArithmeticError):
+            raise ValueError("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
         if problem is not None:
             where = ".".join(str(part) for part in problem.absolute_path) or "the answer"
             raise ValueError(f"The answer does not match the schema at {where}: {_short(problem.message)}")

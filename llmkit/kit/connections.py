@@ -26,7 +26,7 @@ class Connections:
     def __init__(self, origins: Mapping[str, frozenset[str]], *, simulating: bool) -> None:
         self.simulating = simulating
         self.credentials = Credentials(shipped=origins)
-        self.transport = Transport(self.credentials, reroute=self._reroute)
+        self.transport = Transport(self.credentials, simulator=self._simulator_for)
         self._simulator: Simulator | None = None
         self._is_own = False
 
@@ -57,7 +57,9 @@ class Connections:
         wire = wire_for(provider, Model(provider=provider.name, model_id="*", display_name="*"))
 
         async def ask() -> list[RemoteModel]:
-            response = await self.transport.send(provider, wire, wire.list_models(), timeout=LIST_TIMEOUT)
+            response = await self.transport.send(
+                provider, wire, wire.list_models(), simulated=self.simulating, timeout=LIST_TIMEOUT
+            )
             found = response if isinstance(response, Failure) else wire.parse_models(response)
             if isinstance(found, Failure):
                 raise RequestFailed(f"{provider.display_name}: {found.message}", code=found.code)
@@ -66,7 +68,7 @@ class Connections:
         return Handle(background.start(ask), lambda: None)
 
     def use(self, simulator: Simulator) -> None:
-        """Send everything to this simulator from now on."""
+        """Send everything that is begun from now on to this simulator."""
         self._simulator, self._is_own, self.simulating = simulator, False, True
 
     def close(self) -> None:
@@ -76,8 +78,8 @@ class Connections:
             self._simulator.close()
             self._simulator = None
 
-    def _reroute(self, provider: Provider) -> str | None:
-        return self._running_simulator().url_for(provider.name) if self.simulating else None
+    def _simulator_for(self, provider: Provider) -> str:
+        return self._running_simulator().url_for(provider.name)
 
     def _running_simulator(self) -> Simulator:
         if self._simulator is None:

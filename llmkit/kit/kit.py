@@ -229,7 +229,7 @@ class Kit(Reading):
             names = ", ".join(provider.name for provider in missing)
             raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
         self._connections.check(asked)
-        spent = self._store.read(lambda c: money.total_cost(c, run_id))
+        spent = self._store.read(lambda c: money.total_cost(c, run_id) + money.worst_unknown(c, run_id))
         return self._runner.resume(run_id, _listening(order, on_event), spent)
 
     def _order(self, asked: Asked) -> Order:
@@ -314,7 +314,10 @@ class Kit(Reading):
         return self._connections.list_models(self.catalog.provider(provider))
 
     def use_simulator(self, simulator: Simulator) -> None:
-        """Send all requests to a simulator from now on; every row is marked as simulated."""
+        """Send the requests of all runs started from now on to a simulator; every row is marked as simulated.
+
+        A run that is under way goes on with the real providers.
+        """
         self._connections.use(simulator)
 
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:

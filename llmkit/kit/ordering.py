@@ -232,14 +232,14 @@ def check_budget(
         raise ValidationError("budget must be a positive amount in US dollars.", field="budget")
     problems: list[LlmkitError] = []
     for index, model in enumerate(plan.models):
-        call = plan.call(plan.probe(index * plan.samples))
-        most_output = most_output_tokens(requests[model.reference], model)
+        call, request = plan.call(plan.probe(index * plan.samples)), requests[model.reference]
+        most_output = most_output_tokens(request, model)
         if most_output is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
             continue
         worst = pricing.worst_case(
             model.price,
-            input_tokens=most_input_tokens(call),
+            input_tokens=most_input_tokens(call, request),
             max_output_tokens=most_output,
             fallback=pricing.default_rates(providers[model.provider]),
         )

@@ -96,7 +96,8 @@ class Asker:
                 continue  # another probe learnt it while this one was on its way
             self._rejected[reference].add(name)
             log.info("parameter dropped", extra={"run": self.run_id, "model": reference, "parameter": name})
-            await anyio.to_thread.run_sync(self._remember, reference, name)
+            if not self.settings.simulated:  # a simulator's guess must not change what real studies ask
+                await anyio.to_thread.run_sync(self._remember, reference, name)
 
     def cut(self) -> None:
         """Give up the requests on their way, and send none any more."""
@@ -133,7 +134,7 @@ class Asker:
                 model.provider,
                 run_id=self.run_id,
                 model=model.reference,
-                tokens=most_input_tokens(call) // 4 + (call.params.max_tokens or 1_000),
+                tokens=most_input_tokens(call, request) // 4 + (call.params.max_tokens or 1_000),
                 budget=self.budget,
                 worst_case=most,
                 adaptive=self.settings.adaptive,
@@ -223,7 +224,12 @@ class Asker:
             self._flights.add(flight)
             try:
                 return await self.parts.transport.send(
-                    provider, wire, request, timeout=self.settings.policy.timeout_s, trace=trace
+                    provider,
+                    wire,
+                    request,
+                    simulated=self.settings.simulated,
+                    timeout=self.settings.policy.timeout_s,
+                    trace=trace,
                 )
             finally:
                 self._flights.discard(flight)
@@ -240,7 +246,7 @@ class Asker:
         admission: Admission,
     ) -> None:
         usage = result.usage
-        unknown = isinstance(result, Failure) and result.maybe_billed
+        unknown = usage is None and (isinstance(result, Reply) or result.maybe_billed)  # then the worst case counts
         tokens = usage.input_tokens + usage.output_tokens if usage else None if unknown else 0
         billed = cost.amount if usage else None if unknown else Decimal(0)
         refused = isinstance(result, Failure) and result.code is Code.RATE_LIMITED
@@ -257,7 +263,7 @@ class Asker:
             return None
         return pricing.worst_case(
             call.model.price,
-            input_tokens=most_input_tokens(call),
+            input_tokens=most_input_tokens(call, request),
             max_output_tokens=most_output,
             fallback=pricing.default_rates(provider),
         )
@@ -291,6 +297,9 @@ class Asker:
             conversation.answer = check(conversation.answers[-1])
         except ValueError as error:
             return Failure(code=Code.INVALID_RESPONSE, message=str(error), scope="probe")
+        except Exception as error:  # noqa: BLE001 - whatever a schema makes of it, the answer is paid for: save it
+            message = f"The answer could not be checked: {type(error).__name__}: {error}"
+            return Failure(code=Code.INVALID_RESPONSE, message=message, scope="probe")
         return None
 
     async def write(self, lines: list[Event]) -> None:

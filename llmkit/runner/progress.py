@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -138,7 +140,17 @@ class Tracker:
         if event.kind == "ended":
             self.status, self._ended_at = event.status or self.status, event.at
         for listener in tuple(self._listeners):
+            self._tell(listener, event)
+
+    def _tell(self, listener: Callable[[RunEvent], None], event: RunEvent) -> None:
+        """Call a listener. A mistake in it must not end a run that costs money, so it is left out from then on."""
+        try:
             listener(event)
+        except Exception as error:  # noqa: BLE001 - it is somebody else's code
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+            with contextlib.suppress(UserWarning):  # where warnings are errors
+                warnings.warn(f"A listener failed and is told nothing more; the run goes on: {error!r}", stacklevel=3)
 
     def _counted(self, model: ModelProgress, event: RunEvent) -> ModelProgress:
         if event.kind == "asked":

@@ -96,7 +96,7 @@ class Runner(Generic[T]):
     def resume(self, run_id: str, order: Order, spent: Decimal) -> RunHandle[T]:
         """Take a run up again: ask what has no answer yet, conversations at the turn that they had reached.
 
-        ``spent`` is what the run has cost so far; it counts against its budget.
+        ``spent`` is what the run has, or may have, cost so far; it counts against its budget.
 
         Raises:
             ValidationError: the run is running, here or in another process.

@@ -13,7 +13,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from llmkit.errors import CatalogBusy, Code, LlmkitError
+from llmkit import pricing
+from llmkit.errors import Code, LlmkitError
 from llmkit.gate import Gate, Wait
 from llmkit.limits import Limits
 from llmkit.records import Failure, Model, Provider
@@ -178,8 +179,8 @@ class Session:
         try:
             self.asker.parts.store.sync()
             state = self.asker.parts.store.catalog()
-        except CatalogBusy as error:
-            log.info("database busy", extra={"run": self.run_id, "pid": error.pid})
+        except LlmkitError as error:  # held by another program, a full disk: the journal has everything, so go on
+            log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
             return
         self._sizes = self.asker.parts.store.journal.sizes()
         set_limits(self.asker.parts.gate, {name: state.providers[name] for name in self.queues}, state.models)
@@ -202,7 +203,8 @@ class Session:
         if self.asker.settings.simulated:
             return {}
         names = {*self.asker.spent, *self.unsettled}
-        return {name: Decimal(self.asker.spent[name]) + self.unsettled.get(name, 0) for name in sorted(names)}
+        spent = {name: Decimal(self.asker.spent[name]) + self.unsettled.get(name, 0) for name in sorted(names)}
+        return {name: min(amount, pricing.LARGEST) for name, amount in spent.items()}
 
 
 def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:

@@ -10,7 +10,7 @@ import duckdb
 
 from llmkit.records import RATE_COLUMNS
 from llmkit.store.journal import Event
-from llmkit.store.tables import Row, upsert
+from llmkit.store.tables import Row, cast, upsert
 
 _PROVIDER = (
     "id", "name", "display_name", "wire", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
@@ -71,7 +71,7 @@ def _apply_settings(connection: duckdb.DuckDBPyConnection, events: Sequence[Even
 def _apply_balances(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     for event in events:
         after = event["after"]
-        expression = "balance + ?::DECIMAL(18, 10)" if "delta" in after else "?::DECIMAL(18, 10)"
+        expression = cast("balance + ?::DECIMAL(38, 10)" if "delta" in after else "?", "DECIMAL(18, 10)")
         connection.execute(
             f"UPDATE llm_providers SET balance = {expression} WHERE name = ?",
             [after["delta"] if "delta" in after else after["amount"], event["reference"]],

@@ -11,7 +11,7 @@ import duckdb
 from llmkit.records import RATE_COLUMNS
 from llmkit.store.events import probe_id
 from llmkit.store.journal import Event
-from llmkit.store.tables import Row, column_types, incoming, upsert
+from llmkit.store.tables import Row, cast, column_types, incoming, upsert
 
 _TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 _PROBE_STATE = (
@@ -100,7 +100,7 @@ def _count_so_far(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         connection.execute(f"""
             UPDATE probes SET estimated_cost = s.cost, turns = s.turns, attempts = s.attempts, started_at = s.started_at
             FROM (
-                SELECT a.probe_id, sum(a.cost)::DECIMAL(18, 10) AS cost, count(*) AS attempts,
+                SELECT a.probe_id, {cast("sum(a.cost)", "DECIMAL(18, 10)")} AS cost, count(*) AS attempts,
                     count(*) FILTER (a.error_code IS NULL) AS turns, min(a.started_at) AS started_at
                 FROM attempts a SEMI JOIN {name} n ON n.probe_id = a.probe_id
                 WHERE a.ended_at IS NOT NULL GROUP BY a.probe_id
@@ -114,7 +114,7 @@ def apply_probes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event])
     latest = list({event["probe_id"]: event for event in events}.values())
     with incoming(connection, ("probe_id", *_PROBE_STATE), latest) as name:
         types = column_types(connection, "probes")
-        assignments = ", ".join(f"{column} = b.{column}::{types[column]}" for column in _PROBE_STATE)
+        assignments = ", ".join(f"{column} = {cast(f'b.{column}', types[column])}" for column in _PROBE_STATE)
         connection.execute(f"UPDATE probes SET {assignments} FROM {name} b WHERE probes.probe_id = b.probe_id")
         connection.execute(f"""
             UPDATE probes SET response = t.response
@@ -165,6 +165,7 @@ def apply_run_states(connection: duckdb.DuckDBPyConnection, events: Sequence[Eve
         upsert(connection, "provider_balance_deductions", columns, rows, key=("event_id", "provider"), update=())
         for row in rows:
             connection.execute(
-                "UPDATE llm_providers SET balance = balance - ?::DECIMAL(18, 10) WHERE name = ?",
+                f"UPDATE llm_providers SET balance = {cast('balance - ?::DECIMAL(38, 10)', 'DECIMAL(18, 10)')} "
+                "WHERE name = ?",
                 [row["amount"], row["provider"]],
             )

@@ -26,7 +26,8 @@ CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False, "lock_con
 _BUSY = re.compile(r"Could not set lock|different configuration|Unique file handle conflict")
 _PID = re.compile(r"PID (\d+)")
 _NOT_DAMAGE = re.compile(
-    r"Permission denied|No space left|Read-only file system|No such file or directory|Is a directory"
+    r"Permission denied|No space left|Too many open files|Read-only file system|No such file or directory"
+    r"|Is a directory"
 )
 _DAMAGE = re.compile(r"checksum|corrupt|not a valid DuckDB|Could not read enough|WAL|deserializ|database file", re.I)
 
@@ -131,8 +132,9 @@ class Lease:
             )
         if found := _NOT_DAMAGE.search(text):
             return LlmkitError(
-                f"{self.path} cannot be opened or written: {found[0]}. Free some space or check the folder's "
-                "permissions; everything acknowledged so far is saved in the journal beside it."
+                f"{self.path} cannot be opened or written: {found[0]}. Free some space, check the folder's "
+                "permissions or let a process open more files (ulimit -n); everything acknowledged so far is saved in "
+                "the journal beside it."
             )
         return Damaged(text) if is_damage(error) else error
 

@@ -18,6 +18,16 @@ def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     return Decimal(found[0]) if found else Decimal(0)
 
 
+def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
+    """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
+    found = connection.execute(
+        "SELECT coalesce(sum(worst_case), 0)::DECIMAL(38, 10) FROM attempts "
+        "WHERE run_id = ? AND cost IS NULL AND (maybe_billed OR error_code IS NULL)",
+        [run_id],
+    ).fetchone()
+    return Decimal(found[0]) if found else Decimal(0)
+
+
 def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Decimal]:
     """What a run has spent by provider and not yet deducted from the balance: its process died before it could."""
     found = rows(

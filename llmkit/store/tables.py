@@ -46,7 +46,7 @@ def upsert(
         with incoming(connection, columns, rows[first : first + SOME]) as name:
             connection.execute(
                 f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) "
-                f"SELECT {', '.join(f'{_quoted(column)}::{types[column]}' for column in columns)} FROM {name} "
+                f"SELECT {', '.join(cast(_quoted(column), types[column]) for column in columns)} FROM {name} "
                 f"ON CONFLICT ({', '.join(key)}) DO {action}"
             )
 
@@ -55,6 +55,13 @@ def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str,
     """The SQL type of each column of a table."""
     found = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
     return dict(found.fetchall())
+
+
+def cast(expression: str, kind: str) -> str:
+    """SQL that makes a value from its text. An amount that no column can hold becomes unknown: one absurd number in the
+    journal must not keep everything that comes after it out of the database.
+    """
+    return f"{'TRY_CAST' if kind.startswith('DECIMAL') else 'CAST'}({expression} AS {kind})"
 
 
 def _quoted(column: str) -> str:

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from llmkit.credentials import Credentials, Key, is_loopback, origin_of
-from llmkit.errors import Code, LlmkitError, MissingApiKey
+from llmkit.errors import Code, LlmkitError, MissingApiKey, ValidationError
 from llmkit.records import Failure, Provider, Request, Response
 from llmkit.transport.outgoing import Outgoing
 from llmkit.wires import Wire
@@ -41,13 +41,13 @@ class _Clients:
 class Transport:
     """Sends requests: adds origin and key, and turns every foreign error into a :class:`Failure`.
 
-    ``reroute`` gives the base URL of a simulator for a provider, or ``None``; a rerouted request carries a dummy key.
+    ``simulator`` gives the base URL of a simulator for a provider; what is sent there carries a dummy key.
     A transport may be used from several event loops, and opens connections for each.
     """
 
-    def __init__(self, credentials: Credentials, *, reroute: Callable[[Provider], str | None] | None = None) -> None:
+    def __init__(self, credentials: Credentials, *, simulator: Callable[[Provider], str] | None = None) -> None:
         self._credentials = credentials
-        self._reroute = reroute
+        self._simulator = simulator
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
 
     async def send(
@@ -56,16 +56,18 @@ class Transport:
         wire: Wire,
         request: Request,
         *,
+        simulated: bool = False,
         timeout: float = 600.0,
         trace: Mapping[str, str] | None = None,
     ) -> Response | Failure:
         """Send one request; return the response as it arrived, or why there is none. Never raises for the network.
 
-        ``timeout`` is in seconds. ``trace`` holds headers for a simulator; providers never see them. The failure is
-        ``maybe_billed`` when the request may have reached the provider. A key that the answer quotes is taken out.
+        ``simulated``: to the simulator. ``timeout`` is in seconds. ``trace`` holds headers for a simulator; providers
+        never see them. The failure is ``maybe_billed`` when the request may have reached the provider. A key that the
+        answer quotes is taken out.
         """
         try:
-            outgoing = self._address(provider, wire, request, trace or {})
+            outgoing = self._address(provider, wire, request, trace or {}, simulated)
         except LlmkitError as error:
             return Failure(code=error.code, message=str(error), scope="provider")
         except (TypeError, ValueError) as error:
@@ -91,14 +93,18 @@ class Transport:
         for client in clients.made.values() if clients else ():
             await client.aclose()
 
-    def _address(self, provider: Provider, wire: Wire, request: Request, trace: Mapping[str, str]) -> Outgoing:
+    def _address(
+        self, provider: Provider, wire: Wire, request: Request, trace: Mapping[str, str], simulated: bool
+    ) -> Outgoing:
         """The request with its origin, headers and key.
 
         Raises:
             OriginNotApproved, MissingApiKey, ValidationError: it must not or cannot be sent.
             TypeError, ValueError: the body is not JSON.
         """
-        simulator = self._reroute(provider) if self._reroute else None
+        if simulated and self._simulator is None:
+            raise ValidationError("There is no simulator to send this to.")
+        simulator = self._simulator(provider) if simulated and self._simulator else None
         key = self._key(provider) if simulator is None else Key(SIMULATED_KEY)
         base = provider.base_url if simulator is None else simulator
         headers = {"accept": "application/json", **request.headers, **(trace if simulator is not None else {})}

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-_LARGEST_COUNT = 2**53  # beyond it a JSON number is no longer exact
+_LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum of a million such answers is still a BIGINT
 _DECIMALS = 18
 _FINEST = Decimal(1).scaleb(-_DECIMALS)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more

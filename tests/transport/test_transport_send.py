@@ -106,7 +106,7 @@ async def test_a_provider_without_key_gets_no_key_header():
 
 
 async def test_trace_headers_and_a_dummy_key_go_to_a_simulator_only():
-    """A rerouted request says which probe it is; the real endpoint never sees that, nor the simulator the real key."""
+    """A simulated request says which probe it is; the real endpoint never sees that, nor the simulator the real key."""
     seen = []
     trace = {"x-llmkit-probe": "p1", "x-llmkit-turn": "0"}
 
@@ -115,9 +115,10 @@ async def test_trace_headers_and_a_dummy_key_go_to_a_simulator_only():
         return web.json_response({"text": "a simulated world"})
 
     async with serving(handler) as url:
-        async with transport(reroute=lambda _: f"{url}/canary") as made:
-            response = await made.send(provider("https://api.example.org/v1"), WIRE, REQUEST, trace=trace)
-        async with transport(reroute=lambda _: None) as made:
+        async with transport(simulator=lambda _: f"{url}/canary") as made:
+            response = await made.send(
+                provider("https://api.example.org/v1"), WIRE, REQUEST, simulated=True, trace=trace
+            )
             await made.send(provider(url), WIRE, REQUEST, trace=trace)
     simulated, real = seen
     assert simulated["Authorization"] == "Bearer simulated"

@@ -1,0 +1,105 @@
+"""What nobody knows the cost of counts at its worst against a budget, and numbers that cannot be true do no harm."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from local_provider import FAST, LOCAL, add_local
+
+import llmkit
+from llmkit.simulator import Fault
+
+NO_RETRY = llmkit.RetryPolicy.fast(max_attempts=1)
+
+
+def answer(**usage):
+    """A good answer with this usage, or with none."""
+    message = {"role": "assistant", "content": "hello"}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    body = {"id": "x", "object": "chat.completion", "model": "gpt-6-luna", "choices": choices, "usage": usage or None}
+    return Fault(kind="raw", body=json.dumps(body), headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize("reply", [answer(), Fault(kind="garbage")], ids=["no usage", "no answer"])
+def test_a_budget_holds_where_nobody_says_what_was_billed(paying, sim, reply):
+    """Each such request is counted at the most that it can have cost, also when the run is resumed."""
+    sim.script("openai", [reply] * 60)
+    budget = Decimal("0.05")
+    run = paying.run([f"q{n}" for n in range(30)], LOCAL, budget=budget, retry=NO_RETRY).result(60)
+    for _ in range(2):
+        most = sum(map(Decimal, paying.sql("SELECT worst_case::VARCHAR AS w FROM attempts")["w"]))
+        assert 0 < most <= budget
+        assert len(run.attempts) == sim.count("requests")
+        run = paying.resume(run.id).result(60)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"extra_body": {"tools": [{"description": "x" * 40_000}]}}, {"stop": ["文" * 9_000]}],
+    ids=["tools", "stop"],
+)
+def test_the_worst_case_covers_all_that_is_sent(paying, sim, options):
+    """What goes along with the messages is input too: one request costs more than the budget, so none is sent."""
+    paying.catalog.update_model(LOCAL, cost_input_per_million=1000)
+    with pytest.raises(llmkit.BudgetExceeded, match="up to"):
+        paying.run("a question", LOCAL, budget=20, max_tokens=10, options=options)
+    assert sim.count("requests") == 0
+
+
+@pytest.mark.parametrize(
+    ("usage", "prices"),
+    [
+        ({"prompt_tokens": 9 * 10**15, "completion_tokens": 5, "total_tokens": 9 * 10**15}, {}),
+        ({"prompt_tokens": 10**9, "completion_tokens": 5, "total_tokens": 10**9}, {"cost_input_per_million": 10**9}),
+    ],
+    ids=["tokens", "price"],
+)
+def test_an_absurd_number_is_unknown_and_nothing_else_is_lost(database, sim, monkeypatch, usage, prices):
+    """No amount in dollars can be that large: the answer is kept as unpriced, and the catalog opens as before."""
+    monkeypatch.setenv("LOCAL_API_KEY", "sk-local-test")
+    sim.script("openai", [answer(**usage)])
+    with llmkit.open(database) as kit:
+        add_local(kit, sim, **prices)
+        run = kit.run(["one", "two"], LOCAL, options={"order_seed": 1}).result(60)
+        assert run.probes["status"].tolist() == ["ok", "ok"]
+        assert sorted(run.probes["cost_source"]) == ["computed", "unpriced"]
+    with llmkit.open(database) as kit:
+        assert kit.load(run.id).total_cost == run.total_cost
+        kit.catalog.update_provider("local", **FAST)
+
+
+def test_amounts_in_the_journal_that_no_column_holds_keep_nothing_out(database, sim, monkeypatch):
+    """A journal written with an absurd amount is applied: that amount is unknown, all else is there."""
+    monkeypatch.setenv("LOCAL_API_KEY", "sk-local-test")
+    with llmkit.open(database) as kit:
+        add_local(kit, sim)
+        kit.catalog.set_balance("local", 5)
+        run = kit.run(["one", "two"], LOCAL).result(60)
+    (segment,) = sorted(database.with_name(database.name + ".journal").glob("*.jsonl"))[-1:]
+    lines = [json.loads(line) for line in segment.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "outcome":
+            line["cost"] = line["answer"]["cost"] = "123456789012.5"
+        if line["type"] == "probe":
+            line["estimated_cost"] = "123456789012.5"
+    segment.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    database.unlink()
+    with llmkit.open(database) as kit:
+        assert kit.load(run.id).probes["estimated_cost"].isna().all()
+        assert kit.load(run.id).probes["response"].tolist() == run.probes["response"].tolist()
+
+
+def test_a_simulator_put_to_use_during_a_run_answers_none_of_it(paying, sim):
+    """A run that is paid goes on with its provider; the rehearsal begins with the next run."""
+    paying.catalog.set_balance("local", 5)
+    sim.set(latency=0.2)
+    handle = paying.run([f"q{n}" for n in range(60)], LOCAL)
+    assert sim.wait_until(lambda: sim.count("requests") > 0, timeout=30)
+    with llmkit.simulator.serve(latency=0) as rehearsal:
+        paying.use_simulator(rehearsal)
+        run = handle.result(60)
+        assert sim.count("ok") == 60
+        assert rehearsal.count("requests") == 0
+        assert paying.catalog.provider("local").balance == 5 - run.total_cost
+        assert paying.run("a question", LOCAL).result(60).probes["simulated"].all()
+        assert rehearsal.count("ok") == 1
