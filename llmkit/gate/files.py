@@ -5,6 +5,7 @@ Locks are ``flock`` (through portalocker), never waited for. The system frees th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -180,7 +181,12 @@ class Slots:
     def _try(self, index: int) -> Slot | None:
         if index in self._taken:
             return None
-        fd = os.open(f"{self._stem}{index:03}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, ONLY_MINE)
+        try:
+            fd = os.open(f"{self._stem}{index:03}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, ONLY_MINE)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # the process may open no more: the others wait
+                return None
+            raise
         if _locked(fd):
             return Slot(index, fd, self._taken)
         os.close(fd)

@@ -1,10 +1,13 @@
-"""Fewer and shorter pauses of the event loop while runs go on.
+"""What runs need of the process while they go on: an event loop that is seldom held up, and enough open files.
 
 A full garbage collection looks at every object of the process, some hundred thousand once pandas and a notebook are
 loaded, and stops all threads for a tenth of a second. While a run goes on, what was there when it began is left out.
 
 The loop lets go of the interpreter whenever it sends or receives, and while another thread computes it gets it back
 after the switch interval only: 5 ms as Python starts, a dozen times in one turn of a busy loop. It is 1 ms meanwhile.
+
+Each request on its way has a connection and a lock file. Systems let a process open few files (256 on a Mac) until it
+asks for more.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ import sys
 import threading
 from collections.abc import Iterator
 
+if sys.platform != "win32":
+    import resource
+
+_FILES = 8_192
 _SWITCH_INTERVAL = 0.001  # seconds
 
 _lock = threading.Lock()
@@ -26,7 +33,7 @@ _undo = contextlib.ExitStack()
 def quiet() -> Iterator[None]:
     """Set the process up for runs until the last such block ends.
 
-    Whoever has frozen objects of their own, or a shorter interval, keeps them.
+    Whoever has frozen objects of their own, a shorter interval, or more files, keeps them.
     """
     global _runs
     with _lock:
@@ -50,3 +57,9 @@ def _begin() -> None:
     if before > _SWITCH_INTERVAL:
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _undo.callback(sys.setswitchinterval, before)
+    if sys.platform != "win32":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            _undo.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))

@@ -38,6 +38,16 @@ def fill(small_disk, catalog, room):
     return small_disk / "catalog" / catalog.name
 
 
+def test_a_process_that_may_open_few_files_asks_for_more(zygote, sim, catalog):
+    """Each request on its way needs a connection and a lock file, more together than a Mac allows at first."""
+    with llmkit.open(catalog, simulate=True) as kit:
+        kit.catalog.update_provider("openai", max_parallel_requests=200)
+    child = zygote.start(catalog, prompts=300, models=MODELS[:1], files=160)
+    child.wait()
+    assert child.ended() == "end completed"
+    assert sim.count("ok") == 300
+
+
 @pytest.mark.parametrize("room", [250_000, 1_200_000], ids=["for the journal", "for the database"])
 def test_a_run_on_a_full_disk_stops_and_loses_nothing(zygote, sim, catalog, small_disk, room):
     """It says what is wrong and stops asking; every answer that was acknowledged is there, and resume asks the rest."""

@@ -153,6 +153,8 @@ def work(job):
         os.write(log, (line.replace("\n", " ") + "\n").encode())
 
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    if "files" in job:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (job["files"], resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     try:
         with llmkit.open(job["path"], simulate=True) as kit:
             {"run": run, "edit": edit, "read": read}[job.get("kind", "run")](job, kit, say)
