@@ -16,6 +16,7 @@
     ├── CatalogBusy              another program holds the database open
     ├── CatalogTooNew            the database was written by a newer llmkit
     ├── JournalError             the journal cannot be written (disk full, read-only)
+    ├── NotFinished              the time given for waiting is over; what was waited for goes on (a TimeoutError too)
     └── RequestFailed            a provider refused or broke; carries the Failure's code
 
 Each has a ``code`` (one of :class:`Code`) and says whether trying again can help (``retryable``).
@@ -185,6 +186,12 @@ class CatalogTooNew(LlmkitError):
 
 class JournalError(LlmkitError):
     """The journal cannot be written, so no further request may be sent."""
+
+
+class NotFinished(LlmkitError, TimeoutError):
+    """The time that was given for waiting is over; what was waited for goes on in the background."""
+
+    code = Code.TIMEOUT
 
 
 class RequestFailed(LlmkitError):

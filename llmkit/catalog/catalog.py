@@ -14,6 +14,7 @@ import pandas as pd
 from llmkit.catalog import changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
 from llmkit.checks import words
+from llmkit.checks.api_config import api_config
 from llmkit.errors import ModelDeprecated, ValidationError
 from llmkit.prices import read_price_list
 from llmkit.records import Model, split_reference
@@ -93,12 +94,17 @@ class Catalog(ProviderEdits):
         ref: str,
         *,
         set_as_default: bool = False,
+        status: str | None = None,
+        is_default: bool | None = None,
         source: str | None = None,
         valid_from: Any = None,
         expected_updated_at: Any = None,
         **given: Any,
     ) -> Model:
         """Change a model: everything that :meth:`add_model` takes, but not its provider and its id.
+
+        ``status`` (``"ACTIVE"`` or ``"DEPRECATED"``) does what :meth:`reactivate_model` and :meth:`deprecate_model` do.
+        ``is_default=True`` is ``set_as_default``; ``False`` leaves its provider without a default if it was that.
 
         A changed price is appended to the model's price history, and finished runs keep what they were billed at.
         ``valid_from`` (a date, a time, or ISO text) enters a price that holds from then on: one in the future changes
@@ -107,10 +113,11 @@ class Catalog(ProviderEdits):
 
         Raises:
             EditConflict: the model was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
-            ModelDeprecated: ``set_as_default`` for a deprecated model.
+            ModelDeprecated: a deprecated model is to be the default.
         """
         asked = changes.model_changes(given)
         words.flag(set_as_default, "set_as_default")
+        chosen = changes.standing(status, set_as_default or is_default)
         with self._edit() as edit:
             now = self._clock()  # not before: what another kernel wrote while this one waited its turn came earlier
             note = changes.price_note(source, valid_from, now)
@@ -119,27 +126,19 @@ class Catalog(ProviderEdits):
             after = changes.updated(edit, before, asked, note, now)
             if after != before:
                 after = edit.put_model(after, "update_model")
-            return _make_default(edit, after).model if set_as_default else after
+            return _stand(edit, after, chosen)
 
     def deprecate_model(self, ref: str) -> Deprecation:
         """Take a model out of new runs; its history stays. A default is followed by the next active model of its
         provider in the catalog's order, after the last by the first. Of a deprecated model nothing changes.
         """
         with self._edit() as edit:
-            model = rules.find_model(edit.state, ref)
-            used_for = rules.purposes_of(edit.state, model.reference)
-            if not model.is_active:
-                return Deprecation(model, None, used_for)
-            heir = rules.next_active(edit.state, model) if model.is_default else None
-            gone = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
-            promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
-            return Deprecation(gone, promoted, used_for)
+            return _deprecate(edit, rules.find_model(edit.state, ref))
 
     def reactivate_model(self, ref: str) -> Model:
         """Allow a deprecated model in new runs again. It does not become the default."""
         with self._edit() as edit:
-            model = rules.find_model(edit.state, ref)
-            return model if model.is_active else edit.put_model(replace(model, status="ACTIVE"), "reactivate_model")
+            return _reactivate(edit, rules.find_model(edit.state, ref))
 
     def set_default_model(self, ref: str) -> DefaultChange:
         """Make a model the one of its provider that new runs pre-select.
@@ -158,7 +157,7 @@ class Catalog(ProviderEdits):
         with self._store.edit(actor="system") as edit:
             model = rules.find_model(edit.state, ref)
             learned = sorted({*model.api_config.get("learned_rejects", ()), words.text(parameter, "parameter")})
-            config = words.api_config({**model.api_config, "learned_rejects": learned})
+            config = api_config({**model.api_config, "learned_rejects": learned})
             changed = replace(model, api_config=config)
             return model if changed == model else edit.put_model(changed, "learn_rejected")
 
@@ -242,6 +241,31 @@ class Catalog(ProviderEdits):
         events = undo.last_edit(self._store.catalog_events(), "user")
         with self._edit() as edit:
             return undo.take_back(edit, events, self._clock())
+
+
+def _stand(edit: Edit, model: Model, chosen: changes.Standing) -> Model:
+    """Bring a model to the status and the place that were chosen for it; ``None`` leaves either as it is."""
+    if chosen.is_active is not None:
+        model = _reactivate(edit, model) if chosen.is_active else _deprecate(edit, model).model
+    if chosen.is_default:
+        return _make_default(edit, model).model
+    if chosen.is_default is False and model.is_default:
+        return edit.put_model(replace(model, is_default=False), "set_default_model")
+    return model
+
+
+def _deprecate(edit: Edit, model: Model) -> Deprecation:
+    used_for = rules.purposes_of(edit.state, model.reference)
+    if not model.is_active:
+        return Deprecation(model, None, used_for)
+    heir = rules.next_active(edit.state, model) if model.is_default else None
+    gone = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
+    promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
+    return Deprecation(gone, promoted, used_for)
+
+
+def _reactivate(edit: Edit, model: Model) -> Model:
+    return model if model.is_active else edit.put_model(replace(model, status="ACTIVE"), "reactivate_model")
 
 
 def _make_default(edit: Edit, model: Model) -> DefaultChange:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from llmkit.checks import numbers, words
+from llmkit.checks.api_config import api_config
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.pricing import next_change, price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider
@@ -35,7 +36,7 @@ _MODEL: Mapping[str, Check] = {
     "context_window": numbers.count,
     "max_output_tokens": numbers.count,
     "retires_on": words.day,
-    "api_config": words.api_config,
+    "api_config": api_config,
 }
 _PRICE: Mapping[str, Check] = {
     **dict.fromkeys(RATE_COLUMNS, numbers.price),
@@ -46,8 +47,8 @@ _ELSEWHERE = {
     "provider": "A model never moves to another provider. Add it there, and deprecate this one.",
     "model_id": "A model's id never changes: the history of every run refers to it. Add another model instead.",
     "balance": "Use set_balance() or sync_balance().",
-    "status": "Use deprecate_model() or reactivate_model().",
-    "is_default": "Use set_default_model(), or set_as_default=True.",
+    "status": "A new model is active; deprecate_model() changes that.",
+    "is_default": "Use set_as_default=True.",
 }
 
 
@@ -71,6 +72,23 @@ def model_changes(given: Mapping[str, Any]) -> ModelChanges:
         columns={name: value for name, value in values.items() if name in _MODEL},
         price={name: value for name, value in values.items() if name in _PRICE},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a model is to be active, and its provider's default; ``None``: as it is."""
+
+    is_active: bool | None
+    is_default: bool | None
+
+
+def standing(status: Any, is_default: Any) -> Standing:
+    """Check the status and the place that were given for a model."""
+    if status not in (None, "ACTIVE", "DEPRECATED"):
+        raise ValidationError("status must be 'ACTIVE' or 'DEPRECATED'.", field="status")
+    if is_default is not None:
+        words.flag(is_default, "is_default")
+    return Standing(None if status is None else status == "ACTIVE", is_default)
 
 
 def _checked(given: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:

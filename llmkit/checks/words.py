@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -153,17 +152,6 @@ def moment(value: Any, field: str) -> datetime:
     if isinstance(found, date) and not isinstance(found, datetime):
         return datetime.combine(found, time(), UTC)
     raise ValidationError(f"{field} must be a date or a time such as 2026-12-01 or 2026-12-01T08:00Z.", field=field)
-
-
-def api_config(value: Any, field: str = "api_config") -> Mapping[str, Any]:
-    """What a model's API accepts: a dict that JSON can hold; a ``wire`` in it must be one that llmkit speaks."""
-    if value is None:
-        value = {}
-    if not isinstance(value, Mapping):
-        raise ValidationError(f"{field} must be a dict such as {{'max_tokens_param': 'max_tokens'}}.", field=field)
-    if "wire" in value:
-        wire(value["wire"], f"{field}.wire")
-    return MappingProxyType(json_value(dict(value), field))
 
 
 def json_value(value: Any, field: str) -> Any:

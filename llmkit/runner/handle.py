@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
+from llmkit.errors import NotFinished
 from llmkit.runner import background
 from llmkit.runner.progress import Progress, RunEvent
 
@@ -40,7 +41,7 @@ class Handle(Generic[T]):
         """Wait at most ``timeout`` seconds and return the result.
 
         Raises:
-            TimeoutError: it has not ended yet; it goes on.
+            NotFinished: it has not ended yet; it goes on.
             LlmkitError: why it could not go on.
         """
         try:
@@ -48,7 +49,7 @@ class Handle(Generic[T]):
         except FutureTimeout:
             if self._future.done():
                 raise
-            raise TimeoutError(f"Not finished after {timeout} s; it goes on in the background.") from None
+            raise NotFinished(f"Not finished after {timeout} s; it goes on in the background.") from None
         except KeyboardInterrupt as stop:
             self._stop()
             raise stop.with_traceback(None) from None
@@ -122,7 +123,7 @@ class RunHandle(Handle[T]):
         """Wait at most ``timeout`` seconds and return the run; on a terminal a line shows how far it is.
 
         Raises:
-            TimeoutError: it has not ended yet; it goes on.
+            NotFinished: it has not ended yet; it goes on.
             LlmkitError: why it could not go on.
         """
         with self._watched():

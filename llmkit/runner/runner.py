@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -76,7 +77,10 @@ class Runner(Generic[T]):
             JournalError: the journal cannot be written.
         """
         run_id = new_run_id()
-        self._parts.store.claim_run(run_id)
+        with self._claimed(run_id):
+            return self._begin(run_id, order)
+
+    def _begin(self, run_id: str, order: Order) -> RunHandle[T]:
         plan = order.plan
         line = events.run(
             run_id=run_id,
@@ -101,11 +105,11 @@ class Runner(Generic[T]):
         Raises:
             ValidationError: the run is running, here or in another process.
         """
+        with self._claimed(run_id):
+            return self._continue(run_id, order, spent)
+
+    def _continue(self, run_id: str, order: Order, spent: Decimal) -> RunHandle[T]:
         store = self._parts.store
-        if not store.claim_run(run_id):
-            raise ValidationError(
-                f"Run {run_id} is running in another notebook or script: wait for it, or stop it there."
-            )
         state = store.read(lambda c: queries.attempts_without_outcome(c, run_id))
         lost = [_lost(row) for row in state]
         store.append([*lost, events.run_state(run_id=run_id, status="running", again=AGAIN)]).result()
@@ -123,6 +127,19 @@ class Runner(Generic[T]):
             handle.cancel(grace)
         for handle in running:
             handle.wait()
+
+    @contextlib.contextmanager
+    def _claimed(self, run_id: str) -> Iterator[None]:
+        """Mark the run as this process's; it stays so unless it cannot be started."""
+        if not self._parts.store.claim_run(run_id):
+            raise ValidationError(
+                f"Run {run_id} is running in another notebook or script: wait for it, or stop it there."
+            )
+        try:
+            yield
+        except BaseException:
+            self._parts.store.release_run(run_id)
+            raise
 
     def _launch(
         self,

@@ -19,6 +19,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from llmkit.checks import numbers, words
+from llmkit.checks.api_config import api_config
 from llmkit.errors import ValidationError
 from llmkit.pricing import price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
@@ -156,7 +157,7 @@ def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPric
             context_window=numbers.count(row.get("context_window"), "context_window"),
             max_output_tokens=numbers.count(row.get("max_output_tokens"), "max_output_tokens"),
             retires_on=words.day(row.get("retires_on"), "retires_on"),
-            api_config=words.api_config(row.get("api_config")),
+            api_config=api_config(row.get("api_config")),
         )
         if model.status not in ("ACTIVE", "DEPRECATED") or (model.is_default and not model.is_active):
             raise ValidationError(f"{model.reference} has a status that cannot be.", field="status")

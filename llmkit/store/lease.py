@@ -68,7 +68,7 @@ class Lease:
         try:
             with _private_files():
                 engine = self._started()
-                engine.execute(f"ATTACH '{file}' AS catalog ({mode})")
+                engine.execute(f"ATTACH '{file}' AS catalog (TYPE duckdb, {mode})")
                 try:
                     with engine.cursor() as connection:
                         connection.execute("USE catalog")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from llmkit.errors import CatalogTooNew
+from llmkit.errors import CatalogTooNew, ValidationError
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -260,9 +260,15 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def version(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many steps this database has had; 0 when it is empty."""
-    tables = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'migrations'").fetchone()
-    if tables is None:
+    """How many steps this database has had; 0 when it is empty.
+
+    Raises:
+        ValidationError: it is somebody else's.
+    """
+    ours = "SELECT 1 FROM duckdb_columns() WHERE table_name = 'migrations' AND column_name = 'number'"
+    if connection.execute(ours).fetchone() is None:
+        if connection.execute("SELECT 1 FROM duckdb_tables() LIMIT 1").fetchone() is not None:
+            raise ValidationError("This database holds other tables: name another file for llmkit's.", field="path")
         return 0
     row = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
     return int(row[0]) if row else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,6 +23,9 @@ from llmkit.store.queries import CatalogState
 
 T = TypeVar("T")
 
+_MINE = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+_LOOK = portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING
+
 
 class Store:
     """One database file with its journal. Threads and processes may share the file; nothing is held between calls.
@@ -38,7 +40,7 @@ class Store:
         self.path = path
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
-        self._live: dict[str, Any] = {}
+        self._live: dict[str, portalocker.Lock[Any]] = {}
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
         with contextlib.suppress(CatalogBusy):  # then reading goes by the journal until the file is free
             self.sync()
@@ -140,20 +142,21 @@ class Store:
         """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
         path = self._run_lock(run_id)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb+", buffering=0)  # noqa: SIM115 - kept
+        path.touch(mode=0o600)
+        # somebody who only looks whether it is live holds it for an instant
+        lock = portalocker.Lock(path, "rb+", timeout=0.3, check_interval=0.02, flags=_MINE, buffering=0)
         try:
-            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            lock.acquire()
         except portalocker.LockException:
-            file.close()
             return False
-        self._live[run_id] = file
+        self._live[run_id] = lock
         return True
 
     def release_run(self, run_id: str) -> None:
         """End the mark."""
-        if (file := self._live.pop(run_id, None)) is not None:
+        if (lock := self._live.pop(run_id, None)) is not None:
             self._run_lock(run_id).unlink(missing_ok=True)
-            file.close()
+            lock.release()
 
     def is_live(self, run_id: str) -> bool:
         """Whether some process is running this run now."""
@@ -161,7 +164,7 @@ class Store:
             return True
         try:
             with open(self._run_lock(run_id), "rb+", buffering=0) as file:
-                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+                portalocker.lock(file, _LOOK)
         except FileNotFoundError:
             return False
         except portalocker.LockException:
@@ -244,6 +247,12 @@ class Store:
         try:
             return action()
         except Damaged as damage:
+            if not self.journal.sizes():
+                raise ValidationError(
+                    f"{self.path} is not a database of llmkit, or is damaged without a journal beside it to rebuild it "
+                    "from. Name another file, or move this one away.",
+                    field="path",
+                ) from damage
             aside = self._lease.set_aside()
             warnings.warn(
                 f"The database {self.path.name} was damaged ({str(damage).splitlines()[0]}). "

@@ -149,7 +149,7 @@ RULES: tuple[Rule, ...] = (
         Code.RATE_LIMITED,
         "attempt",
         _RATE,
-        statuses="2?? | 40? | 5??",
+        statuses="2?? | 40? | 422 | 5??",
         phrases="rate limit | rate_limit | too many requests | quota exceeded | resource_exhausted",
     ),
     # keys

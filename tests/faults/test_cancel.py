@@ -106,7 +106,7 @@ def test_a_wait_that_times_out_leaves_the_run_going(kit, sim):
     """result(timeout) says that it goes on, and later gives the run."""
     sim.set(latency=0.2)
     handle = kit.run("a question", MODEL)
-    with pytest.raises(TimeoutError, match="goes on"):
+    with pytest.raises(llmkit.NotFinished, match="goes on"):
         handle.result(timeout=0.01)
     assert handle.result(60).status == "completed"
 

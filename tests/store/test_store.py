@@ -1,8 +1,10 @@
 """The store: one catalog for many processes, and a database that can be lost."""
 
+import contextlib
 import multiprocessing
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -349,6 +351,48 @@ def test_a_damaged_part_is_found_when_it_is_read(store):
     with pytest.warns(UserWarning, match="rebuilt from its journal"):
         after = store.read(lambda c: queries.table(c, "probes", "r1", ("position",)))
     assert after.equals(before)
+
+
+@pytest.mark.parametrize("kind", ["text", "csv", "sqlite", "runs", "migrations"])
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path, kind):
+    """Whatever somebody names by mistake, notes or another database, stays as it is, and the error says so."""
+    path = tmp_path / f"mine.{kind}"
+    if kind in ("text", "csv"):
+        path.write_text("a,b\n1,2\n" * 5_000)
+    elif kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE notes (text)")
+    else:
+        with duckdb.connect(path) as connection:
+            connection.execute(f"CREATE TABLE {kind} (x INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(ValidationError, match="file"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_looking_whether_a_run_is_live_disturbs_nobody(store):
+    """However many look at once, a dead run is dead to each of them, and can be taken up meanwhile."""
+    store.claim_run("r")
+    store._live.pop("r").release()  # as if the process had died: the file stays, the lock is gone
+    others = [Store(store.path) for _ in range(4)]
+    answers, over = [], threading.Event()
+
+    def look(other):
+        while not over.is_set():
+            answers.append(other.is_live("r"))
+
+    threads = [threading.Thread(target=look, args=(other,)) for other in others[:3]]
+    for thread in threads:
+        thread.start()
+    while len(answers) < 1_000:
+        pass
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not any(answers)
+    assert others[3].claim_run("r")
+    assert others[0].is_live("r")
 
 
 def test_closing_waits_for_what_other_threads_read(store):
