@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,8 +27,11 @@ class Reading:
         self._connections = connections
         self._view = view
 
-    def sql(self, sql: str, params: Sequence[Any] | None = None) -> pd.DataFrame:
+    def sql(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Answer a SELECT over the catalog and all runs; read-only, and without access to other files.
+
+        ``params`` is a list for the ``?`` of the statement, or a dict for its ``$names``. Times come in UTC, DECIMAL as
+        float64, columns of type JSON as lists and dicts; two columns of one name as ``name`` and ``name_1``.
 
         Raises:
             ValidationError: the statement fails, or would write.
@@ -47,10 +50,11 @@ class Reading:
         """
         frame = self._store.read(queries.runs)
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
-        frame["status"] = [
+        now = [
             effective_status(status, live.get(run_id, False))
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
         ]
+        frame["status"] = pd.Series(now, index=frame.index, dtype=frame["status"].dtype)  # text, also of no runs
         return frame
 
     def load(self, run_id: str) -> Run:
@@ -82,6 +86,9 @@ class Reading:
         simulated: bool | None = None,
     ) -> pd.DataFrame:
         """Tokens and costs over all runs, internal tasks included, as in :meth:`llmkit.Run.costs`.
+
+        ``by`` also takes ``run_name`` and ``kind``. Other than there, ``month``, ``day``, ``run_name``, ``kind`` and
+        ``template`` are always llmkit's own, whatever columns your prompts had: rename yours to group by it.
 
         ``since`` is a date or a time, or its text (``"2026-11-01"``), in UTC: only what was asked from then on counts.
         ``simulated`` chooses rehearsals (True) or real runs (False); left out, a kit shows the kind that it makes.

@@ -23,9 +23,10 @@ def calibration(rows: Iterable[Mapping[str, Any]], by: Literal["model", "run"] =
         raise ValidationError("by is 'model' or 'run'.", field="by")
     lines = [_of_model(row) for row in rows] if by == "model" else list(_of_runs(rows))
     frame = pd.DataFrame(lines, columns=COLUMNS).drop(columns=["model"] if by == "run" else [])
+    text = dict.fromkeys((name for name in ("run_id", "name", "model", "basis") if name in frame), "str")
     whole = dict.fromkeys(("probes", "ok", "observations"), "Int64")
     real = dict.fromkeys(("estimate", "low", "high", "actual", "ratio"), "float64")
-    return frame.astype({**whole, **real, "inside": "boolean", "started_at": "datetime64[us, UTC]"})
+    return frame.astype({**text, **whole, **real, "inside": "boolean", "started_at": "datetime64[us, UTC]"})
 
 
 def _of_model(row: Mapping[str, Any]) -> dict[str, Any]:

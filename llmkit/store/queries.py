@@ -12,10 +12,8 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
-
-_JSON = {"price_tiers", "price_windows", "api_config", "before", "after", "value", "settings", "scenarios", "models",
-         "estimate", "followups", "dimensions", "answer", "left_out", "usage", "price_snapshot"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +182,25 @@ def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = 
 # --- helpers --------------------------------------------------------------------------------------------------------
 
 
-def frame(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> pd.DataFrame:
-    """A query's result: DECIMAL as float64, integers as Int64, booleans as boolean, times in UTC, JSON parsed."""
-    arrow = connection.sql(sql, params=list(params or [])).to_arrow_table()
-    decimals = [f.name for f in arrow.schema if pa.types.is_decimal(f.type)]
+def frame(
+    connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """A query's result: DECIMAL as float64, integers as Int64, booleans as boolean, times in UTC, JSON parsed.
+
+    Columns of one name are told apart as DuckDB's own ``.df()`` does: ``name``, ``name_1``.
+
+    Raises:
+        ValidationError: the statement returns no rows.
+    """
+    relation = connection.sql(sql, params=params or None)
+    if relation is None:
+        raise ValidationError("the statement returns no rows.", field="sql")
+    kinds = [str(kind) for kind in relation.types]
+    arrow = relation.to_arrow_table()
+    arrow = arrow.rename_columns(_told_apart(arrow.column_names))
     result: pd.DataFrame = arrow.to_pandas(types_mapper=_DTYPES.get)
-    for name in decimals:  # float(Decimal) is the nearest float; Arrow's own cast makes 11.200000000000001 of 11.2
-        result[name] = result[name].map(float, na_action="ignore").astype("float64")
-    for name in result.columns:
-        if name in _JSON:
-            result[name] = pd.Series([_parsed(value) for value in result[name]], dtype=object, index=result.index)
-        elif pd.api.types.is_datetime64_any_dtype(result[name].dtype):
-            result[name] = result[name].dt.tz_localize("UTC")
+    for column, kind in zip(arrow.schema, kinds, strict=True):
+        result[column.name] = _column(result[column.name], column.type, kind)
     return result
 
 
@@ -205,6 +210,25 @@ _DTYPES: dict[Any, Any] = {
 }
 
 
+def _told_apart(names: Sequence[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for name in names:
+        different = (name, *(f"{name}_{number}" for number in range(1, len(names) + 1)))
+        found[next(each for each in different if each not in found)] = None
+    return list(found)
+
+
+def _column(column: pd.Series[Any], arrow: Any, kind: str) -> pd.Series[Any]:
+    converted: pd.Series[Any] = column
+    if kind == "JSON":
+        converted = pd.Series([_parsed(value) for value in column], dtype=object, index=column.index)
+    elif pa.types.is_decimal(arrow):  # float(Decimal) is the nearest float; Arrow's own cast makes 11.200000000000001
+        converted = column.map(float, na_action="ignore").astype("float64")
+    elif pa.types.is_timestamp(arrow):
+        converted = column.dt.tz_localize("UTC") if arrow.tz is None else column.dt.tz_convert("UTC")
+    return converted
+
+
 def _parsed(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else None
 
@@ -212,12 +236,15 @@ def _parsed(value: Any) -> Any:
 def rows(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
     """A query's result as it is stored: money as Decimal, times in UTC, JSON parsed."""
     cursor = connection.execute(sql, params or [])
-    names = [column[0] for column in cursor.description or ()]
-    return [{name: _value(name, value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchall()]
+    columns = [(name, str(kind)) for name, kind, *_ in cursor.description or ()]
+    return [
+        {name: _value(value, kind) for (name, kind), value in zip(columns, row, strict=True)}
+        for row in cursor.fetchall()
+    ]
 
 
-def _value(name: str, value: Any) -> Any:
-    if name in _JSON:
+def _value(value: Any, kind: str) -> Any:
+    if kind == "JSON":
         return _parsed(value)
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import duckdb
 import pandas as pd
 import portalocker
 
+from llmkit.checks import shapes
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.store import migrations, project, queries
 from llmkit.store.edit import Edit
@@ -33,17 +34,19 @@ class Store:
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
         CatalogBusy: another program holds the file open.
+        ValidationError: the system does not let the file be made or opened.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = path
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
         self._live: dict[str, portalocker.Lock[Any]] = {}
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
-        with contextlib.suppress(CatalogBusy):  # then reading goes by the journal until the file is free
-            self.sync()
+        with shapes.reaching(path, "opened"):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(CatalogBusy):  # then reading goes by the journal until the file is free
+                self.sync()
 
     # --- writing ---
 
@@ -100,26 +103,32 @@ class Store:
         Raises:
             RunNotFound: no run of that id.
         """
+        if not isinstance(run_id, str):
+            raise RunNotFound(
+                f"A run is named by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
+            )
         row = self._read(lambda c: queries.run_row(c, run_id))
         if row is None:
             raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
         return row
 
-    def query(self, sql: str, params: Sequence[Any] | None = None) -> pd.DataFrame:
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """The user's own SELECT, in a connection that can neither write nor reach other files.
 
         Raises:
-            ValidationError: the statement fails; the message is DuckDB's.
+            ValidationError: ``params`` is no list and no dict, the statement fails (the reason is DuckDB's), or it
+                returns what a DataFrame cannot hold.
         """
+
+        given = _statement_params(params)
 
         def ask(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             try:
-                return queries.frame(connection, sql, params)
-            except (duckdb.Error, AttributeError) as error:
+                return queries.frame(connection, sql, given)
+            except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
                 if isinstance(error, duckdb.Error) and is_damage(error):
                     raise
-                reason = "it returns no rows" if isinstance(error, AttributeError) else str(error)
-                raise ValidationError(f"This SQL cannot be answered (read-only): {reason}", field="sql") from None
+                raise ValidationError(f"This SQL cannot be answered (read-only): {error}", field="sql") from None
 
         return self._read(ask, confined=True)
 
@@ -260,3 +269,17 @@ class Store:
                 stacklevel=5,
             )
             return action()
+
+
+_NOT_IN_A_FRAME = (ValueError, TypeError, OverflowError, NotImplementedError, RecursionError)
+"""What Arrow and pandas raise for values that they have no form for, such as the date 'infinity'."""
+
+
+def _statement_params(params: Any) -> list[Any] | dict[str, Any]:
+    if isinstance(params, Mapping):
+        return dict(params)
+    if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
+        return [] if params is None else list(params)
+    raise ValidationError(
+        "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
+    )
