@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -30,8 +30,13 @@ class Scenario:
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValidationError("A scenario needs a prompt that is a non-empty string.", field="prompt")
-        given: Any = self.followups or ()
-        followups = (given,) if isinstance(given, str) else tuple(given)
+        if not isinstance(self.system, str | None):
+            raise ValidationError("A scenario's system prompt is text, or None for none.", field="system")
+        if not isinstance(self.dimensions, Mapping):
+            raise ValidationError("A scenario's dimensions are a dict such as {'City': 'Rome'}.", field="dimensions")
+        given: Any = self.followups
+        given = () if given is None or (isinstance(given, str) and not given) else given
+        followups = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
         if not all(isinstance(text, str) and text.strip() for text in followups):
             raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
         object.__setattr__(self, "followups", followups)

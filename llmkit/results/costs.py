@@ -16,6 +16,7 @@ Every table has, after the columns that it is grouped by:
     of what the answers cost at the rates that they were billed at, the share of each kind of token (they add up to 1;
     ``share_output`` is without reasoning); missing where a rate is unknown
 
+Grouped by a column of one of these names (``by="input_tokens"``), the table's own is called ``total_<name>``.
 Money is in US dollars; sums are made in DECIMAL before they become float64.
 """
 
@@ -45,11 +46,15 @@ def cost_table(
 ) -> pd.DataFrame:
     """The table of one run or of all, of real probes or simulated ones or both, from a time on.
 
+    Of one run, a column that travelled along with the prompts goes before a group of ours of the same name; of all, it
+    comes after it, so that ``month`` is the same for every run.
+
     Raises:
-        ValidationError: an unknown column, or a time that cannot be read.
+        ValidationError: no column or an unknown one, or a time that cannot be read.
     """
     chosen = cost_tables.Selection(
-        by=[by] if isinstance(by, str) else list(by),
+        by=[by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by),
+        own_first=run_id is not None,
         run_id=run_id,
         since=None if since is None else words.moment(since, "since"),
         simulated=simulated,
@@ -57,7 +62,9 @@ def cost_table(
     table, consumed = store.read(lambda c: cost_tables.costs(c, chosen))
     shares = _shares(consumed, len(table))
     for place, name in enumerate(SHARES):
-        table[name] = pd.Series([row[place] for row in shares], dtype="float64", index=table.index)
+        table[cost_tables.own_name(name, chosen.by)] = pd.Series(
+            [row[place] for row in shares], dtype="float64", index=table.index
+        )
     return table
 
 

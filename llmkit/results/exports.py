@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.checks import shapes
 from llmkit.errors import ValidationError
 
 # https://owasp.org/www-community/attacks/CSV_Injection names these, the full-width forms included
@@ -29,10 +30,15 @@ File = str | os.PathLike[str]
 
 
 def to_csv(frame: pd.DataFrame, path: File) -> Path:
-    """Write a CSV file in UTF-8; lists and dicts become JSON, text that a spreadsheet would run is defused."""
-    file = Path(path)
+    """Write a CSV file in UTF-8; lists and dicts become JSON, text that a spreadsheet would run is defused.
+
+    Raises:
+        ValidationError: the file cannot be written.
+    """
+    file = shapes.path(path)
     # with these line ends (RFC 4180) the writer also quotes a text that holds a bare \r, which would end its row early
-    _harmless(frame, _defused).to_csv(file, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
+    with shapes.reaching(file, "written"):
+        _harmless(frame, _defused).to_csv(file, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
     return file
 
 
@@ -41,9 +47,9 @@ def to_excel(frame: pd.DataFrame, path: File) -> Path:
 
     Raises:
         ValidationError: openpyxl is not installed; the name does not end in ``.xlsx``; there are more rows, or longer
-            texts, than Excel holds.
+            texts, than Excel holds; the file cannot be written.
     """
-    file = Path(path)
+    file = shapes.path(path)
     if file.suffix.lower() != ".xlsx":
         raise ValidationError(f"The name of an Excel file ends in .xlsx: {file.name}.", field="path")
     if len(frame) >= EXCEL_ROWS:
@@ -59,20 +65,26 @@ def to_excel(frame: pd.DataFrame, path: File) -> Path:
             ready[name] = ready[name].dt.tz_convert("UTC").dt.tz_localize(None)
         elif ready[name].dtype == object:
             ready[name] = [_excel_text(value, str(name)) for value in ready[name]]
-    ready.to_excel(file, index=False, engine="openpyxl")
+    with shapes.reaching(file, "written"):
+        ready.to_excel(file, index=False, engine="openpyxl")
     return file
 
 
 def to_parquet(frame: pd.DataFrame, path: File) -> Path:
-    """Write a Parquet file with the types of the columns; lists, dicts and mixed columns become JSON text."""
-    file = Path(path)
+    """Write a Parquet file with the types of the columns; lists, dicts and mixed columns become JSON text.
+
+    Raises:
+        ValidationError: the file cannot be written.
+    """
+    file = shapes.path(path)
     ready = _harmless(frame, lambda text: text)
     for name in ready.columns:
         kinds = {type(value) for value in ready[name]} - {type(None)} if ready[name].dtype == object else set()
         if len(kinds) > 1:
             ready[name] = [value if value is None or isinstance(value, str) else str(value) for value in ready[name]]
     ready.attrs = {}
-    ready.to_parquet(file, index=False)
+    with shapes.reaching(file, "written"):
+        ready.to_parquet(file, index=False)
     return file
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pandas as pd
 
 from llmkit.errors import ValidationError
-from llmkit.results import charts, columns, exports
+from llmkit.records import columns
+from llmkit.results import charts, exports
 from llmkit.results.costs import cost_table
 from llmkit.results.exports import File
 from llmkit.results.reprice import reprice
@@ -60,7 +61,7 @@ class Run:
 
     @property
     def probes(self) -> pd.DataFrame:
-        """One row for each scenario × model × sample, whatever happened: see ``llmkit.results.columns.PROBES``."""
+        """One row for each scenario × model × sample, whatever happened: see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
         names = self._store.read(lambda c: queries.dimension_names(c, self.id))
         dimensions = {name: _column([row.get(name) for row in frame["dimensions"]]) for name in names}
@@ -69,12 +70,12 @@ class Run:
 
     @property
     def turns(self) -> pd.DataFrame:
-        """One row for each answered prompt: see ``llmkit.results.columns.TURNS``."""
+        """One row for each answered prompt: see ``llmkit.records.columns.TURNS``."""
         return self._table("turns", ("probe_id", "turn"))[list(columns.TURNS)]
 
     @property
     def attempts(self) -> pd.DataFrame:
-        """One row for each HTTP request: see ``llmkit.results.columns.ATTEMPTS``.
+        """One row for each HTTP request: see ``llmkit.records.columns.ATTEMPTS``.
 
         A request that was on its way when its process died has no outcome: it may have been billed.
         """
@@ -87,10 +88,11 @@ class Run:
 
     def costs(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
         """Probes, tokens and costs (US dollars) by one or several columns of ``probes`` (dimensions and ``answer.…``
-        too), ``day`` or ``month``; see :mod:`llmkit.results.costs` for the columns.
+        too), ``day``, ``month`` or ``template``; see :mod:`llmkit.results.costs` for the columns. A column of your own
+        that is called ``month`` or so is the one that is meant.
 
         Raises:
-            ValidationError: an unknown column; the message lists the known ones.
+            ValidationError: no column or an unknown one; the message lists the known ones.
         """
         return cost_table(self._store, by, run_id=self.id)
 
@@ -134,7 +136,7 @@ class Run:
         """Write ``probes`` (or ``turns``, ``attempts``) as CSV, with text that a spreadsheet would run defused.
 
         Raises:
-            ValidationError: no such table.
+            ValidationError: no such table, or the file cannot be written.
         """
         return exports.to_csv(self._named(table), path)
 
@@ -142,7 +144,8 @@ class Run:
         """Write a table as an Excel file (``pip install 'llmkit[excel]'``), with formulas in texts defused.
 
         Raises:
-            ValidationError: no such table, openpyxl is missing, or the table does not fit into a sheet.
+            ValidationError: no such table, openpyxl is missing, the table does not fit into a sheet, or the file
+                cannot be written.
         """
         return exports.to_excel(self._named(table), path)
 
@@ -150,7 +153,7 @@ class Run:
         """Write a table as Parquet, with the types of its columns.
 
         Raises:
-            ValidationError: no such table.
+            ValidationError: no such table, or the file cannot be written.
         """
         return exports.to_parquet(self._named(table), path)
 

@@ -14,24 +14,12 @@ import numpy as np
 import pandas as pd
 
 from llmkit.errors import ValidationError
+from llmkit.records.columns import PROBES
 
 ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups")
 """The columns of a table of scenarios that are not dimensions."""
 
-RESERVED_COLUMNS = frozenset(
-    {
-        *ASKED_COLUMNS,
-        *("run_id", "probe_id", "provider", "model", "ref", "sample", "kind", "dimensions", "position"),
-        *("status", "error_code", "error_message", "retryable", "response", "finish_reason", "model_version"),
-        *("request_id", "maybe_billed", "wait_reason", "waited_s", "notes", "warnings"),
-        *("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
-        *("output_tokens", "reasoning_tokens"),
-        *("cost_input_per_million", "cost_output_per_million", "cost_cached_input_per_million"),
-        *("cost_cache_write_per_million", "cost_cache_write_1h_per_million", "estimated_cost", "cost_source"),
-        *("turn", "turns", "attempt", "attempts", "latency_s", "queued_s"),
-        *("created_at", "started_at", "completed_at", "simulated"),
-    }
-)
+RESERVED_COLUMNS = frozenset({*ASKED_COLUMNS, *PROBES})
 """Columns of ``run.probes`` that llmkit fills itself. Compared without regard to case, as DuckDB does."""
 
 ANSWER_PREFIX = "answer."

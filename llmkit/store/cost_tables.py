@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, Rates, Usage
+from llmkit.records.columns import PROBES
 from llmkit.store.queries import dimension_names, frame, rows
 
 _GROUPS = {
@@ -20,18 +22,23 @@ _GROUPS = {
     "day": "strftime(p.started_at, '%Y-%m-%d')",
     "run_name": "r.name",
     "kind": "r.kind",
+    "template": "p.template",
 }
-_PROBE_GROUPS = (
-    "run_id", "probe_id", "scenario_id", "prompt", "system", "provider", "model", "sample", "status", "error_code",
-    "retryable", "finish_reason", "model_version", "cost_source", "simulated", "turns", "attempts", "template",
-)  # fmt: skip
+"""What probes can be grouped by besides the columns of ``run.probes``."""
+
+_LISTS = ("followups", "left_out")
+"""Columns of probes that hold JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which probes a cost table is made of, and what it is grouped by."""
+    """Which probes a cost table is made of, and what it is grouped by.
+
+    A column of the user's own may be called as one of ours is (``month``): ``own_first`` says which of them is meant.
+    """
 
     by: Sequence[str]
+    own_first: bool = False
     run_id: str | None = None
     since: datetime | None = None
     simulated: bool | None = None
@@ -47,11 +54,11 @@ class Consumed:
 
 
 def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.DataFrame, list[Consumed]]:
-    """Probes, tokens and costs by columns of ``probes``, ``month``, ``day``, dimensions or answer fields; and the
-    tokens behind each row, by rates.
+    """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields; and the
+    tokens behind each row, by rates. A column of the table that is called as one it is grouped by is ``total_<name>``.
 
     Raises:
-        ValidationError: a column that none of these is.
+        ValidationError: a column that none of these is, or none at all.
     """
     groups = _Groups.of(connection, chosen)
     table = frame(
@@ -86,7 +93,9 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
         """,
         groups.params,
     )
-    places = {tuple(map(_key, key)): row for row, key in enumerate(_keys(table, len(chosen.by)))}
+    names = [f"by{index}" for index in range(len(groups.by))]
+    keys = table[names].itertuples(index=False, name=None)
+    places = {tuple(map(_key, key)): row for row, key in enumerate(keys)}
     consumed = rows(
         connection,
         f"""
@@ -105,7 +114,7 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
     )
     parts = [
         Consumed(
-            places[tuple(_key(row[f"by{index}"]) for index in range(len(chosen.by)))],
+            places[tuple(_key(row[name]) for name in names)],
             Usage.from_row(row),
             Rates(**{name: row[name] for name in RATE_COLUMNS}),
         )
@@ -118,21 +127,24 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
 class _Groups:
     """The SQL that groups by the chosen columns: each is computed as ``by0``, ``by1`` …, and named in the end.
 
-    Values of dimensions and answers are compared as JSON text, so that numbers stay numbers and sort as such.
+    Dimensions, answers and lists are compared as JSON text, so that numbers stay numbers and sort as such.
     """
 
-    by: Sequence[str]
-    expressions: Sequence[str]
+    by: Mapping[str, str]
+    """Expressions by column."""
     where: str
     params: Sequence[Any]
 
     @classmethod
     def of(cls, connection: duckdb.DuckDBPyConnection, chosen: Selection) -> _Groups:
-        dimensions, fields = dimension_names(connection, chosen.run_id), _answer_fields(connection, chosen.run_id)
+        known = _expressions(connection, chosen)
+        unknown = [name for name in chosen.by if not isinstance(name, str) or name not in known]
+        if unknown or not chosen.by:
+            what = f"by {unknown[0]!r}" if unknown else "by nothing"
+            raise ValidationError(f"Costs cannot be grouped {what}. Choose from: {', '.join(known)}.", field="by")
         since = chosen.since.astimezone(UTC).replace(tzinfo=None) if chosen.since else None
         return cls(
-            by=tuple(chosen.by),
-            expressions=tuple(_expression(name, dimensions, fields) for name in chosen.by),
+            by={name: known[name] for name in chosen.by},
             where="(?::VARCHAR IS NULL OR p.run_id = ?) AND (?::TIMESTAMP IS NULL OR p.started_at >= ?) "
             "AND (?::BOOLEAN IS NULL OR p.simulated = ?)",
             params=[value for value in (chosen.run_id, since, chosen.simulated) for _ in range(2)],
@@ -140,39 +152,40 @@ class _Groups:
 
     @property
     def select(self) -> str:
-        return "".join(f"{expression} AS by{index}, " for index, expression in enumerate(self.expressions))
+        return "".join(f"{expression} AS by{index}, " for index, expression in enumerate(self.by.values()))
 
     @property
     def order(self) -> str:
-        if not self.by:
-            return ""
         columns = (f"TRY_CAST(by{i}::VARCHAR AS DOUBLE), by{i}::VARCHAR" for i in range(len(self.by)))
         return f"ORDER BY {', '.join(columns)}"
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
-        for index, (name, expression) in enumerate(zip(self.by, self.expressions, strict=True)):
+        for index, expression in enumerate(self.by.values()):
             if expression.startswith(_JSON):
                 values = [json.loads(text) if isinstance(text, str) else None for text in table[f"by{index}"]]
                 table[f"by{index}"] = pd.Series(values, dtype=object, index=table.index).infer_objects()
-            table = table.rename(columns={f"by{index}": name})
-        return table
+        own = [own_name(name, self.by) for name in table.columns[len(self.by) :]]
+        return table.set_axis([*self.by, *own], axis=1)
 
 
 _JSON = "json_extract("
 
 
-def _expression(name: str, dimensions: Sequence[str], fields: Sequence[str]) -> str:
-    if name in _GROUPS:
-        return _GROUPS[name]
-    if name in _PROBE_GROUPS:
-        return f"p.{name}"
-    if name in dimensions:
-        return f"{_JSON}p.dimensions, {_pointer(name)})::VARCHAR"
-    field = name.removeprefix("answer.")
-    if field != name and field in fields:
-        return f"{_JSON}p.answer, {_pointer(field)})::VARCHAR"
-    options = ", ".join([*_PROBE_GROUPS, *_GROUPS, *dimensions, *(f"answer.{field}" for field in fields)])
-    raise ValidationError(f"Costs cannot be grouped by {name!r}. Choose from: {options}.", field="by")
+def own_name(name: str, by: Container[str]) -> str:
+    """What a column of the table is called when the table is grouped by these."""
+    return f"total_{name}" if name in by else name
+
+
+def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> dict[str, str]:
+    """What can be grouped by, as SQL by name."""
+    probes = {name: f"{_JSON}p.{name}, '$')::VARCHAR" if name in _LISTS else f"p.{name}" for name in PROBES}
+    own = {name: _value("dimensions", name) for name in dimension_names(connection, chosen.run_id)}
+    answers = {f"answer.{name}": _value("answer", name) for name in _answer_fields(connection, chosen.run_id)}
+    return {**_GROUPS, **own, **probes, **answers} if chosen.own_first else {**own, **_GROUPS, **probes, **answers}
+
+
+def _value(column: str, name: str) -> str:
+    return f"{_JSON}p.{column}, {_pointer(name)})::VARCHAR"
 
 
 def _answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> list[str]:
@@ -189,12 +202,8 @@ def _pointer(name: str) -> str:
     return "'" + pointer.replace("'", "''") + "'"
 
 
-def _keys(table: pd.DataFrame, count: int) -> list[tuple[Any, ...]]:
-    if not count:
-        return [()] * len(table)
-    return list(table[[f"by{index}" for index in range(count)]].itertuples(index=False, name=None))
-
-
 def _key(value: Any) -> Any:
     """A group's value in one form, whether it comes from pandas or from the database."""
-    return None if pd.isna(value) else str(value)
+    if pd.isna(value):
+        return None
+    return str(float(value) if isinstance(value, Decimal) else value)

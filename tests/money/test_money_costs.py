@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 from local_provider import LOCAL
 
@@ -24,7 +25,7 @@ def test_tables_by_any_columns_add_up_to_the_run(kit):
         "additionalProperties": False,
     }
     run = kit.run(scenarios, TWO, schema=schema).result(60)
-    whole = run.costs(by=[])
+    whole = run.costs(by="run_id")
     assert len(whole) == 1
     for by in (
         "model",
@@ -46,6 +47,47 @@ def test_tables_by_any_columns_add_up_to_the_run(kit):
     assert set(run.costs(by="answer.verdict")["answer.verdict"]) <= {"yes", "no"}
     with pytest.raises(llmkit.ValidationError, match=r"City.*answer\.verdict"):
         run.costs(by="town")
+
+
+def test_any_column_of_probes_can_be_grouped_by(kit):
+    """Texts, prices, times, lists, sums: the groups are the column's values, and every column keeps a name of its own.
+
+    What the table itself counts under that name is then called ``total_<name>``.
+    """
+    table = pd.DataFrame({"prompt": ["a", "b", "b c"], "ok": [1, 1, 2], "by1": ["x", "y", "x"]})
+    with pytest.warns(UserWarning, match="does not take top_p"):
+        run = kit.run(table, TWO, followups=["more"], options={"top_p": 0.5}, schema={"type": "object"}).result(60)
+    probes = run.probes
+    for by in probes.columns:
+        costs = run.costs(by=[by, "by1", by])
+        assert costs.columns.is_unique, by
+        assert costs["total_probes" if by == "probes" else "probes"].sum() == len(probes), by
+        assert costs.set_index("by1").loc["y", "probes"].sum() == 2, by
+        assert {str(value) for value in costs[by]} == {str(value) for value in probes[by]}, by
+    assert run.costs(by="ok")[["ok", "total_ok"]].values.tolist() == [[1, 4], [2, 2]]
+    tokens = run.costs(by="input_tokens")
+    assert (tokens["total_input_tokens"] == tokens["input_tokens"] * tokens["probes"]).all()
+
+
+def test_columns_of_the_researcher_go_before_groups_of_the_same_name(kit):
+    """In a run's table ``month`` is the month that was asked about; over all runs it is the month of asking."""
+    own = {"month": ["May", "June"], "day": ["Mon", "Tue"], "template": ["A", "B"], "run_name": ["r1", "r2"]}
+    run = kit.run(pd.DataFrame({"prompt": ["a", "b"], **own}), TWO[0], name="the name").result(60)
+    for name, values in own.items():
+        assert sorted(run.costs(by=name)[name]) == sorted(values)
+        assert not set(kit.costs(by=name)[name]) & set(values), name
+    assert kit.costs(by="run_name")["run_name"].tolist() == ["the name"]
+    assert kit.costs(by="month")["month"].tolist() == [run.probes["started_at"][0].strftime("%Y-%m")]
+
+
+@pytest.mark.parametrize("by", [None, 5, [5], [["model"]], [], "town", ["model", "town"]])
+def test_groups_that_there_are_not_are_refused(kit, by):
+    """Whatever else is given as ``by``, the sentence lists what can be, the run's own columns too."""
+    run = kit.run(pd.DataFrame({"prompt": ["a"], "City": ["Rome"]}), TWO[0]).result(60)
+    for costs in (run.costs, kit.costs):
+        with pytest.raises(llmkit.ValidationError, match=r"cannot be grouped by .*City.*error_message") as caught:
+            costs(by=by)
+        assert caught.value.field == "by"
 
 
 def test_shares_say_what_the_money_went_to(paying, sim):

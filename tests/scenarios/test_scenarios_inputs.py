@@ -208,3 +208,14 @@ def test_a_hundred_thousand_rows():
     frame = pd.DataFrame({"prompt": ["p"] * 100_000, "x": range(100_000)})
     scenarios = as_scenarios(frame)
     assert scenarios[-1] == Scenario("p", scenario_id="s100000", dimensions={"x": 99_999})
+
+
+def test_exactly_the_columns_of_run_probes_are_reserved(kit):
+    """A column of results cannot be overwritten, and every other name is free, those of other tables too."""
+    free = ["notes", "kind", "ref", "warnings", "position", "dimensions", "request_id", "template", "turn", "cost"]
+    run = kit.run(pd.DataFrame({"prompt": ["a"], **{name: [name.upper()] for name in free}}), "openai:gpt-6-luna")
+    probes = run.result(30).probes
+    assert probes.columns.is_unique
+    assert probes[free].values.tolist() == [[name.upper() for name in free]]
+    for name in set(probes.columns) - {*free, "prompt", "system", "followups", "scenario_id"}:
+        assert repr(name) in refused(pd.DataFrame({"prompt": ["a"], name: ["v"]}))
