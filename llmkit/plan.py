@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from llmkit.checks import shapes, words
 from llmkit.errors import ValidationError
 from llmkit.records import Call, Message, Model, Params, Request, Scenario
 from llmkit.wires import answer_limit, answers_asked
@@ -112,23 +113,43 @@ def make_params(
         ValidationError: an unknown option, or a value out of range.
     """
     known = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema"}
-    given = dict(options or {})
+    given = shapes.mapping(options, "options", "{'top_p': 0.9}")
     if unknown := sorted(set(given) - known):
         raise ValidationError(
             f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
             f"options takes {', '.join(sorted(known))}.",
             field="options",
         )
-    stop = given.get("stop", ())
-    given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    given["stop"] = _stops(given.get("stop"))
+    given["extra_body"] = _body(given.get("extra_body"))
     params = Params(temperature=temperature, max_tokens=max_tokens, seed=seed, schema=schema, **given)
     _between("temperature", params.temperature, 0, 2)
     _between("top_p", params.top_p, 0, 1)
     _whole("max_tokens", params.max_tokens, least=1)
     _whole("seed", params.seed, least=0)
-    if not all(isinstance(text, str) and text for text in params.stop):
-        raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
+    shapes.optional_string(params.reasoning_effort, "reasoning_effort")
+    words.flag(params.strict, "strict")
     return params
+
+
+def _stops(given: Any) -> tuple[str, ...]:
+    """One text or several that end an answer; white space alone is one too."""
+    if given is None:
+        return ()
+    texts = (
+        (given,) if isinstance(given, str) else shapes.several(given, "stop", "a non-empty string or a list of them")
+    )
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
+    return tuple(shapes.string(text, "stop") for text in texts)
+
+
+def _body(given: Any) -> dict[str, Any]:
+    """What is merged into the request, as JSON holds it."""
+    body: dict[str, Any] = words.json_value(
+        shapes.mapping(given, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
+    )
+    return body
 
 
 def check_counts(samples: int, order: str) -> None:
@@ -137,8 +158,10 @@ def check_counts(samples: int, order: str) -> None:
     Raises:
         ValidationError: with the field at fault.
     """
+    if samples is None:
+        raise ValidationError("samples must be a whole number of at least 1, not None.", field="samples")
     _whole("samples", samples, least=1)
-    if samples is None or order not in get_args(Order):
+    if order not in get_args(Order):
         raise ValidationError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}.", field="order")
 
 

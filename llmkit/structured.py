@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from pydantic import BaseModel
 
+from llmkit.checks import words
 from llmkit.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         found: dict[str, Any] = schema.model_json_schema()
     elif isinstance(schema, Mapping):
-        found = dict(schema)
+        found = words.json_value(dict(schema), "schema")
     else:
         raise ValidationError("schema must be a JSON schema (a dict) or a pydantic model class.", field="schema")
     import jsonschema

@@ -192,6 +192,8 @@ class Catalog(ProviderEdits):
         Raises:
             ValidationError: rows that did not come from ``check_prices``.
         """
+        if not isinstance(rows, pd.DataFrame):
+            raise ValidationError("rows is the DataFrame of check_prices(), or a part of it.", field="rows")
         records = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
         with self._edit() as edit:
             return price_checks.accept(edit, records, self._clock())

@@ -81,6 +81,10 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
             raise ValidationError(f"what={what!r} is nothing that can be applied.", field="rows")
         valid_from = row.get("valid_from")
         key = (str(row["model"]), None if pd.isna(valid_from) else valid_from, row.get("source"))
+        if what == NEW and not isinstance(theirs, Mapping):
+            raise ValidationError(
+                "theirs of a new model is a dict of its columns, as check_prices() gives it.", field="rows"
+            )
         groups.setdefault(key, {}).update(theirs if what == NEW else {what: _unless_missing(theirs)})
     return groups
 

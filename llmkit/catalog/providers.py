@@ -144,7 +144,7 @@ class ProviderEdits(CatalogReader):
         value = numbers.amount(real_balance, "real_balance")
         with self._edit() as edit:
             known = rules.find_provider(edit.state, provider)
-            delta = None if known.balance is None else value - known.balance
+            delta = None if known.balance is None else numbers.difference(value, known.balance)
             edit.record_sync(known.name, known.balance, value, delta)
             edit.set_balance(known.name, value, "sync_balance")
             return delta

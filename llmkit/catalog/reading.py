@@ -10,6 +10,7 @@ import pandas as pd
 
 from llmkit.catalog import frames, rules
 from llmkit.catalog.infra_models import Choice, choose
+from llmkit.checks import shapes
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState, Store
@@ -113,8 +114,12 @@ class CatalogReader:
         return frames.settings({key: value for key, value in values.items() if not key.startswith("_")})
 
     def get_setting(self, key: str) -> Any:
-        """A setting's value; ``None`` when it is not set."""
-        return self._store.catalog().settings.get(key)
+        """A setting's value; ``None`` when it is not set.
+
+        Raises:
+            ValidationError: the key is no text.
+        """
+        return self._store.catalog().settings.get(shapes.string(key, "key"))
 
     def heir(self, ref: str) -> Model | None:
         """The model that becomes its provider's default if this one is deprecated; ``None`` when no other is active.
@@ -159,11 +164,14 @@ class CatalogReader:
         Raises:
             ModelNotFound: no such model.
             UnsupportedProvider: no such provider, and no setting of that name.
+            ValidationError: ``ref`` is none of these.
         """
-        if ref is not None:
-            state = self._store.catalog()
-            if ":" in str(ref):
-                ref = rules.find_model(state, ref).reference
-            elif ref not in state.settings:
-                ref = rules.find_provider(state, ref).name
-        return self._store.catalog_events(ref)
+        return self._store.catalog_events(None if ref is None else self._named(ref))
+
+    def _named(self, ref: str | Model | Provider) -> str:
+        state = self._store.catalog()
+        if isinstance(ref, Provider):
+            return rules.find_provider(state, ref).name
+        if isinstance(ref, Model) or ":" in shapes.string(ref, "ref"):
+            return rules.find_model(state, ref).reference
+        return ref if ref in state.settings else rules.find_provider(state, ref).name

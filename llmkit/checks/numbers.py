@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import time
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from numbers import Integral, Real
 from typing import Any
 
+from llmkit.checks.shapes import kind, whole
 from llmkit.checks.words import known_names
 from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, PriceTier, PriceWindow
@@ -17,6 +18,9 @@ MAX_PARALLEL = 1_000
 MAX_PER_MINUTE = 1_000_000
 MAX_TOKENS = 1_000_000_000
 """The most that limits and token counts may be; more is surely a slip (and would not fit the database)."""
+
+_EXACT = Context(prec=60)
+"""Whatever a notebook has set for its own decimals (``getcontext().prec = 6``), prices and amounts stay exact."""
 
 _PRICE_PLACES, _PRICE_BELOW = 8, Decimal(10) ** 10  # DECIMAL(18, 8)
 _AMOUNT_PLACES, _AMOUNT_BELOW = 10, Decimal(10) ** 8  # DECIMAL(18, 10)
@@ -37,6 +41,11 @@ def amount(value: Any, field: str) -> Decimal:
     return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW)
 
 
+def difference(real: Decimal, known: Decimal) -> Decimal:
+    """Two amounts subtracted, exactly."""
+    return _EXACT.subtract(real, known)
+
+
 def share(value: Any, field: str) -> Decimal | None:
     """``None`` or a share between 0 and 1; 0.5 is half."""
     number = price(value, field)
@@ -47,7 +56,7 @@ def share(value: Any, field: str) -> Decimal | None:
 
 def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
-        raise ValidationError(f"{field} must be a number (or text such as '0.25'), not {_kind(value)}.", field=field)
+        raise ValidationError(f"{field} must be a number (or text such as '0.25'), not {kind(value)}.", field=field)
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation:
@@ -56,7 +65,7 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
         raise ValidationError(f"{field} must be a finite number; use None when it is not known.", field=field)
     if number.copy_abs() >= below:
         raise ValidationError(f"{field} must be below {below:,f}.", field=field)
-    rounded = number.quantize(Decimal(1).scaleb(-places))
+    rounded = number.quantize(Decimal(1).scaleb(-places, _EXACT), context=_EXACT)
     if rounded != number:
         raise ValidationError(f"{field} can have at most {places} decimals; round it.", field=field)
     return _plain(rounded)
@@ -64,15 +73,17 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
 
 def _plain(number: Decimal) -> Decimal:
     """Without trailing zeros and without an exponent: the same price always has the same text."""
-    whole = number.to_integral_value()
-    return abs(whole) if number == whole == 0 else whole if number == whole else number.normalize()
+    rounded = number.to_integral_value(context=_EXACT)
+    if number != rounded:
+        return number.normalize(_EXACT)
+    return rounded.copy_abs() if rounded == 0 else rounded
 
 
 def price_tiers(value: Any, field: str = "price_tiers") -> tuple[PriceTier, ...]:
     """Long-context tiers, lowest first, from dicts such as ``{"above": 200000, "cost_input_per_million": 4}``."""
     tiers = []
     for row in _rows(value, field, ("above", *RATE_COLUMNS)):
-        above = _between(_integer(row.get("above"), f"{field}.above"), f"{field}.above", MAX_TOKENS)
+        above = _between(whole(row.get("above"), f"{field}.above"), f"{field}.above", MAX_TOKENS)
         tiers.append(PriceTier(above=above, **_rates(row, field)))
     if len({tier.above for tier in tiers}) < len(tiers):
         raise ValidationError(f"{field}: two tiers begin above the same number of tokens.", field=field)
@@ -84,12 +95,16 @@ def price_windows(value: Any, field: str = "price_windows") -> tuple[PriceWindow
     windows = []
     for row in _rows(value, field, ("weekdays", "start", "end", *RATE_COLUMNS)):
         days = row.get("weekdays")
-        if not isinstance(days, list | tuple) or not days or not set(days) <= set(range(1, 8)):
+        if not isinstance(days, list | tuple) or not days or not all(map(_is_weekday, days)):
             raise ValidationError(f"{field}: 'weekdays' is a list of numbers, Monday is 1 and Sunday 7.", field=field)
         start, end = (_clock(row.get(name), field, name) for name in ("start", "end"))
         days = tuple(sorted(int(day) for day in set(days)))
         windows.append(PriceWindow(weekdays=days, start=start, end=end, **_rates(row, field)))
     return tuple(windows)
+
+
+def _is_weekday(day: Any) -> bool:
+    return not isinstance(day, bool) and isinstance(day, Integral) and 1 <= int(day) <= 7
 
 
 def _rows(value: Any, field: str, allowed: Iterable[str]) -> list[Mapping[str, Any]]:
@@ -131,7 +146,7 @@ def _clock(value: Any, field: str, name: str) -> time:
 
 def limit(value: Any, field: str, most: int) -> int:
     """A limit of at least 1. 0 becomes 1, with a warning: it would stop the provider for good."""
-    number = _integer(value, field)
+    number = whole(value, field)
     if number == 0:
         warnings.warn(
             f"{field}=0 would stop every request, so 1 is used. To switch a provider off, set is_enabled=False.",
@@ -149,20 +164,10 @@ def optional_limit(value: Any, field: str, most: int = MAX_TOKENS) -> int | None
 
 def count(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
     """``None`` (unknown) or a number of at least 1."""
-    return None if value is None else _between(_integer(value, field), field, most)
-
-
-def _integer(value: Any, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValidationError(f"{field} must be a whole number, not {_kind(value)}.", field=field)
-    return int(value)
+    return None if value is None else _between(whole(value, field), field, most)
 
 
 def _between(number: int, field: str, most: int) -> int:
     if not 1 <= number <= most:
         raise ValidationError(f"{field} must be between 1 and {most:,}.", field=field)
     return number
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__

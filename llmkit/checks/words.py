@@ -145,10 +145,10 @@ def moment(value: Any, field: str) -> datetime:
     """A time with its zone. A date is its midnight UTC; a time without a zone is UTC; ISO text is read as either."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
+        if isinstance(found, datetime) and found == found:  # pandas' NaT is a datetime that is not itself
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # no time, or in UTC one before year 1 or after 9999
         found = None
-    if isinstance(found, datetime) and found == found:  # pandas' NaT is a datetime that is not itself
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if isinstance(found, date) and not isinstance(found, datetime):
         return datetime.combine(found, time(), UTC)
     raise ValidationError(f"{field} must be a date or a time such as 2026-12-01 or 2026-12-01T08:00Z.", field=field)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from llmkit.checks import shapes
 from llmkit.errors import ValidationError
 from llmkit.infra.task import short
 from llmkit.scenarios.columns import check_columns
@@ -100,7 +101,10 @@ def read_brief(description: str, n: int, dimensions: Dimensions) -> Brief:
         read = read_dimensions(dimensions)
         cells = _cells([len(dimension.levels) for dimension in read], n)
         return Brief(description=description, conditions=[_conditions(read, cell) for cell in cells])
-    names = [dimensions] if isinstance(dimensions, str) else list(dimensions or ())
+    names: tuple[Any, ...] = ()
+    if dimensions is not None and not isinstance(dimensions, Mapping):
+        what = "a list of names, or a dict of names and levels"
+        names = (dimensions,) if isinstance(dimensions, str) else shapes.several(dimensions, "dimensions", what)
     check_columns(names, field="dimensions")
     if len(set(names)) < len(names):
         raise ValidationError("A dimension is named twice.", field="dimensions")

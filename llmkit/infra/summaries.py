@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog.infra_models import choose
+from llmkit.checks import shapes
 from llmkit.errors import ValidationError
 from llmkit.infra.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, room, tokens
 from llmkit.infra.task import Answer, Infra, InfraHandle, Money, Task, added, announce
@@ -38,7 +39,9 @@ def summarize(
     if question is not None and (not isinstance(question, str) or not question.strip()):
         raise ValidationError("Write the question that the summaries answer, or leave it out.", field="question")
     probes = run.probes
-    names = [by] if isinstance(by, str) else list(by)
+    names = (
+        [by] if isinstance(by, str) else shapes.several(by, "by", "a column of run.probes, or several different ones")
+    )
     groups = _groups(probes, names)
     if not any(group.items for group in groups):
         raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
@@ -145,7 +148,7 @@ def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.Dat
 
 def _groups(probes: pd.DataFrame, names: Sequence[str]) -> list[_Group]:
     """The probes by the values of some columns, in the order of their first appearance."""
-    if unknown := [name for name in names if name not in probes.columns]:
+    if unknown := [name for name in names if not isinstance(name, str) or name not in probes.columns]:
         raise ValidationError(
             f"by={unknown[0]!r} is no column of run.probes. Choose from: {', '.join(probes.columns)}.", field="by"
         )

@@ -16,6 +16,7 @@ import platformdirs
 
 from llmkit import infra
 from llmkit.catalog import Catalog
+from llmkit.checks import shapes
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError
 from llmkit.estimates import Estimate
 from llmkit.gate import Gate
@@ -23,6 +24,8 @@ from llmkit.kit import panels, tasks
 from llmkit.kit.connections import Connections
 from llmkit.kit.estimating import PastAnswers, estimate_plan
 from llmkit.kit.ordering import (
+    ON_EVENT,
+    OPTIONS_EXAMPLE,
     RUN_OPTIONS,
     Asked,
     check_budget,
@@ -198,7 +201,7 @@ class Kit(Reading):
             order=order,
             on_event=on_event,
             retry=retry,
-            options=options or {},
+            options={} if options is None else options,
             schema=schema,
         )
         return self._runner.start(self._order(asked))
@@ -211,9 +214,11 @@ class Kit(Reading):
 
         Raises:
             RunNotFound: no such run.
-            ValidationError: it is running, or was a rehearsal and this kit is not (or the other way round).
+            ValidationError: it is running, or was a rehearsal and this kit is not (or the other way round), or
+                ``on_event`` is no function.
             MissingApiKey: a provider's key is not set.
         """
+        shapes.function(on_event, "on_event", ON_EVENT)
         row = self._store.run(run_id)
         if bool(row["simulated"]) is not self._connections.simulating:
             raise ValidationError(
@@ -250,7 +255,7 @@ class Kit(Reading):
             providers=providers,
             policy=policy,
             retry_unknown=(budget is None) if policy.retry_unknown is None else policy.retry_unknown,
-            adaptive=bool(asked.options.get("adaptive", False)),
+            adaptive=asked.adaptive,
             name=asked.name,
             kind=asked.kind,
             budget=budget,
@@ -273,7 +278,7 @@ class Kit(Reading):
     code = tasks.code
 
     def _given(self, run: Run | str) -> Run:
-        return self.load(run) if isinstance(run, str) else run
+        return run if isinstance(run, Run) else self.load(run)
 
     def _start_infra(
         self,
@@ -335,11 +340,13 @@ def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = Fal
 
     Raises:
         CatalogTooNew: the file was written by a newer llmkit.
-        ValidationError: the path is a folder.
+        ValidationError: the path is a folder, or no file can be made there.
     """
     chosen = path or os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
-    file = Path(chosen).expanduser().absolute()
-    if file.is_dir():
+    file = shapes.path(chosen).absolute()
+    with shapes.reaching(file, "opened"):
+        is_folder = file.is_dir()
+    if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
     return Kit(file, simulate=simulate)
 
@@ -357,6 +364,7 @@ def _listening(order: Order, on_event: Callable[[RunEvent], None] | None) -> Ord
 
 def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
-    given = dict(options.get("options") or {}) | {k: v for k, v in options.items() if k != "options"}
+    given = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
+    given |= {name: value for name, value in options.items() if name != "options"}
     unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", *RUN_OPTIONS)
     return {name: value for name, value in given.items() if name not in unpriced}

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmkit import pricing
 from llmkit.catalog import rules
-from llmkit.checks import numbers
+from llmkit.checks import numbers, shapes, words
 from llmkit.errors import (
     BudgetExceeded,
     LlmkitError,
@@ -34,10 +34,17 @@ from llmkit.wires import wire_for
 RUN_OPTIONS = ("adaptive", "order_seed")
 """What ``options`` may hold besides the rarer parameters of a request."""
 
+OPTIONS_EXAMPLE = "{'top_p': 0.9}"
+ON_EVENT = "every RunEvent"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What somebody asks of ``kit.run``, as it was given."""
+    """What somebody asks of ``kit.run``, once it is known to be of the right kind.
+
+    Raises:
+        ValidationError: an argument that is not.
+    """
 
     prompts: Prompts
     models: str | Model | Sequence[str | Model] | None = None
@@ -56,6 +63,23 @@ class Asked:
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: Schema | None = None
 
+    def __post_init__(self) -> None:
+        shapes.optional_string(self.name, "name")
+        shapes.function(self.on_event, "on_event", ON_EVENT)
+        shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
+        shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether to look for the best concurrency below the limit."""
+        return words.flag(self.options.get("adaptive", False), "adaptive")
+
+    @property
+    def order_seed(self) -> int | None:
+        """The seed of the order of asking, if one was given."""
+        seed = self.options.get("order_seed")
+        return None if seed is None else shapes.whole(seed, "order_seed")
+
 
 def make_plan(asked: Asked, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:
     """The plan of what is asked; without ``order_seed`` among the options it is shuffled by a new one.
@@ -71,15 +95,18 @@ def make_plan(asked: Asked, state: CatalogState, has_key: Callable[[Provider], b
         schema=json_schema(asked.schema),
         options={name: value for name, value in asked.options.items() if name not in RUN_OPTIONS},
     )
-    order_seed = asked.options.get("order_seed")
+    order_seed = asked.order_seed
     return Plan(
         scenarios=make_scenarios(asked.prompts, asked.system, asked.followups),
         models=choose_models(asked.models, state, has_key),
         samples=asked.samples,
         params=params,
         order=asked.order,
-        order_seed=random.randrange(2**32) if order_seed is None else int(order_seed),
+        order_seed=random.randrange(2**32) if order_seed is None else order_seed,
     )
+
+
+_MODELS = "references such as 'openai:gpt-6-luna', one or a list of them"
 
 
 def choose_models(
@@ -95,7 +122,7 @@ def choose_models(
     """
     if models is None:
         return _defaults(state, has_key)
-    given = [models] if isinstance(models, str | Model) else list(models)
+    given = [models] if isinstance(models, str | Model) else shapes.several(models, "models", _MODELS)
     if not given:
         raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
     problems: list[LlmkitError] = []
@@ -165,11 +192,15 @@ def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple
 
 
 def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
-    """Scenarios from whatever was given; ``system`` and ``followups`` go to those that have none of their own."""
+    """Scenarios from whatever was given; ``system`` and ``followups`` go to those that have none of their own.
+
+    Raises:
+        ValidationError: there is nothing to ask, or something that is not text.
+    """
+    shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
     scenarios = as_scenarios(prompts)
-    shared = (followups,) if isinstance(followups, str) else tuple(followups or ())
     return tuple(
-        replace(scenario, system=scenario.system or system, followups=scenario.followups or shared)
+        replace(scenario, system=scenario.system or shared_system, followups=scenario.followups or shared)
         for scenario in scenarios
     )
 

@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping
 from io import StringIO
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from llmkit.checks import shapes
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.scenarios.columns import ASKED_COLUMNS, nearest
@@ -46,7 +46,7 @@ def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
         table = pd.read_csv(
             StringIO(text, newline=""), sep=sep, header=None, dtype=str, keep_default_na=False, na_filter=False
         )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except ValueError as error:  # what pandas raises is one, for a text that is no table and for a ``sep`` that is none
         raise ValidationError(
             f"{path} is not a table: {str(error).strip()} Text that holds {sep!r} needs quotes round it.", field="path"
         ) from None
@@ -58,11 +58,17 @@ def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
 
 
 def scenarios_to_csv(scenarios: Prompts, path: AnyPath) -> None:
-    """Write scenarios as a CSV file (UTF-8): the columns of ``scenarios_to_frame``, follow-ups as a JSON list."""
+    """Write scenarios as a CSV file (UTF-8): the columns of ``scenarios_to_frame``, follow-ups as a JSON list.
+
+    Raises:
+        ValidationError: the file cannot be written, or there are no scenarios.
+    """
+    file = shapes.path(path)
     frame = scenarios_to_frame(scenarios)
     frame["followups"] = [json.dumps(each, ensure_ascii=False) if each else "" for each in frame["followups"]]
     # Everything in quotes: pandas leaves a lone carriage return bare, and would read it as the end of a row.
-    frame.to_csv(path, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
+    with shapes.reaching(file, "written"):
+        frame.to_csv(file, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
 
 
 def scenarios_from_yaml(path: AnyPath) -> list[Scenario]:
@@ -80,7 +86,12 @@ def scenarios_from_yaml(path: AnyPath) -> list[Scenario]:
 
 
 def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
-    """Write scenarios as a YAML file: a list of mappings; what a scenario does not have is left out."""
+    """Write scenarios as a YAML file: a list of mappings; what a scenario does not have is left out.
+
+    Raises:
+        ValidationError: the file cannot be written, or there are no scenarios.
+    """
+    file = shapes.path(path)
     rows = [
         {
             "scenario_id": scenario.scenario_id,
@@ -91,7 +102,8 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
         }
         for scenario in as_scenarios(scenarios)
     ]
-    Path(path).write_text(yaml.safe_dump(rows, allow_unicode=True, sort_keys=False), encoding="utf-8", newline="\n")
+    with shapes.reaching(file, "written"):
+        file.write_text(yaml.safe_dump(rows, allow_unicode=True, sort_keys=False), encoding="utf-8", newline="\n")
 
 
 def template_from_yaml(path: AnyPath) -> list[Scenario]:
@@ -115,10 +127,10 @@ def template_from_yaml(path: AnyPath) -> list[Scenario]:
 
 
 def _read(path: AnyPath) -> str:
+    file = shapes.path(path)
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ValidationError(f"{path} cannot be read: {error.strerror}.", field="path") from None
+        with shapes.reaching(file, "read"):
+            return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValidationError(f"{path} is not in UTF-8: save it again with that encoding.", field="path") from None
 

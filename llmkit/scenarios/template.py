@@ -64,7 +64,7 @@ def scenarios_from_template(
     """
     read = read_dimensions(dimensions)
     texts = _texts(template, system, followups)
-    if engine not in _ENGINES:
+    if not isinstance(engine, str) or engine not in _ENGINES:
         raise ValidationError(f"engine={engine!r} is none of 'placeholders', 'jinja2'.", field="engine")
     fillers = [(field, _ENGINES[engine](source, read, field)) for field, source in texts]
     _refuse_unused(read, [filler for _, filler in fillers])

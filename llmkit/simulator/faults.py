@@ -107,6 +107,8 @@ class Faults:
         Raises:
             ValidationError: an unknown kind, or probabilities that are no probabilities or add up to more than 1.
         """
+        if chances is not None and not isinstance(chances, Mapping):
+            raise ValidationError("faults is a dict such as {'rate_limit': 0.1}, or None.", field="faults")
         common: dict[str, Chance] = {}
         special: dict[str, dict[str, Chance]] = {}
         for name, value in (chances or {}).items():
@@ -145,8 +147,12 @@ class Faults:
 
 
 def _check(chances: Mapping[str, Chance]) -> None:
-    for kind in chances:
+    for kind, chance in chances.items():
         Fault(kind=kind)
+        if isinstance(chance, str) or not (isinstance(chance, int | float | Sequence) or callable(chance)):
+            raise ValidationError(
+                f"The chance of {kind!r} is a probability, a list of True and False, or a function.", field="faults"
+            )
     numbers = [chance for chance in chances.values() if isinstance(chance, int | float)]
     if any(not 0 <= chance <= 1 for chance in numbers) or sum(numbers) > 1 + 1e-9:
         raise ValidationError(

@@ -1,0 +1,101 @@
+"""What an argument must be before anything else is asked of it: text, a list of texts, a dict, a function, a path."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmkit.errors import ValidationError
+
+T = TypeVar("T")
+
+
+def string(value: Any, field: str) -> str:
+    """Text of any length, which a file can hold (half of a surrogate pair cannot be written)."""
+    if not isinstance(value, str):
+        raise ValidationError(f"{field} must be text, not {kind(value)}.", field=field)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(
+            f"{field} holds a broken character at position {error.start + 1}: "
+            "read its source again with the right encoding.",
+            field=field,
+        ) from None
+    return value
+
+
+def optional_string(value: Any, field: str) -> str | None:
+    """``None``, or text as :func:`string` takes it."""
+    return None if value is None else string(value, field)
+
+
+def strings(value: Any, field: str) -> tuple[str, ...]:
+    """One text or several, none of them empty; ``None`` for none."""
+    listed = () if value is None else (value,) if isinstance(value, str) else several(value, field, "a list of texts")
+    if not all(isinstance(text, str) and text.strip() for text in listed):
+        raise ValidationError(f"{field} must be a text that is not empty, or a list of such texts.", field=field)
+    return tuple(string(text, field) for text in listed)
+
+
+def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
+    """A list, tuple, Series or the like; ``what`` says of what. Neither a dict nor text is one."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ValidationError(f"{field} must be {what}, not {kind(value)}.", field=field)
+    return tuple(value)
+
+
+def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
+    """A dict whose keys are texts; ``None`` for an empty one."""
+    given = {} if value is None else value
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise ValidationError(f"{field} must be a dict such as {example}.", field=field)
+    return dict(given)
+
+
+def function(value: Any, field: str, what: str) -> Callable[..., Any] | None:
+    """``None`` or something to call; ``what`` says with what it is called."""
+    if value is not None and not callable(value):
+        raise ValidationError(f"{field} must be a function that is called with {what}, or None.", field=field)
+    return value  # type: ignore[no-any-return]
+
+
+def instance(value: Any, of: type[T], field: str, example: str) -> T | None:
+    """``None`` or a record of ours."""
+    if value is not None and not isinstance(value, of):
+        raise ValidationError(f"{field} must be None or such as {example}, not {kind(value)}.", field=field)
+    return value
+
+
+def whole(value: Any, field: str) -> int:
+    """A whole number, numpy's too."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValidationError(f"{field} must be a whole number, not {kind(value)}.", field=field)
+    return int(value)
+
+
+def path(value: Any, field: str = "path") -> Path:
+    """The path of a file, as text or a ``Path``; ``~`` is the home folder."""
+    if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
+        raise ValidationError(f"{field} must be the path of a file, as text or a Path, not {value!r}.", field=field)
+    return Path(value).expanduser()
+
+
+@contextlib.contextmanager
+def reaching(file: Path, doing: str, field: str = "path") -> Iterator[None]:
+    """Say in a sentence why the system does not let a file be ``doing`` ("opened", "written")."""
+    try:
+        yield
+    except OSError as error:
+        raise ValidationError(
+            f"{file} cannot be {doing}: {error.strerror or error}. Check its folder, or name another file.", field=field
+        ) from None
+
+
+def kind(value: Any) -> str:
+    """What somebody gave, in a word; never the value, which could be a key."""
+    return "nothing" if value is None else type(value).__name__

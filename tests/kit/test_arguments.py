@@ -1,0 +1,178 @@
+"""Arguments of the wrong kind: each is refused with a sentence that names it, before anything is written."""
+
+import datetime
+import decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import llmkit
+
+LUNA = "openai:gpt-6-luna"
+GEMINI = "google:gemini-2.5-flash"
+
+ASKED = [
+    ({"models": 5}, "models", "references such as 'openai:gpt-6-luna'"),
+    ({"models": b"x"}, "models", "references such as"),
+    ({"samples": None}, "samples", "at least 1"),
+    ({"system": 5}, "system", "must be text, not int"),
+    ({"system": ["x"]}, "system", "must be text, not list"),
+    ({"system": "\ud800"}, "system", "broken character at position 1"),
+    ({"followups": 5}, "followups", "a list of texts, not int"),
+    ({"followups": {"a": 1}}, "followups", "a list of texts, not dict"),
+    ({"followups": ["x", 5]}, "followups", "a list of such texts"),
+    ({"schema": {"type": "object", "enum": [object()]}}, "schema", "JSON can hold"),
+    ({"options": 5}, "options", "a dict such as {'top_p': 0.9}"),
+    ({"options": "x"}, "options", "a dict such as"),
+    ({"options": [("top_p", 1)]}, "options", "a dict such as"),
+    ({"options": {1: 2}}, "options", "a dict such as"),
+    ({"options": {"stop": 5}}, "stop", "a non-empty string or a list"),
+    ({"options": {"strict": "yes"}}, "strict", "True or False"),
+    ({"options": {"extra_body": 5}}, "extra_body", "a dict such as"),
+    ({"options": {"extra_body": {"a": set()}}}, "extra_body", "JSON can hold"),
+    ({"options": {"extra_body": {"a": float("nan")}}}, "extra_body", "JSON can hold"),
+    ({"options": {"reasoning_effort": ["high"]}}, "reasoning_effort", "must be text, not list"),
+    ({"options": {"reasoning_effort": 5}}, "reasoning_effort", "must be text, not int"),
+]
+OF_A_RUN = [
+    *(({"name": name}, "name", "must be text") for name in (Path(), np.int64(3), datetime.date(2026, 1, 1), ["x"])),
+    ({"name": "\ud800"}, "name", "broken character"),
+    ({"retry": {"max_attempts": 2}}, "retry", r"llmkit\.RetryPolicy\(max_attempts=2\)"),
+    ({"retry": {}}, "retry", r"llmkit\.RetryPolicy"),
+    ({"retry": llmkit.RetryPolicy}, "retry", r"llmkit\.RetryPolicy"),
+    ({"on_event": 5}, "on_event", "a function that is called with every RunEvent"),
+    ({"options": {"order_seed": "abc"}}, "order_seed", "a whole number, not str"),
+    ({"options": {"order_seed": 1.5}}, "order_seed", "a whole number, not float"),
+    ({"options": {"adaptive": "x"}}, "adaptive", "True or False"),
+]
+
+
+def refused(call, field, words):
+    """The call raises a ValidationError with that field and those words."""
+    with pytest.raises(llmkit.ValidationError, match=words) as caught:
+        call()
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("model", [LUNA, GEMINI])
+def test_what_a_run_cannot_be_asked_with(kit, model):
+    """Runs and estimates refuse the same, whatever the provider; no run is left behind."""
+    for given, field, words in [*ASKED, *OF_A_RUN]:
+        refused(lambda given=given: kit.run("a", **{"models": model, **given}), field, words)
+    for given, field, words in ASKED:
+        refused(lambda given=given: kit.estimate("a", **{"models": model, **given}), field, words)
+    assert kit.runs().empty
+    assert not list(kit.path.with_name(kit.path.name + ".journal").glob("*.live"))
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["x"], object(), "none", np.int64(5)])
+def test_a_run_that_there_is_not(kit, wrong):
+    """Whatever names no run is a run that was not found."""
+    for call in (kit.load, kit.resume, kit.summarize, lambda run: kit.code(run, ["a"])):
+        with pytest.raises(llmkit.RunNotFound):
+            call(wrong)
+
+
+def test_a_run_is_loaded_by_its_id(kit):
+    """A Run in the place of its id is refused with a hint at ``run.id``; ``resume`` checks its listener first."""
+    run = kit.run("a", LUNA).result(30)
+    with pytest.raises(llmkit.RunNotFound, match=r"run\.id, not by Run"):
+        kit.load(run)
+    refused(lambda: kit.resume(run.id, on_event=5), "on_event", "a function")
+    for by in (5, None, [5], [["x"]]):
+        refused(lambda by=by: kit.summarize(run, by=by), "by", "run.probes")
+
+
+CATALOG = [
+    (lambda c: c.get_setting(["x"]), "key", "must be text"),
+    (lambda c: c.history(["x"]), "ref", "must be text"),
+    (lambda c: c.history(5), "ref", "must be text"),
+    (lambda c: c.apply_prices([]), "rows", "the DataFrame of check_prices"),
+    (
+        lambda c: c.apply_prices(pd.DataFrame({"model": [LUNA], "what": ["new model"], "theirs": [5]})),
+        "rows",
+        "a dict of its columns",
+    ),
+    (
+        lambda c: c.update_model(
+            LUNA,
+            price_windows=[{"weekdays": [[1]], "start": "01:00", "end": "02:00", "cost_input_per_million": 1}],
+        ),
+        "price_windows",
+        "Monday is 1",
+    ),
+    (
+        lambda c: c.update_model(LUNA, cost_input_per_million=1, valid_from="0001-01-01T00:00+14:00"),
+        "valid_from",
+        "a date or a time",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "field", "words"), CATALOG)
+def test_what_the_catalog_cannot_be_asked(kit, call, field, words):
+    """Questions and changes of the catalog; nothing is changed."""
+    before = len(kit.catalog.history())
+    refused(lambda: call(kit.catalog), field, words)
+    assert len(kit.catalog.history()) == before
+
+
+OTHERS = [
+    (lambda kit: kit.estimate("a", LUNA, options=5), "options", "a dict such as"),
+    (lambda kit: kit.expand("cities", dimensions=5), "dimensions", "a list of names, or a dict"),
+    (lambda kit: kit.costs(since="0001-01-01T00:00+14:00"), "since", "a date or a time"),
+    (lambda kit: llmkit.Scenario("x", dimensions=None), "dimensions", "a dict such as"),
+    (lambda kit: llmkit.Scenario("x", dimensions=5), "dimensions", "a dict such as"),
+    (lambda kit: llmkit.Scenario("x", followups=5), "followups", "non-empty strings"),
+    (lambda kit: llmkit.Scenario("x", system=5), "system", "is text"),
+    (lambda kit: llmkit.simulator.serve(faults=5), "faults", "a dict such as"),
+    (lambda kit: llmkit.simulator.serve(faults={"auth": "x"}), "faults", "a probability"),
+    (lambda kit: llmkit.scenarios_from_template("[a]", {"a": ["x"]}, engine=["x"]), "engine", "none of"),
+    (lambda kit: llmkit.scenarios_from_csv(5), "path", "the path of a file"),
+    (lambda kit: llmkit.scenarios_from_csv(__file__, sep=""), "path", "is not a table"),
+    (lambda kit: llmkit.scenarios_to_csv(["a"], "/nope/x.csv"), "path", "cannot be written"),
+    (lambda kit: llmkit.scenarios_to_yaml(["a"], "/nope/x.yaml"), "path", "cannot be written"),
+    (lambda kit: llmkit.open(5), "path", "the path of a file"),
+    (lambda kit: llmkit.open("a\0b"), "path", "the path of a file"),
+    (lambda kit: llmkit.open(kit.path / "x.duckdb"), "path", "cannot be opened: "),
+    (lambda kit: llmkit.open("/proc/nope/x.duckdb"), "path", "cannot be opened: "),
+    (lambda kit: llmkit.open(kit.path.with_name("x" * 300)), "path", "cannot be opened: .*too long"),
+]
+
+
+@pytest.mark.parametrize(("call", "field", "words"), OTHERS)
+def test_what_else_is_refused(kit, call, field, words):
+    """Scenarios, files, folders, simulators and internal tasks."""
+    refused(lambda: call(kit), field, words)
+    assert kit.runs().empty
+
+
+@pytest.mark.parametrize(("way", "name"), [("to_csv", "x.csv"), ("to_excel", "x.xlsx"), ("to_parquet", "x.parquet")])
+def test_a_file_that_cannot_be_written(kit, tmp_path, way, name):
+    """A folder that is not there, or a name that is none, is told; ``~`` and Path objects are taken."""
+    run = kit.run("a", LUNA).result(30)
+    refused(lambda: getattr(run, way)(tmp_path / "nope" / name), "path", "cannot be written")
+    if way != "to_excel":
+        refused(lambda: getattr(run, way)(5), "path", "the path of a file")
+    assert getattr(run, way)(tmp_path / name) == tmp_path / name
+
+
+def test_decimals_of_the_notebook_change_no_price(kit):
+    """Whatever precision a notebook computes with, prices and balances are stored to the last digit."""
+    with decimal.localcontext(prec=6):
+        model = kit.catalog.update_model(LUNA, cost_input_per_million="1234.56789", cost_output_per_million=1)
+        kit.catalog.set_balance("openai", "12345.6789")
+        assert kit.catalog.sync_balance("openai", "12000") == decimal.Decimal("-345.6789")
+    assert model.price.cost_input_per_million == decimal.Decimal("1234.56789")
+    assert kit.catalog.provider("openai").balance == 12000
+
+
+def test_text_columns_of_an_empty_catalog_are_text(kit):
+    """On a new catalog the tables of runs have the types that they have later."""
+    runs, calibration = kit.runs(), kit.calibration()
+    kit.run("a", LUNA, name="n").result(30)
+    assert runs.dtypes.to_dict() == kit.runs().dtypes.to_dict() | {"message": runs["message"].dtype}
+    assert runs["status"].dtype == runs["message"].dtype == "str"
+    assert calibration.dtypes.to_dict() == kit.calibration().dtypes.to_dict()
