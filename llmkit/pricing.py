@@ -182,6 +182,27 @@ def split(usage: Usage, rates: Rates) -> tuple[Decimal | None, ...]:
     )
 
 
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def dollars(amount: Decimal | float | None) -> str:
+    """US dollars as people compare them: cents from a dollar on, below it two digits that say something."""
+    if amount is None or amount != amount:
+        return "unpriced"
+    exact = Decimal(str(amount))  # of a float what it prints as, so that it rounds as the Decimal does
+    if exact >= 1 or exact == 0:
+        return f"${exact:,.2f}"
+    digits = 4 if exact >= Decimal("0.001") else min(10, 1 - exact.adjusted())
+    return f"${exact:.{digits}f}"
+
+
+def billed(known: Decimal, unpriced: int) -> str:
+    """What is known to have been billed, and how many answers it does not cover; never $0 for what nobody knows."""
+    if unpriced and not known:
+        return "unpriced"
+    return dollars(known) + (f" and {unpriced:,} unpriced" if unpriced else "")
+
+
 # --- the arithmetic -------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.estimates.run import ModelEstimate, combine
+from llmkit.pricing import dollars
 
 COLUMNS = ("model", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
            "observations", "chars_per_token")  # fmt: skip
@@ -69,7 +70,8 @@ class Estimate:
         if self.total is None:
             return "<Estimate: unpriced>"
         missing = f", without {len(self.unpriced)} unpriced" if self.unpriced else ""
-        return f"<Estimate ${self.total:.4f} (80 %: ${self.low:.4f} to ${self.high:.4f}; {self.basis}{missing})>"
+        total, low, high = map(dollars, (self.total, self.low, self.high))
+        return f"<Estimate {total} (80 %: {low} to {high}; {self.basis}{missing})>"
 
     def _repr_html_(self) -> str:
         summary = repr(self).strip("<>")

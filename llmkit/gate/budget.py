@@ -40,6 +40,11 @@ class Budget:
         """What a request may still cost once everything under way is over, at best."""
         return self.total - self._spent
 
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether requests have cost so much more than their worst case that what is reserved is not there any more."""
+        return self._spent + self._reserved > self.total
+
     def must_wait(self, worst_case: Decimal) -> bool:
         """Whether ``reserve`` would wait now."""
         return worst_case <= self.left and (bool(self._queue) or worst_case > self.left - self._reserved)

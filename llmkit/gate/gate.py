@@ -73,24 +73,31 @@ class Gate:
         """
         asked_at = self._clock()
         waits: Counter[str] = Counter()
-        with ExitStack() as undo:
-            reservation = None
-            if budget is not None:
-                reservation = await self._reserve(budget, worst_case, waits, on_wait)
-                undo.callback(reservation.release)
-            lane = self._lane(provider)
-            waiter = Waiter(
-                run_id=run_id,
-                model=model,
-                tokens=tokens,
-                adaptive=adaptive,
-                asked_at=asked_at,
-                on_wait=on_wait,
-                waits=waits,
-            )
-            admission = await lane.enter(waiter)
-            admission.reservation = reservation
-            undo.pop_all()
+        lane = self._lane(provider)
+        admission: Admission | None = None
+        while admission is None:
+            with ExitStack() as undo:
+                reservation = None
+                if budget is not None:
+                    reservation = await self._reserve(budget, worst_case, waits, on_wait)
+                    undo.callback(reservation.release)
+                waiter = Waiter(
+                    run_id=run_id,
+                    model=model,
+                    tokens=tokens,
+                    adaptive=adaptive,
+                    asked_at=asked_at,
+                    on_wait=on_wait,
+                    waits=waits,
+                )
+                admission = await lane.enter(waiter)
+                if budget is not None and budget.is_overdrawn:  # others cost more than their worst case meanwhile
+                    admission.settle(tokens=0, cost=Decimal(0), ok=None)
+                    lane.leave(admission)
+                    admission = None
+                else:
+                    admission.reservation = reservation
+                    undo.pop_all()
         try:
             yield admission
         finally:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from llmkit.pricing import billed
+
 if TYPE_CHECKING:
     from llmkit.runner import RunEvent, RunHandle
 
@@ -52,7 +54,7 @@ def progress_line(handle: RunHandle[Any]) -> Iterator[None]:
             if event.kind in ("probe_done", "ended"):
                 now = handle.progress
                 waits = [f"{provider}: {reason}" for provider, reason in now.waiting.items()]
-                bar.set_postfix_str("; ".join([f"${now.cost:.4f}", *waits[:1]]), refresh=False)
+                bar.set_postfix_str("; ".join([billed(now.cost, now.unpriced), *waits[:1]]), refresh=False)
                 bar.update(now.done - bar.n)
 
         stop = handle.listen(count)

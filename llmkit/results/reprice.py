@@ -119,10 +119,16 @@ def _frame(
             }
         )
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    totals = {name: pricing.total(row[column] for row in rows) for name, column in TOTALS.items()}
+    totals = {name: _known(row[column] for row in rows) for name, column in TOTALS.items()}
     frame = frame.astype(dict.fromkeys(TOTALS.values(), "float64"))
     frame.attrs.update(totals)
     return frame
+
+
+def _known(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of the amounts that are known; ``None`` when none is."""
+    known = [amount for amount in amounts if amount is not None]
+    return pricing.total(known) if known else None
 
 
 COLUMNS = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
+from llmkit import pricing
 from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.results import charts, exports
@@ -106,7 +107,8 @@ class Run:
         not known without asking them.
 
         Columns: probe_id, scenario_id, sample, status, model, priced_as, cost_before, cost_after, difference,
-        source_before, source. ``.attrs`` holds the exact ``total``, ``total_before`` and ``difference`` as Decimal.
+        source_before, source. ``.attrs`` holds the exact ``total``, ``total_before`` and ``difference`` as Decimal, of
+        what is known; ``None`` when nothing is.
 
         Raises:
             ModelNotFound: no such model.
@@ -171,7 +173,8 @@ class Run:
         row = self._row()
         label = f" {row['name']!r}" if row["name"] else ""
         notes = "".join(f"; {note}" for note in self.notes)
-        return f"<Run {self.id}{label} {self.status}: {row['n_probes']} probes, ${self.total_cost:.4f}{notes}>"
+        spent = pricing.billed(*self._store.read(lambda c: (money.total_cost(c, self.id), money.unpriced(c, self.id))))
+        return f"<Run {self.id}{label} {self.status}: {row['n_probes']:,} probes, {spent}{notes}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.view()._repr_mimebundle_(**kwargs)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from llmkit.errors import NotFinished
+from llmkit.pricing import billed
 from llmkit.runner import background
 from llmkit.runner.progress import Progress, RunEvent
 
@@ -144,7 +145,8 @@ class RunHandle(Handle[T]):
 
     def __repr__(self) -> str:
         now = self.progress
-        return f"<RunHandle {self.run_id} {now.status}: {now.done} of {now.total} probes, ${now.cost:.4f} so far>"
+        spent = billed(now.cost, now.unpriced)
+        return f"<RunHandle {self.run_id} {now.status}: {now.done} of {now.total} probes, {spent} so far>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with contextlib.suppress(ImportError):

@@ -42,6 +42,8 @@ class ModelProgress:
     skipped: int = 0
     in_flight: int = 0
     cost: Decimal = Decimal(0)
+    unpriced: int = 0
+    """Answers of unknown cost."""
 
     @property
     def done(self) -> int:
@@ -63,7 +65,6 @@ class Progress:
     waiting: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
     estimate: Decimal | None = None
-    unpriced: int = 0
     ended_at: datetime | None = None
 
     @property
@@ -75,6 +76,11 @@ class Progress:
     def done(self) -> int:
         """Probes in a final state."""
         return sum(model.done for model in self.models.values())
+
+    @property
+    def unpriced(self) -> int:
+        """Answers of unknown cost."""
+        return sum(model.unpriced for model in self.models.values())
 
     @property
     def ok(self) -> int:
@@ -123,7 +129,6 @@ class Tracker:
         self._ended_at: datetime | None = None
         self._models = {model: ModelProgress(total=total) for model, total in totals.items()}
         self._codes: Counter[str] = Counter()
-        self._unpriced = 0
         self._listeners: list[Callable[[RunEvent], None]] = []
         self.status = "running"
 
@@ -156,8 +161,12 @@ class Tracker:
         if event.kind == "asked":
             return replace(model, in_flight=model.in_flight + 1)
         if event.kind in ("answered", "failed_attempt"):
-            self._unpriced += event.kind == "answered" and event.cost is None
-            return replace(model, in_flight=model.in_flight - 1, cost=model.cost + (event.cost or 0))
+            return replace(
+                model,
+                in_flight=model.in_flight - 1,
+                cost=model.cost + (event.cost or 0),
+                unpriced=model.unpriced + (event.kind == "answered" and event.cost is None),
+            )
         if event.kind == "probe_done" and event.status in ("ok", "failed", "skipped"):
             if event.code:
                 self._codes[event.code] += 1
@@ -173,6 +182,5 @@ class Tracker:
             waiting=waiting,
             codes=dict(self._codes),
             estimate=self._estimate,
-            unpriced=self._unpriced,
             ended_at=self._ended_at,
         )

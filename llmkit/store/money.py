@@ -18,6 +18,14 @@ def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     return Decimal(found[0]) if found else Decimal(0)
 
 
+def unpriced(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
+    """How many probes of a run were billed at a cost that nobody knows."""
+    found = connection.execute(
+        "SELECT count(*) FROM probes WHERE run_id = ? AND cost_source = 'unpriced'", [run_id]
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
 def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
     found = connection.execute(

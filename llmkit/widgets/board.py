@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from llmkit.pricing import billed, dollars
 from llmkit.widgets import html
-from llmkit.widgets.amounts import cost, duration
+from llmkit.widgets.amounts import duration
 from llmkit.widgets.standing import Share, Standing
 
 MOST = 25
@@ -57,7 +58,8 @@ def _waits(now: Standing) -> str:
 def _facts(now: Standing) -> str:
     everything = now.all
     done = f"{everything.done:,} of {everything.total:,}"
-    spent = cost(everything.cost) + (f" of about {cost(now.estimate)}" if now.estimate is not None else "")
+    estimate = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
+    spent = billed(everything.cost, everything.unpriced) + estimate
     facts = {"Probes done": done, "Cost so far" if now.running else "Cost": spent}
     if everything.failed:
         facts["Failed"] = f"{everything.failed:,}"
@@ -66,8 +68,6 @@ def _facts(now: Standing) -> str:
         facts["Time left"] = "–" if now.eta_s is None else f"about {duration(now.eta_s)}"
     if now.seconds is not None:
         facts["Running for" if now.running else "Took"] = duration(now.seconds)
-    if now.unpriced:
-        facts["Unpriced answers"] = f"{now.unpriced:,}"
     return fact_line(facts)
 
 
@@ -120,7 +120,7 @@ def _cells(share: Share) -> dict[str, str]:
         "Failed": f"{share.failed:,}" if share.failed else "",
         "In flight": f"{share.in_flight:,}",
         "Waiting": f"{share.waiting:,}" if share.waiting else "",
-        "Cost": html.esc(cost(share.cost)),
+        "Cost": html.esc(billed(share.cost, share.unpriced)),
     }
 
 

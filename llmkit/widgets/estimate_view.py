@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from llmkit.pricing import dollars
 from llmkit.widgets import html
-from llmkit.widgets.amounts import cost
 
 if TYPE_CHECKING:
     from llmkit.estimates import Estimate, ModelEstimate
@@ -45,8 +45,8 @@ def _dearness(entry: ModelEstimate | None) -> Decimal:
 def _row(reference: str, entry: ModelEstimate | None, notes: Notes, names: Mapping[str, str], cell: str) -> str:
     words, span = "–", ""
     if entry is not None:
-        words = cost(entry.cost)
-        span = "" if entry.cost is None else f"80 % sure: {cost(entry.low)} to {cost(entry.high)}"
+        words = dollars(entry.cost)
+        span = "" if entry.cost is None else f"80 % sure: {dollars(entry.low)} to {dollars(entry.high)}"
     badges = "".join(html.badge(*note) for note in notes.get(reference, ()))
     return (
         f'<tr><td style="{cell}; text-align: left; overflow-wrap: anywhere">'
@@ -63,8 +63,8 @@ def _total(estimate: Estimate | None) -> str:
     if estimate.total is None:
         sums, span = "unpriced", ""
     else:
-        sums = cost(estimate.total)
-        span = f"80 % sure: {cost(estimate.low)} to {cost(estimate.high)}"
+        sums = dollars(estimate.total)
+        span = f"80 % sure: {dollars(estimate.low)} to {dollars(estimate.high)}"
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not in it." if estimate.unpriced else ""
     bases = ", ".join(dict.fromkeys(_BASIS[model.basis] for model in estimate.models))
     basis = f"{requests:,} requests. Based on {bases}. {unpriced}"

@@ -11,9 +11,9 @@ import pandas as pd
 
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.estimates import Estimate
+from llmkit.pricing import dollars
 from llmkit.scenarios import as_scenarios
 from llmkit.widgets import html, run_fields
-from llmkit.widgets.amounts import cost
 from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
@@ -181,7 +181,7 @@ class RunForm(Panel):
         if budget is None or expected is None or expected <= budget:
             place.clear()
         else:
-            words = f"The estimate is {cost(expected)}: the run will stop asking at {cost(budget)}."
+            words = f"The estimate is {dollars(expected)}: the run will stop asking at {dollars(budget)}."
             place.show(words, "warn")
 
     def _over_balance(self, state: Any) -> dict[str, str]:
@@ -192,7 +192,7 @@ class RunForm(Panel):
         for name, provider in state.providers.items():
             costs = [each.cost for each in self._estimate.models if each.provider == name and each.cost is not None]
             if provider.balance is not None and sum(costs) > provider.balance:
-                found[name] = f"over the balance of {cost(provider.balance)}"
+                found[name] = f"over the balance of {dollars(provider.balance)}"
         return found
 
     # --- starting ---
@@ -261,12 +261,12 @@ class RunForm(Panel):
             return pages
         frame = pd.DataFrame(
             [
-                {"Model": each.model, "Requests": f"{each.requests:,}", "Estimate": cost(each.cost)}
+                {"Model": each.model, "Requests": f"{each.requests:,}", "Estimate": dollars(each.cost)}
                 for each in (self._estimate.models if self._estimate else ())
             ],
             columns=["Model", "Requests", "Estimate"],
         )
-        total = "" if self._estimate is None else f": about {cost(self._estimate.total)}"
+        total = "" if self._estimate is None else f": about {dollars(self._estimate.total)}"
         return [html.Page(f"New run{total}", frame, right=("Requests", "Estimate"))]
 
 

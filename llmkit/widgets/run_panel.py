@@ -12,8 +12,8 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import CatalogBusy
+from llmkit.pricing import billed, dollars
 from llmkit.widgets import html, standing
-from llmkit.widgets.amounts import cost
 from llmkit.widgets.board import board
 from llmkit.widgets.panel import Panel, button, line, shown
 from llmkit.widgets.standing import Share, Standing
@@ -63,8 +63,8 @@ class RunPanel(Panel):
     def _pages(self) -> list[html.Page]:
         now = self.standing
         everything = now.all
-        spent = cost(everything.cost)
-        of = "" if now.estimate is None else f" of about {cost(now.estimate)}"
+        spent = billed(everything.cost, everything.unpriced)
+        of = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
         title = (
             f"Run {now.run_id}, {now.status} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: "
             f"{everything.done:,} of {everything.total:,} probes done, {spent}{of}. "
@@ -77,7 +77,7 @@ class RunPanel(Panel):
                     "Done": f"{share.done:,} of {share.total:,}",
                     "Failed": share.failed,
                     "Waiting": share.waiting,
-                    "Cost": cost(share.cost),
+                    "Cost": billed(share.cost, share.unpriced),
                 }
                 for share in now.shares
             ]

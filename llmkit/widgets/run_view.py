@@ -12,8 +12,8 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import LlmkitError
+from llmkit.pricing import billed, dollars
 from llmkit.widgets import html, standing
-from llmkit.widgets.amounts import cost
 from llmkit.widgets.board import board, table
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
 from llmkit.widgets.transcripts import Transcripts
@@ -115,7 +115,7 @@ class RunView(Panel):
         everything = standing.stored(self.run, self._status, self._probes).all
         title = (
             f"Run {self.run.id}{f' ({self._name})' if self._name else ''}, {self._status}: "
-            f"{everything.ok:,} of {everything.total:,} probes answered, {cost(everything.cost)}"
+            f"{everything.ok:,} of {everything.total:,} probes answered, {billed(everything.cost, everything.unpriced)}"
         )
         pages = [html.Page(title, pd.DataFrame(_cost_rows(self._costs), columns=list(_COSTS)), right=_NUMBERS)]
         if failures := _failures(self._probes):
@@ -150,8 +150,8 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
             row["model"],
             *(_count(row[name]) for name in ("ok", "failed")),
             *(_count(row[name]) for name in ("input_tokens", "output_tokens")),
-            cost(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
-            "" if pd.isna(row["cost_per_ok"]) else cost(row["cost_per_ok"]),
+            dollars(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
+            "" if pd.isna(row["cost_per_ok"]) else dollars(row["cost_per_ok"]),
         )
         for row in ranked.to_dict("records")
     ]

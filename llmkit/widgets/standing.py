@@ -29,6 +29,7 @@ class Share:
     skipped: int = 0
     in_flight: int = 0
     cost: Decimal = Decimal(0)
+    unpriced: int = 0
 
     @property
     def done(self) -> int:
@@ -51,7 +52,6 @@ class Standing:
     estimate: Decimal | None = None
     waiting: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
-    unpriced: int = 0
     rate: float | None = None
     eta_s: float | None = None
     seconds: float | None = None
@@ -61,7 +61,7 @@ class Standing:
         """All models together."""
         sums = {
             name: sum(getattr(share, name) for share in self.shares)
-            for name in ("total", "ok", "failed", "skipped", "in_flight")
+            for name in ("total", "ok", "failed", "skipped", "in_flight", "unpriced")
         }
         return Share(model="all", cost=sum((share.cost for share in self.shares), Decimal(0)), **sums)
 
@@ -100,6 +100,7 @@ def watched(run_id: str, now: Progress, before: Mapping[str, Share]) -> Standing
                     skipped=part.skipped,
                     in_flight=part.in_flight,
                     cost=part.cost,
+                    unpriced=part.unpriced,
                 ),
                 before.get(model),
             )
@@ -108,7 +109,6 @@ def watched(run_id: str, now: Progress, before: Mapping[str, Share]) -> Standing
         estimate=now.estimate,
         waiting=now.waiting,
         codes=now.codes,
-        unpriced=now.unpriced,
         rate=now.rate,
         eta_s=now.eta_s,
         seconds=((now.ended_at or datetime.now(UTC)) - now.started_at).total_seconds(),
@@ -125,7 +125,6 @@ def stored(run: Run, status: str, probes: pd.DataFrame) -> Standing:
         estimate=run.estimate,
         shares=shares_of(probes),
         codes=dict(Counter(failures)),
-        unpriced=int((probes["cost_source"] == "unpriced").sum()),
         seconds=None if any(map(pd.isna, times)) else (times[1] - times[0]).total_seconds(),
     )
 
@@ -144,6 +143,7 @@ def shares_of(probes: pd.DataFrame) -> list[Share]:
                 failed=counts["failed"],
                 skipped=counts["skipped"],
                 cost=cost,
+                unpriced=int((group["cost_source"] == "unpriced").sum()),
             )
         )
     return shares
@@ -158,4 +158,5 @@ def _sum(share: Share, before: Share | None) -> Share:
         ok=share.ok + before.ok,
         failed=share.failed + before.failed,
         cost=share.cost + before.cost,
+        unpriced=share.unpriced + before.unpriced,
     )

@@ -8,8 +8,8 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.pricing import dollars
 from llmkit.widgets import html
-from llmkit.widgets.amounts import cost
 from llmkit.widgets.panel import line
 from llmkit.widgets.table import Column, Row, Table
 
@@ -68,7 +68,7 @@ def transcript(probe: dict[str, Any], turns: list[dict[str, Any]]) -> str:
     """One probe as it was asked and answered, every character as it came."""
     about = [
         html.badge(probe["status"], _TONES.get(probe["status"], "plain")),
-        html.muted(f"{probe['model']} · sample {probe['sample']} · {cost(_known(probe['estimated_cost']))}"),
+        html.muted(f"{probe['model']} · sample {probe['sample']} · {dollars(_known(probe['estimated_cost']))}"),
     ]
     parts = [html.heading("Transcript", *about)]
     if _known(probe["system"]):
@@ -104,7 +104,7 @@ def _measured(turn: dict[str, Any]) -> str:
         reasoning = _known(turn["reasoning_tokens"])
         thought = f", {int(reasoning):,} of them reasoning" if reasoning else ""
         parts.append(f"{int(turn['input_tokens']):,} tokens in, {int(turn['output_tokens']):,} out{thought}")
-    parts.append(cost(_known(turn["cost"])))
+    parts.append(dollars(_known(turn["cost"])))
     if _known(turn["latency_s"]) is not None:
         parts.append(f"{turn['latency_s']:.1f} s")
     if turn["finish_reason"] not in ("stop", None):
@@ -126,7 +126,7 @@ def _row(probe: dict[str, Any]) -> Row:
             html.esc(probe["sample"]),
             html.badge(words, _TONES.get(status, "plain")),
             "" if time is None else html.esc(f"{time:.1f} s"),
-            "" if spent is None else html.esc(cost(spent)),
+            "" if spent is None else html.esc(dollars(spent)),
         ),
         group=str(probe["model"]),
         heading=html.heading(probe["model"]),

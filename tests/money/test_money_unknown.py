@@ -89,6 +89,44 @@ def test_amounts_in_the_journal_that_no_column_holds_keep_nothing_out(database, 
         assert kit.load(run.id).probes["response"].tolist() == run.probes["response"].tolist()
 
 
+def test_nothing_is_asked_once_an_answer_has_cost_more_than_it_could(paying, sim):
+    """A provider that ignores max_tokens overdraws the budget with one answer; what waited for its turn is not sent."""
+    paying.catalog.update_provider("local", max_parallel_requests=1)
+    paying.catalog.update_model(LOCAL, api_config={"max_tokens_param": "max_completion_tokens"})
+    sim.script("openai", [answer(prompt_tokens=30, completion_tokens=20_000, total_tokens=20_030)] * 10)
+    run = paying.run([f"q{n}" for n in range(10)], LOCAL, max_tokens=500, budget="0.05").result(60)
+    assert run.total_cost > Decimal("0.05")
+    assert sim.count("requests") == 1
+    assert (run.probes["status"] == "ok").sum() == 1
+    assert set(run.probes["error_code"].dropna()) == {"BUDGET_EXCEEDED"}
+
+
+def test_what_nobody_knows_is_never_shown_as_nothing(paying, sim):
+    """Where a run is shown in words, answers without a price are unpriced and not $0."""
+    paying.catalog.add_model("local:free", cost_input_per_million=0, cost_output_per_million=0)
+    paying.catalog.add_model("local:secret", cost_input_per_million=None, cost_output_per_million=None)
+    unpriced = paying.run(["one", "two"], "local:secret").result(60)
+    assert "2 probes, unpriced>" in repr(unpriced)
+    assert "unpriced" in unpriced.view()._repr_mimebundle_()["text/plain"].splitlines()[0]
+    assert unpriced.reprice().attrs == {"total": None, "total_before": None, "difference": None}
+    both = paying.run(["one", "two"], [LOCAL, "local:secret"])
+    both.wait()
+    assert both.progress.unpriced == 2
+    assert "and 2 unpriced" in repr(both)
+    assert "and 2 unpriced" in repr(both.run)
+    assert both.run.reprice(model="local:secret").attrs["total"] is None
+    assert "1 probes, $0.00>" in repr(paying.run("one", "local:free").result(60))
+
+
+def test_an_available_provider_without_a_default_says_what_to_do(database, sim):
+    """A server on this machine needs no key: it has to be named, or to be given a default model."""
+    with llmkit.open(database) as kit:
+        kit.catalog.add_provider("mine", base_url=sim.url_for("openai"))
+        kit.catalog.add_model("mine:m", cost_input_per_million=0, cost_output_per_million=0)
+        with pytest.raises(llmkit.ValidationError, match="set_default_model\\('mine:m'\\)"):
+            kit.run("hi")
+
+
 def test_a_simulator_put_to_use_during_a_run_answers_none_of_it(paying, sim):
     """A run that is paid goes on with its provider; the rehearsal begins with the next run."""
     paying.catalog.set_balance("local", 5)

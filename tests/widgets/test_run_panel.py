@@ -7,10 +7,11 @@ from runs import LUNA, SMALL, TWO, ended, rehearsing, wait_for
 from widget_actions import buttons
 
 from llmkit.errors import RequestFailed
+from llmkit.pricing import dollars
 from llmkit.simulator import Fault
 from llmkit.transport import RetryPolicy
 from llmkit.widgets import board
-from llmkit.widgets.amounts import cost, duration
+from llmkit.widgets.amounts import duration
 from llmkit.widgets.standing import Share, Standing
 
 
@@ -157,8 +158,8 @@ def test_of_many_models_those_with_something_to_do_are_listed():
 
 def test_amounts_and_times_read_as_people_say_them():
     """Cents from a dollar on, two telling digits below; seconds, minutes, hours."""
-    assert [cost(Decimal(text)) for text in ("0", "12.349", "1234.5", "0.0123", "0.00047", "0.000000912")] == [
+    assert [dollars(Decimal(text)) for text in ("0", "12.349", "1234.5", "0.0123", "0.00047", "0.000000912")] == [
         "$0.00", "$12.35", "$1,234.50", "$0.0123", "$0.00047", "$0.00000091",
     ]  # fmt: skip
-    assert cost(None) == "unpriced"
+    assert dollars(None) == "unpriced"
     assert [duration(s) for s in (0.4, 59, 61, 3_725)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]

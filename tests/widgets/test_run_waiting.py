@@ -6,6 +6,7 @@ import pytest
 from runs import LUNA, rehearsing
 
 from llmkit.kit import watching
+from llmkit.pricing import dollars
 
 
 class Terminal(io.StringIO):
@@ -30,7 +31,7 @@ def test_on_a_terminal_one_line_shows_how_far_the_run_is(kit, sim, monkeypatch):
     run = kit.run(["a", "b", "c"], LUNA, max_tokens=50).result(30)
     last = screen.getvalue().strip().split("\r")[-1]
     assert "3/3" in last
-    assert f"${run.total_cost:.4f}" in last
+    assert dollars(run.total_cost) in last
     assert screen.getvalue().count("\n") == 1
 
 
