@@ -113,7 +113,7 @@ def _answer(call: Call, body: Any) -> Answer:
     refusal = string(dig(message, "refusal")).strip()
     text = _text(dig(message, "content"))
     mark = _MARKS.get(reason)
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
         mark = mark or rules.NO_ANSWER
     elif refusal and not text.strip():
         mark = rules.REFUSAL
@@ -133,4 +133,10 @@ def _text(content: Any) -> str:
     """The text of a message; of a list of parts (Mistral) only the text parts, not the thinking."""
     if isinstance(content, str):
         return string(content)
-    return "".join(string(dig(part, "text")) for part in items(content) if dig(part, "type") in ("text", "output_text"))
+    return "".join(map(_part, items(content)))
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return string(part)
+    return string(dig(part, "text")) if dig(part, "type") in ("text", "output_text") else ""

@@ -17,11 +17,13 @@ def decode(body: bytes) -> Any:
     """The JSON value of a body, or ``None`` when it is not JSON.
 
     Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. Numbers with a fraction
-    become Decimals, so that a reported cost stays exact; ``NaN`` and ``Infinity`` become ``None``.
+    become Decimals, so that a reported cost stays exact; ``NaN`` and ``Infinity`` become ``None``. A character that was
+    cut in half, by a server that stops between two tokens of it, becomes ``\ufffd``: the answer is paid for.
     """
     try:
-        return json.loads(body.decode("utf-8-sig").strip(), parse_float=Decimal, parse_constant=lambda _: None)
-    except (ValueError, ArithmeticError, RecursionError):  # cut short, not UTF-8, absurd numbers, absurdly nested
+        text = body.decode("utf-8-sig", "replace").strip()
+        return json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, ArithmeticError, RecursionError):  # cut short, absurd numbers, absurdly nested
         return None
 
 

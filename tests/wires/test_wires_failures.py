@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmkit.errors import Code
-from llmkit.records import Call, Failure, Message, Model, Response
+from llmkit.records import Call, Failure, Message, Model, Reply, Response
 from llmkit.wires import WIRES
 
 
@@ -49,15 +49,34 @@ def test_upstream_error_inside_a_text_is_opened() -> None:
     assert failure(body, 502).message.endswith("Provider returned error The upstream is tired.")
 
 
+def answered(body: bytes) -> Reply:
+    """What the wire makes of an answer."""
+    call = Call(model=Model(provider="openai", model_id="m", display_name="m"), messages=())
+    response = Response(status=200, headers={}, body=body, received_at=datetime(2026, 11, 23, tzinfo=UTC))
+    outcome = WIRES["openai_chat"].parse(call, response)
+    assert isinstance(outcome, Reply)
+    return outcome
+
+
 def test_words_of_an_answer_do_not_make_it_a_failure() -> None:
     """An answer that talks about rate limits and quotas is an answer."""
     text = "insufficient_quota: rate limit exceeded, too many requests"
-    call = Call(model=Model(provider="openai", model_id="m", display_name="m"), messages=())
-    body = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}).encode()
-    response = Response(status=200, headers={}, body=body, received_at=datetime(2026, 11, 23, tzinfo=UTC))
-    outcome = WIRES["openai_chat"].parse(call, response)
-    assert not isinstance(outcome, Failure)
-    assert outcome.text == text
+    body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    assert answered(json.dumps(body).encode()).text == text
+
+
+def test_a_paid_answer_with_a_flaw_is_an_answer() -> None:
+    """Cut within a character, or in parts that are plain texts: the text is there, so it is not asked again."""
+    cut = b'{"choices": [{"message": {"content": "caf\xc3"}, "finish_reason": "length"}]}'
+    assert answered(cut).text == "caf\ufffd"
+    parts = b'{"choices": [{"message": {"content": ["he", "llo"]}, "finish_reason": "stop"}]}'
+    assert answered(parts).text == "hello"
+
+
+def test_content_of_no_known_form_is_not_called_empty() -> None:
+    """A number where the text should be is an invalid answer."""
+    body = {"choices": [{"message": {"content": 42}, "finish_reason": "stop"}]}
+    assert failure(body, 200).code == Code.INVALID_RESPONSE
 
 
 def test_echoed_input_does_not_classify() -> None:
