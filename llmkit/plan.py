@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from llmkit.checks import shapes, words
@@ -14,6 +15,9 @@ from llmkit.records import Call, Message, Model, Params, Request, Scenario
 from llmkit.wires import answer_limit, answers_asked
 
 Order = Literal["interleaved", "sequential"]
+
+MOST_PROBES = 1_000_000
+"""In one run. More would not fit into a notebook's memory, and is surely a slip."""
 
 MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
 
@@ -122,11 +126,14 @@ def make_params(
         )
     given["stop"] = _stops(given.get("stop"))
     given["extra_body"] = _body(given.get("extra_body"))
-    params = Params(temperature=temperature, max_tokens=max_tokens, seed=seed, schema=schema, **given)
-    _between("temperature", params.temperature, 0, 2)
-    _between("top_p", params.top_p, 0, 1)
-    _whole("max_tokens", params.max_tokens, least=1)
-    _whole("seed", params.seed, least=0)
+    given["top_p"] = _between("top_p", given.get("top_p"), 0, 1)
+    params = Params(
+        temperature=_between("temperature", temperature, 0, 2),
+        max_tokens=_whole("max_tokens", max_tokens, least=1),
+        seed=_whole("seed", seed, least=0),
+        schema=schema,
+        **given,
+    )
     shapes.optional_string(params.reasoning_effort, "reasoning_effort")
     words.flag(params.strict, "strict")
     return params
@@ -152,28 +159,44 @@ def _body(given: Any) -> dict[str, Any]:
     return body
 
 
-def check_counts(samples: int, order: str) -> None:
-    """Refuse a number of samples or an order that makes no sense.
+def check_order(order: str) -> None:
+    """Refuse an order of asking that makes no sense.
 
     Raises:
-        ValidationError: with the field at fault.
+        ValidationError: it is none.
     """
-    if samples is None:
-        raise ValidationError("samples must be a whole number of at least 1, not None.", field="samples")
-    _whole("samples", samples, least=1)
     if order not in get_args(Order):
         raise ValidationError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}.", field="order")
 
 
-def _between(name: str, value: Any, low: float, high: float) -> None:
+def check_samples(samples: int, pairs: int) -> int:
+    """How often each of so many pairs of a scenario and a model is asked.
+
+    Raises:
+        ValidationError: not a whole number of at least 1, or more probes than one run may have.
+    """
+    count = _whole("samples", shapes.whole(samples, "samples"), least=1) or 1
+    if count * pairs > MOST_PROBES:
+        raise ValidationError(
+            f"{count:,} samples of {pairs:,} scenarios × models are more than the {MOST_PROBES:,} probes that one run "
+            "may have: ask less at a time.",
+            field="samples",
+        )
+    return count
+
+
+def _between(name: str, value: Any, low: float, high: float) -> float | None:
     if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        return None
+    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
+    if number is None or not low <= number <= high:
         raise ValidationError(f"{name} must be a number from {low} to {high}, not {value!r}.", field=name)
+    return int(number) if isinstance(value, Integral) else number
 
 
-def _whole(name: str, value: Any, *, least: int) -> None:
+def _whole(name: str, value: Any, *, least: int) -> int | None:
     if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValidationError(f"{name} must be a whole number of at least {least}, not {value!r}.", field=name)
+    return int(value)

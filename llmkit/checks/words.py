@@ -157,7 +157,9 @@ def moment(value: Any, field: str) -> datetime:
 def json_value(value: Any, field: str) -> Any:
     """A value that survives being written as JSON and read back."""
     try:
-        back = json.loads(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half of a surrogate pair has no form in a file
+        back = json.loads(text)
     except (TypeError, ValueError):
         back = None
     if back != _listed(value):

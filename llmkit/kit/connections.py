@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.credentials import Credentials
-from llmkit.errors import LlmkitError, RequestFailed
+from llmkit.errors import LlmkitError, RequestFailed, ValidationError
 from llmkit.kit.ordering import refuse
 from llmkit.records import Failure, Model, Provider, RemoteModel
 from llmkit.runner import Handle, background
@@ -68,7 +68,16 @@ class Connections:
         return Handle(background.start(ask), lambda: None)
 
     def use(self, simulator: Simulator) -> None:
-        """Send everything that is begun from now on to this simulator."""
+        """Send everything that is begun from now on to this simulator.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        if not callable(getattr(simulator, "url_for", None)):
+            raise ValidationError(
+                "Give the simulator itself: with llmkit.simulator.serve() as sim: kit.use_simulator(sim).",
+                field="simulator",
+            )
         self._simulator, self._is_own, self.simulating = simulator, False, True
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from llmkit.errors import (
 )
 from llmkit.estimates import Estimate
 from llmkit.plan import Order as AskingOrder
-from llmkit.plan import Plan, check_counts, make_params, most_input_tokens, most_output_tokens
+from llmkit.plan import Plan, check_order, check_samples, make_params, most_input_tokens, most_output_tokens
 from llmkit.records import Model, Provider, Request, Scenario
 from llmkit.runner import RunEvent
 from llmkit.scenarios import Prompts, as_scenarios
@@ -87,7 +87,7 @@ def make_plan(asked: Asked, state: CatalogState, has_key: Callable[[Provider], b
     Raises:
         LlmkitError: prompts, models or parameters that make no sense or cannot be used.
     """
-    check_counts(asked.samples, asked.order)
+    check_order(asked.order)
     params = make_params(
         temperature=asked.temperature,
         max_tokens=asked.max_tokens,
@@ -96,10 +96,12 @@ def make_plan(asked: Asked, state: CatalogState, has_key: Callable[[Provider], b
         options={name: value for name, value in asked.options.items() if name not in RUN_OPTIONS},
     )
     order_seed = asked.order_seed
+    scenarios = make_scenarios(asked.prompts, asked.system, asked.followups)
+    models = choose_models(asked.models, state, has_key)
     return Plan(
-        scenarios=make_scenarios(asked.prompts, asked.system, asked.followups),
-        models=choose_models(asked.models, state, has_key),
-        samples=asked.samples,
+        scenarios=scenarios,
+        models=models,
+        samples=check_samples(asked.samples, len(scenarios) * len(models)),
         params=params,
         order=asked.order,
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
@@ -183,6 +185,14 @@ def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple
         model for model in state.models.values() if model.is_default and model.is_active and model.provider in usable
     )
     if not defaults:
+        for model in state.models.values():
+            if model.provider in usable and model.is_active:
+                name = state.providers[model.provider].display_name
+                raise ValidationError(
+                    f"{name} can be asked, but has no default model. Name models=, or choose one with "
+                    f"kit.catalog.set_default_model({model.reference!r}).",
+                    field="models",
+                )
         variables = ", ".join(sorted({p.api_key_env for p in enabled if p.api_key_env}))
         raise MissingApiKey(
             "No provider is available. Set at least one of these environment variables and try again: "
@@ -238,8 +248,8 @@ def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> N
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
         if provider.balance is not None and cost > provider.balance:
             warnings.warn(
-                f"This run will probably cost ${cost:.4f} at {provider.display_name}, whose balance is "
-                f"${provider.balance:.4f}. It goes on all the same; handle.cancel() stops it, and "
+                f"This run will probably cost {pricing.dollars(cost)} at {provider.display_name}, whose balance is "
+                f"{pricing.dollars(provider.balance)}. It goes on all the same; handle.cancel() stops it, and "
                 f"kit.catalog.sync_balance({name!r}, ...) corrects the balance.",
                 UserWarning,
                 stacklevel=4,
@@ -285,8 +295,9 @@ def check_budget(
         elif worst > amount:
             problems.append(
                 BudgetExceeded(
-                    f"One request to {model.reference} can cost up to ${worst:.4f} (answers of up to {most_output:,} "
-                    f"tokens), more than the budget of ${amount}. Give a smaller max_tokens=, or a larger budget=."
+                    f"One request to {model.reference} can cost up to {pricing.dollars(worst)} (answers of up to "
+                    f"{most_output:,} tokens), more than the budget of {pricing.dollars(amount)}. Give a smaller "
+                    "max_tokens=, or a larger budget=."
                 )
             )
     refuse(problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -112,6 +113,12 @@ class Runner(Generic[T]):
         store = self._parts.store
         state = store.read(lambda c: queries.attempts_without_outcome(c, run_id))
         lost = [_lost(row) for row in state]
+        if lost:
+            warnings.warn(
+                f"The process of run {run_id} ended while requests were on their way ({len(lost)}). They may have been "
+                "billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
+                stacklevel=4,
+            )
         store.append([*lost, events.run_state(run_id=run_id, status="running", again=AGAIN)]).result()
         rows = store.read(lambda c: queries.open_probes(c, run_id))
         resumed = {row["position"]: _conversation(order, run_id, row) for row in rows}

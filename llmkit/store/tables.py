@@ -58,10 +58,10 @@ def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str,
 
 
 def cast(expression: str, kind: str) -> str:
-    """SQL that makes a value from its text. An amount that no column can hold becomes unknown: one absurd number in the
-    journal must not keep everything that comes after it out of the database.
+    """SQL that makes a value from its text. What no column can hold, an absurd amount or half a character in JSON,
+    becomes unknown: one bad value in the journal must not keep everything that comes after it out of the database.
     """
-    return f"{'TRY_CAST' if kind.startswith('DECIMAL') else 'CAST'}({expression} AS {kind})"
+    return f"{'TRY_CAST' if kind.startswith(('DECIMAL', 'JSON')) else 'CAST'}({expression} AS {kind})"
 
 
 def _quoted(column: str) -> str:

@@ -16,7 +16,10 @@ GEMINI = "google:gemini-2.5-flash"
 ASKED = [
     ({"models": 5}, "models", "references such as 'openai:gpt-6-luna'"),
     ({"models": b"x"}, "models", "references such as"),
-    ({"samples": None}, "samples", "at least 1"),
+    ({"samples": None}, "samples", "a whole number, not nothing"),
+    ({"samples": 0}, "samples", "at least 1"),
+    ({"samples": 1.0}, "samples", "a whole number, not float"),
+    ({"samples": 10**9}, "samples", "more than the 1,000,000 probes"),
     ({"system": 5}, "system", "must be text, not int"),
     ({"system": ["x"]}, "system", "must be text, not list"),
     ({"system": "\ud800"}, "system", "broken character at position 1"),
@@ -37,6 +40,7 @@ ASKED = [
     ({"options": {"reasoning_effort": 5}}, "reasoning_effort", "must be text, not int"),
 ]
 OF_A_RUN = [
+    ({"order": None}, "order", "interleaved"),
     *(({"name": name}, "name", "must be text") for name in (Path(), np.int64(3), datetime.date(2026, 1, 1), ["x"])),
     ({"name": "\ud800"}, "name", "broken character"),
     ({"retry": {"max_attempts": 2}}, "retry", r"llmkit\.RetryPolicy\(max_attempts=2\)"),
@@ -134,6 +138,9 @@ OTHERS = [
     (lambda kit: llmkit.scenarios_from_csv(__file__, sep=""), "path", "is not a table"),
     (lambda kit: llmkit.scenarios_to_csv(["a"], "/nope/x.csv"), "path", "cannot be written"),
     (lambda kit: llmkit.scenarios_to_yaml(["a"], "/nope/x.yaml"), "path", "cannot be written"),
+    (lambda kit: kit.use_simulator("http://127.0.0.1:9"), "simulator", "the simulator itself"),
+    (lambda kit: kit.use_simulator(None), "simulator", "the simulator itself"),
+    (lambda kit: kit.catalog.set_setting("note", {"x": ["caf\ud83d"]}), "value", "JSON can hold"),
     (lambda kit: llmkit.open(5), "path", "the path of a file"),
     (lambda kit: llmkit.open("a\0b"), "path", "the path of a file"),
     (lambda kit: llmkit.open(kit.path / "x.duckdb"), "path", "cannot be opened: "),
@@ -176,3 +183,18 @@ def test_text_columns_of_an_empty_catalog_are_text(kit):
     assert runs.dtypes.to_dict() == kit.runs().dtypes.to_dict() | {"message": runs["message"].dtype}
     assert runs["status"].dtype == runs["message"].dtype == "str"
     assert calibration.dtypes.to_dict() == kit.calibration().dtypes.to_dict()
+
+
+def test_numbers_from_a_table_are_numbers(kit, sim):
+    """numpy's scalars, as a cell of a DataFrame gives them, are taken for what they are."""
+    run = kit.run(
+        "a question",
+        "mistral:mistral-small-2603",
+        samples=np.int64(2),
+        temperature=np.float32(0.5),
+        max_tokens=np.int32(40),
+        seed=np.int64(3),
+    ).result(60)
+    assert set(run.probes["status"]) == {"ok"}
+    body = sim.requests[0].body
+    assert (body["temperature"], body["max_tokens"]) == (0.5, 40)
