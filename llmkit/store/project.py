@@ -17,7 +17,8 @@ from llmkit.store.apply_catalog import apply_catalog
 from llmkit.store.journal import Entry, Event, Journal
 from llmkit.store.tables import upsert
 
-BATCH = 2_000
+BATCH = 500
+"""Events of one transaction. More go a little faster; but while a run goes on, every batch holds up the event loop."""
 _ASKED = {"run", "intent", "outcome", "probe", "skip"}  # events of a run that leave the catalog as it is
 
 
