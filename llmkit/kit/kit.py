@@ -28,13 +28,12 @@ from llmkit.kit.ordering import (
     OPTIONS_EXAMPLE,
     RUN_OPTIONS,
     Asked,
-    check_budget,
     first_requests,
     make_plan,
-    warn_of_balances,
     warn_of_left_out,
 )
 from llmkit.kit.reading import Reading
+from llmkit.kit.spending import check_budget, warn_of_balances
 from llmkit.kit.watching import watching
 from llmkit.plan import Order as AskingOrder
 from llmkit.plan import Plan

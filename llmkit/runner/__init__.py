@@ -3,8 +3,9 @@
 from llmkit.runner import background
 from llmkit.runner.asker import Parts
 from llmkit.runner.handle import Handle, RunHandle
+from llmkit.runner.order import Order, stored_order
 from llmkit.runner.progress import ModelProgress, Progress, RunEvent
-from llmkit.runner.runner import Order, Runner, stored_order
+from llmkit.runner.runner import Runner
 
 __all__ = [
     "Handle",
