@@ -175,7 +175,8 @@ def check_samples(samples: int, pairs: int) -> int:
     Raises:
         ValidationError: not a whole number of at least 1, or more probes than one run may have.
     """
-    count = _whole("samples", shapes.whole(samples, "samples"), least=1) or 1
+    count = shapes.whole(samples, "samples")
+    _whole("samples", count, least=1)
     if count * pairs > MOST_PROBES:
         raise ValidationError(
             f"{count:,} samples of {pairs:,} scenarios × models are more than the {MOST_PROBES:,} probes that one run "

@@ -117,7 +117,8 @@ class Catalog(ProviderEdits):
         """
         asked = changes.model_changes(given)
         words.flag(set_as_default, "set_as_default")
-        chosen = changes.standing(status, set_as_default or is_default)
+        is_default = set_as_default or is_default
+        changes.check_standing(status, is_default)
         with self._edit() as edit:
             now = self._clock()  # not before: what another kernel wrote while this one waited its turn came earlier
             note = changes.price_note(source, valid_from, now)
@@ -126,7 +127,7 @@ class Catalog(ProviderEdits):
             after = changes.updated(edit, before, asked, note, now)
             if after != before:
                 after = edit.put_model(after, "update_model")
-            return _stand(edit, after, chosen)
+            return _stand(edit, after, status, is_default)
 
     def deprecate_model(self, ref: str) -> Deprecation:
         """Take a model out of new runs; its history stays. A default is followed by the next active model of its
@@ -245,13 +246,13 @@ class Catalog(ProviderEdits):
             return undo.take_back(edit, events, self._clock())
 
 
-def _stand(edit: Edit, model: Model, chosen: changes.Standing) -> Model:
+def _stand(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:
     """Bring a model to the status and the place that were chosen for it; ``None`` leaves either as it is."""
-    if chosen.is_active is not None:
-        model = _reactivate(edit, model) if chosen.is_active else _deprecate(edit, model).model
-    if chosen.is_default:
+    if status is not None:
+        model = _reactivate(edit, model) if status == "ACTIVE" else _deprecate(edit, model).model
+    if is_default:
         return _make_default(edit, model).model
-    if chosen.is_default is False and model.is_default:
+    if is_default is False and model.is_default:
         return edit.put_model(replace(model, is_default=False), "set_default_model")
     return model
 

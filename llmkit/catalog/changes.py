@@ -74,21 +74,12 @@ def model_changes(given: Mapping[str, Any]) -> ModelChanges:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Whether a model is to be active, and its provider's default; ``None``: as it is."""
-
-    is_active: bool | None
-    is_default: bool | None
-
-
-def standing(status: Any, is_default: Any) -> Standing:
-    """Check the status and the place that were given for a model."""
+def check_standing(status: Any, is_default: Any) -> None:
+    """Check the status and the place that were given for a model; ``None`` leaves either as it is."""
     if status not in (None, "ACTIVE", "DEPRECATED"):
         raise ValidationError("status must be 'ACTIVE' or 'DEPRECATED'.", field="status")
     if is_default is not None:
         words.flag(is_default, "is_default")
-    return Standing(None if status is None else status == "ACTIVE", is_default)
 
 
 def _checked(given: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:

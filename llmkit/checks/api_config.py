@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from llmkit.checks import numbers, words
+from llmkit.checks import numbers, shapes, words
 from llmkit.errors import ValidationError
 
 
@@ -15,14 +15,11 @@ def api_config(value: Any, field: str = "api_config") -> Mapping[str, Any]:
     """A dict that JSON can hold. Its known keys are those of :mod:`llmkit.wires.options` and ``limits``: limits of the
     model's own, named as a provider's. Other keys are kept as they are.
     """
-    if value is None:
-        value = {}
-    if not isinstance(value, Mapping):
-        raise ValidationError(f"{field} must be a dict such as {{'max_tokens_param': 'max_tokens'}}.", field=field)
-    for name, given in value.items():
+    config = shapes.mapping(value, field, "{'max_tokens_param': 'max_tokens'}")
+    for name, given in config.items():
         if name in _KNOWN:
             _KNOWN[name](given, f"{field}.{name}")
-    return MappingProxyType(words.json_value(dict(value), field))
+    return MappingProxyType(words.json_value(config, field))
 
 
 def _limits(value: Any, field: str) -> None:

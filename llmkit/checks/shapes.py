@@ -15,14 +15,19 @@ T = TypeVar("T")
 
 
 def string(value: Any, field: str) -> str:
-    """Text of any length, which a file can hold (half of a surrogate pair cannot be written)."""
+    """Text of any length, which a file can hold."""
     if not isinstance(value, str):
         raise ValidationError(f"{field} must be text, not {kind(value)}.", field=field)
+    return unbroken(value, field, field)
+
+
+def unbroken(value: str, what: str, field: str) -> str:
+    """The text, unless it holds half of a surrogate pair: no file and no provider could take it."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValidationError(
-            f"{field} holds a broken character at position {error.start + 1}: "
+            f"{what} holds a broken character at position {error.start + 1}: "
             "read its source again with the right encoding.",
             field=field,
         ) from None

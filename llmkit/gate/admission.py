@@ -54,6 +54,10 @@ class Admission:
         if self.reservation is not None:
             self.reservation.settle(cost)
 
+    def waive(self) -> None:
+        """Say that nothing was sent."""
+        self.settle(tokens=0, cost=Decimal(0), ok=None)
+
     def close(self, now: float) -> None:
         """Give everything back; what was not settled stands as used."""
         for pace, slot in self.slots:

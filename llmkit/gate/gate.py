@@ -76,28 +76,16 @@ class Gate:
         lane = self._lane(provider)
         admission: Admission | None = None
         while admission is None:
-            with ExitStack() as undo:
-                reservation = None
-                if budget is not None:
-                    reservation = await self._reserve(budget, worst_case, waits, on_wait)
-                    undo.callback(reservation.release)
-                waiter = Waiter(
-                    run_id=run_id,
-                    model=model,
-                    tokens=tokens,
-                    adaptive=adaptive,
-                    asked_at=asked_at,
-                    on_wait=on_wait,
-                    waits=waits,
-                )
-                admission = await lane.enter(waiter)
-                if budget is not None and budget.is_overdrawn:  # others cost more than their worst case meanwhile
-                    admission.settle(tokens=0, cost=Decimal(0), ok=None)
-                    lane.leave(admission)
-                    admission = None
-                else:
-                    admission.reservation = reservation
-                    undo.pop_all()
+            waiter = Waiter(
+                run_id=run_id,
+                model=model,
+                tokens=tokens,
+                adaptive=adaptive,
+                asked_at=asked_at,
+                on_wait=on_wait,
+                waits=waits,
+            )
+            admission = await self._enter(lane, waiter, budget, worst_case)
         try:
             yield admission
         finally:
@@ -127,6 +115,26 @@ class Gate:
         """Close the files."""
         for lane in tuple(self._lanes.values()):
             lane.close()
+
+    async def _enter(
+        self, lane: Lane, waiter: Waiter, budget: Budget | None, worst_case: Decimal | None
+    ) -> Admission | None:
+        """Reserve the money, then wait in the lane. ``None``: meanwhile others cost more than their worst case, so that
+        the money is not there any more.
+        """
+        if budget is None:
+            return await lane.enter(waiter)
+        with ExitStack() as undo:
+            reservation = await self._reserve(budget, worst_case, waiter.waits, waiter.on_wait)
+            undo.callback(reservation.release)
+            admission = await lane.enter(waiter)
+            if budget.is_overdrawn:
+                admission.waive()
+                lane.leave(admission)
+                return None
+            admission.reservation = reservation
+            undo.pop_all()
+            return admission
 
     async def _reserve(
         self, budget: Budget, worst_case: Decimal | None, waits: Counter[str], on_wait: OnWait | None

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -143,7 +142,7 @@ class Lane:
                     if self._leader is not None:
                         self._leader.wake()
                 if waiter.admission is not None and not entered:  # cancelled just after it was let in
-                    waiter.admission.settle(tokens=0, cost=Decimal(0), ok=None)
+                    waiter.admission.waive()
                     self.leave(waiter.admission)
 
     def leave(self, admission: Admission) -> None:

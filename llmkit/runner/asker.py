@@ -128,19 +128,20 @@ class Asker:
         call = self.plan.call(replace(conversation.probe, model=model), conversation.answers)
         wire = wire_for(provider, model)
         request = wire.build(call)
-        most = self._worst_case(provider, call, request)
+        most_input = most_input_tokens(call, request)
+        most = self._worst_case(provider, call, request, most_input)
         try:
             async with self.parts.gate.admit(
                 model.provider,
                 run_id=self.run_id,
                 model=model.reference,
-                tokens=most_input_tokens(call, request) // 4 + (call.params.max_tokens or 1_000),
+                tokens=most_input // 4 + (call.params.max_tokens or 1_000),
                 budget=self.budget,
                 worst_case=most,
                 adaptive=self.settings.adaptive,
             ) as admission:
                 if (closed := self.closures.of(conversation.probe.model)) is not None:
-                    admission.settle(tokens=0, cost=Decimal(0), ok=None)
+                    admission.waive()
                     return closed
                 with anyio.CancelScope(shield=True):
                     result = await self._send(conversation, provider, wire, call, request, admission, most)
@@ -257,13 +258,13 @@ class Asker:
             # providers count per model (OpenAI, Anthropic), so what one is told says nothing about the others
             self.parts.gate.observe(provider.name, info, model=reference, sent_at=admission.started_at)
 
-    def _worst_case(self, provider: Provider, call: Call, request: Request) -> Decimal | None:
+    def _worst_case(self, provider: Provider, call: Call, request: Request, most_input: int) -> Decimal | None:
         most_output = most_output_tokens(request, call.model)
         if most_output is None:
             return None
         return pricing.worst_case(
             call.model.price,
-            input_tokens=most_input_tokens(call, request),
+            input_tokens=most_input,
             max_output_tokens=most_output,
             fallback=pricing.default_rates(provider),
         )

@@ -135,7 +135,7 @@ class Tracker:
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every event from now on, on the background thread; returns how to stop that."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return lambda: self._forget(listener)
 
     def emit(self, event: RunEvent) -> None:
         """Count an event and pass it on."""
@@ -152,10 +152,13 @@ class Tracker:
         try:
             listener(event)
         except Exception as error:  # noqa: BLE001 - it is somebody else's code
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._forget(listener)
             with contextlib.suppress(UserWarning):  # where warnings are errors
                 warnings.warn(f"A listener failed and is told nothing more; the run goes on: {error!r}", stacklevel=3)
+
+    def _forget(self, listener: Callable[[RunEvent], None]) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def _counted(self, model: ModelProgress, event: RunEvent) -> ModelProgress:
         if event.kind == "asked":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from llmkit.checks import shapes
 from llmkit.errors import ValidationError
 from llmkit.records.columns import PROBES
 
@@ -88,13 +89,5 @@ def finite(number: float, *, where: str) -> float:
 
 
 def text(value: str, *, where: str) -> str:
-    """The text, unless it holds half of a surrogate pair: no file and no provider could take it."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValidationError(
-            f"{where} holds a broken character at position {error.start + 1}: "
-            "read its source again with the right encoding.",
-            field="prompts",
-        ) from None
-    return value
+    """The text, unless no file could hold it."""
+    return shapes.unbroken(value, where, "prompts")

@@ -12,28 +12,25 @@ from llmkit.store.queries import rows
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The sum of what is known to have been billed for a run, exact."""
-    found = connection.execute(
-        "SELECT coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM probes WHERE run_id = ?", [run_id]
-    ).fetchone()
-    return Decimal(found[0]) if found else Decimal(0)
+    return Decimal(_one(connection, "coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM probes", run_id))
 
 
 def unpriced(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
     """How many probes of a run were billed at a cost that nobody knows."""
-    found = connection.execute(
-        "SELECT count(*) FROM probes WHERE run_id = ? AND cost_source = 'unpriced'", [run_id]
-    ).fetchone()
-    return int(found[0]) if found else 0
+    return int(_one(connection, "count(*) FILTER (cost_source = 'unpriced') FROM probes", run_id))
 
 
 def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
-    found = connection.execute(
-        "SELECT coalesce(sum(worst_case), 0)::DECIMAL(38, 10) FROM attempts "
-        "WHERE run_id = ? AND cost IS NULL AND (maybe_billed OR error_code IS NULL)",
-        [run_id],
-    ).fetchone()
-    return Decimal(found[0]) if found else Decimal(0)
+    unknown = "cost IS NULL AND (maybe_billed OR error_code IS NULL)"
+    most = f"coalesce(sum(worst_case) FILTER ({unknown}), 0)::DECIMAL(38, 10)"
+    return Decimal(_one(connection, f"{most} FROM attempts", run_id))
+
+
+def _one(connection: duckdb.DuckDBPyConnection, what: str, run_id: str) -> Any:
+    """One number over the rows of a run."""
+    found = connection.execute(f"SELECT {what} WHERE run_id = ?", [run_id]).fetchone()
+    return found[0] if found else 0
 
 
 def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Decimal]:

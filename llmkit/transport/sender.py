@@ -38,6 +38,10 @@ class _Clients:
     made: dict[bool, Client] = field(default_factory=dict)
 
 
+def _no_simulator(_: Provider) -> str:
+    raise ValidationError("There is no simulator to send this to.")
+
+
 class Transport:
     """Sends requests: adds origin and key, and turns every foreign error into a :class:`Failure`.
 
@@ -45,7 +49,7 @@ class Transport:
     A transport may be used from several event loops, and opens connections for each.
     """
 
-    def __init__(self, credentials: Credentials, *, simulator: Callable[[Provider], str] | None = None) -> None:
+    def __init__(self, credentials: Credentials, *, simulator: Callable[[Provider], str] = _no_simulator) -> None:
         self._credentials = credentials
         self._simulator = simulator
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
@@ -102,9 +106,7 @@ class Transport:
             OriginNotApproved, MissingApiKey, ValidationError: it must not or cannot be sent.
             TypeError, ValueError: the body is not JSON.
         """
-        if simulated and self._simulator is None:
-            raise ValidationError("There is no simulator to send this to.")
-        simulator = self._simulator(provider) if simulated and self._simulator else None
+        simulator = self._simulator(provider) if simulated else None
         key = self._key(provider) if simulator is None else Key(SIMULATED_KEY)
         base = provider.base_url if simulator is None else simulator
         headers = {"accept": "application/json", **request.headers, **(trace if simulator is not None else {})}
