@@ -219,6 +219,12 @@ class Notebook:
         ]
 
 
+def stands_below(sentence, field):
+    """Whether a sentence is on the screen just below the field that it is about."""
+    above, below = field.bounding_box(), sentence.bounding_box()
+    return 0 < below["y"] - above["y"] < 60
+
+
 def plain(text):
     """Text as people read it: runs of blanks as one."""
     return re.sub(r"\s+", " ", text).strip()

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from lab_page import plain
+from lab_page import plain, stands_below
 from playwright.sync_api import expect
 
 from llmkit.kit import open_kit
@@ -81,8 +81,7 @@ def test_what_makes_no_sense_is_said_beside_the_field_and_nothing_is_lost(models
     price.press("Enter")
     alert = panel.get_by_role("alert")
     expect(alert).to_contain_text("leave it empty when unknown")
-    above, below = price.bounding_box(), alert.bounding_box()
-    assert 0 < below["y"] - above["y"] < 60
+    assert stands_below(alert, price)
     expect(price).to_have_value("-3")
     notebook.screenshot("models_bad_input", panel)
     assert catalog(database).models[LUNA].cost_input_per_million == Decimal("0.1")

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from lab_page import stands_below
 from playwright.sync_api import expect
 
 from llmkit.kit import open_kit
@@ -93,8 +94,7 @@ def test_what_makes_no_sense_starts_nothing(lab, database):
     budget.press("Enter")
     alert = panel.get_by_role("alert")
     expect(alert).to_contain_text("type an amount of US dollars")
-    above, below = budget.bounding_box(), alert.bounding_box()
-    assert 0 < below["y"] - above["y"] < 60
+    assert stands_below(alert, budget)
     expect(budget).to_have_value("lots")
     with open_kit(database, simulate=True) as kit:
         assert kit.runs().empty
