@@ -9,6 +9,7 @@
 import logging as _logging
 
 from llmkit import simulator
+from llmkit.analysis import Run
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
     BudgetExceeded,
@@ -29,13 +30,12 @@ from llmkit.errors import (
     UnsupportedProvider,
     ValidationError,
 )
-from llmkit.estimates import Estimate
-from llmkit.infra import Expansion, InfraHandle
 from llmkit.kit import Kit
 from llmkit.kit import open_kit as open
+from llmkit.money.estimate_table import Estimate
+from llmkit.providers.transport import RetryPolicy
 from llmkit.records import DatedPrice, Model, Price, PriceTier, PriceWindow, Provider, Rates, Scenario, Usage
-from llmkit.results import Run
-from llmkit.runner import Handle, ModelProgress, Progress, RunEvent, RunHandle
+from llmkit.runs import Handle, ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.scenarios import (
     Level,
     scenarios_from_csv,
@@ -46,7 +46,7 @@ from llmkit.scenarios import (
     scenarios_to_yaml,
     template_from_yaml,
 )
-from llmkit.transport import RetryPolicy
+from llmkit.tasks import Expansion, InfraHandle
 
 __version__ = "0.1.0"
 

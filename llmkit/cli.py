@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 import llmkit
+from llmkit.catalog import sample_scenarios
 from llmkit.kit.watching import progress_line
-from llmkit.seed import sample_scenarios
 
 DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",
                 "estimated_cost")  # fmt: skip

@@ -84,6 +84,6 @@ def test_importing_llmkit_is_light():
 
 def test_the_log_is_silent_until_somebody_wants_it():
     """A library's log lines go where the program sends them, and not to the terminal by themselves."""
-    code = "import logging, llmkit; logging.getLogger('llmkit.runner').warning('skipped')"
+    code = "import logging, llmkit; logging.getLogger('llmkit.runs').warning('skipped')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("", "")

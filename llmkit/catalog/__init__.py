@@ -1,7 +1,20 @@
-"""The catalog of providers, models, prices and settings, and the rules by which it changes."""
+"""The catalog of providers, models, prices and settings: the rules by which it changes, and the shipped one."""
 
 from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
-from llmkit.catalog.reading import CatalogReader
+from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.rules import PURPOSES
+from llmkit.catalog.seed_files import Seed, load_seed, sample_scenarios
+from llmkit.catalog.seeding import FINGERPRINT, seed_catalog
 
-__all__ = ["PURPOSES", "Catalog", "CatalogReader", "DefaultChange", "Deprecation"]
+__all__ = [
+    "FINGERPRINT",
+    "PURPOSES",
+    "Catalog",
+    "CatalogReader",
+    "DefaultChange",
+    "Deprecation",
+    "Seed",
+    "load_seed",
+    "sample_scenarios",
+    "seed_catalog",
+]

@@ -1,4 +1,4 @@
-"""``kit.catalog``: what :mod:`llmkit.catalog.reading` and :mod:`llmkit.catalog.providers` do, and changing models.
+"""``kit.catalog``: what :mod:`llmkit.catalog.lookup` and :mod:`llmkit.catalog.providers` do, and changing models.
 
 A change is checked before anything is written, is written as a whole or not at all, and leaves an event with before and
 after. Edits of several threads, kernels and scripts follow each other; none is lost.
@@ -13,11 +13,11 @@ import pandas as pd
 
 from llmkit.catalog import changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
-from llmkit.checks import words
-from llmkit.checks.api_config import api_config
 from llmkit.errors import ModelDeprecated, ValidationError
-from llmkit.prices import read_price_list
+from llmkit.money.upstream_prices import read_price_list
 from llmkit.records import Model, split_reference
+from llmkit.records.checks import texts
+from llmkit.records.checks.api_config import api_config
 from llmkit.store import Edit
 
 
@@ -70,7 +70,7 @@ class Catalog(ProviderEdits):
         default only with ``set_as_default=True``, even when its provider has none.
         """
         name, model_id = split_reference(ref)
-        words.model_id(model_id)
+        texts.model_id(model_id)
         costs = {
             "cost_input_per_million": cost_input_per_million,
             "cost_output_per_million": cost_output_per_million,
@@ -78,7 +78,7 @@ class Catalog(ProviderEdits):
         asked = changes.model_changes(
             {"display_name": model_id if display_name is None else display_name, **costs, **more}
         )
-        words.flag(set_as_default, "set_as_default")
+        texts.flag(set_as_default, "set_as_default")
         with self._edit() as edit:
             now = self._clock()
             note = changes.price_note(source, valid_from, now)
@@ -116,7 +116,7 @@ class Catalog(ProviderEdits):
             ModelDeprecated: a deprecated model is to be the default.
         """
         asked = changes.model_changes(given)
-        words.flag(set_as_default, "set_as_default")
+        texts.flag(set_as_default, "set_as_default")
         is_default = set_as_default or is_default
         changes.check_standing(status, is_default)
         with self._edit() as edit:
@@ -157,7 +157,7 @@ class Catalog(ProviderEdits):
         """
         with self._store.edit(actor="system") as edit:
             model = rules.find_model(edit.state, ref)
-            learned = sorted({*model.api_config.get("learned_rejects", ()), words.text(parameter, "parameter")})
+            learned = sorted({*model.api_config.get("learned_rejects", ()), texts.text(parameter, "parameter")})
             config = api_config({**model.api_config, "learned_rejects": learned})
             changed = replace(model, api_config=config)
             return model if changed == model else edit.put_model(changed, "learn_rejected")
@@ -209,7 +209,7 @@ class Catalog(ProviderEdits):
         """
         if not isinstance(key, str) or not key.isidentifier() or key.startswith("_") or len(key) > 100:
             raise ValidationError("A setting's key is a word such as 'my_setting'.", field="key")
-        kept = words.json_value(value, "value")
+        kept = texts.json_value(value, "value")
         purpose = rules.infra_purpose(key)
         if purpose is not None:
             rules.infra_key(purpose)

@@ -9,33 +9,33 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any
 
-from llmkit.checks import numbers, words
-from llmkit.checks.api_config import api_config
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.pricing import next_change, price_on
+from llmkit.money.pricing import next_change, price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider
+from llmkit.records.checks import numbers, texts
+from llmkit.records.checks.api_config import api_config
 from llmkit.store import Edit
 
 Check = Callable[[Any, str], Any]
 
 _PROVIDER: Mapping[str, Check] = {
-    "display_name": words.text,
-    "wire": words.wire,
-    "base_url": words.base_url,
-    "api_key_env": words.key_variable,
+    "display_name": texts.text,
+    "wire": texts.wire,
+    "base_url": texts.base_url,
+    "api_key_env": texts.key_variable,
     "max_parallel_requests": partial(numbers.limit, most=numbers.MAX_PARALLEL),
     "requests_per_minute": partial(numbers.limit, most=numbers.MAX_PER_MINUTE),
     "tokens_per_minute": numbers.optional_limit,
-    "is_enabled": words.flag,
+    "is_enabled": texts.flag,
     "default_cost_input_per_million": numbers.price,
     "default_cost_output_per_million": numbers.price,
 }
 _MODEL: Mapping[str, Check] = {
-    "display_name": words.text,
+    "display_name": texts.text,
     "batch_discount": numbers.share,
     "context_window": numbers.count,
     "max_output_tokens": numbers.count,
-    "retires_on": words.day,
+    "retires_on": texts.day,
     "api_config": api_config,
 }
 _PRICE: Mapping[str, Check] = {
@@ -79,20 +79,20 @@ def check_standing(status: Any, is_default: Any) -> None:
     if status not in (None, "ACTIVE", "DEPRECATED"):
         raise ValidationError("status must be 'ACTIVE' or 'DEPRECATED'.", field="status")
     if is_default is not None:
-        words.flag(is_default, "is_default")
+        texts.flag(is_default, "is_default")
 
 
 def _checked(given: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:
     for name in given:
         if name in _ELSEWHERE and name not in checks:
             raise ValidationError(_ELSEWHERE[name], field=name)
-    words.known_names(given, checks, what)
+    texts.known_names(given, checks, what)
     return {name: checks[name](value, name) for name, value in given.items()}
 
 
 def unchanged_since(record: Provider | Model, expected_updated_at: Any, what: str) -> None:
     """Refuse an edit of what was changed after the caller read it; ``None`` asks nothing."""
-    if expected_updated_at is None or words.moment(expected_updated_at, "expected_updated_at") == record.updated_at:
+    if expected_updated_at is None or texts.moment(expected_updated_at, "expected_updated_at") == record.updated_at:
         return
     raise EditConflict(
         f"{what} was changed elsewhere after you read it (at {record.updated_at:%Y-%m-%d %H:%M:%S} UTC). "
@@ -113,9 +113,9 @@ class PriceNote:
 def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
     """Check what was said about a price; a named source was read today."""
     return PriceNote(
-        source=None if source is None else words.text(source, "source"),
+        source=None if source is None else texts.text(source, "source"),
         read_on=None if source is None else now.date(),
-        valid_from=None if valid_from is None else words.moment(valid_from, "valid_from"),
+        valid_from=None if valid_from is None else texts.moment(valid_from, "valid_from"),
     )
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from llmkit.catalog import rules
 from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated, ModelNotFound
+from llmkit.providers.wires import wire_for
 from llmkit.records import Call, Message, Model, Params, Provider
 from llmkit.store import CatalogState
-from llmkit.wires import wire_for
 
 _INPUT_SHARE = 3  # internal tasks read more than they write: a model is priced at three input tokens for each of output
 _ANY_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}

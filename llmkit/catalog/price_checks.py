@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog import changes, rules
-from llmkit.checks import words
 from llmkit.errors import LlmkitError, ValidationError
-from llmkit.prices import MISSING, NEW, PRICE_FIELDS, PriceList, list_differences, price_differences, to_frame
+from llmkit.money.price_comparison import MISSING, NEW, PRICE_FIELDS, list_differences, price_differences, to_frame
+from llmkit.money.upstream_prices import PriceList
 from llmkit.records import Model, RemoteModel, split_reference
+from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Edit
 
 ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | LlmkitError]]
@@ -61,7 +62,7 @@ def _added(edit: Edit, reference: str, values: Mapping[str, Any], note: changes.
     name, model_id = split_reference(reference)
     provider = rules.find_provider(edit.state, name).name
     asked = changes.model_changes({"display_name": model_id, **values})
-    model = Model(provider=provider, model_id=words.model_id(model_id), **asked.columns)
+    model = Model(provider=provider, model_id=texts.model_id(model_id), **asked.columns)
     return edit.put_model(changes.first_price(edit, model, asked.price, note, now), "apply_prices")
 
 

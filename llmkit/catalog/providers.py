@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.catalog import changes, rules
+from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.price_checks import ListModels
-from llmkit.catalog.reading import CatalogReader
-from llmkit.checks import numbers, words
 from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.records import Model, Provider
+from llmkit.records.checks import numbers, texts
 from llmkit.store import Edit, Store
 
 
@@ -79,10 +79,10 @@ class ProviderEdits(CatalogReader):
         A key is never sent to an address that this user did not approve. Without ``approve_origin=True`` a provider
         with a key, on another machine, is added with a warning, and asking it fails until the address is approved.
         """
-        shown = words.provider_name(name) if display_name is None else display_name
+        shown = texts.provider_name(name) if display_name is None else display_name
         given = {"display_name": shown, "wire": wire, "base_url": base_url, "api_key_env": api_key_env, **limits}
-        provider = Provider(name=words.provider_name(name), **changes.provider_changes(given))
-        words.flag(approve_origin, "approve_origin")
+        provider = Provider(name=texts.provider_name(name), **changes.provider_changes(given))
+        texts.flag(approve_origin, "approve_origin")
         with self._edit() as edit:
             if name in edit.state.providers:
                 raise ValidationError(
@@ -109,7 +109,7 @@ class ProviderEdits(CatalogReader):
             EditConflict: the provider was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
         """
         values = changes.provider_changes(given)
-        words.flag(approve_origin, "approve_origin")
+        texts.flag(approve_origin, "approve_origin")
         with self._edit() as edit:
             before = rules.find_provider(edit.state, name)
             changes.unchanged_since(before, expected_updated_at, before.name)
@@ -121,11 +121,11 @@ class ProviderEdits(CatalogReader):
             return after if after == before else edit.put_provider(after, "update_provider")
 
     def _is_approved(self, provider: Provider) -> bool:
-        return words.is_local(provider.base_url) or self._origin_allowed(provider.name, words.origin(provider.base_url))
+        return texts.is_local(provider.base_url) or self._origin_allowed(provider.name, texts.origin(provider.base_url))
 
     def _approve(self, provider: Provider) -> None:
         if not self._is_approved(provider):
-            self._approve_origin(provider.name, words.origin(provider.base_url))
+            self._approve_origin(provider.name, texts.origin(provider.base_url))
 
     def set_balance(self, provider: str, amount: Any) -> Provider:
         """Say what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
@@ -152,13 +152,13 @@ class ProviderEdits(CatalogReader):
 
 def _sends_elsewhere(before: Provider, after: Provider) -> bool:
     """Whether a key that stayed here, or went to another address, would now be sent to the provider's address."""
-    moved = words.origin(before.base_url) != words.origin(after.base_url)
+    moved = texts.origin(before.base_url) != texts.origin(after.base_url)
     return moved or (after.api_key_env is not None and before.api_key_env != after.api_key_env)
 
 
 def _how_to_approve(provider: Provider) -> str:
     return (
-        f"{words.origin(provider.base_url)} is not an address that was shipped for {provider.name!r} or that you "
+        f"{texts.origin(provider.base_url)} is not an address that was shipped for {provider.name!r} or that you "
         f"approved on this machine. If you trust it with the key, call update_provider({provider.name!r}, "
         f"base_url={provider.base_url!r}, approve_origin=True)."
     )

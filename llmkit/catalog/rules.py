@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
-from llmkit.pricing import price_on
+from llmkit.money.pricing import price_on
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.pricing import price_on
+from llmkit.money.pricing import price_on
 from llmkit.records import DatedPrice, Model, Price, Provider
 from llmkit.store import Edit
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.credentials import Credentials
 from llmkit.errors import LlmkitError, RequestFailed, ValidationError
 from llmkit.kit.ordering import refuse
+from llmkit.providers.credentials import Credentials
+from llmkit.providers.transport import Transport
+from llmkit.providers.wires import wire_for
 from llmkit.records import Failure, Model, Provider, RemoteModel
-from llmkit.runner import Handle, background
-from llmkit.transport import Transport
-from llmkit.wires import wire_for
+from llmkit.runs import Handle, background
 
 if TYPE_CHECKING:
     from llmkit.simulator import Simulator

@@ -8,20 +8,21 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from llmkit import pricing
-from llmkit.estimates import Estimate, History, Observation, Workload, estimate_model
-from llmkit.estimates.history import HISTORY_LIMIT
-from llmkit.plan import Plan
+from llmkit.money import pricing
+from llmkit.money.estimate_table import Estimate
+from llmkit.money.estimates import Workload, estimate_model
+from llmkit.money.history import HISTORY_LIMIT, History, Observation
+from llmkit.providers.wires import answer_limit
 from llmkit.records import Model, Params, Provider, Request, Usage
+from llmkit.runs.plan import Plan
 from llmkit.store import Store, past
-from llmkit.wires import answer_limit
 
 MOST = 20_000
 """Answers that estimates look back on."""
 
 
 class PastAnswers:
-    """The stored answers as a :class:`~llmkit.estimates.History`; read again only when something was written.
+    """The stored answers as a :class:`~llmkit.money.estimates.History`; read again only when something was written.
 
     Rehearsals learn from rehearsals and real runs from real runs; runs of another kind (internal tasks) are apart.
     """

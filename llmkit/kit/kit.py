@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 
-from llmkit import infra
-from llmkit.catalog import Catalog
-from llmkit.checks import shapes
+from llmkit import tasks
+from llmkit.analysis import Run
+from llmkit.catalog import Catalog, load_seed, seed_catalog
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError
-from llmkit.estimates import Estimate
-from llmkit.gate import Gate
-from llmkit.kit import panels, tasks
+from llmkit.kit import kit_tasks, panels
+from llmkit.kit.affordability import check_budget, warn_of_balances
 from llmkit.kit.connections import Connections
 from llmkit.kit.estimating import PastAnswers, estimate_plan
+from llmkit.kit.kit_reading import Reading
 from llmkit.kit.ordering import (
     ON_EVENT,
     OPTIONS_EXAMPLE,
@@ -32,19 +32,17 @@ from llmkit.kit.ordering import (
     make_plan,
     warn_of_left_out,
 )
-from llmkit.kit.reading import Reading
-from llmkit.kit.spending import check_budget, warn_of_balances
 from llmkit.kit.watching import watching
-from llmkit.plan import Order as AskingOrder
-from llmkit.plan import Plan
+from llmkit.limiter import Gate
+from llmkit.money.estimate_table import Estimate
+from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, Provider, RemoteModel, Request, Scenario
-from llmkit.results import Run
-from llmkit.runner import Handle, Order, Parts, RunEvent, RunHandle, Runner, stored_order
+from llmkit.records.checks import shapes
+from llmkit.runs import Handle, Parts, RunEvent, RunHandle, Runner, RunSpec, stored_spec
+from llmkit.runs.plan import AskingOrder, Plan
 from llmkit.scenarios import Prompts
-from llmkit.seed import load_seed, seed_catalog
-from llmkit.store import Store, money
-from llmkit.structured import Schema, answer_check
-from llmkit.transport import RetryPolicy
+from llmkit.store import Store, totals
+from llmkit.tasks.structured import Schema, answer_check
 
 if TYPE_CHECKING:
     from llmkit.simulator import Simulator
@@ -82,7 +80,7 @@ class Kit(Reading):
             learn_rejected=self.catalog.learn_rejected,
         )
         self._runner: Runner[Run] = Runner(parts, self._run, partial(panels.run_panel, self), watching)
-        self._infra = infra.Infra(self.catalog, self._start_infra)
+        self._infra = tasks.Infra(self.catalog, self._start_infra)
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +223,7 @@ class Kit(Reading):
                 f"llmkit.open(..., simulate={bool(row['simulated'])}) to resume it."
             )
         providers = self._store.catalog().providers
-        order = stored_order(row, providers, answer_check)
+        order = stored_spec(row, providers, answer_check)
         asked = [providers[name] for name in dict.fromkeys(model.provider for model in order.plan.models)]
         missing = [provider for provider in asked if not self._connections.has_key(provider)]
         if missing:
@@ -233,10 +231,10 @@ class Kit(Reading):
             names = ", ".join(provider.name for provider in missing)
             raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
         self._connections.check(asked)
-        spent = self._store.read(lambda c: money.total_cost(c, run_id) + money.worst_unknown(c, run_id))
+        spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         return self._runner.resume(run_id, _listening(order, on_event), spent)
 
-    def _order(self, asked: Asked) -> Order:
+    def _order(self, asked: Asked) -> RunSpec:
         """Check everything that can be checked."""
         state, simulating = self.catalog.state(), self._connections.simulating
         plan = make_plan(asked, state, self._connections.has_key)
@@ -249,7 +247,7 @@ class Kit(Reading):
         if not simulating:
             warn_of_balances(estimate, providers)
         policy = asked.retry or RetryPolicy()
-        return Order(
+        return RunSpec(
             plan=plan,
             providers=providers,
             policy=policy,
@@ -272,9 +270,9 @@ class Kit(Reading):
 
     # --- internal tasks ---
 
-    expand = tasks.expand
-    summarize = tasks.summarize
-    code = tasks.code
+    expand = kit_tasks.expand
+    summarize = kit_tasks.summarize
+    code = kit_tasks.code
 
     def _given(self, run: Run | str) -> Run:
         return run if isinstance(run, Run) else self.load(run)
@@ -357,7 +355,7 @@ def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | L
         return error
 
 
-def _listening(order: Order, on_event: Callable[[RunEvent], None] | None) -> Order:
+def _listening(order: RunSpec, on_event: Callable[[RunEvent], None] | None) -> RunSpec:
     return replace(order, on_event=on_event)
 
 

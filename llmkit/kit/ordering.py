@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.catalog import rules
-from llmkit.checks import shapes, words
 from llmkit.errors import (
     LlmkitError,
     MissingApiKey,
@@ -18,15 +17,15 @@ from llmkit.errors import (
     RunRefused,
     ValidationError,
 )
-from llmkit.plan import Order as AskingOrder
-from llmkit.plan import Plan, check_order, check_samples, make_params
+from llmkit.providers.transport import RetryPolicy
+from llmkit.providers.wires import wire_for
 from llmkit.records import Model, Provider, Request, Scenario
-from llmkit.runner import RunEvent
+from llmkit.records.checks import shapes, texts
+from llmkit.runs import RunEvent
+from llmkit.runs.plan import AskingOrder, Plan, check_order, check_samples, make_params
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
-from llmkit.structured import Schema, json_schema
-from llmkit.transport import RetryPolicy
-from llmkit.wires import wire_for
+from llmkit.tasks.structured import Schema, json_schema
 
 RUN_OPTIONS = ("adaptive", "order_seed")
 """What ``options`` may hold besides the rarer parameters of a request."""
@@ -69,7 +68,7 @@ class Asked:
     @property
     def adaptive(self) -> bool:
         """Whether to look for the best concurrency below the limit."""
-        return words.flag(self.options.get("adaptive", False), "adaptive")
+        return texts.flag(self.options.get("adaptive", False), "adaptive")
 
     @property
     def order_seed(self) -> int | None:

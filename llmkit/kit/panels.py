@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.results import Run
-from llmkit.runner import RunHandle
+from llmkit.analysis import Run
+from llmkit.runs import RunHandle
 from llmkit.scenarios import Prompts
 
 if TYPE_CHECKING:

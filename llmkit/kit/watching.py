@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmkit.pricing import billed
+from llmkit.money.pricing import billed
 
 if TYPE_CHECKING:
-    from llmkit.runner import RunEvent, RunHandle
+    from llmkit.runs import RunEvent, RunHandle
 
 
 def watching(handle: RunHandle[Any]) -> contextlib.AbstractContextManager[None]:

@@ -4,19 +4,21 @@ Money is :class:`decimal.Decimal` in US dollars; prices are per million tokens. 
 Times are timezone-aware UTC.
 """
 
-from llmkit.records.answered import Failure, FinishReason, RateInfo, RemoteModel, Reply, Scope, Usage
-from llmkit.records.asked import Call, Message, Params, Scenario
+from llmkit.records.calls import Call, Message, Params, Scenario
+from llmkit.records.completions import Completion, Failure, FinishReason, RateInfo, RemoteModel, Scope, Usage
 from llmkit.records.entries import Model, ModelStatus, Provider, split_reference
-from llmkit.records.http import Request, Response
+from llmkit.records.http_messages import HttpResponse, Request
 from llmkit.records.prices import RATE_COLUMNS, CostSource, DatedPrice, Price, PriceTier, PriceWindow, Rates
 
 __all__ = [
     "RATE_COLUMNS",
     "Call",
+    "Completion",
     "CostSource",
     "DatedPrice",
     "Failure",
     "FinishReason",
+    "HttpResponse",
     "Message",
     "Model",
     "ModelStatus",
@@ -28,9 +30,7 @@ __all__ = [
     "RateInfo",
     "Rates",
     "RemoteModel",
-    "Reply",
     "Request",
-    "Response",
     "Scenario",
     "Scope",
     "Usage",

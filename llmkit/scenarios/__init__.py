@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmkit.scenarios.columns import RESERVED_COLUMNS
-from llmkit.scenarios.files import (
+from llmkit.scenarios.carried import RESERVED_COLUMNS
+from llmkit.scenarios.file_formats import (
     scenarios_from_csv,
     scenarios_from_yaml,
     scenarios_to_csv,

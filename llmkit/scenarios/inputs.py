@@ -10,7 +10,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
-from llmkit.scenarios.columns import ASKED_COLUMNS, check_columns, nearest, plain, text
+from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, nearest, plain, text
 
 Prompt = str | Scenario | Mapping[str, Any]
 Prompts = Prompt | Iterable[Prompt] | pd.DataFrame | pd.Series

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 from llmkit.errors import ValidationError
-from llmkit.scenarios.columns import check_columns, finite, nearest, text
+from llmkit.scenarios.carried import check_columns, finite, nearest, text
 
 Wording = str | int | float
 """What a level puts into the template. Numbers stay numbers, so that columns of numbers can be computed with."""

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
-from llmkit.scenarios.columns import nearest
+from llmkit.scenarios.carried import nearest
 from llmkit.scenarios.designs import Method, design
 from llmkit.scenarios.levels import (
     Dimension,

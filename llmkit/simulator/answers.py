@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from random import Random
 
-from llmkit.simulator.asked import Answered, Asked, fraction, number
+from llmkit.simulator.questions import Answered, Asked, fraction, number
 from llmkit.simulator.reasoning import reasoning_factor
-from llmkit.simulator.structured import Twist, schema_in, structured
-from llmkit.simulator.words import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
+from llmkit.simulator.schema_answers import Twist, schema_in, structured
+from llmkit.simulator.vocabulary import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
 
 CHARACTERS_PER_TOKEN = 4
 _MESSAGE_OVERHEAD = 3  # tokens around each message

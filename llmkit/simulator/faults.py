@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ValidationError
-from llmkit.simulator.asked import fraction
+from llmkit.simulator.questions import fraction
 
 if TYPE_CHECKING:
     from llmkit.simulator.stats import Received

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from llmkit.simulator.asked import Asked
-from llmkit.simulator.dialects.errors import encoded
-from llmkit.simulator.dialects.keys import KEY_HEADERS
-from llmkit.simulator.dialects.routes import Route, route
+from llmkit.simulator.formats.error_bodies import encoded
+from llmkit.simulator.formats.key_headers import KEY_HEADERS
+from llmkit.simulator.formats.routes import Route, route
+from llmkit.simulator.questions import Asked
 from llmkit.simulator.service import Delivery, Service, Visit, decoded
 from llmkit.simulator.stats import Received
 

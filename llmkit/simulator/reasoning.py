@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmkit.simulator.asked import Asked
+from llmkit.simulator.questions import Asked
 
 _BY_EFFORT = {"none": 0.0, "minimal": 0.2, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0, "max": 4.0}
 _OPENAI = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")

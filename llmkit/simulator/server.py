@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from llmkit.errors import ValidationError
 from llmkit.simulator.behaviour import Behaviour, Latency, Models, PerProvider
-from llmkit.simulator.dialects.routes import base_path
 from llmkit.simulator.faults import Chance, Chances, FaultLike, Faults
+from llmkit.simulator.formats.routes import base_path
 from llmkit.simulator.service import Service
 from llmkit.simulator.stats import MINUTE, Served, Stats
 

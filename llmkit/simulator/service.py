@@ -11,19 +11,19 @@ from random import Random
 from typing import Any
 
 from llmkit.simulator.answers import Answers, input_tokens
-from llmkit.simulator.asked import Answered, Asked, number
 from llmkit.simulator.behaviour import Behaviour
-from llmkit.simulator.dialects import DIALECTS
-from llmkit.simulator.dialects.errors import encoded, error_response
-from llmkit.simulator.dialects.headers import id_headers, limit_headers
-from llmkit.simulator.dialects.keys import key_is_good
-from llmkit.simulator.dialects.model_lists import DEFAULT_MODELS, model_list
-from llmkit.simulator.dialects.problems import Problem, ProblemKind, Rejected, invalid
-from llmkit.simulator.dialects.routes import Route
 from llmkit.simulator.faults import USABLE, Fault, Faults
+from llmkit.simulator.formats import DIALECTS
+from llmkit.simulator.formats.error_bodies import encoded, error_response
+from llmkit.simulator.formats.key_headers import key_is_good
+from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
+from llmkit.simulator.formats.response_headers import id_headers, limit_headers
+from llmkit.simulator.formats.routes import Route
+from llmkit.simulator.formats.served_models import DEFAULT_MODELS, model_list
 from llmkit.simulator.limiter import Limiter, Refused
+from llmkit.simulator.questions import Answered, Asked, number
+from llmkit.simulator.schema_answers import Twist
 from llmkit.simulator.stats import Outcome, Received, Stats
-from llmkit.simulator.structured import Twist
 
 _USUAL_RPM = 60  # named by a rate limit that is a fault and not a limit
 _GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"

@@ -14,8 +14,8 @@ import duckdb
 import pandas as pd
 import portalocker
 
-from llmkit.checks import shapes
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
+from llmkit.records.checks import shapes
 from llmkit.store import migrations, project, queries
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Event, Journal

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from llmkit.pricing import dollars
+from llmkit.money.pricing import dollars
 from llmkit.widgets import html
 
 if TYPE_CHECKING:
-    from llmkit.estimates import Estimate, ModelEstimate
+    from llmkit.money.estimate_table import Estimate
+    from llmkit.money.estimates import ModelEstimate
 
 MOST = 15
 """Models that are listed; of more, the dearest."""

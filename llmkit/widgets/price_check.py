@@ -9,7 +9,7 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import LlmkitError
-from llmkit.prices import MISSING, NEW
+from llmkit.money.price_comparison import MISSING, NEW
 from llmkit.records import RATE_COLUMNS
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, Sentence, button, line, shown

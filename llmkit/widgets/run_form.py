@@ -10,8 +10,8 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import Code, LlmkitError, ValidationError
-from llmkit.estimates import Estimate
-from llmkit.pricing import dollars
+from llmkit.money.estimate_table import Estimate
+from llmkit.money.pricing import dollars
 from llmkit.scenarios import as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed

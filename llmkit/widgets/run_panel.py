@@ -12,15 +12,15 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import CatalogBusy
-from llmkit.pricing import billed, dollars
-from llmkit.widgets import html, standing
-from llmkit.widgets.board import board
+from llmkit.money.pricing import billed, dollars
+from llmkit.widgets import html, run_summary
 from llmkit.widgets.panel import Panel, button, line, shown
-from llmkit.widgets.standing import Share, Standing
+from llmkit.widgets.run_status import board
+from llmkit.widgets.run_summary import Share, Standing
 from llmkit.widgets.throttle import Throttle
 
 if TYPE_CHECKING:
-    from llmkit.runner import RunEvent, RunHandle
+    from llmkit.runs import RunEvent, RunHandle
 
 TICK = 1.0
 """Seconds after which the panel is drawn although nothing happened: waits count down."""
@@ -48,7 +48,7 @@ class RunPanel(Panel):
     @property
     def standing(self) -> Standing:
         """The run as it stands now."""
-        now = standing.watched(self.handle.run_id, self.handle.progress, self._before)
+        now = run_summary.watched(self.handle.run_id, self.handle.progress, self._before)
         return replace(now, status="cancelling") if self._cancelling and now.running else now
 
     @property
@@ -144,4 +144,4 @@ def _before(handle: RunHandle[Any]) -> Mapping[str, Share]:
         return {}
     settled = probes["completed_at"].notna() & (probes["completed_at"] < progress.started_at)
     done = probes[settled & probes["status"].isin(("ok", "failed"))]
-    return {share.model: share for share in standing.shares_of(done)}
+    return {share.model: share for share in run_summary.shares_of(done)}

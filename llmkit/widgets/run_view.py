@@ -12,15 +12,15 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import LlmkitError
-from llmkit.pricing import billed, dollars
-from llmkit.widgets import html, standing
-from llmkit.widgets.board import board, table
+from llmkit.money.pricing import billed, dollars
+from llmkit.widgets import html, run_summary
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
+from llmkit.widgets.run_status import board, table
 from llmkit.widgets.transcripts import Transcripts
 
 if TYPE_CHECKING:
-    from llmkit.results import Run
-    from llmkit.runner import RunHandle
+    from llmkit.analysis import Run
+    from llmkit.runs import RunHandle
 
 _EXAMPLE = 300
 _COSTS = {"Model": "auto", "Ok": "52px", "Failed": "56px", "Input": "72px", "Output": "72px", "Cost": "88px",
@@ -71,14 +71,14 @@ class RunView(Panel):
         with self._reading:
             self._status, self._name = self.run.status, self.run.name
             self._probes, self._costs = self.run.probes, self.run.costs()
-            now = standing.stored(self.run, self._status, self._probes)
+            now = run_summary.stored(self.run, self._status, self._probes)
             self.summary.value = self._board(now)
             self.tables.value = self._tables()
             self.charts.value = _charts(self.run) if now.all.done else ""
             self.transcripts.update(self._probes)
             shown(self.resume_button, now.resumable)
 
-    def _board(self, now: standing.Standing) -> str:
+    def _board(self, now: run_summary.Standing) -> str:
         badges = [html.badge("simulated")] if self._probes["simulated"].any() else []
         return board(now, title=self._name or "Run", badges=badges, brief=now.all.done == now.all.total)
 
@@ -112,7 +112,7 @@ class RunView(Panel):
             self._refuse(error)
 
     def _pages(self) -> list[html.Page]:
-        everything = standing.stored(self.run, self._status, self._probes).all
+        everything = run_summary.stored(self.run, self._status, self._probes).all
         title = (
             f"Run {self.run.id}{f' ({self._name})' if self._name else ''}, {self._status}: "
             f"{everything.ok:,} of {everything.total:,} probes answered, {billed(everything.cost, everything.unpriced)}"

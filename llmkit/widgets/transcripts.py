@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.pricing import dollars
+from llmkit.money.pricing import dollars
 from llmkit.widgets import html
 from llmkit.widgets.panel import line
 from llmkit.widgets.table import Column, Row, Table

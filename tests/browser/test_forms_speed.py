@@ -4,8 +4,8 @@ from decimal import Decimal
 
 from playwright.sync_api import expect
 
+from llmkit.catalog import FINGERPRINT, load_seed
 from llmkit.records import Model, Price, Provider
-from llmkit.seed import FINGERPRINT, load_seed
 from llmkit.store import Store
 
 _ON_SCREEN = """async ([cell, last]) => {

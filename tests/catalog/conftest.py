@@ -7,9 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from llmkit.catalog import Catalog
+from llmkit.catalog import Catalog, load_seed, seed_catalog
 from llmkit.records import DatedPrice, Model, Price, Provider, split_reference
-from llmkit.seed import load_seed, seed_catalog
 from llmkit.store import Store
 
 PRICES = (("1.5", "6"), ("0", "0"))

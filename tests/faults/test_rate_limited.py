@@ -6,8 +6,8 @@ import pytest
 from children import until
 
 import llmkit
+from llmkit.providers.transport import RetryPolicy
 from llmkit.simulator import Fault
-from llmkit.transport import RetryPolicy
 
 MODEL, OTHER = "openai:gpt-6-luna", "mistral:mistral-small-2603"
 PAUSED = "rate limited by the provider"

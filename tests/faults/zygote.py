@@ -19,8 +19,8 @@ import warnings
 import anyio
 
 import llmkit
-from llmkit.runner import background
-from llmkit.transport import RetryPolicy
+from llmkit.providers.transport import RetryPolicy
+from llmkit.runs import background
 
 stopped = threading.Event()
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 import llmkit
-from llmkit.plan import most_output_tokens
+from llmkit.providers.wires import answer_limit, wire_for
 from llmkit.records import Call, Message, Params
-from llmkit.wires import answer_limit, wire_for
+from llmkit.runs.plan import most_output_tokens
 
 LUNA, HAIKU = "openai:gpt-6-luna", "anthropic:claude-haiku-5-5"
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import llmkit
-from llmkit.results import exports
+from llmkit.analysis import exports
 
 FORMULAS = ['=HYPERLINK("http://evil.example","click")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1+1"]
 

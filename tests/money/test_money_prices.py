@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from local_provider import LOCAL
+from regenerate_prices import main, regenerated
 
 import llmkit
-from llmkit.prices import read_price_list
-from llmkit.prices.regenerate import main, regenerated
+from llmkit.money.upstream_prices import read_price_list
 
 HAIKU, DEEPSEEK = "anthropic:claude-haiku-5-5", "deepseek:deepseek-v4-pro"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

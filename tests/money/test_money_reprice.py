@@ -9,7 +9,7 @@ import pytest
 from local_provider import LOCAL
 
 import llmkit
-from llmkit import pricing
+from llmkit.money import pricing
 from llmkit.records import Usage
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from sim_client import MODELS, answer
 
-from llmkit.simulator.structured import schema_in, structured
+from llmkit.simulator.schema_answers import schema_in, structured
 
 SCENARIOS = {
     "type": "object",

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sim_client import ask
 
 from llmkit.simulator.answers import Answers
-from llmkit.simulator.dialects import DIALECTS
-from llmkit.simulator.dialects.problems import Rejected
+from llmkit.simulator.formats import DIALECTS
+from llmkit.simulator.formats.problems import Rejected
 
 WORDS = """
 model messages max_tokens role content text type json_schema schema response_format format input reasoning effort

@@ -6,8 +6,8 @@ import pytest
 from sim_client import CLIENT, MODELS
 
 from llmkit.errors import Code
-from llmkit.records import Call, Failure, Message, Model, Params, Reply, Response
-from llmkit.wires import WIRES
+from llmkit.providers.wires import WIRES
+from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model, Params
 
 RESPONSES = ("openai:gpt-5.4-pro", "xai:grok-4.20-multi-agent-0309")
 REFERENCES = (*(f"{provider}:{model}" for provider, model in MODELS.items()), *RESPONSES, "ollama:llama3:8b")
@@ -30,7 +30,7 @@ def _send(sim, call, request, key="secret"):
     headers = {**request.headers, **_wire(call.model.reference).auth(key)}
     sent = CLIENT.request(request.method, url, json=request.body, headers=headers)
     lower = {name.lower(): value for name, value in sent.headers.items()}
-    return Response(status=sent.status_code, headers=lower, body=sent.content, received_at=datetime.now(UTC))
+    return HttpResponse(status=sent.status_code, headers=lower, body=sent.content, received_at=datetime.now(UTC))
 
 
 def _ask(sim, call, key="secret"):
@@ -40,12 +40,12 @@ def _ask(sim, call, key="secret"):
 
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_answers_and_tokens_agree(sim, reference):
-    """Each answer of a conversation is a Reply whose tokens are those that the server billed."""
+    """Each answer of a conversation is a Completion whose tokens are those that the server billed."""
     call = _call(reference, "Do you like bees? " + "They are useful. " * 400)
     for turn in (1, 2, 3):
         before = sim.stats()
         reply = _ask(sim, call)
-        assert isinstance(reply, Reply), reply
+        assert isinstance(reply, Completion), reply
         assert reply.text
         assert reply.finish_reason == "stop"
         assert reply.request_id
@@ -68,11 +68,11 @@ def test_parameters_that_the_wires_send_are_taken(sim, reference):
         "additionalProperties": False,
     }
     short = _ask(sim, _call(reference, "Tell me about rivers", max_tokens=20))
-    assert isinstance(short, Reply), short
+    assert isinstance(short, Completion), short
     assert short.usage.output_tokens <= 20
     assert short.finish_reason == "length"
     structured = _ask(sim, _call(reference, "Give a number", schema=schema))
-    assert isinstance(structured, Reply), structured
+    assert isinstance(structured, Completion), structured
     assert structured.text.startswith('{"n": ')
 
 

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 from runs import TWO, rehearsing
 
-from llmkit.results import charts
+from llmkit.analysis import charts
 
 
 def costs(**by_model):

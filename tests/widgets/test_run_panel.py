@@ -7,12 +7,12 @@ from runs import LUNA, SMALL, TWO, ended, rehearsing, wait_for
 from widget_actions import buttons
 
 from llmkit.errors import RequestFailed
-from llmkit.pricing import dollars
+from llmkit.money.pricing import dollars
+from llmkit.providers.transport import RetryPolicy
 from llmkit.simulator import Fault
-from llmkit.transport import RetryPolicy
-from llmkit.widgets import board
-from llmkit.widgets.amounts import duration
-from llmkit.widgets.standing import Share, Standing
+from llmkit.widgets import run_status
+from llmkit.widgets.durations import duration
+from llmkit.widgets.run_summary import Share, Standing
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_no_name_becomes_markup():
         waiting={HOSTILE: HOSTILE},
         codes={HOSTILE: 1},
     )
-    drawn = board.board(now, title=HOSTILE, badges=[])
+    drawn = run_status.board(now, title=HOSTILE, badges=[])
     assert "<img" not in drawn
     assert drawn.startswith('<div class="tex2jax_ignore mathjax_ignore"')
     assert drawn.count("&lt;img src=x") >= 5
@@ -151,7 +151,7 @@ def test_no_name_becomes_markup():
 def test_of_many_models_those_with_something_to_do_are_listed():
     """Thirty finished models do not push the one that goes on off the screen."""
     shares = [Share(model=f"p:done-{n}", total=1, ok=1) for n in range(30)] + [Share(model="p:open", total=2)]
-    drawn = board.board(Standing(run_id="r", status="running", shares=shares))
+    drawn = run_status.board(Standing(run_id="r", status="running", shares=shares))
     assert "p:open" in drawn
     assert "and 6 more models" in drawn
 

@@ -9,8 +9,8 @@ from runs import LUNA, SMALL, TWO, html_of, rehearsing, wait_for
 from widget_actions import buttons, text_of
 
 from llmkit.kit import open_kit
+from llmkit.providers.transport import RetryPolicy
 from llmkit.simulator import Fault
-from llmkit.transport import RetryPolicy
 from llmkit.widgets import transcripts
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script> **bold** $\\frac{1}{2}$ </pre>'

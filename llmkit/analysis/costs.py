@@ -1,0 +1,84 @@
+"""Cost tables: tokens and money by any columns.
+
+Every table has, after the columns that it is grouped by:
+
+``probes``, ``ok``, ``failed``, ``unpriced``
+    how many there are; ``unpriced`` is behind a missing ``estimated_cost``
+``input_tokens``, ``cached_input_tokens``, ``cache_write_tokens``, ``output_tokens``, ``reasoning_tokens``
+    as in ``run.probes``
+``estimated_cost``, ``cost_per_ok``
+    all that is known to have been billed, and the same for each probe that is ok
+``failed_cost``, ``retried_cost``, ``wasted_cost``
+    what probes cost that are not ok; what failed attempts cost of probes that are; both together
+``maybe_billed``, ``maybe_billed_cost``
+    attempts whose answer never came, and the most that they can have cost; not part of ``estimated_cost``
+``share_input``, ``share_cached_input``, ``share_cache_write``, ``share_output``, ``share_reasoning``
+    of what the answers cost at the rates that they were billed at, the share of each kind of token (they add up to 1;
+    ``share_output`` is without reasoning); missing where a rate is unknown
+
+Grouped by a column of one of these names (``by="input_tokens"``), the table's own is called ``total_<name>``.
+Money is in US dollars; sums are made in DECIMAL before they become float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+import pandas as pd
+
+from llmkit.money import pricing
+from llmkit.records.checks import texts
+from llmkit.store import Store, cost_tables
+from llmkit.store.cost_tables import Consumed
+
+SHARES = ("share_input", "share_cached_input", "share_cache_write", "share_output", "share_reasoning")
+
+
+def cost_table(
+    store: Store,
+    by: str | Sequence[str],
+    *,
+    run_id: str | None = None,
+    since: datetime | date | str | None = None,
+    simulated: bool | None = None,
+) -> pd.DataFrame:
+    """The table of one run or of all, of real probes or simulated ones or both, from a time on.
+
+    Of one run, a column that travelled along with the prompts goes before a group of ours of the same name; of all, it
+    comes after it, so that ``month`` is the same for every run.
+
+    Raises:
+        ValidationError: no column or an unknown one, or a time that cannot be read.
+    """
+    chosen = cost_tables.Selection(
+        by=[by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by),
+        own_first=run_id is not None,
+        run_id=run_id,
+        since=None if since is None else texts.moment(since, "since"),
+        simulated=simulated,
+    )
+    table, consumed = store.read(lambda c: cost_tables.costs(c, chosen))
+    shares = _shares(consumed, len(table))
+    for place, name in enumerate(SHARES):
+        table[cost_tables.own_name(name, chosen.by)] = pd.Series(
+            [row[place] for row in shares], dtype="float64", index=table.index
+        )
+    return table
+
+
+def _shares(consumed: Iterable[Consumed], count: int) -> list[tuple[float | None, ...]]:
+    """For each row the shares of the parts of its cost; the tokens of one set of rates are priced at once."""
+    parts: list[list[tuple[Decimal | None, ...]]] = [[] for _ in range(count)]
+    for each in consumed:
+        parts[each.row].append(pricing.split(each.usage, each.rates))
+    return [_row_shares(row) for row in parts]
+
+
+def _row_shares(parts: Sequence[tuple[Decimal | None, ...]]) -> tuple[float | None, ...]:
+    kinds = list(zip(*parts, strict=True)) or [()] * len(SHARES)
+    whole = pricing.total(amount for kind in kinds for amount in kind)
+    if not whole or any(amount is None for kind in kinds for amount in kind):
+        return (None,) * len(SHARES)
+    return tuple(float(pricing.total(kind) / whole) for kind in kinds)

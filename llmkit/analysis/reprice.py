@@ -1,0 +1,138 @@
+"""The costs of a run again, from the stored tokens: at the noted prices, at those of another day, of another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from llmkit.catalog import rules
+from llmkit.money import pricing
+from llmkit.records import CostSource, Price, Rates, Usage
+from llmkit.records.checks import texts
+from llmkit.store import CatalogState, Store, queries, totals
+
+SOURCES: tuple[CostSource, ...] = ("unpriced", "provider_default", "computed", "provider_reported")
+"""From the most doubtful: a sum is as doubtful as its worst part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a model's answers are billed at. ``trusts_reports``: a cost that the provider reported stands."""
+
+    model: str
+    price: Price
+    fallback: Rates | None
+    trusts_reports: bool = False
+
+    def cost(self, usage: Usage | None, asked_at: datetime) -> pricing.Cost:
+        """The cost of one answer."""
+        if usage is not None and not self.trusts_reports:
+            usage = replace(usage, reported_cost=None)
+        return pricing.cost(usage, self.price, asked_at, fallback=self.fallback)
+
+
+def reprice(
+    store: Store, run_id: str, *, as_of: datetime | date | str | None = None, model: str | None = None
+) -> pd.DataFrame:
+    """See :meth:`llmkit.Run.reprice`."""
+    moment = None if as_of is None else texts.moment(as_of, "as_of")
+    run, state, probes, attempts = store.read(
+        lambda c: (
+            queries.run_row(c, run_id) or {"models": []},
+            queries.catalog_state(c),
+            totals.probe_costs(c, run_id),
+            totals.billed_attempts(c, run_id),
+        )
+    )
+    if moment is None and model is None:
+        tariff = _noted(run["models"])
+    else:
+        tariff = _listed(state, moment or datetime.now(UTC), model)
+    return _frame(probes, _costs(attempts, tariff), tariff)
+
+
+def _noted(models: Iterable[Mapping[str, Any]]) -> Callable[[str], Tariff]:
+    """The prices that were written down when the run was started."""
+    tariffs: dict[str, Tariff] = {}
+    for row in models:
+        reference = f"{row['provider']}:{row['model_id']}"
+        defaults = row.get("default_costs")
+        fallback = Price.from_row(defaults) if defaults else None
+        tariffs[reference] = Tariff(reference, Price.from_row(row), fallback, trusts_reports=True)
+    return tariffs.__getitem__
+
+
+def _listed(state: CatalogState, at: datetime, model: str | None) -> Callable[[str], Tariff]:
+    """The prices of the catalog in force at a time; all of one model, if one is named."""
+    other = None if model is None else rules.find_model(state, model).reference
+
+    def tariff(reference: str) -> Tariff:
+        chosen = other or reference
+        entry = pricing.price_on(state.prices.get(chosen, ()), at)
+        provider = state.providers[chosen.partition(":")[0]]
+        return Tariff(chosen, entry.price if entry else Price(), pricing.default_rates(provider))
+
+    return tariff
+
+
+def _costs(
+    attempts: Iterable[Mapping[str, Any]], tariff: Callable[[str], Tariff]
+) -> dict[str, tuple[Decimal | None, CostSource]]:
+    """What each probe costs that was billed at all; ``None`` when a part of it is unknown."""
+    parts: dict[str, list[pricing.Cost]] = {}
+    for row in attempts:
+        usage = None if row["usage"] is None else Usage.from_row(row["usage"])
+        parts.setdefault(row["probe_id"], []).append(tariff(row["model"]).cost(usage, row["started_at"]))
+    return {probe_id: _sum(costs) for probe_id, costs in parts.items()}
+
+
+def _sum(costs: list[pricing.Cost]) -> tuple[Decimal | None, CostSource]:
+    unknown = any(cost.amount is None for cost in costs)
+    source = next(source for source in SOURCES if any(cost.source == source for cost in costs))
+    return None if unknown else pricing.total(cost.amount for cost in costs), source
+
+
+def _frame(
+    probes: Iterable[Mapping[str, Any]],
+    costs: Mapping[str, tuple[Decimal | None, CostSource]],
+    tariff: Callable[[str], Tariff],
+) -> pd.DataFrame:
+    rows = []
+    for probe in probes:
+        before = probe["estimated_cost"]
+        # what was never billed costs the same at any price: nothing, or nobody knows
+        after, source = costs.get(probe["probe_id"], (before, probe["cost_source"]))
+        rows.append(
+            {
+                **{name: probe[name] for name in ("probe_id", "scenario_id", "sample", "status", "model")},
+                "priced_as": tariff(probe["model"]).model,
+                "cost_before": before,
+                "cost_after": after,
+                "difference": None if before is None or after is None else after - before,
+                "source_before": probe["cost_source"],
+                "source": source,
+            }
+        )
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    totals = {name: _known(row[column] for row in rows) for name, column in TOTALS.items()}
+    frame = frame.astype(dict.fromkeys(TOTALS.values(), "float64"))
+    frame.attrs.update(totals)
+    return frame
+
+
+def _known(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of the amounts that are known; ``None`` when none is."""
+    known = [amount for amount in amounts if amount is not None]
+    return pricing.total(known) if known else None
+
+
+COLUMNS = [
+    "probe_id", "scenario_id", "sample", "status", "model", "priced_as", "cost_before", "cost_after", "difference",
+    "source_before", "source",
+]  # fmt: skip
+TOTALS = {"total": "cost_after", "total_before": "cost_before", "difference": "difference"}

@@ -1,0 +1,204 @@
+"""A run's results: DataFrames in which every token and cent is accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pandas as pd
+
+from llmkit.analysis import charts, exports
+from llmkit.analysis.costs import cost_table
+from llmkit.analysis.exports import File
+from llmkit.analysis.reprice import reprice
+from llmkit.analysis.versions import version_notes
+from llmkit.errors import ValidationError
+from llmkit.money import pricing
+from llmkit.records import columns
+from llmkit.store import Store, queries, totals
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Table = Literal["probes", "turns", "attempts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it stands in the catalog: ask again for a property and it is read again.
+
+    Made by ``await kit.run(...)``, ``handle.result()`` or ``kit.load(run_id)``.
+    """
+
+    id: str
+    _store: Store
+    _view: Callable[[Run], Any]
+
+    @property
+    def name(self) -> str | None:
+        """The name given to ``kit.run``."""
+        name: str | None = self._row()["name"]
+        return name
+
+    @property
+    def status(self) -> str:
+        """``completed``, ``cancelled``, ``failed``, ``running``, or ``interrupted`` when its process died."""
+        return effective_status(self._row()["status"], self._store.is_live(self.id))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the run was asked: samples, parameters, order and its seed, budget, retry policy."""
+        return dict(self._row()["settings"])
+
+    @property
+    def estimate(self) -> Decimal | None:
+        """What the run was expected to cost when it was started, in US dollars; ``None`` when no price was known."""
+        total = (self._row()["estimate"] or {}).get("total")
+        return None if total is None else Decimal(total)
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """One row for each scenario × model × sample, whatever happened: see ``llmkit.records.columns.PROBES``."""
+        frame = self._table("probes", ("position",))
+        names = self._store.read(lambda c: queries.dimension_names(c, self.id))
+        dimensions = {name: _column([row.get(name) for row in frame["dimensions"]]) for name in names}
+        answers = pd.DataFrame(answer_columns(list(frame["answer"])), index=frame.index)
+        return pd.concat([frame[list(columns.PROBES)], pd.DataFrame(dimensions, index=frame.index), answers], axis=1)
+
+    @property
+    def turns(self) -> pd.DataFrame:
+        """One row for each answered prompt: see ``llmkit.records.columns.TURNS``."""
+        return self._table("turns", ("probe_id", "turn"))[list(columns.TURNS)]
+
+    @property
+    def attempts(self) -> pd.DataFrame:
+        """One row for each HTTP request: see ``llmkit.records.columns.ATTEMPTS``.
+
+        A request that was on its way when its process died has no outcome: it may have been billed.
+        """
+        frame = self._table("attempts", ("started_at", "attempt_id"))
+        if not self._store.is_live(self.id):
+            lost = frame["ended_at"].isna()
+            frame.loc[lost, "maybe_billed"] = True
+            frame.loc[lost, "error_code"] = "UNKNOWN"
+        return frame[list(columns.ATTEMPTS)]
+
+    def costs(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
+        """Probes, tokens and costs (US dollars) by one or several columns of ``probes`` (dimensions and ``answer.…``
+        too), ``day``, ``month`` or ``template``; see :mod:`llmkit.analysis.costs` for the columns. A column of your own
+        that is called ``month`` or so is the one that is meant.
+
+        Raises:
+            ValidationError: no column or an unknown one; the message lists the known ones.
+        """
+        return cost_table(self._store, by, run_id=self.id)
+
+    def reprice(self, as_of: datetime | date | str | None = None, model: str | None = None) -> pd.DataFrame:
+        """What the same tokens cost at other prices; nothing is asked again. One row a probe, in US dollars.
+
+        With no arguments at the prices noted when the run was started: every ``cost_after`` is its ``cost_before``.
+        ``as_of``: at the catalog's prices in force then (a date, a time, or its text; UTC). ``model``: what it would
+        have cost on another model, at its price now or as of then. Hours with prices of their own are those at which
+        each request was made. Other models make other tokens of the same text, and longer or shorter answers: that is
+        not known without asking them.
+
+        Columns: probe_id, scenario_id, sample, status, model, priced_as, cost_before, cost_after, difference,
+        source_before, source. ``.attrs`` holds the exact ``total``, ``total_before`` and ``difference`` as Decimal, of
+        what is known; ``None`` when nothing is.
+
+        Raises:
+            ModelNotFound: no such model.
+            ValidationError: a time that cannot be read.
+        """
+        return reprice(self._store, self.id, as_of=as_of, model=model)
+
+    @property
+    def total_cost(self) -> Decimal:
+        """What is known to have been billed, in US dollars, exact."""
+        return self._store.read(lambda c: totals.total_cost(c, self.id))
+
+    def plot_costs(self, ax: Axes | None = None) -> Axes:
+        """A matplotlib bar chart of what each model cost, in US dollars, the dearest on top."""
+        return charts.plot_costs(self.costs(), ax)
+
+    def plot_latency(self, ax: Axes | None = None) -> Axes:
+        """A matplotlib box plot of how long each model took to answer, in seconds, the slowest on top."""
+        return charts.plot_latency(self.probes, ax)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that a reader of the results should know: a model that was served in more than one version."""
+        return version_notes(self.probes, self.turns)
+
+    def to_csv(self, path: File, table: Table = "probes") -> Path:
+        """Write ``probes`` (or ``turns``, ``attempts``) as CSV, with text that a spreadsheet would run defused.
+
+        Raises:
+            ValidationError: no such table, or the file cannot be written.
+        """
+        return exports.to_csv(self._named(table), path)
+
+    def to_excel(self, path: File, table: Table = "probes") -> Path:
+        """Write a table as an Excel file (``pip install 'llmkit[excel]'``), with formulas in texts defused.
+
+        Raises:
+            ValidationError: no such table, openpyxl is missing, the table does not fit into a sheet, or the file
+                cannot be written.
+        """
+        return exports.to_excel(self._named(table), path)
+
+    def to_parquet(self, path: File, table: Table = "probes") -> Path:
+        """Write a table as Parquet, with the types of its columns.
+
+        Raises:
+            ValidationError: no such table, or the file cannot be written.
+        """
+        return exports.to_parquet(self._named(table), path)
+
+    def _named(self, table: Table) -> pd.DataFrame:
+        if table not in get_args(Table):
+            raise ValidationError(f"table is one of {', '.join(get_args(Table))}, not {table!r}.", field="table")
+        frame: pd.DataFrame = getattr(self, table)
+        return frame
+
+    def view(self) -> Any:
+        """A widget with summary, cost per model, failures, charts and transcripts."""
+        return self._view(self)
+
+    def __repr__(self) -> str:
+        row = self._row()
+        label = f" {row['name']!r}" if row["name"] else ""
+        notes = "".join(f"; {note}" for note in self.notes)
+        spent = pricing.billed(
+            *self._store.read(lambda c: (totals.total_cost(c, self.id), totals.unpriced(c, self.id)))
+        )
+        return f"<Run {self.id}{label} {self.status}: {row['n_probes']:,} probes, {spent}{notes}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.view()._repr_mimebundle_(**kwargs)
+
+    def _row(self) -> dict[str, Any]:
+        return self._store.run(self.id)
+
+    def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
+        return self._store.read(lambda c: queries.table(c, name, self.id, order))
+
+
+def effective_status(stored: str, is_live: bool) -> str:
+    """A run that is marked as running and that no process runs was interrupted."""
+    return "interrupted" if stored == "running" and not is_live else stored
+
+
+def answer_columns(answers: Sequence[Any]) -> dict[str, Any]:
+    """Structured answers as columns ``answer.<field>``, in the order of their first appearance."""
+    rows = [answer if isinstance(answer, dict) else {} for answer in answers]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {f"answer.{name}": _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> pd.Series[Any]:
+    return pd.Series(values, dtype=object).infer_objects()

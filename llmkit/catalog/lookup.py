@@ -1,0 +1,177 @@
+"""What can be asked of the catalog without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from llmkit.catalog import frames, rules
+from llmkit.catalog.infra_models import Choice, choose
+from llmkit.errors import ModelNotFound, ValidationError
+from llmkit.records import Model, Provider
+from llmkit.records.checks import shapes
+from llmkit.store import CatalogState, Store
+
+
+class CatalogReader:
+    """The questions. Each reads the database afresh, so that it sees what other kernels have changed."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        has_key: Callable[[Provider], bool],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._has_key = has_key
+        self._clock = clock
+
+    def state(self) -> CatalogState:
+        """One consistent reading of the whole catalog as records, every model at its price in force now."""
+        return rules.in_force(self._store.catalog(), self._clock())
+
+    def providers(self) -> pd.DataFrame:
+        """One row a provider: the table's columns, and ``is_available``, ``key_status``, ``default_model`` (a
+        reference), ``n_active_models``. Money is float64 US dollars; ``key_status`` is ``set``, ``missing`` or
+        ``not needed``.
+        """
+        return frames.providers(self.state(), available=self.is_available, key_status=self.key_status)
+
+    def models(
+        self, provider: str | None = None, status: str | None = None, available_only: bool = False
+    ) -> pd.DataFrame:
+        """One row a model, by provider, then in the order in which they were added.
+
+        The table's columns, and ``model`` (the reference), ``provider``, ``is_available`` (active, and the provider is
+        available). Prices are float64 US dollars per million tokens, missing where unknown; ``price_tiers`` and
+        ``price_windows`` are lists of dicts, or ``None``.
+
+        Raises:
+            UnsupportedProvider: no such provider.
+            ValidationError: ``status`` is neither ``ACTIVE`` nor ``DEPRECATED``.
+        """
+        if status not in (None, "ACTIVE", "DEPRECATED"):
+            raise ValidationError("status is 'ACTIVE', 'DEPRECATED', or None for both.", field="status")
+        state = self.state()
+        name = None if provider is None else rules.find_provider(state, provider).name
+        free = {known.name: self.is_available(known) for known in state.providers.values()}
+
+        def available(model: Model) -> bool:
+            return model.is_active and free[model.provider]
+
+        chosen = (
+            model
+            for model in state.models.values()
+            if (name is None or model.provider == name)
+            and (status is None or model.status == status)
+            and (available(model) or not available_only)
+        )
+        return frames.models(state, chosen, available=available)
+
+    def provider(self, name: str) -> Provider:
+        """One provider.
+
+        Raises:
+            UnsupportedProvider: no such provider; names the nearest.
+        """
+        return rules.find_provider(self.state(), name)
+
+    def model(self, ref: str) -> Model:
+        """One model, at its price in force now.
+
+        Raises:
+            ModelNotFound: no such model; names the nearest, at other providers too.
+            UnsupportedProvider: no such provider.
+        """
+        return rules.find_model(self.state(), ref)
+
+    def defaults(self) -> dict[str, Model]:
+        """The default model of every enabled provider that has one, by the provider's name, with or without a key."""
+        state = self.state()
+        return {
+            model.provider: model
+            for model in state.models.values()
+            if model.is_default and state.providers[model.provider].is_enabled
+        }
+
+    def is_available(self, provider: Provider) -> bool:
+        """Whether requests can be sent to it: it is enabled, and its key is set, or it needs none."""
+        return provider.is_enabled and self.key_status(provider) != "missing"
+
+    def key_status(self, provider: Provider) -> str:
+        """``set``, ``missing``, or ``not needed``; never the key."""
+        if provider.api_key_env is None:
+            return "not needed"
+        return "set" if self._has_key(provider) else "missing"
+
+    def settings(self) -> pd.DataFrame:
+        """One row a setting: ``key`` and ``value``; llmkit's own, which begin with ``_``, are left out."""
+        values = self._store.catalog().settings
+        return frames.settings({key: value for key, value in values.items() if not key.startswith("_")})
+
+    def get_setting(self, key: str) -> Any:
+        """A setting's value; ``None`` when it is not set.
+
+        Raises:
+            ValidationError: the key is no text.
+        """
+        return self._store.catalog().settings.get(shapes.string(key, "key"))
+
+    def heir(self, ref: str) -> Model | None:
+        """The model that becomes its provider's default if this one is deprecated; ``None`` when no other is active.
+
+        Raises:
+            ModelNotFound: no such model.
+        """
+        state = self.state()
+        return rules.next_active(state, rules.find_model(state, ref))
+
+    def infra_choice(self, purpose: str) -> Choice:
+        """Which model would do an internal task now; its ``note`` says why that is not the one that is set.
+
+        Raises:
+            ValidationError: no such purpose.
+            LlmkitError: why the model that is set cannot be used, when no other can either.
+        """
+        return choose(self.state(), purpose, available=self.is_available, structured=True)
+
+    def infra_model(self, purpose: str) -> Model:
+        """The model for an internal task, ``scenario_expansion`` or ``summarization``.
+
+        Raises:
+            ValidationError: no such purpose.
+            ModelNotFound: no model is set for it, or the one that is set is no more.
+        """
+        key = rules.infra_key(purpose)
+        state = self.state()
+        reference = state.settings.get(key)
+        if reference is None:
+            raise ModelNotFound(
+                f"No model is set for {purpose}. Choose one: set_infra_model({purpose!r}, 'openai:gpt-6-luna')."
+            )
+        return rules.find_model(state, reference)
+
+    def history(self, ref: str | None = None) -> pd.DataFrame:
+        """Every change, oldest first: ``at`` (UTC), ``actor``, ``action``, ``entity``, ``reference``, ``before``,
+        ``after`` (dicts), and the ids of the event and of the edit that it belongs to.
+
+        ``ref`` is a model's reference, a provider's name or a setting's key; ``None`` means everything.
+
+        Raises:
+            ModelNotFound: no such model.
+            UnsupportedProvider: no such provider, and no setting of that name.
+            ValidationError: ``ref`` is none of these.
+        """
+        return self._store.catalog_events(None if ref is None else self._named(ref))
+
+    def _named(self, ref: str | Model | Provider) -> str:
+        state = self._store.catalog()
+        if isinstance(ref, Provider):
+            return rules.find_provider(state, ref).name
+        if isinstance(ref, Model) or ":" in shapes.string(ref, "ref"):
+            return rules.find_model(state, ref).reference
+        return ref if ref in state.settings else rules.find_provider(state, ref).name

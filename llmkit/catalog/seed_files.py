@@ -1,0 +1,185 @@
+"""Reading what is shipped: ``data/catalog/*.toml`` as records, ``data/prompts/*.toml`` as scenarios.
+
+A catalog file holds one provider, its models, and for each model its dated prices in dollars per million tokens. The
+files lie in ``llmkit/data`` of an installed package and in ``data/`` beside the package in a checkout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from llmkit.errors import ValidationError
+from llmkit.money.pricing import price_on
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
+from llmkit.records.checks import numbers, texts
+from llmkit.records.checks.api_config import api_config
+
+PROVIDER_FIELDS = (
+    "display_name", "wire", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
+    "tokens_per_minute",
+)  # fmt: skip
+MODEL_FIELDS = (
+    "display_name", "batch_discount", "status", "context_window", "max_output_tokens", "retires_on", "api_config",
+)  # fmt: skip
+PRICE_FIELDS = frozenset((*RATE_COLUMNS, "price_tiers", "price_windows"))
+"""What a file says of a provider, of a model, and of a price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """What is shipped. ``prices`` are keyed by reference, oldest first; ``origins`` by provider."""
+
+    providers: Mapping[str, Provider]
+    unpriced_models: Mapping[str, Model]
+    prices: Mapping[str, tuple[DatedPrice, ...]]
+    settings: Mapping[str, Any]
+    origins: Mapping[str, frozenset[str]]
+
+    def models(self, at: datetime) -> dict[str, Model]:
+        """The shipped models by reference, each with its price in force at ``at``."""
+        return {ref: _priced(model, self.prices[ref], at) for ref, model in self.unpriced_models.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of everything that seeding would write."""
+        rows = [
+            *(provider.to_row() for provider in self.providers.values()),
+            *(model.to_row() for model in self.unpriced_models.values()),
+            *(entry.to_row() for entries in self.prices.values() for entry in entries),
+            dict(self.settings),
+        ]
+        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def load_seed() -> Seed:
+    """The shipped catalog, read once.
+
+    Raises:
+        ValidationError: a file holds a value that the catalog would not accept; names the file.
+    """
+    providers, models, prices, origins = {}, {}, {}, {}
+    for file in _files("catalog"):
+        content = _toml(file)
+        if "provider" not in content:
+            continue
+        try:
+            provider, found = _provider(content), _models(content)
+            origins[provider.name] = frozenset(map(texts.base_url, content["provider"]["origins"]))
+        except (ValidationError, KeyError, TypeError) as error:
+            raise ValidationError(f"{file.name}: {error}") from error
+        providers[provider.name] = provider
+        for model, entries in found:
+            models[model.reference] = model
+            prices[model.reference] = entries
+    settings = {f"infra_model_{purpose}": ref for purpose, ref in _settings()["infra"].items()}
+    return Seed(providers=providers, unpriced_models=models, prices=prices, settings=settings, origins=origins)
+
+
+def sample_scenarios(name: str = "quickstart") -> list[Scenario]:
+    """A shipped set of prompts to try things with; what is neither prompt nor follow-up becomes a dimension.
+
+    Raises:
+        ValidationError: there is no set of that name.
+    """
+    files = {file.name.removesuffix(".toml"): file for file in _files("prompts")}
+    texts.known_names([name], files, "Sample prompts")
+    asked = ("prompt", "system", "followups", "scenario_id")
+    return [
+        Scenario(
+            **{key: value for key, value in row.items() if key in asked},
+            dimensions={key: value for key, value in row.items() if key not in asked},
+        )
+        for row in _toml(files[name])["scenarios"]
+    ]
+
+
+def _files(folder: str) -> list[Traversable]:
+    package = resources.files("llmkit")
+    installed = package / "data" / folder
+    found = installed if installed.is_dir() else package / ".." / "data" / folder  # a checkout, or an editable install
+    return sorted((file for file in found.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+
+
+def _toml(file: Traversable) -> dict[str, Any]:
+    return tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
+
+
+def _settings() -> dict[str, Any]:
+    return next(content for file in _files("catalog") if "infra" in (content := _toml(file)))
+
+
+def _provider(content: Mapping[str, Any]) -> Provider:
+    row = content["provider"]
+    texts.known_names(row, ("name", *PROVIDER_FIELDS, "origins", "default_model"), "provider")
+    provider = Provider(
+        name=texts.provider_name(row["name"]),
+        display_name=texts.text(row["display_name"], "display_name"),
+        wire=texts.wire(row["wire"]),
+        base_url=texts.base_url(row["base_url"]),
+        api_key_env=texts.key_variable(row.get("api_key_env")),
+        max_parallel_requests=numbers.limit(
+            row.get("max_parallel_requests", 1), "max_parallel_requests", numbers.MAX_PARALLEL
+        ),
+        requests_per_minute=numbers.limit(
+            row.get("requests_per_minute", 60), "requests_per_minute", numbers.MAX_PER_MINUTE
+        ),
+        tokens_per_minute=numbers.count(row.get("tokens_per_minute"), "tokens_per_minute"),
+    )
+    if texts.origin(provider.base_url) not in row["origins"]:
+        raise ValidationError(f"{provider.base_url} is not within the provider's own origins.", field="origins")
+    if row["default_model"] not in [model["model_id"] for model in content["models"]]:
+        raise ValidationError(f"the default {row['default_model']!r} is not among the models.", field="default_model")
+    return provider
+
+
+def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPrice, ...]]]:
+    provider = content["provider"]
+    for row in content["models"]:
+        texts.known_names(row, ("model_id", "prices", *MODEL_FIELDS), row["model_id"])
+        model = Model(
+            provider=provider["name"],
+            model_id=texts.model_id(row["model_id"]),
+            display_name=texts.text(row["display_name"], "display_name"),
+            batch_discount=numbers.share(row.get("batch_discount"), "batch_discount"),
+            status=row.get("status", "ACTIVE"),
+            is_default=row["model_id"] == provider["default_model"],
+            context_window=numbers.count(row.get("context_window"), "context_window"),
+            max_output_tokens=numbers.count(row.get("max_output_tokens"), "max_output_tokens"),
+            retires_on=texts.day(row.get("retires_on"), "retires_on"),
+            api_config=api_config(row.get("api_config")),
+        )
+        if model.status not in ("ACTIVE", "DEPRECATED") or (model.is_default and not model.is_active):
+            raise ValidationError(f"{model.reference} has a status that cannot be.", field="status")
+        yield model, tuple(_price(model.reference, entry) for entry in row["prices"])
+
+
+def _price(reference: str, row: Mapping[str, Any]) -> DatedPrice:
+    texts.known_names(row, (*PRICE_FIELDS, "valid_from", "source", "read_on"), reference)
+    rates = {name: numbers.price(row.get(name), name) for name in RATE_COLUMNS}
+    return DatedPrice(
+        reference=reference,
+        valid_from=texts.moment(row["valid_from"], "valid_from") if "valid_from" in row else None,
+        price=Price(
+            **rates,
+            price_tiers=numbers.price_tiers(row.get("price_tiers")),
+            price_windows=numbers.price_windows(row.get("price_windows")),
+        ),
+        source=texts.text(row["source"], "source"),
+        read_on=texts.day(row["read_on"], "read_on"),
+    )
+
+
+def _priced(model: Model, entries: Sequence[DatedPrice], at: datetime) -> Model:
+    entry = price_on(entries, at)
+    return replace(model, price=entry.price) if entry else model

@@ -1,0 +1,124 @@
+"""Bringing a database up to the shipped catalog, without undoing what anybody changed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from llmkit.catalog.seed_files import MODEL_FIELDS, PRICE_FIELDS, PROVIDER_FIELDS, Seed
+from llmkit.records import Model
+from llmkit.store import CatalogState, Edit, Store
+
+FINGERPRINT = "_seed_fingerprint"
+"""The setting that says which shipped catalog a database was brought up to; the underscore hides it from users."""
+
+_OWN_ACTORS = ("seed", "system")
+_NONE: frozenset[str] = frozenset()
+
+EditedFields = Mapping[tuple[str, str], frozenset[str]]
+"""By (entity, reference): the fields that somebody changed. All that makes a price is the one field ``price``."""
+
+
+def seed_catalog(store: Store, seed: Seed, *, now: datetime | None = None) -> bool:
+    """Bring a database up to the shipped catalog; ``False`` when it is there already (then nothing is written).
+
+    Adds what is missing, in one edit by the actor ``seed``. What is there is updated field by field, except for the
+    fields that somebody else has ever changed. A default that somebody chose stays while it is active. Nothing is
+    taken away: a model that is shipped no more stays.
+
+    Raises:
+        CatalogBusy: another program holds the database open.
+    """
+    while True:
+        seen = store.catalog()
+        if seen.settings.get(FINGERPRINT) == seed.fingerprint:
+            return False
+        edited = edited_fields(store.catalog_events())
+        with store.edit(actor="seed") as edit:
+            if edit.state == seen:  # else somebody edited after the events were read
+                _put(edit, seed, edited, now or datetime.now(UTC))
+                return True
+
+
+def edited_fields(events: pd.DataFrame) -> EditedFields:
+    """What an actor other than llmkit itself has ever changed."""
+    edited: dict[tuple[str, str], frozenset[str]] = {}
+    for event in events[~events["actor"].isin(_OWN_ACTORS)].to_dict("records"):
+        entity, names = event["entity"], frozenset(_changed(event["before"] or {}, event["after"] or {}))
+        if entity == "price" or names & PRICE_FIELDS:
+            entity, names = "model", names | {"price"}
+        key = (entity, event["reference"])
+        edited[key] = edited.get(key, _NONE) | names
+    return edited
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Names whose value differs; what was left empty in a new entry was not decided."""
+    return (name for name in after if (before.get(name) or None) != (after[name] or None))
+
+
+def _put(edit: Edit, seed: Seed, edited: EditedFields, moment: datetime) -> None:
+    before = edit.state
+    for provider in seed.providers.values():
+        known = before.providers.get(provider.name)
+        merged = _merged(known, provider, PROVIDER_FIELDS, edited.get(("provider", provider.name), _NONE))
+        if merged != known:
+            edit.put_provider(merged, "seed")
+    for model in _merged_models(before, seed, edited, moment):
+        if model != before.models.get(model.reference):
+            edit.put_model(model, "seed")
+    for reference, entries in seed.prices.items():
+        if "price" not in edited.get(("model", reference), _NONE):
+            for entry in entries:
+                if entry not in before.prices.get(reference, ()):
+                    edit.add_price(entry, "seed")
+    for key, value in seed.settings.items():
+        if ("setting", key) not in edited and before.settings.get(key) != value:
+            edit.put_setting(key, value, "seed")
+    edit.put_setting(FINGERPRINT, seed.fingerprint, "seed")
+
+
+def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, moment: datetime) -> Sequence[Model]:
+    """The shipped models as they shall be, in the files' order, but first those that lose the default."""
+    fields = (*MODEL_FIELDS, "price")
+    models = {
+        reference: _merged(before.models.get(reference), model, fields, edited.get(("model", reference), _NONE))
+        for reference, model in seed.models(moment).items()
+    }
+    chosen = {
+        model.provider
+        for model in before.models.values()
+        if model.is_default
+        and models.get(model.reference, model).is_active
+        and any("is_default" in edited.get(("model", ref), _NONE) for ref in _siblings(before, model))
+    }
+    settled = []
+    for reference, model in models.items():
+        known = before.models.get(reference)
+        kept = known is not None and known.is_default
+        wanted = seed.unpriced_models[reference].is_default and model.is_active
+        settled.append(replace(model, is_default=kept if model.provider in chosen else wanted))
+    losing = {reference for reference, model in before.models.items() if model.is_default}
+    return sorted(settled, key=lambda model: model.is_default or model.reference not in losing)
+
+
+def _siblings(state: CatalogState, model: Model) -> Iterator[str]:
+    return (reference for reference, other in state.models.items() if other.provider == model.provider)
+
+
+def _merged(known: Any, shipped: Any, fields: Sequence[str], edited: frozenset[str]) -> Any:
+    """A shipped record, or a known one with the shipped values of all fields that nobody changed."""
+    if known is None:
+        return shipped
+    values = {name: getattr(shipped, name) for name in fields if name not in edited}
+    if "api_config" in values:  # what its API taught llmkit stays
+        values["api_config"] = {**values["api_config"], **_learned(known)}
+    return replace(known, **values)
+
+
+def _learned(model: Model) -> dict[str, Any]:
+    return {name: value for name, value in model.api_config.items() if name.startswith("learned_")}

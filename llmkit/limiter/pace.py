@@ -1,0 +1,257 @@
+"""When the next request of a provider may start: its rate limits, its pauses, and what its headers say.
+
+All times are seconds since the epoch, shared by every process that uses the same catalog. A state is never changed:
+each transition returns a new one.
+
+- *Requests*: a bucket of at most ``max_parallel`` credits, refilled at ``requests_per_minute``, paces the starts; the
+  log of the last minute makes sure that no 60 s hold more than ``requests_per_minute``, bursts included.
+- *Tokens*: reserved in the same log from an estimate, corrected when the real number is known. A request that is
+  larger than the limit goes alone.
+- *Pause*: nothing starts until it is over; then one request goes first, the others wait for its outcome. After a pause
+  the pace is a share of the allowed one and grows back slowly: another client of the same key is left its room.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from llmkit.limiter.allowance import Seen, speaker
+from llmkit.limiter.minute import JITTER, MINUTE, STARTS, TOKENS, Minute
+from llmkit.records import Provider, RateInfo
+
+RATE_LIMITED = "rate limited by the provider"
+TRIAL = "after a pause, one goes first"
+REQUESTS_PER_MINUTE = "requests per minute"
+TOKENS_PER_MINUTE = "tokens per minute"
+REQUESTS_LEFT = "few requests left, says the provider"
+TOKENS_LEFT = "few tokens left, says the provider"
+
+PROVISIONAL_PAUSE = 1.0  # seconds to hold everything until the caller has worked out how long to pause
+TRIAL_TIMEOUT = 30.0  # seconds after which the one that went first is given up and another goes
+LONGEST_PAUSE = 86_400.0
+CLOCK_STEP = 5.0  # seconds: a state written later than this from now is from before a clock change
+BACK_OFF = 0.7  # the share of the pace that is kept after a pause
+RECOVERY = 0.3 / MINUTE  # share of the pace that is regained a second
+LEAST_SHARE = 0.1
+FEW = 1.5  # credits: who has no more is not coming from a rest
+ALMOST = 1e-6  # a credit that is whole but for rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a provider (or one of its models) allows; ``tokens_per_minute`` of ``None`` is no limit. 0 counts as 1."""
+
+    max_parallel: int
+    requests_per_minute: int
+    tokens_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_parallel", max(1, self.max_parallel))
+        object.__setattr__(self, "requests_per_minute", max(1, self.requests_per_minute))
+        if self.tokens_per_minute is not None:
+            object.__setattr__(self, "tokens_per_minute", max(1, self.tokens_per_minute))
+
+    @classmethod
+    def of(cls, provider: Provider) -> Self:
+        """The limits of a catalog entry."""
+        return cls(provider.max_parallel_requests, provider.requests_per_minute, provider.tokens_per_minute)
+
+
+@dataclass(frozen=True, slots=True)
+class PaceState:
+    """All that decides when the next request may start; a fresh one lets a full burst go.
+
+    ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length is not known yet. ``trial_due``
+    and ``trial_at`` say that one request is to go first, or when it went. ``share`` is the part of the pace in use at
+    ``share_at``. ``slots`` is how many slots may be taken, also after the limit was lowered. ``seen`` is keyed by model
+    reference (``""``: any model).
+    """
+
+    updated_at: float = 0.0
+    credit: float = 0.0
+    credit_at: float = 0.0
+    rested: bool = False
+    minute: Minute = field(default_factory=Minute)
+    pause_until: float = 0.0
+    pause_reason: str = ""
+    provisional: bool = False
+    trial_due: bool = False
+    trial_at: float | None = None
+    share: float = 1.0
+    share_at: float = 0.0
+    slots: int = 0
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what ``to_bytes`` wrote; anything else (empty, torn, of another version) is a fresh state."""
+        try:
+            row = json.loads(data)
+            row["minute"] = Minute.from_rows(row["minute"])
+            row["seen"] = {model: Seen.from_row(seen) for model, seen in row["seen"].items()}
+            return cls(**row)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+
+    def to_bytes(self) -> bytes:
+        """The state as one line of JSON."""
+        row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        row["minute"] = self.minute.log
+        row["seen"] = {model: seen.to_row() for model, seen in self.seen.items()}
+        return json.dumps(row, separators=(",", ":")).encode()
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+
+def healed(state: PaceState, now: float) -> PaceState:
+    """The state, or a fresh one when it was written in the future (the clock was set back)."""
+    return PaceState() if state.updated_at > now + CLOCK_STEP else state
+
+
+def is_paused(state: PaceState, now: float) -> bool:
+    """Whether a pause is under way."""
+    return now < state.pause_until
+
+
+def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) -> tuple[float, str]:
+    """Seconds until a request of about ``tokens`` may start, and what it waits for; ``(0.0, "")`` when it may now.
+
+    The wait can turn out longer (others start first) or shorter (tokens are given back, the trial succeeds).
+    """
+    if is_paused(state, now):
+        return state.pause_until - now, state.pause_reason
+    if state.trial_at is not None and now < state.trial_at + TRIAL_TIMEOUT:
+        return state.trial_at + TRIAL_TIMEOUT - now, TRIAL
+    waits = [
+        (_credit_wait(state, limits, now), REQUESTS_PER_MINUTE),
+        (state.minute.wait(now, STARTS, 1, limits.requests_per_minute), REQUESTS_PER_MINUTE),
+    ]
+    if limits.tokens_per_minute is not None:
+        waits.append((state.minute.wait(now, TOKENS, tokens, limits.tokens_per_minute), TOKENS_PER_MINUTE))
+    wait, reason = max(waits)
+    return (wait, reason) if wait > 0 else (0.0, "")
+
+
+def headroom(state: PaceState, model: str, now: float, tokens: int = 0) -> tuple[float, str]:
+    """Seconds that the provider's own headers ask a request to ``model`` to wait, and why; ``(0.0, "")`` for none."""
+    seen = state.seen.get(speaker(state.seen, model), Seen())
+    if seen.requests is not None and (wait := seen.requests.wait(now, seen.last_start)) > 0:
+        return wait, REQUESTS_LEFT
+    if seen.tokens is not None and (wait := seen.tokens.wait_for(tokens, now)) > 0:
+        return wait, TOKENS_LEFT
+    return 0.0, ""
+
+
+# --- transitions ----------------------------------------------------------------------------------------------------
+
+
+def start(state: PaceState, limits: Limits, now: float, tokens: int = 0, model: str = "") -> PaceState:
+    """After a request of about ``tokens`` started; only when ``next_start`` says that it may."""
+    rate = _rate(state, limits)
+    full = float(limits.max_parallel)
+    credit = min(full, state.credit + rate * max(0.0, now - state.credit_at))
+    spread = JITTER * rate
+    rested = state.rested or credit >= max(full - spread, FEW)
+    credit -= 1
+    if rested and credit < 1 and spread <= 1:
+        # The requests of a burst reach the server spread out, so its count of them begins late: wait that long, once.
+        credit, rested = credit - spread, False
+    goes_first = state.trial_due or state.trial_at is not None
+    who = speaker(state.seen, model)
+    return replace(
+        state,
+        updated_at=now,
+        credit=credit,
+        credit_at=now,
+        rested=rested,
+        minute=state.minute.started(now, tokens),
+        trial_due=False,
+        trial_at=now if goes_first else None,
+        seen={**state.seen, who: state.seen[who].used(tokens, now)} if who in state.seen else state.seen,
+    )
+
+
+def sent(state: PaceState, now: float, started_at: float, tokens: int) -> PaceState:
+    """After a request of about ``tokens`` that was let through at ``started_at`` was sent now."""
+    minute = state.minute.sent(now, started_at, tokens)
+    return state if minute is state.minute else replace(state, updated_at=now, minute=minute)
+
+
+def settle(state: PaceState, now: float, started_at: float, reserved: int, actual: int) -> PaceState:
+    """After a request that started at ``started_at`` turned out to use ``actual`` tokens and not ``reserved``."""
+    minute = state.minute.corrected(now, started_at, actual - reserved)
+    return state if minute is state.minute else replace(state, updated_at=now, minute=minute)
+
+
+def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMITED) -> PaceState:
+    """Stop all starts for ``seconds``. While a pause is under way the state is returned as it is.
+
+    When it is over there is no burst, and the pace is lower: the provider just said that it was too much.
+    """
+    if not is_paused(state, now):
+        state = replace(state, share=max(LEAST_SHARE, BACK_OFF * _share(state, now)))
+    elif not state.provisional:
+        return state
+    until = now + min(max(0.0, seconds), LONGEST_PAUSE)
+    return replace(
+        state,
+        updated_at=now,
+        pause_until=until,
+        pause_reason=reason,
+        provisional=False,
+        trial_due=True,
+        trial_at=None,
+        credit=1.0,
+        credit_at=until,
+        rested=False,
+        share_at=until,
+    )
+
+
+def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) -> PaceState:
+    """After the request that started at ``started_at`` was served (True), refused as too much (False), or neither.
+
+    A refusal holds everything for a moment, until ``pause`` says for how long. Otherwise only the outcome of the
+    request that went first after a pause matters: when it was served, all may go; if not, another one goes first.
+    """
+    if ok is False:
+        return state if is_paused(state, now) else replace(pause(state, now, PROVISIONAL_PAUSE), provisional=True)
+    if state.trial_at is None or started_at < state.trial_at:
+        return state
+    return replace(state, updated_at=now, trial_at=None, trial_due=not ok)
+
+
+def observe(
+    state: PaceState, info: RateInfo, now: float, *, sent_at: float | None = None, since: int = 0, model: str = ""
+) -> PaceState:
+    """After a response of ``model`` said what is left.
+
+    Its request was sent at ``sent_at`` (``None``: just now), and ``since`` requests were sent after it.
+    """
+    before = state.seen.get(model, Seen())
+    seen = before.reported(info, now, now if sent_at is None else sent_at, since)
+    if (seen.requests, seen.tokens) == (before.requests, before.tokens):
+        return state
+    return replace(state, updated_at=now, seen={**state.seen, model: seen})
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------------
+
+
+def _share(state: PaceState, now: float) -> float:
+    return min(1.0, state.share + RECOVERY * max(0.0, now - state.share_at))
+
+
+def _rate(state: PaceState, limits: Limits) -> float:
+    """Credits a second."""
+    return limits.requests_per_minute / MINUTE * _share(state, state.credit_at)
+
+
+def _credit_wait(state: PaceState, limits: Limits, now: float) -> float:
+    rate = _rate(state, limits)
+    missing = 1 - ALMOST - state.credit - rate * max(0.0, now - state.credit_at)
+    return max(0.0, missing / rate)

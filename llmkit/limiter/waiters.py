@@ -1,0 +1,91 @@
+"""Who waits at a gate, and whose turn it is: runs take turns, and within a run the first comes first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from llmkit.limiter.admission import Admission
+
+OnWait = Callable[[str, float | None], object]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Waiter:
+    """One caller at the gate. ``awake`` is set when it was admitted, or has to lead those who wait.
+
+    ``resting`` is the rest that a leader takes between two looks. ``waits`` is how many seconds it waited for what
+    already; ``before`` is how long each reason had been in the way of others when the waiter came.
+    """
+
+    run_id: str
+    model: str
+    tokens: int
+    adaptive: bool
+    asked_at: float
+    on_wait: OnWait | None = None
+    ticket: int = 0
+    admission: Admission | None = None
+    awake: anyio.Event = field(default_factory=anyio.Event)
+    resting: anyio.CancelScope | None = None
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    waits: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+
+    def wake(self) -> None:
+        """End the waiter's wait; from any thread."""
+        self.loop.call_soon_threadsafe(self.awake.set)
+
+    def stir(self) -> None:
+        """End the rest of a waiter that leads; from any thread."""
+        if self.resting is not None:
+            self.loop.call_soon_threadsafe(self.resting.cancel)
+
+
+class Queue:
+    """Waiters by run, in the order in which runs take turns; within a run by model, so that one may pass another."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, dict[str, deque[Waiter]]] = OrderedDict()
+        self._tickets = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Waiter]:
+        return (waiter for models in self._runs.values() for waiters in models.values() for waiter in waiters)
+
+    def add(self, waiter: Waiter) -> None:
+        """At the end of its run's queue."""
+        self._tickets += 1
+        self._count += 1
+        waiter.ticket = self._tickets
+        self._runs.setdefault(waiter.run_id, {}).setdefault(waiter.model, deque()).append(waiter)
+
+    def remove(self, waiter: Waiter, *, served: bool = False) -> None:
+        """Take a waiter out; when it was served, its run goes behind the others. No waiter: nothing happens."""
+        models = self._runs.get(waiter.run_id, {})
+        waiters = models.get(waiter.model, deque())
+        if waiter not in waiters:
+            return
+        waiters.remove(waiter)
+        self._count -= 1
+        if served:
+            self._runs.move_to_end(waiter.run_id)
+        if not waiters:
+            del models[waiter.model]
+        if not models:
+            del self._runs[waiter.run_id]
+
+    def turn(self, blocked: Container[str]) -> Waiter | None:
+        """Whose turn it is among the first of each run, when these models must wait."""
+        for models in self._runs.values():
+            heads = [waiters[0] for model, waiters in models.items() if model not in blocked]
+            if heads:
+                return min(heads, key=lambda waiter: waiter.ticket)
+        return None

@@ -1,0 +1,1 @@
+"""Money: prices, costs, estimates and what they rest on. Money is computed nowhere else."""

@@ -1,0 +1,82 @@
+"""The estimate as users see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from llmkit.money.estimates import ModelEstimate, combine
+from llmkit.money.pricing import dollars
+
+COLUMNS = ("model", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
+           "observations", "chars_per_token")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will probably cost, before it is started. US dollars; ``low`` to ``high`` is an 80 % interval.
+
+    ``models`` holds one ``ModelEstimate`` each; ``unpriced`` names those that are in no total.
+    """
+
+    models: tuple[ModelEstimate, ...]
+    total: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+    unpriced: tuple[str, ...]
+
+    @classmethod
+    def of(cls, models: Sequence[ModelEstimate]) -> Estimate:
+        """Sum up the models; the total is ``None`` when no model has a price."""
+        together = combine(models)
+        if len(together.unpriced) == len(models):
+            return cls(tuple(models), None, None, None, together.unpriced)
+        return cls(tuple(models), together.total, together.low, together.high, together.unpriced)
+
+    @property
+    def basis(self) -> str:
+        """What it rests on: one basis, or several joined by commas."""
+        return ", ".join(dict.fromkeys(model.basis for model in self.models))
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a model: tokens of the whole run, cost, interval, basis, and how many earlier answers it rests on."""
+        rows = [{name: getattr(model, name) for name in COLUMNS} for model in self.models]
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        return frame.astype(dict.fromkeys(("cost", "low", "high"), "float64"))
+
+    def to_row(self) -> dict[str, Any]:
+        """What is stored with the run, JSON-ready, to be held against what came."""
+        money = {"total": self.total, "low": self.low, "high": self.high}
+        return {
+            **{name: _text(amount) for name, amount in money.items()},
+            "basis": self.basis,
+            "unpriced": list(self.unpriced),
+            "models": {
+                model.model: {
+                    **{name: _text(getattr(model, name)) for name in ("cost", "low", "high")},
+                    "basis": model.basis,
+                    "observations": model.observations,
+                }
+                for model in self.models
+            },
+        }
+
+    def __repr__(self) -> str:
+        if self.total is None:
+            return "<Estimate: unpriced>"
+        missing = f", without {len(self.unpriced)} unpriced" if self.unpriced else ""
+        total, low, high = map(dollars, (self.total, self.low, self.high))
+        return f"<Estimate {total} (80 %: {low} to {high}; {self.basis}{missing})>"
+
+    def _repr_html_(self) -> str:
+        summary = repr(self).strip("<>")
+        return f'<div class="tex2jax_ignore mathjax_ignore">{self.df.to_html(index=False)}<p>{summary}</p></div>'
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else format(amount, "f")

@@ -1,0 +1,197 @@
+"""What a run will probably cost: from what earlier answers were like, with an 80 % interval of the total.
+
+An answer's length is not known before it is asked for, so it is taken from history: from answers of the same model to
+the same scenario template; if those are fewer than :data:`MIN_OBSERVATIONS`, from all of that model; then of its
+provider; then of all; and with no history at all from documented constants. The interval is a studentised bootstrap
+of the total: it holds both the luck of the new answers and the little that a short history tells. It treats answers
+as independent of each other.
+
+Simulation is done in floats; what leaves here as money is Decimal, rounded to ten decimals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from itertools import accumulate
+from typing import Self
+from zlib import crc32
+
+import numpy as np
+
+from llmkit.errors import ValidationError
+from llmkit.money.history import ALL_PLAIN, Basis, Floats, History, Sample
+from llmkit.money.prediction import DRAWS, interval, predict
+from llmkit.money.pricing import MILLION, QUANTUM, input_rates, rates_at, total, with_fallback
+from llmkit.records import Model, Price, Rates, Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What will be asked of every model, reduced to numbers: one entry for each request of one sample.
+
+    ``chars`` is the text that we send ourselves, ``earlier`` how many answers are sent back with it.
+    """
+
+    chars: Floats
+    earlier: Floats
+    samples: int = 1
+    template: str | None = None
+
+    @classmethod
+    def of(
+        cls, scenarios: Sequence[Scenario], *, samples: int = 1, template: str | None = None, extra_chars: int = 0
+    ) -> Self:
+        """Count scenarios; ``extra_chars`` go with every request besides the prompts (a JSON schema, say).
+
+        Raises:
+            ValidationError: there is nothing to ask.
+        """
+        if not scenarios or samples < 1:
+            raise ValidationError("An estimate needs at least one scenario and at least one sample.")
+        chars: list[int] = []
+        earlier: list[int] = []
+        for scenario in scenarios:
+            own = accumulate((len(prompt) for prompt in scenario.prompts), initial=len(scenario.system or ""))
+            chars.extend(list(own)[1:])
+            earlier.extend(range(len(scenario.prompts)))
+        return cls(
+            chars=np.array(chars, dtype=float) + extra_chars,
+            earlier=np.array(earlier, dtype=float),
+            samples=samples,
+            template=template,
+        )
+
+    @property
+    def requests(self) -> int:
+        """How many answers will be asked of each model."""
+        return len(self.chars) * self.samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEstimate:
+    """What a run will probably use and cost on one model. Tokens are totals of the run.
+
+    ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80 % interval; all ``None`` when the model is
+    unpriced. ``cost`` is set so that actual costs divided by it average to 1. ``draws`` are possible totals.
+    """
+
+    model: str
+    provider: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    basis: Basis
+    observations: int
+    chars_per_token: float
+    cost: Decimal | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+    draws: Floats = field(default_factory=lambda: np.zeros(DRAWS), repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TotalEstimate:
+    """Cost of a run over all its models, in US dollars; ``unpriced`` names the models that are not in it."""
+
+    total: Decimal
+    low: Decimal
+    high: Decimal
+    unpriced: tuple[str, ...] = ()
+
+
+def estimate_model(
+    model: Model,
+    workload: Workload,
+    history: History,
+    *,
+    at: datetime,
+    effort: str | None = None,
+    max_tokens: int | None = None,
+    fallback: Rates | None = None,
+    seed: int = 0,
+) -> ModelEstimate:
+    """Estimate a workload on a model at the prices of ``at``.
+
+    ``effort`` is the reasoning effort that will be asked for, or the model's own default; ``None`` when the model does
+    not reason or nobody knows. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`.
+    The same arguments give the same estimate, whatever other models are estimated beside it.
+    """
+    basis, seen, spread = history.nearest(model, workload.template, effort)
+    sample = Sample.of(seen, effort) if seen else Sample.constant(effort)
+    cap = min((limit for limit in (max_tokens, model.max_output_tokens) if limit is not None), default=None)
+    if cap is not None:
+        sample = sample.capped(cap)
+    own = workload.chars * sample.tokens_per_char
+    tokens = own + workload.earlier * sample.visible.mean()
+    usage = {
+        "requests": workload.requests,
+        "input_tokens": round(tokens.sum() * workload.samples),
+        "output_tokens": round(sample.output.mean() * workload.requests),
+        "basis": basis,
+        "observations": len(seen),
+        "chars_per_token": 1 / sample.tokens_per_char,
+    }
+    # Cached shares depend on the prompts, so they are believed only for the same prompts.
+    mix = ALL_PLAIN if spread else sample.mix
+    rates = _mean_rates(model.price, tokens, at, mix, fallback)
+    if rates is None:
+        return ModelEstimate(model=model.reference, provider=model.provider, **usage)
+    rate_in, rate_out = rates
+    resent = workload.earlier.mean()
+    # What one request of this run costs if its answer, and its prompt's tokens, come out like this one of the history
+    costs = rate_out * sample.output + rate_in * (resent * sample.visible + own.mean() * (1 + sample.excess))
+    generator = np.random.default_rng([seed, crc32(model.reference.encode())])
+    expected, draws = predict(np.maximum(costs, 0), workload.requests, spread, generator)
+    if cap is not None:  # no run costs more than all its answers at full length, with half as much prompt again
+        most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
+        expected, draws = min(expected, most), np.minimum(draws, most)
+    low, high = interval(expected, draws)
+    return ModelEstimate(
+        model=model.reference,
+        provider=model.provider,
+        **usage,
+        cost=_money(expected),
+        low=_money(low),
+        high=_money(high),
+        draws=draws,
+    )
+
+
+def combine(estimates: Sequence[ModelEstimate]) -> TotalEstimate:
+    """The total over models: possible totals of each are added up, so that the luck of one evens out another's."""
+    priced = [each for each in estimates if each.cost is not None]
+    expected = total(each.cost for each in priced)
+    low, high = interval(float(expected), np.sum([each.draws for each in priced], axis=0) if priced else np.zeros(1))
+    return TotalEstimate(
+        total=expected,
+        low=min(_money(low), expected),
+        high=max(_money(high), expected),
+        unpriced=tuple(each.model for each in estimates if each.cost is None),
+    )
+
+
+def _mean_rates(
+    price: Price, tokens: Floats, at: datetime, mix: Floats, fallback: Rates | None
+) -> tuple[float, float] | None:
+    """US dollars per token of input and of output, averaged over requests of these sizes; ``None`` when unpriced."""
+    bounds = sorted(tier.above for tier in price.price_tiers)
+    tier = np.searchsorted(bounds, tokens, side="left")  # how many bounds are below the request's input
+    weights = np.bincount(tier, weights=tokens), np.bincount(tier).astype(float)
+    rate_in = rate_out = 0.0
+    for index in np.unique(tier):
+        rates = with_fallback(rates_at(price, bounds[index - 1] + 1 if index else 0, at), fallback)
+        if rates.cost_output_per_million is None:
+            return None
+        rate_out += float(rates.cost_output_per_million) * weights[1][index] / len(tokens)
+        for share, rate in zip(mix, input_rates(rates), strict=True):
+            if share and rate is None:
+                return None
+            rate_in += share * float(rate or 0) * weights[0][index] / tokens.sum()
+    return rate_in / MILLION, rate_out / MILLION
+
+
+def _money(amount: float) -> Decimal:
+    return Decimal(amount).quantize(QUANTUM)

@@ -1,0 +1,161 @@
+"""Earlier answers: finding the nearest ones, and turning them into numbers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from llmkit.money.pricing import billed_tokens
+from llmkit.records import Model, Usage
+
+Floats = npt.NDArray[np.float64]
+Basis = Literal["model × template", "model", "provider", "all", "constant"]
+
+MIN_OBSERVATIONS = 5
+"""A level of history with fewer answers is not used."""
+HISTORY_LIMIT = 500
+"""Of each level only so many of the latest answers are used."""
+CHARS_PER_TOKEN = 4.0
+"""Without history: the rule of thumb for English text in OpenAI's help article 4936856 on tokens."""
+ANSWER_TOKENS = 400.0
+"""Without history: mean length of an answer without its reasoning. An assumption: three or four paragraphs."""
+REASONING_TOKENS: Mapping[str, float] = {
+    "none": 0,
+    "minimal": 100,
+    "low": 400,
+    "medium": 1200,
+    "high": 3500,
+    "xhigh": 6000,
+    "max": 10000,
+}
+"""Mean reasoning tokens of an answer by effort. Assumptions; their ratios carry history over to another effort."""
+
+SPREAD: Mapping[Basis, float] = {"model": 0.3, "provider": 0.5, "all": 0.7, "constant": 1.0}
+"""How far (standard deviation of the logarithm) a run may lie from answers to other prompts or of other models.
+Assumptions. Answers of the same model to the same template (or both to prompts without one) count as alike: 0."""
+
+ALL_PLAIN: Floats = np.array([1.0, 0.0, 0.0, 0.0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One answer of an earlier run.
+
+    ``input_chars`` counts everything that was sent: system prompt, conversation so far and prompt. ``template`` is
+    the scenario template that the prompt came from, ``None`` for a prompt of its own.
+    """
+
+    provider: str
+    model: str
+    template: str | None = None
+    effort: str | None = None
+    input_chars: int
+    usage: Usage
+
+
+class Nearest(NamedTuple):
+    """Answers to estimate from; ``spread`` is how unlike the answers to come they may be (see :data:`SPREAD`)."""
+
+    basis: Basis
+    seen: tuple[Observation, ...]
+    spread: float
+
+
+class History:
+    """Earlier answers, ready to be asked for the nearest ones. Built once, then read for any number of estimates."""
+
+    def __init__(self, observations: Iterable[Observation] = ()) -> None:
+        """``observations`` come oldest first; simulated answers and answers without usage do not belong in it."""
+        self._levels: dict[Hashable, deque[Observation]] = {}
+        for seen in observations:
+            for key in ((seen.model, seen.template), seen.model, ("provider", seen.provider), None):
+                self._levels.setdefault(key, deque(maxlen=HISTORY_LIMIT)).append(seen)
+
+    def nearest(self, model: Model, template: str | None, effort: str | None) -> Nearest:
+        """The answers to estimate from: of the first level that has enough.
+
+        Within a level, answers at the same reasoning effort are preferred when there are enough of them.
+        """
+        same_kind: Basis = "model" if template is None else "model × template"
+        ladder: tuple[tuple[Basis, Hashable, float], ...] = (
+            (same_kind, (model.reference, template), 0.0),
+            ("model", model.reference, SPREAD["model"]),
+            ("provider", ("provider", model.provider), SPREAD["provider"]),
+            ("all", None, SPREAD["all"]),
+        )
+        for basis, key, spread in ladder:
+            found = self._levels.get(key, ())
+            same_effort = [seen for seen in found if seen.effort == effort]
+            for chosen in (same_effort, found):
+                if len(chosen) >= MIN_OBSERVATIONS:
+                    return Nearest(basis, tuple(chosen), spread)
+        return Nearest("constant", (), SPREAD["constant"])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Answers of the history as arrays, one entry each.
+
+    ``visible`` is the output that is sent back in a conversation (all but reasoning); ``excess`` how far the input was
+    from what its characters make expect, as a share of the mean input; ``mix`` the shares of input by kind.
+    """
+
+    tokens_per_char: float
+    output: Floats
+    visible: Floats
+    excess: Floats
+    mix: Floats
+
+    @classmethod
+    def of(cls, seen: Sequence[Observation], effort: str | None) -> Self:
+        """The answers as they were, but for reasoning, which is scaled to ``effort``."""
+        chars = np.array([each.input_chars for each in seen], dtype=float)
+        kinds = np.array([billed_tokens(each.usage) for each in seen], dtype=float)
+        whole, output = kinds[:, :-1].sum(axis=1), kinds[:, -1]
+        reasoning = np.minimum([max(each.usage.reasoning_tokens, 0) for each in seen], output)
+        visible = output - reasoning
+        scaled = [_at_effort(tokens, each.effort, effort) for tokens, each in zip(reasoning, seen, strict=True)]
+        known = chars.sum() > 0 and whole.sum() > 0
+        per_char = whole.sum() / chars.sum() if known else 1 / CHARS_PER_TOKEN
+        return cls(
+            tokens_per_char=per_char,
+            output=visible + np.array(scaled),
+            visible=visible,
+            excess=(whole - per_char * chars) / whole.mean() if known else np.zeros(len(seen)),
+            mix=kinds[:, :-1].sum(axis=0) / whole.sum() if known else ALL_PLAIN,
+        )
+
+    @classmethod
+    def constant(cls, effort: str | None) -> Self:
+        """Sixteen made-up answers around the constants, spread as answers usually are (log-normal, sigma 1)."""
+        shape = np.exp([NormalDist().inv_cdf((rank + 0.5) / 16) for rank in range(16)])
+        shape /= shape.mean()
+        return cls(
+            tokens_per_char=1 / CHARS_PER_TOKEN,
+            output=shape * (ANSWER_TOKENS + _reasoning(effort or "none")),
+            visible=shape * ANSWER_TOKENS,
+            excess=np.zeros(16),
+            mix=ALL_PLAIN,
+        )
+
+    def capped(self, most: int) -> Self:
+        """The same answers cut off at ``most`` tokens."""
+        output = np.minimum(self.output, most)
+        return replace(self, output=output, visible=np.minimum(self.visible, output))
+
+
+def _reasoning(effort: str) -> float:
+    return REASONING_TOKENS.get(effort, REASONING_TOKENS["medium"])
+
+
+def _at_effort(tokens: float, was: str | None, wanted: str | None) -> float:
+    """Reasoning tokens of an answer had it been asked for at another effort; as they were when one is not known."""
+    if was is None or wanted is None or was == wanted:
+        return tokens
+    return tokens * _reasoning(wanted) / _reasoning(was) if tokens and _reasoning(was) else _reasoning(wanted)

@@ -1,0 +1,146 @@
+"""The catalog against what others say: which prices, dates and models differ. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+import pandas as pd
+
+from llmkit.money.pricing import price_on
+from llmkit.money.upstream_prices import PriceList
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, PriceWindow, RemoteModel
+
+PRICE_FIELDS = (*RATE_COLUMNS, "price_tiers", "price_windows")
+NEW, MISSING = "new model", "missing upstream"
+COLUMNS = ("model", "what", "ours", "theirs", "valid_from", "source", "date")
+
+Prices = Mapping[str, Sequence[DatedPrice]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing on which the catalog and somebody else differ.
+
+    ``what`` is a price field, ``retires_on``, ``new model`` (``theirs`` holds what is known of it), or
+    ``missing upstream``. ``valid_from`` is the day from which on an announced price holds; ``None``: now.
+    """
+
+    model: str
+    what: str
+    ours: Any
+    theirs: Any
+    valid_from: datetime | None = None
+    source: str
+    date: date
+
+
+def price_differences(
+    models: Mapping[str, Model], prices: Prices, upstream: PriceList, at: datetime
+) -> Iterator[Difference]:
+    """Prices in force at ``at`` and announced ones that differ, and active models that the list does not know."""
+    for reference, model in models.items():
+        if not upstream.knows(model.provider):
+            continue
+        theirs = upstream.entries(model.provider, model.model_id)
+        if not theirs and model.is_active:
+            yield Difference(
+                model=reference, what=MISSING, ours=None, theirs=None, source=upstream.source, date=upstream.read_on
+            )
+        ours = prices.get(reference, ())
+        moments = [at, *(entry.valid_from for entry in theirs if entry.valid_from and entry.valid_from > at)]
+        for moment in moments:
+            mine, other = price_on(ours, moment), price_on(theirs, moment)
+            if other is not None:
+                changed = _changes(mine.price if mine else Price(), other.price)
+                valid_from = None if moment == at else moment
+                yield from _rows(reference, changed, valid_from, upstream.source, upstream.read_on)
+
+
+def list_differences(
+    models: Mapping[str, Model], lists: Mapping[str, Sequence[RemoteModel]], upstream: PriceList, at: datetime
+) -> Iterator[Difference]:
+    """What the providers' own lists of models say: new models, retirement dates, prices where a list has them, and
+    active models that are not listed any more.
+
+    ``lists`` is keyed by provider; a new model's price is looked up in ``upstream`` where its list has none.
+    """
+    today = at.date()
+    for provider, listed in lists.items():
+        source = f"{provider}'s list of models"
+        remote = {f"{provider}:{model.model_id}": model for model in listed}
+        for reference, found in remote.items():
+            known = models.get(reference)
+            if known is None:
+                told = _told(found, price_on(upstream.entries(provider, found.model_id), at))
+                yield Difference(model=reference, what=NEW, ours=None, theirs=told, source=source, date=today)
+                continue
+            if found.retires_on is not None and found.retires_on != known.retires_on:
+                retires_on = {"retires_on": (known.retires_on, found.retires_on)}
+                yield from _rows(reference, retires_on, None, source, today)
+            if found.price is not None:
+                # a list has no tiers and no hours; what it does not say is not different
+                listed_price = replace(
+                    found.price, price_tiers=known.price.price_tiers, price_windows=known.price.price_windows
+                )
+                stated = _changes(known.price, listed_price).items()
+                changed = {name: sides for name, sides in stated if sides[1] is not None}
+                yield from _rows(reference, changed, None, source, today)
+        for reference, model in models.items():
+            if listed and model.provider == provider and model.is_active and reference not in remote:
+                yield Difference(model=reference, what=MISSING, ours=None, theirs=None, source=source, date=today)
+
+
+def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
+    """One row a difference. ``ours`` and ``theirs`` are as the catalog's own frames show them: prices float64 US
+    dollars per million tokens, tiers and hours lists of dicts, dates as dates.
+    """
+    rows = list(differences)
+    columns = {
+        name: pd.Series([_shown(getattr(row, name)) for row in rows], dtype=object)
+        for name in ("model", "what", "ours", "theirs", "source", "date")
+    }
+    columns["valid_from"] = pd.Series([row.valid_from for row in rows], dtype="datetime64[us, UTC]")
+    return pd.DataFrame({name: columns[name] for name in COLUMNS})
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_shown(entry.to_row()) for entry in value]
+    if isinstance(value, dict):
+        return {name: float(cell) if name in RATE_COLUMNS and cell else _shown(cell) for name, cell in value.items()}
+    return float(value) if hasattr(value, "as_tuple") else value
+
+
+def _changes(ours: Price, theirs: Price) -> dict[str, tuple[Any, Any]]:
+    """Field → (ours, theirs), where they differ."""
+    adjusted = replace(theirs, price_windows=_on_our_days(ours.price_windows, theirs.price_windows))
+    pairs = ((name, (getattr(ours, name), getattr(adjusted, name))) for name in PRICE_FIELDS)
+    return {name: pair for name, pair in pairs if pair[0] != pair[1]}
+
+
+def _on_our_days(ours: Sequence[PriceWindow], theirs: Sequence[PriceWindow]) -> tuple[PriceWindow, ...]:
+    """Their hours, on our weekdays where we have the same hours (they cannot say days), and in our order."""
+    place = {(window.start, window.end): (rank, window.weekdays) for rank, window in enumerate(ours)}
+    unknown = len(place)
+    ranked = [(place.get((window.start, window.end), (unknown, window.weekdays)), window) for window in theirs]
+    return tuple(replace(window, weekdays=days) for (_, days), window in sorted(ranked, key=lambda pair: pair[0][0]))
+
+
+def _rows(
+    reference: str, changed: Mapping[str, tuple[Any, Any]], valid_from: datetime | None, source: str, read_on: date
+) -> Iterator[Difference]:
+    for what, (ours, theirs) in changed.items():
+        yield Difference(
+            model=reference, what=what, ours=ours, theirs=theirs, valid_from=valid_from, source=source, date=read_on
+        )
+
+
+def _told(found: RemoteModel, entry: DatedPrice | None) -> dict[str, Any]:
+    """What is known of a new model, as the catalog's ``add_model`` takes it."""
+    price = found.price or (entry.price if entry else Price())
+    names = ("display_name", "context_window", "max_output_tokens", "retires_on")
+    more = {name: value for name in names if (value := getattr(found, name)) is not None}
+    return {**{name: value for name, value in price.to_row().items() if value is not None}, **more}

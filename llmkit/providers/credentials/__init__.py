@@ -1,0 +1,13 @@
+"""Where API keys come from, and where they may go.
+
+A key is looked for in the environment, then in a ``.env`` file of the working directory, then among those typed for
+this session. It is sent only to an address that was shipped for its provider, or that this user approved on this
+machine. Approvals are kept in the user's configuration folder and not in the catalog: a catalog can come from somebody
+else.
+"""
+
+from llmkit.providers.credentials.credentials import Credentials
+from llmkit.providers.credentials.keys import Key, redact
+from llmkit.providers.credentials.origins import is_loopback, origin_of
+
+__all__ = ["Credentials", "Key", "is_loopback", "origin_of", "redact"]

@@ -1,0 +1,137 @@
+"""Both together: the keys of a session, and where each may go."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import platformdirs
+
+from llmkit.errors import OriginNotApproved, ValidationError
+from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
+from llmkit.providers.credentials.origins import Approvals, is_loopback, is_safe, origin_of
+from llmkit.records import Provider
+
+log = logging.getLogger("llmkit.providers.credentials")
+
+ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY": ("GEMINI_API_KEY",)})
+"""Variables that are read when the first one is not set; Google's own library reads them in this order too."""
+
+
+class Credentials:
+    """The keys of this session and the addresses that they may be sent to.
+
+    ``shipped`` holds the origins that are known for each provider's name. ``config_dir`` (else ``$LLMKIT_CONFIG_DIR``,
+    else the user's configuration folder) keeps the approvals; ``dotenv`` is a file to look for keys in (else ``.env``
+    in the working directory).
+    """
+
+    def __init__(
+        self,
+        config_dir: Path | None = None,
+        dotenv: Path | None = None,
+        *,
+        shipped: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    ) -> None:
+        chosen = config_dir or os.environ.get("LLMKIT_CONFIG_DIR") or platformdirs.user_config_path("llmkit")
+        self._approvals = Approvals(Path(chosen) / "approved_origins.json")
+        self._dotenv = Path(dotenv or Path.cwd() / ".env")
+        self._shipped = {name: frozenset(map(origin_of, origins)) for name, origins in shipped.items()}
+        self._typed: dict[str, Key] = {}
+
+    def __repr__(self) -> str:
+        return "<llmkit.Credentials>"
+
+    def key(self, provider: Provider) -> Key | None:
+        """The provider's key; ``None`` where it is not set, or where the provider needs none.
+
+        Raises:
+            ValidationError: what is set cannot be a key (a line break, a control character, a letter outside ASCII).
+        """
+        if provider.api_key_env is None:
+            return None
+        found = self._found((provider.api_key_env, *ALTERNATIVES.get(provider.api_key_env, ())))
+        return self._typed.get(provider.api_key_env) if found is None else checked_key(*found)
+
+    def _found(self, names: Iterable[str]) -> tuple[Key, str] | None:
+        """The first of these variables that is set, and where."""
+        for values, place in ((os.environ, "the environment"), (read_dotenv(self._dotenv), str(self._dotenv.name))):
+            for name in names:
+                if raw := (values.get(name) or "").strip():
+                    return Key(raw), f"{name} ({place})"
+        return None
+
+    def has_key(self, provider: Provider) -> bool:
+        """Whether the provider can be asked: its key is set, or it needs none. A malformed key counts as none."""
+        try:
+            return provider.api_key_env is None or self.key(provider) is not None
+        except ValidationError as error:
+            log.warning("unusable key", extra={"provider": provider.name, "reason": str(error)})
+            return False
+
+    def ask(self, provider: Provider) -> None:
+        """Ask for the provider's key with a hidden prompt, and keep it in memory for this session.
+
+        Raises:
+            ValidationError: nothing was typed, it cannot be a key, or the provider needs none.
+        """
+        if provider.api_key_env is None:
+            raise ValidationError(f"{provider.display_name} needs no key.", field="api_key_env")
+        key = Key(getpass.getpass(f"API key of {provider.display_name} (not stored): ").strip())
+        if not key.reveal():
+            raise ValidationError("No key was typed.", field="api_key_env")
+        self._typed[provider.api_key_env] = checked_key(key, "the prompt")
+
+    def origin_allowed(self, provider_name: str, base_url: str) -> bool:
+        """Whether the provider's key may be sent there: this machine, a shipped address, or an approved one.
+
+        Raises:
+            ValidationError: the file of approvals is damaged.
+        """
+        try:
+            origin = origin_of(base_url)
+        except ValidationError:
+            return False
+        if is_loopback(origin) or not is_safe(origin):
+            return is_loopback(origin)
+        return origin in self._shipped.get(provider_name, ()) or origin in self._approvals.of(provider_name)
+
+    def approve_origin(self, provider_name: str, base_url: str) -> None:
+        """Let the provider's key be sent to the host of this URL, from now on, for this user on this machine.
+
+        Raises:
+            ValidationError: not a plain URL, or neither https nor this machine; or the file of approvals is damaged.
+        """
+        origin = origin_of(base_url)
+        if not is_safe(origin):
+            raise ValidationError(f"{origin} is not https: a key would travel there in the open.", field="base_url")
+        self._approvals.add(provider_name, origin)
+
+    def check(self, provider: Provider) -> None:
+        """Make sure that the provider's key may be sent to its ``base_url``.
+
+        Raises:
+            OriginNotApproved: it may not; says what to do.
+        """
+        if provider.api_key_env is None or self.origin_allowed(provider.name, provider.base_url):
+            return
+        try:
+            origin = origin_of(provider.base_url)
+        except ValidationError as error:
+            raise OriginNotApproved(f"The base_url of {provider.name} is refused. {error}", field="base_url") from None
+        if not is_safe(origin):
+            raise OriginNotApproved(
+                f"The key of {provider.name} is not sent to {origin}: it is not https, so anybody on the way could "
+                "read it. Change the provider's base_url.",
+                field="base_url",
+            )
+        raise OriginNotApproved(
+            f"The key of {provider.name} is not sent to {origin}: that is not an address that llmkit knows for it. "
+            "If you trust it with the key, approve it on this machine: "
+            f"kit.catalog.update_provider({provider.name!r}, base_url={provider.base_url!r}, approve_origin=True)",
+            field="base_url",
+        )

@@ -1,0 +1,96 @@
+"""API keys that do not show themselves, and the places where they are looked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import AnyStr, NoReturn
+from urllib.parse import quote
+
+import dotenv
+
+from llmkit.errors import ValidationError
+
+log = logging.getLogger("llmkit.providers.credentials")
+
+HIDDEN = "[key]"
+"""What stands in a text where a key was."""
+
+_SHORTEST_SECRET = 8
+
+
+class Key:
+    """An API key that does not show itself: not in ``repr``, not in a format string, not in a pickle or copy."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "Key(set)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("A key is neither pickled nor copied.")
+
+    @property
+    def is_sendable(self) -> bool:
+        """Whether it can be sent in a header."""
+        return self._secret.isprintable() and self._secret.isascii()
+
+    def reveal(self) -> str:
+        """The key itself, to be put into a request header and nowhere else."""
+        return self._secret
+
+
+def redact(text: AnyStr, keys: Iterable[Key]) -> AnyStr:
+    """The text with every known key replaced by ``[key]``; some providers quote the key in an error.
+
+    A "key" of less than eight characters (local servers take any word) is left alone: it is not a secret, and it may be
+    a word of an answer.
+    """
+    for key in keys:
+        secret = key.reveal()
+        if len(secret) >= _SHORTEST_SECRET:
+            for form in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
+                if isinstance(text, bytes):
+                    text = text.replace(form.encode(), HIDDEN.encode())
+                else:
+                    text = text.replace(form, HIDDEN)
+    return text
+
+
+def checked_key(key: Key, source: str) -> Key:
+    """The key, if it can be one. It comes wrapped: a traceback may show the variables of whoever raises.
+
+    Raises:
+        ValidationError: it cannot be sent in a header. The message names the source, and never the text.
+    """
+    if not key.is_sendable:
+        raise ValidationError(
+            f"The key in {source} holds a line break, a control character or a letter that no key has. Copy it again.",
+            field="api_key_env",
+        )
+    return key
+
+
+def read_dotenv(path: Path) -> Mapping[str, str | None]:
+    """The values of a ``.env`` file, which never enter the environment; read again only when the file has changed."""
+    try:
+        return _parse_dotenv(path, path.stat().st_mtime_ns) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError):
+        log.warning("unreadable .env file", extra={"path": str(path)})
+        return {}
+
+
+@lru_cache(maxsize=4)
+def _parse_dotenv(path: Path, changed_at: int) -> Mapping[str, str | None]:
+    return dotenv.dotenv_values(path, interpolate=False)  # a $ in a key is a $

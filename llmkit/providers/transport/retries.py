@@ -1,0 +1,180 @@
+"""When a failed request is made again, and how long that waits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import anyio
+import tenacity
+
+from llmkit.errors import Code, ValidationError
+from llmkit.records import Completion, Failure
+
+_RETRIED = frozenset(
+    {
+        Code.RATE_LIMITED,
+        Code.OVERLOADED,
+        Code.SERVER_ERROR,
+        Code.TIMEOUT,
+        Code.NETWORK_ERROR,
+        Code.INVALID_RESPONSE,  # once
+    }
+)
+_PAUSING = frozenset({Code.RATE_LIMITED, Code.OVERLOADED, Code.SERVER_ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How many seconds to wait before the next attempt; ``pauses_provider``: everybody waits, not this probe alone."""
+
+    seconds: float
+    pauses_provider: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how late a request is made again. Times are in seconds.
+
+    ``max_attempts`` counts the first attempt. A wait that the server asks for is kept exactly; when it is longer than
+    ``max_retry_after`` the failure is final (``kit.resume`` takes it up later). A rate limit without one waits
+    ``rate_limit_waits``, by number of attempts made. All else waits ``backoff_initial``, doubled with each attempt up
+    to ``backoff_max``, with ``jitter`` anything between that and its double.
+
+    ``retry_unknown`` says whether to ask again when a connection broke after the request was sent: the lost answer may
+    have been billed. ``None`` means yes in runs without a budget and no in runs with one. ``timeout_s`` is how long an
+    answer may take. ``scale`` multiplies every wait, also those that a server asks for; for tests and rehearsals.
+
+    Raises:
+        ValidationError: a value makes no sense.
+    """
+
+    max_attempts: int = 5
+    rate_limit_waits: tuple[float, ...] = (30.0, 60.0, 90.0, 120.0)
+    backoff_initial: float = 1.0
+    backoff_max: float = 30.0
+    jitter: bool = True
+    max_retry_after: float = 3600.0
+    retry_unknown: bool | None = None
+    timeout_s: float = 600.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_attempts, int) or not 1 <= self.max_attempts <= 100:
+            raise ValidationError("max_attempts must be a whole number from 1 to 100.", field="max_attempts")
+        object.__setattr__(self, "rate_limit_waits", _waits(self.rate_limit_waits))
+        for name in ("backoff_initial", "backoff_max", "max_retry_after", "scale"):
+            _not_negative(getattr(self, name), name)
+        if self.backoff_max < self.backoff_initial:
+            raise ValidationError("backoff_max must not be less than backoff_initial.", field="backoff_max")
+        if self.retry_unknown not in (None, True, False):
+            raise ValidationError("retry_unknown must be True, False or None.", field="retry_unknown")
+        if _not_negative(self.timeout_s, "timeout_s") == 0:
+            raise ValidationError("timeout_s must be more than 0 seconds.", field="timeout_s")
+
+    @classmethod
+    def fast(cls, **changes: Any) -> Self:
+        """The usual policy with every wait a thousandth as long, for tests and rehearsals."""
+        return cls(**{"scale": 0.001, **changes})
+
+    def scaled(self, factor: float) -> Self:
+        """This policy with every wait multiplied by ``factor``."""
+        return replace(self, scale=self.scale * factor)
+
+    def delay(self, failure: Failure, attempt: int) -> Delay:
+        """The wait after attempt number ``attempt`` (from 1) has failed."""
+        if failure.retry_after is not None:
+            return Delay(failure.retry_after * self.scale, pauses_provider=failure.code in _PAUSING)
+        if failure.code is Code.RATE_LIMITED:
+            wait = self.rate_limit_waits[min(attempt, len(self.rate_limit_waits)) - 1]
+            return Delay(wait * self.scale, pauses_provider=True)
+        return Delay(self._backoff(attempt) * self.scale)
+
+    def _backoff(self, attempt: int) -> float:
+        whole: float = min(self.backoff_initial * 2 ** (attempt - 1), self.backoff_max)
+        if not self.jitter:
+            return whole
+        least = min(whole, max(self.backoff_max / 2, self.backoff_initial))  # spread at the upper end as well
+        return random.uniform(least, min(2 * least, self.backoff_max))
+
+    def _is_retried(self, failure: Failure, *, retry_unknown: bool, times: int) -> bool:
+        """Whether a failure is worth another attempt; ``times``: how often its code has come up, this one included."""
+        return (
+            failure.code in _RETRIED
+            and failure.scope != "probe"
+            and failure.rejected_param is None
+            and (failure.code is not Code.INVALID_RESPONSE or times == 1)
+            and (retry_unknown or not failure.maybe_billed)
+            and (failure.retry_after is None or failure.retry_after <= self.max_retry_after)
+        )
+
+
+async def retrying(
+    attempt: Callable[[int], Awaitable[Completion | Failure]],
+    policy: RetryPolicy,
+    *,
+    retry_unknown: bool,
+    on_wait: Callable[[Failure, Delay, int], Awaitable[None]] | None = None,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> Completion | Failure:
+    """Call ``attempt`` (with 1, 2, ...) until it succeeds or no retry is left; then return its last result as it is.
+
+    ``on_wait`` is told of each wait: what failed, the delay, and the number of the attempt. A delay that pauses the
+    provider is left to it (the next attempt passes the gate, which holds it); every other wait is slept here. Without
+    ``on_wait`` all of them are slept here.
+    """
+    numbers, seen = itertools.count(1), Counter[Code]()
+    delay = Delay(0.0)
+
+    async def next_attempt() -> Completion | Failure:
+        return await attempt(next(numbers))
+
+    def worth_retrying(result: Completion | Failure) -> bool:
+        if isinstance(result, Completion):
+            return False
+        seen[result.code] += 1
+        return policy._is_retried(result, retry_unknown=retry_unknown, times=seen[result.code])
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        nonlocal delay
+        delay = policy.delay(_result(state), state.attempt_number)
+        return 0.0 if delay.pauses_provider and on_wait else delay.seconds
+
+    async def tell(state: tenacity.RetryCallState) -> None:
+        if on_wait is not None:
+            await on_wait(_result(state), delay, state.attempt_number)
+
+    retry = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_result(worth_retrying),
+        stop=tenacity.stop_after_attempt(policy.max_attempts),
+        wait=wait,
+        before_sleep=tell,
+        sleep=sleep,
+        retry_error_callback=_result,
+    )
+    try:
+        result: Completion | Failure = await retry(next_attempt)
+    finally:
+        retry.iter_state.reset()  # the steps it has kept hold it: without them it is gone at once, uncollected
+    return result
+
+
+def _result(state: tenacity.RetryCallState) -> Any:
+    return state.outcome.result() if state.outcome else None
+
+
+def _waits(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list | tuple) or not values:
+        raise ValidationError("rate_limit_waits must be a list of seconds, at least one.", field="rate_limit_waits")
+    return tuple(_not_negative(value, "rate_limit_waits") for value in values)
+
+
+def _not_negative(value: Any, field: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValidationError(f"{field} must be a number of seconds, 0 or more.", field=field)
+    return value

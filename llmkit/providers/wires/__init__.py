@@ -1,0 +1,37 @@
+"""The wires: each provider's HTTP format as pure functions, found by name.
+
+What a model's API accepts is told by its ``api_config``; ``options`` documents the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from llmkit.errors import ValidationError
+from llmkit.providers.wires.answer_limit import answer_limit, answers_asked
+from llmkit.providers.wires.anthropic_messages import AnthropicMessages
+from llmkit.providers.wires.base import Wire
+from llmkit.providers.wires.gemini import Gemini
+from llmkit.providers.wires.openai_chat import OpenAIChat
+from llmkit.providers.wires.openai_responses import OpenAIResponses
+from llmkit.records import Model, Provider
+
+WIRES: Mapping[str, Wire] = MappingProxyType(
+    {wire.name: wire for wire in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())}
+)
+WIRE_NAMES: tuple[str, ...] = tuple(WIRES)
+
+__all__ = ["WIRES", "WIRE_NAMES", "Wire", "answer_limit", "answers_asked", "wire_for"]
+
+
+def wire_for(provider: Provider, model: Model) -> Wire:
+    """The wire that the model is asked through: its own (``api_config["wire"]``) or its provider's.
+
+    Raises:
+        ValidationError: there is no wire of that name.
+    """
+    name = model.api_config.get("wire") or provider.wire
+    if name not in WIRES:
+        raise ValidationError(f"There is no wire {name!r}. Known wires: {', '.join(WIRE_NAMES)}.", field="wire")
+    return WIRES[name]

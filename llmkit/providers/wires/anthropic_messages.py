@@ -1,0 +1,159 @@
+"""Anthropic's Messages format."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from llmkit.providers.wires import failure_rules, headers
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.options import configured, merged, settle
+from llmkit.providers.wires.schemas import plain
+from llmkit.providers.wires.usage import anthropic_usage
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, RateInfo, RemoteModel, Request
+
+# The version on which models that know temperature and top_p still take them: 2026-10-21 rejects both on every model
+# (platform.claude.com/docs/en/api/versioning).
+VERSION = "2023-06-01"
+_NO_SAMPLING_SINCE = "2026-10-21"
+# The format demands a limit. Thinking counts inside it, so it leaves room for some.
+DEFAULT_MAX_TOKENS = 8192
+_UNKNOWN_MODEL_MAX_TOKENS = 4096
+
+# Tokens of thinking for the models that take a budget; the format's smallest is 1,024.
+_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768}
+_SMALLEST_BUDGET = 1024
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicMessages:
+    """``POST /v1/messages``."""
+
+    name = "anthropic_messages"
+
+    def build(self, call: Call) -> Request:
+        """The request for one turn; see ``Wire.build``.
+
+        Without ``params.max_tokens`` the limit is the model's own, at most ``DEFAULT_MAX_TOKENS``, plus the thinking
+        budget for models that take one.
+        """
+        version = str(configured(call.model, "anthropic_version", VERSION))
+        style = configured(call.model, "reasoning_style", "adaptive")
+        settled = settle(call, untaken=_untaken(call, version, style), indispensable=("max_tokens",))
+        params, call = settled.params, replace(call, params=settled.params)
+        budget = _budget(call, style)
+        body: dict[str, Any] = {
+            "model": call.model.model_id,
+            "max_tokens": params.max_tokens or min(_most(call), DEFAULT_MAX_TOKENS + budget),
+            "messages": [{"role": message.role, "content": message.content} for message in call.messages],
+        }
+        if call.system:
+            body["system"] = call.system
+        if params.temperature is not None:
+            body["temperature"] = params.temperature
+        if params.top_p is not None:
+            body["top_p"] = params.top_p
+        if params.stop:
+            body["stop_sequences"] = list(params.stop)
+        output: dict[str, Any] = {}
+        if budget:
+            body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        elif params.reasoning_effort == "none":
+            body["thinking"] = {"type": "disabled"}
+        elif params.reasoning_effort is not None:
+            body["thinking"] = {"type": "adaptive"}
+            output["effort"] = params.reasoning_effort
+        if params.schema is not None:
+            output["format"] = {"type": "json_schema", "schema": plain(params.schema)}
+        if output:
+            body["output_config"] = output
+        return Request(
+            path="/v1/messages",
+            body=merged(body, params.extra_body),
+            headers={"anthropic-version": version},
+            left_out=settled.left_out,
+        )
+
+    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
+        """The answer, or why there is none; see ``Wire.parse``."""
+        body, failure = body_or_failure(response)
+        return failure or conclude(response, _answer(body))
+
+    def rate_info(self, response: HttpResponse) -> RateInfo | None:
+        """What the ``anthropic-ratelimit-*`` headers say; see ``headers.rate_info``."""
+        return headers.rate_info(response)
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        return {"x-api-key": key}
+
+    def list_models(self) -> Request:
+        """The request for the provider's own list of models: one page, the largest that there is."""
+        return Request(path="/v1/models?limit=1000", method="GET", headers={"anthropic-version": VERSION})
+
+    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
+        """The models of a ``list_models`` response; retired ones are left out."""
+        return parse_list(response, "data", _remote_model)
+
+
+def _untaken(call: Call, version: str, style: str) -> set[str]:
+    params, untaken = call.params, {"seed"}  # the format has no seed
+    effort = params.reasoning_effort
+    if style == "none" or (style == "budget" and effort != "none" and not _budget(call, style)):
+        untaken.add("reasoning_effort")
+    thinks = effort not in (None, "none") and "reasoning_effort" not in untaken
+    if thinks or version >= _NO_SAMPLING_SINCE:  # "may only be set to 1 when thinking is enabled"
+        untaken |= {"temperature", "top_p"}
+    elif params.temperature is not None:  # "cannot both be specified", since Claude 4.1
+        untaken.add("top_p")
+    return untaken
+
+
+def _most(call: Call) -> int:
+    return call.params.max_tokens or call.model.max_output_tokens or _UNKNOWN_MODEL_MAX_TOKENS
+
+
+def _budget(call: Call, style: str) -> int:
+    """Tokens of thinking; at most half of the limit, so that an answer fits. 0 means none."""
+    wanted = _BUDGETS.get(call.params.reasoning_effort or "", 0) if style == "budget" else 0
+    budget = min(wanted, _most(call) // 2)
+    return budget if budget >= _SMALLEST_BUDGET else 0
+
+
+def _answer(body: Any) -> Answer:
+    content = dig(body, "content")
+    reason = string(dig(body, "stop_reason"))
+    mark = failure_rules.REFUSAL if reason == "refusal" else None
+    if not isinstance(content, list):
+        mark = mark or failure_rules.NO_ANSWER
+    return Answer(
+        text="".join(string(dig(block, "text")) for block in items(content) if dig(block, "type") == "text"),
+        finish_reason=_FINISH.get(reason, "other"),
+        usage=anthropic_usage(dig(body, "usage")),
+        model_version=string(dig(body, "model")) or None,
+        request_id=string(dig(body, "id")) or None,
+        mark=mark,
+        words=string(dig(body, "stop_details", "explanation")) or string(dig(body, "stop_details", "category")),
+    )
+
+
+def _remote_model(entry: Any) -> RemoteModel | None:
+    model_id = string(dig(entry, "id"))
+    if not model_id or dig(entry, "lifecycle") == "retired":
+        return None
+    return RemoteModel(
+        model_id=model_id,
+        display_name=string(dig(entry, "display_name")) or None,
+        context_window=first_count(entry, "max_input_tokens"),
+        max_output_tokens=first_count(entry, "max_tokens"),
+        retires_on=first_day(entry, "retires_at"),
+    )

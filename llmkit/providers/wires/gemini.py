@@ -1,0 +1,135 @@
+"""Google's generateContent format."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from llmkit.providers.wires import failure_rules, headers
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.options import configured, merged, settle
+from llmkit.providers.wires.schemas import plain
+from llmkit.providers.wires.usage import gemini_usage
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, Params, RateInfo, RemoteModel, Request
+
+# Google's own table for its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
+_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+_FINISH: dict[str, FinishReason] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"),
+        "content_filter",
+    ),
+}
+
+
+class Gemini:
+    """``POST /v1beta/models/{model}:generateContent``. The key travels in a header, never in the URL."""
+
+    name = "gemini"
+
+    def build(self, call: Call) -> Request:
+        """The request for one turn; see ``Wire.build``."""
+        style = configured(call.model, "reasoning_style", "level")
+        settled = settle(call, untaken=_untaken(call.params, style))
+        params = settled.params
+        generation: dict[str, Any] = {}
+        if params.max_tokens is not None:
+            generation["maxOutputTokens"] = params.max_tokens
+        if params.temperature is not None:
+            generation["temperature"] = params.temperature
+        if params.top_p is not None:
+            generation["topP"] = params.top_p
+        if params.seed is not None:
+            generation["seed"] = params.seed
+        if params.stop:
+            generation["stopSequences"] = list(params.stop)
+        if params.reasoning_effort is not None:
+            generation["thinkingConfig"] = _thinking(style, params.reasoning_effort)
+        if params.schema is not None:
+            generation |= {"responseMimeType": "application/json", "responseJsonSchema": plain(params.schema)}
+        body: dict[str, Any] = {
+            "contents": [
+                {"role": "model" if message.role == "assistant" else "user", "parts": [{"text": message.content}]}
+                for message in call.messages
+            ]
+        }
+        if call.system:
+            body["systemInstruction"] = {"parts": [{"text": call.system}]}
+        if generation:
+            body["generationConfig"] = generation
+        model_id = quote(call.model.model_id.removeprefix("models/"), safe="")
+        return Request(
+            path=f"/v1beta/models/{model_id}:generateContent",
+            body=merged(body, params.extra_body),
+            left_out=settled.left_out,
+        )
+
+    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
+        """The answer, or why there is none; see ``Wire.parse``."""
+        body, failure = body_or_failure(response)
+        return failure or conclude(response, _answer(body))
+
+    def rate_info(self, response: HttpResponse) -> RateInfo | None:
+        """Google sends no limits in headers; a proxy in front of it may."""
+        return headers.rate_info(response)
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        return {"x-goog-api-key": key}
+
+    def list_models(self) -> Request:
+        """The request for the provider's own list of models: one page, the largest that there is."""
+        return Request(path="/v1beta/models?pageSize=1000", method="GET")
+
+    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
+        """The models of a ``list_models`` response that can generate content; ids without ``models/``."""
+        return parse_list(response, "models", _remote_model)
+
+
+def _untaken(params: Params, style: str) -> tuple[str, ...]:
+    effort = params.reasoning_effort
+    sendable = effort is None or (effort in _BUDGETS if style == "budget" else effort != "none")
+    return () if sendable else ("reasoning_effort",)
+
+
+def _thinking(style: str, effort: str) -> dict[str, Any]:
+    return {"thinkingBudget": _BUDGETS[effort]} if style == "budget" else {"thinkingLevel": effort.upper()}
+
+
+def _answer(body: Any) -> Answer:
+    candidate = dig(body, "candidates", 0)
+    blocked = string(dig(body, "promptFeedback", "blockReason"))
+    reason = string(dig(candidate, "finishReason"))
+    mark = failure_rules.NO_ANSWER if not isinstance(candidate, dict) else None
+    return Answer(
+        text="".join(
+            string(dig(part, "text")) for part in items(dig(candidate, "content", "parts")) if not dig(part, "thought")
+        ),
+        finish_reason=_FINISH.get(reason, "content_filter" if blocked else "other"),
+        usage=gemini_usage(dig(body, "usageMetadata")),
+        model_version=string(dig(body, "modelVersion")) or None,
+        request_id=string(dig(body, "responseId")) or None,
+        mark=failure_rules.BLOCKED if blocked else mark,
+        words=string(dig(body, "promptFeedback", "blockReasonMessage"))
+        or string(dig(candidate, "finishMessage"))
+        or blocked
+        or (reason if reason not in ("STOP", "MAX_TOKENS") else ""),
+    )
+
+
+def _remote_model(entry: Any) -> RemoteModel | None:
+    model_id = string(dig(entry, "name")).removeprefix("models/")
+    methods = dig(entry, "supportedGenerationMethods")
+    if not model_id or (isinstance(methods, list) and "generateContent" not in methods):
+        return None
+    return RemoteModel(
+        model_id=model_id,
+        display_name=string(dig(entry, "displayName")) or None,
+        context_window=first_count(entry, "inputTokenLimit"),
+        max_output_tokens=first_count(entry, "outputTokenLimit"),
+        retires_on=first_day(dig(entry, "modelStatus"), "retirementTime"),
+    )

@@ -1,0 +1,128 @@
+"""What response headers say: how long to wait, what is left of the limits, the request's id."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from llmkit.records import HttpResponse, RateInfo
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)"
+_DURATION = re.compile(rf"(?:{_PART})+")
+_PARTS = re.compile(_PART)
+_LONGEST_NUMBER = 15  # digits: more is an attack or a mistake
+
+
+def seconds(text: str, now: datetime) -> float | None:
+    """A wait in seconds, written as seconds (``1.5``), a Go duration (``6m0s``, ``12ms``), or a moment.
+
+    A moment is an HTTP date or RFC 3339; one that has passed is a wait of 0. Anything else is ``None``.
+    """
+    text = text.strip()
+    number = _number(text)
+    if number is not None:
+        return number
+    if _DURATION.fullmatch(text):
+        return _finite(sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text)))
+    moment = _moment(text)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The wait in seconds that ``retry-after-ms`` or ``retry-after`` asks for, if any."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    return seconds(headers.get("retry-after", ""), now)
+
+
+def exhausted_reset(info: RateInfo | None) -> float | None:
+    """Seconds until the limit that is used up is whole again; the later one when requests and tokens both are."""
+    if info is None:
+        return None
+    pairs = ((info.requests_remaining, info.requests_reset), (info.tokens_remaining, info.tokens_reset))
+    return max((reset for remaining, reset in pairs if remaining == 0 and reset is not None), default=None)
+
+
+def rate_info(response: HttpResponse) -> RateInfo | None:
+    """What is left of the limits, or ``None`` when no header says so.
+
+    Understands the names of OpenAI (also xAI, Groq, vLLM), Anthropic and Mistral. Mistral names no reset. Anthropic's
+    ``tokens`` headers describe its tightest token limit; ``input-tokens`` stands in where they are missing.
+    """
+    values: dict[str, float | None] = {}
+    for field, names in _NAMES.items():
+        found = next((response.headers[name] for name in names if name in response.headers), None)
+        if found is not None:
+            values[field] = seconds(found, response.received_at) if field.endswith("reset") else _number(found)
+    known = {field: value for field, value in values.items() if value is not None}
+    if not known:
+        return None
+    whole = {field: int(value) for field, value in known.items() if not field.endswith("reset")}
+    return RateInfo(
+        **whole,
+        requests_reset=known.get("requests_reset"),
+        tokens_reset=known.get("tokens_reset"),
+    )
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The provider's id of the request, for its support."""
+    return next((headers[name] for name in ("x-request-id", "request-id") if headers.get(name)), None)
+
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "requests_limit": (
+        "x-ratelimit-limit-requests",
+        "anthropic-ratelimit-requests-limit",
+        "x-ratelimit-limit-req-minute",
+    ),
+    "requests_remaining": (
+        "x-ratelimit-remaining-requests",
+        "anthropic-ratelimit-requests-remaining",
+        "x-ratelimit-remaining-req-minute",
+    ),
+    "requests_reset": ("x-ratelimit-reset-requests", "anthropic-ratelimit-requests-reset"),
+    "tokens_limit": (
+        "x-ratelimit-limit-tokens",
+        "anthropic-ratelimit-tokens-limit",
+        "anthropic-ratelimit-input-tokens-limit",
+        "x-ratelimit-limit-tokens-minute",
+    ),
+    "tokens_remaining": (
+        "x-ratelimit-remaining-tokens",
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-remaining",
+        "x-ratelimit-remaining-tokens-minute",
+    ),
+    "tokens_reset": (
+        "x-ratelimit-reset-tokens",
+        "anthropic-ratelimit-tokens-reset",
+        "anthropic-ratelimit-input-tokens-reset",
+    ),
+}
+
+
+def _number(text: str) -> float | None:
+    text = text.strip()
+    if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) or len(text) > _LONGEST_NUMBER:
+        return None
+    return _finite(float(text))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _moment(text: str) -> datetime | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = read(text)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None

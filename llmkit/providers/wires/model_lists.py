@@ -1,0 +1,37 @@
+"""What the providers' lists of models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.failure_rules import NO_ANSWER
+from llmkit.providers.wires.values import count, day, dig, items
+from llmkit.records import Failure, HttpResponse, RemoteModel
+
+
+def parse_list(
+    response: HttpResponse, key: str, read: Callable[[Any], RemoteModel | None]
+) -> list[RemoteModel] | Failure:
+    """The entries under ``key`` (or of a bare list) as ``read`` reads them; what it gives ``None`` for is left out."""
+    body, failure = body_or_failure(response)
+    if failure is not None:
+        return failure
+    entries = body if isinstance(body, list) else dig(body, key)
+    if not isinstance(entries, list):
+        refused = conclude(response, Answer(mark=NO_ANSWER))
+        assert isinstance(refused, Failure)
+        return refused
+    return [model for entry in items(entries) if (model := read(entry)) is not None]
+
+
+def first_count(entry: Any, *names: str) -> int | None:
+    """The first of the named values that is a sane count above 0."""
+    return next((value for name in names if (value := count(dig(entry, name)))), None)
+
+
+def first_day(entry: Any, *names: str) -> date | None:
+    """The first of the named values that is a date."""
+    return next((value for name in names if (value := day(dig(entry, name))) is not None), None)

@@ -1,0 +1,145 @@
+"""OpenAI's chat completions format, spoken by OpenAI, xAI, DeepSeek, Mistral, OpenRouter and most local servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmkit.providers.wires import failure_rules, headers, openai_models
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.dialects import dialect_of
+from llmkit.providers.wires.options import configured, learned_rejects, merged, settle
+from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
+from llmkit.providers.wires.usage import chat_usage
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, RateInfo, RemoteModel, Request
+
+FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "model_length": "length",  # Mistral
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+_MARKS = {
+    "insufficient_system_resource": failure_rules.CUT_SHORT,
+    "error": failure_rules.ERROR_ANSWER,
+}  # DeepSeek; Mistral, OpenRouter
+_OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+class OpenAIChat:
+    """``POST /chat/completions``; the differences between providers are in ``dialects``."""
+
+    name = "openai_chat"
+
+    def build(self, call: Call) -> Request:
+        """The request for one turn; see ``Wire.build``."""
+        dialect, model = dialect_of(call.model), call.model
+        seed_param = configured(model, "seed_param", dialect.seed_param)
+        structured = configured(model, "structured", dialect.structured)
+        settled = settle(
+            call,
+            untaken=() if seed_param else ("seed",),
+            indispensable=("max_tokens",),
+            defaults=dialect.defaults,
+        )
+        params = settled.params
+        system = [call.system] if call.system else []
+        body: dict[str, Any] = {"model": model.model_id}
+        if params.max_tokens is not None:
+            body[_limit_param(call)] = params.max_tokens
+        if params.temperature is not None:
+            body["temperature"] = params.temperature
+        if params.top_p is not None:
+            body["top_p"] = params.top_p
+        if params.seed is not None:
+            body[seed_param] = params.seed
+        if params.stop:
+            body["stop"] = list(params.stop)
+        if params.reasoning_effort is not None:
+            body |= _reasoning(configured(model, "reasoning_style", dialect.reasoning_style), params.reasoning_effort)
+        if params.schema is not None and structured == "json_object":
+            body["response_format"] = {"type": "json_object"}
+            system.append(asks_for_json(params.schema))
+        elif params.schema is not None:
+            body["response_format"] = {"type": "json_schema", "json_schema": json_schema_format(params.schema)}
+        body["messages"] = [
+            *({"role": "system", "content": "\n\n".join(system)} for _ in system[:1]),
+            *({"role": message.role, "content": message.content} for message in call.messages),
+        ]
+        return Request(path="/chat/completions", body=merged(body, params.extra_body), left_out=settled.left_out)
+
+    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
+        """The answer, or why there is none; see ``Wire.parse``."""
+        body, failure = body_or_failure(response)
+        return failure or conclude(response, _answer(call, body))
+
+    def rate_info(self, response: HttpResponse) -> RateInfo | None:
+        """What the ``x-ratelimit-*`` headers say; see ``headers.rate_info``."""
+        return headers.rate_info(response)
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        return {"authorization": f"Bearer {key}"}
+
+    def list_models(self) -> Request:
+        """The request for the provider's own list of models."""
+        return Request(path="/models", method="GET")
+
+    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
+        """The models of a ``list_models`` response; see ``openai_models``."""
+        return openai_models.parse_models(response)
+
+
+def _limit_param(call: Call) -> str:
+    """The name of the token limit. A model that refused it gets its other name: without a limit a cost has no bound."""
+    name = configured(call.model, "max_tokens_param", dialect_of(call.model).max_tokens_param)
+    return _OTHER_LIMIT.get(name, name) if "max_tokens" in learned_rejects(call.model) else str(name)
+
+
+def _reasoning(style: str, effort: str) -> dict[str, Any]:
+    if style == "object":
+        return {"reasoning": {"effort": effort}}
+    if style == "thinking":
+        if effort == "none":
+            return {"thinking": {"type": "disabled"}}
+        return {"thinking": {"type": "enabled"}, "reasoning_effort": effort}
+    return {"reasoning_effort": effort}
+
+
+def _answer(call: Call, body: Any) -> Answer:
+    dialect = dialect_of(call.model)
+    choice = dig(body, "choices", 0)
+    message = dig(choice, "message")
+    reason = string(dig(choice, "finish_reason"))
+    refusal = string(dig(message, "refusal")).strip()
+    text = _text(dig(message, "content"))
+    mark = _MARKS.get(reason)
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
+        mark = mark or failure_rules.NO_ANSWER
+    elif refusal and not text.strip():
+        mark = failure_rules.REFUSAL
+    return Answer(
+        text=text,
+        finish_reason=FINISH.get(reason, "other"),
+        usage=chat_usage(dig(body, "usage"), reasoning_apart=dialect.reasoning_apart, cost=dialect.reported_cost),
+        model_version=string(dig(body, "model")) or None,
+        request_id=string(dig(body, "id")) or None,
+        mark=mark,
+        words=refusal,
+        error=dig(choice, "error") or None,
+    )
+
+
+def _text(content: Any) -> str:
+    """The text of a message; of a list of parts (Mistral) only the text parts, not the thinking."""
+    if isinstance(content, str):
+        return string(content)
+    return "".join(map(_part, items(content)))
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return string(part)
+    return string(dig(part, "text")) if dig(part, "type") in ("text", "output_text") else ""

@@ -1,0 +1,59 @@
+"""The model lists of OpenAI and its likes, which add context windows, prices and retirement dates in their own ways."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.values import dig, items, money, string
+from llmkit.records import Failure, HttpResponse, Price, RemoteModel
+
+_MILLION = Decimal(1_000_000)
+_OTHER_TYPES = frozenset({"audio", "embedding", "image", "moderation", "rerank", "transcribe", "video"})  # Together
+
+
+def parse_models(response: HttpResponse) -> list[RemoteModel] | Failure:
+    """The models of a ``GET /models`` response; those that the list itself says cannot chat are left out."""
+    return parse_list(response, "data", _remote_model)
+
+
+def _remote_model(entry: Any) -> RemoteModel | None:
+    model_id = string(dig(entry, "id"))
+    if not model_id or not _can_chat(entry):
+        return None
+    return RemoteModel(
+        model_id=model_id,
+        display_name=string(dig(entry, "display_name")) or string(dig(entry, "name")) or None,
+        # Mistral, OpenRouter and Together, Groq, vLLM
+        context_window=first_count(entry, "max_context_length", "context_length", "context_window", "max_model_len"),
+        max_output_tokens=first_count(dig(entry, "top_provider"), "max_completion_tokens")
+        or first_count(entry, "max_completion_tokens"),
+        # OpenAI, Mistral, OpenRouter
+        retires_on=first_day(entry, "shutdown_date", "deprecation", "expiration_date"),
+        price=_price(dig(entry, "pricing")),
+    )
+
+
+def _can_chat(entry: Any) -> bool:
+    outputs = items(dig(entry, "architecture", "output_modalities"))
+    return (
+        dig(entry, "capabilities", "completion_chat") is not False
+        and dig(entry, "type") not in _OTHER_TYPES
+        and (not outputs or "text" in outputs)
+    )
+
+
+def _price(pricing: Any) -> Price | None:
+    """OpenRouter's prices, US dollars per token as text; -1 means that it depends, which is unknown."""
+    names = ("prompt", "completion", "input_cache_read", "input_cache_write")
+    rates = [money(dig(pricing, name)) for name in names]
+    plain, output, read, write = (None if rate is None else rate * _MILLION for rate in rates)
+    if plain is None and output is None:
+        return None
+    return Price(
+        cost_input_per_million=plain,
+        cost_output_per_million=output,
+        cost_cached_input_per_million=read,
+        cost_cache_write_per_million=write,
+    )

@@ -1,0 +1,163 @@
+"""What a provider's error looks like: the many shapes of error bodies, read into one record."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.providers.wires import headers
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import HttpResponse
+
+_SIGN_KEYS = ("code", "type", "status", "reason", "error_code", "quotaId")
+_LONGEST_MESSAGE = 4000  # characters looked at; what a user reads is cut much shorter
+_DEEPEST = 6
+_WAIT = re.compile(r"(?:try again|retry) in (\d+(?:\.\d+)?(?:ms|s|m|h)[\d.msh]*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A failure as the provider tells it. ``status`` is the one inside the body when HTTP said 2xx.
+
+    ``signs`` are its machine-readable words, lower case; ``param`` is the parameter that it names, in its own words;
+    ``delay`` is the wait in seconds that it asks for.
+    """
+
+    status: int
+    signs: frozenset[str] = frozenset()
+    message: str = ""
+    param: str = ""
+    delay: float | None = None
+    headers: Mapping[str, str]
+
+    @property
+    def words(self) -> str:
+        """All that the provider says, lower case, for phrases to be looked up in."""
+        return "\n".join((self.message, *sorted(self.signs))).lower()
+
+
+def read_problem(response: HttpResponse, body: Any, *, error: Any = None) -> Problem:
+    """The problem that a response tells of: ``error`` where a wire has found it, else looked for in the body.
+
+    ``body`` is the decoded JSON, or ``None`` when the body is not JSON; then its text is the message.
+    """
+    if error is None:
+        error = error_in(body)
+    facts = _facts(error if error is not None else body)
+    message = _joined(error) or _joined(body) or _plain_text(response, body)
+    return Problem(
+        status=_status(response.status, dig(error, "code")),
+        signs=frozenset(facts),
+        message=message[:_LONGEST_MESSAGE],
+        param=string(dig(error, "param")) or _forbidden_field(error),
+        delay=_delay(response, error, message),
+        headers=response.headers,
+    )
+
+
+def error_in(body: Any) -> Any:
+    """The error object (or text) of a body, or ``None`` if it tells of none.
+
+    Known shapes: ``{"error": {...}}`` (OpenAI, Anthropic, Gemini, OpenRouter), the same in a list of one (Gemini),
+    ``{"code": ..., "error": "text"}`` (xAI), ``{"object": "error", "message": ...}`` (Mistral),
+    ``{"detail": ...}`` (FastAPI: Mistral's 422), ``{"message": ...}`` and a ``code`` (Mistral's 429).
+    """
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    error = dig(body, "error")
+    if isinstance(error, str) and error:
+        return body
+    if error:
+        return {"code": dig(body, "code"), **error} if isinstance(error, dict) else {"message": str(error)}
+    flat = dig(body, "object") in ("error", "Error") or dig(body, "type") == "error" or dig(body, "detail") is not None
+    return body if flat or (string(dig(body, "message")) and dig(body, "code") is not None) else None
+
+
+def _facts(value: Any, depth: int = 0) -> Iterator[str]:
+    """Every machine-readable word in an error, wherever it is nested; words that a request could echo are not read."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in _SIGN_KEYS and isinstance(inner, str):
+                yield inner.lower()
+            elif key not in ("input", "ctx"):
+                yield from _facts(inner, depth + 1)
+    for inner in items(value):
+        yield from _facts(inner, depth + 1)
+
+
+def _messages(value: Any, depth: int = 0) -> Iterator[str]:
+    """The human sentences of an error, outermost first. A sentence that is JSON itself is opened (OpenRouter's raw)."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, str):
+        inner = _json_inside(value)
+        if inner is None:
+            yield " ".join(string(value).split())
+        else:
+            yield from _messages(inner, depth + 1)
+    elif isinstance(value, dict):
+        for key in ("message", "msg", "error", "detail", "raw", "metadata"):
+            yield from _messages(value.get(key), depth + 1)
+    for inner in items(value):
+        yield from _messages(inner, depth + 1)
+
+
+def _joined(value: Any) -> str:
+    return " ".join(dict.fromkeys(_messages(value)))  # Mistral and OpenRouter say some things twice
+
+
+def _json_inside(text: str) -> Any:
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _plain_text(response: HttpResponse, body: Any) -> str:
+    """A body that is not JSON as text; pages of HTML without their tags."""
+    if body is not None:
+        return ""
+    text = response.body[: 2 * _LONGEST_MESSAGE].decode("utf-8", "replace")
+    return " ".join(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE).split())
+
+
+def _status(http_status: int, code: Any) -> int:
+    """The HTTP status, or the error's own when HTTP said 2xx and the error carries one (OpenRouter)."""
+    if not 200 <= http_status < 300:
+        return http_status
+    number = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
+    return number if type(number) is int and 400 <= number < 600 else http_status
+
+
+def _forbidden_field(error: Any) -> str:
+    """The request field that a FastAPI error forbids (Mistral, vLLM), or ``""``."""
+    for place in (error, dig(error, "message")):
+        for entry in items(dig(place, "detail")):
+            if dig(entry, "type") == "extra_forbidden":
+                return ".".join(string(step) for step in items(dig(entry, "loc"))[1:])
+    return ""
+
+
+def _delay(response: HttpResponse, error: Any, message: str) -> float | None:
+    """The wait that is asked for: headers, else Gemini's RetryInfo, else words such as "try again in 5.2s".
+
+    A rate limit that asks for nothing but shows which limit is used up asks for that limit's reset.
+    """
+    told = headers.retry_after(response.headers, response.received_at)
+    if told is not None:
+        return told
+    for detail in items(dig(error, "details")):
+        delay = string(dig(detail, "retryDelay"))
+        if delay:
+            return headers.seconds(delay, response.received_at)
+    words = _WAIT.search(message)
+    if words:
+        return headers.seconds(words[1].rstrip("."), response.received_at)
+    return headers.exhausted_reset(headers.rate_info(response)) if response.status == 429 else None

@@ -1,0 +1,56 @@
+"""Which request parameter a model does not take, read from its error and told in our words."""
+
+from __future__ import annotations
+
+import re
+
+from llmkit.providers.wires.problem import Problem
+
+_STATUSES = (400, 422)
+_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
+_UNSUPPORTED = re.compile(
+    r"unsupported|not supported|does not support|doesn't support|not enabled|deprecated|not permitted|not allowed"
+    r"|unrecognized|unknown (name|parameter|field|argument)|cannot both be specified|may only be set"
+    r"|only works in thinking mode",
+    re.IGNORECASE,
+)
+# The words of every provider for each of our parameters, the most telling first: a message that says that top_p and
+# temperature exclude each other costs us top_p.
+_WORDS = {
+    "top_p": r"top_?p",
+    "temperature": r"temperature",
+    "seed": r"(random_)?seed",
+    "reasoning_effort": r"reasoning([_. ]?effort)?|effort|thinking([_. ]?(config|level|budget|mode|type|enabled))*",
+    "schema": r"response_?format|text\.format|output_config\.format|output_format|response_?(json_)?schema"
+    r"|response_?mime_?type|json[_ ](schema|mode)|structured outputs?",
+    "max_tokens": r"max_?(completion_?|output_?)?tokens",
+    "stop": r"stop(_?sequences?)?",
+}
+_PATTERNS = {
+    name: re.compile(rf"(?<![A-Za-z_])({words})(?![A-Za-z_])", re.IGNORECASE) for name, words in _WORDS.items()
+}
+
+
+def rejected_param(problem: Problem) -> str | None:
+    """Our name of the parameter that the model does not take, or ``None``.
+
+    The parameter that the error names counts before those that its message mentions; a value that is merely out of
+    range is the caller's mistake and rejects nothing.
+    """
+    if problem.status not in _STATUSES:
+        return None
+    if not (problem.signs & _CODES or _UNSUPPORTED.search(problem.message)):
+        return None
+    return _our_name(problem.param) or _first_named(problem.message)
+
+
+def _our_name(words: str) -> str | None:
+    return next((name for name, pattern in _PATTERNS.items() if pattern.search(words)), None)
+
+
+def _first_named(message: str) -> str | None:
+    """The parameter whose word comes first; of two that exclude each other (see ``_WORDS``) the first in the table."""
+    if "cannot both" in message:
+        return _our_name(message)
+    found = {name: match.start() for name, pattern in _PATTERNS.items() if (match := pattern.search(message))}
+    return min(found, key=lambda name: found[name]) if found else None

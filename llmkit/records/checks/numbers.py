@@ -1,0 +1,173 @@
+"""Prices, amounts and limits: from whatever a form or a script gives to exact values."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from datetime import time
+from decimal import Context, Decimal, InvalidOperation
+from numbers import Integral, Real
+from typing import Any
+
+from llmkit.errors import ValidationError
+from llmkit.records import RATE_COLUMNS, PriceTier, PriceWindow
+from llmkit.records.checks.shapes import kind, whole
+from llmkit.records.checks.texts import known_names
+
+MAX_PARALLEL = 1_000
+MAX_PER_MINUTE = 1_000_000
+MAX_TOKENS = 1_000_000_000
+"""The most that limits and token counts may be; more is surely a slip (and would not fit the database)."""
+
+_EXACT = Context(prec=60)
+"""Whatever a notebook has set for its own decimals (``getcontext().prec = 6``), prices and amounts stay exact."""
+
+_PRICE_PLACES, _PRICE_BELOW = 8, Decimal(10) ** 10  # DECIMAL(18, 8)
+_AMOUNT_PLACES, _AMOUNT_BELOW = 10, Decimal(10) ** 8  # DECIMAL(18, 10)
+
+
+def price(value: Any, field: str) -> Decimal | None:
+    """US dollars per million tokens: ``None`` (unknown) or 0 and more, below 10^10, with at most 8 decimals."""
+    if value is None:
+        return None
+    number = _decimal(value, field, places=_PRICE_PLACES, below=_PRICE_BELOW)
+    if number < 0:
+        raise ValidationError(f"{field} cannot be negative; a price that is not known is None.", field=field)
+    return number
+
+
+def amount(value: Any, field: str) -> Decimal:
+    """An amount of US dollars, overdrawn accounts included: below 10^8, with at most 10 decimals."""
+    return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW)
+
+
+def difference(real: Decimal, known: Decimal) -> Decimal:
+    """Two amounts subtracted, exactly."""
+    return _EXACT.subtract(real, known)
+
+
+def share(value: Any, field: str) -> Decimal | None:
+    """``None`` or a share between 0 and 1; 0.5 is half."""
+    number = price(value, field)
+    if number is not None and number > 1:
+        raise ValidationError(f"{field} is a share between 0 and 1; half off is 0.5.", field=field)
+    return number
+
+
+def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
+        raise ValidationError(f"{field} must be a number (or text such as '0.25'), not {kind(value)}.", field=field)
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ValidationError(f"{field} must be a number such as 0.25, without signs or units.", field=field) from None
+    if not number.is_finite():
+        raise ValidationError(f"{field} must be a finite number; use None when it is not known.", field=field)
+    if number.copy_abs() >= below:
+        raise ValidationError(f"{field} must be below {below:,f}.", field=field)
+    rounded = number.quantize(Decimal(1).scaleb(-places, _EXACT), context=_EXACT)
+    if rounded != number:
+        raise ValidationError(f"{field} can have at most {places} decimals; round it.", field=field)
+    return _plain(rounded)
+
+
+def _plain(number: Decimal) -> Decimal:
+    """Without trailing zeros and without an exponent: the same price always has the same text."""
+    rounded = number.to_integral_value(context=_EXACT)
+    if number != rounded:
+        return number.normalize(_EXACT)
+    return rounded.copy_abs() if rounded == 0 else rounded
+
+
+def price_tiers(value: Any, field: str = "price_tiers") -> tuple[PriceTier, ...]:
+    """Long-context tiers, lowest first, from dicts such as ``{"above": 200000, "cost_input_per_million": 4}``."""
+    tiers = []
+    for row in _rows(value, field, ("above", *RATE_COLUMNS)):
+        above = _between(whole(row.get("above"), f"{field}.above"), f"{field}.above", MAX_TOKENS)
+        tiers.append(PriceTier(above=above, **_rates(row, field)))
+    if len({tier.above for tier in tiers}) < len(tiers):
+        raise ValidationError(f"{field}: two tiers begin above the same number of tokens.", field=field)
+    return tuple(sorted(tiers, key=lambda tier: tier.above))
+
+
+def price_windows(value: Any, field: str = "price_windows") -> tuple[PriceWindow, ...]:
+    """Peak hours from dicts such as ``{"weekdays": [1, 2], "start": "01:00", "end": "04:00", "cost_...": 0.3}``."""
+    windows = []
+    for row in _rows(value, field, ("weekdays", "start", "end", *RATE_COLUMNS)):
+        days = row.get("weekdays")
+        if not isinstance(days, list | tuple) or not days or not all(map(_is_weekday, days)):
+            raise ValidationError(f"{field}: 'weekdays' is a list of numbers, Monday is 1 and Sunday 7.", field=field)
+        start, end = (_clock(row.get(name), field, name) for name in ("start", "end"))
+        days = tuple(sorted(int(day) for day in set(days)))
+        windows.append(PriceWindow(weekdays=days, start=start, end=end, **_rates(row, field)))
+    return tuple(windows)
+
+
+def _is_weekday(day: Any) -> bool:
+    return not isinstance(day, bool) and isinstance(day, Integral) and 1 <= int(day) <= 7
+
+
+def _rows(value: Any, field: str, allowed: Iterable[str]) -> list[Mapping[str, Any]]:
+    rows = [row.to_row() if isinstance(row, PriceTier | PriceWindow) else row for row in _list(value, field)]
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise ValidationError(f"{field} must be a list of dicts.", field=field)
+        known_names(row, allowed, field)
+    return rows
+
+
+def _list(value: Any, field: str) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return list(value)
+    raise ValidationError(f"{field} must be a list of dicts, or None for none.", field=field)
+
+
+def _rates(row: Mapping[str, Any], field: str) -> dict[str, Decimal | None]:
+    rates = {name: price(row[name], f"{field}.{name}") for name in RATE_COLUMNS if row.get(name) is not None}
+    if not rates:
+        raise ValidationError(f"{field}: name at least one price, such as cost_input_per_million.", field=field)
+    return dict(rates)
+
+
+def _clock(value: Any, field: str, name: str) -> time:
+    try:
+        clock = value if isinstance(value, time) else time.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValidationError(f"{field}: {name!r} is a UTC time of day such as '01:00'.", field=field) from None
+    if clock.tzinfo is not None:
+        raise ValidationError(f"{field}: {name!r} is always UTC; leave the zone out.", field=field)
+    return clock
+
+
+# --- counts ---------------------------------------------------------------------------------------------------------
+
+
+def limit(value: Any, field: str, most: int) -> int:
+    """A limit of at least 1. 0 becomes 1, with a warning: it would stop the provider for good."""
+    number = whole(value, field)
+    if number == 0:
+        warnings.warn(
+            f"{field}=0 would stop every request, so 1 is used. To switch a provider off, set is_enabled=False.",
+            UserWarning,
+            stacklevel=6,  # the caller of add_provider or update_provider
+        )
+        return 1
+    return _between(number, field, most)
+
+
+def optional_limit(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
+    """``None`` (no such limit) or a limit of at least 1, as :func:`limit` takes it."""
+    return None if value is None else limit(value, field, most)
+
+
+def count(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
+    """``None`` (unknown) or a number of at least 1."""
+    return None if value is None else _between(whole(value, field), field, most)
+
+
+def _between(number: int, field: str, most: int) -> int:
+    if not 1 <= number <= most:
+        raise ValidationError(f"{field} must be between 1 and {most:,}.", field=field)
+    return number

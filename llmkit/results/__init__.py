@@ -1,5 +1,0 @@
-"""What comes out of a run: DataFrames, cost tables, charts."""
-
-from llmkit.results.run import Run, effective_status
-
-__all__ = ["Run", "effective_status"]

@@ -1,0 +1,126 @@
+"""One probe while it is asked: the answers so far and what they cost. Turned into the probe's row at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from llmkit.money.pricing import Cost
+from llmkit.records import Completion, Failure, Usage
+from llmkit.runs.plan import Probe
+
+TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+
+_DOUBT = ("unpriced", "provider_default", "computed", "provider_reported")  # a sum is as doubtful as its worst part
+
+
+@dataclass(slots=True, kw_only=True)
+class Conversation:
+    """A probe in progress; owned by one worker. ``turn_attempts`` counts the attempts of each turn, from turn 1.
+
+    ``dropped`` are the parameters that the last request went without, since the model had rejected them.
+    A probe that is taken up again begins with the answers and sums that it had reached.
+    """
+
+    probe: Probe
+    probe_id: str
+    answers: list[str] = field(default_factory=list)
+    turn_attempts: dict[int, int] = field(default_factory=dict)
+    maybe_billed: int = 0
+    tokens: dict[str, int] = field(default_factory=dict)
+    cost: Decimal | None = Decimal(0)
+    wasted: Decimal = Decimal(0)
+    sources: set[str] = field(default_factory=set)
+    latency_s: float = 0.0
+    queued_s: float = 0.0
+    started_at: datetime | None = None
+    left_out: set[str] = field(default_factory=set)
+    dropped: frozenset[str] = frozenset()
+    finish_reason: str | None = None
+    model_version: str | None = None
+    rates: dict[str, Any] = field(default_factory=dict)
+    answer: Any = None
+    status: str | None = None
+    failure: Failure | None = None
+
+    @property
+    def turn(self) -> int:
+        """The turn to ask next, from 1."""
+        return len(self.answers) + 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether every prompt has its answer."""
+        return len(self.answers) == len(self.probe.scenario.prompts)
+
+    def next_attempt(self) -> int:
+        """Count an attempt of this turn and return its number, from 1."""
+        number = self.turn_attempts.get(self.turn, 0) + 1
+        self.turn_attempts[self.turn] = number
+        self.started_at = self.started_at or datetime.now(UTC)
+        return number
+
+    def add(self, result: Completion | Failure, cost: Cost, latency_s: float) -> None:
+        """Count what came back: an answer moves on to the next turn, a failure may have cost something too."""
+        if isinstance(result, Completion):
+            self.answers.append(result.text)
+            self.sources.add(cost.source)
+            self.cost = None if self.cost is None or cost.amount is None else self.cost + cost.amount
+            self.latency_s += latency_s
+        else:
+            self.maybe_billed += result.maybe_billed
+            if result.usage is not None:
+                self.sources.add(cost.source)
+                self.cost = None if self.cost is None or cost.amount is None else self.cost + cost.amount
+                self.wasted += cost.amount or 0
+        if result.usage is not None:
+            self._count(result.usage)
+            rates = cost.rates.to_row()
+            self.rates = {name: rates[name] for name in ("cost_input_per_million", "cost_output_per_million")}
+        self.finish_reason = result.finish_reason or self.finish_reason
+        self.model_version = result.model_version or self.model_version
+
+    def row(self) -> dict[str, Any]:
+        """The probe's final columns, JSON-ready."""
+        failure = self.failure
+        return {
+            "status": self.status,
+            "error_code": failure.code if failure else None,
+            "error_message": failure.message if failure else None,
+            "retryable": failure.retryable if failure else None,
+            "answer": self.answer,
+            "finish_reason": self.finish_reason,
+            "model_version": self.model_version,
+            **{name: self.tokens.get(name) for name in TOKENS},
+            **(self.rates or _listed(self.probe)),
+            "estimated_cost": _text(self._known_cost()),
+            "wasted_cost": _text(self.wasted),
+            "cost_source": next((source for source in _DOUBT if source in self.sources), None),
+            "turns": len(self.answers),
+            "attempts": sum(self.turn_attempts.values()),
+            "maybe_billed": self.maybe_billed,
+            "left_out": sorted(self.left_out) or None,
+            "latency_s": self.latency_s if self.answers else None,
+            "queued_s": self.queued_s,
+            "started_at": self.started_at.isoformat() if self.started_at else None,
+        }
+
+    def _known_cost(self) -> Decimal | None:
+        if self.cost == 0 and not self.sources and (self.maybe_billed or not self.turn_attempts):
+            return None  # nothing was asked, or only the provider knows whether it was billed
+        return self.cost
+
+    def _count(self, usage: Usage) -> None:
+        for name in TOKENS:
+            self.tokens[name] = self.tokens.get(name, 0) + getattr(usage, name)
+
+
+def _listed(probe: Probe) -> dict[str, Any]:
+    rates = probe.model.price.to_row()
+    return {name: rates[name] for name in ("cost_input_per_million", "cost_output_per_million")}
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else format(amount, "f")

@@ -1,0 +1,154 @@
+"""The handle of a run: what ``kit.run`` returns at once, for notebooks, scripts and panels alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, wait
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from llmkit.errors import NotFinished
+from llmkit.money.pricing import billed
+from llmkit.runs import background
+from llmkit.runs.progress import Progress, RunEvent
+
+if TYPE_CHECKING:
+    from llmkit.runs.session import Session
+
+T = TypeVar("T")
+
+TICK = 0.1
+"""Seconds between looks at the result. On an idle event loop a Stop is not noticed until something runs."""
+
+
+class Handle(Generic[T]):
+    """Something that runs in the background and ends in a ``T``: awaitable in a notebook, ``.result()`` in a script.
+
+    An interrupt (Stop in JupyterLab, Ctrl-C in a script) while waiting stops what runs and saves what arrives.
+    """
+
+    def __init__(self, future: Future[T], stop: Callable[[], None]) -> None:
+        self._future = future
+        self._stop = stop
+
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._future.done()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait at most ``timeout`` seconds and return the result.
+
+        Raises:
+            NotFinished: it has not ended yet; it goes on.
+            LlmkitError: why it could not go on.
+        """
+        try:
+            return self._future.result(timeout)
+        except FutureTimeout:
+            if self._future.done():
+                raise
+            raise NotFinished(f"Not finished after {timeout} s; it goes on in the background.") from None
+        except KeyboardInterrupt as stop:
+            self._stop()
+            raise stop.with_traceback(None) from None
+
+    def wait(self) -> None:
+        """Return when it has ended, well or not."""
+        wait([self._future])
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> T:
+        try:
+            while not self._future.done():
+                await anyio.sleep(TICK)
+        except BaseException as stop:  # noqa: BLE001 - an interrupt or a cancelled cell: stop asking, then let it through
+            self._stop()
+            # without the event loop's insides, which say nothing and take a notebook a while to print
+            raise stop.with_traceback(None) from None
+        return self._future.result()
+
+
+class RunHandle(Handle[T]):
+    """A run in the background. ``await`` it, or call ``.result()``; both give the :class:`llmkit.Run`."""
+
+    def __init__(
+        self,
+        session: Session,
+        future: Future[T],
+        panel: Callable[[RunHandle[T]], Any],
+        watching: Callable[[RunHandle[T]], contextlib.AbstractContextManager[None]],
+        peek: Callable[[], T],
+    ) -> None:
+        super().__init__(future, self.cancel)
+        self._session = session
+        self._panel = panel
+        self._watching = watching
+        self._shown = False
+        self._peek = peek
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, for ``kit.load`` and ``kit.resume``."""
+        return self._session.run_id
+
+    @property
+    def status(self) -> str:
+        """``running``, ``completed``, ``cancelled`` or ``failed``."""
+        return self._session.tracker.status
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is, what it has cost, and what each provider waits for."""
+        return self._session.progress()
+
+    @property
+    def run(self) -> T:
+        """The run as far as it has come."""
+        return self._peek()
+
+    def cancel(self, grace: float = 10.0) -> None:
+        """Stop asking now; answers on their way have ``grace`` seconds to arrive and are saved. Returns at once."""
+        if not self.done():
+            background.start(self._session.cancel, grace)
+
+    def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with every event, on the background thread; returns a function that ends that."""
+        return self._session.tracker.listen(listener)
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait at most ``timeout`` seconds and return the run; on a terminal a line shows how far it is.
+
+        Raises:
+            NotFinished: it has not ended yet; it goes on.
+            LlmkitError: why it could not go on.
+        """
+        with self._watched():
+            return super().result(timeout)
+
+    async def _wait(self) -> T:
+        with self._watched():
+            return await super()._wait()
+
+    def _watched(self) -> contextlib.AbstractContextManager[None]:
+        """Progress for whoever waits, unless a panel shows it already."""
+        return contextlib.nullcontext() if self._shown or self.done() else self._watching(self)
+
+    def panel(self) -> Any:
+        """A widget with progress, cost so far, what each provider waits for, Cancel and Resume."""
+        self._shown = True
+        return self._panel(self)
+
+    def __repr__(self) -> str:
+        now = self.progress
+        spent = billed(now.cost, now.unpriced)
+        return f"<RunHandle {self.run_id} {now.status}: {now.done} of {now.total} probes, {spent} so far>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        with contextlib.suppress(ImportError):
+            return self.panel()._repr_mimebundle_(**kwargs)
+        return {"text/plain": repr(self)}

@@ -1,0 +1,40 @@
+"""What the journal keeps of an attempt and of an answer, as JSON-ready columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmkit.money.pricing import Cost
+from llmkit.records import Completion, Failure, HttpResponse
+from llmkit.runs.conversation import TOKENS
+
+
+def outcome_fields(
+    result: Completion | Failure, response: HttpResponse | Failure, cost: Cost, latency: float
+) -> dict[str, Any]:
+    """The columns of ``attempts`` that are known afterwards."""
+    failed = isinstance(result, Failure)
+    return {
+        "status_code": response.status,
+        "error_code": result.code if isinstance(result, Failure) else None,
+        "error_message": result.message if isinstance(result, Failure) else None,
+        "latency_s": round(latency, 6),
+        "request_id": result.request_id,
+        "maybe_billed": isinstance(result, Failure) and result.maybe_billed,
+        "reply": None if isinstance(response, Failure) else response.body.decode("utf-8", "replace"),
+        "usage": result.usage.to_row() if result.usage else None,
+        "cost": None if cost.amount is None or not result.usage else format(cost.amount, "f"),
+        "cost_source": cost.source if result.usage or not failed else None,
+    }
+
+
+def answer_fields(reply: Completion, cost: Cost, prompt: str) -> dict[str, Any]:
+    """The columns of ``turns`` that only an answer has."""
+    return {
+        "prompt": prompt,
+        "response": reply.text,
+        "finish_reason": reply.finish_reason,
+        "model_version": reply.model_version,
+        **{name: getattr(reply.usage, name) if reply.usage else None for name in TOKENS},
+        **cost.rates.to_row(),
+    }

@@ -1,0 +1,203 @@
+"""The plan of a run: scenarios × models × samples, the order of asking, and the call of each turn. Pure."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
+
+from llmkit.errors import ValidationError
+from llmkit.providers.wires import answer_limit, answers_asked
+from llmkit.records import Call, Message, Model, Params, Request, Scenario
+from llmkit.records.checks import shapes, texts
+
+AskingOrder = Literal["interleaved", "sequential"]
+
+MOST_PROBES = 1_000_000
+"""In one run. More would not fit into a notebook's memory, and is surely a slip."""
+
+MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One scenario × one model × one sample; ``position`` is its place in the product, ``sample`` counts from 1."""
+
+    position: int
+    scenario: Scenario
+    model: Model
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run asks. Probes are numbered scenario by scenario, model by model, sample by sample."""
+
+    scenarios: tuple[Scenario, ...]
+    models: tuple[Model, ...]
+    samples: int
+    params: Params
+    order: AskingOrder = "interleaved"
+    order_seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.scenarios) * len(self.models) * self.samples
+
+    def probe(self, position: int) -> Probe:
+        """The probe at a position."""
+        rest, sample = divmod(position, self.samples)
+        scenario, model = divmod(rest, len(self.models))
+        return Probe(position, self.scenarios[scenario], self.models[model], sample + 1)
+
+    def provider_of(self, position: int) -> str:
+        """The provider that the probe at a position asks."""
+        return self.models[position // self.samples % len(self.models)].provider
+
+    def asking_order(self) -> Iterator[int]:
+        """Every position once.
+
+        ``interleaved`` asks all scenarios once before it asks any a second time, in an order shuffled anew for each
+        sample and with the models shuffled within each scenario, so that a drift at a provider is not confounded with
+        a scenario, a model or a sample. The same ``order_seed`` gives the same order. ``sequential`` is by position.
+        """
+        if self.order == "sequential":
+            yield from range(len(self))
+            return
+        generator = random.Random(self.order_seed)
+        for sample in range(self.samples):
+            for scenario in generator.sample(range(len(self.scenarios)), len(self.scenarios)):
+                for model in generator.sample(range(len(self.models)), len(self.models)):
+                    yield (scenario * len(self.models) + model) * self.samples + sample
+
+    def call(self, probe: Probe, answers: Sequence[str] = ()) -> Call:
+        """The call of a probe's next turn, given the answers so far.
+
+        With a seed, each sample gets a seed of its own (seed, seed + 1, …): equal seeds would give equal answers.
+        """
+        seed = self.params.seed
+        params = self.params if seed is None else replace(self.params, seed=seed + probe.sample - 1)
+        prompts = probe.scenario.prompts
+        call = Call(
+            model=probe.model,
+            messages=(Message("user", prompts[0]),),
+            system=probe.scenario.system,
+            params=params,
+        )
+        for answer, prompt in zip(answers, prompts[1:], strict=False):
+            call = call.answered(answer, prompt)
+        return call
+
+
+def most_input_tokens(call: Call, request: Request) -> int:
+    """No tokenizer makes more tokens of a call's request than this: a token is at least one byte of what is sent."""
+    sent = json.dumps(request.body, ensure_ascii=False).encode("utf-8", "replace")
+    return len(sent) + MESSAGE_OVERHEAD * (len(call.messages) + 1)
+
+
+def most_output_tokens(request: Request, model: Model) -> int | None:
+    """The most tokens that can be billed as output; ``None`` when neither the request nor the model sets a limit."""
+    limits = [limit for limit in (answer_limit(request), model.max_output_tokens) if limit is not None]
+    return answers_asked(request) * min(limits) if limits else None
+
+
+def make_params(
+    *,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    schema: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Params:
+    """The parameters of a run, checked. ``options`` holds the rarer ones by their names in :class:`Params`.
+
+    Raises:
+        ValidationError: an unknown option, or a value out of range.
+    """
+    known = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema"}
+    given = shapes.mapping(options, "options", "{'top_p': 0.9}")
+    if unknown := sorted(set(given) - known):
+        raise ValidationError(
+            f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
+            f"options takes {', '.join(sorted(known))}.",
+            field="options",
+        )
+    given["stop"] = _stops(given.get("stop"))
+    given["extra_body"] = _body(given.get("extra_body"))
+    given["top_p"] = _between("top_p", given.get("top_p"), 0, 1)
+    params = Params(
+        temperature=_between("temperature", temperature, 0, 2),
+        max_tokens=_whole("max_tokens", max_tokens, least=1),
+        seed=_whole("seed", seed, least=0),
+        schema=schema,
+        **given,
+    )
+    shapes.optional_string(params.reasoning_effort, "reasoning_effort")
+    texts.flag(params.strict, "strict")
+    return params
+
+
+def _stops(given: Any) -> tuple[str, ...]:
+    """One text or several that end an answer; white space alone is one too."""
+    if given is None:
+        return ()
+    texts = (
+        (given,) if isinstance(given, str) else shapes.several(given, "stop", "a non-empty string or a list of them")
+    )
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
+    return tuple(shapes.string(text, "stop") for text in texts)
+
+
+def _body(given: Any) -> dict[str, Any]:
+    """What is merged into the request, as JSON holds it."""
+    body: dict[str, Any] = texts.json_value(
+        shapes.mapping(given, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
+    )
+    return body
+
+
+def check_order(order: str) -> None:
+    """Refuse an order of asking that makes no sense.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    if order not in get_args(AskingOrder):
+        raise ValidationError(f"order must be one of {', '.join(get_args(AskingOrder))}, not {order!r}.", field="order")
+
+
+def check_samples(samples: int, pairs: int) -> int:
+    """How often each of so many pairs of a scenario and a model is asked.
+
+    Raises:
+        ValidationError: not a whole number of at least 1, or more probes than one run may have.
+    """
+    count = shapes.whole(samples, "samples")
+    _whole("samples", count, least=1)
+    if count * pairs > MOST_PROBES:
+        raise ValidationError(
+            f"{count:,} samples of {pairs:,} scenarios × models are more than the {MOST_PROBES:,} probes that one run "
+            "may have: ask less at a time.",
+            field="samples",
+        )
+    return count
+
+
+def _between(name: str, value: Any, low: float, high: float) -> float | None:
+    if value is None:
+        return None
+    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
+    if number is None or not low <= number <= high:
+        raise ValidationError(f"{name} must be a number from {low} to {high}, not {value!r}.", field=name)
+    return int(number) if isinstance(value, Integral) else number
+
+
+def _whole(name: str, value: Any, *, least: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValidationError(f"{name} must be a whole number of at least {least}, not {value!r}.", field=name)
+    return int(value)

@@ -1,0 +1,233 @@
+"""A run from its first request to its last row: who asks what when, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from llmkit.errors import Code, LlmkitError
+from llmkit.limiter import Gate, Wait
+from llmkit.limiter.pace import Limits
+from llmkit.money import pricing
+from llmkit.records import Failure, Model, Provider
+from llmkit.runs.attempt import STOPPED_MESSAGE, Asker
+from llmkit.runs.circuit_breaker import affected, concerns_others
+from llmkit.runs.conversation import Conversation
+from llmkit.runs.progress import Progress, RunEvent, Tracker
+from llmkit.store import events
+
+log = logging.getLogger("llmkit.runs")
+
+REFRESH = 1.0
+"""Seconds between projections into the database and looks at the catalog's limits."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One run, from its first request to its last row. Lives on the background loop; made by ``Runner``."""
+
+    asker: Asker
+    queues: dict[str, deque[int]]
+    resumed: Mapping[int, Conversation] = field(default_factory=dict)
+    unsettled: Mapping[str, Decimal] = field(default_factory=dict)
+    """What an earlier process of this run spent by provider and could not deduct from the balances any more."""
+    _scope: anyio.CancelScope | None = None
+    _workers: Counter[str] = field(default_factory=Counter)
+    _drained: defaultdict[str, anyio.Event] = field(default_factory=lambda: defaultdict(anyio.Event))
+    _sizes: Mapping[str, int] = field(default_factory=dict)
+    _cancelled: bool = False
+    _ended: bool = False
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.asker.run_id
+
+    @property
+    def tracker(self) -> Tracker:
+        """What has happened so far."""
+        return self.asker.tracker
+
+    def progress(self) -> Progress:
+        """A snapshot for people and panels."""
+        waiting = {} if self._ended else self.asker.parts.gate.waiting()
+        return self.tracker.snapshot({p: _words(wait) for p, wait in waiting.items() if p in self.queues})
+
+    async def cancel(self, grace: float) -> None:
+        """Stop asking; after ``grace`` seconds stop waiting for what is on its way too."""
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+        await anyio.sleep(grace)
+        self.asker.cut()
+
+    async def main(self) -> None:
+        """Ask everything, then write how it ended.
+
+        Raises:
+            JournalError: an answer could not be saved, so nothing more was asked.
+        """
+        self.tracker.emit(RunEvent(kind="started", run_id=self.run_id))
+        problem: BaseException | None = None
+        try:
+            with anyio.CancelScope() as self._scope:
+                async with anyio.create_task_group() as everything:
+                    everything.start_soon(self._refresh_forever)
+                    async with anyio.create_task_group() as asking:
+                        for provider in self.queues:
+                            asking.start_soon(self._serve, provider)
+                    everything.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            problem = _first(group)
+        with anyio.CancelScope(shield=True):
+            await self._end(problem)
+        if problem is not None:
+            raise problem
+
+    # --- workers ---
+
+    async def _serve(self, provider: str) -> None:
+        """Keep as many workers as the provider's limit can use, also when the limit is raised meanwhile."""
+        async with anyio.create_task_group() as workers:
+            while self.queues[provider]:
+                limit = self.asker.parts.gate.limits(provider).max_parallel
+                wanted = min(limit + min(limit, 8), len(self.queues[provider]) + self._workers[provider])
+                for _ in range(wanted - self._workers[provider]):
+                    self._workers[provider] += 1
+                    workers.start_soon(self._work, provider)
+                    await anyio.lowlevel.checkpoint()  # a hundred beginnings at once would hold the loop up
+                with anyio.move_on_after(REFRESH):
+                    await self._drained[provider].wait()
+
+    async def _work(self, provider: str) -> None:
+        queue = self.queues[provider]
+        try:
+            while queue:
+                await self._converse(queue.popleft())
+            self._drained[provider].set()
+        finally:
+            self._workers[provider] -= 1
+
+    async def _converse(self, position: int) -> None:
+        """Ask all turns of one probe and write its final row."""
+        conversation = self.resumed.get(position) or self._new(position)
+        failure: Failure | None = None
+        try:
+            while failure is None and not conversation.finished:
+                failure = await self.asker.ask_turn(conversation)
+        except anyio.get_cancelled_exc_class():
+            if conversation.turn_attempts and conversation.status is None:  # what it has cost so far must be counted
+                stopped = Failure(code=Code.CANCELLED, message=STOPPED_MESSAGE, scope="probe")
+                await self.asker.write([self.asker.final(conversation, stopped)])
+            raise
+        if conversation.status is None:
+            await self.asker.write([self.asker.final(conversation, failure)])
+        code = conversation.failure.code if conversation.failure else None
+        self.asker.emit("probe_done", conversation, status=conversation.status, code=code)
+        if failure is not None and conversation.status == "failed" and concerns_others(failure):
+            await self._skip_rest(conversation.probe.model, failure)
+
+    def _new(self, position: int) -> Conversation:
+        return Conversation(probe=self.asker.plan.probe(position), probe_id=events.probe_id(self.run_id, position))
+
+    async def _skip_rest(self, model: Model, failure: Failure) -> None:
+        """Mark what is left for a closed provider or model as skipped."""
+        reference, closed = affected(model, failure), self.asker.closures.of(model)
+        queue = self.queues[model.provider]
+        left = [p for p in queue if reference in (model.provider, self.asker.plan.probe(p).model.reference)]
+        if closed is None or not left:
+            return
+        kept = set(queue).difference(left)
+        rest = [position for position in queue if position in kept]
+        queue.clear()
+        queue.extend(rest)
+        await self.asker.write(
+            [
+                events.skip(
+                    run_id=self.run_id,
+                    scope="model" if failure.scope == "model" else "provider",
+                    reference=reference,
+                    code=closed.code,
+                    message=closed.message,
+                )
+            ]
+        )
+        for position in left:
+            self.asker.emit("probe_done", self._new(position), status="skipped", code=closed.code)
+        log.warning("skipped", extra={"run": self.run_id, "reference": reference, "code": closed.code})
+
+    # --- the journal, the database, the end ---
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            await anyio.sleep(REFRESH)
+            await anyio.to_thread.run_sync(self._refresh)
+
+    def _refresh(self) -> None:
+        """Bring the database up to date, and take over limits that were edited meanwhile, here or elsewhere."""
+        sizes = self.asker.parts.store.journal.sizes()
+        if sizes == self._sizes:
+            return
+        try:
+            self.asker.parts.store.sync()
+            state = self.asker.parts.store.catalog()
+        except LlmkitError as error:  # held by another program, a full disk: the journal has everything, so go on
+            log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
+            return
+        self._sizes = self.asker.parts.store.journal.sizes()
+        set_limits(self.asker.parts.gate, {name: state.providers[name] for name in self.queues}, state.models)
+
+    async def _end(self, problem: BaseException | None) -> None:
+        status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
+        line = events.run_state(
+            run_id=self.run_id, status=status, message=str(problem) if problem else None, spent=self._to_deduct()
+        )
+        try:
+            await self.asker.write([line])
+            await anyio.to_thread.run_sync(self.asker.parts.store.sync)
+        except LlmkitError as error:  # it ends all the same, and is found interrupted or as the journal has it
+            log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
+        self.asker.parts.store.release_run(self.run_id)
+        self._ended = True
+        self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
+
+    def _to_deduct(self) -> dict[str, Decimal]:
+        if self.asker.settings.simulated:
+            return {}
+        names = {*self.asker.spent, *self.unsettled}
+        spent = {name: Decimal(self.asker.spent[name]) + self.unsettled.get(name, 0) for name in sorted(names)}
+        return {name: min(amount, pricing.LARGEST) for name, amount in spent.items()}
+
+
+def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
+    """Tell the gate the catalog's limits; a model may have its own in ``api_config["limits"]``, named as the
+    provider's.
+    """
+    for name, provider in providers.items():
+        own = {
+            model.reference: Limits.of(replace(provider, **model.api_config["limits"]))
+            for model in models.values()
+            if model.provider == name and model.api_config.get("limits")
+        }
+        gate.set_limits(name, Limits.of(provider), own)
+
+
+def _words(wait: Wait) -> str:
+    seconds = "" if wait.until is None else f", {max(0, round(wait.until - time.time()))} s"
+    return f"{wait.reason}{seconds}"
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the run; the others are its consequences."""
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in leaves if isinstance(error, LlmkitError)), leaves[0])

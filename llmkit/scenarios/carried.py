@@ -1,0 +1,93 @@
+"""The names that a dimension may not have, and the values that it may hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date, time
+from decimal import Decimal
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
+from llmkit.records.columns import PROBES
+
+ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups")
+"""The columns of a table of scenarios that are not dimensions."""
+
+RESERVED_COLUMNS = frozenset({*ASKED_COLUMNS, *PROBES})
+"""Columns of ``run.probes`` that llmkit fills itself. Compared without regard to case, as DuckDB does."""
+
+ANSWER_PREFIX = "answer."
+"""Columns that begin so hold the fields of structured answers."""
+
+
+def check_columns(names: Iterable[str], *, field: str) -> None:
+    """Refuse names that ``run.probes`` needs for itself.
+
+    Raises:
+        ValidationError: a name is reserved, or is empty.
+    """
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise ValidationError(
+                f"{name!r} cannot name a dimension or column: give it a word as its name.", field=field
+            )
+        lowered = name.strip().casefold()
+        if lowered in RESERVED_COLUMNS or lowered.startswith(ANSWER_PREFIX):
+            raise ValidationError(
+                f"{name!r} is the name of a column that llmkit fills itself in run.probes: rename it, "
+                f"for example to 'my_{lowered}'.",
+                field=field,
+            )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like ``name``, or the empty string."""
+    by_lowered = {candidate.casefold(): candidate for candidate in known}
+    return by_lowered[found[0]] if (found := get_close_matches(name.casefold(), by_lowered, n=1)) else ""
+
+
+def plain(value: Any, *, where: str) -> Any:
+    """The value as JSON can hold it, so that what is stored is what comes back.
+
+    Missing values of pandas and numpy become ``None``, their scalars Python's; dates become ISO text, ``Decimal`` a
+    float, anything else that JSON does not know its text.
+
+    Raises:
+        ValidationError: an infinite number, or text that is not Unicode. ``where`` begins the sentence.
+    """
+    if value is None or type(value) in (bool, int):
+        return value
+    if isinstance(value, np.generic | Enum):
+        value = value.item() if isinstance(value, np.generic) else value.value
+    if isinstance(value, str):
+        return text(value, where=where)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, where=where) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [plain(item, where=where) for item in value]
+    if pd.isna(value):
+        return None
+    if isinstance(value, float | Decimal):
+        return finite(float(value), where=where)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return value if isinstance(value, bool | int) else text(str(value), where=where)
+
+
+def finite(number: float, *, where: str) -> float:
+    """The number, unless it is infinite or not a number (JSON has no word for either)."""
+    if not math.isfinite(number):
+        raise ValidationError(f"{where} is {number}: give a finite number.", field="prompts")
+    return number
+
+
+def text(value: str, *, where: str) -> str:
+    """The text, unless no file could hold it."""
+    return shapes.unbroken(value, where, "prompts")

@@ -1,0 +1,155 @@
+"""Scenarios from and to CSV and YAML files.
+
+These files are data to be read again, so nothing in them is altered: a prompt that begins with ``=`` stays so, and a
+spreadsheet may take it for a formula.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from io import StringIO
+from os import PathLike
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from llmkit.errors import ValidationError
+from llmkit.records import Scenario
+from llmkit.records.checks import shapes
+from llmkit.scenarios.carried import ASKED_COLUMNS, nearest
+from llmkit.scenarios.inputs import Prompts, as_scenarios, scenarios_to_frame
+from llmkit.scenarios.template import scenarios_from_template
+
+AnyPath = str | PathLike[str]
+
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
+_TEMPLATE_KEYS = ("template", "dimensions", "system", "followups", "n", "method", "seed", "engine")
+
+
+def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
+    """Read scenarios from a CSV file (UTF-8) with a header and a column ``prompt``, as ``as_scenarios`` a DataFrame.
+
+    A dimension whose cells are all numbers (or all ``True`` and ``False``) is read as such, unless they begin with
+    zeros (``007`` stays text); an empty cell is a missing value. ``sep=";"`` for the spreadsheets that write that.
+
+    Raises:
+        ValidationError: the file cannot be read, or holds no scenarios.
+    """
+    text = _read(path)
+    try:
+        # Without header and index, pandas refuses rows that are longer than the first instead of shifting columns.
+        table = pd.read_csv(
+            StringIO(text, newline=""), sep=sep, header=None, dtype=str, keep_default_na=False, na_filter=False
+        )
+    except ValueError as error:  # what pandas raises is one, for a text that is no table and for a ``sep`` that is none
+        raise ValidationError(
+            f"{path} is not a table: {str(error).strip()} Text that holds {sep!r} needs quotes round it.", field="path"
+        ) from None
+    columns = {}
+    for index in table.columns:
+        name, *cells = table[index]
+        columns[index] = pd.Series(cells if name in ASKED_COLUMNS else _typed(cells), dtype=object)
+    return as_scenarios(pd.DataFrame(columns).set_axis(table.iloc[0].tolist(), axis=1))
+
+
+def scenarios_to_csv(scenarios: Prompts, path: AnyPath) -> None:
+    """Write scenarios as a CSV file (UTF-8): the columns of ``scenarios_to_frame``, follow-ups as a JSON list.
+
+    Raises:
+        ValidationError: the file cannot be written, or there are no scenarios.
+    """
+    file = shapes.path(path)
+    frame = scenarios_to_frame(scenarios)
+    frame["followups"] = [json.dumps(each, ensure_ascii=False) if each else "" for each in frame["followups"]]
+    # Everything in quotes: pandas leaves a lone carriage return bare, and would read it as the end of a row.
+    with shapes.reaching(file, "written"):
+        frame.to_csv(file, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+
+def scenarios_from_yaml(path: AnyPath) -> list[Scenario]:
+    """Read scenarios from a YAML file: a list of prompts, or of mappings with the keys of ``scenarios_to_frame``.
+
+    Raises:
+        ValidationError: the file cannot be read, or holds no scenarios.
+    """
+    rows = _load_yaml(path)
+    if not isinstance(rows, list):
+        raise ValidationError(
+            f"{path} must hold a list of prompts or scenarios, one '- prompt: ...' each.", field="path"
+        )
+    return as_scenarios(rows)
+
+
+def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
+    """Write scenarios as a YAML file: a list of mappings; what a scenario does not have is left out.
+
+    Raises:
+        ValidationError: the file cannot be written, or there are no scenarios.
+    """
+    file = shapes.path(path)
+    rows = [
+        {
+            "scenario_id": scenario.scenario_id,
+            "prompt": scenario.prompt,
+            **({"system": scenario.system} if scenario.system else {}),
+            **({"followups": list(scenario.followups)} if scenario.followups else {}),
+            **scenario.dimensions,
+        }
+        for scenario in as_scenarios(scenarios)
+    ]
+    with shapes.reaching(file, "written"):
+        file.write_text(yaml.safe_dump(rows, allow_unicode=True, sort_keys=False), encoding="utf-8", newline="\n")
+
+
+def template_from_yaml(path: AnyPath) -> list[Scenario]:
+    """Read a template with its dimensions from a YAML file, and make the scenarios.
+
+    Its keys are the arguments of :func:`scenarios_from_template`: ``template`` and ``dimensions``, and any of
+    ``system``, ``followups``, ``n``, ``method``, ``seed``, ``engine``. YAML wants quotes round (or ``|`` before) a text
+    that begins with a bracket.
+
+    Raises:
+        ValidationError: the file cannot be read, has unknown keys, or the template's own errors.
+    """
+    found = _load_yaml(path)
+    if not isinstance(found, Mapping) or not {"template", "dimensions"} <= found.keys():
+        raise ValidationError(f"{path} must have the keys 'template' and 'dimensions'.", field="path")
+    for key in found:
+        if key not in _TEMPLATE_KEYS:
+            hint = f"did you mean {near!r}?" if (near := nearest(str(key), _TEMPLATE_KEYS)) else "remove it."
+            raise ValidationError(f"{path} has the unknown key {key!r}: {hint}", field="path")
+    return scenarios_from_template(**found)
+
+
+def _read(path: AnyPath) -> str:
+    file = shapes.path(path)
+    try:
+        with shapes.reaching(file, "read"):
+            return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValidationError(f"{path} is not in UTF-8: save it again with that encoding.", field="path") from None
+
+
+def _load_yaml(path: AnyPath) -> Any:
+    try:
+        return yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise ValidationError(f"{path} is not valid YAML: {error}", field="path") from None
+
+
+def _typed(cells: list[str]) -> list[Any]:
+    """The cells as numbers or as truth values where all of them are; empty ones as ``None``."""
+    filled = [cell for cell in cells if cell]
+    convert: Any = str
+    if filled and all(map(_WHOLE.fullmatch, filled)):
+        convert = int
+    elif filled and all(map(_DECIMAL.fullmatch, filled)):
+        convert = float
+    elif filled and set(filled) <= {"True", "False"}:
+        convert = "True".__eq__
+    return [convert(cell) if cell else None for cell in cells]

@@ -1,0 +1,106 @@
+"""Reading request bodies that may hold anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.request_schemas import is_schema
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """An object; ``None`` is an empty one.
+
+    Raises:
+        Rejected: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise invalid(f"Invalid type for '{name}': expected an object.", name)
+    return value
+
+
+def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
+    """A whole number, or ``None`` if it is not given.
+
+    Raises:
+        Rejected: it is something else or too small.
+    """
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise invalid(f"Invalid value for '{name}': expected an integer of at least {least}.", name)
+    return value
+
+
+def schema_of(value: Any, name: str) -> Mapping[str, Any] | None:
+    """A JSON schema, or ``None`` if it is not given.
+
+    Raises:
+        Rejected: it is no schema.
+    """
+    if value is not None and not is_schema(value):
+        raise invalid(f"Invalid schema for '{name}'.", name)
+    return value  # type: ignore[no-any-return]
+
+
+def real(body: Mapping[str, Any], name: str, *, most: float) -> float | None:
+    """A number from 0 to ``most``, or ``None`` if it is not given.
+
+    Raises:
+        Rejected: it is something else or out of range.
+    """
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise invalid(f"Invalid value for '{name}': expected a number between 0 and {most:g}.", name)
+    return float(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A string or a list of strings as a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, or a list of parts of which the texts count."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    found = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return "".join(text for text in found if isinstance(text, str))
+
+
+def messages_of(value: Any, name: str = "messages") -> list[tuple[str, str]]:
+    """A list of ``{role, content}`` as (role, text) pairs; at least one.
+
+    Raises:
+        Rejected: there is none, or one has no role.
+    """
+    if not isinstance(value, list) or not value:
+        raise invalid(f"Missing required parameter: '{name}'.", name)
+    found = []
+    for index, message in enumerate(value):
+        role = message.get("role") if isinstance(message, Mapping) else None
+        if not isinstance(role, str):
+            raise invalid(f"Missing required parameter: '{name}[{index}].role'.", name)
+        found.append((role, text_of(message.get("content"))))
+    return found
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """The model id.
+
+    Raises:
+        Rejected: there is none.
+    """
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid("you must provide a model parameter", "model")
+    return model

@@ -1,0 +1,111 @@
+"""OpenAI's Responses format; xAI speaks it too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of
+from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.refused_parameters import check_responses
+from llmkit.simulator.formats.served_chat import version_of, writes_to_cache
+from llmkit.simulator.formats.ticks import cost_in_ticks
+from llmkit.simulator.questions import Answered, Asked, WireName
+
+
+class Responses:
+    """``POST /responses``."""
+
+    name: WireName = "openai_responses"
+
+    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
+        """What is asked.
+
+        Raises:
+            Rejected: the provider would not take it.
+        """
+        form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
+        instructions = body.get("instructions")
+        effort = mapping(body.get("reasoning"), "reasoning").get("effort")
+        asked = Asked(
+            provider=provider,
+            wire=self.name,
+            model=model_of(body),
+            system=instructions if isinstance(instructions, str) else "",
+            messages=_messages(body.get("input")),
+            max_tokens=integer(body, "max_output_tokens", least=16),
+            temperature=real(body, "temperature", most=2.0),
+            effort=effort if isinstance(effort, str) else None,
+            schema=schema_of(form.get("schema"), "text.format") if form.get("type") == "json_schema" else None,
+            wants_json=form.get("type") in ("json_schema", "json_object"),
+        )
+        check_responses(asked, body)
+        return asked
+
+    def write(self, asked: Asked, answered: Answered, request_id: str) -> dict[str, Any]:
+        """The body of a 200."""
+        reason = "max_output_tokens" if answered.finish == "length" else None
+        now = int(time.time())
+        return {
+            "id": f"resp_{request_id}",
+            "object": "response",
+            "created_at": now,
+            "completed_at": now,
+            "status": "completed" if reason is None else "incomplete",
+            "error": None,
+            "incomplete_details": None if reason is None else {"reason": reason},
+            "instructions": asked.system or None,
+            "max_output_tokens": asked.max_tokens,
+            "model": version_of(asked),
+            "output": list(_output(answered, request_id)),
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "reasoning": {"effort": asked.effort, "summary": None},
+            "store": False,
+            "temperature": asked.temperature,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "truncation": "disabled",
+            "metadata": {},
+            "usage": _usage(asked, answered),
+        }
+
+
+def _messages(value: Any) -> tuple[tuple[str, str], ...]:
+    if isinstance(value, str) and value:
+        return (("user", value),)
+    if not isinstance(value, list) or not value:
+        raise invalid("Missing required parameter: 'input'.", "input")
+    return tuple(messages_of([each for each in value if isinstance(each, Mapping) and "role" in each], "input"))
+
+
+def _output(answered: Answered, request_id: str) -> list[dict[str, Any]]:
+    output: list[dict[str, Any]] = []
+    if answered.reasoning_tokens:
+        output.append({"type": "reasoning", "id": f"rs_{request_id}", "summary": []})
+    if answered.refusal is not None:
+        content: dict[str, Any] = {"type": "refusal", "refusal": answered.refusal}
+    else:
+        content = {"type": "output_text", "text": answered.text, "annotations": [], "logprobs": []}
+    if answered.text or answered.refusal is not None:
+        status = "completed" if answered.finish == "stop" else "incomplete"
+        output.append(
+            {"type": "message", "id": f"msg_{request_id}", "status": status, "role": "assistant", "content": [content]}
+        )
+    return output
+
+
+def _usage(asked: Asked, answered: Answered) -> dict[str, Any]:
+    details: dict[str, Any] = {"cached_tokens": answered.cached, "cache_write_tokens": 0}
+    if asked.provider == "openai" and writes_to_cache(asked.model):
+        details["cache_write_tokens"] = answered.written
+    usage: dict[str, Any] = {
+        "input_tokens": answered.input_tokens,
+        "input_tokens_details": details,
+        "output_tokens": answered.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": answered.reasoning_tokens},
+        "total_tokens": answered.input_tokens + answered.output_tokens,
+    }
+    return usage | ({"cost_in_usd_ticks": cost_in_ticks(asked.model, answered)} if asked.provider == "xai" else {})

@@ -1,0 +1,243 @@
+"""Values that match a JSON schema, made to look like answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, Literal, cast
+
+from llmkit.simulator.request_schemas import is_schema
+from llmkit.simulator.vocabulary import QUESTIONS, SENTENCES, sentence, topics
+
+Twist = Literal["malformed", "too_few", "duplicates"]
+_USUAL_LENGTH = 3
+_MOST_ASKED = 500
+_TRIES = 20  # to make something that is not there yet
+_LONGEST = 10_000  # entries or characters: a schema must not be able to fill the memory
+_DEEPEST = 12  # a schema that refers to itself ends here
+_COUNTED = r"scenario|question|item|entr|example|idea|prompt|row|answer|case"
+_COUNT = re.compile(rf"\b(\d{{1,3}})\b(?=[^.\n]{{0,60}}\b(?:{_COUNTED}))", re.I)
+_ANY_COUNT = re.compile(r"\b(?:exactly|list|give|write|make|propose|generate|of)\s+(\d{1,3})\b", re.I)
+# How batches of texts are usually numbered, the clearest first: <answer id="7">, a line "id=7: ...", {"id": 7}. The
+# first kind that there is counts, because the texts themselves may hold the others.
+_IDS = (
+    re.compile(r"""<[\w-]+\s[^<>\n]*?\bid=["']?([\w.:/#-]+)[^<>\n]*>"""),
+    re.compile(r"^\s*(?:\w+_)?id\s*[:=]\s*([\w-]+)[:.)]?\s*", re.I | re.M),
+    re.compile(r"""["'](?:\w+_)?id["']\s*:\s*["']?([\w.:/#-]+)""", re.I),
+)
+_IS_ID = re.compile(r"(^|_)id$")
+
+
+def structured(schema: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None = None) -> Any:
+    """A value that validates against the schema, or one that is spoiled as ``twist`` says.
+
+    Lists have as many entries as the prompt asks for, within the schema's bounds, and no two are equal. To rehearse the
+    coding of texts, ids are those that the prompt gives (``"id": "7"``) and quotes are taken from the text after them.
+    Not followed: ``pattern``, ``if``, ``not``, ``patternProperties``.
+    """
+    return _Maker(schema, prompt, rng, twist).value(schema, "", 0, None)
+
+
+def schema_in(text: str) -> Mapping[str, Any] | None:
+    """The JSON schema that stands in a text, for models that are told their schema in words."""
+    decoder = json.JSONDecoder()
+    for found in re.finditer(r"\{", text):
+        try:
+            value, _ = decoder.raw_decode(text, found.start())
+        except ValueError:
+            continue
+        looks_right = isinstance(value, dict) and ("properties" in value or value.get("type") in ("object", "array"))
+        if looks_right and is_schema(value):
+            return cast(Mapping[str, Any], value)
+    return None
+
+
+class _Maker:
+    """Walks a schema. ``place`` is the index of the innermost list entry that is being made."""
+
+    def __init__(self, root: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None) -> None:
+        self._root, self._prompt, self._rng, self._twist = root, prompt, rng, twist
+        self._topics = topics(prompt)
+        self._given = _numbered_texts(prompt)
+        self._used: set[str] = set()
+
+    def value(self, schema: Any, name: str, depth: int, place: int | None) -> Any:
+        schema = self._resolved(schema, depth)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return self._rng.choice(schema["enum"])
+        kind = _kind(schema)
+        if kind == "object":
+            return self._object(schema, depth, place)
+        if kind == "array":
+            return self._array(schema, name, depth, place)
+        if kind == "string":
+            return self._string(schema, name, place)
+        if kind in ("integer", "number"):
+            return self._number(schema, name, kind, place)
+        return self._rng.random() < 0.5 if kind == "boolean" else None
+
+    def _resolved(self, schema: Any, depth: int) -> Mapping[str, Any]:
+        """The schema with references followed, alternatives chosen and ``allOf`` merged."""
+        for _ in range(_DEEPEST):
+            if not isinstance(schema, Mapping):
+                return {}
+            if isinstance(reference := schema.get("$ref"), str):
+                schema = {**self._referred(reference), **{k: v for k, v in schema.items() if k != "$ref"}}
+            elif choices := schema.get("anyOf") or schema.get("oneOf"):
+                # deep inside, the simplest alternative (often null) ends a recursion
+                simple = [choice for choice in choices if _kind(choice) == "null"]
+                chosen = simple[0] if simple and depth >= _DEEPEST // 2 else choices[0]
+                schema = _merged([{k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}, chosen])
+            elif parts := schema.get("allOf"):
+                schema = _merged([{k: v for k, v in schema.items() if k != "allOf"}, *parts])
+            else:
+                return schema
+        return {}
+
+    def _referred(self, reference: str) -> Mapping[str, Any]:
+        found: Any = self._root
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            if step:
+                found = found.get(step.replace("~1", "/").replace("~0", "~"), {})
+        return found if isinstance(found, Mapping) else {}
+
+    def _object(self, schema: Mapping[str, Any], depth: int, place: int | None) -> dict[str, Any]:
+        properties = schema.get("properties", {})
+        required = schema.get("required", ())
+        wanted = [key for key in properties if key in required or depth < _DEEPEST // 2]
+        extra = [key for key in required if key not in properties]
+        made = {key: self.value(properties[key], key, depth + 1, place) for key in wanted}
+        return made | {key: self.value(schema.get("additionalProperties"), key, depth + 1, place) for key in extra}
+
+    def _array(self, schema: Mapping[str, Any], name: str, depth: int, place: int | None) -> list[Any]:
+        entries: list[Any] = []
+        first = [self.value(each, name, depth + 1, place) for each in schema.get("prefixItems", ())]
+        length = self._length(schema, depth) - len(first)
+        for index in range(length):
+            inner = place if place is not None else index
+            made = self.value(schema.get("items", {}), name, depth + 1, inner)
+            for _ in range(_TRIES):
+                if made not in entries:
+                    break
+                made = self.value(schema.get("items", {}), name, depth + 1, inner)
+            if made in entries and schema.get("uniqueItems") and len(first) + len(entries) >= schema.get("minItems", 0):
+                break  # there are no more different ones, as with enums
+            entries.append(made)
+        if place is None and self._twist == "duplicates" and len(entries) > 1:
+            entries = [entries[0]] * len(entries)
+        if place is None and self._twist == "too_few":
+            entries = entries[: len(entries) // 2]
+        return first + entries
+
+    def _length(self, schema: Mapping[str, Any], depth: int) -> int:
+        wanted: int = _USUAL_LENGTH
+        least: int = schema.get("minItems", 0)
+        if depth <= 1 and (asked := self._asked_length(schema)):
+            wanted = asked
+        elif depth >= _DEEPEST // 2:
+            wanted = 0
+        most: int = schema.get("maxItems", wanted)
+        return min(max(least, min(wanted, most)), _LONGEST)
+
+    def _asked_length(self, schema: Mapping[str, Any]) -> int:
+        entry = self._resolved(schema.get("items", {}), 0)
+        if self._given and any(_IS_ID.search(key) for key in entry.get("properties", {})):
+            return len(self._given)
+        found = _COUNT.search(self._prompt) or _ANY_COUNT.search(self._prompt)
+        return min(int(found[1]), _MOST_ASKED) if found else 0
+
+    def _string(self, schema: Mapping[str, Any], name: str, place: int | None) -> str:
+        text = _FORMATS.get(schema.get("format", ""), "") or self._words(name, place)
+        shortest, longest = min(schema.get("minLength", 0), _LONGEST), schema.get("maxLength")
+        while len(text) < shortest:
+            text += " " + sentence(SENTENCES, self._topics, self._rng)
+        return text if longest is None else text[:longest]
+
+    def _words(self, name: str, place: int | None) -> str:
+        key, rng = name.lower(), self._rng
+        given = self._given[place] if place is not None and place < len(self._given) else None
+        if _IS_ID.search(key) and given is not None:
+            return given[0]
+        if "quote" in key:
+            return _some_of(given[1] if given is not None else self._prompt, rng)
+        if re.search(r"prompt|question|scenario|followup", key):
+            return self._fresh(QUESTIONS)
+        if re.search(r"(^|_)(id|name|title|label|key|topic|category|level|value)s?$", key):
+            return f"{rng.choice(self._topics)} {rng.randint(1, 9999)}"
+        return self._fresh(SENTENCES)
+
+    def _fresh(self, templates: Sequence[str]) -> str:
+        """A sentence that was not used yet in this value; when all were, one that is told apart by a number."""
+        for _ in range(_TRIES):
+            text = sentence(templates, self._topics, self._rng)
+            if text not in self._used:
+                break
+        else:
+            text = f"{text} (Case {len(self._used) + 1}.)"
+        self._used.add(text)
+        return text
+
+    def _number(self, schema: Mapping[str, Any], name: str, kind: str, place: int | None) -> int | float:
+        given = self._given[place][0] if place is not None and place < len(self._given) else ""
+        if kind == "integer" and _IS_ID.search(name.lower()) and given.isdecimal():
+            return int(given)
+        step = schema.get("multipleOf", 1 if kind == "integer" else 0.01)
+        low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+        high = schema.get("maximum", schema.get("exclusiveMaximum", low + 100 * step))
+        first = -(-low // step) + ("exclusiveMinimum" in schema and low % step == 0)
+        last = high // step - ("exclusiveMaximum" in schema and high % step == 0)
+        value = self._rng.randint(int(first), max(int(first), int(last))) * step
+        return int(value) if kind == "integer" else round(value, 10)
+
+
+_FORMATS = {
+    "date": "2026-11-24",
+    "date-time": "2026-11-24T12:00:00Z",
+    "time": "12:00:00Z",
+    "email": "reader@example.org",
+    "uri": "https://example.org/",
+    "uuid": "7f8d9a52-3a0c-4f6e-9a55-0d7a2f1c4b11",
+}
+
+
+def _kind(schema: Any) -> str:
+    """The type of a schema; of several the first that is not null, of none what its keywords suggest."""
+    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    if isinstance(kind, list | tuple):
+        kind = next((each for each in kind if each != "null"), "null")
+    if isinstance(kind, str):
+        return kind
+    if isinstance(schema, Mapping) and ("properties" in schema or "required" in schema):
+        return "object"
+    return "array" if isinstance(schema, Mapping) and ("items" in schema or "prefixItems" in schema) else "string"
+
+
+def _merged(schemas: list[Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for schema in (each for each in schemas if isinstance(each, Mapping)):
+        for key, value in schema.items():
+            if key == "properties":
+                merged[key] = {**merged.get(key, {}), **value}
+            elif key == "required":
+                merged[key] = [*merged.get(key, []), *value]
+            else:
+                merged[key] = value
+    return merged
+
+
+def _numbered_texts(prompt: str) -> list[tuple[str, str]]:
+    """The ids that a prompt gives, each once, with the text up to the next."""
+    found = next((ids for pattern in _IDS if (ids := list(pattern.finditer(prompt)))), [])
+    ends = [*(each.start() for each in found[1:]), len(prompt)] if found else []
+    texts = {each[1]: prompt[each.end() : end] for each, end in zip(found, ends, strict=True)}
+    return list(texts.items())
+
+
+def _some_of(text: str, rng: Random) -> str:
+    """A stretch of a text, as it stands there: a sentence, or a few words."""
+    stretches = [each.strip() for each in re.findall(r"[^\n.!?<>{}\"\\]{12,200}[.!?]?", text) if each.strip()]
+    return rng.choice(stretches) if stretches else text.strip()[:80]

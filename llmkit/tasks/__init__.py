@@ -1,0 +1,19 @@
+"""Internal tasks: scenarios from a description, summaries and codes of answers, by the models set for that."""
+
+from llmkit.tasks.coding import Codebook, code
+from llmkit.tasks.expansion import Account, Expansion, expand
+from llmkit.tasks.expansion_spec import Dimensions
+from llmkit.tasks.infra_task import Infra, InfraHandle
+from llmkit.tasks.summaries import summarize
+
+__all__ = [
+    "Account",
+    "Codebook",
+    "Dimensions",
+    "Expansion",
+    "Infra",
+    "InfraHandle",
+    "code",
+    "expand",
+    "summarize",
+]

@@ -1,0 +1,237 @@
+"""Coding: every answer of a run into one category of a codebook, with the words that it rests on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from llmkit.analysis import Run
+from llmkit.catalog.infra_models import choose
+from llmkit.errors import ValidationError
+from llmkit.runs import RunHandle
+from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, room
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Task, added, announce
+from llmkit.tasks.structured import parse_json
+
+PURPOSE = "summarization"
+MOST_AT_ONCE = 25
+"""Answers in one request: with many more, models skip some."""
+
+Codebook = Mapping[str, str] | Sequence[str]
+"""Categories with their definitions, or names of categories that need none."""
+
+COLUMNS = ("probe_id", "category", "quote", "quote_found", "error", "cost", "infra_model", "infra_run_id")
+
+_TASK = (
+    "You code answers for a study. Give each document exactly one category of this codebook, by its definition, and "
+    "the quote that decides it: a few words copied letter by letter from that document."
+)
+_FORM = (
+    'Answer with one JSON object and nothing else: {"codes": [{"id": 1, "category": "...", "quote": "..."}]}, with one '
+    "entry for every document."
+)
+
+
+def code(
+    infra: Infra,
+    run: Run,
+    codebook: Codebook,
+    *,
+    strict: bool = False,
+    budget: Money | None = None,
+) -> InfraHandle[pd.DataFrame]:
+    """Start coding a run's answers; see ``Kit.code``."""
+    categories = read_codebook(codebook)
+    items, models = answers_of(run)
+    choice = choose(
+        infra.catalog.state(),
+        PURPOSE,
+        available=infra.catalog.is_available,
+        avoid=models,
+        structured=True,
+        strict=strict,
+    )
+    system = "\n\n".join((_TASK, HYGIENE, _worded(categories), _FORM))
+    free = room(choice.model, system)
+    task = Task(
+        infra=infra,
+        choice=announce(choice),
+        name=f"code: {run.name or run.id}",
+        system=system,
+        schema=_schema(categories),
+        budget=budget,
+        carries={"task": "code", "source_run": run.id},
+    )
+    coded = _Coded(categories)
+    fitting = [item for item in items if item_tokens(item) <= free]
+    for item in items:
+        if item_tokens(item) > free:
+            coded.errors[item.key] = f"The answer is too long for the context of {choice.model.reference}."
+    if not fitting:
+        raise ValidationError(f"Every answer is too long for the context of {choice.model.reference}.", field="run")
+    asked = batches(fitting, free, MOST_AT_ONCE)
+    handle = task.begin([document(batch) for batch in asked])
+    return InfraHandle(task, lambda: _finish(task, coded, items, free, asked, handle))
+
+
+async def _finish(
+    task: Task, coded: _Coded, items: Sequence[Item], free: int, asked: Sequence[list[Item]], handle: RunHandle[Run]
+) -> pd.DataFrame:
+    """Take what came, and ask once more for the answers that are still without a category."""
+    for batch, answer in zip(asked, await task.answers(handle), strict=True):
+        coded.take(batch, answer)
+    missing = [item for batch in asked for item in batch if item.key not in coded.found]
+    if missing:
+        again = batches(missing, free, MOST_AT_ONCE)
+        for batch, answer in zip(again, await task.ask([document(batch) for batch in again]), strict=True):
+            coded.take(batch, answer)
+    frame = coded.frame(items, task)
+    uncoded, unfound = int(frame["category"].isna().sum()), int((frame["quote_found"] == False).sum())  # noqa: E712
+    if uncoded:
+        task.warnings.append(f"{uncoded} of {len(frame)} answers have no category: see the column error.")
+    if unfound:
+        task.warnings.append(f"{unfound} quotes do not occur in their answer: see the column quote_found.")
+    return frame
+
+
+def answers_of(run: Run) -> tuple[list[Item], set[str]]:
+    """The answers of a run that are ok, and the models that it asked.
+
+    Raises:
+        ValidationError: there are none.
+    """
+    probes = run.probes
+    ok = probes[probes["status"] == "ok"]
+    if ok.empty:
+        raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
+    items = [
+        Item(probe_id, response, prompt)
+        for probe_id, response, prompt in zip(ok["probe_id"], ok["response"], ok["prompt"], strict=True)
+    ]
+    return items, set(probes["model"])
+
+
+def read_codebook(codebook: Codebook) -> dict[str, str]:
+    """Categories with their definitions (may be empty).
+
+    Raises:
+        ValidationError: no categories, an empty one, or two that are equal but for case.
+    """
+    if isinstance(codebook, str) or not isinstance(codebook, Iterable):
+        raise ValidationError("Give the codebook as {category: definition}, or a list of categories.", field="codebook")
+    given = dict(codebook) if isinstance(codebook, Mapping) else dict.fromkeys(codebook, "")
+    names = [name.strip() if isinstance(name, str) else "" for name in given]
+    if not names or not all(names):
+        raise ValidationError("Every category of a codebook needs a name.", field="codebook")
+    folded = [name.casefold() for name in names]
+    if len(set(folded)) < len(names) or (not isinstance(codebook, Mapping) and len(given) < len(list(codebook))):
+        raise ValidationError("Two categories of the codebook have the same name.", field="codebook")
+    return {name: str(definition or "").strip() for name, definition in zip(names, given.values(), strict=True)}
+
+
+def occurs(quote: str, text: str) -> bool:
+    """Whether a quote stands in a text, whatever white space and kind of quotation marks."""
+    wanted = _plain(quote).strip(" \"'….")
+    return bool(wanted) and wanted in _plain(text)
+
+
+@dataclass(slots=True)
+class _Coded:
+    """What is known of each answer, by its probe."""
+
+    categories: Mapping[str, str]
+    found: dict[str, tuple[str, str]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, list[float | None]] = field(default_factory=dict)
+    runs: dict[str, str | None] = field(default_factory=dict)
+
+    def take(self, batch: Sequence[Item], answer: Answer) -> None:
+        """Take every code that is usable; the other answers of the batch get an error."""
+        share = None if answer.cost is None else answer.cost / len(batch)
+        for item in batch:
+            self.costs.setdefault(item.key, []).append(share)
+            self.runs[item.key] = answer.run_id or self.runs.get(item.key)
+            self.errors[item.key] = answer.problem or "The model left this answer out."
+        try:
+            entries = _entries(answer)
+        except ValueError as error:
+            self.errors.update(dict.fromkeys((item.key for item in batch), str(error)))
+            return
+        for entry in entries:
+            self._take(batch, entry)
+
+    def _take(self, batch: Sequence[Item], entry: Any) -> None:
+        number = str(entry.get("id")).strip() if isinstance(entry, Mapping) else ""
+        if not number.isdecimal() or not 1 <= int(number) <= len(batch):
+            return
+        key, given, quote = batch[int(number) - 1].key, entry.get("category"), entry.get("quote")
+        folded = {name.casefold(): name for name in self.categories}
+        category = folded.get(str(given).strip().casefold())
+        if category is None:
+            self.errors[key] = f"The model gave {str(given)[:80]!r}, which is not in the codebook."
+        elif key not in self.found:
+            self.found[key] = (category, quote if isinstance(quote, str) else "")
+
+    def frame(self, items: Sequence[Item], task: Task) -> pd.DataFrame:
+        """One row an answer, in the order of the run."""
+        rows = []
+        for item in items:
+            category, quote = self.found.get(item.key, (None, None))
+            rows.append(
+                {
+                    "probe_id": item.key,
+                    "category": category,
+                    "quote": quote or None,
+                    "quote_found": None if category is None else occurs(quote or "", item.text),
+                    "error": None if category is not None else self.errors.get(item.key),
+                    "cost": added(self.costs.get(item.key, [0.0])),
+                    "infra_model": task.choice.model.reference,
+                    "infra_run_id": self.runs.get(item.key),
+                }
+            )
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        return frame.astype({"quote_found": "boolean", "cost": "float64"})
+
+
+def _entries(answer: Answer) -> list[Any]:
+    if answer.text is None:
+        raise ValueError(answer.problem)
+    value = parse_json(answer.text)
+    entries = value.get("codes") if isinstance(value, Mapping) else value
+    if not isinstance(entries, list):
+        raise ValueError("The answer has no list of codes.")
+    return entries
+
+
+def _schema(categories: Mapping[str, str]) -> dict[str, Any]:
+    """Of an answer; OpenAI's strict mode takes it."""
+    entry = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "integer"},
+            "category": {"type": "string", "enum": list(categories)},
+            "quote": {"type": "string"},
+        },
+        "required": ["id", "category", "quote"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"codes": {"type": "array", "items": entry}},
+        "required": ["codes"],
+        "additionalProperties": False,
+    }
+
+
+def _worded(categories: Mapping[str, str]) -> str:
+    lines = [f"- {name}: {definition}" if definition else f"- {name}" for name, definition in categories.items()]
+    return "\n".join(("Codebook:", *lines))
+
+
+def _plain(text: str) -> str:
+    straight = text.translate(str.maketrans("‘’‚‛“”„‟«»", "''''" + '""""""'))
+    return re.sub(r"\s+", " ", straight)

@@ -1,0 +1,245 @@
+"""Scenarios from a description: asked for, checked, mended once, made up to the number once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from llmkit.analysis import Run
+from llmkit.catalog.infra_models import choose
+from llmkit.errors import Code, RequestFailed, ValidationError
+from llmkit.records import Scenario
+from llmkit.runs import RunHandle
+from llmkit.scenarios import scenarios_to_frame
+from llmkit.tasks.documents import tokens
+from llmkit.tasks.expansion_spec import Brief, Dimensions, read_brief
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Task, announce, short
+from llmkit.tasks.structured import parse_json
+
+if TYPE_CHECKING:
+    from llmkit.widgets.scenario_table import ScenarioTable
+
+PURPOSE = "scenario_expansion"
+MOST = 10_000
+MOST_AT_ONCE = 40
+"""Scenarios asked for in one request: longer answers are cut off, and repeat themselves."""
+_TOKENS_EACH = 150
+
+_SYSTEM = (
+    "You write scenarios for a study that asks language models questions. Each scenario is one prompt, complete in "
+    "itself, that will be sent word for word: no placeholders, no numbering, no remarks. All are different from each "
+    'other in substance. Answer with one JSON object and nothing else: {"scenarios": [...]}, each entry with the keys '
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What came of asking for scenarios. ``problems`` are sentences on answers that could not be used."""
+
+    asked_for: int
+    usable: int
+    duplicates: int
+    invalid: int
+    requests: int
+    problems: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        dropped = [
+            f"{number} {word}" for number, word in ((self.duplicates, "repeated"), (self.invalid, "invalid")) if number
+        ]
+        requests = "1 request" if self.requests == 1 else f"{self.requests} requests"
+        said = f"{self.usable} of {self.asked_for} scenarios are usable, after {requests}"
+        said += f"; dropped: {', '.join(dropped)}." if dropped else "."
+        return " ".join((said, *dict.fromkeys(self.problems)))
+
+
+class Expansion(list[Scenario]):
+    """Scenarios that a model wrote: a list, with the runs that it cost.
+
+    ``run`` is the first infra run (``runs``: all of them), ``account`` says what was dropped. ``kit.run`` takes it as
+    it is; ``table()`` shows it, to keep, edit and drop scenarios first.
+    """
+
+    def __init__(self, scenarios: Iterable[Scenario], *, runs: Sequence[Run], account: Account) -> None:
+        super().__init__(scenarios)
+        self.runs = tuple(runs)
+        self.account = account
+
+    @property
+    def run(self) -> Run:
+        """The first of the infra runs that it came from."""
+        return self.runs[0]
+
+    @property
+    def total_cost(self) -> Decimal:
+        """What all requests for it cost, in US dollars."""
+        return sum((run.total_cost for run in self.runs), Decimal(0))
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a scenario, with a column for each dimension; ``kit.run`` takes it too."""
+        return scenarios_to_frame(self)
+
+    def table(self) -> ScenarioTable:
+        """A widget to keep, edit and drop scenarios; then ``kit.run(table.scenarios)``."""
+        from llmkit.widgets.scenario_table import ScenarioTable  # ipywidgets is slow to import
+
+        return ScenarioTable(self)
+
+
+def expand(
+    infra: Infra,
+    description: str,
+    n: int = 10,
+    dimensions: Dimensions = None,
+    *,
+    strict: bool = False,
+    budget: Money | None = None,
+) -> InfraHandle[Expansion]:
+    """Start asking for scenarios; see ``Kit.expand``."""
+    if not isinstance(description, str) or not description.strip():
+        raise ValidationError("Describe what the scenarios are about.", field="description")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
+        raise ValidationError(f"n is a whole number from 1 to {MOST:,}, not {n!r}.", field="n")
+    brief = read_brief(description.strip(), n, dimensions)
+    state = infra.catalog.state()
+    choice = choose(
+        state,
+        PURPOSE,
+        available=infra.catalog.is_available,
+        structured=True,
+        context=tokens(description) + 2 * min(n, MOST_AT_ONCE) * _TOKENS_EACH,
+        strict=strict,
+    )
+    task = Task(
+        infra=infra,
+        choice=announce(choice),
+        name=f"expand: {short(description)}",
+        system=_SYSTEM + brief.keys,
+        schema=brief.schema,
+        budget=budget,
+        carries={"task": "expand"},
+    )
+    wanted = _parts(range(n))
+    handle = task.begin([brief.prompt(part, index, len(wanted)) for index, part in enumerate(wanted)])
+    return InfraHandle(task, lambda: _finish(task, brief, n, wanted, handle))
+
+
+async def _finish(
+    task: Task, brief: Brief, n: int, wanted: Sequence[Sequence[int]], handle: RunHandle[Run]
+) -> Expansion:
+    """Take what came, ask once more where an answer was of no use, and once for what is still missing."""
+    found = _Found()
+    unusable = []
+    answers = await task.answers(handle)
+    for part, answer in zip(wanted, answers, strict=True):
+        if problem := found.take(part, answer, brief):
+            unusable.append((part, answer, problem))
+    if unusable:
+        repairs = [brief.repair(part, answer.text, problem) for part, answer, problem in unusable]
+        answers = await task.ask(repairs)
+        for (part, *_), answer in zip(unusable, answers, strict=True):
+            found.take(part, answer, brief)
+    missing = [slot for slot in range(n) if slot not in found.scenarios]
+    if missing and found.scenarios:
+        parts = _parts(missing)
+        have = [scenario.prompt for scenario in found.scenarios.values()]
+        answers = await task.ask([brief.prompt(part, i, len(parts), have) for i, part in enumerate(parts)])
+        for part, answer in zip(parts, answers, strict=True):
+            found.take(part, answer, brief)
+    account = Account(
+        asked_for=n,
+        usable=len(found.scenarios),
+        duplicates=found.duplicates,
+        invalid=found.invalid,
+        requests=found.answers,
+        problems=tuple(found.problems),
+    )
+    if not found.scenarios:
+        raise RequestFailed(
+            f"{task.choice.model.reference} wrote no usable scenario: {account} "
+            f"Its answers are in kit.load({task.runs[0].run_id!r}).",
+            code=found.code,
+        )
+    if account.usable < n:
+        task.warnings.append(str(account))
+    made = (found.scenarios[slot] for slot in sorted(found.scenarios))
+    numbered = [replace(scenario, scenario_id=f"s{place:04d}") for place, scenario in enumerate(made, 1)]
+    return Expansion(numbered, runs=[each.run for each in task.runs], account=account)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The usable scenarios by slot, and what was not usable."""
+
+    scenarios: dict[int, Scenario] = field(default_factory=dict)
+    duplicates: int = 0
+    invalid: int = 0
+    answers: int = 0
+    problems: list[str] = field(default_factory=list)
+    code: Code = Code.INVALID_RESPONSE
+    _seen: set[str] = field(default_factory=set)
+
+    def take(self, slots: Sequence[int], answer: Answer, brief: Brief) -> str | None:
+        """Take what is usable of an answer; a sentence when nothing is."""
+        self.answers += answer.run_id is not None
+        try:
+            entries = _entries(answer)
+        except ValueError as error:
+            self.code = answer.code if answer.text is None else Code.INVALID_RESPONSE
+            self.problems.append(str(error))
+            return str(error)
+        before = len(self.scenarios)
+        for entry in entries:
+            self._take(slots, entry, brief)
+        return None if len(self.scenarios) > before else "It holds no scenario that is new and complete."
+
+    def _take(self, slots: Sequence[int], entry: Any, brief: Brief) -> None:
+        entry = {"prompt": entry} if isinstance(entry, str) else entry
+        prompt = entry.get("prompt") if isinstance(entry, Mapping) else None
+        slot = self._slot(slots, entry.get("id") if brief.conditions and isinstance(entry, Mapping) else None)
+        if not isinstance(prompt, str) or not (key := _compared(prompt)):
+            self.invalid += 1
+            return
+        if key in self._seen:
+            self.duplicates += 1
+            return
+        if slot is None:
+            return  # more than were asked for
+        dimensions = brief.dimensions(slot, entry)
+        if dimensions is None:
+            self.invalid += 1
+            return
+        self._seen.add(key)
+        self.scenarios[slot] = Scenario(prompt.strip(), dimensions=dimensions)
+
+    def _slot(self, slots: Sequence[int], number: Any) -> int | None:
+        """The slot that an entry is for: the one of its number, or the next that is open."""
+        place = int(number) - 1 if str(number).strip().isdecimal() else None
+        if place is not None and 0 <= place < len(slots) and slots[place] not in self.scenarios:
+            return slots[place]
+        return next((slot for slot in slots if slot not in self.scenarios), None) if place is None else None
+
+
+def _entries(answer: Answer) -> list[Any]:
+    if answer.text is None:
+        raise ValueError(answer.problem)
+    value = parse_json(answer.text)
+    entries = value.get("scenarios") if isinstance(value, Mapping) else value
+    if not isinstance(entries, list):
+        raise ValueError("The answer has no list of scenarios.")
+    return entries
+
+
+def _parts(slots: Sequence[int]) -> list[Sequence[int]]:
+    return [slots[start : start + MOST_AT_ONCE] for start in range(0, len(slots), MOST_AT_ONCE)]
+
+
+def _compared(text: str) -> str:
+    """What makes two prompts the same: their words, whatever case, spaces and punctuation."""
+    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,135 @@
+"""What scenarios are to be written: the requests, their schema, and the dimension values of each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from llmkit.errors import ValidationError
+from llmkit.providers.wires.schemas import asks_for_json
+from llmkit.records.checks import shapes
+from llmkit.scenarios.carried import check_columns
+from llmkit.scenarios.designs import design
+from llmkit.scenarios.levels import Dimension, read_dimensions
+from llmkit.tasks.infra_task import short
+
+Dimensions = Mapping[str, Iterable[Any]] | Sequence[str] | None
+
+_SPARE = 3
+_MOST_SHOWN = 100  # scenarios that a request is told it need not write again
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The dimension values of one wanted scenario, and how the model is told of them."""
+
+    values: Mapping[str, Any]
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """What is to be written. A slot is the number of a wanted scenario, from 0; ``conditions`` holds the dimension
+    values of each, where they are given; ``free`` names dimensions whose values the model chooses.
+    """
+
+    description: str
+    conditions: Sequence[Conditions] = ()
+    free: Sequence[str] = ()
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Of an answer; OpenAI's strict mode takes it."""
+        entry: dict[str, Any] = {"prompt": {"type": "string"}}
+        if self.conditions:
+            entry = {"id": {"type": "integer"}, **entry}
+        if self.free:
+            entry["dimensions"] = _closed({name: {"type": "string"} for name in self.free})
+        return _closed({"scenarios": {"type": "array", "items": _closed(entry)}})
+
+    @property
+    def keys(self) -> str:
+        """The keys of an entry, in words."""
+        told = ['"id" (the number of its conditions)'] * bool(self.conditions) + ['"prompt"']
+        told += [f'"dimensions" (an object with {", ".join(repr(name) for name in self.free)})'] * bool(self.free)
+        return " and ".join(told) + "."
+
+    def prompt(self, slots: Sequence[int], part: int, parts: int, have: Sequence[str] = ()) -> str:
+        """Ask for the scenarios of these slots; some more where others exist, since one or two will repeat those."""
+        spare = _SPARE if have and not self.conditions else 0
+        lines = [f"Write exactly {len(slots) + spare} scenarios for this study:", "", self.description]
+        if parts > 1:
+            lines += ["", f"(Part {part + 1} of {parts}; the other parts are written apart from this one.)"]
+        if self.conditions:
+            lines += ["", "Each is written for its own conditions:"]
+            lines += [f"id={number}: {self.conditions[slot].words}" for number, slot in enumerate(slots, 1)]
+        if have:
+            lines += [
+                "",
+                "These exist already; write others:",
+                *(f"- {short(text, 150)}" for text in have[-_MOST_SHOWN:]),
+            ]
+        return "\n".join(lines)
+
+    def repair(self, slots: Sequence[int], text: str | None, problem: str) -> str:
+        """Ask again, saying what was wrong."""
+        lines = [self.prompt(slots, 0, 1), "", f"Your previous answer could not be used: {problem}"]
+        if text:
+            lines += ["It began:", text[:300]]
+        return "\n".join([*lines, "", asks_for_json(self.schema)])
+
+    def dimensions(self, slot: int, entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The dimension values of an entry; ``None`` when the entry lacks one."""
+        if self.conditions:
+            return self.conditions[slot].values
+        given = entry.get("dimensions")
+        values = {name: given.get(name) if isinstance(given, Mapping) else None for name in self.free}
+        return values if all(isinstance(value, str) and value.strip() for value in values.values()) else None
+
+
+def read_brief(description: str, n: int, dimensions: Dimensions) -> Brief:
+    """The brief for ``n`` scenarios.
+
+    Given levels, all combinations come equally often, and what is left over is a balanced choice of them.
+
+    Raises:
+        ValidationError: dimensions that cannot be read, with names that are reserved or come twice.
+    """
+    if isinstance(dimensions, Mapping) and dimensions:
+        read = read_dimensions(dimensions)
+        cells = _cells([len(dimension.levels) for dimension in read], n)
+        return Brief(description=description, conditions=[_conditions(read, cell) for cell in cells])
+    names: tuple[Any, ...] = ()
+    if dimensions is not None and not isinstance(dimensions, Mapping):
+        what = "a list of names, or a dict of names and levels"
+        names = (dimensions,) if isinstance(dimensions, str) else shapes.several(dimensions, "dimensions", what)
+    check_columns(names, field="dimensions")
+    if len(set(names)) < len(names):
+        raise ValidationError("A dimension is named twice.", field="dimensions")
+    return Brief(description=description, free=names)
+
+
+def _cells(sizes: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    whole, rest = divmod(n, prod(sizes))
+    cells = design(sizes, "full", None, 0) * whole if whole else []
+    return cells + (design(sizes, "balanced", rest, 0) if rest else [])
+
+
+def _conditions(read: Sequence[Dimension], cell: Sequence[int]) -> Conditions:
+    chosen = [(dimension, dimension.levels[index]) for dimension, index in zip(read, cell, strict=True)]
+    values: dict[str, Any] = {}
+    for dimension, level in chosen:
+        values |= dimension.values(level)
+    words = "; ".join(f"{dimension.name} = {level.wordings[0]}" for dimension, level in chosen)
+    return Conditions(values, words)
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,159 @@
+"""Structured answers: a JSON schema to ask with, and the check of what comes back. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Never
+
+from pydantic import BaseModel
+
+from llmkit.errors import ValidationError
+from llmkit.records.checks import texts
+
+if TYPE_CHECKING:
+    import jsonschema
+
+# jsonschema is loaded by those who ask with a schema only: beside JupyterLab it takes over a second.
+
+Schema = Mapping[str, Any] | type[BaseModel]
+"""A JSON schema, or a pydantic model (its JSON schema is what is asked for and checked, not its Python validators)."""
+
+_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_BROKEN = re.compile("[\ud800-\udfff]")
+
+
+def json_schema(schema: Schema | None) -> dict[str, Any] | None:
+    """The JSON schema of an answer; ``None`` for free text.
+
+    Raises:
+        ValidationError: not a schema, not one of an object, or one that refers to something that is not in it.
+    """
+    if schema is None:
+        return None
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        found: dict[str, Any] = schema.model_json_schema()
+    elif isinstance(schema, Mapping):
+        found = texts.json_value(dict(schema), "schema")
+    else:
+        raise ValidationError("schema must be a JSON schema (a dict) or a pydantic model class.", field="schema")
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(found)
+    except jsonschema.SchemaError as error:
+        raise ValidationError(f"schema is not a valid JSON schema: {error.message}", field="schema") from None
+    _refuse_dangling(found)
+    found = _rooted(found)
+    if found.get("type") != "object":
+        raise ValidationError("schema must describe an object (type: object) at its top.", field="schema")
+    return found
+
+
+def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
+    """A function from an answer's text to its object; it raises ``ValueError`` with a sentence when that fails."""
+    import jsonschema
+    import referencing
+
+    validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry(), format_checker=_formats())
+
+    def check(text: str) -> dict[str, Any]:
+        try:
+            answer = parse_json(text)
+            problem = next(validator.iter_errors(answer), None)
+        except (RecursionError, ArithmeticError):
+            raise ValueError("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
+        if problem is not None:
+            where = ".".join(str(part) for part in problem.absolute_path) or "the answer"
+            raise ValueError(f"The answer does not match the schema at {where}: {_short(problem.message)}")
+        return dict(answer)
+
+    return check
+
+
+@cache
+def _formats() -> jsonschema.FormatChecker:
+    """Formats that need no packages beyond jsonschema, so that an answer is judged the same on every machine."""
+    import jsonschema
+
+    checker = jsonschema.FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
+    checker.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or _moment(value))
+    return checker
+
+
+def parse_json(text: str) -> Any:
+    """The JSON in an answer: all of it, or what stands in a Markdown fence or between words, as models like to do.
+
+    Raises:
+        ValueError: there is none, or it cannot be stored; with a sentence.
+    """
+    candidates = [text.strip(), *_FENCE.findall(text)]
+    first, last = text.find("{"), text.rfind("}")
+    if 0 <= first < last:
+        candidates.append(text[first : last + 1])
+    for candidate in candidates:
+        try:
+            value = json.loads(candidate, parse_float=_finite, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            continue
+        if _BROKEN.search(json.dumps(value, ensure_ascii=False)):
+            raise ValueError("The answer holds half of a character, which no file can take.")
+        return value
+    raise ValueError("The answer is not JSON, though a schema asked for it.")
+
+
+def _finite(number: str) -> float:
+    if math.isinf(found := float(number)):
+        raise ValueError(f"{number} is too large")
+    return found
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _refuse_dangling(schema: Mapping[str, Any]) -> None:
+    """Every reference must lead to a place in the schema itself: nothing is fetched to check an answer."""
+    import referencing
+    import referencing.exceptions
+    import referencing.jsonschema
+
+    resource = referencing.jsonschema.DRAFT202012.create_resource(schema)
+    resolver = referencing.Registry().with_resource("", resource).resolver()
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except referencing.exceptions.Unresolvable:
+            raise ValidationError(
+                f"schema refers to {reference!r}, which is not in it: put the definition under $defs.", field="schema"
+            ) from None
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        yield from (node[key] for key in ("$ref", "$dynamicRef") if isinstance(node.get(key), str))
+        for inner in node.values():
+            yield from _references(inner)
+    elif isinstance(node, list | tuple):
+        for inner in node:
+            yield from _references(inner)
+
+
+def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with an object at its top; pydantic's of a model that holds itself begins with a reference."""
+    prefix, reference = "#/$defs/", schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith(prefix):
+        return {**schema["$defs"][reference.removeprefix(prefix)], "$defs": schema["$defs"]}
+    return schema
+
+
+def _moment(text: str) -> bool:
+    return bool(datetime.fromisoformat(text))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,173 @@
+"""Summaries: what the answers of each group say, in one request or, where they do not fit, in several and then one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from llmkit.analysis import Run
+from llmkit.catalog.infra_models import choose
+from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
+from llmkit.runs import RunHandle
+from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, room, tokens
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Task, added, announce
+
+PURPOSE = "summarization"
+QUESTION = "What do the answers say? Where do they agree, and where do they differ?"
+
+_TASK = (
+    "You summarize answers for a study. Read all documents and answer the researcher's question about them in at most "
+    "200 words of plain text, without a heading. Say how many documents hold a view where you can; invent nothing."
+)
+_PARTS = "The documents are summaries of parts of the same answers: make one summary of them."
+
+
+def summarize(
+    infra: Infra,
+    run: Run,
+    question: str | None = None,
+    by: str | Sequence[str] = "model",
+    *,
+    strict: bool = False,
+    budget: Money | None = None,
+) -> InfraHandle[pd.DataFrame]:
+    """Start summarizing a run's answers; see ``Kit.summarize``."""
+    if question is not None and (not isinstance(question, str) or not question.strip()):
+        raise ValidationError("Write the question that the summaries answer, or leave it out.", field="question")
+    probes = run.probes
+    names = (
+        [by] if isinstance(by, str) else shapes.several(by, "by", "a column of run.probes, or several different ones")
+    )
+    groups = _groups(probes, names)
+    if not any(group.items for group in groups):
+        raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
+    choice = choose(
+        infra.catalog.state(),
+        PURPOSE,
+        available=infra.catalog.is_available,
+        avoid=set(probes["model"]),
+        strict=strict,
+    )
+    system = "\n\n".join((_TASK, HYGIENE, f"The researcher's question: {(question or QUESTION).strip()}"))
+    task = Task(
+        infra=infra,
+        choice=announce(choice),
+        name=f"summarize: {run.name or run.id}",
+        system=system,
+        budget=budget,
+        carries={"task": "summarize", "source_run": run.id},
+    )
+    free = room(choice.model, system, _PARTS)
+    if cut := sum(group.fit(free) for group in groups):
+        task.warnings.append(f"{cut} answers are so long that only their beginning was read.")
+    asked = [(group, batch) for group in groups for batch in batches(group.items, free)]
+    handle = task.begin([document(batch) for _, batch in asked])
+    return InfraHandle(task, lambda: _finish(task, names, groups, free, asked, handle))
+
+
+@dataclass(slots=True)
+class _Group:
+    """The answers of one group, or what has become of them so far."""
+
+    values: tuple[Any, ...]
+    items: list[Item]
+    n_answers: int
+    problems: list[str] = field(default_factory=list)
+    costs: list[float | None] = field(default_factory=list)
+    run_id: str | None = None
+
+    def fit(self, free: int) -> int:
+        """Cut what is too long, so that at least two items fit into every batch; returns how many were cut."""
+        most = free // 3 * BYTES_PER_TOKEN
+        before, self.items = (
+            self.items,
+            [Item(i.key, _cut(i.text, most), _cut(i.prompt, most // 2)) for i in self.items],
+        )
+        return sum(len(old.text) != len(new.text) for old, new in zip(before, self.items, strict=True))
+
+    def take(self, answers: Sequence[Answer]) -> None:
+        """Put summaries in the place of what they summarize; a part that has none is left out, with a problem."""
+        self.items = [Item("", answer.text) for answer in answers if answer.text is not None]
+        self.costs += [answer.cost for answer in answers]
+        self.problems += [answer.problem for answer in answers if answer.text is None]
+        self.run_id = next((answer.run_id for answer in answers if answer.run_id), self.run_id)
+
+
+async def _finish(
+    task: Task,
+    names: Sequence[str],
+    groups: Sequence[_Group],
+    free: int,
+    asked: Sequence[tuple[_Group, list[Item]]],
+    handle: RunHandle[Run],
+) -> pd.DataFrame:
+    """Take the summaries; summarize those of the same group until one is left of each."""
+    answers = await task.answers(handle)
+    while asked:
+        for group in groups:
+            if mine := [answer for (owner, _), answer in zip(asked, answers, strict=True) if owner is group]:
+                group.take(mine)
+                group.fit(free)
+        asked = [
+            (group, batch)
+            for group in groups
+            if len(group.items) > 1 and not task.stopped
+            for batch in batches(group.items, free)
+        ]
+        answers = await task.ask([f"{_PARTS}\n\n{document(batch)}" for _, batch in asked]) if asked else []
+    for group in groups:
+        if len(group.items) > 1:
+            group.problems.append("It was cancelled before the summaries of its parts were put together.")
+    if failed := [group for group in groups if group.problems]:
+        said = f"{len(failed)} of {len(groups)} groups could not be summarized, or only in part: see the column error."
+        task.warnings.append(said)
+    return _frame(task, names, groups)
+
+
+def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.DataFrame:
+    rows = []
+    for group in groups:
+        done = len(group.items) == 1 and bool(group.costs)
+        rows.append(
+            {
+                **dict(zip(names, group.values, strict=True)),
+                "summary": group.items[0].text.strip() if done else None,
+                "n_answers": group.n_answers,
+                "error": " ".join(dict.fromkeys(group.problems)) or None,
+                "cost": added(group.costs),
+                "infra_model": task.choice.model.reference,
+                "infra_run_id": group.run_id,
+            }
+        )
+    return pd.DataFrame(rows).astype({"cost": "float64"})
+
+
+def _groups(probes: pd.DataFrame, names: Sequence[str]) -> list[_Group]:
+    """The probes by the values of some columns, in the order of their first appearance."""
+    if unknown := [name for name in names if not isinstance(name, str) or name not in probes.columns]:
+        raise ValidationError(
+            f"by={unknown[0]!r} is no column of run.probes. Choose from: {', '.join(probes.columns)}.", field="by"
+        )
+    if not names or len(set(names)) < len(names):
+        raise ValidationError("by is a column of run.probes, or several different ones.", field="by")
+    try:
+        grouped = list(probes.groupby(list(names), sort=False, dropna=False))
+    except TypeError:
+        raise ValidationError("by cannot be a column that holds lists or objects.", field="by") from None
+    groups = []
+    for values, rows in grouped:
+        ok = rows[rows["status"] == "ok"]
+        columns = (ok["probe_id"], ok["response"], ok["prompt"])
+        items = [Item(key, text, prompt) for key, text, prompt in zip(*columns, strict=True)]
+        groups.append(_Group(tuple(values), items, len(items)))
+    return groups
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    if tokens(text) * BYTES_PER_TOKEN <= most_bytes:
+        return text
+    return text.encode("utf-8", "replace")[: most_bytes - 3].decode("utf-8", "ignore") + "…"

@@ -1,9 +1,0 @@
-"""Sending requests: keys are added here, foreign errors become failures here, and retries are decided here.
-
-This package is the only one that imports httpx and tenacity.
-"""
-
-from llmkit.transport.retries import Delay, RetryPolicy, retrying
-from llmkit.transport.sender import Transport
-
-__all__ = ["Delay", "RetryPolicy", "Transport", "retrying"]

@@ -1,0 +1,227 @@
+"""What foreign errors become, and whether the answer may have been billed."""
+
+import asyncio
+import socket
+import ssl
+
+import aiohttp
+import httpx
+import pytest
+from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.http_exceptions import BadStatusLine
+from httpx_aiohttp.transport import map_aiohttp_exceptions
+from loopback_server import CANARY, ask, serving, speaking
+
+from llmkit.errors import Code
+from llmkit.providers.transport.exceptions import FOREIGN, failure_of
+from llmkit.records import Failure
+
+pytestmark = pytest.mark.anyio
+
+NOT_FROM_A_REQUEST = {"CookieConflict"}  # raised when a cookie is looked up by an ambiguous name
+
+
+@pytest.fixture
+def anyio_backend():
+    """The event loop that runs live on."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    """The key of the provider that these tests ask."""
+    monkeypatch.setenv("CANARY_KEY", CANARY)
+
+
+# --- over real connections ---
+
+
+async def test_a_connection_that_breaks_after_the_request_was_read_may_have_been_billed():
+    """The server got everything and may have worked; only the answer is lost."""
+
+    async def handler(request):
+        await request.read()
+        request.transport.abort()
+
+    async with serving(handler) as url:
+        failure = await ask(url)
+    assert (failure.code, failure.maybe_billed, failure.retryable) == (Code.NETWORK_ERROR, True, True)
+
+
+async def test_an_answer_that_ends_early_may_have_been_billed():
+    """Fewer bytes than announced are no answer."""
+
+    async def handler(request):
+        response = web.StreamResponse(headers={"content-length": "100"})
+        await response.prepare(request)
+        await response.write(b'{"half')
+        request.transport.close()
+        return response
+
+    async with serving(handler) as url:
+        failure = await ask(url)
+    assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, True)
+
+
+async def test_a_refused_connection_was_not_billed():
+    """Nothing was sent, so asking again is free of risk."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        failure = await ask(f"http://127.0.0.1:{taken.getsockname()[1]}")
+    assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, False)
+
+
+async def test_an_answer_that_does_not_come_is_a_timeout_that_may_have_been_billed():
+    """The provider goes on working after we have stopped listening."""
+
+    async def handler(request):
+        await asyncio.Event().wait()
+
+    async with serving(handler) as url:
+        failure = await ask(url, timeout=0.05)
+    assert (failure.code, failure.maybe_billed) == (Code.TIMEOUT, True)
+
+
+async def test_an_answer_that_trickles_in_is_a_timeout_too():
+    """Keep-alive bytes do not keep a request alive for ever."""
+
+    async def handler(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(400):
+            await response.write(b"\n")
+            await asyncio.sleep(0.005)
+        return response
+
+    async with serving(handler) as url:
+        failure = await ask(url, timeout=0.05)
+    assert (failure.code, failure.maybe_billed) == (Code.TIMEOUT, True)
+
+
+async def test_a_connection_that_is_never_accepted_is_a_timeout_that_was_not_billed():
+    """A server whose queue is full takes no request."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        queued = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(address)
+            queued.append(client)
+        failure = await ask(f"http://127.0.0.1:{address[1]}", timeout=0.1)
+        for client in queued:
+            client.close()
+    assert (failure.code, failure.maybe_billed) == (Code.TIMEOUT, False)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"garbage\r\n\r\n",
+        b"\x16\x03\x01\x00",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"",
+    ],
+)
+async def test_what_is_not_http_is_a_network_error(reply):
+    """Garbage from a server or a proxy never raises."""
+    async with speaking(reply) as address:
+        failure = await ask(f"http://{address}", timeout=5)
+    assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, True)
+    cut_short = reply == b"" or reply.endswith(b"5\r\nab")
+    assert ("broke" if cut_short else "is not HTTP") in failure.message
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_an_answer_that_cannot_be_unpacked_is_an_invalid_response(encoding):
+    """Its compression does not fit its header."""
+
+    async def handler(request):
+        return web.Response(body=b"plain", headers={"content-encoding": encoding})
+
+    async with serving(handler) as url:
+        failure = await ask(url)
+    assert (failure.code, failure.maybe_billed) == (Code.INVALID_RESPONSE, True)
+
+
+async def test_a_server_without_tls_gets_no_request():
+    """The handshake fails before the key is sent."""
+    async with speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
+        failure = await ask(f"https://{address}", timeout=5)
+    assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, False)
+    assert "secure" in failure.message
+
+
+# --- completeness ---
+
+
+def errors_of(module, base):
+    """All exception classes that a library exports."""
+    exported = [getattr(module, name) for name in module.__all__]
+    return [kind for kind in exported if isinstance(kind, type) and issubclass(kind, base)]
+
+
+@pytest.mark.parametrize("kind", errors_of(httpx, Exception), ids=lambda kind: kind.__name__)
+def test_every_httpx_error_is_mapped(kind):
+    """A new httpx with a new kind of error fails here and not in somebody's run."""
+    if kind.__name__ in NOT_FROM_A_REQUEST:
+        return
+    assert issubclass(kind, FOREIGN)
+    failure = failure_of(kind.__new__(kind), "host")
+    assert isinstance(failure, Failure)
+    assert failure.code in {Code.TIMEOUT, Code.NETWORK_ERROR, Code.VALIDATION_ERROR, Code.INVALID_RESPONSE}
+    before_sending = {"ConnectTimeout", "PoolTimeout", "ConnectError", "ProxyError", "UnsupportedProtocol"}
+    before_sending |= {"InvalidURL", "LocalProtocolError"}
+    assert failure.maybe_billed is (kind.__name__ not in before_sending)
+
+
+@pytest.mark.parametrize("kind", errors_of(aiohttp, aiohttp.ClientError), ids=lambda kind: kind.__name__)
+def test_every_aiohttp_error_is_mapped_by_what_it_is(kind):
+    """Also those that httpx-aiohttp lets through or renames: the aiohttp error decides."""
+    error = kind.__new__(kind)
+    assert isinstance(error, FOREIGN)
+    renamed = httpx.ConnectTimeout("renamed")
+    renamed.__cause__ = error
+    assert failure_of(renamed, "host") == failure_of(error, "host")
+
+
+KEY = ConnectionKey("host", 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "maybe_billed"),
+    [
+        (aiohttp.ServerDisconnectedError(), Code.NETWORK_ERROR, True),
+        (aiohttp.ClientOSError(104, "reset"), Code.NETWORK_ERROR, True),
+        (aiohttp.ClientPayloadError("cut"), Code.NETWORK_ERROR, True),
+        (aiohttp.SocketTimeoutError(), Code.TIMEOUT, True),
+        (aiohttp.ConnectionTimeoutError(), Code.TIMEOUT, False),
+        (aiohttp.ClientConnectorError(KEY, OSError(111, "refused")), Code.NETWORK_ERROR, False),
+        (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "unknown")), Code.NETWORK_ERROR, False),
+        (aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad")), Code.NETWORK_ERROR, False),
+        (aiohttp.InvalidURL("x"), Code.VALIDATION_ERROR, False),
+        (BadStatusLine("garbage"), Code.NETWORK_ERROR, True),
+        (ConnectionResetError(), Code.NETWORK_ERROR, True),
+        (ssl.SSLError("handshake"), Code.NETWORK_ERROR, False),
+        (socket.gaierror(), Code.NETWORK_ERROR, False),
+        (TimeoutError(), Code.TIMEOUT, True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_an_error_means_the_same_however_it_arrives(error, code, maybe_billed):
+    """Raw, or as httpx-aiohttp translates it."""
+    try:
+        with map_aiohttp_exceptions():
+            raise error
+    except FOREIGN as caught:
+        failure = failure_of(caught, "host")
+    assert (failure.code, failure.maybe_billed) == (code, maybe_billed)
+    assert failure == failure_of(error, "host")
