@@ -17,11 +17,11 @@ export JUPYTER_DATA_DIR    := $(STATE)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(STATE)/jupyter/runtime
 
 # A person's catalog belongs into their data folder, where `make clean` does not reach; that of a test does not.
-demo test soak check: export XDG_CACHE_HOME    := $(STATE)/cache
-demo test soak check: export XDG_DATA_HOME     := $(STATE)/data
-demo test soak check: export LLMKIT_CONFIG_DIR := $(STATE)/config
+demo test soak bench check: export XDG_CACHE_HOME    := $(STATE)/cache
+demo test soak bench check: export XDG_DATA_HOME     := $(STATE)/data
+demo test soak bench check: export LLMKIT_CONFIG_DIR := $(STATE)/config
 
-.PHONY: help demo test lab check soak clean
+.PHONY: help demo test lab check soak bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 8
@@ -43,6 +43,9 @@ check: $(VENV)/.installed-dev ## ruff, mypy --strict and the import layers
 
 soak: $(VENV)/.installed-dev ## the tests that take long
 	$(BIN)/python -m pytest -m soak -s
+
+bench: $(VENV)/.installed-dev ## llmkit's cost beside the bare request's; CASE=name for one (tests/bench/README.md)
+	@$(BIN)/python tests/bench $(CASE)
 
 clean: ## remove everything that was installed or cached here
 	rm -rf $(VENV) $(STATE) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,74 @@
+"""What is compared with what. A case is a row: add yours, and its workload to ``workloads.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from server import TEXT, reply
+
+LATENCY = 0.05
+"""Seconds that the server takes for an answer."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement: a function of ``workloads.py`` and its arguments."""
+
+    workload: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """``figure`` of ``ours`` ÷ the same of ``rival`` (or a number): at most ``bar``, and better ``aim``.
+
+    A case that is ``long`` runs only when it is named.
+    """
+
+    name: str
+    says: str
+    figure: str
+    ours: Sample
+    rival: Sample | float
+    bar: float
+    aim: float
+    long: bool = False
+
+
+def probes(n: int, at: int, workload: str = "llmkit", **more: Any) -> Sample:
+    """``n`` probes of 1 KB + 1 KB, ``at`` a time; their cpu, wall and disk are per probe."""
+    return Sample(workload, {"n": n, "at": at, **more})
+
+
+def opening(with_llmkit: bool) -> Sample:
+    """Opening a known catalog, or the bare file."""
+    return Sample("open_catalog", {"with_llmkit": with_llmkit})
+
+
+def importing(*names: str) -> Sample:
+    """Importing modules into a fresh process."""
+    return Sample("imports", {"names": names})
+
+
+USUAL = probes(3_000, 100)
+WATCHED = probes(5_000, 100, watch=True)
+MANY = probes(100_000, 100, watch=True)
+ONE, TWO = (probes(3_000, 100, "together", processes=processes) for processes in (1, 2))
+AIOHTTP, HTTPX = (probes(3_000, 100, "bare", library=library) for library in ("aiohttp", "httpx"))
+PANDAS = importing("pandas", "duckdb")
+MS, MIB = 0.001, 2**20
+
+CASES = [
+    Case("aiohttp", "CPU per probe ÷ bare aiohttp", "cpu", USUAL, AIOHTTP, 3.0, 2.0),
+    Case("httpx", "CPU per probe ÷ bare httpx on aiohttp", "cpu", USUAL, HTTPX, 1.7, 1.2),
+    Case("crowd", "CPU per probe, 500 at a time ÷ 20", "cpu", probes(3_000, 500), probes(3_000, 20), 1.3, 1.1),
+    Case("wall", "wall of 5,000 probes ÷ ideal", "wall", WATCHED, LATENCY / 100, 1.5, 1.2),
+    Case("pair", "CPU per probe, two processes ÷ one", "cpu", TWO, ONE, 1.3, 1.1),
+    Case("disk", "bytes on disk ÷ prompts and raw replies", "disk", USUAL, TEXT + len(reply(1_000)), 3.0, 2.0),
+    Case("block", "longest block of the event loop, ms", "block", WATCHED, MS, 50, 20),
+    Case("import", "import llmkit ÷ pandas, duckdb (CPU)", "cpu", importing("llmkit"), PANDAS, 1.25, 1.1),
+    Case("open", "llmkit.open() of a known catalog ÷ DuckDB", "wall", opening(True), opening(False), 3.0, 2.0),
+    Case("memory", "peak memory, 100,000 probes, MiB", "memory", MANY, MIB, 350, 250, long=True),
+    Case("block-100k", "longest block in 100,000 probes, ms", "block", MANY, MS, 50, 20, long=True),
+]

@@ -1,0 +1,215 @@
+"""What is measured, one function each: ``python tests/bench/workloads.py NAME '{"argument": ...}'`` prints its figures.
+
+Every measurement runs in a process of its own. Figures: ``cpu`` (user and system, children included) and ``wall`` in
+seconds, of the whole measurement unless said otherwise; whatever else a workload returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from server import text
+
+WARM = 100
+"""Requests before the measurement begins: connections, imports and code caches are there."""
+
+
+def cpu() -> float:
+    """Seconds of this process and of its children that have ended."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+@contextlib.contextmanager
+def measured(figures: dict[str, float]) -> Iterator[None]:
+    """Put the CPU and wall time of what happens inside into the figures."""
+    used, began = cpu(), time.perf_counter()
+    yield
+    figures |= {"cpu": cpu() - used, "wall": time.perf_counter() - began}
+
+
+# --- requests ---
+
+
+def bare(url: str, library: str, n: int, at: int) -> dict[str, float]:
+    """``n`` requests, ``at`` a time, with nothing but an HTTP library. The answer's text is read from its JSON."""
+    import asyncio
+
+    import aiohttp
+    from httpx_aiohttp import HttpxAiohttpClient
+
+    def body(number: int) -> dict[str, object]:
+        return {"model": "bench", "messages": [{"role": "user", "content": text(number)}], "max_completion_tokens": 500}
+
+    async def ask_aiohttp(session: aiohttp.ClientSession, number: int) -> str:
+        async with session.post(f"{url}/chat/completions", json=body(number)) as response:
+            return (await response.json())["choices"][0]["message"]["content"]
+
+    async def ask_httpx(client: HttpxAiohttpClient, number: int) -> str:
+        response = await client.post(f"{url}/chat/completions", json=body(number))
+        return response.json()["choices"][0]["message"]["content"]
+
+    async def main() -> dict[str, float]:
+        figures: dict[str, float] = {}
+        if library == "aiohttp":
+            client, ask = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)), ask_aiohttp
+        else:
+            client, ask = HttpxAiohttpClient(timeout=60), ask_httpx
+
+        async def worker(numbers: Iterator[int]) -> None:
+            for number in numbers:
+                await ask(client, number)
+
+        async def ask_all(count: int) -> None:
+            numbers = iter(range(count))
+            await asyncio.gather(*(worker(numbers) for _ in range(at)))
+
+        async with client:
+            await ask_all(WARM)
+            with measured(figures):
+                await ask_all(n)
+        return figures
+
+    return asyncio.run(main())
+
+
+def add_provider(kit: object, url: str, at: int) -> None:
+    """The server as a provider whose limits make nobody wait but for a free slot."""
+    kit.catalog.add_provider(
+        "bench", base_url=url, api_key_env=None, max_parallel_requests=at, requests_per_minute=1_000_000
+    )
+    kit.catalog.add_model("bench:bench", cost_input_per_million="1", cost_output_per_million="4", max_output_tokens=500)
+
+
+def ask(kit: object, first: int, n: int) -> None:
+    """A run of ``n`` probes that must all succeed."""
+    run = kit.run([text(first + number) for number in range(n)], ["bench:bench"], max_tokens=500).result()
+    if (costs := run.costs())["ok"].sum() != n:
+        raise SystemExit(f"{n} probes were asked, and this came:\n{costs.to_string()}")
+
+
+def llmkit(url: str, n: int, at: int, watch: bool = False) -> dict[str, float]:
+    """``n`` probes, ``at`` a time; ``disk`` is bytes of journal and database that they added, checkpointed.
+
+    ``watch`` adds ``block``, the longest time in seconds that the event loop of the runs did nothing else.
+    """
+    import llmkit
+
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder:
+        path = Path(folder) / "k.duckdb"
+        with llmkit.open(path) as kit:
+            add_provider(kit, url, at)
+            ask(kit, 10**6, WARM)
+        before = size(folder)
+        with llmkit.open(path) as kit, longest_block(figures) if watch else contextlib.nullcontext():
+            ask(kit, 2 * 10**6, WARM)
+            with measured(figures):
+                ask(kit, 0, n)
+        checkpoint(path)
+        figures["disk"] = (size(folder) - before) * n / (n + WARM)
+    return figures
+
+
+def together(url: str, n: int, at: int, processes: int) -> dict[str, float]:
+    """The same ``n`` probes by several processes, which share the provider's limit; CPU of all of them."""
+    import llmkit
+
+    with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder:
+        path = Path(folder) / "k.duckdb"
+        with llmkit.open(path) as kit:
+            add_provider(kit, url, at)
+        arguments = json.dumps({"path": str(path), "n": n // processes})
+        command = [sys.executable, __file__, "member", arguments]
+        members = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
+        results = [json.loads(member.communicate()[0]) for member in members]
+    return {"cpu": sum(one["cpu"] for one in results), "wall": max(one["wall"] for one in results)}
+
+
+def member(path: str, n: int) -> dict[str, float]:
+    """One of several processes."""
+    import llmkit
+
+    figures: dict[str, float] = {}
+    with llmkit.open(path) as kit:
+        ask(kit, 10**6 * os.getpid(), WARM)
+        with measured(figures):
+            ask(kit, 10**6 * os.getpid() + WARM, n)
+    return figures
+
+
+@contextlib.contextmanager
+def longest_block(figures: dict[str, float]) -> Iterator[None]:
+    """Tick on the loop of the runs; how late was the latest tick?"""
+    import anyio
+
+    from llmkit.runs import background
+
+    async def tick() -> None:
+        last = time.perf_counter()
+        while True:
+            await anyio.sleep(0.001)
+            now = time.perf_counter()
+            figures["block"] = max(figures.get("block", 0.0), now - last - 0.001)
+            last = now
+
+    ticking = background.start(tick)
+    yield
+    ticking.cancel()
+
+
+def size(folder: str) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
+def checkpoint(path: Path) -> None:
+    """Bring what DuckDB has in its log into the file."""
+    import duckdb
+
+    duckdb.connect(path).execute("CHECKPOINT").close()
+
+
+# --- start-up ---
+
+
+def imports(names: list[str]) -> dict[str, float]:
+    """Import modules."""
+    figures: dict[str, float] = {}
+    with measured(figures):
+        for name in names:
+            __import__(name)
+    return figures
+
+
+def open_catalog(with_llmkit: bool) -> dict[str, float]:
+    """Open a known catalog and close it again, the first time in its process."""
+    import duckdb
+
+    import llmkit
+
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder:
+        path = Path(folder) / "k.duckdb"
+        seed = f"import llmkit; llmkit.open({str(path)!r}).close()"
+        for _ in range(2):
+            subprocess.run([sys.executable, "-c", seed], check=True)
+        with measured(figures):
+            (llmkit.open if with_llmkit else duckdb.connect)(path).close()
+    return figures
+
+
+if __name__ == "__main__":
+    workload, arguments = globals()[sys.argv[1]], json.loads(sys.argv[2])
+    print(json.dumps(workload(**arguments) | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
