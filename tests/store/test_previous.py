@@ -1,0 +1,69 @@
+"""Catalogs of the version before open, read, resume and rebuild; ``previous/write.py`` wrote them with its code."""
+
+import json
+import tarfile
+import warnings
+from pathlib import Path
+
+import pytest
+from previous.write import tables
+
+import llmkit
+
+PREVIOUS = Path(__file__).parent / "previous"
+EXPECTED = json.loads((PREVIOUS / "previous.json").read_text())
+RUNS = {name: run_id for run_id, name, *_ in EXPECTED["runs"]}
+
+
+@pytest.fixture(params=["database and journal", "journal alone"])
+def previous(request, tmp_path):
+    """A copy of that catalog, opened with a simulator."""
+    with tarfile.open(PREVIOUS / "previous.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    path = tmp_path / "previous.duckdb"
+    if request.param == "journal alone":
+        path.unlink()
+    with llmkit.open(path, simulate=True) as kit:
+        yield kit
+
+
+def known(found):
+    """The tables without what a newer catalog adds when it is opened."""
+    return {name: rows for name, rows in found.items() if name not in ("models", "catalog_events")}
+
+
+def test_every_number_is_as_it_was(previous):
+    """Runs, probes, turns, attempts, texts, balances and settings are what the code that wrote them read."""
+    found = tables(previous)
+    for name, rows in known(EXPECTED).items():
+        assert found[name] == rows, name
+    assert dict(found["catalog_events"]).items() >= dict(EXPECTED["catalog_events"]).items()
+
+
+def test_every_frame_is_complete(previous):
+    """Each run gives its grid, its attempts with request and reply, and its costs."""
+    for name, run_id in RUNS.items():
+        run = previous.load(run_id)
+        assert run.status == {"cancelled": "cancelled", "killed": "interrupted"}.get(name, "completed")
+        assert len(run.probes) == next(n for found, *_, n in EXPECTED["runs"] if found == run_id)
+        assert run.costs()["probes"].sum() == len(run.probes)
+        requests = run.attempts["request"].map(json.loads)
+        assert all(run.probes["prompt"][0].split()[0] in str(request) for request in requests[:1])
+        assert requests.map(lambda request: "model" in request).all()
+    assert previous.load(RUNS["schema"]).probes["answer.mood"].isin(["good", "bad"]).all()
+    assert previous.load(RUNS["follow-ups"]).probes["tone"].value_counts().tolist() == [16, 16]
+
+
+@pytest.mark.parametrize("name", ["cancelled", "killed"])
+def test_runs_are_resumed(previous, name):
+    """What had an answer keeps it; the rest is asked, and what was on its way when the process died is said."""
+    run_id = RUNS[name]
+    before = previous.load(run_id).turns.set_index(["probe_id", "turn"])["response"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = previous.resume(run_id).result(60)
+    assert any("may have been billed" in str(entry.message) for entry in caught) == (name == "killed")
+    assert set(run.probes["status"]) == {"ok"}
+    after = run.turns.set_index(["probe_id", "turn"])["response"]
+    assert len(after) == 40
+    assert after.loc[before.index].equals(before)
