@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -13,10 +13,7 @@ from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.errors import RunNotFound
 from llmkit.kit.connections import Connections
-from llmkit.store import Store, past, queries
-
-if TYPE_CHECKING:
-    import duckdb
+from llmkit.store import Snapshot, Store, past, queries
 
 
 class Reading:
@@ -38,7 +35,7 @@ class Reading:
         """
         return self._store.query(sql, params)
 
-    def snapshot(self) -> duckdb.DuckDBPyConnection:
+    def snapshot(self) -> Snapshot:
         """A DuckDB connection of your own, in memory, with a copy of every table."""
         return self._store.snapshot()
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
+from llmkit.money.estimate_table import Estimate
+from llmkit.money.estimates import ModelEstimate
 from llmkit.money.pricing import dollars
 from llmkit.widgets import html
-
-if TYPE_CHECKING:
-    from llmkit.money.estimate_table import Estimate
-    from llmkit.money.estimates import ModelEstimate
 
 MOST = 15
 """Models that are listed; of more, the dearest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
@@ -15,9 +15,7 @@ from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
 from llmkit.widgets.panel import Panel, Sentence, button, line
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
+from llmkit.widgets.protocols import HasCatalog
 
 TASKS: Mapping[str, tuple[str, str]] = {
     "scenario_expansion": ("Scenario expansion", "Writes new scenarios from a description."),
@@ -30,7 +28,7 @@ class InfraPanel(Panel):
 
     title = "Infrastructure models"
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: HasCatalog) -> None:
         super().__init__()
         self._catalog = kit.catalog
         self._showing = False

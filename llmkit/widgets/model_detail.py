@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 
+from llmkit.catalog import Catalog
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.form import Form
 from llmkit.widgets.panel import Panel, button, confirm, line, shown
-
-if TYPE_CHECKING:
-    from llmkit.catalog import Catalog
 
 
 class ModelDetail:

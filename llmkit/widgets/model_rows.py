@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.table import Column, Row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 COLUMNS = (
     Column(title="Model id", width="minmax(80px, 1fr)"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 import pandas as pd
@@ -13,10 +12,8 @@ from llmkit.widgets.form import Form
 from llmkit.widgets.model_detail import ModelDetail
 from llmkit.widgets.panel import Panel, button, line
 from llmkit.widgets.price_check import PriceCheck
+from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.table import Table
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
 
 
 class ModelsPanel(Panel):
@@ -28,7 +25,7 @@ class ModelsPanel(Panel):
 
     title = "Models"
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: HasCatalog) -> None:
         super().__init__()
         self._catalog = kit.catalog
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.catalog import Catalog
 from llmkit.errors import LlmkitError
 from llmkit.money.price_comparison import MISSING, NEW
 from llmkit.records import RATE_COLUMNS
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, Sentence, button, line, shown
-
-if TYPE_CHECKING:
-    from llmkit.catalog import Catalog
 
 SHOWN = 25
 """Differences that are shown at once; the others follow when these are done."""

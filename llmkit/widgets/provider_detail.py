@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 
@@ -13,16 +12,14 @@ from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge
 from llmkit.widgets.panel import Panel, confirm, shown
+from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
 
 
 class ProviderDetail:
     """``form`` is the form of the selected provider, ``remote`` its connection test; ``None`` when none is selected."""
 
-    def __init__(self, kit: Kit, panel: Panel) -> None:
+    def __init__(self, kit: Connects, panel: Panel) -> None:
         self._kit = kit
         self._panel = panel
         self._provider: Provider | None = None

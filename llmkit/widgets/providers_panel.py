@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 import pandas as pd
@@ -13,11 +12,9 @@ from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge
 from llmkit.widgets.panel import Panel, button, confirm, line
+from llmkit.widgets.protocols import Connects
 from llmkit.widgets.provider_detail import ProviderDetail
 from llmkit.widgets.table import Column, Row, Table
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
 
 COLUMNS = (
     Column(title="Key", width="minmax(150px, 1fr)"),
@@ -36,7 +33,7 @@ class ProvidersPanel(Panel):
 
     title = "Providers"
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Connects) -> None:
         super().__init__()
         self._catalog = kit.catalog
         self.table = Table(COLUMNS, name="Provider", page=12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 
@@ -12,9 +12,7 @@ from llmkit.errors import LlmkitError
 from llmkit.records import RATE_COLUMNS, RemoteModel
 from llmkit.widgets.form import Values
 from llmkit.widgets.panel import Panel, Sentence, button, line, when_done
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
+from llmkit.widgets.protocols import Connects
 
 
 class RemoteModels:
@@ -23,7 +21,7 @@ class RemoteModels:
     ``asking`` is the thread that waits for the answer, for those who want to wait too.
     """
 
-    def __init__(self, kit: Kit, panel: Panel, provider: str) -> None:
+    def __init__(self, kit: Connects, panel: Panel, provider: str) -> None:
         self._kit = kit
         self._panel = panel
         self._provider = provider

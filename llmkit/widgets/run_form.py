@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
@@ -12,18 +12,15 @@ import pandas as pd
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import dollars
-from llmkit.scenarios import as_scenarios
+from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, choices, notes
 from llmkit.widgets.panel import Panel, Sentence, button, shown, when_done
+from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
-    from llmkit.scenarios import Prompts
 
 ESTIMATES_PER_SECOND = 3
 _SENTENCES = 2
@@ -44,7 +41,7 @@ class RunForm(Panel):
 
     title = "New run"
 
-    def __init__(self, kit: Kit, prompts: Prompts | None = None) -> None:
+    def __init__(self, kit: StartsRuns, prompts: Prompts | None = None) -> None:
         super().__init__()
         self._kit = kit
         self._given = None if prompts is None else list(as_scenarios(prompts))
@@ -270,7 +267,7 @@ class RunForm(Panel):
         return [html.Page(f"New run{total}", frame, right=("Requests", "Estimate"))]
 
 
-def _defaults(kit: Kit) -> list[Any]:
+def _defaults(kit: StartsRuns) -> list[Any]:
     """The default models of providers with a key."""
     return [
         model for name, model in kit.catalog.defaults().items() if kit.catalog.is_available(kit.catalog.provider(name))

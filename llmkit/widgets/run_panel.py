@@ -6,21 +6,19 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.errors import CatalogBusy
 from llmkit.money.pricing import billed, dollars
+from llmkit.runs import RunEvent, RunHandle
 from llmkit.widgets import html, run_summary
 from llmkit.widgets.panel import Panel, button, line, shown
 from llmkit.widgets.run_status import board
 from llmkit.widgets.run_summary import Share, Standing
 from llmkit.widgets.throttle import Throttle
-
-if TYPE_CHECKING:
-    from llmkit.runs import RunEvent, RunHandle
 
 TICK = 1.0
 """Seconds after which the panel is drawn although nothing happened: waits count down."""

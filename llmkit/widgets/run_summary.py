@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from llmkit.analysis import Run
 from llmkit.errors import Code
-
-if TYPE_CHECKING:
-    from llmkit.analysis import Run
-    from llmkit.runs import Progress
+from llmkit.runs import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

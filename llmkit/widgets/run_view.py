@@ -6,21 +6,19 @@ import base64
 import io
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.analysis import Run
 from llmkit.errors import LlmkitError
 from llmkit.money.pricing import billed, dollars
+from llmkit.runs import RunHandle
 from llmkit.widgets import html, run_summary
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
 from llmkit.widgets.run_status import board, table
 from llmkit.widgets.transcripts import Transcripts
-
-if TYPE_CHECKING:
-    from llmkit.analysis import Run
-    from llmkit.runs import RunHandle
 
 _EXAMPLE = 300
 _COSTS = {"Model": "auto", "Ok": "52px", "Failed": "56px", "Input": "72px", "Output": "72px", "Cost": "88px",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import ipywidgets as ipw
 import pandas as pd
 
@@ -12,11 +10,8 @@ from llmkit.widgets.browser import in_turn
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.panel import Panel
+from llmkit.widgets.protocols import Connects
 from llmkit.widgets.providers_panel import ProvidersPanel
-
-if TYPE_CHECKING:
-    from llmkit.kit import Kit
-
 
 _CLASS = "llmkit-tabs"
 _STYLE = f"""<style>
@@ -31,7 +26,7 @@ class SettingsPanel(Panel):
 
     title = "Settings"
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Connects) -> None:
         super().__init__()
         self._catalog = kit.catalog
         self.models = ModelsPanel(kit)

@@ -1,0 +1,43 @@
+"""What the panels need of a kit, as protocols: no panel imports the kit that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from llmkit.analysis import Run
+from llmkit.catalog import Catalog
+from llmkit.money.estimate_table import Estimate
+from llmkit.records import RemoteModel
+from llmkit.runs import Handle, RunHandle
+from llmkit.scenarios import Prompts
+
+
+class HasCatalog(Protocol):
+    """What the panels of the catalog need."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog that is shown and edited."""
+
+
+class Connects(HasCatalog, Protocol):
+    """What the providers' panel needs besides."""
+
+    def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
+        """Ask a provider for its list of models."""
+
+
+class StartsRuns(HasCatalog, Protocol):
+    """What the run form needs besides."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether requests go to a simulator."""
+
+    def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, *, max_tokens: int | None) -> Estimate:
+        """What a run would probably cost."""
+
+    @property
+    def run(self) -> Callable[..., RunHandle[Run]]:
+        """Start a run: prompts, models, and the form's settings by keyword."""
