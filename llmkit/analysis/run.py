@@ -181,6 +181,9 @@ class Run:
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.view()._repr_mimebundle_(**kwargs)
 
+    def _ipython_display_(self) -> None:
+        self.view()._ipython_display_()
+
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)
 

@@ -32,15 +32,13 @@ def in_notebook() -> bool:
 
 @contextlib.contextmanager
 def _panel(handle: RunHandle[Any]) -> Iterator[None]:
-    """The panel, once; at the end it is shown again in its place, for those who read the notebook without a kernel."""
-    from IPython.display import display
-
-    panel = handle.panel()
-    shown = display(panel, display_id=True)  # type: ignore[no-untyped-call]
+    """The panel; at the end its output is saved as the run ended."""
+    island = handle.panel().island
+    island.show()
     try:
         yield
     finally:
-        shown.update(panel)
+        island.save()
 
 
 @contextlib.contextmanager

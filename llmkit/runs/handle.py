@@ -149,6 +149,7 @@ class RunHandle(Handle[T]):
         return f"<RunHandle {self.run_id} {now.status}: {now.done} of {now.total} probes, {spent} so far>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        with contextlib.suppress(ImportError):
-            return self.panel()._repr_mimebundle_(**kwargs)
-        return {"text/plain": repr(self)}
+        return self.panel()._repr_mimebundle_(**kwargs)
+
+    def _ipython_display_(self) -> None:
+        self.panel()._ipython_display_()

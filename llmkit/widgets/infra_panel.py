@@ -35,7 +35,7 @@ class InfraPanel(Panel):
         self.choices = {purpose: choice(label, []) for purpose, (label, _) in TASKS.items()}
         below = ipw.Layout(margin="0 2px 0 158px")
         self._now = {purpose: Sentence() for purpose in TASKS}
-        self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
         hint = "The models that llmkit itself asks, whatever models a run is about. They need a key like any other."
         parts = [
             ipw.VBox(

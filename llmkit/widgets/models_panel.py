@@ -33,7 +33,7 @@ class ModelsPanel(Panel):
         self.form: Form | None = None
         self.add_button = button("Add model", self._open_form, primary=True)
         self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog")
-        self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
         self.prices = PriceCheck(kit.catalog, self)
         self._place = ipw.VBox()
         tools = line(self.add_button, self.undo_button, self.prices.check_button, self.refresh_button)

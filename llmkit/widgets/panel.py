@@ -14,8 +14,7 @@ import pandas as pd
 from llmkit.errors import LlmkitError
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
-
-VIEW = "application/vnd.jupyter.widget-view+json"
+from llmkit.widgets.island import Island
 
 
 class Panel(ABC):
@@ -27,6 +26,7 @@ class Panel(ABC):
     def __init__(self) -> None:
         self.notice = Sentence()
         self.widget = ipw.VBox(layout=ipw.Layout(width="100%", overflow="hidden", padding="4px 0"))
+        self.island = Island(self.widget, self._static)
         self._acting = False
 
     @property
@@ -37,6 +37,11 @@ class Panel(ABC):
     @abstractmethod
     def refresh(self) -> None:
         """Show the catalog as it is now, other notebooks' changes included."""
+
+    def renew(self) -> None:
+        """Show the catalog as it is now, and save the notebook's output so."""
+        self.refresh()
+        self.island.save()
 
     @abstractmethod
     def _pages(self) -> list[html.Page]:
@@ -55,7 +60,7 @@ class Panel(ABC):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
                 said = action()
-                self.refresh()
+                self.renew()
         except LlmkitError as error:
             self.notice.clear()
             (on_error or self._refuse)(error)
@@ -70,14 +75,17 @@ class Panel(ABC):
     def _refuse(self, error: LlmkitError) -> None:
         self.notice.show(str(error), "bad")
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _static(self) -> tuple[str, str]:
+        """The panel for people without a kernel, as HTML and as plain text."""
         pages = self._pages()
         tables = [f"{page.title}\n{page.frame.to_string(index=False, max_rows=html.MOST_ROWS)}" for page in pages]
-        return {
-            VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id},
-            "text/html": html.static(pages),
-            "text/plain": "\n\n".join(tables),
-        }
+        return html.static(pages), "\n\n".join(tables)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return self.island.bundle()
+
+    def _ipython_display_(self) -> None:
+        self.island.show()
 
 
 class Sentence:

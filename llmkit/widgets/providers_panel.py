@@ -40,7 +40,7 @@ class ProvidersPanel(Panel):
         self.detail = ProviderDetail(kit, self)
         self.form: Form | None = None
         self.add_button = button("Add provider", self._open_form, primary=True)
-        self.refresh_button = button("Refresh", self.refresh, tooltip="Show what other notebooks changed")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
         self._place = ipw.VBox()
         self.widget.children = (
             line(self.add_button, self.refresh_button),

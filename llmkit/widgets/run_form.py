@@ -57,7 +57,7 @@ class RunForm(Panel):
         self.form.show({"samples": 1})
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
-        self.refresh_button = button("Refresh", self.refresh, tooltip="Read the catalog and the keys again")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
         self.results_button = button("Show results", self._show_results)
         self._run_place = ipw.VBox()
         self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, self.results_button)
@@ -235,6 +235,7 @@ class RunForm(Panel):
     def _show_run(self) -> None:
         handle = self.handle
         self.panel = handle.panel()
+        self.panel.island = self.island
         self._run_place.children = (self.panel.widget,)
         self.start_button.disabled = True
         shown(self.results_button, False)

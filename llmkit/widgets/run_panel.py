@@ -106,6 +106,7 @@ class RunPanel(Panel):
         handle.wait()
         stop()
         self._throttle.flush()
+        self.island.save()
 
     def _draw(self) -> None:
         now = self.standing

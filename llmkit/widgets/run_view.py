@@ -44,7 +44,7 @@ class RunView(Panel):
         self.tables = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.transcripts = Transcripts(lambda: run.turns)
-        self.refresh_button = button("Refresh", self.refresh, tooltip="Read the run again")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Read the run again")
         self.resume_button = button("Resume", self._take_up, primary=True, tooltip="Ask what has no answer yet")
         self._place = ipw.VBox()
         self.widget.children = (
@@ -120,9 +120,9 @@ class RunView(Panel):
             pages.append(html.Page("Failures", pd.DataFrame(failures, columns=list(_FAILURES)), right=("Probes",)))
         return pages
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = super()._repr_mimebundle_(include, exclude)
-        return {**bundle, "text/html": bundle["text/html"] + self.charts.value}
+    def _static(self) -> tuple[str, str]:
+        page, text = super()._static()
+        return page + self.charts.value, text
 
 
 def _failures(probes: pd.DataFrame) -> list[tuple[str, ...]]:

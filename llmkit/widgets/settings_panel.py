@@ -33,6 +33,8 @@ class SettingsPanel(Panel):
         self.providers = ProvidersPanel(kit)
         self.infra = InfraPanel(kit)
         self._panels: tuple[Panel, ...] = (self.models, self.providers, self.infra)
+        for panel in self._panels:
+            panel.island = self.island  # an edit in a tab is saved in the output that shows all of them
         self.tabs = ipw.Tab([panel.widget for panel in self._panels], titles=("Models", "Providers", "Infrastructure"))
         self.tabs.add_class(_CLASS)
         self.tabs.observe(in_turn(lambda _: self.refresh()), "selected_index")

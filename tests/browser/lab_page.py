@@ -179,6 +179,14 @@ class Notebook:
         )
         assert not errors.count(), errors.all_inner_texts()
 
+    def run_code(self, code):
+        """Run code in the kernel as another notebook's cell would, without an output here."""
+        self.page.evaluate(
+            """code => window.notebook.context.sessionContext.session.kernel
+                .requestExecute({code}).done.then(() => null)""",
+            code,
+        )
+
     def restart(self):
         """Restart the kernel, and forget the outputs."""
         self.page.evaluate("window.notebook.context.sessionContext.session.kernel.restart()")

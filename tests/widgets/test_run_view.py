@@ -167,7 +167,7 @@ def test_a_bare_run_is_its_view(kit, sim):
     run = kit.run("a", LUNA, max_tokens=20).result(30)
     bundle = run._repr_mimebundle_()
     assert run.id in bundle["text/html"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "data-llmkit-panel=" in bundle["text/html"]
 
 
 def test_a_missing_answer_does_not_break_the_list():

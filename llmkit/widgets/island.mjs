@@ -1,0 +1,60 @@
+// Shows a live widget where a notebook's output holds the static form of a panel.
+//
+// An output with a widget view in it cannot be read without its kernel: the view's renderer wins over every other form.
+// So the output holds HTML only, and this module, which runs only while the kernel lives, puts the view in its place.
+
+const ENDED = "The kernel of this form has ended: run the cell again to use it.";
+
+export default {
+  async initialize({ model, signal }) {
+    const manager = model.widget_manager;
+    const id = model.get("panel");
+    const target = await manager.get_model(id);
+    const shown = new Map(); // place in a document -> {node, before: what it held, focused}
+    const alive = () => !signal?.aborted && (!("kernel" in manager) || (manager.kernel && !manager.kernel.isDisposed));
+
+    const attach = async (place) => {
+      shown.set(place, null); // the observer may look again before the view is there
+      const view = await manager.create_view(target);
+      const widget = view.luminoWidget;
+      widget.processMessage({ type: "before-attach" });
+      put(place, { node: widget.node, focused: null });
+      widget.processMessage({ type: "after-attach" });
+      widget.node.addEventListener("focusin", (event) => { shown.get(widget.node.parentNode).focused = event.target; });
+    };
+    const put = (place, entry) => {
+      entry.before = [...place.childNodes];
+      place.replaceChildren(entry.node);
+      shown.set(place, entry);
+      if (entry.focused?.isConnected && document.activeElement === document.body) entry.focused.focus({ preventScroll: true });
+    };
+    const look = () => {
+      if (!alive()) return;
+      for (const place of document.querySelectorAll(`[data-llmkit-panel="${id}"]`)) {
+        if (shown.has(place)) continue;
+        const gone = [...shown].find(([old, entry]) => entry && !old.isConnected);
+        if (gone) { // the output was drawn anew: what was typed in its view must survive that
+          shown.delete(gone[0]);
+          put(place, gone[1]);
+        } else {
+          attach(place).catch((error) => { shown.delete(place); console.error("llmkit:", error); });
+        }
+      }
+    };
+    const end = () => {
+      observer.disconnect();
+      for (const [place, entry] of shown) {
+        if (!entry) continue;
+        const note = Object.assign(document.createElement("div"), { textContent: ENDED });
+        note.setAttribute("role", "status");
+        place.replaceChildren(note, ...entry.before);
+      }
+      shown.clear();
+    };
+    const observer = new MutationObserver(look);
+    observer.observe(document.body, { childList: true, subtree: true });
+    signal?.addEventListener("abort", end);
+    target.on("comm_live_update", () => target.comm_live || end()); // the kernel died or was restarted
+    look();
+  },
+};

@@ -1,0 +1,69 @@
+"""Where a panel is shown: static HTML that a saved notebook keeps, with the live widgets in its place meanwhile.
+
+JupyterLab draws a widget view whatever else an output holds, and "model not found" once its kernel is gone (ipywidgets
+#3773). So outputs hold HTML only. While the kernel lives, a small module puts the live view there (``island.mjs``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+from uuid import uuid4
+
+import anywidget
+import ipywidgets as ipw
+import traitlets
+from IPython.display import publish_display_data
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+_ELSEWHERE = ("VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
+"""Set where outputs are drawn in frames of their own, in which the live view can only be shown in the usual way."""
+
+
+class _Mount(anywidget.AnyWidget):
+    """Has no view of its own: its module runs in the browser as soon as the kernel makes it."""
+
+    _esm = (resources.files(__package__) / "island.mjs").read_text(encoding="utf-8")
+    panel = traitlets.Unicode().tag(sync=True)
+
+
+class Island:
+    """One panel's outputs. ``static`` gives the HTML and the plain text that the panel would be saved as now."""
+
+    def __init__(self, widget: ipw.DOMWidget, static: Callable[[], tuple[str, str]]) -> None:
+        self._widget = widget
+        self._static = static
+        self._mount: _Mount | None = None
+        self._display_id = ""
+        self._saved = ""
+
+    def bundle(self) -> dict[str, Any]:
+        """What an output holds, by MIME type."""
+        if self._mount is None:
+            self._mount = _Mount(panel=self._widget.model_id)
+        page, text = self._static()
+        bundle: dict[str, Any] = {
+            "text/html": f'<div data-llmkit-panel="{self._widget.model_id}">{page}</div>',
+            "text/plain": text,
+        }
+        if any(name in os.environ for name in _ELSEWHERE):
+            bundle[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        return bundle
+
+    def show(self) -> None:
+        """Show the panel in the output of the cell that runs."""
+        self._display_id = uuid4().hex
+        self._publish(update=False)
+
+    def save(self) -> None:
+        """Bring what the output is saved as up to date; the live view stays as it is."""
+        if self._display_id and self._static()[0] != self._saved:
+            self._publish(update=True)
+
+    def _publish(self, *, update: bool) -> None:
+        bundle = self.bundle()
+        self._saved = self._static()[0]
+        publish_display_data(bundle, transient={"display_id": self._display_id}, update=update)  # type: ignore[no-untyped-call]

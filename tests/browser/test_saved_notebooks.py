@@ -1,0 +1,74 @@
+"""Notebooks are saved with what their panels showed, and reopened as a person would: trusted as they were."""
+
+import pytest
+from lab_page import plain
+
+CELLS = (
+    "import llmkit\nkit = llmkit.open({path!r}, simulate=True)",
+    "kit.models_panel()",
+    "kit.settings_panel()",
+    "run = await kit.run(['Why?', 'How?'], models='openai:gpt-6-luna', samples=2)",
+    "run",
+    "kit.run_form(['Why?'])",
+)
+ERRORS = ("Error displaying widget", "Loading widget", "model not found")
+
+
+def write(lab, database, name):
+    """A notebook whose panels were all shown, run and saved."""
+    notebook = lab.notebook(name, *(cell.format(path=str(database)) for cell in CELLS))
+    notebook.run()
+    notebook.panel(1)
+    notebook.panel(5)
+    notebook.save()
+    return notebook
+
+
+def outputs(notebook):
+    """The text of every output, by its cell."""
+    return [plain(notebook.output(cell).inner_text()) for cell in range(1, 6)]
+
+
+@pytest.mark.parametrize("kernel", [False, True], ids=["no kernel", "a new kernel"])
+def test_a_reopened_notebook_shows_what_its_panels_showed(lab, database, kernel):
+    """Closed with its kernel stopped, a notebook still shows every panel's last state, and no widget error."""
+    write(lab, database, "saved")
+    lab.close_all()
+    reopened = lab.open("saved.ipynb", kernel=kernel)
+    reopened.output(1).get_by_text("claude-haiku-5-5").first.wait_for()
+    shown = outputs(reopened)
+    assert not [text for text in shown if any(error in text for error in ERRORS)]
+    assert "4 of 4 probes done" in shown[2]
+    assert "4 of 4 probes answered" in shown[3]
+    assert reopened.output(1).locator("button").count() == 0  # what cannot be used does not look as if it could
+
+
+def test_a_panel_keeps_working_while_its_saved_form_is_renewed(lab, database):
+    """Text in a filter survives an edit that changes what the notebook would be saved with."""
+    notebook = lab.notebook("renewed", CELLS[0].format(path=str(database)), "panel = kit.models_panel()\npanel")
+    notebook.run()
+    field = notebook.panel().locator("input[type=text]").first
+    field.fill("haiku")
+    lab.page.keyboard.press("Tab")
+    notebook.panel().get_by_text("key set").first.wait_for()
+    notebook.run_code("kit.catalog.update_model('anthropic:claude-haiku-5-5', display_name='Haiku the second')")
+    notebook.panel().get_by_role("button", name="Refresh").click()
+    notebook.panel().get_by_text("Haiku the second").first.wait_for()
+    assert notebook.panel().locator("input[type=text]").first.input_value() == "haiku"
+    lab.page.wait_for_function(
+        "() => JSON.stringify(window.notebook.context.model.toJSON()).includes('Haiku the second')"
+    )
+    notebook.save()
+    lab.close_all()
+    assert "Haiku the second" in lab.open("renewed.ipynb", kernel=False).output().inner_text()
+
+
+def test_a_form_says_that_its_kernel_has_ended(lab, database):
+    """After a restart a form is no longer clickable and says what to do, above what it showed last."""
+    notebook = lab.notebook("restarted", CELLS[0].format(path=str(database)), "kit.models_panel()")
+    notebook.run()
+    notebook.panel()
+    notebook.page.evaluate("window.notebook.context.sessionContext.session.kernel.restart()")
+    notebook.output().get_by_text("run the cell again").wait_for()
+    assert "claude-haiku-5-5" in notebook.output().inner_text()
+    assert notebook.output().locator("button").count() == 0
