@@ -6,6 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STATE  := $(CURDIR)/.cache
 
+# A file's tests stay together, since they share servers, kernels and catalogs. PARALLEL= runs one test at a time.
+PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
+
 # What the tools would otherwise put into the home directory. XDG_CONFIG_HOME stays: pip reads its settings there.
 export PIP_CACHE_DIR       := $(STATE)/pip
 export UV_CACHE_DIR        := $(STATE)/uv
@@ -30,7 +33,7 @@ demo: $(VENV)/.installed-runtime ## ask six simulated providers and print what i
 	@$(BIN)/llmkit demo
 
 test: $(VENV)/.installed-dev ## run the tests and the notebooks
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env -m "not soak" tests $(wildcard notebooks)
+	$(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env -m "not soak" tests $(wildcard notebooks)
 
 lab: $(VENV)/.installed-lab ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb

@@ -20,6 +20,9 @@ KEY_VARIABLES = (
     "OPENROUTER_API_KEY",
 )
 
+SLOW_FIRST = ("browser", "notebooks", "faults", "money", "tasks", "kernel")
+"""Folders whose files begin before all others, so that no worker is left with one of them at the end."""
+
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -37,6 +40,18 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     """Leave nothing behind."""
     shutil.rmtree(config.llmkit_home, ignore_errors=True)
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than there are processors: many tests wait for a process, a server or a pace."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long comes first."""
+    items.sort(
+        key=lambda item: SLOW_FIRST.index(name) if (name := item.path.parent.name) in SLOW_FIRST else len(SLOW_FIRST)
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,20 +1,15 @@
-"""One JupyterLab server and one Chromium for all browser tests; a page and an empty shell for each."""
+"""One JupyterLab server and one Chromium for each file; an empty shell for each test.
+
+They end with the file: Playwright keeps an event loop running in the thread of the tests, which others cannot use.
+"""
 
 import os
-from pathlib import Path
 
 import pytest
 from lab_page import Lab, Server, browser_path
 
-HERE = Path(__file__).parent
 
-
-def pytest_collection_modifyitems(items):
-    """The browser comes last: Playwright keeps an event loop running in this thread until the session ends."""
-    items.sort(key=lambda item: item.path.parent == HERE)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A JupyterLab without a token on a free port of this machine."""
     pytest.importorskip("jupyterlab")
@@ -23,7 +18,7 @@ def server(tmp_path_factory):
     running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """A headless Chromium at home in a temporary folder; without one the tests are skipped, but not in CI."""
     path = browser_path()
@@ -44,22 +39,22 @@ def browser(tmp_path_factory):
         running.close()
 
 
-@pytest.fixture(scope="session")
-def session_lab(browser, server):
-    """The page that all tests share: loading JupyterLab takes seconds."""
+@pytest.fixture(scope="module")
+def shared_lab(browser, server):
+    """The page that a file's tests share: loading JupyterLab takes seconds."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(15_000)
     return Lab(page, server)
 
 
 @pytest.fixture
-def lab(session_lab):
+def lab(shared_lab):
     """JupyterLab in its light theme with nothing open, 1280 px wide."""
-    session_lab.alerts.clear()
-    yield session_lab
-    session_lab.page.set_viewport_size({"width": 1280, "height": 900})
-    session_lab.theme("JupyterLab Light")
-    session_lab.close_all()
+    shared_lab.alerts.clear()
+    yield shared_lab
+    shared_lab.page.set_viewport_size({"width": 1280, "height": 900})
+    shared_lab.theme("JupyterLab Light")
+    shared_lab.close_all()
 
 
 @pytest.fixture
