@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from llmkit.catalog import rules
-from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated, ModelNotFound
+from llmkit.catalog.obstacles import blocking
+from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.providers.wires import wire_for
 from llmkit.records import Call, Message, Model, Params, Provider
 from llmkit.store import CatalogState
@@ -31,7 +33,8 @@ def choose(
     state: CatalogState,
     purpose: str,
     *,
-    available: Callable[[Provider], bool],
+    has_key: Callable[[Provider], bool],
+    today: date,
     avoid: Collection[str] = (),
     structured: bool = False,
     context: int = 0,
@@ -49,7 +52,7 @@ def choose(
     """
     configured = state.settings.get(rules.infra_key(purpose))
     model = state.models.get(str(configured))
-    problem = _problem(state, purpose, configured, available)
+    problem = _problem(state, purpose, configured, has_key, today)
     if model is not None and problem is None:
         return Choice(purpose=purpose, model=model, configured=configured, takes_schema=takes_schema(state, model))
     assert problem is not None
@@ -58,8 +61,7 @@ def choose(
     able = [
         other
         for other in state.models.values()
-        if other.is_active
-        and available(state.providers[other.provider])
+        if blocking(other, provider := state.providers[other.provider], has_key(provider), today) is None
         and other.reference not in avoid
         and (not structured or takes_schema(state, other))
         and (other.context_window is None or other.context_window >= context)
@@ -86,7 +88,7 @@ def takes_schema(state: CatalogState, model: Model) -> bool:
 
 
 def _problem(
-    state: CatalogState, purpose: str, configured: str | None, available: Callable[[Provider], bool]
+    state: CatalogState, purpose: str, configured: str | None, has_key: Callable[[Provider], bool], today: date
 ) -> LlmkitError | None:
     """Why the model that is set for a purpose cannot be used."""
     if configured is None:
@@ -95,14 +97,10 @@ def _problem(
     if model is None:
         return ModelNotFound(f"The model set for {purpose}, {configured}, is not in the catalog.")
     provider = state.providers[model.provider]
-    if not model.is_active:
-        return ModelDeprecated(f"The model set for {purpose}, {configured}, is deprecated.")
-    if not provider.is_enabled:
-        return ModelDeprecated(f"The model set for {purpose}, {configured}, is of a provider that is disabled.")
-    if not available(provider):
-        missing = f"{provider.api_key_env} is not set"
-        return MissingApiKey(f"The model set for {purpose}, {configured}, needs a key: {missing}.")
-    return None
+    obstacle = blocking(model, provider, has_key(provider), today)
+    if obstacle is None:
+        return None
+    return obstacle.error(f"The model set for {purpose}, {configured}, {obstacle.reason}.")
 
 
 def _by_price(model: Model) -> tuple[bool, Decimal, str]:

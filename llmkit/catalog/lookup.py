@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from llmkit.catalog import frames, rules
 from llmkit.catalog.infra_models import Choice, choose
+from llmkit.catalog.obstacles import Obstacle, blocking, obstacles
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
 from llmkit.records.checks import shapes
@@ -58,10 +59,11 @@ class CatalogReader:
             raise ValidationError("status is 'ACTIVE', 'DEPRECATED', or None for both.", field="status")
         state = self.state()
         name = None if provider is None else rules.find_provider(state, provider).name
-        free = {known.name: self.is_available(known) for known in state.providers.values()}
+        keys = {known.name: self.has_key(known) for known in state.providers.values()}
+        today = self._clock().date()
 
         def available(model: Model) -> bool:
-            return model.is_active and free[model.provider]
+            return blocking(model, state.providers[model.provider], keys[model.provider], today) is None
 
         chosen = (
             model
@@ -100,13 +102,22 @@ class CatalogReader:
 
     def is_available(self, provider: Provider) -> bool:
         """Whether requests can be sent to it: it is enabled, and its key is set, or it needs none."""
-        return provider.is_enabled and self.key_status(provider) != "missing"
+        return provider.is_enabled and self.has_key(provider)
+
+    def has_key(self, provider: Provider) -> bool:
+        """Whether the provider's key is set, or it needs none."""
+        return provider.api_key_env is None or self._has_key(provider)
 
     def key_status(self, provider: Provider) -> str:
         """``set``, ``missing``, or ``not needed``; never the key."""
         if provider.api_key_env is None:
             return "not needed"
         return "set" if self._has_key(provider) else "missing"
+
+    def obstacles(self, model: Model) -> tuple[Obstacle, ...]:
+        """What stands between a model and a request now, what blocks it first; see ``llmkit.catalog.obstacles``."""
+        provider = self.provider(model.provider)
+        return obstacles(model, provider, self.has_key(provider), self._clock().date())
 
     def settings(self) -> pd.DataFrame:
         """One row a setting: ``key`` and ``value``; llmkit's own, which begin with ``_``, are left out."""
@@ -130,14 +141,31 @@ class CatalogReader:
         state = self.state()
         return rules.next_active(state, rules.find_model(state, ref))
 
-    def infra_choice(self, purpose: str) -> Choice:
+    def infra_choice(
+        self,
+        purpose: str,
+        *,
+        avoid: Collection[str] = (),
+        structured: bool = True,
+        context: int = 0,
+        strict: bool = False,
+    ) -> Choice:
         """Which model would do an internal task now; its ``note`` says why that is not the one that is set.
 
         Raises:
             ValidationError: no such purpose.
-            LlmkitError: why the model that is set cannot be used, when no other can either.
+            LlmkitError: why the model that is set cannot be used, when ``strict`` is set or no other can either.
         """
-        return choose(self.state(), purpose, available=self.is_available, structured=True)
+        return choose(
+            self.state(),
+            purpose,
+            has_key=self.has_key,
+            today=self._clock().date(),
+            avoid=avoid,
+            structured=structured,
+            context=context,
+            strict=strict,
+        )
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task, ``scenario_expansion`` or ``summarization``.

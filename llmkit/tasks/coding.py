@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis import Run
-from llmkit.catalog.infra_models import choose
 from llmkit.errors import ValidationError
 from llmkit.runs import RunHandle
 from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, room
@@ -47,14 +46,7 @@ def code(
     """Start coding a run's answers; see ``Kit.code``."""
     categories = read_codebook(codebook)
     items, models = answers_of(run)
-    choice = choose(
-        infra.catalog.state(),
-        PURPOSE,
-        available=infra.catalog.is_available,
-        avoid=models,
-        structured=True,
-        strict=strict,
-    )
+    choice = infra.catalog.infra_choice(PURPOSE, avoid=models, strict=strict)
     system = "\n\n".join((_TASK, HYGIENE, _worded(categories), _FORM))
     free = room(choice.model, system)
     task = Task(

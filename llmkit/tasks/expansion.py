@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llmkit.analysis import Run
-from llmkit.catalog.infra_models import choose
 from llmkit.errors import Code, RequestFailed, ValidationError
 from llmkit.records import Scenario
 from llmkit.runs import RunHandle
@@ -107,12 +106,8 @@ def expand(
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
         raise ValidationError(f"n is a whole number from 1 to {MOST:,}, not {n!r}.", field="n")
     brief = read_brief(description.strip(), n, dimensions)
-    state = infra.catalog.state()
-    choice = choose(
-        state,
+    choice = infra.catalog.infra_choice(
         PURPOSE,
-        available=infra.catalog.is_available,
-        structured=True,
         context=tokens(description) + 2 * min(n, MOST_AT_ONCE) * _TOKENS_EACH,
         strict=strict,
     )

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis import Run
-from llmkit.catalog.infra_models import choose
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.runs import RunHandle
@@ -45,13 +44,7 @@ def summarize(
     groups = _groups(probes, names)
     if not any(group.items for group in groups):
         raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
-    choice = choose(
-        infra.catalog.state(),
-        PURPOSE,
-        available=infra.catalog.is_available,
-        avoid=set(probes["model"]),
-        strict=strict,
-    )
+    choice = infra.catalog.infra_choice(PURPOSE, avoid=set(probes["model"]), structured=False, strict=strict)
     system = "\n\n".join((_TASK, HYGIENE, f"The researcher's question: {(question or QUESTION).strip()}"))
     task = Task(
         infra=infra,

@@ -12,11 +12,12 @@ from typing import Any
 import ipywidgets as ipw
 import traitlets
 
+from llmkit.catalog.obstacles import SOON
 from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
-from llmkit.widgets.model_rows import SOON, key_badge
+from llmkit.widgets.model_rows import key_badge
 from llmkit.widgets.panel import Sentence, button, line, shown
 
 PAGE = 25

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import pandas as pd
 
+from llmkit.catalog.obstacles import SOON
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.table import Column, Row
@@ -19,7 +20,6 @@ COLUMNS = (
     Column(title="Status", width="minmax(118px, 205px)"),
 )
 STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))
-SOON = timedelta(days=30)
 
 
 def rows(

@@ -1,6 +1,7 @@
 """Which model does an internal task: the one that is set; else the cheapest that can, and it is said."""
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -39,7 +40,7 @@ def state(*models, configured="a:set", **changes):
 
 def chosen(catalog, keys=("a", "b"), **options):
     """The choice for summarization, with keys for some providers."""
-    return choose(catalog, "summarization", available=lambda p: p.is_enabled and p.name in keys, **options)
+    return choose(catalog, "summarization", has_key=lambda p: p.name in keys, today=date(2026, 11, 26), **options)
 
 
 def test_the_configured_model_is_used_whatever_is_cheaper():

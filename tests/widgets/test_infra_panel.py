@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 from widget_actions import text_of
 
@@ -71,7 +73,7 @@ def test_without_its_key_the_panel_says_what_is_used_now_and_why(keyless_kit):
 def test_the_stand_in_that_is_named_is_the_one_that_tasks_take(keyless_kit, purpose):
     """The panel names the model that an internal task would ask now."""
     catalog = keyless_kit.catalog
-    taken = choose(catalog.state(), purpose, available=catalog.is_available, structured=True)
+    taken = choose(catalog.state(), purpose, has_key=catalog.has_key, today=date(2026, 11, 26), structured=True)
     assert InfraPanel(keyless_kit).df.set_index("purpose").loc[purpose, "used_now"] == taken.model.reference
 
 

@@ -1,0 +1,95 @@
+"""May this model be asked? Runs, estimates, internal tasks and pickers all take the answer from here. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated
+from llmkit.records import Model, Provider
+
+SOON = timedelta(days=30)
+"""Retirement is worth a warning from this long before."""
+
+
+class ObstacleKind(StrEnum):
+    """What can stand between a model and a request."""
+
+    DEPRECATED = "deprecated"
+    PROVIDER_DISABLED = "provider_disabled"
+    NO_KEY = "no_key"
+    RETIRED = "retired"
+    RETIRES_SOON = "retires_soon"
+
+
+_ERRORS: dict[ObstacleKind, type[LlmkitError]] = {
+    ObstacleKind.DEPRECATED: ModelDeprecated,
+    ObstacleKind.PROVIDER_DISABLED: ModelDeprecated,
+    ObstacleKind.NO_KEY: MissingApiKey,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """One of them. ``label`` is a few words for a list, ``reason`` goes on from the model's name, ``remedy`` says what
+    to do about it.
+    """
+
+    kind: ObstacleKind
+    reference: str
+    label: str
+    reason: str
+    remedy: str
+
+    @property
+    def sentence(self) -> str:
+        """The whole of it, for a warning or an error."""
+        return f"{self.reference} {self.reason}. {self.remedy}"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the model may not be asked; otherwise it is only worth a warning."""
+        return self.kind in _ERRORS
+
+    def error(self, message: str | None = None) -> LlmkitError:
+        """The error to raise for an obstacle that blocks."""
+        return _ERRORS[self.kind](message or self.sentence)
+
+
+def obstacles(model: Model, provider: Provider, has_key: bool, today: date) -> tuple[Obstacle, ...]:
+    """All that stands between a model and a request, what blocks it first; ``has_key``: it is set, or not needed."""
+    day, variable = model.retires_on, provider.api_key_env
+    rows = (
+        (
+            not model.is_active, ObstacleKind.DEPRECATED, "deprecated", "is deprecated",
+            f"Choose another, or bring it back with kit.catalog.reactivate_model({model.reference!r}).",
+        ),
+        (
+            not provider.is_enabled, ObstacleKind.PROVIDER_DISABLED, "provider disabled",
+            f"belongs to a provider, {provider.display_name}, that is disabled",
+            f"Enable it with kit.catalog.update_provider({provider.name!r}, is_enabled=True).",
+        ),
+        (
+            not has_key, ObstacleKind.NO_KEY, f"no key: {variable}", f"needs a key: {variable} is not set",
+            f"Set this environment variable, or type the key for this session with kit.ask_key({provider.name!r}).",
+        ),
+        (
+            day is not None and day < today, ObstacleKind.RETIRED, f"retired {day}", f"was retired on {day}",
+            "Its provider may refuse every request; choose another.",
+        ),
+        (
+            day is not None and today <= day <= today + SOON, ObstacleKind.RETIRES_SOON, f"retires {day}",
+            f"retires on {day}", "Its provider will refuse requests from then on.",
+        ),
+    )  # fmt: skip
+    return tuple(
+        Obstacle(kind=kind, reference=model.reference, label=label, reason=reason, remedy=remedy)
+        for stands, kind, label, reason, remedy in rows
+        if stands
+    )
+
+
+def blocking(model: Model, provider: Provider, has_key: bool, today: date) -> Obstacle | None:
+    """The first obstacle because of which a model may not be asked; ``None`` when it may."""
+    return next((obstacle for obstacle in obstacles(model, provider, has_key, today) if obstacle.blocks), None)
