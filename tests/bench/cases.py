@@ -55,13 +55,14 @@ USUAL = probes(3_000, 100)
 WATCHED = probes(5_000, 100, watch=True)
 MANY = probes(100_000, 100, watch=True)
 ONE, TWO = (probes(3_000, 100, "together", processes=processes) for processes in (1, 2))
-AIOHTTP, HTTPX = (probes(3_000, 100, "bare", library=library) for library in ("aiohttp", "httpx"))
+AIOHTTP, HTTPX, SENT = (probes(3_000, 100, "bare", library=name) for name in ("aiohttp", "httpx", "transport"))
 PANDAS = importing("pandas", "duckdb")
 MS, MIB = 0.001, 2**20
 
 CASES = [
     Case("aiohttp", "CPU per probe ÷ bare aiohttp", "cpu", USUAL, AIOHTTP, 3.0, 2.0),
     Case("httpx", "CPU per probe ÷ bare httpx on aiohttp", "cpu", USUAL, HTTPX, 1.7, 1.2),
+    Case("transport", "CPU per request of our transport ÷ aiohttp", "cpu", SENT, AIOHTTP, 1.6, 1.4),
     Case("crowd", "CPU per probe, 500 at a time ÷ 20", "cpu", probes(3_000, 500), probes(3_000, 20), 1.3, 1.1),
     Case("wall", "wall of 5,000 probes ÷ ideal", "wall", WATCHED, LATENCY / 100, 1.5, 1.2),
     Case("pair", "CPU per probe, two processes ÷ one", "cpu", TWO, ONE, 1.3, 1.1),

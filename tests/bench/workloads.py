@@ -43,11 +43,18 @@ def measured(figures: dict[str, float]) -> Iterator[None]:
 
 
 def bare(url: str, library: str, n: int, at: int) -> dict[str, float]:
-    """``n`` requests, ``at`` a time, with nothing but an HTTP library. The answer's text is read from its JSON."""
+    """``n`` requests, ``at`` a time, with an HTTP library alone, or our transport alone; each answer's text is read."""
     import asyncio
 
     import aiohttp
     from httpx_aiohttp import HttpxAiohttpClient
+
+    from llmkit.providers.credentials import Credentials
+    from llmkit.providers.transport import Transport
+    from llmkit.providers.wires import WIRES
+    from llmkit.records import Provider, Request
+
+    bench = Provider(name="bench", display_name="Bench", wire="openai_chat", base_url=url)
 
     def body(number: int) -> dict[str, object]:
         return {"model": "bench", "messages": [{"role": "user", "content": text(number)}], "max_completion_tokens": 500}
@@ -60,25 +67,31 @@ def bare(url: str, library: str, n: int, at: int) -> dict[str, float]:
         response = await client.post(f"{url}/chat/completions", json=body(number))
         return response.json()["choices"][0]["message"]["content"]
 
+    async def ask_transport(transport: Transport, number: int) -> str:
+        request = Request(path="/chat/completions", body=body(number))
+        response = await transport.send(bench, WIRES["openai_chat"], request)
+        return json.loads(response.body)["choices"][0]["message"]["content"]
+
     async def main() -> dict[str, float]:
         figures: dict[str, float] = {}
-        if library == "aiohttp":
-            client, ask = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)), ask_aiohttp
-        else:
-            client, ask = HttpxAiohttpClient(timeout=60), ask_httpx
+        opened, ask = {
+            "aiohttp": lambda: (aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)), ask_aiohttp),
+            "httpx": lambda: (HttpxAiohttpClient(timeout=60), ask_httpx),
+            "transport": lambda: (contextlib.aclosing(Transport(Credentials())), ask_transport),
+        }[library]()
 
-        async def worker(numbers: Iterator[int]) -> None:
+        async def worker(client: object, numbers: Iterator[int]) -> None:
             for number in numbers:
                 await ask(client, number)
 
-        async def ask_all(count: int) -> None:
+        async def ask_all(client: object, count: int) -> None:
             numbers = iter(range(count))
-            await asyncio.gather(*(worker(numbers) for _ in range(at)))
+            await asyncio.gather(*(worker(client, numbers) for _ in range(at)))
 
-        async with client:
-            await ask_all(WARM)
+        async with opened as client:
+            await ask_all(client, WARM)
             with measured(figures):
-                await ask_all(n)
+                await ask_all(client, n)
         return figures
 
     return asyncio.run(main())

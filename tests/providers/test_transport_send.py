@@ -153,6 +153,34 @@ async def test_other_hosts_are_reached_through_the_proxy_of_the_environment(monk
     assert "hunter2" not in str(failure)
 
 
+@pytest.mark.parametrize(
+    ("no_proxy", "proxy"),
+    [("", "http://proxy:8080"), ("example.org", None), ("*", None), ("x.org", "http://proxy:8080")],
+)
+def test_hosts_in_no_proxy_are_reached_directly(monkeypatch, no_proxy, proxy):
+    """The proxy's address may lack its scheme; a domain stands for all hosts below it."""
+    for name, value in (("https_proxy", "proxy:8080"), ("no_proxy", no_proxy)):
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv(name, value)
+    chosen = client._proxy_for("https://api.example.org")
+    assert (chosen and str(chosen.url)) == proxy
+
+
+async def test_a_cookie_is_not_kept():
+    """What one answer sets is not sent with the next request: probes know nothing of each other."""
+    cookies = []
+
+    async def handler(request):
+        cookies.append(request.headers.get("cookie"))
+        return web.json_response({}, headers={"set-cookie": "session=1; path=/"})
+
+    async with serving(handler) as url, transport() as made:
+        local = url.replace("127.0.0.1", "localhost")  # cookie jars leave addresses of digits out anyway
+        for _ in range(2):
+            await made.send(provider(local), WIRE, REQUEST)
+    assert cookies == [None, None]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(status):
     """The key would go with it; the provider's part of the run ends with a sentence that says so."""
@@ -286,6 +314,8 @@ def test_a_transport_works_in_one_event_loop_after_another():
 
 def test_http_libraries_are_loaded_with_the_first_request_only():
     """Opening a catalog does not wait for them."""
-    code = "import sys, llmkit.providers.transport; print(sorted({'httpx', 'aiohttp'} & set(sys.modules)))"
+    code = (
+        "import sys, llmkit.providers.transport as _; print(sorted({'httpx', 'aiohttp', 'tenacity'} & {*sys.modules}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

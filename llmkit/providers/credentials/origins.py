@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-
 _NEVER_IN_A_URL = re.compile(r"[\x00-\x20\x7f-\x9f\\?#]|\s")
 
 
+@lru_cache(maxsize=256)  # asked for every request
 def origin_of(url: str) -> str:
     """Scheme, host and port of a URL in their one canonical form: ``https://api.openai.com``, ``http://[::1]:8000``.
 
@@ -58,6 +60,7 @@ def _refuse() -> NoReturn:
     raise ValueError("host")
 
 
+@lru_cache(maxsize=256)
 def is_loopback(origin: str) -> bool:
     """Whether an origin is this machine: ``localhost``, 127.0.0.0/8 or ``::1``."""
     host = urlsplit(origin).hostname or ""

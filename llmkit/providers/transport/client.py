@@ -5,16 +5,18 @@ Imported with the first request only: httpx and aiohttp take a third of a second
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import anyio
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport
 
 from llmkit.errors import Code, ValidationError
-from llmkit.providers.credentials import origin_of, redact
+from llmkit.providers.credentials import is_loopback, origin_of, redact
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.records import Failure, HttpResponse
@@ -22,73 +24,96 @@ from llmkit.records import Failure, HttpResponse
 CONNECT_TIMEOUT = 15.0
 """Seconds for finding the host, connecting and the TLS handshake."""
 
+KEEP_ALIVE = 5.0
+"""Seconds that an idle connection is kept; servers close theirs after some more."""
+
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of an answer, decompressed. The longest answers of language models are below one hundredth of it."""
+
+_OWN_HEADERS = (("user-agent", "llmkit"), ("accept-encoding", "gzip, deflate"))
+# A study asks few addresses with few sets of headers, and httpx takes as long to parse them as to send a request.
+_url = lru_cache(maxsize=256)(httpx.URL)
+_headers = lru_cache(maxsize=256)(httpx.Headers)
 
 
 class Client:
     """The connections of one event loop. How many there are is not limited here: the gate does that.
 
-    ``use_proxies``: go through ``HTTPS_PROXY`` and its kin where they are set. Redirects are never followed.
+    Requests are handed to httpx's transports themselves: redirects, cookies and logs, which an ``httpx.AsyncClient``
+    adds, would have to be switched off, and cost as much again as sending does.
     """
 
-    def __init__(self, *, use_proxies: bool) -> None:
-        quiet = logging.getLogger("httpx")
-        if quiet.level == logging.NOTSET:  # its INFO line for every request would drown a notebook
-            quiet.setLevel(logging.WARNING)
-        self._client: httpx.AsyncClient = HttpxAiohttpClient(
-            trust_env=use_proxies,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=0, keepalive_expiry=5.0),  # to aiohttp, 0 is no limit and None is 100
-            headers={"user-agent": "llmkit"},
-        )
+    def __init__(self) -> None:
+        self._certificates = httpx.create_ssl_context()
+        self._transports: dict[str, AiohttpTransport] = {}
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
     async def exchange(self, outgoing: Outgoing, *, timeout: float) -> HttpResponse | Failure:
         """Send a request and read the whole answer, in at most ``timeout`` seconds once the connection stands."""
-        host, connect = urlsplit(outgoing.url).netloc, min(CONNECT_TIMEOUT, timeout)
-        limits = httpx.Timeout(timeout, connect=connect, pool=connect)  # to aiohttp, pool includes finding the host
+        host, connect = urlsplit(outgoing.origin).netloc, min(CONNECT_TIMEOUT, timeout)
+        # to aiohttp, pool includes finding the host
+        limits = {"connect": connect, "read": timeout, "pool": connect}
         try:
             with anyio.fail_after(connect + timeout):  # an answer that trickles in never meets the read timeout
                 return await self._exchange(outgoing, host, limits)
         except FOREIGN as error:
             return failure_of(error, host)
 
-    async def _exchange(self, outgoing: Outgoing, host: str, timeout: httpx.Timeout) -> HttpResponse | Failure:
-        def add_key(request: httpx.Request) -> httpx.Request:
-            if outgoing.key is not None:
-                request.headers.update(outgoing.authorize(outgoing.key.reveal()))
-            return request
-
+    async def _exchange(self, outgoing: Outgoing, host: str, limits: dict[str, float]) -> HttpResponse | Failure:
+        request = httpx.Request(
+            outgoing.method,
+            _url(f"{outgoing.origin}/{outgoing.path}"),
+            headers=_headers((*_OWN_HEADERS, *outgoing.headers.items())),
+            stream=httpx.ByteStream(outgoing.content),
+            extensions={"timeout": limits},
+        )
+        request.read()  # now aiohttp is given the bytes, and adds their length
+        if outgoing.key is not None:
+            request.headers.update(outgoing.authorize(outgoing.key.reveal()))
         # Some providers quote the key in their errors; it is taken out before anybody sees or keeps the answer.
         secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
-        async with self._client.stream(
-            outgoing.method,
-            outgoing.url,
-            headers=dict(outgoing.headers),
-            content=outgoing.content,
-            timeout=timeout,
-            auth=add_key,
-        ) as response:
+        response = await self._transport(outgoing.origin).handle_async_request(request)
+        stream, body = response.stream, bytearray()
+        assert isinstance(stream, httpx.AsyncByteStream)
+        try:
             if response.is_redirect:
                 return _redirected(response.status_code, redact(response.headers.get("location", ""), secrets), host)
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in response.aiter_bytes() if "content-encoding" in response.headers else stream:
                 body += chunk
                 if len(body) > MAX_BODY:
                     return _too_long(response, host)
-        # A response and its stream hold each other. Undone, both go at once, with the answer's bytes; else thousands of
-        # them wait for a garbage collection, which then stops the event loop for a twentieth of a second.
-        response.stream = httpx.ByteStream(b"")
+        finally:
+            await stream.aclose()
         return HttpResponse(
             status=response.status_code,
             headers={name: redact(value, secrets) for name, value in response.headers.items()},
             body=redact(bytes(body), secrets),
             received_at=datetime.now(UTC),
         )
+
+    def _transport(self, origin: str) -> AiohttpTransport:
+        if origin not in self._transports:
+            self._transports[origin] = AiohttpTransport(
+                verify=self._certificates, proxy=_proxy_for(origin), client=self._open_session
+            )
+        return self._transports[origin]
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self._certificates)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _proxy_for(origin: str) -> httpx.Proxy | None:
+    """The proxy of the environment (``HTTPS_PROXY`` and its kin); none for this machine and hosts in ``NO_PROXY``."""
+    parts, proxies = urlsplit(origin), getproxies()
+    address = proxies.get(parts.scheme) or proxies.get("all")
+    if not address or is_loopback(origin) or proxy_bypass(parts.hostname or ""):
+        return None
+    return httpx.Proxy(address if "://" in address else f"http://{address}")
 
 
 def _too_long(response: httpx.Response, host: str) -> Failure:

@@ -10,12 +10,16 @@ from llmkit.providers.credentials import Key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A request as it is sent; the key is turned into headers by ``authorize`` at the last moment."""
+    """A request as it is sent; the key is turned into headers by ``authorize`` at the last moment.
+
+    ``origin`` is canonical and ``path`` has no slash before it, so that nothing in a path changes where it goes.
+    """
 
     method: str
-    url: str
+    origin: str
+    path: str
     headers: Mapping[str, str]
-    content: bytes | None
+    content: bytes
     key: Key | None
     authorize: Callable[[str], Mapping[str, str]]
     is_simulated: bool = False

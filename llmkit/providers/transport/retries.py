@@ -8,13 +8,15 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
-import tenacity
 
 from llmkit.errors import Code, ValidationError
 from llmkit.records import Completion, Failure
+
+if TYPE_CHECKING:
+    import tenacity
 
 _RETRIED = frozenset(
     {
@@ -128,11 +130,17 @@ async def retrying(
     provider is left to it (the next attempt passes the gate, which holds it); every other wait is slept here. Without
     ``on_wait`` all of them are slept here.
     """
+    first = await attempt(1)
+    if isinstance(first, Completion):
+        return first
+    import tenacity  # loaded and set up for failures only: both cost more than a request that succeeds
+
     numbers, seen = itertools.count(1), Counter[Code]()
     delay = Delay(0.0)
 
     async def next_attempt() -> Completion | Failure:
-        return await attempt(next(numbers))
+        number = next(numbers)
+        return first if number == 1 else await attempt(number)
 
     def worth_retrying(result: Completion | Failure) -> bool:
         if isinstance(result, Completion):

@@ -7,16 +7,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-import anyio
-import anyio.to_thread
-
 from llmkit.errors import Code, LlmkitError, MissingApiKey, ValidationError
-from llmkit.providers.credentials import Credentials, Key, is_loopback, origin_of
+from llmkit.providers.credentials import Credentials, Key, origin_of
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
@@ -28,14 +24,6 @@ log = logging.getLogger("llmkit.providers.transport")
 
 SIMULATED_KEY = "simulated"
 """What a simulator is sent in place of a key."""
-
-
-@dataclass(slots=True)
-class _Clients:
-    """The clients of one event loop, by whether they use proxies; each is made when it is first needed."""
-
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-    made: dict[bool, Client] = field(default_factory=dict)
 
 
 def _no_simulator(_: Provider) -> str:
@@ -52,7 +40,7 @@ class Transport:
     def __init__(self, credentials: Credentials, *, simulator: Callable[[Provider], str] = _no_simulator) -> None:
         self._credentials = credentials
         self._simulator = simulator
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[Client]] = WeakKeyDictionary()
 
     async def send(
         self,
@@ -76,7 +64,7 @@ class Transport:
             return Failure(code=error.code, message=str(error), scope="provider")
         except (TypeError, ValueError) as error:
             return Failure(code=Code.VALIDATION_ERROR, message=f"The request is not JSON: {error}", scope="probe")
-        client = await self._client(use_proxies=not is_loopback(outgoing.url))
+        client = await self._client()
         started = time.monotonic()
         result = await client.exchange(outgoing, timeout=timeout)
         log.debug(
@@ -93,9 +81,9 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; the next request opens new ones."""
-        clients = self._clients.pop(asyncio.get_running_loop(), None)
-        for client in clients.made.values() if clients else ():
-            await client.aclose()
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await (await client).aclose()
 
     def _address(
         self, provider: Provider, wire: Wire, request: Request, trace: Mapping[str, str], simulated: bool
@@ -110,15 +98,15 @@ class Transport:
         key = self._key(provider) if simulator is None else Key(SIMULATED_KEY)
         base = provider.base_url if simulator is None else simulator
         headers = {"accept": "application/json", **request.headers, **(trace if simulator is not None else {})}
-        content = None
+        content = b""
         if request.body is not None:
             content = json.dumps(request.body, allow_nan=False).encode()
             headers["content-type"] = "application/json"
-        # The canonical origin and a slash come first, so that nothing in the path can change where the request goes.
         path = f"{urlsplit(base).path.strip('/')}/{request.path.lstrip('/')}"
         return Outgoing(
             method=request.method,
-            url=f"{origin_of(base)}/{path.lstrip('/')}",
+            origin=origin_of(base),
+            path=path.lstrip("/"),
             headers=headers,
             content=content,
             key=key,
@@ -133,17 +121,19 @@ class Transport:
             raise MissingApiKey(f"{provider.display_name} has no API key here. Set {provider.api_key_env}.")
         return key
 
-    async def _client(self, *, use_proxies: bool) -> Client:
-        clients = self._clients.setdefault(asyncio.get_running_loop(), _Clients())
-        async with clients.lock:
-            if use_proxies not in clients.made:
-                clients.made[use_proxies] = await anyio.to_thread.run_sync(_new_client, use_proxies)
-            return clients.made[use_proxies]
+    async def _client(self) -> Client:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None or (
+            client.done() and client.exception() is not None
+        ):  # the certificates may be mended by now
+            client = self._clients[loop] = loop.run_in_executor(None, _new_client)
+        return await asyncio.shield(client)  # who stops waiting must not stop it for the others
 
 
-def _new_client(use_proxies: bool) -> Client:
+def _new_client() -> Client:
     # httpx and aiohttp take a third of a second to load, and only those who ask something need them. Loading them and
     # reading the certificates happens in a worker thread, so that the event loop is not held up.
     from llmkit.providers.transport.client import Client
 
-    return Client(use_proxies=use_proxies)
+    return Client()
