@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
@@ -26,6 +28,16 @@ RESERVED_COLUMNS = frozenset({*ASKED_COLUMNS, *PROBES})
 ANSWER_PREFIX = "answer."
 """Columns that begin so hold the fields of structured answers."""
 
+_SENT_INSTEAD = {
+    **dict.fromkeys(("system_prompt", "system_message", "system_instruction"), "name it 'system' to send it"),
+    **dict.fromkeys(("followup", "follow_up", "follow_ups"), "name it 'followups' to send it"),
+    **dict.fromkeys(("message", "messages"), "put what is said into 'prompt', 'system' and 'followups'"),
+    **dict.fromkeys(
+        ("image", "images", "audio", "video", "file", "files", "attachment", "attachments", "pdf"),
+        "only text is sent, so write what the model should know into 'prompt' or 'system'",
+    ),
+}
+
 
 def check_columns(names: Iterable[str], *, field: str) -> None:
     """Refuse names that ``run.probes`` needs for itself.
@@ -44,6 +56,17 @@ def check_columns(names: Iterable[str], *, field: str) -> None:
                 f"{name!r} is the name of a column that llmkit fills itself in run.probes: rename it, "
                 f"for example to 'my_{lowered}'.",
                 field=field,
+            )
+
+
+def warn_of_unsent(names: Iterable[str]) -> None:
+    """Warn of columns that look as if they were sent to the models, which only the columns of ``ASKED_COLUMNS`` are."""
+    for name in names:
+        if instead := _SENT_INSTEAD.get(re.sub(r"[\s-]+", "_", name.strip().casefold())):
+            warnings.warn(
+                f"The column {name!r} is only carried along into the results, no model reads it: {instead}.",
+                UserWarning,
+                stacklevel=3,
             )
 
 

@@ -116,14 +116,14 @@ def template_from_yaml(path: AnyPath) -> list[Scenario]:
     Raises:
         ValidationError: the file cannot be read, has unknown keys, or the template's own errors.
     """
-    found = _load_yaml(path)
-    if not isinstance(found, Mapping) or not {"template", "dimensions"} <= found.keys():
+    arguments = _load_yaml(path)
+    if not isinstance(arguments, Mapping) or not {"template", "dimensions"} <= arguments.keys():
         raise ValidationError(f"{path} must have the keys 'template' and 'dimensions'.", field="path")
-    for key in found:
+    for key in arguments:
         if key not in _TEMPLATE_KEYS:
             hint = f"did you mean {near!r}?" if (near := nearest(str(key), _TEMPLATE_KEYS)) else "remove it."
             raise ValidationError(f"{path} has the unknown key {key!r}: {hint}", field="path")
-    return scenarios_from_template(**found)
+    return scenarios_from_template(**arguments)
 
 
 def _read(path: AnyPath) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
-from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, nearest, plain, text
+from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, nearest, plain, text, warn_of_unsent
 
 Prompt = str | Scenario | Mapping[str, Any]
 Prompts = Prompt | Iterable[Prompt] | pd.DataFrame | pd.Series
@@ -25,13 +25,16 @@ def as_scenarios(prompts: Prompts) -> list[Scenario]:
     Takes a string, a :class:`Scenario`, a mapping with the key ``prompt``; a list, Series, generator of these, also
     mixed; or a DataFrame with a column ``prompt`` and, optionally, ``system``, ``followups`` (a list, one text, or a
     JSON list of texts) and ``scenario_id``. All other columns or keys travel along as dimensions. Missing values
-    become ``None``, numpy's scalars Python's, dates ISO text.
+    become ``None``, numpy's scalars Python's, dates ISO text. A column of a DataFrame that looks as if it were sent
+    (``image``, ``messages``, ``system_prompt``) gives a warning.
 
     A scenario without id is called by its position: ``s0001``, ``s0002`` and so on.
 
     Raises:
         ValidationError: nothing to ask, an empty prompt, two scenarios of one id, or a column of a reserved name.
     """
+    if isinstance(prompts, pd.DataFrame):
+        warn_of_unsent(map(str, prompts.columns))
     scenarios = list(_read(prompts))
     if not scenarios:
         raise ValidationError(f"There is nothing to ask. {_WHAT_TO_GIVE}", field="prompts")
@@ -100,16 +103,17 @@ def _frame_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _no_prompt(names: Iterable[Any], what: str) -> ValidationError:
-    found = [str(name) for name in names]
-    hint = f"Rename {near!r} to 'prompt'" if (near := nearest("prompt", found)) else "Name the prompts' column 'prompt'"
-    return ValidationError(f"{what}, only {found}. {hint}.", field="prompts")
+    columns = [str(name) for name in names]
+    near = nearest("prompt", columns)
+    hint = f"Rename {near!r} to 'prompt'" if near else "Name the prompts' column 'prompt'"
+    return ValidationError(f"{what}, only {columns}. {hint}.", field="prompts")
 
 
 def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position: int) -> Scenario:
     prompt = fields["prompt"]
     if not isinstance(prompt, str) or not prompt.strip():
-        found = "empty" if isinstance(prompt, str) or plain(prompt, where="it") is None else f"{prompt!r}"
-        raise ValidationError(f"it is {found}. Every prompt must be text.", field="prompts")
+        what = "empty" if isinstance(prompt, str) or plain(prompt, where="it") is None else f"{prompt!r}"
+        raise ValidationError(f"it is {what}. Every prompt must be text.", field="prompts")
     system = plain(fields.get("system"), where="its system prompt")
     if system is not None and not isinstance(system, str):
         raise ValidationError(f"its system prompt is {system!r}. It must be text.", field="system")

@@ -1,6 +1,7 @@
 """What may be given as prompts."""
 
 import json
+import re
 from collections import OrderedDict
 from datetime import date
 from decimal import Decimal
@@ -219,3 +220,29 @@ def test_exactly_the_columns_of_run_probes_are_reserved(kit):
     assert probes[free].values.tolist() == [[name.upper() for name in free]]
     for name in set(probes.columns) - {*free, "prompt", "system", "followups", "scenario_id"}:
         assert repr(name) in refused(pd.DataFrame({"prompt": ["a"], name: ["v"]}))
+
+
+@pytest.mark.parametrize(
+    ("column", "instead"),
+    [
+        ("image", "'prompt'"),
+        ("Files", "'prompt'"),
+        ("messages", "'followups'"),
+        ("system_prompt", "'system'"),
+        ("System Message", "'system'"),
+        ("follow_ups", "'followups'"),
+    ],
+)
+def test_a_column_that_looks_as_if_it_were_sent_warns_that_it_is_not(column, instead):
+    """It travels along into the results like any other, and the warning names the column that is sent."""
+    frame = pd.DataFrame({"prompt": ["What is this?"], column: ["a"], "city": ["Bern"]})
+    with pytest.warns(UserWarning, match=re.escape(repr(column))) as warned:
+        (scenario,) = as_scenarios(frame)
+    assert scenario.dimensions == {column: "a", "city": "Bern"}
+    assert instead in str(warned.pop().message)
+
+
+def test_columns_that_are_plainly_dimensions_say_nothing(recwarn):
+    """Neither what is sent nor what only describes a scenario is worth a warning."""
+    as_scenarios(pd.DataFrame({"prompt": ["a"], "system": ["b"], "followups": ["c"], "topic": ["d"], "profile": ["e"]}))
+    assert not recwarn.list
