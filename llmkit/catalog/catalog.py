@@ -13,6 +13,7 @@ import pandas as pd
 
 from llmkit.catalog import changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
+from llmkit.catalog.purposes import purpose_name
 from llmkit.errors import ModelDeprecated, ValidationError
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.records import Model, split_reference
@@ -210,9 +211,9 @@ class Catalog(ProviderEdits):
         if not isinstance(key, str) or not key.isidentifier() or key.startswith("_") or len(key) > 100:
             raise ValidationError("A setting's key is a word such as 'my_setting'.", field="key")
         kept = texts.json_value(value, "value")
-        purpose = rules.infra_purpose(key)
+        purpose = purpose_name(key)
         if purpose is not None:
-            rules.infra_key(purpose)
+            rules.find_purpose(purpose)
         with self._edit() as edit:
             if purpose is not None and kept is not None:
                 kept = _active(rules.find_model(edit.state, kept)).reference
@@ -220,12 +221,12 @@ class Catalog(ProviderEdits):
                 edit.put_setting(key, kept)
 
     def set_infra_model(self, purpose: str, ref: str) -> Model:
-        """Choose the model for an internal task, ``scenario_expansion`` or ``summarization``.
+        """Choose the model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.
 
         Raises:
             ModelDeprecated: the model is deprecated.
         """
-        key = rules.infra_key(purpose)
+        key = rules.find_purpose(purpose).key
         model = self.model(ref)
         self.set_setting(key, model.reference)
         return model

@@ -15,6 +15,7 @@ from llmkit.records import Call, Message, Model, Params, Provider
 from llmkit.store import CatalogState
 
 _INPUT_SHARE = 3  # internal tasks read more than they write: a model is priced at three input tokens for each of output
+_CHOOSE = "Choose one with kit.catalog.set_infra_model('{}', 'provider:model_id')"
 _ANY_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
@@ -50,14 +51,14 @@ def choose(
         ModelNotFound, ModelDeprecated, MissingApiKey: why the model that is set cannot be used, when ``strict`` is set
             or there is no other.
     """
-    configured = state.settings.get(rules.infra_key(purpose))
+    configured = rules.infra_reference(state, purpose)
     model = state.models.get(str(configured))
     problem = _problem(state, purpose, configured, has_key, today)
     if model is not None and problem is None:
         return Choice(purpose=purpose, model=model, configured=configured, takes_schema=takes_schema(state, model))
     assert problem is not None
     if strict:
-        raise problem
+        raise type(problem)(f"{problem} {_CHOOSE.format(purpose)}, or pass strict=False to let another one do it.")
     able = [
         other
         for other in state.models.values()
@@ -68,8 +69,7 @@ def choose(
     ]
     if not able:
         raise type(problem)(
-            f"{problem} No other available model can do it either. Choose one with "
-            f"kit.catalog.set_infra_model({purpose!r}, 'provider:model_id'), or set a provider's key."
+            f"{problem} No other available model can do it either. {_CHOOSE.format(purpose)}, or set a provider's key."
         )
     model = min(able, key=_by_price)
     return Choice(

@@ -168,15 +168,16 @@ class CatalogReader:
         )
 
     def infra_model(self, purpose: str) -> Model:
-        """The model for an internal task, ``scenario_expansion`` or ``summarization``.
+        """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.
+
+        While none is set for ``judge``, it is that of ``summarization``.
 
         Raises:
             ValidationError: no such purpose.
             ModelNotFound: no model is set for it, or the one that is set is no more.
         """
-        key = rules.infra_key(purpose)
         state = self.state()
-        reference = state.settings.get(key)
+        reference = rules.infra_reference(state, purpose)
         if reference is None:
             raise ModelNotFound(
                 f"No model is set for {purpose}. Choose one: set_infra_model({purpose!r}, 'openai:gpt-6-luna')."

@@ -8,15 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
 from llmkit.money.pricing import price_on
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState
-
-PURPOSES = ("scenario_expansion", "summarization")
-"""The internal tasks that have a model of their own."""
-
-_INFRA = "infra_model_"
 
 
 def find_provider(state: CatalogState, name: Any) -> Provider:
@@ -103,18 +99,28 @@ def due(state: CatalogState, at: datetime) -> list[Model]:
     return [replace(model, price=entry.price) for model, entry in found if entry and entry.price != model.price]
 
 
-def infra_key(purpose: Any) -> str:
-    """The setting that holds the model of an internal task."""
-    if purpose not in PURPOSES:
+def find_purpose(name: Any) -> Purpose:
+    """The purpose of that name.
+
+    Raises:
+        ValidationError: no internal task has registered it.
+    """
+    if not isinstance(name, str) or name not in PURPOSES:
         raise ValidationError(f"The purpose is one of: {', '.join(PURPOSES)}.", field="purpose")
-    return f"{_INFRA}{purpose}"
+    return PURPOSES[name]
 
 
-def infra_purpose(key: str) -> str | None:
-    """The internal task whose model a setting holds; ``None`` when the setting is another one."""
-    return key.removeprefix(_INFRA) if key.startswith(_INFRA) else None
+def infra_reference(state: CatalogState, purpose: Any) -> Any:
+    """What is set as the model for a purpose, or else for its fallback; ``None`` when neither is.
+
+    Raises:
+        ValidationError: no such purpose.
+    """
+    known = find_purpose(purpose)
+    own = state.settings.get(known.key)
+    return infra_reference(state, known.fallback) if own is None and known.fallback else own
 
 
 def purposes_of(state: CatalogState, reference: str) -> tuple[str, ...]:
-    """The internal tasks that use a model."""
-    return tuple(purpose for purpose in PURPOSES if state.settings.get(infra_key(purpose)) == reference)
+    """The purposes that a model is set for."""
+    return tuple(name for name, purpose in PURPOSES.items() if state.settings.get(purpose.key) == reference)

@@ -18,6 +18,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
@@ -82,7 +83,7 @@ def load_seed() -> Seed:
         for model, entries in found:
             models[model.reference] = model
             prices[model.reference] = entries
-    settings = {f"infra_model_{purpose}": ref for purpose, ref in _settings()["infra"].items()}
+    settings = {PURPOSES[purpose].key: ref for purpose, ref in _settings()["infra"].items()}
     return Seed(providers=providers, unpriced_models=models, prices=prices, settings=settings, origins=origins)
 
 

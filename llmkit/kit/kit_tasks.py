@@ -75,13 +75,14 @@ def code(
     run: Run | str,
     codebook: Codebook,
     *,
-    strict: bool = False,
+    strict: bool = True,
     budget: Decimal | int | str | float | None = None,
 ) -> InfraHandle[pd.DataFrame]:
-    """Have the ``summarization`` model put every answer of a run into one category; returns at once.
+    """Have the ``judge`` model put every answer of a run into one category; returns at once.
 
     ``codebook`` is ``{category: definition}``, or a list of categories; add one such as ``other`` for answers that
-    fit none. ``strict`` and ``budget`` are as in :meth:`summarize`.
+    fit none. Coding is a measurement, so no other model than the one that is set takes its place, unless
+    ``strict=False``; ``budget`` is as in :meth:`summarize`.
 
     The result has a row for every answer that is ok, to be merged with ``run.probes`` on ``probe_id``:
     ``category``, the ``quote`` that it rests on, ``quote_found`` (whether the answer holds that quote), ``error``

@@ -11,12 +11,10 @@ import pandas as pd
 
 from llmkit.analysis import Run
 from llmkit.errors import ValidationError
-from llmkit.runs import RunHandle
 from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, room
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Task, added, announce
-from llmkit.tasks.structured import parse_json
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
 
-PURPOSE = "summarization"
+PURPOSE = "judge"
 MOST_AT_ONCE = 25
 """Answers in one request: with many more, models skip some."""
 
@@ -40,7 +38,7 @@ def code(
     run: Run,
     codebook: Codebook,
     *,
-    strict: bool = False,
+    strict: bool = True,
     budget: Money | None = None,
 ) -> InfraHandle[pd.DataFrame]:
     """Start coding a run's answers; see ``Kit.code``."""
@@ -48,7 +46,6 @@ def code(
     items, models = answers_of(run)
     choice = infra.catalog.infra_choice(PURPOSE, avoid=models, strict=strict)
     system = "\n\n".join((_TASK, HYGIENE, _worded(categories), _FORM))
-    free = room(choice.model, system)
     task = Task(
         infra=infra,
         choice=announce(choice),
@@ -58,35 +55,30 @@ def code(
         budget=budget,
         carries={"task": "code", "source_run": run.id},
     )
-    coded = _Coded(categories)
-    fitting = [item for item in items if item_tokens(item) <= free]
-    for item in items:
-        if item_tokens(item) > free:
-            coded.errors[item.key] = f"The answer is too long for the context of {choice.model.reference}."
-    if not fitting:
-        raise ValidationError(f"Every answer is too long for the context of {choice.model.reference}.", field="run")
-    asked = batches(fitting, free, MOST_AT_ONCE)
-    handle = task.begin([document(batch) for batch in asked])
-    return InfraHandle(task, lambda: _finish(task, coded, items, free, asked, handle))
+    free = room(choice.model, system)
+    too_long = f"long for the context of {choice.model.reference}."
+    if all(item_tokens(item) > free for item in items):
+        raise ValidationError(f"Every answer is too {too_long}", field="run")
+    coded = _Coded(
+        categories, {item.key: f"The answer is too {too_long}" for item in items if item_tokens(item) > free}
+    )
+    return task.carry_out(_rounds(task, coded, items, free))
 
 
-async def _finish(
-    task: Task, coded: _Coded, items: Sequence[Item], free: int, asked: Sequence[list[Item]], handle: RunHandle[Run]
-) -> pd.DataFrame:
-    """Take what came, and ask once more for the answers that are still without a category."""
-    for batch, answer in zip(asked, await task.answers(handle), strict=True):
-        coded.take(batch, answer)
-    missing = [item for batch in asked for item in batch if item.key not in coded.found]
-    if missing:
-        again = batches(missing, free, MOST_AT_ONCE)
-        for batch, answer in zip(again, await task.ask([document(batch) for batch in again]), strict=True):
-            coded.take(batch, answer)
+def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Rounds[pd.DataFrame]:
+    """Every answer that fits is asked about, and once more when it comes back without a category."""
+    missing = [item for item in items if item.key not in coded.errors]
+    for _ in range(2):
+        if asked := batches(missing, free, MOST_AT_ONCE):
+            for batch, answer in zip(asked, (yield [document(batch) for batch in asked]), strict=True):
+                coded.take(batch, answer)
+        missing = [item for item in missing if item.key not in coded.codes]
     frame = coded.frame(items, task)
-    uncoded, unfound = int(frame["category"].isna().sum()), int((frame["quote_found"] == False).sum())  # noqa: E712
+    uncoded, misquoted = int(frame["category"].isna().sum()), int((frame["quote_found"] == False).sum())  # noqa: E712
     if uncoded:
         task.warnings.append(f"{uncoded} of {len(frame)} answers have no category: see the column error.")
-    if unfound:
-        task.warnings.append(f"{unfound} quotes do not occur in their answer: see the column quote_found.")
+    if misquoted:
+        task.warnings.append(f"{misquoted} quotes do not occur in their answer: see the column quote_found.")
     return frame
 
 
@@ -115,29 +107,29 @@ def read_codebook(codebook: Codebook) -> dict[str, str]:
     """
     if isinstance(codebook, str) or not isinstance(codebook, Iterable):
         raise ValidationError("Give the codebook as {category: definition}, or a list of categories.", field="codebook")
-    given = dict(codebook) if isinstance(codebook, Mapping) else dict.fromkeys(codebook, "")
-    names = [name.strip() if isinstance(name, str) else "" for name in given]
+    definitions = dict(codebook) if isinstance(codebook, Mapping) else dict.fromkeys(codebook, "")
+    names = [name.strip() if isinstance(name, str) else "" for name in definitions]
     if not names or not all(names):
         raise ValidationError("Every category of a codebook needs a name.", field="codebook")
     folded = [name.casefold() for name in names]
-    if len(set(folded)) < len(names) or (not isinstance(codebook, Mapping) and len(given) < len(list(codebook))):
+    if len(set(folded)) < len(names) or (not isinstance(codebook, Mapping) and len(definitions) < len(list(codebook))):
         raise ValidationError("Two categories of the codebook have the same name.", field="codebook")
-    return {name: str(definition or "").strip() for name, definition in zip(names, given.values(), strict=True)}
+    return {name: str(definition or "").strip() for name, definition in zip(names, definitions.values(), strict=True)}
 
 
 def occurs(quote: str, text: str) -> bool:
-    """Whether a quote stands in a text, whatever white space and kind of quotation marks."""
-    wanted = _plain(quote).strip(" \"'….")
-    return bool(wanted) and wanted in _plain(text)
+    """Whether a text contains a quote, whatever its white space and kind of quotation marks."""
+    words = _plain(quote).strip(" \"'….")
+    return bool(words) and words in _plain(text)
 
 
 @dataclass(slots=True)
 class _Coded:
-    """What is known of each answer, by its probe."""
+    """The code (category and quote) or the error of each answer, by its probe."""
 
     categories: Mapping[str, str]
-    found: dict[str, tuple[str, str]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, tuple[str, str]] = field(default_factory=dict)
     costs: dict[str, list[float | None]] = field(default_factory=dict)
     runs: dict[str, str | None] = field(default_factory=dict)
 
@@ -149,7 +141,7 @@ class _Coded:
             self.runs[item.key] = answer.run_id or self.runs.get(item.key)
             self.errors[item.key] = answer.problem or "The model left this answer out."
         try:
-            entries = _entries(answer)
+            entries = answer.entries("codes")
         except ValueError as error:
             self.errors.update(dict.fromkeys((item.key for item in batch), str(error)))
             return
@@ -160,19 +152,18 @@ class _Coded:
         number = str(entry.get("id")).strip() if isinstance(entry, Mapping) else ""
         if not number.isdecimal() or not 1 <= int(number) <= len(batch):
             return
-        key, given, quote = batch[int(number) - 1].key, entry.get("category"), entry.get("quote")
-        folded = {name.casefold(): name for name in self.categories}
-        category = folded.get(str(given).strip().casefold())
+        key, name, quote = batch[int(number) - 1].key, str(entry.get("category")).strip(), entry.get("quote")
+        category = {each.casefold(): each for each in self.categories}.get(name.casefold())
         if category is None:
-            self.errors[key] = f"The model gave {str(given)[:80]!r}, which is not in the codebook."
-        elif key not in self.found:
-            self.found[key] = (category, quote if isinstance(quote, str) else "")
+            self.errors[key] = f"The model gave {name[:80]!r}, which is not in the codebook."
+        elif key not in self.codes:
+            self.codes[key] = (category, quote if isinstance(quote, str) else "")
 
     def frame(self, items: Sequence[Item], task: Task) -> pd.DataFrame:
         """One row an answer, in the order of the run."""
         rows = []
         for item in items:
-            category, quote = self.found.get(item.key, (None, None))
+            category, quote = self.codes.get(item.key, (None, None))
             rows.append(
                 {
                     "probe_id": item.key,
@@ -187,16 +178,6 @@ class _Coded:
             )
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.astype({"quote_found": "boolean", "cost": "float64"})
-
-
-def _entries(answer: Answer) -> list[Any]:
-    if answer.text is None:
-        raise ValueError(answer.problem)
-    value = parse_json(answer.text)
-    entries = value.get("codes") if isinstance(value, Mapping) else value
-    if not isinstance(entries, list):
-        raise ValueError("The answer has no list of codes.")
-    return entries
 
 
 def _schema(categories: Mapping[str, str]) -> dict[str, Any]:

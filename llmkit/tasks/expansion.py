@@ -1,4 +1,4 @@
-"""Scenarios from a description: asked for, checked, mended once, made up to the number once."""
+"""Scenarios from a description: asked for, checked, repaired once, and topped up once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.errors import Code, RequestFailed, ValidationError
 from llmkit.records import Scenario
-from llmkit.runs import RunHandle
 from llmkit.scenarios import scenarios_to_frame
 from llmkit.tasks.documents import tokens
-from llmkit.tasks.expansion_spec import Brief, Dimensions, read_brief
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Task, announce, short
-from llmkit.tasks.structured import parse_json
+from llmkit.tasks.expansion_spec import Dimensions, ExpansionSpec, read_spec
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, short
 
 if TYPE_CHECKING:
     from llmkit.widgets.scenario_table import ScenarioTable
@@ -29,6 +27,8 @@ MOST_AT_ONCE = 40
 """Scenarios asked for in one request: longer answers are cut off, and repeat themselves."""
 _TOKENS_EACH = 150
 
+Slots = Sequence[int]
+
 _SYSTEM = (
     "You write scenarios for a study that asks language models questions. Each scenario is one prompt, complete in "
     "itself, that will be sent word for word: no placeholders, no numbering, no remarks. All are different from each "
@@ -38,7 +38,7 @@ _SYSTEM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What came of asking for scenarios. ``problems`` are sentences on answers that could not be used."""
+    """What became of the scenarios that were asked for. ``problems``: why answers could not be used, in sentences."""
 
     asked_for: int
     usable: int
@@ -105,7 +105,7 @@ def expand(
         raise ValidationError("Describe what the scenarios are about.", field="description")
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
         raise ValidationError(f"n is a whole number from 1 to {MOST:,}, not {n!r}.", field="n")
-    brief = read_brief(description.strip(), n, dimensions)
+    spec = read_spec(description.strip(), n, dimensions)
     choice = infra.catalog.infra_choice(
         PURPOSE,
         context=tokens(description) + 2 * min(n, MOST_AT_ONCE) * _TOKENS_EACH,
@@ -115,105 +115,100 @@ def expand(
         infra=infra,
         choice=announce(choice),
         name=f"expand: {short(description)}",
-        system=_SYSTEM + brief.keys,
-        schema=brief.schema,
+        system=_SYSTEM + spec.keys,
+        schema=spec.schema,
         budget=budget,
         carries={"task": "expand"},
     )
-    wanted = _parts(range(n))
-    handle = task.begin([brief.prompt(part, index, len(wanted)) for index, part in enumerate(wanted)])
-    return InfraHandle(task, lambda: _finish(task, brief, n, wanted, handle))
+    return task.carry_out(_rounds(task, spec, n))
 
 
-async def _finish(
-    task: Task, brief: Brief, n: int, wanted: Sequence[Sequence[int]], handle: RunHandle[Run]
-) -> Expansion:
-    """Take what came, ask once more where an answer was of no use, and once for what is still missing."""
-    found = _Found()
-    unusable = []
-    answers = await task.answers(handle)
-    for part, answer in zip(wanted, answers, strict=True):
-        if problem := found.take(part, answer, brief):
-            unusable.append((part, answer, problem))
-    if unusable:
-        repairs = [brief.repair(part, answer.text, problem) for part, answer, problem in unusable]
-        answers = await task.ask(repairs)
-        for (part, *_), answer in zip(unusable, answers, strict=True):
-            found.take(part, answer, brief)
-    missing = [slot for slot in range(n) if slot not in found.scenarios]
-    if missing and found.scenarios:
-        parts = _parts(missing)
-        have = [scenario.prompt for scenario in found.scenarios.values()]
-        answers = await task.ask([brief.prompt(part, i, len(parts), have) for i, part in enumerate(parts)])
-        for part, answer in zip(parts, answers, strict=True):
-            found.take(part, answer, brief)
-    account = Account(
-        asked_for=n,
-        usable=len(found.scenarios),
-        duplicates=found.duplicates,
-        invalid=found.invalid,
-        requests=found.answers,
-        problems=tuple(found.problems),
-    )
-    if not found.scenarios:
+def _rounds(task: Task, spec: ExpansionSpec, n: int) -> Rounds[Expansion]:
+    """All scenarios are asked for, once more where an answer was of no use, and once those that are still missing."""
+    writing = _Writing(spec)
+    parts = _parts(range(n))
+    useless = writing.take(parts, (yield [spec.prompt(part, i, len(parts)) for i, part in enumerate(parts)]))
+    if useless:
+        repairs = [spec.repair(part, answer.text, problem) for part, answer, problem in useless]
+        writing.take([part for part, *_ in useless], (yield repairs))
+    if parts := _parts([slot for slot in range(n) if slot not in writing.scenarios]) if writing.scenarios else []:
+        have = [scenario.prompt for scenario in writing.scenarios.values()]
+        writing.take(parts, (yield [spec.prompt(part, i, len(parts), have) for i, part in enumerate(parts)]))
+    account = writing.account(n)
+    if not writing.scenarios:
         raise RequestFailed(
             f"{task.choice.model.reference} wrote no usable scenario: {account} "
             f"Its answers are in kit.load({task.runs[0].run_id!r}).",
-            code=found.code,
+            code=writing.code,
         )
     if account.usable < n:
         task.warnings.append(str(account))
-    made = (found.scenarios[slot] for slot in sorted(found.scenarios))
-    numbered = [replace(scenario, scenario_id=f"s{place:04d}") for place, scenario in enumerate(made, 1)]
+    in_order = (writing.scenarios[slot] for slot in sorted(writing.scenarios))
+    numbered = [replace(scenario, scenario_id=f"s{place:04d}") for place, scenario in enumerate(in_order, 1)]
     return Expansion(numbered, runs=[each.run for each in task.runs], account=account)
 
 
 @dataclass(slots=True)
-class _Found:
-    """The usable scenarios by slot, and what was not usable."""
+class _Writing:
+    """The usable scenarios so far, by slot, and what was not usable."""
 
+    spec: ExpansionSpec
     scenarios: dict[int, Scenario] = field(default_factory=dict)
     duplicates: int = 0
     invalid: int = 0
-    answers: int = 0
+    requests: int = 0
     problems: list[str] = field(default_factory=list)
     code: Code = Code.INVALID_RESPONSE
     _seen: set[str] = field(default_factory=set)
 
-    def take(self, slots: Sequence[int], answer: Answer, brief: Brief) -> str | None:
-        """Take what is usable of an answer; a sentence when nothing is."""
-        self.answers += answer.run_id is not None
+    def account(self, n: int) -> Account:
+        """What came of asking for ``n`` scenarios."""
+        return Account(
+            asked_for=n,
+            usable=len(self.scenarios),
+            duplicates=self.duplicates,
+            invalid=self.invalid,
+            requests=self.requests,
+            problems=tuple(self.problems),
+        )
+
+    def take(self, parts: Sequence[Slots], answers: Sequence[Answer]) -> list[tuple[Slots, Answer, str]]:
+        """Take what is usable; returns the parts of which nothing was, with their answer and what is wrong with it."""
+        problems = [self._take(part, answer) for part, answer in zip(parts, answers, strict=True)]
+        return [each for each in zip(parts, answers, problems, strict=True) if each[2]]
+
+    def _take(self, slots: Slots, answer: Answer) -> str:
+        self.requests += answer.run_id is not None
         try:
-            entries = _entries(answer)
+            entries = answer.entries("scenarios")
         except ValueError as error:
             self.code = answer.code if answer.text is None else Code.INVALID_RESPONSE
             self.problems.append(str(error))
             return str(error)
         before = len(self.scenarios)
         for entry in entries:
-            self._take(slots, entry, brief)
-        return None if len(self.scenarios) > before else "It holds no scenario that is new and complete."
+            self._take_entry(slots, {"prompt": entry} if isinstance(entry, str) else entry)
+        return "" if len(self.scenarios) > before else "It holds no scenario that is new and complete."
 
-    def _take(self, slots: Sequence[int], entry: Any, brief: Brief) -> None:
-        entry = {"prompt": entry} if isinstance(entry, str) else entry
+    def _take_entry(self, slots: Slots, entry: Any) -> None:
         prompt = entry.get("prompt") if isinstance(entry, Mapping) else None
-        slot = self._slot(slots, entry.get("id") if brief.conditions and isinstance(entry, Mapping) else None)
         if not isinstance(prompt, str) or not (key := _compared(prompt)):
             self.invalid += 1
             return
         if key in self._seen:
             self.duplicates += 1
             return
+        slot = self._slot(slots, entry.get("id") if self.spec.conditions else None)
         if slot is None:
             return  # more than were asked for
-        dimensions = brief.dimensions(slot, entry)
+        dimensions = self.spec.dimensions(slot, entry)
         if dimensions is None:
             self.invalid += 1
             return
         self._seen.add(key)
         self.scenarios[slot] = Scenario(prompt.strip(), dimensions=dimensions)
 
-    def _slot(self, slots: Sequence[int], number: Any) -> int | None:
+    def _slot(self, slots: Slots, number: Any) -> int | None:
         """The slot that an entry is for: the one of its number, or the next that is open."""
         place = int(number) - 1 if str(number).strip().isdecimal() else None
         if place is not None and 0 <= place < len(slots) and slots[place] not in self.scenarios:
@@ -221,17 +216,7 @@ class _Found:
         return next((slot for slot in slots if slot not in self.scenarios), None) if place is None else None
 
 
-def _entries(answer: Answer) -> list[Any]:
-    if answer.text is None:
-        raise ValueError(answer.problem)
-    value = parse_json(answer.text)
-    entries = value.get("scenarios") if isinstance(value, Mapping) else value
-    if not isinstance(entries, list):
-        raise ValueError("The answer has no list of scenarios.")
-    return entries
-
-
-def _parts(slots: Sequence[int]) -> list[Sequence[int]]:
+def _parts(slots: Slots) -> list[Slots]:
     return [slots[start : start + MOST_AT_ONCE] for start in range(0, len(slots), MOST_AT_ONCE)]
 
 

@@ -30,9 +30,9 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brief:
+class ExpansionSpec:
     """What is to be written. A slot is the number of a wanted scenario, from 0; ``conditions`` holds the dimension
-    values of each, where they are given; ``free`` names dimensions whose values the model chooses.
+    values of each, if there are any; ``free`` names dimensions whose values the model chooses.
     """
 
     description: str
@@ -84,15 +84,15 @@ class Brief:
         """The dimension values of an entry; ``None`` when the entry lacks one."""
         if self.conditions:
             return self.conditions[slot].values
-        given = entry.get("dimensions")
-        values = {name: given.get(name) if isinstance(given, Mapping) else None for name in self.free}
+        chosen = entry.get("dimensions")
+        values = {name: chosen.get(name) if isinstance(chosen, Mapping) else None for name in self.free}
         return values if all(isinstance(value, str) and value.strip() for value in values.values()) else None
 
 
-def read_brief(description: str, n: int, dimensions: Dimensions) -> Brief:
-    """The brief for ``n`` scenarios.
+def read_spec(description: str, n: int, dimensions: Dimensions) -> ExpansionSpec:
+    """The spec of ``n`` scenarios.
 
-    Given levels, all combinations come equally often, and what is left over is a balanced choice of them.
+    With levels, all combinations come equally often, and what is left over is a balanced choice of them.
 
     Raises:
         ValidationError: dimensions that cannot be read, with names that are reserved or come twice.
@@ -100,7 +100,7 @@ def read_brief(description: str, n: int, dimensions: Dimensions) -> Brief:
     if isinstance(dimensions, Mapping) and dimensions:
         read = read_dimensions(dimensions)
         cells = _cells([len(dimension.levels) for dimension in read], n)
-        return Brief(description=description, conditions=[_conditions(read, cell) for cell in cells])
+        return ExpansionSpec(description=description, conditions=[_conditions(read, cell) for cell in cells])
     names: tuple[Any, ...] = ()
     if dimensions is not None and not isinstance(dimensions, Mapping):
         what = "a list of names, or a dict of names and levels"
@@ -108,7 +108,7 @@ def read_brief(description: str, n: int, dimensions: Dimensions) -> Brief:
     check_columns(names, field="dimensions")
     if len(set(names)) < len(names):
         raise ValidationError("A dimension is named twice.", field="dimensions")
-    return Brief(description=description, free=names)
+    return ExpansionSpec(description=description, free=names)
 
 
 def _cells(sizes: Sequence[int], n: int) -> list[tuple[int, ...]]:

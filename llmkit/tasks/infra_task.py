@@ -1,9 +1,12 @@
-"""An internal task as it goes on: one infra run after the other with the same model, and the handle to wait for it."""
+"""How internal tasks go on: rounds of prompts to one model, each round an infra run, and the handle to wait for them.
+
+A task is a generator without I/O: it yields the prompts of a round, is sent their answers, and returns its result.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
@@ -17,6 +20,7 @@ from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import Model, Scenario
 from llmkit.runs import Handle, Progress, RunHandle, background
+from llmkit.tasks.structured import parse_json
 
 T = TypeVar("T")
 
@@ -71,6 +75,24 @@ class Answer:
     code: Code = Code.UNKNOWN
     cost: float | None = 0.0
 
+    def entries(self, name: str) -> list[Any]:
+        """The list of that name in its JSON, or the list that it is.
+
+        Raises:
+            ValueError: there is none; with a sentence.
+        """
+        if self.text is None:
+            raise ValueError(self.problem)
+        value = parse_json(self.text)
+        entries = value.get(name) if isinstance(value, Mapping) else value
+        if not isinstance(entries, list):
+            raise ValueError(f"The answer has no list of {name}.")
+        return entries
+
+
+Rounds = Generator[list[str], list[Answer], T]
+"""A task: yields the prompts of a round, is sent their answers in the same order, and returns its result."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Task:
@@ -87,12 +109,26 @@ class Task:
     warnings: list[str] = field(default_factory=list)
     stopped: bool = False
 
-    def begin(self, prompts: Sequence[str]) -> RunHandle[Run]:
-        """Start a run that asks these prompts; returns at once. Not for the background loop.
+    def carry_out(self, rounds: Rounds[T]) -> InfraHandle[T]:
+        """Start the first round and return at once; the others follow in the background.
 
         Raises:
-            LlmkitError: as ``kit.run``.
+            LlmkitError: nothing was sent, for the reasons of ``kit.run``.
         """
+        handle = self._begin(next(rounds))
+        return InfraHandle(self, lambda: self._go_on(rounds, handle))
+
+    async def _go_on(self, rounds: Rounds[T], handle: RunHandle[Run]) -> T:
+        answers = await self._answers(handle)
+        while True:
+            try:
+                prompts = rounds.send(answers)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            answers = await self._ask(prompts)
+
+    def _begin(self, prompts: Sequence[str]) -> RunHandle[Run]:
+        """Start a run that asks these prompts; returns at once. Not for the background loop."""
         left = self.budget
         if left is not None and self.runs:
             left = Decimal(str(left)) - sum((handle.run.total_cost for handle in self.runs), Decimal(0))
@@ -106,20 +142,20 @@ class Task:
         self.runs.append(handle)
         return handle
 
-    async def ask(self, prompts: Sequence[str]) -> list[Answer]:
+    async def _ask(self, prompts: Sequence[str]) -> list[Answer]:
         """Ask in a further run; why it could not be started is the answer to each prompt."""
         if self.stopped:
             return [Answer(problem="It was cancelled.", code=Code.CANCELLED)] * len(prompts)
         try:
-            handle = await anyio.to_thread.run_sync(self.begin, prompts)
+            handle = await anyio.to_thread.run_sync(self._begin, prompts)
         except LlmkitError as error:
             return [Answer(problem=str(error), code=error.code)] * len(prompts)
-        return await self.answers(handle)
+        return await self._answers(handle)
 
-    async def answers(self, handle: RunHandle[Run]) -> list[Answer]:
+    async def _answers(self, handle: RunHandle[Run]) -> list[Answer]:
         """What came of a run that was begun, in the order of its prompts."""
         run = await handle
-        return await anyio.to_thread.run_sync(_answers, run)
+        return await anyio.to_thread.run_sync(_read_answers, run)
 
     def stop(self) -> None:
         """Ask nothing more."""
@@ -197,8 +233,7 @@ def announce(choice: Choice) -> Choice:
 
 def added(costs: Sequence[float | None]) -> float | None:
     """The sum of costs; unknown when one of them is."""
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def short(text: str, most: int = 60) -> str:
@@ -207,7 +242,7 @@ def short(text: str, most: int = 60) -> str:
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
-def _answers(run: Run) -> list[Answer]:
+def _read_answers(run: Run) -> list[Answer]:
     answers = []
     for row in run.probes.to_dict("records"):
         text, code = row["response"], row["error_code"]

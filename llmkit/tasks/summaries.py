@@ -11,9 +11,8 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
-from llmkit.runs import RunHandle
 from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, room, tokens
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Task, added, announce
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
 
 PURPOSE = "summarization"
 QUESTION = "What do the answers say? Where do they agree, and where do they differ?"
@@ -54,12 +53,30 @@ def summarize(
         budget=budget,
         carries={"task": "summarize", "source_run": run.id},
     )
-    free = room(choice.model, system, _PARTS)
+    return task.carry_out(_rounds(task, names, groups, room(choice.model, system, _PARTS)))
+
+
+def _rounds(task: Task, names: Sequence[str], groups: Sequence[_Group], free: int) -> Rounds[pd.DataFrame]:
+    """The answers of each group are summarized, then their summaries, until one is left."""
     if cut := sum(group.fit(free) for group in groups):
         task.warnings.append(f"{cut} answers are so long that only their beginning was read.")
     asked = [(group, batch) for group in groups for batch in batches(group.items, free)]
-    handle = task.begin([document(batch) for _, batch in asked])
-    return InfraHandle(task, lambda: _finish(task, names, groups, free, asked, handle))
+    answers = yield [document(batch) for _, batch in asked]
+    while asked:
+        for group in groups:
+            if mine := [answer for (owner, _), answer in zip(asked, answers, strict=True) if owner is group]:
+                group.take(mine)
+                group.fit(free)
+        split = [group for group in groups if len(group.items) > 1]
+        asked = [] if task.stopped else [(group, batch) for group in split for batch in batches(group.items, free)]
+        if asked:
+            answers = yield [f"{_PARTS}\n\n{document(batch)}" for _, batch in asked]
+    for group in split:
+        group.problems.append("It was cancelled before the summaries of its parts were put together.")
+    if failed := [group for group in groups if group.problems]:
+        said = f"{len(failed)} of {len(groups)} groups could not be summarized, or only in part: see the column error."
+        task.warnings.append(said)
+    return _frame(task, names, groups)
 
 
 @dataclass(slots=True)
@@ -88,37 +105,6 @@ class _Group:
         self.costs += [answer.cost for answer in answers]
         self.problems += [answer.problem for answer in answers if answer.text is None]
         self.run_id = next((answer.run_id for answer in answers if answer.run_id), self.run_id)
-
-
-async def _finish(
-    task: Task,
-    names: Sequence[str],
-    groups: Sequence[_Group],
-    free: int,
-    asked: Sequence[tuple[_Group, list[Item]]],
-    handle: RunHandle[Run],
-) -> pd.DataFrame:
-    """Take the summaries; summarize those of the same group until one is left of each."""
-    answers = await task.answers(handle)
-    while asked:
-        for group in groups:
-            if mine := [answer for (owner, _), answer in zip(asked, answers, strict=True) if owner is group]:
-                group.take(mine)
-                group.fit(free)
-        asked = [
-            (group, batch)
-            for group in groups
-            if len(group.items) > 1 and not task.stopped
-            for batch in batches(group.items, free)
-        ]
-        answers = await task.ask([f"{_PARTS}\n\n{document(batch)}" for _, batch in asked]) if asked else []
-    for group in groups:
-        if len(group.items) > 1:
-            group.problems.append("It was cancelled before the summaries of its parts were put together.")
-    if failed := [group for group in groups if group.problems]:
-        said = f"{len(failed)} of {len(groups)} groups could not be summarized, or only in part: see the column error."
-        task.warnings.append(said)
-    return _frame(task, names, groups)
 
 
 def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.DataFrame:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.catalog.purposes import PURPOSES
+from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
 from llmkit.records import Model, Provider
 from llmkit.widgets import html
@@ -16,11 +17,6 @@ from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
 from llmkit.widgets.panel import Panel, Sentence, button, line
 from llmkit.widgets.protocols import HasCatalog
-
-TASKS: Mapping[str, tuple[str, str]] = {
-    "scenario_expansion": ("Scenario expansion", "Writes new scenarios from a description."),
-    "summarization": ("Summarization", "Summarizes and codes the answers of a run."),
-}
 
 
 class InfraPanel(Panel):
@@ -32,20 +28,22 @@ class InfraPanel(Panel):
         super().__init__()
         self._catalog = kit.catalog
         self._showing = False
-        self.choices = {purpose: choice(label, []) for purpose, (label, _) in TASKS.items()}
+        self.choices = {name: choice(purpose.title, []) for name, purpose in PURPOSES.items()}
         below = ipw.Layout(margin="0 2px 0 158px")
-        self._now = {purpose: Sentence() for purpose in TASKS}
+        self._now = {purpose: Sentence() for purpose in PURPOSES}
         self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
         hint = "The models that llmkit itself asks, whatever models a run is about. They need a key like any other."
         parts = [
             ipw.VBox(
                 [
                     self.choices[purpose],
-                    ipw.VBox([ipw.HTML(html.quiet(TASKS[purpose][1])), self._now[purpose].widget], layout=below),
+                    ipw.VBox(
+                        [ipw.HTML(html.quiet(PURPOSES[purpose].sentence)), self._now[purpose].widget], layout=below
+                    ),
                 ],
                 layout=ipw.Layout(max_width="720px", margin="0 0 8px 0"),
             )
-            for purpose in TASKS
+            for purpose in PURPOSES
         ]
         self.widget.children = (ipw.HTML(html.quiet(hint)), *parts, line(self.refresh_button), self.notice.widget)
         for purpose, dropdown in self.choices.items():
@@ -56,12 +54,12 @@ class InfraPanel(Panel):
     def df(self) -> pd.DataFrame:
         """One row a task: ``purpose``, the ``model`` that is set, the one that is ``used_now``, and ``why``."""
         state = self._catalog.state()
-        uses = {purpose: self._use(purpose) for purpose in TASKS}
+        uses = {purpose: self._use(purpose) for purpose in PURPOSES}
         return pd.DataFrame(
             [
                 {
                     "purpose": purpose,
-                    "model": state.settings.get(_key(purpose)),
+                    "model": infra_reference(state, purpose),
                     "used_now": model.reference if model else None,
                     "why": why,
                 }
@@ -75,7 +73,7 @@ class InfraPanel(Panel):
         self._showing = True
         try:
             for purpose, dropdown in self.choices.items():
-                chosen = state.settings.get(_key(purpose))
+                chosen = infra_reference(state, purpose)
                 options = self._options(state, chosen)
                 if dropdown.options != options:
                     dropdown.options = options
@@ -89,7 +87,7 @@ class InfraPanel(Panel):
     def _choose(self, purpose: str, reference: str | None) -> None:
         if self._showing or reference is None:
             return
-        label = TASKS[purpose][0]
+        label = PURPOSES[purpose].title
         if not self.act(lambda: f"{label} uses {self._catalog.set_infra_model(purpose, reference).reference} now."):
             self.refresh()
 
@@ -125,7 +123,7 @@ class InfraPanel(Panel):
 
     def _pages(self) -> list[html.Page]:
         frame = self.df
-        frame.insert(0, "task", [TASKS[purpose][0] for purpose in frame.pop("purpose")])
+        frame.insert(0, "task", [PURPOSES[purpose].title for purpose in frame.pop("purpose")])
         frame.columns = pd.Index(["Task", "Model", "Used now", "Why"])
         return [html.Page(self.title, frame.fillna("none"))]
 
@@ -136,7 +134,3 @@ def price_order(model: Model) -> tuple[bool, Decimal, str]:
     if read is None or written is None:
         return True, Decimal(), model.reference
     return False, 3 * read + written, model.reference
-
-
-def _key(purpose: str) -> str:
-    return f"infra_model_{purpose}"

@@ -9,6 +9,8 @@ from typing import Any
 import ipywidgets as ipw
 
 from llmkit.catalog import Catalog
+from llmkit.catalog.purposes import PURPOSES
+from llmkit.catalog.rules import purposes_of
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.form import Form
@@ -132,11 +134,7 @@ class ModelDetail:
                 if heir
                 else "Its provider has no other active model, so it will have no default."
             )
-        used = [key for key, value in state.settings.items() if value == model.reference]
-        purposes = [
-            key.removeprefix("infra_model_").replace("_", " ") for key in used if key.startswith("infra_model_")
-        ]
-        if purposes:
+        if purposes := [PURPOSES[name].title.lower() for name in purposes_of(state, model.reference)]:
             parts.append(f"It is the infrastructure model for {' and '.join(purposes)}; choose another one there.")
         return " ".join(parts)
 

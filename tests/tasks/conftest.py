@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 import llmkit
-
-PURPOSES = ("scenario_expansion", "summarization")
+from llmkit.catalog import PURPOSES
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 import llmkit
 from llmkit import ValidationError
+from llmkit.catalog import load_seed
 
-PROVIDERS = ("openai", "anthropic", "google", "xai", "deepseek", "mistral")
 CODEBOOK = {"cost": "speaks of money", "fairness": "speaks of who is affected", "other": "anything else"}
 SUBJECT = "mistral:mistral-small-2603"
 
@@ -18,7 +18,7 @@ def run(kit):
     return kit.run([f"Question {i} on water?" for i in range(3)], SUBJECT, samples=2, max_tokens=60).result(60)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", load_seed().providers)
 def test_every_provider_codes_every_answer_whatever_goes_wrong_once(kit, sim, asks, run, provider):
     """In each provider's format, after a good and after every kind of bad answer, each answer has one category."""
     asks(provider)
@@ -109,13 +109,31 @@ def test_an_answer_too_long_for_the_model_is_said_and_the_others_are_coded(kit, 
     assert coded["cost"][0] == 0
 
 
+def test_coding_never_changes_the_coder_unasked(kit, sim, run):
+    """A model that cannot be used is an error that says what to do, and nothing is sent; no other takes its place."""
+    kit.catalog.deprecate_model(kit.catalog.infra_model("judge").reference)
+    seen = len(sim.requests)
+    with pytest.raises(llmkit.ModelDeprecated, match=r"set_infra_model\('judge'.*strict=False"):
+        kit.code(run, CODEBOOK)
+    assert len(sim.requests) == seen
+
+
+def test_the_judge_is_the_summarization_model_until_one_is_set(kit, run):
+    """As in a catalog of a version that had no judge; setting one leaves the summaries to their own model."""
+    kit.catalog.set_infra_model("summarization", "mistral:mistral-small-2603")
+    assert kit.catalog.infra_model("judge").reference == "mistral:mistral-small-2603"
+    kit.catalog.set_infra_model("judge", "deepseek:deepseek-flash")
+    assert set(kit.code(run, CODEBOOK).result(60)["infra_model"]) == {"deepseek:deepseek-flash"}
+    assert set(kit.summarize(run).result(60)["infra_model"]) == {"mistral:mistral-small-2603"}
+
+
 def test_the_models_of_the_run_never_stand_in(kit):
-    """When the configured model cannot be used, the cheapest other one codes, though a model of the run is cheaper."""
+    """When the configured model may be replaced, the cheapest other one codes, though a model of the run is cheaper."""
     cheapest = kit.catalog.add_model("mistral:free", cost_input_per_million=0, cost_output_per_million=0)
     run = kit.run("hello?", cheapest.reference).result(60)
     kit.catalog.deprecate_model(kit.catalog.infra_model("summarization").reference)
     with pytest.warns(UserWarning, match="is asked instead"):
-        coded = kit.code(run, CODEBOOK).result(60)
+        coded = kit.code(run, CODEBOOK, strict=False).result(60)
     assert coded["infra_model"][0] != cheapest.reference
     with pytest.warns(UserWarning, match="mistral:free is asked instead"):
         kit.expand("anything", 2).result(60)

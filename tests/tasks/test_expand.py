@@ -9,8 +9,9 @@ import pytest
 
 import llmkit
 from llmkit import Level, RequestFailed, Scenario, ValidationError
+from llmkit.catalog import load_seed
 
-PROVIDERS = ("openai", "anthropic", "google", "xai", "deepseek", "mistral")
+PROVIDERS = tuple(load_seed().providers)
 ABOUT = "How households decide about saving water during a drought"
 
 

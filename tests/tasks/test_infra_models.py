@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from llmkit.catalog import PURPOSES
 from llmkit.catalog.infra_models import choose, takes_schema
+from llmkit.catalog.purposes import Purpose
 from llmkit.errors import MissingApiKey, ModelDeprecated, ModelNotFound
 from llmkit.records import Model, Price, Provider
 from llmkit.store import CatalogState
@@ -109,3 +111,12 @@ def test_whether_a_schema_has_an_effect_is_known_from_the_wire():
     catalog = state(model("a:set"))
     assert takes_schema(catalog, model("a:set"))
     assert not takes_schema(catalog, model("a:set", api_config={"learned_rejects": ["schema"]}))
+
+
+def test_a_purpose_is_one_row(kit, monkeypatch):
+    """A task that registers one has a model of its own in the catalog, and a dropdown in the panel."""
+    monkeypatch.setitem(PURPOSES, "poetry", Purpose("poetry", "Poetry", "Writes verse.", fallback="judge"))
+    assert kit.catalog.infra_model("poetry") == kit.catalog.infra_model("summarization")
+    kit.catalog.set_infra_model("poetry", "mistral:mistral-small-2603")
+    row = kit.infra_panel().df.set_index("purpose").loc["poetry"]
+    assert (row["model"], row["used_now"]) == ("mistral:mistral-small-2603", "mistral:mistral-small-2603")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from llmkit import ValidationError
+from llmkit.catalog import load_seed
 from llmkit.tasks.structured import answer_check, json_schema, parse_json
 
-PROVIDERS = ("openai", "anthropic", "google", "xai", "deepseek", "mistral")
+PROVIDERS = tuple(load_seed().providers)
 
 
 class Stance(Enum):
