@@ -12,7 +12,7 @@ from typing import Any
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.pricing import next_change, price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider
-from llmkit.records.checks import numbers, texts
+from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.store import Edit
 
@@ -21,7 +21,7 @@ Check = Callable[[Any, str], Any]
 _PROVIDER: Mapping[str, Check] = {
     "display_name": texts.text,
     "wire": texts.wire,
-    "base_url": texts.base_url,
+    "base_url": addresses.base_url,
     "api_key_env": texts.key_variable,
     "max_parallel_requests": partial(numbers.limit, most=numbers.MAX_PARALLEL),
     "requests_per_minute": partial(numbers.limit, most=numbers.MAX_PER_MINUTE),

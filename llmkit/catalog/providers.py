@@ -14,8 +14,9 @@ from llmkit.catalog import changes, rules
 from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.price_checks import ListModels
 from llmkit.errors import OriginNotApproved, ValidationError
+from llmkit.providers.credentials import how_to_approve
 from llmkit.records import Model, Provider
-from llmkit.records.checks import numbers, texts
+from llmkit.records.checks import addresses, numbers, texts
 from llmkit.store import Edit, Store
 
 
@@ -76,8 +77,12 @@ class ProviderEdits(CatalogReader):
         key, ``None`` when it needs none. ``limits``: ``max_parallel_requests`` (1), ``requests_per_minute`` (60),
         ``tokens_per_minute``, ``is_enabled``, ``default_cost_input_per_million``, ``default_cost_output_per_million``.
 
-        A key is never sent to an address that this user did not approve. Without ``approve_origin=True`` a provider
-        with a key, on another machine, is added with a warning, and asking it fails until the address is approved.
+        A server without a key may be plain http on a private network: there is no key to protect. A key is never sent
+        to an address that this user did not approve: without ``approve_origin=True`` a provider with a key, on another
+        machine, is added with a warning, and asking it fails until the address is approved.
+
+        Raises:
+            OriginNotApproved: a key would travel in the open, over http to another machine, and it was not approved.
         """
         shown = texts.provider_name(name) if display_name is None else display_name
         given = {"display_name": shown, "wire": wire, "base_url": base_url, "api_key_env": api_key_env, **limits}
@@ -91,9 +96,9 @@ class ProviderEdits(CatalogReader):
             if approve_origin:
                 self._approve(provider)
             elif provider.api_key_env and not self._is_approved(provider):
-                warnings.warn(
-                    f"The key of {name!r} is not sent anywhere yet. {_how_to_approve(provider)}", stacklevel=2
-                )
+                if addresses.is_open(provider.base_url):
+                    raise OriginNotApproved(how_to_approve(provider), field="base_url")
+                warnings.warn(how_to_approve(provider), stacklevel=2)
             return edit.put_provider(provider, "add_provider")
 
     def update_provider(
@@ -105,7 +110,7 @@ class ProviderEdits(CatalogReader):
         ``approve_origin=True`` allows the provider's key to be sent to the (new) address from now on, on this machine.
 
         Raises:
-            OriginNotApproved: the new address is another origin, not on this machine, and was not approved.
+            OriginNotApproved: a key would go to another origin, not on this machine, that was not approved.
             EditConflict: the provider was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
         """
         values = changes.provider_changes(given)
@@ -117,15 +122,17 @@ class ProviderEdits(CatalogReader):
             if approve_origin:
                 self._approve(after)
             elif _sends_elsewhere(before, after) and not self._is_approved(after):
-                raise OriginNotApproved(_how_to_approve(after), field="base_url")
+                raise OriginNotApproved(how_to_approve(after), field="base_url")
             return after if after == before else edit.put_provider(after, "update_provider")
 
     def _is_approved(self, provider: Provider) -> bool:
-        return texts.is_local(provider.base_url) or self._origin_allowed(provider.name, texts.origin(provider.base_url))
+        return addresses.is_loopback(provider.base_url) or self._origin_allowed(
+            provider.name, addresses.origin_of(provider.base_url)
+        )
 
     def _approve(self, provider: Provider) -> None:
         if not self._is_approved(provider):
-            self._approve_origin(provider.name, texts.origin(provider.base_url))
+            self._approve_origin(provider.name, addresses.origin_of(provider.base_url))
 
     def set_balance(self, provider: str, amount: Any) -> Provider:
         """Say what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
@@ -152,13 +159,5 @@ class ProviderEdits(CatalogReader):
 
 def _sends_elsewhere(before: Provider, after: Provider) -> bool:
     """Whether a key that stayed here, or went to another address, would now be sent to the provider's address."""
-    moved = texts.origin(before.base_url) != texts.origin(after.base_url)
-    return moved or (after.api_key_env is not None and before.api_key_env != after.api_key_env)
-
-
-def _how_to_approve(provider: Provider) -> str:
-    return (
-        f"{texts.origin(provider.base_url)} is not an address that was shipped for {provider.name!r} or that you "
-        f"approved on this machine. If you trust it with the key, call update_provider({provider.name!r}, "
-        f"base_url={provider.base_url!r}, approve_origin=True)."
-    )
+    moved = addresses.origin_of(before.base_url) != addresses.origin_of(after.base_url)
+    return after.api_key_env is not None and (moved or before.api_key_env != after.api_key_env)

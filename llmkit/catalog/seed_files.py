@@ -22,7 +22,7 @@ from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
-from llmkit.records.checks import numbers, texts
+from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config
 
 PROVIDER_FIELDS = (
@@ -76,7 +76,7 @@ def load_seed() -> Seed:
             continue
         try:
             provider, found = _provider(content), _models(content)
-            origins[provider.name] = frozenset(map(texts.base_url, content["provider"]["origins"]))
+            origins[provider.name] = frozenset(map(addresses.base_url, content["provider"]["origins"]))
         except (ValidationError, KeyError, TypeError) as error:
             raise ValidationError(f"{file.name}: {error}") from error
         providers[provider.name] = provider
@@ -127,7 +127,7 @@ def _provider(content: Mapping[str, Any]) -> Provider:
         name=texts.provider_name(row["name"]),
         display_name=texts.text(row["display_name"], "display_name"),
         wire=texts.wire(row["wire"]),
-        base_url=texts.base_url(row["base_url"]),
+        base_url=addresses.base_url(row["base_url"]),
         api_key_env=texts.key_variable(row.get("api_key_env")),
         max_parallel_requests=numbers.limit(
             row.get("max_parallel_requests", 1), "max_parallel_requests", numbers.MAX_PARALLEL
@@ -137,7 +137,7 @@ def _provider(content: Mapping[str, Any]) -> Provider:
         ),
         tokens_per_minute=numbers.count(row.get("tokens_per_minute"), "tokens_per_minute"),
     )
-    if texts.origin(provider.base_url) not in row["origins"]:
+    if addresses.origin_of(provider.base_url) not in row["origins"]:
         raise ValidationError(f"{provider.base_url} is not within the provider's own origins.", field="origins")
     if row["default_model"] not in [model["model_id"] for model in content["models"]]:
         raise ValidationError(f"the default {row['default_model']!r} is not among the models.", field="default_model")

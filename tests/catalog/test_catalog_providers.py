@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from llmkit.errors import EditConflict, OriginNotApproved, ValidationError
+from llmkit.providers.credentials import Credentials
 
 
 def test_a_custom_provider_starts_with_the_careful_limits(catalog):
@@ -56,6 +57,50 @@ def test_this_machine_is_always_allowed(bench, subtests):
             bench.catalog.update_provider("alpha", base_url=f"http://{host}:8000/v1")
             assert bench.catalog.provider("alpha").base_url == f"http://{host.lower()}:8000/v1"
     assert bench.approved == {("alpha", "https://alpha.example")}
+
+
+PRIVATE = (
+    "http://192.168.1.5:8000/v1", "http://10.0.0.1/v1", "http://172.31.0.9:11434/v1", "http://gpu07:8000/v1",
+    "http://gpu07.local/v1", "http://[fd00::1]:8000/v1", "http://100.64.0.7:8000/v1",
+)  # fmt: skip
+
+
+def test_a_server_without_a_key_may_be_plain_http_on_a_private_network(catalog, subtests):
+    """A lab's vLLM or Ollama has no key to protect: it is added, and moved, without a word."""
+    catalog.add_provider("lab", base_url="http://localhost:8000/v1")
+    for url in PRIVATE:
+        with subtests.test(url=url):
+            assert catalog.update_provider("lab", base_url=url).base_url == url
+    assert catalog.add_provider("other", base_url=PRIVATE[0]).base_url == PRIVATE[0]
+
+
+def test_a_key_over_http_on_a_private_network_needs_approval(bench, n_events, subtests):
+    """The refusal says what travels in the open, and the explicit approval is the same as for a foreign origin."""
+    before = n_events()
+    for url in PRIVATE:
+        with subtests.test(url=url):
+            with pytest.raises(OriginNotApproved, match=r"prompts and the answers.*in the open.*approve_origin=True"):
+                bench.catalog.add_provider("lab", base_url=url, api_key_env="LAB_KEY")
+            with pytest.raises(OriginNotApproved, match="in the open"):
+                bench.catalog.update_provider("alpha", base_url=url)
+    assert n_events() == before
+    bench.catalog.add_provider("lab", base_url=PRIVATE[0], api_key_env="LAB_KEY", approve_origin=True)
+    assert ("lab", "http://192.168.1.5:8000") in bench.approved
+
+
+def test_plain_http_never_crosses_a_public_network(catalog, subtests):
+    """Without a key too: prompts and answers could be read and changed on the way; the sentence names a tunnel."""
+    for url in ("http://example.org/v1", "http://8.8.8.8/v1", "http://0x7f000001/v1", "http://2130706433/v1"):
+        with subtests.test(url=url), pytest.raises(ValidationError, match=r"https.*tunnel"):
+            catalog.add_provider("beta", base_url=url)
+
+
+def test_what_the_catalog_takes_as_this_machine_gets_its_key(tmp_path, bench):
+    """Adding a provider and sending to it agree on what this machine is."""
+    credentials = Credentials(tmp_path)
+    for number, host in enumerate(("app.localhost", "localhost", "127.0.0.2", "[::1]")):
+        added = bench.catalog.add_provider(f"p{number}", base_url=f"http://{host}:8000/v1", api_key_env="ANY_KEY")
+        credentials.check(added)
 
 
 def test_a_new_address_for_a_key_needs_approval(bench, n_events):

@@ -12,7 +12,7 @@ from llmkit.catalog import PURPOSES, Catalog, load_seed, sample_scenarios, seed_
 from llmkit.money.pricing import rates_at
 from llmkit.providers.wires.options import PARAMETERS
 from llmkit.records import RATE_COLUMNS
-from llmkit.records.checks import texts
+from llmkit.records.checks import addresses
 from llmkit.store import Store
 
 FILES = sorted((Path(__file__).parents[2] / "data" / "catalog").glob("*.toml"))
@@ -73,7 +73,7 @@ def test_six_providers_with_their_limits_keys_and_origins(seed):
     assert shipped == LIMITS
     assert {name: provider.api_key_env for name, provider in seed.providers.items()} == KEYS
     for name, provider in seed.providers.items():
-        assert texts.origin(provider.base_url) in seed.origins[name]
+        assert addresses.origin_of(provider.base_url) in seed.origins[name]
         assert all(origin.startswith("https://") for origin in seed.origins[name])
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from llmkit.errors import OriginNotApproved, ValidationError
-from llmkit.providers.credentials import Credentials, is_loopback, origin_of
+from llmkit.providers.credentials import Credentials
 from llmkit.records import Provider
+from llmkit.records.checks.addresses import is_loopback, origin_of
 
 SHIPPED = {"openai": frozenset({"https://api.openai.com"})}
 
@@ -175,6 +176,7 @@ def test_this_machine_is_always_allowed(credentials):
         "http://127.9.9.9:1",
         "http://[::1]:8000",
         "https://localhost",
+        "http://app.localhost:8000/v1",
     ):
         assert credentials.origin_allowed("ollama", url), url
     for url in (
@@ -208,12 +210,21 @@ def test_the_configuration_folder_follows_its_variable(monkeypatch, tmp_path):
     assert list((tmp_path / "mine").glob("*.json"))
 
 
-def test_plain_http_to_another_machine_cannot_be_approved(credentials):
-    """A key never travels in the open."""
+def test_plain_http_over_a_public_network_cannot_be_approved(credentials):
+    """A key never travels in the open where anybody may listen."""
     with pytest.raises(ValidationError, match="not https"):
-        credentials.approve_origin("lab", "http://192.168.1.5:8000")
+        credentials.approve_origin("lab", "http://lab.example:8000")
     with pytest.raises(OriginNotApproved, match="not https"):
-        credentials.check(provider("http://192.168.1.5:8000", "lab"))
+        credentials.check(provider("http://lab.example:8000", "lab"))
+
+
+def test_plain_http_on_a_private_network_needs_approval_for_a_key(credentials):
+    """The refusal says what travels in the open and how to approve it; approved, the key may go there."""
+    for url in ("http://192.168.1.5:8000/v1", "http://gpu07:8000/v1"):
+        with pytest.raises(OriginNotApproved, match=r"the prompts and the answers.*in the open.*approve_origin=True"):
+            credentials.check(provider(url, "lab"))
+        credentials.approve_origin("lab", url)
+        credentials.check(provider(url, "lab"))
 
 
 def test_a_refusal_says_where_the_key_would_go_and_what_to_do(credentials):
@@ -241,11 +252,11 @@ def test_a_damaged_file_approves_nothing_and_is_not_overwritten(credentials, tmp
     assert credentials.origin_allowed("openai", "https://api.openai.com")
 
 
-def test_an_approval_that_was_written_by_hand_does_not_open_http(credentials, tmp_path):
+def test_an_approval_that_was_written_by_hand_does_not_open_public_http(credentials, tmp_path):
     """The rule holds whatever the file says."""
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "approved_origins.json").write_text('{"lab": ["http://192.168.1.5:8000"]}')
-    assert not credentials.origin_allowed("lab", "http://192.168.1.5:8000")
+    (tmp_path / "config" / "approved_origins.json").write_text('{"lab": ["http://lab.example:8000"]}')
+    assert not credentials.origin_allowed("lab", "http://lab.example:8000")
 
 
 def _approve_many(config_dir, name, together):

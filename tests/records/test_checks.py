@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import numbers, texts
+from llmkit.records.checks import addresses, numbers, texts
 
 prices = st.decimals(min_value=0, max_value=Decimal("9999999999"), places=8, allow_nan=False, allow_infinity=False)
 
@@ -176,7 +176,7 @@ def test_what_json_would_change_is_refused(value):
 def test_no_text_is_an_address_by_accident(value):
     """Arbitrary text gives an error in words, or a URL of http or https without a trailing slash."""
     with contextlib.suppress(ValidationError):
-        url = texts.base_url(value)
+        url = addresses.base_url(value)
         assert url.startswith(("https://", "http://"))
         assert not url.endswith("/")
-        assert texts.base_url(url) == url
+        assert addresses.base_url(url) == url

@@ -6,8 +6,7 @@ machine. Approvals are kept in the user's configuration folder and not in the ca
 else.
 """
 
-from llmkit.providers.credentials.credentials import Credentials
+from llmkit.providers.credentials.credentials import Credentials, how_to_approve
 from llmkit.providers.credentials.keys import Key, redact
-from llmkit.providers.credentials.origins import is_loopback, origin_of
 
-__all__ = ["Credentials", "Key", "is_loopback", "origin_of", "redact"]
+__all__ = ["Credentials", "Key", "how_to_approve", "redact"]

@@ -12,9 +12,10 @@ from types import MappingProxyType
 import platformdirs
 
 from llmkit.errors import OriginNotApproved, ValidationError
+from llmkit.providers.credentials.approvals import Approvals
 from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
-from llmkit.providers.credentials.origins import Approvals, is_loopback, is_safe, origin_of
 from llmkit.records import Provider
+from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, origin_of
 
 log = logging.getLogger("llmkit.providers.credentials")
 
@@ -96,7 +97,7 @@ class Credentials:
             origin = origin_of(base_url)
         except ValidationError:
             return False
-        if is_loopback(origin) or not is_safe(origin):
+        if is_loopback(origin) or not can_be_asked(origin):
             return is_loopback(origin)
         return origin in self._shipped.get(provider_name, ()) or origin in self._approvals.of(provider_name)
 
@@ -104,11 +105,11 @@ class Credentials:
         """Let the provider's key be sent to the host of this URL, from now on, for this user on this machine.
 
         Raises:
-            ValidationError: not a plain URL, or neither https nor this machine; or the file of approvals is damaged.
+            ValidationError: not a plain URL, or http on a public network; or the file of approvals is damaged.
         """
         origin = origin_of(base_url)
-        if not is_safe(origin):
-            raise ValidationError(f"{origin} is not https: a key would travel there in the open.", field="base_url")
+        if not can_be_asked(origin):
+            raise ValidationError(f"{origin} is not https: {_IN_THE_OPEN}", field="base_url")
         self._approvals.add(provider_name, origin)
 
     def check(self, provider: Provider) -> None:
@@ -123,15 +124,24 @@ class Credentials:
             origin = origin_of(provider.base_url)
         except ValidationError as error:
             raise OriginNotApproved(f"The base_url of {provider.name} is refused. {error}", field="base_url") from None
-        if not is_safe(origin):
+        if not can_be_asked(origin):
             raise OriginNotApproved(
-                f"The key of {provider.name} is not sent to {origin}: it is not https, so anybody on the way could "
-                "read it. Change the provider's base_url.",
+                f"The key of {provider.name} is not sent to {origin}: it is not https, and {_IN_THE_OPEN} "
+                "Change the provider's base_url.",
                 field="base_url",
             )
-        raise OriginNotApproved(
-            f"The key of {provider.name} is not sent to {origin}: that is not an address that llmkit knows for it. "
-            "If you trust it with the key, approve it on this machine: "
-            f"kit.catalog.update_provider({provider.name!r}, base_url={provider.base_url!r}, approve_origin=True)",
-            field="base_url",
-        )
+        raise OriginNotApproved(how_to_approve(provider), field="base_url")
+
+
+_IN_THE_OPEN = "the key, the prompts and the answers would travel in the open."
+
+
+def how_to_approve(provider: Provider) -> str:
+    """Why the provider's key is not sent to its address yet, and the call that approves it."""
+    origin = origin_of(provider.base_url)
+    risk = f"It is not https: on that network {_IN_THE_OPEN} " if is_open(origin) else ""
+    return (
+        f"The key of {provider.name} is not sent to {origin}: that is not an address that llmkit knows for it, or that "
+        f"you approved on this machine. {risk}If you trust it with the key, call "
+        f"kit.catalog.update_provider({provider.name!r}, base_url={provider.base_url!r}, approve_origin=True)."
+    )

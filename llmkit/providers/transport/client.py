@@ -16,10 +16,11 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from llmkit.errors import Code, ValidationError
-from llmkit.providers.credentials import is_loopback, origin_of, redact
+from llmkit.providers.credentials import redact
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.records import Failure, HttpResponse
+from llmkit.records.checks.addresses import is_loopback, origin_of
 
 CONNECT_TIMEOUT = 15.0
 """Seconds for finding the host, connecting and the TLS handshake."""

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from llmkit.errors import Code, LlmkitError, MissingApiKey, ValidationError
-from llmkit.providers.credentials import Credentials, Key, origin_of
+from llmkit.providers.credentials import Credentials, Key
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
+from llmkit.records.checks.addresses import origin_of
 
 if TYPE_CHECKING:
     from llmkit.providers.transport.client import Client

@@ -1,14 +1,12 @@
-"""Names, addresses, dates and JSON: from whatever a form or a script gives to their one form."""
+"""Names, dates and JSON: from whatever a form or a script gives to their one form."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from llmkit.errors import ValidationError
 
@@ -17,7 +15,6 @@ WIRES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini")
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_ENDPOINTS = ("/chat/completions", "/responses", "/messages", "/models")
 
 
 def provider_name(value: Any, field: str = "name") -> str:
@@ -70,61 +67,6 @@ def key_variable(value: Any, field: str = "api_key_env") -> str | None:
             field=field,
         )
     return value
-
-
-def base_url(value: Any, field: str = "base_url") -> str:
-    """An endpoint's URL without a trailing slash: https, or http on this machine; no credentials, no query."""
-    parts = _split(value, field)
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValidationError(
-            f"{field} must be a URL such as https://openrouter.ai/api/v1 or http://localhost:11434/v1.", field=field
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValidationError(
-            f"{field} must not hold a user name, a key, a query or a fragment; keys come from environment variables.",
-            field=field,
-        )
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ValidationError(f"{field} must use https: over http the key would travel in the open.", field=field)
-    url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
-    if url.endswith(_ENDPOINTS):
-        raise ValidationError(
-            f"{field} is what {', '.join(_ENDPOINTS)} are appended to; leave the endpoint itself out.", field=field
-        )
-    return url
-
-
-def _split(value: Any, field: str) -> SplitResult:
-    if isinstance(value, str) and not _UNPRINTABLE.search(value) and not re.search(r"\s", value.strip()):
-        try:
-            parts = urlsplit(value.strip())
-            _ = parts.port
-        except ValueError:
-            pass
-        else:
-            return parts
-    raise ValidationError(f"{field} is not a URL.", field=field)
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port of a URL that :func:`base_url` accepted."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL that :func:`base_url` accepted is on this machine."""
-    return _is_loopback(urlsplit(url).hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # --- dates and JSON -------------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""The origins that a user approved for a provider's key."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import portalocker
+
+from llmkit.errors import ValidationError
+
+
+class Approvals:
+    """The origins that this user approved on this machine, by provider's name: a JSON file of mode 0600."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, provider_name: str, origin: str) -> None:
+        """Approve an origin, as :func:`origin_of` writes it. Safe while other kernels approve theirs.
+
+        Raises:
+            ValidationError: the file is damaged.
+        """
+        folder = self._path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10, check_interval=0.02):
+            approved = self._read()
+            approved[provider_name] = sorted({*approved.get(provider_name, ()), origin})
+            # mkstemp makes a file of mode 0600, and the rename replaces the old one in one step
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=self._path.stem, suffix=".tmp")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(approved, file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+
+    def of(self, provider_name: str) -> list[str]:
+        """What is approved for a provider.
+
+        Raises:
+            ValidationError: the file is damaged.
+        """
+        return self._read().get(provider_name, [])
+
+    def _read(self) -> dict[str, list[str]]:
+        try:
+            approved = json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            approved = None
+        if isinstance(approved, dict) and all(isinstance(origins, list) for origins in approved.values()):
+            return approved
+        raise ValidationError(
+            f"{self._path} is damaged, so no address counts as approved. Delete it and approve again."
+        )
