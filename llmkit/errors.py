@@ -196,3 +196,11 @@ class NotFinished(LlmkitError, TimeoutError):
 
 class RequestFailed(LlmkitError):
     """A request outside a run (a connection test, an infra task) failed for the reason in ``code``."""
+
+
+def refuse(problems: Sequence[LlmkitError]) -> None:
+    """Raise the only problem as it is, and several as one :class:`RunRefused`."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise RunRefused(problems)

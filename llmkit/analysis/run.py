@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Table = Literal["probes", "turns", "attempts"]
+
+_STATES = ("ok", "failed", "skipped", "cancelled", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +172,12 @@ class Run:
         return self._view(self)
 
     def __repr__(self) -> str:
-        row = self._row()
+        row, now = self._row(), self._store.read(lambda c: totals.tally(c, self.id))
         label = f" {row['name']!r}" if row["name"] else ""
+        probes = f"{row['n_probes']:,} probe{'' if row['n_probes'] == 1 else 's'}"
+        states = [f"{now[state]:,} {state}" for state in _STATES if now[state] or state == "ok"]
         notes = "".join(f"; {note}" for note in self.notes)
-        spent = pricing.billed(
-            *self._store.read(lambda c: (totals.total_cost(c, self.id), totals.unpriced(c, self.id)))
-        )
-        return f"<Run {self.id}{label} {self.status}: {row['n_probes']:,} probes, {spent}{notes}>"
+        return f"<Run {self.id}{label} {self.status}: {', '.join([probes, *states, _spent(now)])}{notes}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.view()._repr_mimebundle_(**kwargs)
@@ -194,6 +195,14 @@ class Run:
 def effective_status(stored: str, is_live: bool) -> str:
     """A run that is marked as running and that no process runs was interrupted."""
     return "interrupted" if stored == "running" and not is_live else stored
+
+
+def _spent(tally: Mapping[str, Any]) -> str:
+    """What a run has cost as far as anybody knows; never $0.00 for what may have been billed."""
+    if tally["unknown"] and not tally["cost"]:
+        return "cost unknown"
+    more = f" and {tally['unknown']:,} of unknown cost" if tally["unknown"] else ""
+    return pricing.dollars(tally["cost"]) + more
 
 
 def answer_columns(answers: Sequence[Any]) -> dict[str, Any]:

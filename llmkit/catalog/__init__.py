@@ -4,11 +4,13 @@ from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.obstacles import Obstacle, ObstacleKind, blocking, obstacles
 from llmkit.catalog.purposes import PURPOSES
+from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.catalog.seed_files import Seed, load_seed, sample_scenarios
 from llmkit.catalog.seeding import FINGERPRINT, seed_catalog
 
 __all__ = [
     "FINGERPRINT",
+    "OWN_ACTORS",
     "PURPOSES",
     "Catalog",
     "CatalogReader",

@@ -242,7 +242,7 @@ class Catalog(ProviderEdits):
             ValidationError: there is nothing to take back, or the change added an entry (those are never removed).
             EditConflict: what it changed was changed again since.
         """
-        events = undo.last_edit(self._store.catalog_events(), "user")
+        events = undo.last_edit(self._store.catalog_events())
         with self._edit() as edit:
             return undo.take_back(edit, events, self._clock())
 

@@ -22,7 +22,8 @@ from llmkit.store import Edit, Store
 
 class ProviderEdits(CatalogReader):
     """The part of the catalog that changes providers; ``approve_origin`` and ``origin_allowed`` take a provider's name
-    and an origin such as ``https://openrouter.ai``, ``list_models`` asks providers for their own lists.
+    and an origin such as ``https://openrouter.ai``, ``list_models`` asks providers for their own lists, and changes
+    carry the name of ``actor``.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class ProviderEdits(CatalogReader):
         origin_allowed: Callable[[str, str], bool],
         list_models: ListModels = lambda names: {},
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        actor: str = "user",
     ) -> None:
         super().__init__(store, has_key=has_key, clock=clock)
+        self._actor = actor
         self._list_models = list_models
         self._approve_origin = approve_origin
         self._origin_allowed = origin_allowed
@@ -54,7 +57,7 @@ class ProviderEdits(CatalogReader):
     def _edit(self) -> Iterator[Edit]:
         """An edit of what is in force: announced prices whose day has come are written first, on their own."""
         while True:
-            with self._store.edit() as edit:
+            with self._store.edit(self._actor) as edit:
                 if not rules.due(edit.state, self._clock()):
                     yield edit
                     return

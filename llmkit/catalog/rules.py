@@ -14,6 +14,8 @@ from llmkit.money.pricing import price_on
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState
 
+OWN_ACTORS = ("seed", "system")
+"""Who changes the catalog without being a user of it."""
 
 def find_provider(state: CatalogState, name: Any) -> Provider:
     """The provider of that name, or an :class:`UnsupportedProvider` with the nearest names."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.catalog.seed_files import MODEL_FIELDS, PRICE_FIELDS, PROVIDER_FIELDS, Seed
 from llmkit.records import Model
 from llmkit.store import CatalogState, Edit, Store
@@ -16,7 +17,6 @@ from llmkit.store import CatalogState, Edit, Store
 FINGERPRINT = "_seed_fingerprint"
 """The setting that says which shipped catalog a database was brought up to; the underscore hides it from users."""
 
-_OWN_ACTORS = ("seed", "system")
 _NONE: frozenset[str] = frozenset()
 
 EditedFields = Mapping[tuple[str, str], frozenset[str]]
@@ -47,7 +47,7 @@ def seed_catalog(store: Store, seed: Seed, *, now: datetime | None = None) -> bo
 def edited_fields(events: pd.DataFrame) -> EditedFields:
     """What an actor other than llmkit itself has ever changed."""
     edited: dict[tuple[str, str], frozenset[str]] = {}
-    for event in events[~events["actor"].isin(_OWN_ACTORS)].to_dict("records"):
+    for event in events[~events["actor"].isin(OWN_ACTORS)].to_dict("records"):
         entity, names = event["entity"], frozenset(_changed(event["before"] or {}, event["after"] or {}))
         if entity == "price" or names & PRICE_FIELDS:
             entity, names = "model", names | {"price"}

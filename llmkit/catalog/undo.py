@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.pricing import price_on
 from llmkit.records import DatedPrice, Model, Price, Provider
@@ -21,13 +22,13 @@ _BOOKKEEPING = ("id", "created_at", "updated_at", "balance")
 Event = Mapping[str, Any]
 
 
-def last_edit(events: pd.DataFrame, actor: str) -> Sequence[Event]:
-    """The events of the actor's last edit that was not taken back yet, oldest first.
+def last_edit(events: pd.DataFrame) -> Sequence[Event]:
+    """The events of the users' last edit that was not taken back yet, oldest first.
 
     Raises:
         ValidationError: there is none, or it added an entry: those are never removed.
     """
-    mine = events[events["actor"] == actor]
+    mine = events[~events["actor"].isin(OWN_ACTORS)]
     open_edits: list[Sequence[Event]] = []
     for _, rows in mine.groupby("edit_id", sort=False):
         edit = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

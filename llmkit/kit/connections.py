@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.errors import LlmkitError, RequestFailed, ValidationError
-from llmkit.kit.ordering import refuse
+from llmkit.errors import LlmkitError, RequestFailed, ValidationError, refuse
 from llmkit.providers.credentials import Credentials
 from llmkit.providers.transport import Transport
 from llmkit.providers.wires import wire_for

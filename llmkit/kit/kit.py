@@ -2,85 +2,85 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, Self
 
+import pandas as pd
 import platformdirs
 
 from llmkit import tasks
-from llmkit.analysis import Run
-from llmkit.catalog import Catalog, load_seed, seed_catalog
-from llmkit.errors import LlmkitError, MissingApiKey, ValidationError
-from llmkit.kit import kit_tasks, panels
-from llmkit.kit.affordability import check_budget, warn_of_balances
+from llmkit.analysis import Run, effective_status
+from llmkit.analysis.calibration import calibration
+from llmkit.analysis.costs import cost_table
+from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
+from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
 from llmkit.kit.connections import Connections
-from llmkit.kit.estimating import PastAnswers, estimate_plan
-from llmkit.kit.kit_reading import Reading
-from llmkit.kit.ordering import (
-    ON_EVENT,
-    OPTIONS_EXAMPLE,
-    RUN_OPTIONS,
-    Asked,
-    first_requests,
-    make_plan,
-    warn_of_left_out,
-)
 from llmkit.kit.watching import watching
 from llmkit.limiter import Gate
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Model, Provider, RemoteModel, Request, Scenario
+from llmkit.records import Model, RemoteModel, Scenario
 from llmkit.records.checks import shapes
-from llmkit.runs import Handle, Parts, RunEvent, RunHandle, Runner, RunSpec, stored_spec
-from llmkit.runs.plan import AskingOrder, Plan
+from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services
+from llmkit.runs.plan import AskingOrder
+from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS
 from llmkit.scenarios import Prompts
-from llmkit.store import Store, totals
-from llmkit.tasks.structured import Schema, answer_check
+from llmkit.store import Snapshot, Store, past, queries, totals
+from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
+from llmkit.tasks.structured import Schema, answer_check, json_schema
 
 if TYPE_CHECKING:
     from llmkit.simulator import Simulator
+
+# Panels are imported by those who ask for one: ipywidgets is slow to load.
 
 DEFAULT_NAME = "llmkit.duckdb"
 CLOSE_GRACE = 2.0
 """Seconds that ``close`` lets answers on their way arrive."""
 
 
-class Kit(Reading):
+class Kit:
     """An open catalog with its runs. Made by :func:`llmkit.open`; use it as a context manager or call :meth:`close`.
 
     Nothing is held open between calls: other notebooks may have the same file open.
     """
 
-    def __init__(self, path: Path, *, simulate: bool = False) -> None:
+    catalog: Catalog
+    """Providers, models, prices and settings."""
+
+    def __init__(self, path: Path, *, simulate: bool = False, actor: str = "user") -> None:
         seed, store = load_seed(), Store(path)
         seed_catalog(store, seed)
-        super().__init__(store, Connections(seed.origins, simulating=simulate), partial(panels.run_view, self))
         self.path = path
+        self._store = store
+        self._connections = Connections(seed.origins, simulating=simulate)
         self.catalog = Catalog(
             store,
             has_key=self._connections.has_key,
             approve_origin=self._connections.credentials.approve_origin,
             origin_allowed=self._connections.credentials.origin_allowed,
             list_models=self._list_models,
+            actor=actor,
         )
         self.catalog.apply_due_prices()
-        self._past = PastAnswers(store)
         self._gate = Gate(path.with_name(path.name + ".gate"))
-        parts = Parts(
+        services = Services(
             store=store,
             gate=self._gate,
             transport=self._connections.transport,
             learn_rejected=self.catalog.learn_rejected,
         )
-        self._runner: Runner[Run] = Runner(parts, self._run, partial(panels.run_panel, self), watching)
+        self._checker = Checker(self._connections, PastAnswers(store), answer_check)
+        self._runner: Runner[Run] = Runner(services, self._run, self._run_panel, watching)
         self._infra = tasks.Infra(self.catalog, self._start_infra)
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -91,16 +91,25 @@ class Kit(Reading):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<llmkit.Kit {self.path}{' (simulated)' if self._connections.simulating else ''}>"
+        state = " (closed)" if self._is_closed else " (simulated)" if self.simulated else ""
+        return f"<llmkit.Kit {self.path}{state}>"
 
     def close(self) -> None:
-        """Stop what is running, save what arrives within two seconds, and stop this kit's simulator."""
+        """Stop what is running, save what arrives within two seconds, and stop this kit's simulator.
+
+        Results stay readable; every later call of the kit or its catalog raises :class:`LlmkitError`.
+        """
+        if self._is_closed:
+            return
         self._infra.stop()
         self._runner.close(CLOSE_GRACE)
         self._infra.wait()
         self._connections.close()
         self._gate.close()
         self._store.close()
+        self._is_closed = True
+        closed: Any = _Closed(self.path)
+        self.catalog = self._store = self._connections = self._checker = self._runner = closed
 
     @property
     def simulated(self) -> bool:
@@ -126,19 +135,17 @@ class Kit(Reading):
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.
         """
-        asked = Asked(
+        request = RunRequest(
             prompts=prompts,
             models=models,
             samples=samples,
             system=system,
             followups=followups,
             max_tokens=max_tokens,
-            schema=schema,
+            schema=json_schema(schema),
             options=_without_run_options(options),
         )
-        state = self.catalog.state()
-        plan = make_plan(asked, state, self._connections.has_key)
-        return self._estimate(plan, first_requests(plan, state.providers), state.providers)
+        return self._checker.estimate(request, self.catalog.state())
 
     def run(
         self,
@@ -184,7 +191,7 @@ class Kit(Reading):
         Raises:
             LlmkitError: whatever can be known before anything is sent; :class:`RunRefused` lists several problems.
         """
-        asked = Asked(
+        request = RunRequest(
             prompts=prompts,
             models=models,
             samples=samples,
@@ -199,15 +206,16 @@ class Kit(Reading):
             on_event=on_event,
             retry=retry,
             options={} if options is None else options,
-            schema=schema,
+            schema=json_schema(schema),
         )
-        return self._runner.start(self._order(asked))
+        return self._runner.start(self._checker.spec(request, self.catalog.state()))
 
     def resume(self, run_id: str, *, on_event: Callable[[RunEvent], None] | None = None) -> RunHandle[Run]:
-        """Take a run up again: ask what has no answer yet, at the prices noted when it was started.
+        """Resume a run: ask what has no answer yet, at the prices noted when it was started.
 
         Probes that were cancelled, skipped, interrupted, or failed in a way that may pass are asked; a request that was
-        on its way when the process died may be billed twice, and is counted in ``costs()`` as maybe billed.
+        on its way when the process died may be billed twice, and is counted in ``costs()`` as maybe billed. Probes of
+        models that were deprecated and providers that were disabled meanwhile are skipped.
 
         Raises:
             RunNotFound: no such run.
@@ -216,86 +224,205 @@ class Kit(Reading):
             MissingApiKey: a provider's key is not set.
         """
         shapes.function(on_event, "on_event", ON_EVENT)
-        row = self._store.run(run_id)
-        if bool(row["simulated"]) is not self._connections.simulating:
-            raise ValidationError(
-                f"Run {run_id} was {'simulated' if row['simulated'] else 'real'}: open the catalog with "
-                f"llmkit.open(..., simulate={bool(row['simulated'])}) to resume it."
-            )
-        providers = self._store.catalog().providers
-        order = stored_spec(row, providers, answer_check)
-        asked = [providers[name] for name in dict.fromkeys(model.provider for model in order.plan.models)]
-        missing = [provider for provider in asked if not self._connections.has_key(provider)]
-        if missing:
-            variables = ", ".join(str(provider.api_key_env) for provider in missing)
-            names = ", ".join(provider.name for provider in missing)
-            raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
-        self._connections.check(asked)
+        catalog = self._store.catalog()
+        spec = self._checker.stored(self._store.run(run_id), catalog)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
-        return self._runner.resume(run_id, _listening(order, on_event), spent)
+        return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog)
 
-    def _order(self, asked: Asked) -> RunSpec:
-        """Check everything that can be checked."""
-        state, simulating = self.catalog.state(), self._connections.simulating
-        plan = make_plan(asked, state, self._connections.has_key)
-        providers = {model.provider: state.providers[model.provider] for model in plan.models}
-        self._connections.check(list(providers.values()))
-        requests = first_requests(plan, providers)
-        warn_of_left_out(requests)
-        budget = check_budget(plan, providers, requests, asked.budget)
-        estimate = self._estimate(plan, requests, providers, asked.kind)
-        if not simulating:
-            warn_of_balances(estimate, providers)
-        policy = asked.retry or RetryPolicy()
-        return RunSpec(
-            plan=plan,
-            providers=providers,
-            policy=policy,
-            retry_unknown=(budget is None) if policy.retry_unknown is None else policy.retry_unknown,
-            adaptive=asked.adaptive,
-            name=asked.name,
-            kind=asked.kind,
-            budget=budget,
-            estimate=estimate.to_row(),
-            simulated=simulating,
-            check_answer=answer_check(plan.params.schema) if plan.params.schema else None,
-            on_event=asked.on_event,
-        )
+    # --- reading ---
 
-    def _estimate(
-        self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str = "probe"
-    ) -> Estimate:
-        history = self._past.history(kind, self._connections.simulating)
-        return estimate_plan(plan, requests, history, providers, datetime.now(UTC))
+    def sql(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Answer a SELECT over the catalog and all runs; read-only, and without access to other files.
+
+        ``params`` is a list for the ``?`` of the statement, or a dict for its ``$names``. Times come in UTC, DECIMAL as
+        float64, columns of type JSON as lists and dicts; two columns of one name as ``name`` and ``name_1``.
+
+        Raises:
+            ValidationError: the statement fails, or would write.
+        """
+        return self._store.query(sql, params)
+
+    def snapshot(self) -> Snapshot:
+        """A DuckDB connection of your own, in memory, with a copy of every table."""
+        return self._store.snapshot()
+
+    def runs(self) -> pd.DataFrame:
+        """All runs, newest first, with their probes counted by state, and what they cost in US dollars.
+
+        A run whose process died is ``interrupted``; ``unknown`` counts requests that it left without an answer, which
+        may have been billed. ``kit.resume(run_id)`` goes on with it.
+        """
+        frame = self._store.read(queries.runs)
+        live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
+        now = [
+            effective_status(status, live.get(run_id, False))
+            for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
+        ]
+        frame["status"] = pd.Series(now, index=frame.index, dtype=frame["status"].dtype)  # text, also of no runs
+        return frame
+
+    def load(self, run_id: str) -> Run:
+        """A run by its id.
+
+        Raises:
+            RunNotFound: there is none of that id.
+        """
+        self._store.run(run_id)
+        return self._run(run_id)
+
+    def last_run(self) -> Run:
+        """The run that was started last, in any notebook.
+
+        Raises:
+            RunNotFound: there is none yet.
+        """
+        runs = self._store.read(queries.runs)
+        probes = runs[runs["kind"] == "probe"]
+        if probes.empty:
+            raise RunNotFound("There are no runs yet: start one with kit.run(...).")
+        return self._run(str(probes.iloc[0]["run_id"]))
+
+    def costs(
+        self,
+        since: datetime | date | str | None = None,
+        by: str | Sequence[str] = "model",
+        *,
+        simulated: bool | None = None,
+    ) -> pd.DataFrame:
+        """Tokens and costs over all runs, internal tasks included, as in :meth:`llmkit.Run.costs`.
+
+        ``by`` also takes ``run_name`` and ``kind``. Unlike there, ``month``, ``day``, ``run_name``, ``kind`` and
+        ``template`` are always llmkit's own columns: rename a column of your prompts to group by it.
+
+        ``since`` is a date or a time, or its text (``"2026-11-01"``), in UTC: only requests made from then on count.
+        ``simulated`` chooses rehearsals (True) or real runs (False); left out, a kit shows the kind that it makes.
+
+        Raises:
+            ValidationError: an unknown column, or a time that cannot be read.
+        """
+        return cost_table(self._store, by, since=since, simulated=self._own_kind(simulated))
+
+    def calibration(self, by: Literal["model", "run"] = "model", *, simulated: bool | None = None) -> pd.DataFrame:
+        """Estimates compared with actual costs: one row for each completed run and model, or for each run.
+
+        Columns: run_id, name, started_at, model, probes, ok, then in US dollars ``estimate``, ``low`` and ``high``
+        (the 80 % interval) and ``actual``; ``ratio`` is actual / estimate, ``inside`` whether the interval held it;
+        ``basis`` and ``observations`` say what the estimate rested on. Costs are missing where a price is unknown.
+        ``simulated`` as in :meth:`costs`.
+
+        Raises:
+            ValidationError: ``by`` is something else.
+        """
+        only = self._own_kind(simulated)
+        return calibration(self._store.read(lambda c: past.estimates(c, simulated=only)), by)
 
     # --- internal tasks ---
 
-    expand = kit_tasks.expand
-    summarize = kit_tasks.summarize
-    code = kit_tasks.code
-
-    def _given(self, run: Run | str) -> Run:
-        return run if isinstance(run, Run) else self.load(run)
-
-    def _start_infra(
+    def expand(
         self,
-        scenarios: Sequence[Scenario],
-        model: Model,
+        description: str,
+        n: int = 10,
+        dimensions: Dimensions = None,
         *,
-        name: str,
-        schema: Mapping[str, Any] | None,
-        budget: Decimal | int | str | float | None,
-    ) -> RunHandle[Run]:
-        asked = Asked(prompts=list(scenarios), models=[model], kind="infra", name=name, schema=schema, budget=budget)
-        return self._runner.start(self._order(asked))
+        strict: bool = False,
+        budget: Decimal | int | str | float | None = None,
+    ) -> InfraHandle[Expansion]:
+        """Have the ``scenario_expansion`` model write ``n`` different scenarios; returns at once, as :meth:`run` does.
+
+        The result is a list of :class:`Scenario` with ``.table()`` (to keep, edit and drop), ``.account`` and ``.run``:
+        it is recorded as a run of kind ``infra``, with its cost. Answers that are not as asked are asked for once more,
+        repeated scenarios are dropped, and missing ones asked for once; a warning says when there are fewer than ``n``.
+
+        Args:
+            description: what the scenarios are about, and how they should be.
+            n: how many.
+            dimensions: ``{name: levels}``, as in ``scenarios_from_template``: each scenario is written for one
+                combination, and they come equally often. Or names alone, whose values the model chooses.
+            strict: refuse another model than the one that is set, when that one cannot be used. Else the cheapest
+                available model that can do it is asked, with a warning.
+            budget: US dollars that it cannot exceed.
+
+        Raises:
+            LlmkitError: nothing was sent; from the handle: :class:`RequestFailed`, when nothing usable came.
+        """
+        return tasks.expand(self._infra, description, n, dimensions, strict=strict, budget=budget)
+
+    def summarize(
+        self,
+        run: Run | str,
+        question: str | None = None,
+        by: str | Sequence[str] = "model",
+        *,
+        strict: bool = False,
+        budget: Decimal | int | str | float | None = None,
+    ) -> InfraHandle[pd.DataFrame]:
+        """Have the ``summarization`` model summarize a run's answers, one summary for each group; returns at once.
+
+        Answers that do not fit into the model's context are summarized in parts, and the summaries then together.
+        ``by`` names columns of ``run.probes``; ``strict`` and ``budget`` are as in :meth:`expand`, and the models of
+        the run are never taken in the place of the one that is set.
+
+        The result has the columns of ``by``, ``summary``, ``n_answers``, ``error`` (missing when all went well),
+        ``cost`` (US dollars), ``infra_model`` and ``infra_run_id``.
+
+        Raises:
+            LlmkitError: nothing was sent.
+        """
+        return tasks.summarize(self._infra, self._as_run(run), question, by, strict=strict, budget=budget)
+
+    def code(
+        self,
+        run: Run | str,
+        codebook: Codebook,
+        *,
+        strict: bool = False,
+        budget: Decimal | int | str | float | None = None,
+    ) -> InfraHandle[pd.DataFrame]:
+        """Have the ``summarization`` model put every answer of a run into one category; returns at once.
+
+        ``codebook`` is ``{category: definition}``, or a list of categories; add one such as ``other`` for answers that
+        fit none. ``strict`` and ``budget`` are as in :meth:`summarize`.
+
+        The result has a row for every answer that is ok, to be merged with ``run.probes`` on ``probe_id``:
+        ``category``, the ``quote`` that it rests on, ``quote_found`` (whether the answer holds that quote), ``error``
+        (why there is no category), ``cost`` (its share, in US dollars), ``infra_model`` and ``infra_run_id``.
+
+        Raises:
+            LlmkitError: nothing was sent.
+        """
+        return tasks.code(self._infra, self._as_run(run), codebook, strict=strict, budget=budget)
 
     # --- widgets ---
 
-    models_panel = panels.models_panel
-    providers_panel = panels.providers_panel
-    infra_panel = panels.infra_panel
-    settings_panel = panels.settings_panel
-    run_form = panels.run_form
+    def models_panel(self) -> Any:
+        """The form for models: prices, lifecycle, defaults."""
+        from llmkit.widgets.models_panel import ModelsPanel
+
+        return ModelsPanel(self)
+
+    def providers_panel(self) -> Any:
+        """The form for providers: limits, keys, custom endpoints."""
+        from llmkit.widgets.providers_panel import ProvidersPanel
+
+        return ProvidersPanel(self)
+
+    def infra_panel(self) -> Any:
+        """The form for the models of internal tasks."""
+        from llmkit.widgets.infra_panel import InfraPanel
+
+        return InfraPanel(self)
+
+    def settings_panel(self) -> Any:
+        """Models, providers and infrastructure as tabs."""
+        from llmkit.widgets.settings_panel import SettingsPanel
+
+        return SettingsPanel(self)
+
+    def run_form(self, prompts: Prompts | None = None) -> Any:
+        """The form that starts a run: models, samples, budget, a live estimate, then progress."""
+        from llmkit.widgets.run_form import RunForm
+
+        return RunForm(self, prompts)
 
     # --- keys and connections ---
 
@@ -322,18 +449,67 @@ class Kit(Reading):
         """
         self._connections.use(simulator)
 
+    # --- what the parts are handed ---
+
+    def _run(self, run_id: str) -> Run:
+        return Run(run_id, self._store, self._run_view)
+
+    def _as_run(self, run: Run | str) -> Run:
+        return run if isinstance(run, Run) else self.load(run)
+
+    def _own_kind(self, simulated: bool | None) -> bool:
+        return self.simulated if simulated is None else simulated
+
+    def _run_panel(self, handle: RunHandle[Run]) -> Any:
+        from llmkit.widgets.run_panel import RunPanel
+
+        return RunPanel(handle, self.resume)
+
+    def _run_view(self, run: Run) -> Any:
+        from llmkit.widgets.run_view import RunView
+
+        return RunView(run, self.resume)
+
+    def _start_infra(
+        self,
+        scenarios: Sequence[Scenario],
+        model: Model,
+        *,
+        name: str,
+        schema: Mapping[str, Any] | None,
+        budget: Decimal | int | str | float | None,
+    ) -> RunHandle[Run]:
+        request = RunRequest(
+            prompts=list(scenarios), models=[model], kind="infra", name=name, schema=json_schema(schema), budget=budget
+        )
+        return self._runner.start(self._checker.spec(request, self.catalog.state()))
+
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
         """The lists of all these providers, asked for at once; of none in a rehearsal, which knows no real list."""
         handles = {} if self.simulated else {name: self.test_connection(name) for name in names}
         return {name: _result_or_error(handle) for name, handle in handles.items()}
 
 
-def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = False) -> Kit:
+class _Closed:
+    """Stands in the place of the parts of a kit that was closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> Never:
+        raise LlmkitError(
+            f"This kit is closed: open the catalog again with llmkit.open({str(self._path)!r}).",
+            code=Code.VALIDATION_ERROR,
+        )
+
+
+def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = False, actor: str | None = None) -> Kit:
     """Open a catalog, made and seeded on first use.
 
     Args:
         path: a DuckDB file; by default ``$LLMKIT_DB``, else ``llmkit.duckdb`` in the user's data folder.
         simulate: rehearse: every provider counts as available and all requests go to a simulator on this machine.
+        actor: whose name changes of the catalog carry in ``kit.catalog.history()``; by default your login name.
 
     Raises:
         CatalogTooNew: the file was written by a newer llmkit.
@@ -345,7 +521,7 @@ def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = Fal
         is_folder = file.is_dir()
     if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
-    return Kit(file, simulate=simulate)
+    return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name())
 
 
 def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | LlmkitError:
@@ -355,13 +531,18 @@ def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | L
         return error
 
 
-def _listening(order: RunSpec, on_event: Callable[[RunEvent], None] | None) -> RunSpec:
-    return replace(order, on_event=on_event)
+def _login_name() -> str:
+    """Who uses this process; ``user`` where the system does not say, or says the name of one of llmkit's own actors."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user id in a container, no password database on Windows
+        return "user"
+    return "user" if name in OWN_ACTORS else name
 
 
 def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
-    given = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
-    given |= {name: value for name, value in options.items() if name != "options"}
+    merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
+    merged |= {name: value for name, value in options.items() if name != "options"}
     unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", *RUN_OPTIONS)
-    return {name: value for name, value in given.items() if name not in unpriced}
+    return {name: value for name, value in merged.items() if name not in unpriced}

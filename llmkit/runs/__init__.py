@@ -1,21 +1,26 @@
 """Runs: one orchestrator, its background thread, and the handle that notebooks, scripts and panels hold."""
 
 from llmkit.runs import background
-from llmkit.runs.attempt import Parts
+from llmkit.runs.checking import Checker
+from llmkit.runs.context import Services
+from llmkit.runs.estimating import PastAnswers
 from llmkit.runs.handle import Handle, RunHandle
 from llmkit.runs.progress import ModelProgress, Progress, RunEvent
+from llmkit.runs.request import RunRequest
 from llmkit.runs.runner import Runner
-from llmkit.runs.spec import RunSpec, stored_spec
+from llmkit.runs.spec import RunSpec
 
 __all__ = [
+    "Checker",
     "Handle",
     "ModelProgress",
-    "Parts",
+    "PastAnswers",
     "Progress",
     "RunEvent",
     "RunHandle",
+    "RunRequest",
     "RunSpec",
     "Runner",
+    "Services",
     "background",
-    "stored_spec",
 ]

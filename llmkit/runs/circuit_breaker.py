@@ -9,20 +9,23 @@ from llmkit.records import Failure, Model
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """Accounts that refuse, and models that are not there, by provider name or model reference."""
+    """Accounts that refuse, and models that must not be asked, by provider name or model reference."""
 
-    _closed: dict[str, Failure] = field(default_factory=dict)
+    _refusals: dict[str, Failure] = field(default_factory=dict)
 
     def note(self, model: Model, failure: Failure) -> None:
-        """Close what a failure concerns for the rest of the run, if it concerns more than its own probe."""
+        """Send nothing more to what a failure concerns, if it concerns more than its own probe."""
         if concerns_others(failure):
-            name = affected(model, failure)
-            message = f"Not asked, since {name} refused: {failure.message}"
-            self._closed.setdefault(name, replace(failure, message=message, usage=None, maybe_billed=False))
+            message = f"Not asked, since {affected(model, failure)} refused: {failure.message}"
+            self.trip(model, replace(failure, message=message, usage=None, maybe_billed=False))
 
-    def of(self, model: Model) -> Failure | None:
-        """Why nothing is sent to a model any more; ``None`` while it is open. The same object each time."""
-        return self._closed.get(model.provider) or self._closed.get(model.reference)
+    def trip(self, model: Model, refusal: Failure) -> None:
+        """Send nothing more to the model or its provider, whichever is the refusal's scope. The first refusal stays."""
+        self._refusals.setdefault(affected(model, refusal), refusal)
+
+    def refusal(self, model: Model) -> Failure | None:
+        """Why nothing is sent to a model any more; ``None`` while requests may go. The same object each time."""
+        return self._refusals.get(model.provider) or self._refusals.get(model.reference)
 
 
 def concerns_others(failure: Failure) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from llmkit.errors import Code
 from llmkit.money.pricing import Cost
 from llmkit.records import Completion, Failure, Usage
 from llmkit.runs.plan import Probe
@@ -18,11 +20,7 @@ _DOUBT = ("unpriced", "provider_default", "computed", "provider_reported")  # a 
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """A probe in progress; owned by one worker. ``turn_attempts`` counts the attempts of each turn, from turn 1.
-
-    ``dropped`` are the parameters that the last request went without, since the model had rejected them.
-    A probe that is taken up again begins with the answers and sums that it had reached.
-    """
+    """A probe in progress; owned by one worker. ``turn_attempts`` counts the attempts of each turn, from turn 1."""
 
     probe: Probe
     probe_id: str
@@ -37,7 +35,6 @@ class Conversation:
     queued_s: float = 0.0
     started_at: datetime | None = None
     left_out: set[str] = field(default_factory=set)
-    dropped: frozenset[str] = frozenset()
     finish_reason: str | None = None
     model_version: str | None = None
     rates: dict[str, Any] = field(default_factory=dict)
@@ -55,32 +52,50 @@ class Conversation:
         """Whether every prompt has its answer."""
         return len(self.answers) == len(self.probe.scenario.prompts)
 
-    def next_attempt(self) -> int:
+    def begin_attempt(self, at: datetime, waited_s: float, left_out: Sequence[str] = ()) -> int:
         """Count an attempt of this turn and return its number, from 1."""
         number = self.turn_attempts.get(self.turn, 0) + 1
         self.turn_attempts[self.turn] = number
-        self.started_at = self.started_at or datetime.now(UTC)
+        self.started_at = self.started_at or at
+        self.queued_s += waited_s
+        self.left_out.update(left_out)
         return number
 
     def add(self, result: Completion | Failure, cost: Cost, latency_s: float) -> None:
         """Count what came back: an answer moves on to the next turn, a failure may have cost something too."""
         if isinstance(result, Completion):
             self.answers.append(result.text)
-            self.sources.add(cost.source)
-            self.cost = None if self.cost is None or cost.amount is None else self.cost + cost.amount
             self.latency_s += latency_s
         else:
             self.maybe_billed += result.maybe_billed
-            if result.usage is not None:
-                self.sources.add(cost.source)
-                self.cost = None if self.cost is None or cost.amount is None else self.cost + cost.amount
-                self.wasted += cost.amount or 0
+        if isinstance(result, Completion) or result.usage is not None:
+            self.sources.add(cost.source)
+            self.cost = None if self.cost is None or cost.amount is None else self.cost + cost.amount
+        if isinstance(result, Failure) and result.usage is not None:
+            self.wasted += cost.amount or 0
         if result.usage is not None:
             self._count(result.usage)
             rates = cost.rates.to_row()
             self.rates = {name: rates[name] for name in ("cost_input_per_million", "cost_output_per_million")}
         self.finish_reason = result.finish_reason or self.finish_reason
         self.model_version = result.model_version or self.model_version
+
+    def discard_answer(self, cost: Cost) -> None:
+        """The last answer is not as it should be: its turn comes again, and what it cost is wasted."""
+        self.answers.pop()
+        self.wasted += cost.amount or 0
+
+    def end(self, failure: Failure | None, *, refused: bool, check: Callable[[str], Any] | None) -> None:
+        """Set how it ended. ``refused``: nothing was sent for that reason; ``check`` parses the last answer."""
+        if failure is None and check is not None:
+            self.answer, failure = checked(self.answers[-1], check)
+        self.failure = failure
+        if failure is None:
+            self.status = "ok"
+        elif failure.code is Code.CANCELLED:
+            self.status = "cancelled"
+        else:
+            self.status = "failed" if self.turn_attempts and not refused else "skipped"
 
     def row(self) -> dict[str, Any]:
         """The probe's final columns, JSON-ready."""
@@ -115,6 +130,17 @@ class Conversation:
     def _count(self, usage: Usage) -> None:
         for name in TOKENS:
             self.tokens[name] = self.tokens.get(name, 0) + getattr(usage, name)
+
+
+def checked(text: str, check: Callable[[str], Any]) -> tuple[Any, Failure | None]:
+    """What an answer holds, or why it is not as asked. ``check`` raises ``ValueError`` with a sentence."""
+    try:
+        return check(text), None
+    except ValueError as error:
+        message = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever a schema makes of it, the answer is paid for: save it
+        message = f"The answer could not be checked: {type(error).__name__}: {error}"
+    return None, Failure(code=Code.INVALID_RESPONSE, message=message, scope="probe")
 
 
 def _listed(probe: Probe) -> dict[str, Any]:

@@ -52,9 +52,9 @@ class Plan:
         scenario, model = divmod(rest, len(self.models))
         return Probe(position, self.scenarios[scenario], self.models[model], sample + 1)
 
-    def provider_of(self, position: int) -> str:
-        """The provider that the probe at a position asks."""
-        return self.models[position // self.samples % len(self.models)].provider
+    def model_of(self, position: int) -> Model:
+        """The model that the probe at a position asks."""
+        return self.models[position // self.samples % len(self.models)]
 
     def asking_order(self) -> Iterator[int]:
         """Every position once.
@@ -72,8 +72,8 @@ class Plan:
                 for model in generator.sample(range(len(self.models)), len(self.models)):
                     yield (scenario * len(self.models) + model) * self.samples + sample
 
-    def call(self, probe: Probe, answers: Sequence[str] = ()) -> Call:
-        """The call of a probe's next turn, given the answers so far.
+    def call(self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None) -> Call:
+        """The call of a probe's next turn, given the answers so far; to ``model`` when that is how it is asked now.
 
         With a seed, each sample gets a seed of its own (seed, seed + 1, …): equal seeds would give equal answers.
         """
@@ -81,7 +81,7 @@ class Plan:
         params = self.params if seed is None else replace(self.params, seed=seed + probe.sample - 1)
         prompts = probe.scenario.prompts
         call = Call(
-            model=probe.model,
+            model=model or probe.model,
             messages=(Message("user", prompts[0]),),
             system=probe.scenario.system,
             params=params,

@@ -30,7 +30,7 @@ _undo = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def tuned_process() -> Iterator[None]:
     """Set the process up for runs until the last such block ends.
 
     Whoever has frozen objects of their own, a shorter interval, or more files, keeps them.

@@ -1,29 +1,32 @@
-"""Starting runs and taking them up again."""
+"""Starting runs and resuming them."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, ValidationError
 from llmkit.limiter import Budget
 from llmkit.runs import background
-from llmkit.runs.attempt import Asker, Parts, Settings
-from llmkit.runs.conversation import Conversation
+from llmkit.runs.context import RunContext, Services
 from llmkit.runs.handle import RunHandle
-from llmkit.runs.process_tuning import quiet
+from llmkit.runs.plan import Plan
+from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import Tracker
+from llmkit.runs.replay import conversations, lost_outcome
 from llmkit.runs.session import Session, set_limits
-from llmkit.runs.spec import RunSpec, conversation_of, lost_outcome, model_row, scenario_row, settings_row
-from llmkit.store import events, queries, totals
+from llmkit.runs.spec import RunSpec, model_row, scenario_row, settings_row
+from llmkit.store import CatalogState, events, queries, totals
+
+log = logging.getLogger("llmkit.runs")
 
 T = TypeVar("T")
 
@@ -38,18 +41,18 @@ class Runner(Generic[T]):
 
     def __init__(
         self,
-        parts: Parts,
+        services: Services,
         load: Callable[[str], T],
         panel: Callable[[RunHandle[T]], Any],
         watching: Callable[[RunHandle[T]], AbstractContextManager[None]],
     ) -> None:
-        self._parts = parts
+        self._services = services
         self._load = load
         self._panel = panel
         self._watching = watching
         self.handles: dict[str, RunHandle[T]] = {}
 
-    def start(self, order: RunSpec) -> RunHandle[T]:
+    def start(self, spec: RunSpec) -> RunHandle[T]:
         """Write the run down and start it; returns when it is on the disk.
 
         Raises:
@@ -57,40 +60,41 @@ class Runner(Generic[T]):
         """
         run_id = new_run_id()
         with self._claimed(run_id):
-            return self._begin(run_id, order)
+            return self._begin(run_id, spec)
 
-    def _begin(self, run_id: str, order: RunSpec) -> RunHandle[T]:
-        plan = order.plan
+    def _begin(self, run_id: str, spec: RunSpec) -> RunHandle[T]:
+        plan = spec.plan
         line = events.run(
             run_id=run_id,
-            name=order.name,
-            kind=order.kind,
-            simulated=order.simulated,
-            settings=settings_row(order),
+            name=spec.name,
+            kind=spec.kind,
+            simulated=spec.simulated,
+            settings=settings_row(spec),
             scenarios=[scenario_row(scenario) for scenario in plan.scenarios],
-            models=[model_row(model, order.providers[model.provider]) for model in plan.models],
+            models=[model_row(model, spec.providers[model.provider]) for model in plan.models],
             samples=plan.samples,
-            estimate=order.estimate,
+            estimate=spec.estimate,
         )
-        self._parts.store.append([line]).result()
-        budget = None if order.budget is None else Budget(order.budget)
-        return self._launch(run_id, order, plan.asking_order(), {}, budget)
+        self._services.store.append([line]).result()
+        positions = list(plan.asking_order())
+        context = self._context(run_id, spec, positions, spec.budget)
+        return self._launch(Session(context=context, queues=_queues(plan, positions)))
 
-    def resume(self, run_id: str, order: RunSpec, spent: Decimal) -> RunHandle[T]:
-        """Take a run up again: ask what has no answer yet, conversations at the turn that they had reached.
+    def resume(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
+        """Ask what has no answer yet, conversations at the turn that they had reached.
 
-        ``spent`` is what the run has, or may have, cost so far; it counts against its budget.
+        ``spent`` is what the run has, or may have, cost so far; it counts against its budget. What ``catalog`` has
+        disabled or deprecated meanwhile is skipped.
 
         Raises:
             ValidationError: the run is running, here or in another process.
         """
         with self._claimed(run_id):
-            return self._continue(run_id, order, spent)
+            return self._continue(run_id, spec, spent, catalog)
 
-    def _continue(self, run_id: str, order: RunSpec, spent: Decimal) -> RunHandle[T]:
-        store = self._parts.store
-        state = store.read(lambda c: queries.attempts_without_outcome(c, run_id))
-        lost = [lost_outcome(row) for row in state]
+    def _continue(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
+        store = self._services.store
+        lost = [lost_outcome(row) for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))]
         if lost:
             warnings.warn(
                 f"The process of run {run_id} ended while requests were on their way ({len(lost)}). They may have been "
@@ -98,12 +102,18 @@ class Runner(Generic[T]):
                 stacklevel=4,
             )
         store.append([*lost, events.run_state(run_id=run_id, status="running", again=AGAIN)]).result()
-        rows = store.read(lambda c: queries.open_probes(c, run_id))
-        resumed = {row["position"]: conversation_of(order, run_id, row) for row in rows}
-        asking = (position for position in order.plan.asking_order() if position in resumed)
-        budget = None if order.budget is None else Budget(max(order.budget - spent, Decimal(0)))
-        unsettled = store.read(lambda c: totals.undeducted(c, run_id))
-        return self._launch(run_id, order, asking, resumed, budget, unsettled)
+        resumed = conversations(spec, run_id, store.read(lambda c: queries.open_probes(c, run_id)))
+        log.info("resume", extra={"run": run_id, "probes": len(resumed)})
+        positions = [position for position in spec.plan.asking_order() if position in resumed]
+        left = None if spec.budget is None else max(spec.budget - spent, Decimal(0))
+        session = Session(
+            context=self._context(run_id, spec, positions, left),
+            queues=_queues(spec.plan, positions),
+            conversations=resumed,
+            undeducted=store.read(lambda c: totals.undeducted(c, run_id)),
+            catalog=catalog,
+        )
+        return self._launch(session)
 
     def close(self, grace: float) -> None:
         """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""
@@ -116,62 +126,57 @@ class Runner(Generic[T]):
     @contextlib.contextmanager
     def _claimed(self, run_id: str) -> Iterator[None]:
         """Mark the run as this process's; it stays so unless it cannot be started."""
-        if not self._parts.store.claim_run(run_id):
+        if not self._services.store.claim_run(run_id):
             raise ValidationError(
                 f"Run {run_id} is running in another notebook or script: wait for it, or stop it there."
             )
         try:
             yield
         except BaseException:
-            self._parts.store.release_run(run_id)
+            self._services.store.release_run(run_id)
             raise
 
-    def _launch(
-        self,
-        run_id: str,
-        order: RunSpec,
-        asking: Iterable[int],
-        resumed: Mapping[int, Conversation],
-        budget: Budget | None,
-        unsettled: Mapping[str, Decimal] = MappingProxyType({}),
-    ) -> RunHandle[T]:
-        plan = order.plan
-        queues: dict[str, deque[int]] = {}
-        totals: Counter[str] = Counter({model.reference: 0 for model in plan.models})
-        for position in asking:
-            model = plan.models[position // plan.samples % len(plan.models)]
-            queues.setdefault(model.provider, deque()).append(position)
-            totals[model.reference] += 1
-        expected = (order.estimate or {}).get("total")
-        tracker = Tracker(run_id, totals, None if expected is None else Decimal(expected))
-        if order.on_event is not None:
-            tracker.listen(order.on_event)
-        asker = Asker(
+    def _context(self, run_id: str, spec: RunSpec, positions: Iterable[int], budget: Decimal | None) -> RunContext:
+        """What the requests of a run share; ``positions`` are the probes that are to be asked."""
+        models = spec.plan.models
+        counts = Counter(spec.plan.model_of(position).reference for position in positions)
+        expected = (spec.estimate or {}).get("total")
+        tracker = Tracker(
+            run_id,
+            {model.reference: counts[model.reference] for model in models},
+            None if expected is None else Decimal(expected),
+        )
+        if spec.on_event is not None:
+            tracker.listen(spec.on_event)
+        return RunContext(
             run_id=run_id,
-            plan=plan,
-            providers=order.providers,
-            parts=self._parts,
-            settings=Settings(
-                policy=order.policy,
-                retry_unknown=order.retry_unknown,
-                adaptive=order.adaptive,
-                simulated=order.simulated,
-                check_answer=order.check_answer,
-            ),
-            budget=budget,
+            spec=spec,
+            services=self._services,
+            budget=None if budget is None else Budget(budget),
             tracker=tracker,
         )
-        session = Session(asker=asker, queues=queues, resumed=resumed, unsettled=unsettled)
-        background.call(set_limits, self._parts.gate, order.providers, {m.reference: m for m in plan.models})
+
+    def _launch(self, session: Session) -> RunHandle[T]:
+        run_id, spec = session.run_id, session.context.spec
+        models = {model.reference: model for model in spec.plan.models}
+        background.call(set_limits, self._services.gate, spec.providers, models)
 
         async def run() -> T:
-            with quiet():
+            with tuned_process():
                 await session.main()
             return self._load(run_id)
 
         handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))
         self.handles[run_id] = handle
         return handle
+
+
+def _queues(plan: Plan, positions: Iterable[int]) -> dict[str, deque[int]]:
+    """The probes of each provider, in the order of asking."""
+    queues: dict[str, deque[int]] = {}
+    for position in positions:
+        queues.setdefault(plan.model_of(position).provider, deque()).append(position)
+    return queues
 
 
 def new_run_id() -> str:

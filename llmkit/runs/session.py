@@ -18,11 +18,13 @@ from llmkit.limiter import Gate, Wait
 from llmkit.limiter.pace import Limits
 from llmkit.money import pricing
 from llmkit.records import Failure, Model, Provider
-from llmkit.runs.attempt import STOPPED_MESSAGE, Asker
+from llmkit.runs.attempt import STOPPED
 from llmkit.runs.circuit_breaker import affected, concerns_others
+from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.progress import Progress, RunEvent, Tracker
-from llmkit.store import events
+from llmkit.runs.turns import ask_turn
+from llmkit.store import CatalogState, events
 
 log = logging.getLogger("llmkit.runs")
 
@@ -34,11 +36,14 @@ REFRESH = 1.0
 class Session:
     """One run, from its first request to its last row. Lives on the background loop; made by ``Runner``."""
 
-    asker: Asker
+    context: RunContext
     queues: dict[str, deque[int]]
-    resumed: Mapping[int, Conversation] = field(default_factory=dict)
-    unsettled: Mapping[str, Decimal] = field(default_factory=dict)
+    conversations: Mapping[int, Conversation] = field(default_factory=dict)
+    """Those of a resumed run, by position."""
+    undeducted: Mapping[str, Decimal] = field(default_factory=dict)
     """What an earlier process of this run spent by provider and could not deduct from the balances any more."""
+    catalog: CatalogState | None = None
+    """The catalog at which a resumed run is looked at before anything is asked."""
     _scope: anyio.CancelScope | None = None
     _workers: Counter[str] = field(default_factory=Counter)
     _drained: defaultdict[str, anyio.Event] = field(default_factory=lambda: defaultdict(anyio.Event))
@@ -49,16 +54,16 @@ class Session:
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return self.asker.run_id
+        return self.context.run_id
 
     @property
     def tracker(self) -> Tracker:
         """What has happened so far."""
-        return self.asker.tracker
+        return self.context.tracker
 
     def progress(self) -> Progress:
         """A snapshot for people and panels."""
-        waiting = {} if self._ended else self.asker.parts.gate.waiting()
+        waiting = {} if self._ended else self.context.services.gate.waiting()
         return self.tracker.snapshot({p: _words(wait) for p, wait in waiting.items() if p in self.queues})
 
     async def cancel(self, grace: float) -> None:
@@ -67,7 +72,7 @@ class Session:
         if self._scope is not None:
             self._scope.cancel()
         await anyio.sleep(grace)
-        self.asker.cut()
+        self.context.cut()
 
     async def main(self) -> None:
         """Ask everything, then write how it ended.
@@ -76,10 +81,14 @@ class Session:
             JournalError: an answer could not be saved, so nothing more was asked.
         """
         self.tracker.emit(RunEvent(kind="started", run_id=self.run_id))
+        started = time.monotonic()
+        log.info("run started", extra={"run": self.run_id, "probes": sum(map(len, self.queues.values()))})
         problem: BaseException | None = None
         try:
             with anyio.CancelScope() as self._scope:
                 async with anyio.create_task_group() as everything:
+                    if self.catalog is not None:
+                        await self._heed(self.catalog)
                     everything.start_soon(self._refresh_forever)
                     async with anyio.create_task_group() as asking:
                         for provider in self.queues:
@@ -89,6 +98,9 @@ class Session:
             problem = _first(group)
         with anyio.CancelScope(shield=True):
             await self._end(problem)
+        code = problem.code if isinstance(problem, LlmkitError) else None
+        fields = {"run": self.run_id, "status": self.tracker.status, "code": code}
+        log.info("run ended", extra={**fields, "seconds": round(time.monotonic() - started, 3)})
         if problem is not None:
             raise problem
 
@@ -98,7 +110,7 @@ class Session:
         """Keep as many workers as the provider's limit can use, also when the limit is raised meanwhile."""
         async with anyio.create_task_group() as workers:
             while self.queues[provider]:
-                limit = self.asker.parts.gate.limits(provider).max_parallel
+                limit = self.context.services.gate.limits(provider).max_parallel
                 wanted = min(limit + min(limit, 8), len(self.queues[provider]) + self._workers[provider])
                 for _ in range(wanted - self._workers[provider]):
                     self._workers[provider] += 1
@@ -118,72 +130,86 @@ class Session:
 
     async def _converse(self, position: int) -> None:
         """Ask all turns of one probe and write its final row."""
-        conversation = self.resumed.get(position) or self._new(position)
+        conversation = self.conversations.get(position) or self._new(position)
         failure: Failure | None = None
         try:
             while failure is None and not conversation.finished:
-                failure = await self.asker.ask_turn(conversation)
+                failure = await ask_turn(self.context, conversation)
         except anyio.get_cancelled_exc_class():
             if conversation.turn_attempts and conversation.status is None:  # what it has cost so far must be counted
-                stopped = Failure(code=Code.CANCELLED, message=STOPPED_MESSAGE, scope="probe")
-                await self.asker.write([self.asker.final(conversation, stopped)])
+                await self.context.write([self.context.end_probe(conversation, STOPPED)])
             raise
         if conversation.status is None:
-            await self.asker.write([self.asker.final(conversation, failure)])
+            await self.context.write([self.context.end_probe(conversation, failure)])
         code = conversation.failure.code if conversation.failure else None
-        self.asker.emit("probe_done", conversation, status=conversation.status, code=code)
+        self.context.emit("probe_done", conversation, status=conversation.status, code=code)
         if failure is not None and conversation.status == "failed" and concerns_others(failure):
-            await self._skip_rest(conversation.probe.model, failure)
+            await self._skip_rest(conversation.probe.model, affected(conversation.probe.model, failure))
 
     def _new(self, position: int) -> Conversation:
-        return Conversation(probe=self.asker.plan.probe(position), probe_id=events.probe_id(self.run_id, position))
+        probe = self.context.spec.plan.probe(position)
+        return Conversation(probe=probe, probe_id=events.probe_id(self.run_id, position))
 
-    async def _skip_rest(self, model: Model, failure: Failure) -> None:
-        """Mark what is left for a closed provider or model as skipped."""
-        reference, closed = affected(model, failure), self.asker.closures.of(model)
-        queue = self.queues[model.provider]
-        left = [p for p in queue if reference in (model.provider, self.asker.plan.probe(p).model.reference)]
-        if closed is None or not left:
+    async def _skip_rest(self, model: Model, reference: str) -> None:
+        """Mark what is left for a provider or a model, by its name or reference, as skipped."""
+        refusal, plan = self.context.breaker.refusal(model), self.context.spec.plan
+        queue = self.queues.get(model.provider, deque())
+        rest = [p for p in queue if reference in (model.provider, plan.probe(p).model.reference)]
+        if refusal is None or not rest:
             return
-        kept = set(queue).difference(left)
-        rest = [position for position in queue if position in kept]
+        others = set(queue).difference(rest)
+        kept = [position for position in queue if position in others]
         queue.clear()
-        queue.extend(rest)
-        await self.asker.write(
+        queue.extend(kept)
+        await self.context.write(
             [
                 events.skip(
                     run_id=self.run_id,
-                    scope="model" if failure.scope == "model" else "provider",
+                    scope="provider" if reference == model.provider else "model",
                     reference=reference,
-                    code=closed.code,
-                    message=closed.message,
+                    code=refusal.code,
+                    message=refusal.message,
                 )
             ]
         )
-        for position in left:
-            self.asker.emit("probe_done", self._new(position), status="skipped", code=closed.code)
-        log.warning("skipped", extra={"run": self.run_id, "reference": reference, "code": closed.code})
+        for position in rest:
+            self.context.emit("probe_done", self._new(position), status="skipped", code=refusal.code)
+        names = {"provider": model.provider, "model": None if reference == model.provider else reference}
+        log.warning("skipped", extra={"run": self.run_id, **names, "code": refusal.code, "probes": len(rest)})
+
+    async def _heed(self, catalog: CatalogState) -> None:
+        """Follow the catalog: ask nothing more of a provider that was disabled or a model that was deprecated."""
+        for model in self.context.spec.plan.models:
+            refusal = _withdrawn(catalog.models[model.reference], catalog.providers[model.provider])
+            if refusal is not None and self.context.breaker.refusal(model) is None:
+                self.context.breaker.trip(model, refusal)
+                await self._skip_rest(model, affected(model, refusal))
 
     # --- the journal, the database, the end ---
 
     async def _refresh_forever(self) -> None:
         while True:
             await anyio.sleep(REFRESH)
-            await anyio.to_thread.run_sync(self._refresh)
+            catalog = await anyio.to_thread.run_sync(self._refresh)
+            if catalog is not None:
+                await self._heed(catalog)
 
-    def _refresh(self) -> None:
-        """Bring the database up to date, and take over limits that were edited meanwhile, here or elsewhere."""
-        sizes = self.asker.parts.store.journal.sizes()
+    def _refresh(self) -> CatalogState | None:
+        """Bring the database up to date, and take over limits that were edited meanwhile, here or elsewhere; returns
+        the catalog when anything was written."""
+        store, gate = self.context.services.store, self.context.services.gate
+        sizes = store.journal.sizes()
         if sizes == self._sizes:
-            return
+            return None
         try:
-            self.asker.parts.store.sync()
-            state = self.asker.parts.store.catalog()
+            store.sync()
+            catalog = store.catalog()
         except LlmkitError as error:  # held by another program, a full disk: the journal has everything, so go on
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
-            return
-        self._sizes = self.asker.parts.store.journal.sizes()
-        set_limits(self.asker.parts.gate, {name: state.providers[name] for name in self.queues}, state.models)
+            return None
+        self._sizes = store.journal.sizes()
+        set_limits(gate, {name: catalog.providers[name] for name in self.queues}, catalog.models)
+        return catalog
 
     async def _end(self, problem: BaseException | None) -> None:
         status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
@@ -191,20 +217,37 @@ class Session:
             run_id=self.run_id, status=status, message=str(problem) if problem else None, spent=self._to_deduct()
         )
         try:
-            await self.asker.write([line])
-            await anyio.to_thread.run_sync(self.asker.parts.store.sync)
+            await self.context.write([line])
+            await anyio.to_thread.run_sync(self.context.services.store.sync)
         except LlmkitError as error:  # it ends all the same, and is found interrupted or as the journal has it
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
-        self.asker.parts.store.release_run(self.run_id)
+        self.context.services.store.release_run(self.run_id)
         self._ended = True
         self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
 
     def _to_deduct(self) -> dict[str, Decimal]:
-        if self.asker.settings.simulated:
+        if self.context.spec.simulated:
             return {}
-        names = {*self.asker.spent, *self.unsettled}
-        spent = {name: Decimal(self.asker.spent[name]) + self.unsettled.get(name, 0) for name in sorted(names)}
+        names = {*self.context.spent, *self.undeducted}
+        spent = {name: Decimal(self.context.spent[name]) + self.undeducted.get(name, 0) for name in sorted(names)}
         return {name: min(amount, pricing.LARGEST) for name, amount in spent.items()}
+
+
+def _withdrawn(model: Model, provider: Provider) -> Failure | None:
+    """Why the catalog allows no more requests to a model of a run that is under way."""
+    if not provider.is_enabled:
+        message = (
+            f"Not asked, since {provider.display_name} was disabled. Enable it with kit.catalog.update_provider("
+            f"{provider.name!r}, is_enabled=True), then resume the run."
+        )
+        return Failure(code=Code.MODEL_DEPRECATED, message=message, scope="provider")
+    if not model.is_active:
+        message = (
+            f"Not asked, since {model.reference} was deprecated. Bring it back with kit.catalog.reactivate_model("
+            f"{model.reference!r}), then resume the run."
+        )
+        return Failure(code=Code.MODEL_DEPRECATED, message=message, scope="model")
+    return None
 
 
 def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:

@@ -1,4 +1,4 @@
-"""An order of a run, and how it is written down and read again: as rows of the journal and of the database."""
+"""The checked spec of a run, and how it is stored: as rows of the journal and of the database."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from llmkit.errors import Code
 from llmkit.money import pricing
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, Params, Price, Provider, Scenario
-from llmkit.runs.conversation import TOKENS, Conversation
 from llmkit.runs.plan import Plan
 from llmkit.runs.progress import RunEvent
-from llmkit.store import Event, events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What to run: the plan and all that goes with it. ``check_answer`` is as in ``Settings.check_answer``."""
+    """What to run: the plan and all that goes with it.
+
+    ``check_answer`` parses the last answer of a probe; it raises ``ValueError`` with a sentence when that is not as
+    asked.
+    """
 
     plan: Plan
     providers: Mapping[str, Provider]
@@ -40,7 +41,7 @@ def stored_spec(
     providers: Mapping[str, Provider],
     check: Callable[[Mapping[str, Any]], Callable[[str], Any]],
 ) -> RunSpec:
-    """The order of a stored run, from its row in ``runs``; ``check`` makes ``check_answer`` from a JSON schema."""
+    """The spec of a stored run, from its row in ``runs``; ``check`` makes ``check_answer`` from a JSON schema."""
     settings = row["settings"]
     params = Params(**{**settings["params"], "stop": tuple(settings["params"]["stop"])})
     plan = Plan(
@@ -67,19 +68,19 @@ def stored_spec(
     )
 
 
-def settings_row(order: RunSpec) -> dict[str, Any]:
+def settings_row(spec: RunSpec) -> dict[str, Any]:
     """Everything but what is asked of whom, as it is written down."""
-    plan = order.plan
-    policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(order.policy).items()}
+    plan = spec.plan
+    policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec.policy).items()}
     return {
         "samples": plan.samples,
         "params": {**asdict(plan.params), "stop": list(plan.params.stop)},
         "order": plan.order,
         "order_seed": plan.order_seed,
-        "budget": None if order.budget is None else format(order.budget, "f"),
+        "budget": None if spec.budget is None else format(spec.budget, "f"),
         "policy": policy,
-        "retry_unknown": order.retry_unknown,
-        "adaptive": order.adaptive,
+        "retry_unknown": spec.retry_unknown,
+        "adaptive": spec.adaptive,
     }
 
 
@@ -116,47 +117,3 @@ def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping
 
 def _scenario(row: Mapping[str, Any]) -> Scenario:
     return Scenario(**{**row, "followups": tuple(row["followups"])})
-
-
-def conversation_of(order: RunSpec, run_id: str, row: Mapping[str, Any]) -> Conversation:
-    """A probe as far as it had come. An answer that is not as the schema asks does not count, but for what it cost."""
-    turns, failures, probe = row["turns"], row["failures"], order.plan.probe(row["position"])
-    kept = turns[:-1] if len(turns) == len(probe.scenario.prompts) and not _is_right(order, turns[-1]) else turns
-    wasted = [billed["cost"] for billed in (*failures, *turns[len(kept) :])]
-    costs = [billed["cost"] for billed in (*turns, *failures)]
-    counted = [*turns, *(failure["usage"] for failure in failures)]
-    return Conversation(
-        probe=probe,
-        probe_id=events.probe_id(run_id, row["position"]),
-        answers=[turn["response"] for turn in kept],
-        turn_attempts={int(turn): int(count) for turn, count in row["attempts"].items()},
-        maybe_billed=row["maybe_billed"],
-        tokens={name: sum(tokens[name] or 0 for tokens in counted) for name in TOKENS} if counted else {},
-        cost=None if None in costs else pricing.total(costs),
-        wasted=pricing.total(wasted),
-        sources={billed["cost_source"] for billed in (*turns, *failures)},
-        latency_s=sum(turn["latency_s"] or 0.0 for turn in turns),
-        queued_s=row["queued_s"] or 0.0,
-        started_at=row["started_at"],
-        finish_reason=turns[-1]["finish_reason"] if turns else None,
-        model_version=turns[-1]["model_version"] if turns else None,
-    )
-
-
-def _is_right(order: RunSpec, turn: Mapping[str, Any]) -> bool:
-    if order.check_answer is not None:
-        try:
-            order.check_answer(turn["response"])
-        except ValueError:
-            return False
-    return True
-
-
-def lost_outcome(row: Mapping[str, Any]) -> Event:
-    """The outcome of an attempt whose process died before it could write one."""
-    return events.outcome(
-        **{**row, "turn_answered": None},
-        error_code=Code.UNKNOWN,
-        error_message="The process ended while this was on its way; it may have been billed.",
-        maybe_billed=True,
-    )

@@ -113,60 +113,22 @@ def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str)
 
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """Probes that wait for answers, as far as each has come.
+    """The attempts of all probes that wait for answers, in the order in which they were made; one row of NULLs for a
+    probe without any.
 
-    Keys: position, started_at, turns (rows of ``turns``), failures (rows of ``attempts`` that failed and were billed),
-    attempts (count by turn), maybe_billed, queued_s.
+    Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, latency_s; response,
+    finish_reason and model_version are NULL where a later answer has taken the place of this one.
     """
-    where = "FROM probes p JOIN {} x ON x.probe_id = p.probe_id WHERE p.run_id = ? AND p.status = 'pending'"
-    probes = rows(
+    return rows(
         connection,
-        "SELECT probe_id, position, started_at FROM probes WHERE run_id = ? AND status = 'pending' ORDER BY position",
+        """
+        SELECT p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.error_code, a.maybe_billed, a.usage,
+            a.latency_s, t.response, t.finish_reason, t.model_version
+        FROM probes p LEFT JOIN attempts a ON a.probe_id = p.probe_id LEFT JOIN turns t ON t.attempt_id = a.attempt_id
+        WHERE p.run_id = ? AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt
+        """,
         [run_id],
     )
-    turns = _by_probe(
-        rows(connection, f"SELECT x.* {where.format('turns')} ORDER BY x.probe_id, x.turn", [run_id]),
-    )
-    failures = _by_probe(
-        rows(
-            connection,
-            f"SELECT x.* {where.format('attempts')} AND x.error_code IS NOT NULL AND x.usage IS NOT NULL",
-            [run_id],
-        )
-    )
-    attempts = _by_probe(
-        rows(
-            connection,
-            "SELECT x.probe_id, x.turn, max(x.attempt) AS count, count(*) FILTER (x.maybe_billed) AS maybe_billed, "
-            f"sum(x.waited_s) AS queued_s {where.format('attempts')} GROUP BY ALL",
-            [run_id],
-        )
-    )
-    return [
-        {
-            "position": probe["position"],
-            "started_at": probe["started_at"],
-            "turns": turns.get(probe["probe_id"], []),
-            "failures": failures.get(probe["probe_id"], []),
-            **_counted(attempts.get(probe["probe_id"], [])),
-        }
-        for probe in probes
-    ]
-
-
-def _by_probe(found: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    grouped: dict[str, list[Mapping[str, Any]]] = {}
-    for row in found:
-        grouped.setdefault(row["probe_id"], []).append(row)
-    return grouped
-
-
-def _counted(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "attempts": {row["turn"]: row["count"] for row in attempts},
-        "maybe_billed": sum(row["maybe_billed"] for row in attempts),
-        "queued_s": sum(row["queued_s"] or 0.0 for row in attempts),
-    }
 
 
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from llmkit.store.edit import Edit
 from llmkit.store.journal import Event, Journal
 from llmkit.store.lease import Damaged, Lease, is_damage
 from llmkit.store.queries import CatalogState
+
+log = logging.getLogger("llmkit.store")
 
 T = TypeVar("T")
 
@@ -63,6 +66,9 @@ class Store:
             yield edit
             if edit.events:
                 self.journal.commit(edit.events, after=last)
+                first = edit.events[0]
+                fields = {name: first[name] for name in ("actor", "action", "entity", "reference")}
+                log.info("catalog edit", extra={**fields, "changes": len(edit.events)})
                 project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
 
     def append(self, events: Sequence[Event]) -> Future[None]:

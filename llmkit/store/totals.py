@@ -20,6 +20,23 @@ def unpriced(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
     return int(_one(connection, "count(*) FILTER (cost_source = 'unpriced') FROM probes", run_id))
 
 
+def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
+    """How a run stands: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes were or
+    may have been billed at a cost that nobody knows.
+    """
+    return rows(
+        connection,
+        """
+        SELECT count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'failed') AS failed,
+            count(*) FILTER (status = 'skipped') AS skipped, count(*) FILTER (status = 'cancelled') AS cancelled,
+            count(*) FILTER (status = 'pending') AS pending, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
+            count(*) FILTER (estimated_cost IS NULL AND (cost_source = 'unpriced' OR maybe_billed > 0)) AS "unknown"
+        FROM probes WHERE run_id = ?
+        """,
+        [run_id],
+    )[0]
+
+
 def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
     unknown = "cost IS NULL AND (maybe_billed OR error_code IS NULL)"

@@ -5,6 +5,7 @@ A task is a generator without I/O: it yields the prompts of a round, is sent the
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import Model, Scenario
 from llmkit.runs import Handle, Progress, RunHandle, background
 from llmkit.tasks.structured import parse_json
+
+log = logging.getLogger("llmkit.tasks")
 
 T = TypeVar("T")
 
@@ -227,6 +230,8 @@ class InfraHandle(Handle[T]):
 def announce(choice: Choice) -> Choice:
     """Warn when another model than the configured one is going to be asked."""
     if choice.note:
+        names = {"provider": choice.model.provider, "model": choice.model.reference}
+        log.info("fallback", extra={**names, "purpose": choice.purpose, "configured": choice.configured})
         warnings.warn(choice.note, UserWarning, stacklevel=4)
     return choice
 

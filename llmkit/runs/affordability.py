@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError
-from llmkit.kit.ordering import refuse
+from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
 from llmkit.records import Provider, Request

@@ -1,0 +1,271 @@
+"""From a run request to a checked spec: whatever can be refused is refused here, before anything is sent."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from llmkit.catalog import rules
+from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated, ValidationError, refuse
+from llmkit.money.estimate_table import Estimate
+from llmkit.providers.transport import RetryPolicy
+from llmkit.providers.wires import wire_for
+from llmkit.records import Model, Provider, Request, Scenario
+from llmkit.records.checks import shapes
+from llmkit.runs.affordability import check_budget, warn_of_balances
+from llmkit.runs.estimating import PastAnswers, estimate_plan
+from llmkit.runs.plan import Plan, check_order, check_samples, make_params
+from llmkit.runs.request import RunRequest
+from llmkit.runs.spec import RunSpec, stored_spec
+from llmkit.scenarios import Prompts, as_scenarios
+from llmkit.store import CatalogState
+
+SchemaCheck = Callable[[Mapping[str, Any]], Callable[[str], Any]]
+"""From a JSON schema to a parser of answers, which raises ``ValueError`` with a sentence."""
+
+
+class Reach(Protocol):
+    """What a check needs to know of the way to the providers."""
+
+    simulating: bool
+
+    def has_key(self, provider: Provider) -> bool:
+        """Whether the provider can be asked."""
+
+    def check(self, providers: Sequence[Provider]) -> None:
+        """Refuse keys that cannot be sent and addresses that nobody approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Checks requests against the catalog, the keys, the budget and the balances."""
+
+    reach: Reach
+    past: PastAnswers
+    schema_check: SchemaCheck
+
+    def spec(self, request: RunRequest, state: CatalogState) -> RunSpec:
+        """The checked spec of a request; warns of what will be otherwise than asked for.
+
+        Raises:
+            LlmkitError: the one problem; :class:`RunRefused` for several.
+        """
+        plan = make_plan(request, state, self.reach.has_key)
+        providers = {model.provider: state.providers[model.provider] for model in plan.models}
+        self.reach.check(list(providers.values()))
+        requests = first_requests(plan, providers)
+        warn_of_left_out(requests)
+        budget = check_budget(plan, providers, requests, request.budget)
+        estimate = self._estimate(plan, requests, providers, request.kind)
+        if not self.reach.simulating:
+            warn_of_balances(estimate, providers)
+        policy = request.retry or RetryPolicy()
+        return RunSpec(
+            plan=plan,
+            providers=providers,
+            policy=policy,
+            retry_unknown=(budget is None) if policy.retry_unknown is None else policy.retry_unknown,
+            adaptive=request.adaptive,
+            name=request.name,
+            kind=request.kind,
+            budget=budget,
+            estimate=estimate.to_row(),
+            simulated=self.reach.simulating,
+            check_answer=self.schema_check(plan.params.schema) if plan.params.schema else None,
+            on_event=request.on_event,
+        )
+
+    def estimate(self, request: RunRequest, state: CatalogState) -> Estimate:
+        """What a request would probably cost.
+
+        Raises:
+            LlmkitError: as :meth:`spec` does for prompts and models.
+        """
+        plan = make_plan(request, state, self.reach.has_key)
+        return self._estimate(plan, first_requests(plan, state.providers), state.providers, request.kind)
+
+    def stored(self, row: Mapping[str, Any], state: CatalogState) -> RunSpec:
+        """The spec of a stored run, from its row in ``runs``, when it can be resumed here.
+
+        Raises:
+            ValidationError: it was a rehearsal and this is none, or the other way round.
+            MissingApiKey: a provider's key is not set.
+            LlmkitError: a key that cannot be sent, an address that nobody approved.
+        """
+        if bool(row["simulated"]) is not self.reach.simulating:
+            raise ValidationError(
+                f"Run {row['id']} was {'simulated' if row['simulated'] else 'real'}: open the catalog with "
+                f"llmkit.open(..., simulate={bool(row['simulated'])}) to resume it."
+            )
+        spec = stored_spec(row, state.providers, self.schema_check)
+        providers = [state.providers[name] for name in dict.fromkeys(model.provider for model in spec.plan.models)]
+        missing = [provider for provider in providers if not self.reach.has_key(provider)]
+        if missing:
+            variables = ", ".join(str(provider.api_key_env) for provider in missing)
+            names = ", ".join(provider.name for provider in missing)
+            raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
+        self.reach.check(providers)
+        return spec
+
+    def _estimate(
+        self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str
+    ) -> Estimate:
+        history = self.past.history(kind, self.reach.simulating)
+        return estimate_plan(plan, requests, history, providers, datetime.now(UTC))
+
+
+def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:
+    """The plan of a request; without ``order_seed`` among the options it is shuffled by a new one.
+
+    Raises:
+        LlmkitError: prompts, models or parameters that make no sense or cannot be used.
+    """
+    check_order(request.order)
+    params = make_params(
+        temperature=request.temperature,
+        max_tokens=request.max_tokens,
+        seed=request.seed,
+        schema=request.schema,
+        options=request.request_options,
+    )
+    order_seed = request.order_seed
+    scenarios = make_scenarios(request.prompts, request.system, request.followups)
+    models = choose_models(request.models, state, has_key)
+    return Plan(
+        scenarios=scenarios,
+        models=models,
+        samples=check_samples(request.samples, len(scenarios) * len(models)),
+        params=params,
+        order=request.order,
+        order_seed=random.randrange(2**32) if order_seed is None else order_seed,
+    )
+
+
+_MODELS = "references such as 'openai:gpt-6-luna', one or a list of them"
+
+
+def choose_models(
+    models: str | Model | Sequence[str | Model] | None,
+    state: CatalogState,
+    has_key: Callable[[Provider], bool],
+) -> tuple[Model, ...]:
+    """The models of a run, in their order; ``None``: the default of every enabled provider with a key.
+
+    Raises:
+        ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
+        RunRefused: several of them.
+    """
+    if models is None:
+        return _defaults(state, has_key)
+    entries = [models] if isinstance(models, str | Model) else shapes.several(models, "models", _MODELS)
+    if not entries:
+        raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
+    problems: list[LlmkitError] = []
+    chosen: dict[str, Model] = {}
+    for entry in entries:
+        reference = entry.reference if isinstance(entry, Model) else entry
+        try:
+            model = rules.find_model(state, reference)
+            check_usable(model, state.providers[model.provider], has_key)
+        except LlmkitError as problem:
+            problems.append(problem)
+            continue
+        if model.reference in chosen:
+            problems.append(
+                ValidationError(f"{model.reference} is named twice: use samples= to ask it more often.", field="models")
+            )
+        chosen[model.reference] = model
+    refuse(problems)
+    return tuple(chosen.values())
+
+
+def check_usable(model: Model, provider: Provider, has_key: Callable[[Provider], bool]) -> None:
+    """Refuse a model that a new run may not use.
+
+    Raises:
+        ModelDeprecated: it is deprecated, or its provider is disabled.
+        MissingApiKey: its provider's key is not set.
+    """
+    if not model.is_active:
+        raise ModelDeprecated(
+            f"{model.reference} is deprecated. Choose another, or bring it back with "
+            f"kit.catalog.reactivate_model({model.reference!r})."
+        )
+    if not provider.is_enabled:
+        raise ModelDeprecated(
+            f"{provider.display_name} is disabled. Enable it with "
+            f"kit.catalog.update_provider({provider.name!r}, is_enabled=True)."
+        )
+    if not has_key(provider):
+        raise MissingApiKey(
+            f"{model.reference} needs a key: set the environment variable {provider.api_key_env}, "
+            f"or type it for this session with kit.ask_key({provider.name!r})."
+        )
+
+
+def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple[Model, ...]:
+    enabled = [provider for provider in state.providers.values() if provider.is_enabled]
+    usable = {provider.name for provider in enabled if has_key(provider)}
+    defaults = tuple(
+        model for model in state.models.values() if model.is_default and model.is_active and model.provider in usable
+    )
+    if not defaults:
+        for model in state.models.values():
+            if model.provider in usable and model.is_active:
+                name = state.providers[model.provider].display_name
+                raise ValidationError(
+                    f"{name} can be asked, but has no default model. Name models=, or choose one with "
+                    f"kit.catalog.set_default_model({model.reference!r}).",
+                    field="models",
+                )
+        variables = ", ".join(sorted({p.api_key_env for p in enabled if p.api_key_env}))
+        raise MissingApiKey(
+            "No provider is available. Set at least one of these environment variables and try again: "
+            f"{variables}. Or rehearse without keys: llmkit.open(simulate=True)."
+        )
+    return defaults
+
+
+def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
+    """Scenarios from prompts of any kind; ``system`` and ``followups`` go to those that have none of their own.
+
+    Raises:
+        ValidationError: there is nothing to ask, or something that is not text.
+    """
+    shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
+    scenarios = as_scenarios(prompts)
+    return tuple(
+        replace(scenario, system=scenario.system or shared_system, followups=scenario.followups or shared)
+        for scenario in scenarios
+    )
+
+
+def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
+    """Each model's first request, by reference: what a model does not take and how long its answers get is known now.
+
+    Raises:
+        ValidationError: ``strict`` is set and a parameter would be left out.
+        RunRefused: so for several models.
+    """
+    problems: list[LlmkitError] = []
+    requests: dict[str, Request] = {}
+    for index, model in enumerate(plan.models):
+        call = plan.call(plan.probe(index * plan.samples))
+        try:
+            requests[model.reference] = wire_for(providers[model.provider], model).build(call)
+        except ValidationError as problem:
+            problems.append(problem)
+    refuse(problems)
+    return requests
+
+
+def warn_of_left_out(requests: Mapping[str, Request]) -> None:
+    """One warning for each model that does not take a parameter."""
+    for reference, request in requests.items():
+        if request.left_out:
+            names = ", ".join(request.left_out)
+            warnings.warn(f"{reference} does not take {names}: asked without.", UserWarning, stacklevel=4)

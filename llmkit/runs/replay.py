@@ -1,0 +1,71 @@
+"""Where a resumed run goes on: its stored attempts are counted as they were when they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from llmkit.errors import Code
+from llmkit.money import pricing
+from llmkit.records import Completion, Failure, Usage
+from llmkit.runs.conversation import Conversation, checked
+from llmkit.runs.spec import RunSpec
+from llmkit.store import Event, events
+
+Row = Mapping[str, Any]
+
+
+def conversations(spec: RunSpec, run_id: str, rows: Iterable[Row]) -> dict[int, Conversation]:
+    """The open probes of a run by position, as far as each has come; ``rows`` are those of ``queries.open_probes``."""
+    return {
+        position: _replayed(spec, run_id, position, attempts)
+        for position, attempts in groupby(rows, key=lambda row: row["position"])
+    }
+
+
+def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]) -> Conversation:
+    conversation = Conversation(probe=spec.plan.probe(position), probe_id=events.probe_id(run_id, position))
+    model = conversation.probe.model
+    fallback = pricing.default_rates(spec.providers[model.provider])
+    for row in attempts:
+        if row["attempt"] is None:  # of a probe that was never asked
+            continue
+        conversation.begin_attempt(row["started_at"], row["waited_s"] or 0.0)
+        result = _result(row)
+        cost = pricing.cost(result.usage, model.price, row["started_at"], fallback=fallback)
+        conversation.add(result, cost, row["latency_s"] or 0.0)
+        if isinstance(result, Completion) and not _counts(spec, conversation, row):
+            conversation.discard_answer(cost)
+    return conversation
+
+
+def _result(row: Row) -> Completion | Failure:
+    usage = Usage.from_row(row["usage"]) if row["usage"] else None
+    if row["error_code"] is not None:
+        return Failure(code=Code(row["error_code"]), message="", usage=usage, maybe_billed=bool(row["maybe_billed"]))
+    return Completion(
+        text=row["response"] or "",
+        finish_reason=row["finish_reason"],
+        usage=usage,
+        model_version=row["model_version"],
+    )
+
+
+def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
+    """Whether an answer stays: it was not asked for once more since, and it is as the schema asks."""
+    if row["response"] is None:
+        return False
+    if not conversation.finished or spec.check_answer is None:
+        return True
+    return checked(row["response"], spec.check_answer)[1] is None
+
+
+def lost_outcome(row: Mapping[str, Any]) -> Event:
+    """The outcome of an attempt whose process died before it could write one."""
+    return events.outcome(
+        **{**row, "turn_answered": None},
+        error_code=Code.UNKNOWN,
+        error_message="The process ended while this was on its way; it may have been billed.",
+        maybe_billed=True,
+    )

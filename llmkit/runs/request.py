@@ -1,0 +1,69 @@
+"""A run as its user asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from llmkit.providers.transport import RetryPolicy
+from llmkit.records import Model
+from llmkit.records.checks import shapes, texts
+from llmkit.runs.plan import AskingOrder
+from llmkit.runs.progress import RunEvent
+from llmkit.scenarios import Prompts
+
+RUN_OPTIONS = ("adaptive", "order_seed")
+"""What ``options`` may hold besides the rarer parameters of a request."""
+
+OPTIONS_EXAMPLE = "{'top_p': 0.9}"
+ON_EVENT = "every RunEvent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """The arguments of ``kit.run``, known to be of the right kind; ``schema`` is a JSON schema.
+
+    Raises:
+        ValidationError: an argument that is not.
+    """
+
+    prompts: Prompts
+    models: str | Model | Sequence[str | Model] | None = None
+    samples: int = 1
+    kind: str = "probe"
+    name: str | None = None
+    system: str | None = None
+    followups: str | Sequence[str] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    budget: Decimal | int | str | float | None = None
+    order: AskingOrder = "interleaved"
+    on_event: Callable[[RunEvent], None] | None = None
+    retry: RetryPolicy | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        shapes.optional_string(self.name, "name")
+        shapes.function(self.on_event, "on_event", ON_EVENT)
+        shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
+        shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether to look for the best concurrency below the limit."""
+        return texts.flag(self.options.get("adaptive", False), "adaptive")
+
+    @property
+    def order_seed(self) -> int | None:
+        """The seed of the order of asking, if there is one."""
+        seed = self.options.get("order_seed")
+        return None if seed is None else shapes.whole(seed, "order_seed")
+
+    @property
+    def request_options(self) -> dict[str, Any]:
+        """The options that are parameters of each request."""
+        return {name: value for name, value in self.options.items() if name not in RUN_OPTIONS}
