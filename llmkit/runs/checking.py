@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from llmkit.catalog import rules
-from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated, ValidationError, refuse
+from llmkit.catalog import Obstacle, blocking, obstacles, rules
+from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
@@ -58,6 +58,7 @@ class Checker:
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
         self.reach.check(list(providers.values()))
         requests = first_requests(plan, providers)
+        warn_of_retirement(plan, providers)
         warn_of_left_out(requests)
         budget = check_budget(plan, providers, requests, request.budget)
         estimate = self._estimate(plan, requests, providers, request.kind)
@@ -170,7 +171,8 @@ def choose_models(
         reference = entry.reference if isinstance(entry, Model) else entry
         try:
             model = rules.find_model(state, reference)
-            check_usable(model, state.providers[model.provider], has_key)
+            if (obstacle := _blocking(model, state, has_key)) is not None:
+                raise obstacle.error()
         except LlmkitError as problem:
             problems.append(problem)
             continue
@@ -183,45 +185,22 @@ def choose_models(
     return tuple(chosen.values())
 
 
-def check_usable(model: Model, provider: Provider, has_key: Callable[[Provider], bool]) -> None:
-    """Refuse a model that a new run may not use.
-
-    Raises:
-        ModelDeprecated: it is deprecated, or its provider is disabled.
-        MissingApiKey: its provider's key is not set.
-    """
-    if not model.is_active:
-        raise ModelDeprecated(
-            f"{model.reference} is deprecated. Choose another, or bring it back with "
-            f"kit.catalog.reactivate_model({model.reference!r})."
-        )
-    if not provider.is_enabled:
-        raise ModelDeprecated(
-            f"{provider.display_name} is disabled. Enable it with "
-            f"kit.catalog.update_provider({provider.name!r}, is_enabled=True)."
-        )
-    if not has_key(provider):
-        raise MissingApiKey(
-            f"{model.reference} needs a key: set the environment variable {provider.api_key_env}, "
-            f"or type it for this session with kit.ask_key({provider.name!r})."
-        )
+def _blocking(model: Model, state: CatalogState, has_key: Callable[[Provider], bool]) -> Obstacle | None:
+    provider = state.providers[model.provider]
+    return blocking(model, provider, has_key(provider), datetime.now(UTC).date())
 
 
 def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple[Model, ...]:
-    enabled = [provider for provider in state.providers.values() if provider.is_enabled]
-    usable = {provider.name for provider in enabled if has_key(provider)}
-    defaults = tuple(
-        model for model in state.models.values() if model.is_default and model.is_active and model.provider in usable
-    )
+    active = [model for model in state.models.values() if _blocking(model, state, has_key) is None]
+    defaults = tuple(model for model in active if model.is_default)
     if not defaults:
-        for model in state.models.values():
-            if model.provider in usable and model.is_active:
-                name = state.providers[model.provider].display_name
-                raise ValidationError(
-                    f"{name} can be asked, but has no default model. Name models=, or choose one with "
-                    f"kit.catalog.set_default_model({model.reference!r}).",
-                    field="models",
-                )
+        if active:
+            raise ValidationError(
+                f"{state.providers[active[0].provider].display_name} can be asked, but has no default model. Name "
+                f"models=, or choose one with kit.catalog.set_default_model({active[0].reference!r}).",
+                field="models",
+            )
+        enabled = [provider for provider in state.providers.values() if provider.is_enabled]
         variables = ", ".join(sorted({p.api_key_env for p in enabled if p.api_key_env}))
         raise MissingApiKey(
             "No provider is available. Set at least one of these environment variables and try again: "
@@ -261,6 +240,14 @@ def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, R
             problems.append(problem)
     refuse(problems)
     return requests
+
+
+def warn_of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> None:
+    """One warning for each model that its provider has retired, or will soon."""
+    today = datetime.now(UTC).date()
+    for model in plan.models:
+        for obstacle in obstacles(model, providers[model.provider], True, today):
+            warnings.warn(obstacle.sentence, UserWarning, stacklevel=4)
 
 
 def warn_of_left_out(requests: Mapping[str, Request]) -> None:

@@ -7,17 +7,20 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from llmkit.errors import Code, LlmkitError
+from llmkit.catalog import ObstacleKind, blocking
+from llmkit.errors import LlmkitError
 from llmkit.limiter import Gate, Wait
 from llmkit.limiter.pace import Limits
 from llmkit.money import pricing
 from llmkit.records import Failure, Model, Provider
+from llmkit.records.completions import Scope
 from llmkit.runs.attempt import STOPPED
 from llmkit.runs.circuit_breaker import affected, concerns_others
 from llmkit.runs.context import RunContext
@@ -235,19 +238,12 @@ class Session:
 
 def _withdrawn(model: Model, provider: Provider) -> Failure | None:
     """Why the catalog allows no more requests to a model of a run that is under way."""
-    if not provider.is_enabled:
-        message = (
-            f"Not asked, since {provider.display_name} was disabled. Enable it with kit.catalog.update_provider("
-            f"{provider.name!r}, is_enabled=True), then resume the run."
-        )
-        return Failure(code=Code.MODEL_DEPRECATED, message=message, scope="provider")
-    if not model.is_active:
-        message = (
-            f"Not asked, since {model.reference} was deprecated. Bring it back with kit.catalog.reactivate_model("
-            f"{model.reference!r}), then resume the run."
-        )
-        return Failure(code=Code.MODEL_DEPRECATED, message=message, scope="model")
-    return None
+    obstacle = blocking(model, provider, True, date.min)
+    if obstacle is None:
+        return None
+    message = f"Not asked, since it {obstacle.reason}. {obstacle.remedy} Then resume the run."
+    scope: Scope = "provider" if obstacle.kind is ObstacleKind.PROVIDER_DISABLED else "model"
+    return Failure(code=obstacle.error().code, message=message, scope=scope)
 
 
 def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:

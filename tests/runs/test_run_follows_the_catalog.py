@@ -6,7 +6,7 @@ import pytest
 
 import llmkit
 
-LUNA, MINI = "openai:gpt-6-luna", "openai:gpt-5-mini"
+LUNA, MINI = "openai:gpt-6-luna", "openai:gpt-5.6-sol"
 OTHER = "mistral:mistral-small-2603"
 
 
@@ -31,7 +31,7 @@ def test_a_provider_that_is_disabled_is_asked_no_more(kit, sim, caplog):
     assert set(openai["status"]) == {"ok", "skipped"}
     assert set(probes.loc[probes["provider"] == "mistral", "status"]) == {"ok"}
     assert set(skipped["error_code"]) == {"MODEL_DEPRECATED"}
-    assert skipped["error_message"].str.contains("was disabled", regex=False).all()
+    assert skipped["error_message"].str.contains("is disabled", regex=False).all()
     assert skipped["error_message"].str.contains("is_enabled=True", regex=False).all()
     assert [record.provider for record in caplog.records if record.message == "skipped"] == ["openai"]
     assert len(run.attempts) == (probes["status"] == "ok").sum()
@@ -76,10 +76,26 @@ def test_probes_that_were_skipped_are_counted_apart(kit, sim):
     assert repr(run) == f"<Run {run.id} completed: 4 probes, 0 ok, 1 failed, 3 skipped, $0.00>"
 
 
-@pytest.mark.parametrize("answers", [2])
-def test_an_answer_that_failed_its_schema_twice_is_paid_for_three_times(kit, sim, answers):
-    """Resuming again and again: every answer that was bought counts, and only the last is kept."""
+def test_every_answer_that_was_bought_counts_however_often_a_run_is_resumed(kit, sim):
+    """An answer that is not as its schema asks is asked for again; each one that was bought stays in the sums."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    sim.set(faults={"garbage": 0.0})
+    sim.set(faults={"malformed_json": 1.0})
     run = kit.run("hello", LUNA, schema=schema).result(60)
-    assert run.probes["attempts"].tolist() == [1]
+    assert run.probes["status"].tolist() == ["failed"]
+    kit.resume(run.id).result(60)
+    sim.set(faults={})
+    probes = kit.resume(run.id).result(60).probes
+    assert probes["status"].tolist() == ["ok"]
+    assert probes["attempts"].tolist() == [3]
+    bought = kit.sql("SELECT cost, usage->>'$.output_tokens' AS tokens FROM attempts WHERE run_id = ?", [run.id])
+    assert probes["estimated_cost"][0] == pytest.approx(bought["cost"].sum())
+    assert probes["wasted_cost"][0] == pytest.approx(bought["cost"][:2].sum())
+    assert probes["output_tokens"][0] == bought["tokens"].astype(int).sum()
+
+
+def test_a_model_past_its_retirement_is_asked_with_a_warning(kit):
+    """The API says of a retired model what the form says of it."""
+    kit.catalog.update_model(LUNA, retires_on="2020-01-31")
+    with pytest.warns(UserWarning, match=f"{LUNA} was retired on 2020-01-31"):
+        run = kit.run("hello", LUNA).result(60)
+    assert run.probes["status"].tolist() == ["ok"]
