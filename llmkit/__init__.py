@@ -30,7 +30,7 @@ from llmkit.errors import (
     UnsupportedProvider,
     ValidationError,
 )
-from llmkit.kit import Kit
+from llmkit.kit import Kit, log_to
 from llmkit.kit import open_kit as open
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
@@ -95,6 +95,7 @@ __all__ = [
     "UnsupportedProvider",
     "Usage",
     "ValidationError",
+    "log_to",
     "open",
     "scenarios_from_csv",
     "scenarios_from_template",

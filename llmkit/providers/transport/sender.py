@@ -69,7 +69,7 @@ class Transport:
         started = time.monotonic()
         result = await client.exchange(outgoing, timeout=timeout)
         log.debug(
-            "sent",
+            "exchange",
             extra={
                 "provider": provider.name,
                 "status": result.status,
