@@ -17,6 +17,7 @@ from llmkit.store import CatalogState
 OWN_ACTORS = ("seed", "system")
 """Who changes the catalog without being a user of it."""
 
+
 def find_provider(state: CatalogState, name: Any) -> Provider:
     """The provider of that name, or an :class:`UnsupportedProvider` with the nearest names."""
     if isinstance(name, Provider):

@@ -59,10 +59,10 @@ class Connections:
             response = await self.transport.send(
                 provider, wire, wire.list_models(), simulated=self.simulating, timeout=LIST_TIMEOUT
             )
-            found = response if isinstance(response, Failure) else wire.parse_models(response)
-            if isinstance(found, Failure):
-                raise RequestFailed(f"{provider.display_name}: {found.message}", code=found.code)
-            return found
+            models = response if isinstance(response, Failure) else wire.parse_models(response)
+            if isinstance(models, Failure):
+                raise RequestFailed(f"{provider.display_name}: {models.message}", code=models.code)
+            return models
 
         return Handle(background.start(ask), lambda: None)
 

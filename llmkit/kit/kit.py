@@ -306,7 +306,7 @@ class Kit:
         """Estimates compared with actual costs: one row for each completed run and model, or for each run.
 
         Columns: run_id, name, started_at, model, probes, ok, then in US dollars ``estimate``, ``low`` and ``high``
-        (the 80 % interval) and ``actual``; ``ratio`` is actual / estimate, ``inside`` whether the interval held it;
+        (the 80 % interval) and ``actual``; ``ratio`` is actual / estimate, ``inside`` whether the interval contains it;
         ``basis`` and ``observations`` say what the estimate rested on. Costs are missing where a price is unknown.
         ``simulated`` as in :meth:`costs`.
 
@@ -330,8 +330,8 @@ class Kit:
         """Have the ``scenario_expansion`` model write ``n`` different scenarios; returns at once, as :meth:`run` does.
 
         The result is a list of :class:`Scenario` with ``.table()`` (to keep, edit and drop), ``.account`` and ``.run``:
-        it is recorded as a run of kind ``infra``, with its cost. Answers that are not as asked are asked for once more,
-        repeated scenarios are dropped, and missing ones asked for once; a warning says when there are fewer than ``n``.
+        it is recorded as a run of kind ``infra``, with its cost. Answers in another form are requested once more,
+        repeated scenarios are dropped, and missing ones requested once; a warning says when there are fewer than ``n``.
 
         Args:
             description: what the scenarios are about, and how they should be.
@@ -375,13 +375,14 @@ class Kit:
         run: Run | str,
         codebook: Codebook,
         *,
-        strict: bool = False,
+        strict: bool = True,
         budget: Decimal | int | str | float | None = None,
     ) -> InfraHandle[pd.DataFrame]:
-        """Have the ``summarization`` model put every answer of a run into one category; returns at once.
+        """Have the ``judge`` model put every answer of a run into one category; returns at once.
 
         ``codebook`` is ``{category: definition}``, or a list of categories; add one such as ``other`` for answers that
-        fit none. ``strict`` and ``budget`` are as in :meth:`summarize`.
+        fit none. Coding is a measurement, so no other model than the one that is set takes its place, unless
+        ``strict=False``; ``budget`` is as in :meth:`summarize`.
 
         The result has a row for every answer that is ok, to be merged with ``run.probes`` on ``probe_id``:
         ``category``, the ``quote`` that it rests on, ``quote_found`` (whether the answer holds that quote), ``error``

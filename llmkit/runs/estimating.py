@@ -79,8 +79,8 @@ def estimate_plan(
 
 def _effort(model: Model, params: Params, request: Request) -> str | None:
     """The reasoning effort that is asked for, or else the model's own."""
-    asked = None if "reasoning_effort" in request.left_out else params.reasoning_effort
-    return asked or model.api_config.get("default_reasoning_effort")
+    effort = None if "reasoning_effort" in request.left_out else params.reasoning_effort
+    return effort or model.api_config.get("default_reasoning_effort")
 
 
 def _observation(row: Mapping[str, Any]) -> Observation:

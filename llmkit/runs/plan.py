@@ -116,45 +116,45 @@ def make_params(
     Raises:
         ValidationError: an unknown option, or a value out of range.
     """
-    known = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema"}
-    given = shapes.mapping(options, "options", "{'top_p': 0.9}")
-    if unknown := sorted(set(given) - known):
+    names = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema"}
+    values = shapes.mapping(options, "options", "{'top_p': 0.9}")
+    if unknown := sorted(set(values) - names):
         raise ValidationError(
             f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
-            f"options takes {', '.join(sorted(known))}.",
+            f"options takes {', '.join(sorted(names))}.",
             field="options",
         )
-    given["stop"] = _stops(given.get("stop"))
-    given["extra_body"] = _body(given.get("extra_body"))
-    given["top_p"] = _between("top_p", given.get("top_p"), 0, 1)
+    values["stop"] = _stops(values.get("stop"))
+    values["extra_body"] = _body(values.get("extra_body"))
+    values["top_p"] = _between("top_p", values.get("top_p"), 0, 1)
     params = Params(
         temperature=_between("temperature", temperature, 0, 2),
         max_tokens=_whole("max_tokens", max_tokens, least=1),
         seed=_whole("seed", seed, least=0),
         schema=schema,
-        **given,
+        **values,
     )
     shapes.optional_string(params.reasoning_effort, "reasoning_effort")
     texts.flag(params.strict, "strict")
     return params
 
 
-def _stops(given: Any) -> tuple[str, ...]:
+def _stops(value: Any) -> tuple[str, ...]:
     """One text or several that end an answer; white space alone is one too."""
-    if given is None:
+    if value is None:
         return ()
     texts = (
-        (given,) if isinstance(given, str) else shapes.several(given, "stop", "a non-empty string or a list of them")
+        (value,) if isinstance(value, str) else shapes.several(value, "stop", "a non-empty string or a list of them")
     )
     if not all(isinstance(text, str) and text for text in texts):
         raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
     return tuple(shapes.string(text, "stop") for text in texts)
 
 
-def _body(given: Any) -> dict[str, Any]:
+def _body(value: Any) -> dict[str, Any]:
     """What is merged into the request, as JSON holds it."""
     body: dict[str, Any] = texts.json_value(
-        shapes.mapping(given, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
+        shapes.mapping(value, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
     )
     return body
 

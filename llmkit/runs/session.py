@@ -114,8 +114,8 @@ class Session:
         async with anyio.create_task_group() as workers:
             while self.queues[provider]:
                 limit = self.context.services.gate.limits(provider).max_parallel
-                wanted = min(limit + min(limit, 8), len(self.queues[provider]) + self._workers[provider])
-                for _ in range(wanted - self._workers[provider]):
+                target = min(limit + min(limit, 8), len(self.queues[provider]) + self._workers[provider])
+                for _ in range(target - self._workers[provider]):
                     self._workers[provider] += 1
                     workers.start_soon(self._work, provider)
                     await anyio.lowlevel.checkpoint()  # a hundred beginnings at once would hold the loop up
@@ -198,7 +198,7 @@ class Session:
                 await self._heed(catalog)
 
     def _refresh(self) -> CatalogState | None:
-        """Bring the database up to date, and take over limits that were edited meanwhile, here or elsewhere; returns
+        """Bring the database up to date, and apply limits that were edited meanwhile, here or elsewhere; returns
         the catalog when anything was written."""
         store, gate = self.context.services.store, self.context.services.gate
         sizes = store.journal.sizes()

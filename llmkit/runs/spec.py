@@ -69,7 +69,7 @@ def stored_spec(
 
 
 def settings_row(spec: RunSpec) -> dict[str, Any]:
-    """Everything but what is asked of whom, as it is written down."""
+    """Everything but what is asked of whom, as it is stored."""
     plan = spec.plan
     policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec.policy).items()}
     return {
@@ -85,7 +85,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
 
 
 def scenario_row(scenario: Scenario) -> dict[str, Any]:
-    """The scenario as it is written down."""
+    """The scenario as it is stored."""
     return {
         "scenario_id": scenario.scenario_id,
         "prompt": scenario.prompt,
