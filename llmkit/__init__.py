@@ -6,9 +6,10 @@
 >>> run.costs()
 """
 
+import importlib as _importlib
 import logging as _logging
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from llmkit import simulator
 from llmkit.analysis import Run
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
@@ -47,6 +48,9 @@ from llmkit.scenarios import (
     template_from_yaml,
 )
 from llmkit.tasks import Expansion, InfraHandle
+
+if _TYPE_CHECKING:
+    from llmkit import simulator
 
 __version__ = "0.1.0"
 
@@ -106,3 +110,13 @@ __all__ = [
     "simulator",
     "template_from_yaml",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name != "simulator":  # loaded by those who rehearse only
+        raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
+    return _importlib.import_module("llmkit.simulator")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,6 @@ from os import PathLike
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
@@ -102,6 +101,8 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
         }
         for scenario in as_scenarios(scenarios)
     ]
+    import yaml  # loaded by those who use it only
+
     with shapes.reaching(file, "written"):
         file.write_text(yaml.safe_dump(rows, allow_unicode=True, sort_keys=False), encoding="utf-8", newline="\n")
 
@@ -136,6 +137,8 @@ def _read(path: AnyPath) -> str:
 
 
 def _load_yaml(path: AnyPath) -> Any:
+    import yaml  # loaded by those who use it only
+
     try:
         return yaml.safe_load(_read(path))
     except yaml.YAMLError as error:

@@ -76,6 +76,15 @@ class Dimension:
         return dict(zip(self.columns, (level.label, level.score), strict=False))
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A dimension's level and wording in one scenario."""
+
+    dimension: Dimension
+    level: Level
+    wording: Wording
+
+
 def placeholder_key(name: str) -> str:
     """``name`` without case and white space: ``[Job Title]`` and ``[job  title]`` are the same placeholder."""
     return "".join(name.split()).casefold()
@@ -108,6 +117,13 @@ def choose_wording(dimension: Dimension, level: Level, cell: str, seed: int) -> 
         return level.wordings[0]
     digest = sha256(f"{seed}\n{dimension.key}\n{cell}".encode()).digest()
     return level.wordings[int.from_bytes(digest[:8]) % len(level.wordings)]
+
+
+def unknown_name(what: str, names: Iterable[str], field: str, how: str) -> ValidationError:
+    """What to tell of a name in a template that is no dimension; ``how`` says what else was meant perhaps."""
+    known = list(names)
+    hint = f"did you mean {near!r}?" if (near := nearest(what.strip("[] "), known)) else f"there are {known}."
+    return ValidationError(f"{what} in {field} is no dimension, {hint} {how}", field=field)
 
 
 def _refuse_repeated(dimensions: Sequence[Dimension]) -> None:

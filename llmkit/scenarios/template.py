@@ -5,24 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-from jinja2 import StrictUndefined, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, get_args
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
-from llmkit.scenarios.carried import nearest
 from llmkit.scenarios.designs import Method, design
 from llmkit.scenarios.levels import (
+    Chosen,
     Dimension,
-    Level,
-    Wording,
     choose_wording,
     placeholder_key,
     read_dimensions,
+    unknown_name,
 )
 
 Engine = Literal["placeholders", "jinja2"]
@@ -64,22 +59,13 @@ def scenarios_from_template(
     """
     read = read_dimensions(dimensions)
     texts = _texts(template, system, followups)
-    if not isinstance(engine, str) or engine not in _ENGINES:
+    if engine not in get_args(Engine):
         raise ValidationError(f"engine={engine!r} is none of 'placeholders', 'jinja2'.", field="engine")
-    fillers = [(field, _ENGINES[engine](source, read, field)) for field, source in texts]
+    fillers = [(field, _filler(engine, source, read, field)) for field, source in texts]
     _refuse_unused(read, [filler for _, filler in fillers])
     cells = design([len(dimension.levels) for dimension in read], method, n, seed)
     fingerprint = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
     return [_scenario(_choose(read, cell, seed), fillers, fingerprint) for cell in cells]
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A dimension's level and wording in one scenario."""
-
-    dimension: Dimension
-    level: Level
-    wording: Wording
 
 
 class _Filler(Protocol):
@@ -87,7 +73,15 @@ class _Filler(Protocol):
 
     uses: frozenset[str]
 
-    def fill(self, chosen: Sequence[_Chosen]) -> str: ...
+    def fill(self, chosen: Sequence[Chosen]) -> str: ...
+
+
+def _filler(engine: Engine, source: str, dimensions: Sequence[Dimension], field: str) -> _Filler:
+    if engine == "placeholders":
+        return _Placeholders(source, dimensions, field)
+    from llmkit.scenarios.jinja_text import JinjaText  # Jinja2 is loaded by those who write templates in it
+
+    return JinjaText(source, dimensions, field)
 
 
 def _texts(template: str, system: str | None, followups: Sequence[str] | str) -> list[tuple[str, str]]:
@@ -111,16 +105,16 @@ def _refuse_unused(dimensions: Sequence[Dimension], fillers: Sequence[_Filler]) 
             )
 
 
-def _choose(dimensions: Sequence[Dimension], cell: Sequence[int], seed: int) -> list[_Chosen]:
+def _choose(dimensions: Sequence[Dimension], cell: Sequence[int], seed: int) -> list[Chosen]:
     levels = [dimension.levels[index] for dimension, index in zip(dimensions, cell, strict=True)]
     named = sorted((dimension.key, str(level.label)) for dimension, level in zip(dimensions, levels, strict=True))
     return [
-        _Chosen(dimension, level, choose_wording(dimension, level, repr(named), seed))
+        Chosen(dimension, level, choose_wording(dimension, level, repr(named), seed))
         for dimension, level in zip(dimensions, levels, strict=True)
     ]
 
 
-def _scenario(chosen: Sequence[_Chosen], fillers: Sequence[tuple[str, _Filler]], fingerprint: str) -> Scenario:
+def _scenario(chosen: Sequence[Chosen], fillers: Sequence[tuple[str, _Filler]], fingerprint: str) -> Scenario:
     values: dict[str, Any] = {}
     for each in chosen:
         values |= each.dimension.values(each.level)
@@ -154,83 +148,10 @@ class _Placeholders:
             elif (key := placeholder_key(name)) in names:
                 self._pieces.append((key, True))
             else:
-                raise _unknown(token[0], names.values(), field, f"Write [{token[0]}] for text in brackets.")
+                raise unknown_name(token[0], names.values(), field, f"Write [{token[0]}] for text in brackets.")
         self._pieces.append((source[end:], False))
         self.uses = frozenset(piece for piece, is_key in self._pieces if is_key)
 
-    def fill(self, chosen: Sequence[_Chosen]) -> str:
+    def fill(self, chosen: Sequence[Chosen]) -> str:
         wordings = {each.dimension.key: str(each.wording) for each in chosen}
         return "".join(wordings[piece] if is_key else piece for piece, is_key in self._pieces)
-
-
-def _unknown(what: str, names: Iterable[str], field: str, how: str) -> ValidationError:
-    known = list(names)
-    hint = f"did you mean {near!r}?" if (near := nearest(what.strip("[] "), known)) else f"there are {known}."
-    return ValidationError(f"{what} in {field} is no dimension, {hint} {how}", field=field)
-
-
-# --- Jinja2 ---------------------------------------------------------------------------------------------------------
-
-_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What Jinja2 raises, and what Python raises in an expression of a template."""
-
-
-def _variable(name: str) -> str:
-    """The dimension's name as a Jinja2 variable: lower case, ``_`` for everything that is no letter or digit."""
-    word = re.sub(r"\W+", "_", name.strip()).lower()
-    return f"_{word}" if word[:1].isdigit() else word
-
-
-def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
-    """The variables of a template, each with the key of its dimension."""
-    owners: dict[str, str] = {}
-    for dimension in dimensions:
-        for suffix in ("", "_label", *(("_score",) if dimension.is_scored else ())):
-            name = f"{_variable(dimension.name)}{suffix}"
-            if owners.setdefault(name, dimension.key) != dimension.key:
-                raise ValidationError(
-                    f"Two dimensions make the Jinja2 variable {name!r}: rename one.", field="dimensions"
-                )
-    return owners
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    del environment.globals["lipsum"], environment.filters["random"]  # neither can be repeated
-    return environment
-
-
-class _Jinja:
-    """A Jinja2 text."""
-
-    def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
-        self._field = field
-        owners = _variables(dimensions)
-        environment = _environment()
-        try:
-            names = meta.find_undeclared_variables(environment.parse(source))
-            self._template = environment.from_string(source)
-        except _TEMPLATE_ERRORS as error:
-            raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
-        for name in sorted(names - owners.keys() - environment.globals.keys()):
-            raise _unknown(name, owners, field, "Set other names in the template itself.")
-        self.uses = frozenset(owners[name] for name in names & owners.keys())
-
-    def fill(self, chosen: Sequence[_Chosen]) -> str:
-        variables: dict[str, Any] = {}
-        for each in chosen:
-            name = _variable(each.dimension.name)
-            variables |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
-        try:
-            return self._template.render(variables)
-        except _TEMPLATE_ERRORS as error:
-            levels = {each.dimension.name: each.level.label for each in chosen}
-            raise ValidationError(
-                f"The {self._field} cannot be filled for {levels}: {error}", field=self._field
-            ) from None
-
-
-_ENGINES: Mapping[str, Callable[[str, Sequence[Dimension], str], _Filler]] = {
-    "placeholders": _Placeholders,
-    "jinja2": _Jinja,
-}

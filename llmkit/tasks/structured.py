@@ -8,19 +8,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Never
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Never, TypeAlias
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import texts
 
 if TYPE_CHECKING:
     import jsonschema
+    from pydantic import BaseModel
 
-# jsonschema is loaded by those who ask with a schema only: beside JupyterLab it takes over a second.
+# jsonschema is loaded by those who ask with a schema only: beside JupyterLab it takes over a second. So is pydantic.
 
-Schema = Mapping[str, Any] | type[BaseModel]
+Schema: TypeAlias = "Mapping[str, Any] | type[BaseModel]"
 """A JSON schema, or a pydantic model (its JSON schema is what is asked for and checked, not its Python validators)."""
 
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
@@ -35,14 +34,15 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
     """
     if schema is None:
         return None
+    import jsonschema
+    from pydantic import BaseModel
+
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         found: dict[str, Any] = schema.model_json_schema()
     elif isinstance(schema, Mapping):
         found = texts.json_value(dict(schema), "schema")
     else:
         raise ValidationError("schema must be a JSON schema (a dict) or a pydantic model class.", field="schema")
-    import jsonschema
-
     try:
         jsonschema.Draft202012Validator.check_schema(found)
     except jsonschema.SchemaError as error:

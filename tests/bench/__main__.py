@@ -23,7 +23,8 @@ def measure(sample: Sample, url: str) -> dict[str, float]:
     probes = sample.arguments.get("n")
     arguments = json.dumps(sample.arguments | ({"url": url} if probes else {}))
     command = [sys.executable, HERE / "workloads.py", sample.workload, arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    compiled = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}  # as an installed package is
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=compiled)
     figures: dict[str, float] = json.loads(done.stdout)
     return {name: value / probes if probes and name in PER_PROBE else value for name, value in figures.items()}
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import AnyStr, NoReturn
 from urllib.parse import quote
 
-import dotenv
-
 from llmkit.errors import ValidationError
 
 log = logging.getLogger("llmkit.providers.credentials")
@@ -93,4 +91,6 @@ def read_dotenv(path: Path) -> Mapping[str, str | None]:
 
 @lru_cache(maxsize=4)
 def _parse_dotenv(path: Path, changed_at: int) -> Mapping[str, str | None]:
+    import dotenv  # loaded by those who keep such a file
+
     return dotenv.dotenv_values(path, interpolate=False)  # a $ in a key is a $

@@ -8,11 +8,11 @@ from llmkit.providers.wires.problem import Problem
 
 _STATUSES = (400, 422)
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
-_UNSUPPORTED = re.compile(
-    r"unsupported|not supported|does not support|doesn't support|not enabled|deprecated|not permitted|not allowed"
+# Patterns are left to re's own cache: most studies see no such error, and compiling them takes a while.
+_UNSUPPORTED = (
+    r"(?i)unsupported|not supported|does not support|doesn't support|not enabled|deprecated|not permitted|not allowed"
     r"|unrecognized|unknown (name|parameter|field|argument)|cannot both be specified|may only be set"
-    r"|only works in thinking mode",
-    re.IGNORECASE,
+    r"|only works in thinking mode"
 )
 # The words of every provider for each of our parameters, the most telling first: a message that says that top_p and
 # temperature exclude each other costs us top_p.
@@ -26,9 +26,7 @@ _WORDS = {
     "max_tokens": r"max_?(completion_?|output_?)?tokens",
     "stop": r"stop(_?sequences?)?",
 }
-_PATTERNS = {
-    name: re.compile(rf"(?<![A-Za-z_])({words})(?![A-Za-z_])", re.IGNORECASE) for name, words in _WORDS.items()
-}
+_PATTERNS = {name: rf"(?i)(?<![A-Za-z_])({words})(?![A-Za-z_])" for name, words in _WORDS.items()}
 
 
 def rejected_param(problem: Problem) -> str | None:
@@ -39,18 +37,18 @@ def rejected_param(problem: Problem) -> str | None:
     """
     if problem.status not in _STATUSES:
         return None
-    if not (problem.signs & _CODES or _UNSUPPORTED.search(problem.message)):
+    if not (problem.signs & _CODES or re.search(_UNSUPPORTED, problem.message)):
         return None
     return _our_name(problem.param) or _first_named(problem.message)
 
 
 def _our_name(words: str) -> str | None:
-    return next((name for name, pattern in _PATTERNS.items() if pattern.search(words)), None)
+    return next((name for name, pattern in _PATTERNS.items() if re.search(pattern, words)), None)
 
 
 def _first_named(message: str) -> str | None:
     """The parameter whose word comes first; of two that exclude each other (see ``_WORDS``) the first in the table."""
     if "cannot both" in message:
         return _our_name(message)
-    found = {name: match.start() for name, pattern in _PATTERNS.items() if (match := pattern.search(message))}
+    found = {name: match.start() for name, pattern in _PATTERNS.items() if (match := re.search(pattern, message))}
     return min(found, key=lambda name: found[name]) if found else None

@@ -1,0 +1,76 @@
+"""A template in Jinja2: sandboxed, and an undefined name is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from llmkit.errors import ValidationError
+from llmkit.scenarios.levels import Chosen, Dimension, unknown_name
+
+_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What Jinja2 raises, and what Python raises in an expression of a template."""
+
+
+def _variable(name: str) -> str:
+    """The dimension's name as a Jinja2 variable: lower case, ``_`` for everything that is no letter or digit."""
+    word = re.sub(r"\W+", "_", name.strip()).lower()
+    return f"_{word}" if word[:1].isdigit() else word
+
+
+def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
+    """The variables of a template, each with the key of its dimension."""
+    owners: dict[str, str] = {}
+    for dimension in dimensions:
+        for suffix in ("", "_label", *(("_score",) if dimension.is_scored else ())):
+            name = f"{_variable(dimension.name)}{suffix}"
+            if owners.setdefault(name, dimension.key) != dimension.key:
+                raise ValidationError(
+                    f"Two dimensions make the Jinja2 variable {name!r}: rename one.", field="dimensions"
+                )
+    return owners
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    del environment.globals["lipsum"], environment.filters["random"]  # neither can be repeated
+    return environment
+
+
+class JinjaText:
+    """A Jinja2 text; ``uses`` holds the keys of the dimensions in it."""
+
+    def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
+        self._field = field
+        owners = _variables(dimensions)
+        environment = _environment()
+        try:
+            names = meta.find_undeclared_variables(environment.parse(source))
+            self._template = environment.from_string(source)
+        except _TEMPLATE_ERRORS as error:
+            raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
+        for name in sorted(names - owners.keys() - environment.globals.keys()):
+            raise unknown_name(name, owners, field, "Set other names in the template itself.")
+        self.uses = frozenset(owners[name] for name in names & owners.keys())
+
+    def fill(self, chosen: Sequence[Chosen]) -> str:
+        """The text with the chosen wordings.
+
+        Raises:
+            ValidationError: the template fails with them.
+        """
+        variables: dict[str, Any] = {}
+        for each in chosen:
+            name = _variable(each.dimension.name)
+            variables |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
+        try:
+            return self._template.render(variables)
+        except _TEMPLATE_ERRORS as error:
+            levels = {each.dimension.name: each.level.label for each in chosen}
+            raise ValidationError(
+                f"The {self._field} cannot be filled for {levels}: {error}", field=self._field
+            ) from None
