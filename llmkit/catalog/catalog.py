@@ -6,6 +6,7 @@ after. Edits of several threads, kernels and scripts follow each other; none is 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,9 @@ from llmkit.catalog import changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
 from llmkit.catalog.purposes import purpose_name
 from llmkit.errors import ModelDeprecated, ValidationError
+from llmkit.money.pricing import in_words
 from llmkit.money.upstream_prices import read_price_list
-from llmkit.records import Model, split_reference
+from llmkit.records import Model, Price, split_reference
 from llmkit.records.checks import texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.store import Edit
@@ -25,12 +27,31 @@ from llmkit.store import Edit
 @dataclass(frozen=True, slots=True)
 class Deprecation:
     """What deprecating a model did: the model, the default that took its place (``None`` when it was not the default,
-    or nothing active is left), and the internal tasks that still name it and need another model.
+    or nothing active is left), and the internal tasks that still name it and need another model. As text it is a
+    sentence with both prices.
     """
 
     model: Model
     new_default: Model | None
     infra_purposes: tuple[str, ...] = ()
+
+    @property
+    def price(self) -> Price:
+        """What the deprecated model costs, in US dollars per million tokens."""
+        return self.model.price
+
+    @property
+    def new_price(self) -> Price | None:
+        """What the new default costs; ``None`` when there is none."""
+        return self.new_default.price if self.new_default else None
+
+    def __str__(self) -> str:
+        if self.new_default is None:
+            return f"{self.model.reference} is deprecated."
+        return (
+            f"{self.model.reference} is deprecated. The default is {self.new_default.reference} now, at "
+            f"{in_words(self.new_default.price)} per million tokens instead of {in_words(self.model.price)}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +152,9 @@ class Catalog(ProviderEdits):
             return _stand(edit, after, status, is_default)
 
     def deprecate_model(self, ref: str) -> Deprecation:
-        """Take a model out of new runs; its history stays. A default is followed by the next active model of its
-        provider in the catalog's order, after the last by the first. Of a deprecated model nothing changes.
+        """Take a model out of new runs; its history stays. A default is followed by an active model of its provider: of
+        its family at up to twice or half the price, else the nearest in price. A warning gives both prices when the new
+        one is more than twice as dear. Of a deprecated model nothing changes.
         """
         with self._edit() as edit:
             return _deprecate(edit, rules.find_model(edit.state, ref))
@@ -262,10 +284,13 @@ def _deprecate(edit: Edit, model: Model) -> Deprecation:
     used_for = rules.purposes_of(edit.state, model.reference)
     if not model.is_active:
         return Deprecation(model, None, used_for)
-    heir = rules.next_active(edit.state, model) if model.is_default else None
+    heir = rules.successor(edit.state, model) if model.is_default else None
     gone = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
     promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
-    return Deprecation(gone, promoted, used_for)
+    done = Deprecation(gone, promoted, used_for)
+    if promoted and rules.is_much_dearer(model, promoted):
+        warnings.warn(f"{done} Choose another with set_default_model().", UserWarning, stacklevel=3)
+    return done
 
 
 def _reactivate(edit: Edit, model: Model) -> Model:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 
 from llmkit.catalog import rules
 from llmkit.catalog.obstacles import blocking
 from llmkit.errors import LlmkitError, ModelNotFound
+from llmkit.money.pricing import price_order
 from llmkit.providers.wires import wire_for
 from llmkit.records import Call, Message, Model, Params, Provider
 from llmkit.store import CatalogState
 
-_INPUT_SHARE = 3  # internal tasks read more than they write: a model is priced at three input tokens for each of output
 _CHOOSE = "Choose one with kit.catalog.set_infra_model('{}', 'provider:model_id')"
 _ANY_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
@@ -71,7 +70,7 @@ def choose(
         raise type(problem)(
             f"{problem} No other available model can do it either. {_CHOOSE.format(purpose)}, or set a provider's key."
         )
-    model = min(able, key=_by_price)
+    model = min(able, key=price_order)
     return Choice(
         purpose=purpose,
         model=model,
@@ -101,11 +100,3 @@ def _problem(
     if obstacle is None:
         return None
     return obstacle.error(f"The model set for {purpose}, {configured}, {obstacle.reason}.")
-
-
-def _by_price(model: Model) -> tuple[bool, Decimal, str]:
-    """Cheapest first, unknown prices last."""
-    rates = (model.cost_input_per_million, model.cost_output_per_million)
-    known = [rate for rate in rates if rate is not None]
-    cost = _INPUT_SHARE * known[0] + known[1] if len(known) == len(rates) else Decimal(0)
-    return len(known) < len(rates), cost, model.reference

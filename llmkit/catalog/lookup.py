@@ -139,7 +139,7 @@ class CatalogReader:
             ModelNotFound: no such model.
         """
         state = self.state()
-        return rules.next_active(state, rules.find_model(state, ref))
+        return rules.successor(state, rules.find_model(state, ref))
 
     def infra_choice(
         self,

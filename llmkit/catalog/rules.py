@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
-from llmkit.money.pricing import price_on
+from llmkit.money.pricing import blended, price_on
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState
 
@@ -83,12 +85,46 @@ def default_of(state: CatalogState, provider: str) -> Model | None:
     return next((model for model in state.models.values() if model.provider == provider and model.is_default), None)
 
 
-def next_active(state: CatalogState, model: Model) -> Model | None:
-    """The active model of the same provider that comes after this one in the catalog, and after the last the first."""
+def successor(state: CatalogState, model: Model) -> Model | None:
+    """The active model of the same provider that takes a deprecated default's place, ``None`` when there is none.
+
+    One of the same family at up to twice or half the price; else any nearest in price (as a ratio of blended prices).
+    One whose price is unknown comes last; if the model's own is, the cheapest follows. Of equals, the next in the
+    catalog.
+    """
     siblings = [other for other in state.models.values() if other.provider == model.provider]
     place = next(i for i, other in enumerate(siblings) if other.reference == model.reference)
-    after = (*siblings[place + 1 :], *siblings[:place])
-    return next((other for other in after if other.is_active), None)
+    able = [other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active]
+
+    def order(other: Model) -> tuple[bool, bool, Decimal]:
+        price, ratio = blended(other.price), times_dearer(model, other)
+        distance = (price or Decimal(0)) if ratio is None else max(ratio, 1 / ratio if ratio else _INFINITE)
+        is_far = ratio is not None and distance > 2
+        return price is None, is_far or family(other) != family(model), distance
+
+    return min(able, key=order, default=None)
+
+
+def times_dearer(old: Model, new: Model) -> Decimal | None:
+    """The blended price of one model over that of another; ``None`` where either is unknown."""
+    before, after = blended(old.price), blended(new.price)
+    if before is None or after is None:
+        return None
+    return after / before if before else Decimal(1) if not after else _INFINITE
+
+
+def is_much_dearer(old: Model, new: Model) -> bool:
+    """Whether a model costs more than twice as much as the other; unknown prices say nothing."""
+    return (times_dearer(old, new) or 0) > 2
+
+
+def family(model: Model) -> frozenset[str]:
+    """What a model's id says besides versions and dates: ``claude-haiku-5-5`` and ``claude-haiku-4-5`` are one."""
+    words = re.split(r"[^a-z0-9]+", model.model_id.lower())
+    return frozenset(word for word in words if word.isalpha()) - {"latest", "preview"}
+
+
+_INFINITE = Decimal("Infinity")
 
 
 def in_force(state: CatalogState, at: datetime) -> CatalogState:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 from llmkit.errors import ValidationError
-from llmkit.records import RATE_COLUMNS, CostSource, DatedPrice, Price, PriceWindow, Provider, Rates, Usage
+from llmkit.records import RATE_COLUMNS, CostSource, DatedPrice, Model, Price, PriceWindow, Provider, Rates, Usage
 
 MILLION = 1_000_000
 QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xAI's "ticks"
@@ -147,6 +147,25 @@ def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | Non
     coming = [entry for entry in entries if entry.valid_from is not None and _utc(entry.valid_from) > moment]
     first = min(map(_begins, coming), default=None)
     return next((entry for entry in reversed(coming) if _begins(entry) == first), None)
+
+
+def blended(rates: Rates) -> Decimal | None:
+    """One figure to compare models by: US dollars for a million tokens, three of input for each of output; ``None``
+    where either rate is unknown.
+    """
+    read, written = rates.cost_input_per_million, rates.cost_output_per_million
+    return None if read is None or written is None else (3 * read + written) / 4
+
+
+def price_order(model: Model) -> tuple[bool, Decimal, str]:
+    """Sorts models by their blended price, the cheapest first and those without a price last."""
+    price = blended(model.price)
+    return price is None, price or Decimal(0), model.reference
+
+
+def in_words(rates: Rates) -> str:
+    """Input and output rates for a sentence: ``$0.10 in, $0.50 out``."""
+    return f"{dollars(rates.cost_input_per_million)} in, {dollars(rates.cost_output_per_million)} out"
 
 
 def default_rates(provider: Provider) -> Rates | None:

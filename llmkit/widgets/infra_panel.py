@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import ipywidgets as ipw
@@ -11,6 +10,7 @@ import pandas as pd
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
+from llmkit.money.pricing import price_order
 from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
@@ -126,11 +126,3 @@ class InfraPanel(Panel):
         frame.insert(0, "task", [PURPOSES[purpose].title for purpose in frame.pop("purpose")])
         frame.columns = pd.Index(["Task", "Model", "Used now", "Why"])
         return [html.Page(self.title, frame.fillna("none"))]
-
-
-def price_order(model: Model) -> tuple[bool, Decimal, str]:
-    """Sorts models by what internal tasks would cost: at three input tokens for each of output; unpriced ones last."""
-    read, written = model.cost_input_per_million, model.cost_output_per_million
-    if read is None or written is None:
-        return True, Decimal(), model.reference
-    return False, 3 * read + written, model.reference

@@ -11,6 +11,7 @@ import ipywidgets as ipw
 from llmkit.catalog import Catalog
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import purposes_of
+from llmkit.money.pricing import in_words
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.form import Form
@@ -130,7 +131,8 @@ class ModelDetail:
         if model.is_default:
             heir = self._catalog.heir(model.reference)
             parts.append(
-                f"{heir.display_name} ({heir.reference}) becomes the default in its place."
+                f"{heir.display_name} ({heir.reference}) becomes the default in its place, at {in_words(heir.price)} "
+                f"per million tokens instead of {in_words(model.price)}."
                 if heir
                 else "Its provider has no other active model, so it will have no default."
             )

@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from llmkit.catalog.rules import family
 from llmkit.errors import EditConflict, ModelDeprecated, ModelNotFound, ValidationError
+from llmkit.money.pricing import blended
 
 
 def defaults(catalog, provider="alpha"):
@@ -123,6 +125,58 @@ def test_deprecating_the_default_promotes_the_next_and_says_which(catalog):
     assert last.new_default is None
     assert defaults(catalog) == []
     assert catalog.providers().set_index("name").loc["alpha", "n_active_models"] == 0
+
+
+def test_a_deprecated_default_is_followed_by_the_nearest_in_price(shipped):
+    """Never by one 80 times dearer: its family comes first, both prices are said, and a warning where it is dear."""
+    catalog = shipped.catalog
+    with pytest.warns(UserWarning, match=r"\$0\.50"):
+        done = catalog.deprecate_model("anthropic:claude-haiku-5-5")
+    assert done.new_default.reference == "anthropic:claude-haiku-4-5"
+    assert (done.price.cost_input_per_million, done.new_price.cost_input_per_million) == (Decimal("0.1"), Decimal(1))
+    assert "$1.00 in, $5.00 out" in str(done)
+
+
+def test_every_shipped_default_is_followed_at_a_price_near_its_own(shipped, recwarn):
+    """Of all that a provider offers nothing active is nearer, unless a relative at up to twice the price is."""
+    catalog = shipped.catalog
+    for name, model in catalog.defaults().items():
+        heir = catalog.deprecate_model(model.reference).new_default
+        others = [other for other in catalog.state().models.values() if other.provider == name and other.is_active]
+        distances = {other.reference: distance(model, other) for other in others}
+        relative = family(heir) == family(model) and distance(model, heir) <= 2
+        assert relative or distances[heir.reference] == min(distances.values()), heir
+
+
+def distance(model, other):
+    """How many times dearer or cheaper, at three input tokens for each of output."""
+    ratio = blended(other.price) / blended(model.price)
+    return max(ratio, 1 / ratio)
+
+
+PRICED = ("alpha:base-2", "alpha:base-1", "alpha:other", "alpha:unknown")
+
+
+@pytest.mark.parametrize(
+    ("default", "prices", "heir"),
+    [
+        ("alpha:base-2", (1, 2, 1, None), "alpha:base-1"),  # a relative at twice the price
+        ("alpha:base-2", (1, 3, 1, None), "alpha:other"),  # a relative that is dearer than that
+        ("alpha:base-2", (1, None, 9, None), "alpha:other"),  # what is unknown comes last
+        ("alpha:other", (4, 3, None, None), "alpha:base-1"),  # nothing to compare with: the cheapest
+        ("alpha:base-2", (0, 5, 0, None), "alpha:other"),  # free stays free
+        ("alpha:base-2", (1, None, None, None), "alpha:base-1"),  # all unknown: the relative
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*is deprecated")
+def test_who_follows_by_family_and_price(catalog, default, prices, heir):
+    """Family up to twice the price, then the nearest price, unknown prices last."""
+    for reference in ("alpha:one", "alpha:two", "alpha:three"):
+        catalog.deprecate_model(reference)
+    for reference, price in zip(PRICED, prices, strict=True):
+        catalog.add_model(reference, cost_input_per_million=price, cost_output_per_million=price)
+    catalog.set_default_model(default)
+    assert catalog.deprecate_model(default).new_default.reference == heir
 
 
 def test_status_and_default_change_with_the_other_fields(catalog):

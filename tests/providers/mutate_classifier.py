@@ -1,6 +1,6 @@
 """Take the classifier apart line by line, and demand that the golden corpus notices.
 
-Run as a script to see the figures: ``python tests/wires/mutate_classifier.py``. Three demands:
+Run as a script to see the figures: ``python tests/providers/mutate_classifier.py``. Three demands:
 
 - every rule is needed: without it some case fails;
 - every condition of a rule (a status, a sign, a phrase, a header) is needed: without it some case fails;

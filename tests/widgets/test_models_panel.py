@@ -7,6 +7,7 @@ from widget_actions import buttons, errors, press_enter, text_of, type_into
 from llmkit.widgets.models_panel import ModelsPanel
 
 LUNA, SOL = "openai:gpt-6-luna", "openai:gpt-6-sol"
+LUNA_BEFORE = "openai:gpt-5.6-luna"
 
 
 @pytest.fixture
@@ -292,14 +293,14 @@ def test_deprecating_names_its_consequences_and_then_they_happen(panel, kit):
     detail = select(panel, LUNA)
     detail.deprecate_button.click()
     question = text_of(detail.question)
-    assert SOL in question
+    assert LUNA_BEFORE in question
     assert "scenario expansion" in question
     assert "summarization" in question
     assert kit.catalog.model(LUNA).is_active
     buttons(detail.question)["Deprecate"].click()
     assert not kit.catalog.model(LUNA).is_active
-    assert kit.catalog.defaults()["openai"].reference == SOL
-    assert "Default" in next(row.cells[-1] for row in panel.table.rows if row.key == SOL)
+    assert kit.catalog.defaults()["openai"].reference == LUNA_BEFORE
+    assert "Default" in next(row.cells[-1] for row in panel.table.rows if row.key == LUNA_BEFORE)
     assert "Deprecated" in panel.table.visible[0].cells[-1]
 
 

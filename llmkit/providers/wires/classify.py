@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 
 from llmkit.providers.wires import failure_rules, headers
@@ -58,8 +59,13 @@ def _fits(rule: Rule, problem: Problem) -> bool:
         return True
     words = problem.words
     return any(fnmatchcase(sign, pattern) for pattern in rule.signs for sign in problem.signs) or any(
-        phrase in words for phrase in rule.phrases
+        _told(phrase, words) for phrase in rule.phrases
     )
+
+
+def _told(phrase: str, words: str) -> bool:
+    """Whether the words hold the phrase; 429 is not told by 1,429 tokens or by the id of a request."""
+    return bool(re.search(rf"(?<![\w,.]){phrase}(?![\w,])", words)) if phrase.isdigit() else phrase in words
 
 
 def _sentence(says: str, own_words: str) -> str:

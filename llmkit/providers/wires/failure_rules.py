@@ -4,11 +4,12 @@ The first rule whose conditions all hold decides. Its conditions are: one of ``s
 among ``signs`` and ``phrases`` together. An empty condition asks nothing. Statuses and signs are shell patterns. Signs
 are the provider's machine-readable words (``code``, ``type``, ``status``, ``reason``, ``quotaId``), lower case, and our
 own marks ``llmkit:*`` for what is wrong with an answer that arrived with a 2xx status; phrases are looked for in the
-provider's message and signs.
+provider's message and signs, ``429`` as a word of its own.
 
 Order matters: what needs a sign or a phrase comes before what needs a status only, because providers put the same
 status on things that a wait can cure and things that it cannot. No two rules catch the same answer with the same
-result, so that every line is needed: tests/wires/mutate_classifier.py takes each away and demands that a case fails.
+result, so that every line is needed: tests/providers/mutate_classifier.py takes each away and demands that a case
+fails.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ RULES: tuple[Rule, ...] = (
         Code.RATE_LIMITED,
         "attempt",
         _RATE,
-        statuses="2?? | 40? | 422 | 5??",
-        phrases="rate limit | rate_limit | too many requests | quota exceeded | resource_exhausted",
+        statuses="[!4]?? | 4[!2]? | 42[!9]",  # any other: the provider's words count, not what a gateway made of them
+        phrases="rate limit | rate_limit | too many requests | quota exceeded | resource_exhausted | 429",
     ),
     # keys
     _rule(Code.AUTH_ERROR, "provider", _BAD_KEY, statuses="401"),

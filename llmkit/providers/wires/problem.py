@@ -82,8 +82,8 @@ def _facts(value: Any, depth: int = 0) -> Iterator[str]:
         return
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key in _SIGN_KEYS and isinstance(inner, str):
-                yield inner.lower()
+            if key in _SIGN_KEYS and isinstance(inner, str | int):
+                yield str(inner).lower()
             elif key not in ("input", "ctx"):
                 yield from _facts(inner, depth + 1)
     for inner in items(value):
