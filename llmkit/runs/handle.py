@@ -145,8 +145,8 @@ class RunHandle(Handle[T]):
 
     def __repr__(self) -> str:
         now = self.progress
-        spent = billed(now.cost, now.unpriced)
-        return f"<RunHandle {self.run_id} {now.status}: {now.done} of {now.total} probes, {spent} so far>"
+        probes = f"{now.done:,} of {now.total:,} probe{'' if now.total == 1 else 's'}"
+        return f"<RunHandle {self.run_id} {now.status}: {probes}, {billed(now.cost, now.unpriced)} so far>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.panel()._repr_mimebundle_(**kwargs)
