@@ -25,13 +25,9 @@ from llmkit.records.checks.addresses import is_loopback, origin_of
 CONNECT_TIMEOUT = 15.0
 """Seconds for finding the host, connecting and the TLS handshake."""
 
-KEEP_ALIVE = 5.0
-"""Seconds that an idle connection is kept; servers close theirs after some more."""
-
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of an answer, decompressed. The longest answers of language models are below one hundredth of it."""
 
-_OWN_HEADERS = (("user-agent", "llmkit"), ("accept-encoding", "gzip, deflate"))
 # A study asks few addresses with few sets of headers, and httpx takes as long to parse them as to send a request.
 _url = lru_cache(maxsize=256)(httpx.URL)
 _headers = lru_cache(maxsize=256)(httpx.Headers)
@@ -68,7 +64,7 @@ class Client:
         request = httpx.Request(
             outgoing.method,
             _url(f"{outgoing.origin}/{outgoing.path}"),
-            headers=_headers((*_OWN_HEADERS, *outgoing.headers.items())),
+            headers=_headers(tuple(outgoing.headers.items())),
             stream=httpx.ByteStream(outgoing.content),
             extensions={"timeout": limits},
         )
@@ -104,7 +100,7 @@ class Client:
         return self._transports[origin]
 
     def _open_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self._certificates)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=self._certificates)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("llmkit.providers.transport")
 
+_HEADERS = {"accept": "application/json", "accept-encoding": "gzip, deflate", "user-agent": "llmkit"}
 SIMULATED_KEY = "simulated"
 """What a simulator is sent in place of a key."""
 
@@ -98,7 +99,7 @@ class Transport:
         simulator = self._simulator(provider) if simulated else None
         key = self._key(provider) if simulator is None else Key(SIMULATED_KEY)
         base = provider.base_url if simulator is None else simulator
-        headers = {"accept": "application/json", **request.headers, **(trace if simulator is not None else {})}
+        headers = {**_HEADERS, **request.headers, **(trace if simulator is not None else {})}
         content = b""
         if request.body is not None:
             content = json.dumps(request.body, allow_nan=False).encode()
