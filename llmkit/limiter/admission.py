@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 
 from llmkit.limiter.budget import Reservation
-from llmkit.limiter.pace import PaceState, outcome, sent, settle
-from llmkit.limiter.shared_files import Clock, PaceFile, Slot
+from llmkit.limiter.pace import PaceState, outcome, settle
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -25,8 +23,7 @@ class Admission:
     tokens: int
     waited_s: float
     waits: Mapping[str, float]
-    slots: list[tuple[PaceFile, Slot]]
-    clock: Clock
+    on_sent: Callable[[Admission], object]
     adaptive: bool = False
     reservation: Reservation | None = None
     used: int | None = None
@@ -39,9 +36,7 @@ class Admission:
 
     def sent(self) -> None:
         """Say that the request is sent now, and not when it was let through: that is when the server counts it."""
-        before, self.started_at = self.started_at, self.clock()
-        for pace, _ in self.slots:
-            pace.later(partial(sent, now=self.started_at, started_at=before, tokens=self.tokens))
+        self.on_sent(self)
 
     def settle(self, *, tokens: int | None, cost: Decimal | None, ok: bool | None) -> None:
         """Say how the request ended, before its block is left.
@@ -58,14 +53,7 @@ class Admission:
         """Say that nothing was sent."""
         self.settle(tokens=0, cost=Decimal(0), ok=None)
 
-    def close(self, now: float) -> None:
-        """Give everything back; what was not settled stands as used."""
-        for pace, slot in self.slots:
-            pace.change(lambda state: self._ended(state, now))
-            slot.release()
-        if self.reservation is not None:
-            self.reservation.settle(None)
-
-    def _ended(self, state: PaceState, now: float) -> PaceState:
+    def ended(self, state: PaceState, now: float) -> PaceState:
+        """What a pace is after it; what was not settled stands as used."""
         used = self.tokens if self.used is None else self.used
         return outcome(settle(state, now, self.started_at, self.tokens, used), now, self.ok, self.started_at)

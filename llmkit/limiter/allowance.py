@@ -7,9 +7,10 @@ every request (a token bucket or a sliding window: a little comes back all the t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from struct import Struct
+from typing import Self
 
 from llmkit.limiter.minute import MINUTE
 from llmkit.records import RateInfo
@@ -18,6 +19,10 @@ LOW = 0.02  # of the limit: below this, what comes back is shared out more and m
 MOST_SPARING = 8.0  # times the refill interval; more would stand still, and a standing client learns nothing
 SETTLED = 5.0  # seconds over which a moment that does not move is believed to stand still
 ROUNDING = 1.5  # seconds: many servers round the reset to whole seconds
+
+_ALLOWANCE = Struct("<5d?2d")
+_LAST_START = Struct("<d")
+SEEN_BYTES = 2 * _ALLOWANCE.size + _LAST_START.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,10 @@ class Allowance:
     def reported(
         cls,
         before: Allowance | None,
-        *,
         limit: int,
         remaining: int,
         reset: float | None,
+        *,
         now: float,
         sent_at: float,
         since: float,
@@ -68,15 +73,6 @@ class Allowance:
             rolling, anchor_at, anchor_whole = before.rolling, before.anchor_at, before.anchor_whole
         refill = used / max(whole_at - now, 0.001)
         return cls(float(limit), remaining - since, sent_at, whole_at, refill, rolling, anchor_at, anchor_whole)
-
-    @classmethod
-    def from_row(cls, row: Sequence[Any] | None) -> Self | None:
-        """Read what ``to_row`` wrote."""
-        return None if row is None else cls(*row)
-
-    def to_row(self) -> Sequence[Any]:
-        """The fields as JSON-ready values."""
-        return astuple(self)
 
     def less(self, amount: float) -> Allowance:
         """The allowance after a start that uses up ``amount``."""
@@ -118,52 +114,47 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the headers of one model last said, and when a request to it last started."""
+    """What the headers of a model (or of a whole provider) last said, and when a request to it last started."""
 
     requests: Allowance | None = None
     tokens: Allowance | None = None
     last_start: float = 0.0
 
-    @classmethod
-    def from_row(cls, row: Sequence[Any]) -> Self:
-        """Read what ``to_row`` wrote."""
-        requests, tokens, last_start = row
-        return cls(Allowance.from_row(requests), Allowance.from_row(tokens), last_start)
+    def __bool__(self) -> bool:
+        return self.requests is not None or self.tokens is not None
 
-    def to_row(self) -> Sequence[Any]:
-        """The fields as JSON-ready values."""
-        return (self.requests and self.requests.to_row(), self.tokens and self.tokens.to_row(), self.last_start)
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read the ``SEEN_BYTES`` that ``to_bytes`` wrote; without a limit there was no allowance."""
+        rows = (_ALLOWANCE.unpack_from(data), _ALLOWANCE.unpack_from(data, _ALLOWANCE.size))
+        requests, tokens = (Allowance(*row) if row[0] > 0 else None for row in rows)
+        return cls(requests, tokens, *_LAST_START.unpack_from(data, 2 * _ALLOWANCE.size))
+
+    def to_bytes(self) -> bytes:
+        """The fields as ``SEEN_BYTES`` bytes."""
+        return _packed(self.requests) + _packed(self.tokens) + _LAST_START.pack(self.last_start)
 
     def used(self, tokens: int, now: float) -> Seen:
         """After a request of about ``tokens`` started."""
-        return Seen(self.requests and self.requests.less(1), self.tokens and self.tokens.less(tokens), now)
+        return self and Seen(self.requests and self.requests.less(1), self.tokens and self.tokens.less(tokens), now)
 
     def reported(self, info: RateInfo, now: float, sent_at: float, since: int) -> Seen:
         """After a response; unchanged when it says nothing. See :meth:`Allowance.reported`."""
         requests, tokens = self.requests, self.tokens
         if info.requests_limit and info.requests_remaining is not None:
-            requests = Allowance.reported(
-                requests,
-                limit=info.requests_limit,
-                remaining=info.requests_remaining,
-                reset=info.requests_reset,
-                now=now,
-                sent_at=sent_at,
-                since=since,
-            )
+            figures = info.requests_limit, info.requests_remaining, info.requests_reset
+            requests = Allowance.reported(requests, *figures, now=now, sent_at=sent_at, since=since)
         if info.tokens_limit and info.tokens_remaining is not None:
-            tokens = Allowance.reported(
-                tokens,
-                limit=info.tokens_limit,
-                remaining=info.tokens_remaining,
-                reset=info.tokens_reset,
-                now=now,
-                sent_at=sent_at,
-                since=0,
-            )
+            figures = info.tokens_limit, info.tokens_remaining, info.tokens_reset
+            tokens = Allowance.reported(tokens, *figures, now=now, sent_at=sent_at, since=0)
         return Seen(requests, tokens, max(self.last_start, sent_at))
 
 
-def speaker(seen: Mapping[str, Seen], model: str) -> str:
-    """Whose headers speak for a model: its own (by reference), else ``""``, those not said to be of one model."""
-    return model if model in seen else ""
+NOTHING_SEEN = Seen()
+
+
+_figures = attrgetter(*(item.name for item in fields(Allowance)))
+
+
+def _packed(allowance: Allowance | None) -> bytes:
+    return bytes(_ALLOWANCE.size) if allowance is None else _ALLOWANCE.pack(*_figures(allowance))

@@ -2,82 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from struct import Struct
 
 MINUTE = 60.0
 JITTER = 0.05  # seconds by which one request usually overtakes another on its way to the server
 LATE = 0.2  # seconds by which it does so on a busy machine
 BUCKET = 0.25  # seconds: how finely the minute is remembered
-STARTS, TOKENS = 1, 2  # positions in a bucket
+STARTS, TOKENS = 0, 1  # positions in a bucket
+
+RING = 244  # buckets: a minute, what may be late, and the one that has begun
+RING_BYTES = 8 * RING
+_BUCKET = Struct("<II")
+_MOST = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """A log of ``(index, starts, tokens)``, oldest first; ``index`` counts quarters of a second since the epoch.
+    """A ring of buckets, their totals, and the oldest that counts, in quarters of a second since the epoch.
 
-    A bucket is remembered until even its last start, arriving late at the server, is a minute old.
+    A bucket counts until even its last start, arriving late at the server, is a minute old. Then it is zero again, so
+    that what a request costs does not depend on how long a minute is.
     """
 
-    log: tuple[tuple[int, int, int], ...] = ()
-
-    @classmethod
-    def from_rows(cls, rows: Iterable[Iterable[Any]]) -> Self:
-        """Read the log as JSON holds it."""
-        return cls(tuple((int(index), int(starts), int(tokens)) for index, starts, tokens in rows))
+    first: int = 0
+    starts: int = 0
+    tokens: int = 0
+    ring: bytes = bytes(RING_BYTES)
 
     def at(self, now: float) -> Minute:
-        """The log without what is forgotten at ``now``."""
-        log = self.log
-        kept = next((i for i, bucket in enumerate(log) if _forgotten_at(bucket) > now), len(log))
-        return Minute(log[kept:]) if kept else self
+        """Without what is forgotten at ``now``."""
+        first = int((now - MINUTE - LATE) // BUCKET)
+        if first <= self.first:
+            return self
+        if first - self.first >= RING or not self.starts:
+            return Minute(first)
+        starts, tokens, ring = self.starts, self.tokens, bytearray(self.ring)
+        for index in range(self.first, first):
+            old_starts, old_tokens = self._bucket(index)
+            starts, tokens = starts - old_starts, tokens - old_tokens
+            _BUCKET.pack_into(ring, _place(index), 0, 0)
+        return Minute(first, starts, tokens, bytes(ring))
 
     def wait(self, now: float, what: int, amount: int, limit: int) -> float:
         """Seconds until ``amount`` more of ``what`` (STARTS or TOKENS) fit under ``limit``.
 
         Into an empty minute everything fits.
         """
-        log = self.at(now).log
-        too_much = sum(bucket[what] for bucket in log) + min(amount, limit) - limit
-        for bucket in log:
-            if too_much <= 0:
-                break
-            too_much -= bucket[what]
-            if too_much <= 0:
-                return _forgotten_at(bucket) - now
-        return 0.0
+        current = self.at(now)
+        too_much = (current.tokens if what else current.starts) + min(amount, limit) - limit
+        index = current.first
+        while too_much > 0 and index < current.first + RING:
+            too_much -= current._bucket(index)[what]
+            index += 1
+        return index * BUCKET + MINUTE + LATE - now if index > current.first else 0.0
 
     def started(self, now: float, tokens: int) -> Minute:
-        """The log with one start more."""
+        """With one start more."""
         return self.at(now)._added(int(now // BUCKET), 1, tokens)
 
     def sent(self, now: float, started_at: float, tokens: int) -> Minute:
-        """The log after a request of ``started_at`` was sent only now: the server's minute begins now as well."""
+        """After a request of ``started_at`` was sent only now: the server's minute begins now as well."""
         current, before, index = self.at(now), int(started_at // BUCKET), int(now // BUCKET)
-        if index <= before or all(bucket[0] != before for bucket in current.log):
+        if index <= before or not current._remembers(before):
             return self
         return current._added(before, -1, -tokens)._added(index, 1, tokens)
 
     def corrected(self, now: float, started_at: float, more_tokens: int) -> Minute:
-        """The log after a request of ``started_at`` turned out to use so many tokens more (or, negative, less)."""
+        """After a request of ``started_at`` turned out to use so many tokens more (or, negative, less)."""
         current, index = self.at(now), int(started_at // BUCKET)
-        if not more_tokens or all(bucket[0] != index for bucket in current.log):
-            return self
-        return current._added(index, 0, more_tokens)
+        return current._added(index, 0, more_tokens) if more_tokens and current._remembers(index) else self
+
+    def _remembers(self, index: int) -> bool:
+        return self.first <= index < self.first + RING and self._bucket(index)[STARTS] > 0
+
+    def _bucket(self, index: int) -> tuple[int, int]:
+        starts, tokens = _BUCKET.unpack_from(self.ring, _place(index))
+        return starts, tokens
 
     def _added(self, index: int, starts: int, tokens: int) -> Minute:
-        # From the newest backwards: the clock may have gone back a little, and corrections are to recent starts.
-        place = len(self.log)
-        while place and self.log[place - 1][0] > index:
-            place -= 1
-        if place and self.log[place - 1][0] == index:
-            place -= 1
-            _, old_starts, old_tokens = self.log[place]
-            bucket = (index, old_starts + starts, max(0, old_tokens + tokens))
-            return Minute((*self.log[:place], bucket, *self.log[place + 1 :]))
-        return Minute((*self.log[:place], (index, starts, max(0, tokens)), *self.log[place:]))
+        place, (old_starts, old_tokens) = _place(index), self._bucket(index)
+        new_starts, new_tokens = max(0, old_starts + starts), min(max(0, old_tokens + tokens), _MOST)
+        return Minute(
+            self.first,
+            self.starts + new_starts - old_starts,
+            self.tokens + new_tokens - old_tokens,
+            self.ring[:place] + _BUCKET.pack(new_starts, new_tokens) + self.ring[place + _BUCKET.size :],
+        )
 
 
-def _forgotten_at(bucket: tuple[int, int, int]) -> float:
-    return (bucket[0] + 1) * BUCKET + MINUTE + LATE
+def _place(index: int) -> int:
+    return index % RING * _BUCKET.size
+
+
+EMPTY = Minute()

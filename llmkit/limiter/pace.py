@@ -13,13 +13,14 @@ each transition returns a new one.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from struct import Struct
+from typing import Self
 
-from llmkit.limiter.allowance import Seen, speaker
-from llmkit.limiter.minute import JITTER, MINUTE, STARTS, TOKENS, Minute
+from llmkit.limiter.allowance import NOTHING_SEEN, SEEN_BYTES, Seen
+from llmkit.limiter.minute import EMPTY, JITTER, MINUTE, RING_BYTES, STARTS, TOKENS, Minute
+from llmkit.limiter.slots import MOST_PROCESSES, NO_SHARE, Share, Shares, with_share
 from llmkit.records import Provider, RateInfo
 
 RATE_LIMITED = "rate limited by the provider"
@@ -38,6 +39,11 @@ RECOVERY = 0.3 / MINUTE  # share of the pace that is regained a second
 LEAST_SHARE = 0.1
 FEW = 1.5  # credits: who has no more is not coming from a rest
 ALMOST = 1e-6  # a credit that is whole but for rounding
+
+_MAGIC = b"llmkit 2"
+_HEAD = Struct(f"<8s7d3?96s3QB{RING_BYTES}s{SEEN_BYTES}s")
+_SHARE = Struct("<I2d")
+STATE_BYTES = _HEAD.size + MOST_PROCESSES * _SHARE.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,46 +68,59 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PaceState:
-    """All that decides when the next request may start; a fresh one lets a full burst go.
+    """All that decides when the next request to a provider, or to one of its models, may start.
 
-    ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length is not known yet. ``trial_due``
-    and ``trial_at`` say that one request is to go first, or when it went. ``share`` is the part of the pace in use at
-    ``share_at``. ``slots`` is how many slots may be taken, also after the limit was lowered. ``seen`` is keyed by model
-    reference (``""``: any model).
+    A fresh one lets a full burst go. ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length
+    is not known yet. ``trial_due`` and ``trial_at`` say that one request is to go first, or when it went (0: none did).
+    ``share`` is the part of the pace in use at ``share_at``; ``shares`` is which process has how many slots.
     """
 
     updated_at: float = 0.0
     credit: float = 0.0
     credit_at: float = 0.0
-    rested: bool = False
-    minute: Minute = field(default_factory=Minute)
     pause_until: float = 0.0
-    pause_reason: str = ""
-    provisional: bool = False
-    trial_due: bool = False
-    trial_at: float | None = None
+    trial_at: float = 0.0
     share: float = 1.0
     share_at: float = 0.0
-    slots: int = 0
-    seen: Mapping[str, Seen] = field(default_factory=dict)
+    rested: bool = False
+    provisional: bool = False
+    trial_due: bool = False
+    pause_reason: str = ""
+    minute: Minute = EMPTY
+    seen: Seen = NOTHING_SEEN
+    shares: Shares = ()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Read what ``to_bytes`` wrote; anything else (empty, torn, of another version) is a fresh state."""
-        try:
-            row = json.loads(data)
-            row["minute"] = Minute.from_rows(row["minute"])
-            row["seen"] = {model: Seen.from_row(seen) for model, seen in row["seen"].items()}
-            return cls(**row)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        if len(data) < STATE_BYTES or not data.startswith(_MAGIC):
             return cls()
+        _, *numbers, reason, first, starts, tokens, count, ring, seen = _HEAD.unpack_from(data)
+        shares = data[_HEAD.size : _HEAD.size + min(count, MOST_PROCESSES) * _SHARE.size]
+        row = (
+            *numbers,
+            reason.rstrip(b"\0").decode(errors="ignore"),
+            Minute(first, starts, tokens, ring),
+            Seen.from_bytes(seen),
+            tuple(Share(*share) for share in _SHARE.iter_unpack(shares)),
+        )
+        return cls(*row)
 
     def to_bytes(self) -> bytes:
-        """The state as one line of JSON."""
-        row: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        row["minute"] = self.minute.log
-        row["seen"] = {model: seen.to_row() for model, seen in self.seen.items()}
-        return json.dumps(row, separators=(",", ":")).encode()
+        """The state as ``STATE_BYTES`` bytes."""
+        minute, reason = self.minute, self.pause_reason.encode()
+        totals = minute.first, minute.starts, minute.tokens, len(self.shares), minute.ring
+        head = _HEAD.pack(_MAGIC, *_numbers(self), reason, *totals, self.seen.to_bytes())
+        rows = (_SHARE.pack(share.in_flight, share.wanted_at, share.started_at) for share in self.shares)
+        return (head + b"".join(rows)).ljust(STATE_BYTES, b"\0")
+
+    def without(self, process: int) -> PaceState:
+        """The state after a process turned out to be dead."""
+        gone = process < len(self.shares) and self.shares[process] != NO_SHARE
+        return replace(self, shares=with_share(self.shares, process, NO_SHARE)) if gone else self
+
+
+_numbers = attrgetter(*(item.name for item in fields(PaceState)[:10]))
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -124,7 +143,7 @@ def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) ->
     """
     if is_paused(state, now):
         return state.pause_until - now, state.pause_reason
-    if state.trial_at is not None and now < state.trial_at + TRIAL_TIMEOUT:
+    if now < state.trial_at + TRIAL_TIMEOUT:
         return state.trial_at + TRIAL_TIMEOUT - now, TRIAL
     waits = [
         (_credit_wait(state, limits, now), REQUESTS_PER_MINUTE),
@@ -136,9 +155,8 @@ def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) ->
     return (wait, reason) if wait > 0 else (0.0, "")
 
 
-def headroom(state: PaceState, model: str, now: float, tokens: int = 0) -> tuple[float, str]:
-    """Seconds that the provider's own headers ask a request to ``model`` to wait, and why; ``(0.0, "")`` for none."""
-    seen = state.seen.get(speaker(state.seen, model), Seen())
+def headroom(seen: Seen, now: float, tokens: int = 0) -> tuple[float, str]:
+    """Seconds that the provider's own headers ask a request to wait, and why; ``(0.0, "")`` for none."""
     if seen.requests is not None and (wait := seen.requests.wait(now, seen.last_start)) > 0:
         return wait, REQUESTS_LEFT
     if seen.tokens is not None and (wait := seen.tokens.wait_for(tokens, now)) > 0:
@@ -149,8 +167,14 @@ def headroom(state: PaceState, model: str, now: float, tokens: int = 0) -> tuple
 # --- transitions ----------------------------------------------------------------------------------------------------
 
 
-def start(state: PaceState, limits: Limits, now: float, tokens: int = 0, model: str = "") -> PaceState:
-    """After a request of about ``tokens`` started; only when ``next_start`` says that it may."""
+def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) -> PaceState:
+    """After a request of about ``tokens`` started; only when ``next_start`` says that it may.
+
+    Without limits of its own a model is held back by what its headers say only.
+    """
+    seen = state.seen.used(tokens, now)
+    if limits is None:
+        return replace(state, updated_at=now, seen=seen) if seen else state
     rate = _rate(state, limits)
     full = float(limits.max_parallel)
     credit = min(full, state.credit + rate * max(0.0, now - state.credit_at))
@@ -160,8 +184,7 @@ def start(state: PaceState, limits: Limits, now: float, tokens: int = 0, model: 
     if rested and credit < 1 and spread <= 1:
         # The requests of a burst reach the server spread out, so its count of them begins late: wait that long, once.
         credit, rested = credit - spread, False
-    goes_first = state.trial_due or state.trial_at is not None
-    who = speaker(state.seen, model)
+    goes_first = state.trial_due or state.trial_at > 0
     return replace(
         state,
         updated_at=now,
@@ -170,8 +193,8 @@ def start(state: PaceState, limits: Limits, now: float, tokens: int = 0, model: 
         rested=rested,
         minute=state.minute.started(now, tokens),
         trial_due=False,
-        trial_at=now if goes_first else None,
-        seen={**state.seen, who: state.seen[who].used(tokens, now)} if who in state.seen else state.seen,
+        trial_at=now if goes_first else 0.0,
+        seen=seen,
     )
 
 
@@ -204,7 +227,7 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
         pause_reason=reason,
         provisional=False,
         trial_due=True,
-        trial_at=None,
+        trial_at=0.0,
         credit=1.0,
         credit_at=until,
         rested=False,
@@ -220,23 +243,20 @@ def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) ->
     """
     if ok is False:
         return state if is_paused(state, now) else replace(pause(state, now, PROVISIONAL_PAUSE), provisional=True)
-    if state.trial_at is None or started_at < state.trial_at:
+    if not state.trial_at or started_at < state.trial_at:
         return state
-    return replace(state, updated_at=now, trial_at=None, trial_due=not ok)
+    return replace(state, updated_at=now, trial_at=0.0, trial_due=not ok)
 
 
-def observe(
-    state: PaceState, info: RateInfo, now: float, *, sent_at: float | None = None, since: int = 0, model: str = ""
-) -> PaceState:
-    """After a response of ``model`` said what is left.
+def observe(state: PaceState, info: RateInfo, now: float, *, sent_at: float | None = None, since: int = 0) -> PaceState:
+    """After a response said what is left.
 
     Its request was sent at ``sent_at`` (``None``: just now), and ``since`` requests were sent after it.
     """
-    before = state.seen.get(model, Seen())
-    seen = before.reported(info, now, now if sent_at is None else sent_at, since)
-    if (seen.requests, seen.tokens) == (before.requests, before.tokens):
+    seen = state.seen.reported(info, now, now if sent_at is None else sent_at, since)
+    if (seen.requests, seen.tokens) == (state.seen.requests, state.seen.tokens):
         return state
-    return replace(state, updated_at=now, seen={**state.seen, model: seen})
+    return replace(state, updated_at=now, seen=seen)
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------

@@ -1,67 +1,88 @@
-"""The waiting line of one provider in this process. One of those who wait leads: it alone looks at the shared files."""
+"""Those who wait for one provider in this process, and the one timer that looks for all of them at the shared file."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-import anyio
 
 from llmkit.limiter.adaptive import Adaptive
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.pace import REQUESTS_PER_MINUTE, Limits, PaceState, headroom, next_start, observe, pause, start
-from llmkit.limiter.shared_files import Clock, Held, PaceFile, Slot, Track
+from llmkit.limiter.minute import BUCKET
+from llmkit.limiter.pace import Limits, PaceState, headroom, next_start, observe, pause, sent, start
+from llmkit.limiter.pace_file import PROVIDER, Clock, PaceFile
+from llmkit.limiter.slots import NO_SHARE, Share, may_take, with_share
 from llmkit.limiter.waiters import Queue, Waiter
-from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, SLOT, Block, Reasons, Wait
+from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, SLOT, Block, Blocks, Wait
 from llmkit.records import RateInfo
 
-Sleep = Callable[[float], Awaitable[object]]
+log = logging.getLogger("llmkit.limiter")
 
 SHORTEST_REST = 0.0005  # timers are no finer
+
+
+@dataclass(eq=False, slots=True)
+class Track:
+    """The limits of the provider, or of a model that has its own, and what this process has of their slots."""
+
+    name: str
+    limits: Limits
+    in_flight: int = 0
+    wanted_at: float = 0.0
+    started_at: float = 0.0
+    written: Share = NO_SHARE
+
+    @property
+    def share(self) -> Share:
+        """What this process has of the slots."""
+        return Share(self.in_flight, self.wanted_at, self.started_at)
 
 
 class ProviderQueue:
     """Those who wait for one provider, and what it allows.
 
     Everything about an admission is decided in one moment under the lock of the provider's file, so that nothing is
-    held while waiting: no slot, no start, no tokens.
+    held while waiting: no slot, no start, no tokens. Whoever comes or leaves asks for a look; all who do so in one
+    iteration of the event loop share it. Used from one event loop at a time.
     """
 
-    def __init__(self, directory: Path, provider: str, clock: Clock, sleep: Sleep) -> None:
-        self._directory, self._clock, self._sleep = directory, clock, sleep
+    def __init__(self, directory: Path, provider: str, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.RLock()
-        self._queue = Queue()
-        self._leader: Waiter | None = None
-        self._stirred = False
-        self._flying: list[Admission] = []
-        self._adaptive = Adaptive()
-        self._whole: Block | None = None
-        self._blocked: dict[str, Block] = {}
-        self._reasons: defaultdict[str, Reasons] = defaultdict(Reasons)  # by model; "" for the whole provider
-        self._track = Track(directory, provider, Limits(1, 60), clock)
+        self._file = PaceFile(directory, provider, clock)
+        self._provider = Track(PROVIDER, Limits(1, 60))
         self._models: dict[str, Track] = {}
+        self._queue = Queue()
+        self._listeners: set[Waiter] = set()
+        self._flying: dict[Admission, list[Track]] = {}
+        self._adaptive = Adaptive()
+        self._blocks = Blocks()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._looking = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    # --- limits ---
+    # --- what may be called from any thread ---
 
     @property
     def limits(self) -> Limits:
         """The provider's limits."""
-        return self._track.limits
+        return self._provider.limits
 
     def set_limits(self, limits: Limits, models: Mapping[str, Limits]) -> None:
         """New limits, in force at once."""
         with self._lock:
-            self._track.limits = limits
-            known, self._models = self._models, {}
+            self._provider.limits = limits
+            for model in self._models.keys() - models.keys():
+                del self._models[model]
+                self._file.later(model, lambda state: state.without(self._file.me))
             for model, own in models.items():
-                track = known.pop(model, None) or Track(self._directory, model, own, self._clock)
-                track.limits = own
-                self._models[model] = track
-            self._stir()
+                self._models.setdefault(model, Track(model, own)).limits = own
+            self._look_soon()
 
     def pause(self, seconds: float, reason: str) -> bool:
         """Let nobody through for ``seconds``; False when a pause is under way already."""
@@ -74,197 +95,207 @@ class ProviderQueue:
             return after
 
         with self._lock:
-            self._track.pace.change(transition)
-            self._stir()
+            self._file.change(PROVIDER, transition)
+            self._look_soon()
         return begun
 
     def observe(self, info: RateInfo, model: str, sent_at: float | None) -> None:
         """Take in what a response says is left; by default it answers the request that is under way for longest."""
         with self._lock:
             now = self._clock()
-            sent = sorted(flying.started_at for flying in self._flying if model in ("", flying.model))
-            at = sent_at if sent_at is not None else sent[0] if sent else now
-            since = sum(other > at for other in sent)
-            self._track.pace.later(lambda state: observe(state, info, now, sent_at=at, since=since, model=model))
+            flying = [flying.started_at for flying in self._flying if model in ("", flying.model)]
+            at = sent_at if sent_at is not None else min(flying, default=now)
+            since = sum(other > at for other in flying)
+            self._file.later(model, lambda state: observe(state, info, now, sent_at=at, since=since))
 
     def waiting(self) -> Wait | None:
         """What those who wait are waiting for; ``None`` when nobody waits."""
         with self._lock:
             if not self._queue:
                 return None
-            block = self._whole or next(iter(self._blocked.values()), Block(SLOT))
+            block = self._blocks.any() or Block(SLOT)
             return Wait(block.reason, block.until, len(self._queue), len(self._flying))
 
     def close(self) -> None:
-        """Close the files; they are opened again when needed."""
+        """Close the files, unless a request is under way that holds its slot; they are opened again when needed."""
         with self._lock:
-            for track in (self._track, *self._models.values()):
-                track.pace.close()
+            if not self._flying:
+                self._file.close()
 
     # --- coming and going ---
 
     async def enter(self, waiter: Waiter) -> Admission:
         """Wait for the waiter's turn."""
         with self._lock:
+            if self._loop is not (loop := asyncio.get_running_loop()):
+                self._loop, self._thread = loop, threading.get_ident()
+                self._looking, self._timer = False, None
+            waiter.before = self._blocks.waited(waiter.model, self._clock())
             self._queue.add(waiter)
-            self._leader = self._leader or waiter
-            self._note(self._clock())
-            waiter.before = self._waited(waiter.model)
-            self._tell(waiter)
-            if self._whole is None:
-                self._stir()
-        entered = False
+            if waiter.on_wait is not None:
+                self._listeners.add(waiter)
+            self._look_soon()
         try:
-            while waiter.admission is None:
-                if self._leader is waiter:
-                    rest = self._let_in()
-                    if waiter.admission is None:
-                        await self._rest(waiter, rest)
-                else:
-                    await waiter.awake.wait()
-                    waiter.awake = anyio.Event()
-            entered = True
-            return waiter.admission
-        finally:
+            return await waiter.turn
+        except BaseException:
             with self._lock:
-                self._queue.remove(waiter)
-                if self._leader is waiter:
-                    self._leader = next(iter(self._queue), None)
-                    if self._leader is not None:
-                        self._leader.wake()
-                if waiter.admission is not None and not entered:  # cancelled just after it was let in
-                    waiter.admission.waive()
-                    self.leave(waiter.admission)
+                self._remove(waiter)
+                if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                    waiter.turn.result().waive()  # cancelled just after it was let in
+                    self.leave(waiter.turn.result())
+            raise
 
     def leave(self, admission: Admission) -> None:
-        """Give back what the admission holds, and let the next one in."""
+        """Give back what the admission holds, and let the next one in; what was not settled stands as used."""
         with self._lock:
             now = self._clock()
-            self._flying.remove(admission)
-            if admission.adaptive and admission.ok is not None:
-                self._adaptive = (
-                    self._adaptive.answered(now - admission.started_at, self.limits.max_parallel)
-                    if admission.ok
-                    else self._adaptive.refused()
-                )
-            admission.close(now)
-            self._stir()
+            for track in self._flying.pop(admission):
+                track.in_flight -= 1
+                self._file.later(track.name, partial(admission.ended, now=now))
+            if admission.adaptive and admission.ok is False:
+                self._adaptive = self._adaptive.refused()
+            elif admission.adaptive and admission.ok:
+                self._adaptive = self._adaptive.answered(now - admission.started_at, self.limits.max_parallel)
+            self._look_soon()
+        if admission.reservation is not None:
+            admission.reservation.settle(None)
 
-    async def _rest(self, waiter: Waiter, seconds: float) -> None:
-        """Wait until it is worth looking again."""
-        with anyio.CancelScope() as scope:
-            with self._lock:
-                waiter.resting = None if self._stirred else scope
-            if waiter.resting is not None:
-                await self._sleep(max(seconds, SHORTEST_REST))
+    def _sent(self, admission: Admission) -> None:
         with self._lock:
-            waiter.resting, self._stirred = None, False
+            before, now = admission.started_at, self._clock()
+            admission.started_at = now
+            if before // BUCKET != now // BUCKET:
+                for track in self._flying[admission]:
+                    self._file.later(track.name, partial(sent, now=now, started_at=before, tokens=admission.tokens))
 
-    def _stir(self) -> None:
-        """Make the leader look again now."""
-        if self._leader is not None:
-            self._stirred = True
-            self._leader.stir()
+    def _remove(self, waiter: Waiter, *, served: bool = False) -> None:
+        self._queue.remove(waiter, served=served)
+        self._listeners.discard(waiter)
 
-    # --- deciding ---
+    # --- looking ---
 
-    def _let_in(self) -> float:
+    def _look_soon(self) -> None:
+        """Look in the next iteration of the event loop."""
+        if self._looking or self._loop is None or self._loop.is_closed():
+            return
+        self._looking = True
+        here = threading.get_ident() == self._thread
+        (self._loop.call_soon if here else self._loop.call_soon_threadsafe)(self._look)
+
+    def _look(self) -> None:
+        """Let in everybody who may, and set the timer for the others."""
+        with self._lock:
+            self._looking = False
+            if not self._queue and not self._file.is_behind:
+                return
+            try:
+                with self._file as now:
+                    rest = GLANCE_FOR_FILE if now is None else self._let_in(now)
+            except OSError as error:  # the directory is gone, or the disk full: whoever waits is told
+                log.warning("limits cannot be shared", extra={"reason": str(error)})
+                for waiter in tuple(self._queue):
+                    self._remove(waiter)
+                    if not waiter.turn.done():
+                        waiter.turn.set_exception(error)
+            else:
+                if self._queue or self._file.is_behind:
+                    self._look_in(max(rest, SHORTEST_REST))
+
+    def _look_in(self, seconds: float) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        if self._timer is not None:
+            if now < self._timer.when() <= now + seconds:  # looking too often costs less than a timer a request
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(now + seconds, self._look)
+
+    def _let_in(self, now: float) -> float:
         """Let in everybody who may; seconds until the next look."""
-        with self._lock, self._track.pace.hold() as held:
-            if held is None:
-                return GLANCE_FOR_FILE
-            now = self._clock()
-            before = self._reasons_now()
-            self._whole, self._blocked = None, {}
-            while self._whole is None and (waiter := self._queue.turn(self._blocked)) is not None:
-                self._consider(waiter, held, now)
-            self._note(now)
-            if before != self._reasons_now():
-                for waiter in self._queue:
-                    self._tell(waiter)
-            blocks = [self._whole] if self._whole is not None else list(self._blocked.values())
-            return min((block.rest(now) for block in blocks), default=GLANCE)
+        blocks: dict[str, Block] = {}
+        for track in (self._provider, *self._models.values()):
+            track.wanted_at = 0.0
+        while PROVIDER not in blocks and (waiter := self._queue.turn(blocks)) is not None:
+            if waiter.turn.done():  # cancelled
+                self._remove(waiter)
+            elif (obstacle := self._obstacle(waiter, now)) is not None:
+                name, block = obstacle
+                blocks[name] = block
+            else:
+                self._admit(waiter, now)
+        if (whole := blocks.get(PROVIDER)) is not None:
+            blocks = {PROVIDER: whole}
+        self._blocks.become(blocks, now)
+        self._tell()
+        self._write_shares()
+        return min((block.rest(now) for block in blocks.values()), default=GLANCE)
 
-    def _consider(self, waiter: Waiter, held: Held, now: float) -> None:
-        """Let one waiter in, or note what blocks its provider or its model."""
-        wait, reason = next_start(held.state, self.limits, now, waiter.tokens)
+    def _obstacle(self, waiter: Waiter, now: float) -> tuple[str, Block] | None:
+        """What a waiter waits for, and whether that is its provider's or its model's."""
+        state, model = self._file.get(PROVIDER), self._file.get(waiter.model)
+        wait, reason = next_start(state, self.limits, now, waiter.tokens)
         if wait:
-            self._whole = Block(reason, now + wait)
-            return
+            return PROVIDER, Block(reason, now + wait)
         if waiter.adaptive and len(self._flying) >= int(self._adaptive.allowed):
-            self._whole = Block(SLOT)
-            return
-        tracks = [(self._track, held)]
-        with ExitStack() as stack:
-            if (own := self._models.get(waiter.model)) is not None:
-                own_held = stack.enter_context(own.pace.hold())
-                if own_held is None:
-                    self._blocked[waiter.model] = Block(REQUESTS_PER_MINUTE, glance=GLANCE_FOR_FILE)
-                    return
-                wait, reason = next_start(own_held.state, own.limits, now, waiter.tokens)
-                tracks.insert(0, (own, own_held))
-            wait, reason = max((wait, reason), headroom(held.state, waiter.model, now, waiter.tokens))
-            if wait:
-                self._blocked[waiter.model] = Block(reason, now + wait)
-                return
-            slots = self._take_slots(waiter, tracks)
-            if slots is None:
-                return
-            for track, its in tracks:
-                its.state = start(its.state, track.limits, now, waiter.tokens, waiter.model)
-        self._admit(waiter, slots, now)
+            return PROVIDER, Block(SLOT)
+        wait, reason = headroom(model.seen or state.seen, now, waiter.tokens)
+        if (own := self._models.get(waiter.model)) is not None:
+            wait, reason = max((wait, reason), next_start(model, own.limits, now, waiter.tokens))
+        if wait:
+            return waiter.model, Block(reason, now + wait)
+        for track in (self._provider, own):
+            if track is not None and (block := self._no_slot(track, now)) is not None:
+                return track.name, block
+        return None
 
-    def _take_slots(self, waiter: Waiter, tracks: list[tuple[Track, Held]]) -> list[tuple[PaceFile, Slot]] | None:
-        slots: list[tuple[PaceFile, Slot]] = []
-        for track, held in tracks:
-            slot, most = track.slots.take(track.limits.max_parallel, held.state.slots)
-            if most != held.state.slots:
-                held.state = replace(held.state, slots=most)
-            if slot is None:
-                for _, taken in slots:
-                    taken.release()
-                all_mine = len(track.slots) >= track.limits.max_parallel
-                block = Block(SLOT, glance=GLANCE if all_mine else GLANCE_FOR_SLOT)
-                if track is self._track:
-                    self._whole = block
-                else:
-                    self._blocked[waiter.model] = block
-                return None
-            slots.append((track.pace, slot))
-        return slots
+    def _no_slot(self, track: Track, now: float) -> Block | None:
+        state = self._file.get(track.name)
+        rivals = {n: share for n, share in enumerate(state.shares) if n != self._file.me and share.is_active}
+        taken = track.in_flight + sum(share.in_flight for share in rivals.values())
+        if taken < track.limits.max_parallel and may_take(track.share, rivals.values(), now):
+            return None
+        if dead := [number for number in rivals if not self._file.is_alive(number)]:
+            for number in dead:
+                state = state.without(number)
+            self._file.put(track.name, state)
+            return self._no_slot(track, now)
+        if not rivals:
+            return Block(SLOT)
+        track.wanted_at = now
+        return Block(SLOT, glance=GLANCE_FOR_SLOT)
 
-    def _admit(self, waiter: Waiter, slots: list[tuple[PaceFile, Slot]], now: float) -> None:
-        self._note(now)
-        waiter.admission = Admission(
+    def _admit(self, waiter: Waiter, now: float) -> None:
+        own = self._models.get(waiter.model)
+        tracks = [self._provider] if own is None else [self._provider, own]
+        for track in tracks:
+            track.in_flight, track.started_at = track.in_flight + 1, now
+        for name, limits in ((PROVIDER, self.limits), (waiter.model, own.limits if own else None)):
+            self._file.put(name, start(self._file.get(name), limits, now, waiter.tokens))
+        waited = self._blocks.waited(waiter.model, now)
+        waits = {reason: seconds - waiter.before.get(reason, 0.0) for reason, seconds in waited.items()}
+        admission = Admission(
             model=waiter.model,
             started_at=now,
             tokens=waiter.tokens,
             waited_s=max(0.0, now - waiter.asked_at),
-            waits=waiter.waits + self._waited(waiter.model) - waiter.before,
-            slots=slots,
-            clock=self._clock,
+            waits={**waiter.waits, **{reason: seconds for reason, seconds in waits.items() if seconds > 0}},
+            on_sent=self._sent,
             adaptive=waiter.adaptive,
         )
-        self._flying.append(waiter.admission)
-        self._queue.remove(waiter, served=True)
-        waiter.wake()
+        self._flying[admission] = tracks
+        self._remove(waiter, served=True)
+        waiter.turn.set_result(admission)
 
-    # --- telling ---
+    def _write_shares(self) -> None:
+        for track in (self._provider, *self._models.values()):
+            if track.share != track.written:
+                track.written, state = track.share, self._file.get(track.name)
+                shares = with_share(state.shares, self._file.me, track.written)
+                self._file.put(track.name, replace(state, shares=shares))
 
-    def _reasons_now(self) -> tuple[str, dict[str, str]]:
-        blocked = {model: block.reason for model, block in self._blocked.items()}
-        return (self._whole.reason if self._whole else ""), blocked
-
-    def _tell(self, waiter: Waiter) -> None:
-        block = self._whole or self._blocked.get(waiter.model)
-        if block is not None and waiter.on_wait is not None:
-            waiter.on_wait(block.reason, block.until)
-
-    def _note(self, now: float) -> None:
-        """Count the time since the last look to what the provider and each model were waiting for."""
-        self._reasons[""].note(self._whole, now)
-        for model in {*self._reasons, *self._blocked} - {""}:
-            self._reasons[model].note(None if self._whole else self._blocked.get(model), now)
-
-    def _waited(self, model: str) -> Counter[str]:
-        return self._reasons[""].seconds + self._reasons[model].seconds
+    def _tell(self) -> None:
+        for waiter in self._listeners:
+            block = self._blocks.of(waiter.model)
+            if block is not None and block.reason != waiter.told and waiter.on_wait is not None:
+                waiter.told = block.reason
+                waiter.on_wait(block.reason, block.until)

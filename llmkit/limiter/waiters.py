@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Container, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
-
-import anyio
 
 from llmkit.limiter.admission import Admission
 
@@ -16,10 +14,10 @@ OnWait = Callable[[str, float | None], object]
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Waiter:
-    """One caller at the gate. ``awake`` is set when it was admitted, or has to lead those who wait.
+    """One caller at the gate; ``turn`` is done when it was let in.
 
-    ``resting`` is the rest that a leader takes between two looks. ``waits`` is how many seconds it waited for what
-    already; ``before`` is how long each reason had been in the way of others when the waiter came.
+    ``waits`` is how many seconds it waited for what before it came to the queue; ``before`` is how long each reason had
+    been in the way of others then. ``told`` is the reason that it was last told.
     """
 
     run_id: str
@@ -29,21 +27,10 @@ class Waiter:
     asked_at: float
     on_wait: OnWait | None = None
     ticket: int = 0
-    admission: Admission | None = None
-    awake: anyio.Event = field(default_factory=anyio.Event)
-    resting: anyio.CancelScope | None = None
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    waits: Counter[str] = field(default_factory=Counter)
-    before: Counter[str] = field(default_factory=Counter)
-
-    def wake(self) -> None:
-        """End the waiter's wait; from any thread."""
-        self.loop.call_soon_threadsafe(self.awake.set)
-
-    def stir(self) -> None:
-        """End the rest of a waiter that leads; from any thread."""
-        if self.resting is not None:
-            self.loop.call_soon_threadsafe(self.resting.cancel)
+    turn: asyncio.Future[Admission] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    waits: Mapping[str, float] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)
+    told: str = ""
 
 
 class Queue:

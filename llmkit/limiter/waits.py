@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 SLOT = "slot"
@@ -34,17 +35,36 @@ class Block:
         return self.glance if self.until is None else min(self.glance, self.until - now)
 
 
-class Reasons:
-    """How long each reason has been in the way."""
+class Blocks:
+    """What is in the way of each model (``""``: of all), and how many seconds each reason has been."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self._block: Block | None = None
+        self._now: Mapping[str, Block] = {}
         self._since = 0.0
+        self._seconds: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
 
-    def note(self, block: Block | None, now: float) -> None:
-        """From ``now`` on it is ``block``; the time until now goes to the one before."""
-        if self._block is not None:
-            waited = max(0.0, now - self._since)
-            self.seconds[self._block.reason] += waited  # type: ignore[assignment]  # a Counter of seconds
-        self._block, self._since = block, now
+    def become(self, blocks: Mapping[str, Block], now: float) -> None:
+        """From ``now`` on it is these."""
+        self._count(now)
+        self._now = blocks
+
+    def of(self, model: str) -> Block | None:
+        """What is in a model's way."""
+        return self._now.get("") or self._now.get(model)
+
+    def any(self) -> Block | None:
+        """What is in somebody's way."""
+        return next(iter(self._now.values()), None)
+
+    def waited(self, model: str, now: float) -> dict[str, float]:
+        """How many seconds each reason has been in a model's way until ``now``."""
+        self._count(now)
+        waited = dict(self._seconds[""])
+        for reason, seconds in self._seconds[model].items():
+            waited[reason] = waited.get(reason, 0.0) + seconds
+        return waited
+
+    def _count(self, now: float) -> None:
+        passed, self._since = max(0.0, now - self._since), now
+        for model, block in self._now.items():
+            self._seconds[model][block.reason] += passed

@@ -16,4 +16,4 @@ def virtual():
 @pytest.fixture
 def make_gate(tmp_path):
     """A gate on virtual time; each one is like another kernel on the same catalog."""
-    return lambda **options: Gate(tmp_path / "gate", clock=clock, **options)
+    return lambda **options: Gate(tmp_path / "gate", **{"clock": clock, **options})

@@ -138,7 +138,7 @@ def simulate(
         if what == "wake" and now < waking:
             continue
         while len(in_flight) < limits.max_parallel:
-            wait = max(next_start(state, limits, now)[0], headroom(state, "", now)[0])
+            wait = max(next_start(state, limits, now)[0], headroom(state.seen, now)[0])
             if wait > 0:
                 waking = now + max(wait, 0.0005)  # timers are no finer
                 at(waking, "wake")

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from virtual_time import clock
 
 from llmkit.limiter import SLOT, Gate
 from llmkit.limiter.pace import RATE_LIMITED, Limits, PaceState, pause
-from llmkit.limiter.shared_files import PaceFile
+from llmkit.limiter.pace_file import PROVIDER, PaceFile
 
 CHILD = Path(__file__).with_name("gate_process.py")
 
@@ -58,28 +59,35 @@ def test_kernels_share_slots_and_pace(tmp_path):
         assert all(n <= parallel + (t - begin) * rpm / 60 + 0.01 for n, t in enumerate(starts[first:], start=1))
 
 
-def test_a_killed_kernel_frees_its_slots(tmp_path):
-    """After kill -9 the slots of the dead process are free at once, and no number of them is lost."""
+@pytest.mark.parametrize("own", [{}, {"p:m": Limits(2, 60_000)}], ids=["provider", "model"])
+def test_a_killed_kernel_frees_its_slots(tmp_path, own):
+    """After kill -9 the slots of the dead process are free within a second, and no number of them is lost."""
     gate = Gate(tmp_path / "gate")
-    gate.set_limits("p", Limits(2, 60_000))
+    gate.set_limits("p", Limits(2, 60_000), own)
+    killed_at = started_at = 0.0
 
     async def ask():
+        nonlocal started_at
         async with gate.admit("p", run_id="r", model="p:m") as admission:
+            started_at = admission.started_at
             admission.settle(tokens=None, cost=None, ok=True)
 
     async def main(process):
+        nonlocal killed_at
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             with anyio.fail_after(60):
                 while "p" not in gate.waiting() or gate.waiting()["p"].reason != SLOT:
                     await anyio.lowlevel.checkpoint()
             process.send_signal(signal.SIGKILL)
+            killed_at = time.time()
 
     with kernel(tmp_path / "gate", 2, 60_000, 2, 3600) as process:
         go(process)
         for _ in range(2):
             assert json.loads(process.stdout.readline())[0] == "began"
         anyio.run(main, process)
+    assert started_at - killed_at < 1
     gate.close()
 
 
@@ -116,6 +124,99 @@ def test_a_pause_holds_for_the_other_kernels_and_so_does_the_trial(virtual, make
     virtual(main)
 
 
+def ask_for_ever(gate, name, log, seconds=1.0):
+    """A task that asks again and again, and logs when each request began and ended."""
+
+    async def one():
+        while True:
+            async with gate.admit("p", run_id=name, model="p:m") as admission:
+                log.append((clock(), 1, name))
+                await anyio.sleep(seconds)
+                log.append((clock(), -1, name))
+                admission.settle(tokens=None, cost=None, ok=True)
+
+    return one
+
+
+def in_flight(log, name=""):
+    """How many requests are under way."""
+    return sum(change for _, change, who in log if who.startswith(name))
+
+
+@pytest.mark.parametrize("own", [{}, {"p:m": Limits(4, 60_000)}], ids=["provider", "model"])
+def test_slots_are_given_back_to_a_kernel_that_comes_later(virtual, make_gate, own):
+    """One kernel uses all slots while it is alone, and half of them as soon as another one has work."""
+
+    async def main():
+        here, there, log = make_gate(), make_gate(), []
+        for gate in (here, there):
+            gate.set_limits("p", Limits(8 if own else 4, 60_000), own)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(ask_for_ever(here, "here", log))
+            await anyio.sleep(3.5)
+            assert in_flight(log) == in_flight(log, "here") == 4
+            with anyio.CancelScope() as work:
+                async with anyio.create_task_group() as theirs:
+                    for _ in range(6):
+                        theirs.start_soon(ask_for_ever(there, "there", log))
+                    await anyio.sleep(1.0)
+                    assert (in_flight(log, "here"), in_flight(log, "there")) == (2, 2)
+                    await anyio.sleep(5.0)
+                    assert (in_flight(log, "here"), in_flight(log, "there")) == (2, 2)
+                    work.cancel()
+            log.extend((clock(), -1, "there") for _ in range(2))  # cut, and so not logged
+            await anyio.sleep(1.0)
+            assert in_flight(log) == in_flight(log, "here") == 4
+            tasks.cancel_scope.cancel()
+        assert max(sum(change for _, change, _ in log[:n]) for n in range(len(log))) <= 4
+
+    virtual(main)
+
+
+def test_two_kernels_take_turns_at_a_single_slot(virtual, make_gate):
+    """Where only one request may be in flight, each of two kernels gets its part."""
+
+    async def main():
+        here, there, log = make_gate(), make_gate(), []
+        async with anyio.create_task_group() as tasks:
+            for gate, name in ((here, "here"), (there, "there")):
+                gate.set_limits("p", Limits(1, 60_000))
+                for _ in range(3):
+                    tasks.start_soon(ask_for_ever(gate, name, log, 0.1))
+            await anyio.sleep(20.0)
+            tasks.cancel_scope.cancel()
+        begun = [name for _, change, name in log if change > 0]
+        assert len(begun) >= 180
+        assert 0.4 <= begun.count("here") / len(begun) <= 0.6
+
+    virtual(main)
+
+
+def test_a_kernel_that_is_done_holds_nothing(virtual, make_gate):
+    """When the work of one kernel is over, the other has all slots and all tokens that were not used."""
+
+    async def main():
+        here, there = make_gate(), make_gate()
+        for gate in (here, there):
+            gate.set_limits("p", Limits(3, 60_000, 903))
+
+        async def ask(gate, waited):
+            async with gate.admit("p", run_id="r", model="p:m", tokens=300) as admission:
+                waited.append(admission.waited_s)
+                await anyio.sleep(1.0)
+                admission.settle(tokens=1, cost=None, ok=True)
+
+        for gate in (here, there):
+            waited = []
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(ask, gate, waited)
+            assert waited == [0.0] * 3
+
+    virtual(main)
+
+
 def test_a_frozen_kernel_does_not_stop_the_others(virtual, make_gate, tmp_path):
     """A process that was stopped while it held the pace file is passed by after a moment; the pause in it holds on."""
 
@@ -136,15 +237,15 @@ def test_a_frozen_kernel_does_not_stop_the_others(virtual, make_gate, tmp_path):
 def test_what_could_not_be_written_is_written_later(tmp_path):
     """A change that comes while another process holds the file is not lost, and nobody waits for it."""
     path, now = tmp_path / "p.pace", 1_800_000_000.0
-    pace = PaceFile(path, lambda: now)
-    pace.change(lambda state: state)
+    pace = PaceFile(tmp_path, "p", lambda: now)
+    pace.change(PROVIDER, lambda state: state)
     with path.open("r+b") as other:
         portalocker.lock(other, portalocker.LockFlags.EXCLUSIVE)
-        pace.change(lambda state: pause(state, now, 10.0))
+        pace.change(PROVIDER, lambda state: pause(state, now, 10.0))
         assert PaceState.from_bytes(path.read_bytes()) == PaceState()
-    with pace.hold() as held:
-        assert held is not None
-        assert held.state.pause_until == now + 10
+    with pace as locked_at:
+        assert locked_at == now
+        assert pace.get(PROVIDER).pause_until == now + 10
     assert PaceState.from_bytes(path.read_bytes()).pause_until == now + 10
     pace.close()
 
@@ -158,7 +259,7 @@ def test_rubbish_in_the_file_does_not_stop_a_run(virtual, make_gate, tmp_path):
         for _ in range(2):
             async with gate.admit("p", run_id="r", model="p:m") as admission:
                 admission.settle(tokens=None, cost=None, ok=True)
-            assert PaceState.from_bytes(path.read_bytes().partition(b"\n")[0]) != PaceState()
+            assert PaceState.from_bytes(path.read_bytes()) != PaceState()
             path.unlink()
 
     virtual(main)

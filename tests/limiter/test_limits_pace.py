@@ -27,6 +27,7 @@ from llmkit.limiter.pace import (
     settle,
     start,
 )
+from llmkit.limiter.slots import Share
 from llmkit.records import Provider, RateInfo
 
 T0 = 1_800_000_000.0
@@ -213,9 +214,9 @@ def test_the_state_survives_the_file():
         state,
         RateInfo(requests_limit=600, requests_remaining=5, requests_reset=59.5, tokens_limit=9, tokens_remaining=1),
         T0 + 1,
-        model="openai:m",
     )
-    state = replace(start(pause(state, T0 + 2, 3.0, "told to"), LIMITS, T0 + 5), slots=4)
+    shares = (Share(4, T0, T0 - 1), Share(), Share(0, 0.0, T0 + 2))
+    state = replace(start(pause(state, T0 + 2, 3.0, "told to"), LIMITS, T0 + 5), shares=shares)
     assert PaceState.from_bytes(state.to_bytes()) == state
     torn = state.to_bytes()[:-20]
     assert PaceState.from_bytes(torn) == PaceState()
@@ -235,24 +236,23 @@ def test_nought_counts_as_one():
     assert Limits.of(provider) == Limits(1, 1, 1)
 
 
-def test_headers_slow_one_model_only():
-    """A model whose headers say that nothing is left waits; the other models of the provider go on."""
+def test_headers_slow_what_they_are_about():
+    """When the headers say that nothing is left, the next request waits for it, and no longer."""
     info = RateInfo(requests_limit=60, requests_remaining=0, requests_reset=12.0)
-    state = observe(started(PaceState(), LIMITS, T0), info, T0 + 0.1, model="p:a")
-    state = start(state, LIMITS, T0 + 0.2, model="p:a")
-    wait, reason = headroom(state, "p:a", T0 + 0.2)
+    state = observe(PaceState(), info, T0 + 0.1)
+    state = start(state, None, T0 + 0.2)
+    wait, reason = headroom(state.seen, T0 + 0.2)
     assert (wait > 5, reason) == (True, REQUESTS_LEFT)
-    assert headroom(state, "p:b", T0 + 0.2) == (0.0, "")
-    assert headroom(state, "p:a", T0 + 13) == (0.0, "")
+    assert headroom(state.seen, T0 + 13) == (0.0, "")
 
 
-def test_headers_without_a_model_speak_for_all():
-    """Headers that were not said to be of one model hold every model back."""
+def test_tokens_that_are_left_are_used():
+    """A request goes when the tokens that are left are enough for it, and else waits for more."""
     info = RateInfo(tokens_limit=1000, tokens_remaining=10, tokens_reset=30.0)
     state = observe(PaceState(), info, T0)
-    wait, reason = headroom(state, "p:b", T0, tokens=500)
+    wait, reason = headroom(state.seen, T0, tokens=500)
     assert (0 < wait <= 30, reason) == (True, TOKENS_LEFT)
-    assert headroom(state, "p:b", T0, tokens=5) == (0.0, "")
+    assert headroom(state.seen, T0, tokens=5) == (0.0, "")
 
 
 def test_headers_that_say_nothing_change_nothing():
@@ -266,5 +266,5 @@ def test_what_is_under_way_is_not_counted_twice():
     info = RateInfo(requests_limit=100, requests_remaining=3, requests_reset=30.0)
     two_left = observe(PaceState(), info, T0 + 1, sent_at=T0, since=1)
     none_left = observe(PaceState(), info, T0 + 1, sent_at=T0, since=3)
-    assert headroom(two_left, "p:m", T0 + 20) == (0.0, "")
-    assert headroom(none_left, "p:m", T0 + 20) == (11.0, REQUESTS_LEFT)
+    assert headroom(two_left.seen, T0 + 20) == (0.0, "")
+    assert headroom(none_left.seen, T0 + 20) == (11.0, REQUESTS_LEFT)

@@ -1,0 +1,45 @@
+"""Whose turn it is among the processes that share a provider's slots: nobody keeps a slot that another needs more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+RECENT = 0.25  # seconds for which it is believed that a process wants a slot
+TURN = 0.5  # seconds after which a process that has as many slots as we have, and started nothing, goes first
+
+MOST_PROCESSES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process has of the slots: how many are in flight, when it last looked in vain, and last started one."""
+
+    in_flight: int = 0
+    wanted_at: float = 0.0
+    started_at: float = 0.0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the process has slots or wants one."""
+        return self.in_flight > 0 or self.wanted_at > 0
+
+
+NO_SHARE = Share()
+Shares = tuple[Share, ...]  # by the number of the process
+
+
+def may_take(mine: Share, others: Iterable[Share], now: float) -> bool:
+    """Whether a free slot is ours, and not of a process that wants it and has fewer, or has waited longer."""
+    for other in others:
+        if other.wanted_at < now - RECENT or other.in_flight > mine.in_flight:
+            continue
+        if other.in_flight < mine.in_flight or other.started_at < min(mine.started_at, now - TURN):
+            return False
+    return True
+
+
+def with_share(shares: Shares, number: int, share: Share) -> Shares:
+    """The shares after a change of that of one process."""
+    padded = shares + (NO_SHARE,) * (number + 1 - len(shares))
+    return (*padded[:number], share, *padded[number + 1 :])
