@@ -1,8 +1,9 @@
 """The gate: it makes callers wait so that every provider's limits and a run's budget hold.
 
-The limits hold for all processes that use the same directory. ``budget`` is a run's money, ``lane`` the waiting line of
-a provider, ``queue`` whose turn it is, ``waits`` what for, ``files`` what processes share, ``admission`` what a request
-holds. The arithmetic is in :mod:`llmkit.limiter`.
+The limits hold for all processes that use the same directory. ``gate`` is what callers see, ``provider_queue`` who
+waits for a provider (``waiters``: whose turn it is, ``waits``: what for), ``pace_file`` what processes share,
+``admission`` what a request holds, ``budget`` a run's money. The arithmetic is pure: ``pace`` (with ``minute`` and
+``allowance``), ``slots``, ``adaptive``.
 """
 
 from llmkit.limiter.admission import Admission

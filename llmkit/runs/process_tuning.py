@@ -6,8 +6,8 @@ loaded, and stops all threads for a tenth of a second. While a run goes on, what
 The loop lets go of the interpreter whenever it sends or receives, and while another thread computes it gets it back
 after the switch interval only: 5 ms as Python starts, a dozen times in one turn of a busy loop. It is 1 ms meanwhile.
 
-Each request on its way has a connection and a lock file. Systems let a process open few files (256 on a Mac) until it
-asks for more.
+Each request on its way has a connection, which stays open for the next run. Systems let a process open few files (256
+on a Mac) until it asks for more, which it therefore keeps.
 """
 
 from __future__ import annotations
@@ -62,4 +62,3 @@ def _begin() -> None:
         target = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
         if soft != resource.RLIM_INFINITY and soft < target:
             resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-            _undo.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))

@@ -39,7 +39,7 @@ def fill(small_disk, catalog, room):
 
 
 def test_a_process_that_may_open_few_files_asks_for_more(zygote, sim, catalog):
-    """Each request on its way needs a connection and a lock file, more together than a Mac allows at first."""
+    """Each request on its way needs a connection, more together than such a process may have at first."""
     with llmkit.open(catalog, simulate=True) as kit:
         kit.catalog.update_provider("openai", max_parallel_requests=200)
     child = zygote.start(catalog, prompts=300, models=MODELS[:1], files=160)
