@@ -1,9 +1,11 @@
 """A catalog of two small providers, cheap to make; the shipped one where a test is about it."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -40,12 +42,12 @@ class Bench:
         return self.now
 
 
-@pytest.fixture
-def bench(tmp_path) -> Bench:
-    """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
-    bench = Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example")})
+@pytest.fixture(scope="session")
+def two_providers(tmp_path_factory) -> Path:
+    """A folder with the catalog of ``bench``, made once and copied for each test."""
+    store = Store(tmp_path_factory.mktemp("two") / "catalog.duckdb")
     cheap, free = (Price(cost_input_per_million=Decimal(i), cost_output_per_million=Decimal(o)) for i, o in PRICES)
-    with bench.store.edit(actor="seed") as edit:
+    with store.edit(actor="seed") as edit:
         for name, url, key in (
             ("alpha", "https://alpha.example/v1", "ALPHA_KEY"),
             ("local", "http://localhost:11434/v1", None),
@@ -62,7 +64,15 @@ def bench(tmp_path) -> Bench:
             model = Model(provider=name, model_id=model_id, display_name=model_id, price=price)
             edit.put_model(replace(model, is_default=ref == "alpha:one"), "seed")
             edit.add_price(DatedPrice(reference=ref, valid_from=None, price=price), "seed")
-    return bench
+    store.close()
+    return store.path.parent
+
+
+@pytest.fixture
+def bench(two_providers, tmp_path) -> Bench:
+    """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
+    shutil.copytree(two_providers, tmp_path, dirs_exist_ok=True)
+    return Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example")})
 
 
 @pytest.fixture
@@ -71,12 +81,20 @@ def catalog(bench) -> Catalog:
     return bench.catalog
 
 
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory) -> Path:
+    """A folder with the shipped catalog, made once and copied for each test."""
+    store = Store(tmp_path_factory.mktemp("seeded") / "shipped.duckdb")
+    seed_catalog(store, load_seed(), now=Bench.now)
+    store.close()
+    return store.path.parent
+
+
 @pytest.fixture
-def shipped(tmp_path) -> Bench:
+def shipped(seeded, tmp_path) -> Bench:
     """The shipped catalog."""
-    bench = Bench(Store(tmp_path / "shipped.duckdb"))
-    seed_catalog(bench.store, load_seed(), now=bench.now)
-    return bench
+    shutil.copytree(seeded, tmp_path, dirs_exist_ok=True)
+    return Bench(Store(tmp_path / "shipped.duckdb"))
 
 
 @pytest.fixture

@@ -1,25 +1,8 @@
 """Panels over a real catalog in a real DuckDB file; nothing is sent but to a simulator on this machine."""
 
-import shutil
-
 import pytest
 
 from llmkit.kit import open_kit
-
-
-@pytest.fixture(scope="session")
-def seeded(tmp_path_factory):
-    """A folder with a seeded catalog that nobody has open, to be copied."""
-    folder = tmp_path_factory.mktemp("seeded")
-    open_kit(folder / "k.duckdb", simulate=True).close()
-    return folder
-
-
-@pytest.fixture
-def database(seeded, tmp_path):
-    """Where the test's own catalog lies."""
-    shutil.copytree(seeded, tmp_path / "catalog")
-    return tmp_path / "catalog" / "k.duckdb"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
+from llmkit.kit import open_kit
 from llmkit.widgets.models_panel import ModelsPanel
 
 LUNA, SOL = "openai:gpt-6-luna", "openai:gpt-6-sol"
@@ -385,9 +386,11 @@ def test_undo_takes_the_last_change_back(panel, kit):
     assert LUNA in panel.notice.text
 
 
-def test_undo_with_nothing_to_undo_says_so(panel):
+def test_undo_with_nothing_to_undo_says_so(tmp_path):
     """A fresh catalog has no change to take back."""
-    panel.undo_button.click()
+    with open_kit(tmp_path / "fresh.duckdb", simulate=True) as kit:
+        panel = ModelsPanel(kit)
+        panel.undo_button.click()
     assert "no change" in panel.notice.text
     assert 'role="alert"' in panel.notice.widget.value
 

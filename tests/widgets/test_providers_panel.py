@@ -35,7 +35,7 @@ def test_providers_are_listed_with_limits_and_key_status(keyless_kit):
     shown = text_of(panel.widget) + str(panel._repr_mimebundle_())
     assert "test-key" not in shown
     limit = keyless_kit.catalog.provider("openai").requests_per_minute
-    assert str(limit) in cells["openai"]
+    assert f"{limit:,}" in cells["openai"]
 
 
 def test_a_missing_key_says_what_to_do(keyless_kit):
