@@ -17,6 +17,7 @@ import pandas as pd
 import llmkit
 from llmkit.catalog import sample_scenarios
 from llmkit.kit.watching import progress_line
+from llmkit.money.pricing import dollars
 
 DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",
                 "estimated_cost")  # fmt: skip
@@ -71,7 +72,7 @@ def _demo(args: argparse.Namespace) -> int:
             handle.wait()
         run = handle.run
         print(_table(run.costs(by=["provider", "model"])[list(DEMO_COLUMNS)]))
-        print(f"\nTotal: ${run.total_cost:.6f} for {len(run.probes)} probes. Look at the answers, in Python:")
+        print(f"\nTotal: {dollars(run.total_cost)} for {len(run.probes)} probes. Look at the answers, in Python:")
         print(f"  import llmkit; llmkit.open({str(kit.path)!r}).last_run().probes")
     return 0 if run.status == "completed" else 1
 

@@ -5,11 +5,13 @@ matplotlib is loaded only when a chart is drawn.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
+from llmkit.money.pricing import dollars
+from llmkit.records.checks.texts import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +38,12 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.barh(places, wasted, left=(total - wasted).fillna(0), height=0.65, color=ORANGE, label="wasted")
         ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     for place, cost in zip(places, total, strict=True):
-        words = "unpriced" if pd.isna(cost) else _dollars(cost)
         ax.annotate(
-            words, (0 if pd.isna(cost) else cost, place), (4, 0), textcoords="offset points", va="center",
+            dollars(cost), (0 if pd.isna(cost) else cost, place), (4, 0), textcoords="offset points", va="center",
             fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
     ax.margins(x=0.15)
+    ax.xaxis.set_major_formatter(lambda cost, _: dollars(cost))
     _finish(ax, [str(name) for name in shown["model"]], "Cost (US dollars)", len(ranked))
     return ax
 
@@ -71,7 +73,12 @@ def plot_latency(probes: pd.DataFrame, ax: Axes | None = None) -> Axes:
             medianprops={"color": "black", "linewidth": 1.5},
         )
         ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
-    _finish(ax, [f"{_cut(model)} (n = {len(seconds[model])})" for model in shown], "Time to answer (s)", len(ranked))
+    _finish(
+        ax,
+        [f"{short(model, _LONGEST)} (n = {len(seconds[model])})" for model in shown],
+        "Time to answer (s)",
+        len(ranked),
+    )
     return ax
 
 
@@ -90,7 +97,7 @@ def height(rows: int) -> float:
 
 def _finish(ax: Axes, names: Sequence[str], label: str, found: int) -> None:
     """Names beside the bars, taken literally; a name with dollar signs is no formula."""
-    ax.set_yticks(range(len(names)), [_cut(name) for name in names])
+    ax.set_yticks(range(len(names)), [short(name, _LONGEST) for name in names])
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
     ax.set_xlabel(label)
@@ -102,13 +109,3 @@ def _finish(ax: Axes, names: Sequence[str], label: str, found: int) -> None:
         ax.set_xticks([])
     if found > MOST:
         ax.set_title(f"{MOST} of {found} models", fontsize="small", color=GREY, loc="right")
-
-
-def _dollars(cost: float) -> str:
-    """Cents from a dollar on, below it two digits that say something."""
-    digits = 2 if cost >= 1 or cost == 0 else 1 - math.floor(math.log10(cost))
-    return f"${cost:,.{digits}f}"
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

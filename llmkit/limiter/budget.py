@@ -9,6 +9,7 @@ from decimal import Decimal
 import anyio
 
 from llmkit.errors import BudgetExceeded
+from llmkit.money.pricing import dollars
 
 
 class Budget:
@@ -66,10 +67,10 @@ class Budget:
             self._serve()
             await asking.answered.wait()
             if asking.granted is None:
+                total, most, spent = (dollars(each, exact=True) for each in (self.total, worst_case, self._spent))
                 raise BudgetExceeded(
-                    f"The budget of {_dollars(self.total)} does not cover this request: it may cost up to "
-                    f"{_dollars(worst_case)}, and {_dollars(self._spent)} is spent already. Raise the budget or lower "
-                    f"max_tokens."
+                    f"The budget of {total} does not cover this request: it may cost up to {most}, and {spent} is "
+                    f"spent already. Raise the budget or lower max_tokens."
                 )
             reservation, asking.granted = asking.granted, None
             return reservation
@@ -121,7 +122,3 @@ class _Asking:
     amount: Decimal
     answered: anyio.Event = field(default_factory=anyio.Event)
     granted: Reservation | None = None
-
-
-def _dollars(amount: Decimal) -> str:
-    return f"${amount:,.2f}" if amount == amount.quantize(Decimal("0.01")) else f"${amount.normalize():,f}"

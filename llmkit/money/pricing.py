@@ -204,15 +204,19 @@ def split(usage: Usage, rates: Rates) -> tuple[Decimal | None, ...]:
 # --- in words --------------------------------------------------------------------------------------------------------
 
 
-def dollars(amount: Decimal | float | None) -> str:
-    """US dollars as people compare them: cents from a dollar on, below it two digits that say something."""
+def dollars(amount: Decimal | float | None, *, exact: bool = False, unknown: str = "unpriced") -> str:
+    """US dollars with at least two decimals: ``$1.50``, ``$0.075``.
+
+    Costs are rounded to cents from a dollar on, below it to two digits that say something; ``exact`` keeps every
+    digit of what somebody set: a price, a budget, a balance.
+    """
     if amount is None or amount != amount:
-        return "unpriced"
-    exact = Decimal(str(amount))  # of a float what it prints as, so that it rounds as the Decimal does
-    if exact >= 1 or exact == 0:
-        return f"${exact:,.2f}"
-    digits = 4 if exact >= Decimal("0.001") else min(10, 1 - exact.adjusted())
-    return f"${exact:.{digits}f}"
+        return unknown
+    number = Decimal(str(amount))  # of a float what it prints as, so that it rounds as the Decimal does
+    size = number.copy_abs()
+    places = 2 if size >= 1 or not size else 4 if size >= Decimal("0.001") else min(10, 1 - size.adjusted())
+    whole, _, decimals = (f"{size:,f}" if exact else f"{size:,.{places}f}").partition(".")
+    return f"{'-' if number < 0 else ''}${whole}.{decimals.rstrip('0'):0<2}"
 
 
 def billed(known: Decimal, unpriced: int) -> str:

@@ -22,8 +22,8 @@ def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> N
         if provider.balance is not None and cost > provider.balance:
             warnings.warn(
                 f"This run will probably cost {pricing.dollars(cost)} at {provider.display_name}, whose balance is "
-                f"{pricing.dollars(provider.balance)}. It goes on all the same; handle.cancel() stops it, and "
-                f"kit.catalog.sync_balance({name!r}, ...) corrects the balance.",
+                f"{pricing.dollars(provider.balance, exact=True)}. It goes on all the same; handle.cancel() stops it, "
+                f"and kit.catalog.sync_balance({name!r}, ...) corrects the balance.",
                 UserWarning,
                 stacklevel=4,
             )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmkit.records import Model
+from llmkit.records.checks.texts import short
 
 BYTES_PER_TOKEN = 3  # fewer than any text has on average, so that what is counted is rather too much
 UNKNOWN_WINDOW = 16_000
@@ -79,4 +80,4 @@ def document(items: Sequence[Item]) -> str:
 
 
 def _question(item: Item) -> str:
-    return item.prompt if len(item.prompt) <= _MOST_QUESTION else item.prompt[:_MOST_QUESTION] + "…"
+    return short(item.prompt, _MOST_QUESTION)

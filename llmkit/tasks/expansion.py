@@ -13,10 +13,11 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.errors import Code, RequestFailed, ValidationError
 from llmkit.records import Scenario
+from llmkit.records.checks.texts import one_line
 from llmkit.scenarios import scenarios_to_frame
 from llmkit.tasks.documents import tokens
 from llmkit.tasks.expansion_spec import Dimensions, ExpansionSpec, read_spec
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, short
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce
 
 if TYPE_CHECKING:
     from llmkit.widgets.scenario_table import ScenarioTable
@@ -114,7 +115,7 @@ def expand(
     task = Task(
         infra=infra,
         choice=announce(choice),
-        name=f"expand: {short(description)}",
+        name=f"expand: {one_line(description, 60)}",
         system=_SYSTEM + spec.keys,
         schema=spec.schema,
         budget=budget,

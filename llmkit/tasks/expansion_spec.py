@@ -9,11 +9,10 @@ from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.providers.wires.schemas import asks_for_json
-from llmkit.records.checks import shapes
+from llmkit.records.checks import shapes, texts
 from llmkit.scenarios.carried import check_columns
 from llmkit.scenarios.designs import design
 from llmkit.scenarios.levels import Dimension, read_dimensions
-from llmkit.tasks.infra_task import short
 
 Dimensions = Mapping[str, Iterable[Any]] | Sequence[str] | None
 
@@ -69,7 +68,7 @@ class ExpansionSpec:
             lines += [
                 "",
                 "These exist already; write others:",
-                *(f"- {short(text, 150)}" for text in have[-_MOST_SHOWN:]),
+                *(f"- {texts.one_line(text, 150)}" for text in have[-_MOST_SHOWN:]),
             ]
         return "\n".join(lines)
 

@@ -241,12 +241,6 @@ def added(costs: Sequence[float | None]) -> float | None:
     return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
-def short(text: str, most: int = 60) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
-
-
 def _read_answers(run: Run) -> list[Answer]:
     answers = []
     for row in run.probes.to_dict("records"):

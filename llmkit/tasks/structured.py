@@ -69,7 +69,7 @@ def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
             raise ValueError("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
         if problem is not None:
             where = ".".join(str(part) for part in problem.absolute_path) or "the answer"
-            raise ValueError(f"The answer does not match the schema at {where}: {_short(problem.message)}")
+            raise ValueError(f"The answer does not match the schema at {where}: {texts.short(problem.message, 200)}")
         return dict(answer)
 
     return check
@@ -153,7 +153,3 @@ def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _moment(text: str) -> bool:
     return bool(datetime.fromisoformat(text))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from llmkit.errors import EditConflict, LlmkitError, ValidationError
-from llmkit.widgets import html
+from llmkit.money.pricing import dollars
 from llmkit.widgets.browser import Confirmed, in_turn
 from llmkit.widgets.panel import Sentence, button, line
 
@@ -267,7 +267,7 @@ def _typed(value: Any) -> str:
     """A value as it would have been typed."""
     if value is None:
         return ""
-    return html.money(value).removeprefix("$").replace(",", "") if isinstance(value, Decimal) else str(value)
+    return dollars(value, exact=True).removeprefix("$").replace(",", "") if isinstance(value, Decimal) else str(value)
 
 
 def _in_words(error: LlmkitError, label: str) -> str:

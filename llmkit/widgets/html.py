@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Literal
 
 import pandas as pd
@@ -38,14 +37,6 @@ MOST_ROWS = 50
 def esc(text: object) -> str:
     """Text that the browser shows as it is: no tag, no attribute, no entity of it takes effect."""
     return html.escape(str(text), quote=True)
-
-
-def money(amount: Decimal | float | None, *, unknown: str = "unpriced") -> str:
-    """US dollars with at least two decimals, as plain text: ``$1.50``, ``$0.075``."""
-    if amount is None or amount != amount:
-        return unknown
-    whole, _, decimals = f"{Decimal(str(amount)):.8f}".rstrip("0").partition(".")
-    return f"${int(whole):,}.{decimals:0<2}"
 
 
 def tokens(number: int | None) -> str:
@@ -85,6 +76,12 @@ def muted(text: object) -> str:
     return f'<span style="color: {QUIET}">{esc(text)}</span>'
 
 
+def clipped(text: object, style: str = "") -> str:
+    """Text that is cut off where there is no room; whole when it is pointed at."""
+    cut = "display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap"
+    return f'<span title="{esc(text)}" style="{cut}; {style}">{esc(text)}</span>'
+
+
 def heading(text: object, *more: str) -> str:
     """The title of a part of a panel; ``more`` is HTML that follows on the same line, such as badges."""
     title = f'<span style="font-weight: 600; font-size: 14px; color: {TEXT}">{esc(text)}</span>'
@@ -94,26 +91,44 @@ def heading(text: object, *more: str) -> str:
     )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> str:
-    """A plain table; cells are escaped, the columns named in ``right`` are aligned to the right."""
-    sides = ["right" if name in set(right) else "left" for name in columns]
-    cell = f"padding: 3px 10px 3px 0; border: none; border-bottom: 1px solid {LINE}; background: none"
+def literal(inner: str, style: str = "") -> str:
+    """HTML in a place that MathJax leaves alone, where ``$1.50 … $3.00`` would else be a formula."""
+    base = f"{FONT}; line-height: 1.4; color: {TEXT}"
+    return f'<div class="tex2jax_ignore mathjax_ignore" style="{base}; {style}">{inner}</div>'
+
+
+def table(
+    columns: Sequence[str] | Mapping[str, str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[str] = (),
+    markup: Iterable[str] = (),
+) -> str:
+    """A table. Cells are escaped, but for columns named in ``markup``; columns in ``right`` are aligned to the right.
+
+    A mapping gives the columns' widths as CSS; a long name then breaks instead of pushing the numbers away.
+    """
+    line = f"border: none; border-bottom: 1px solid {LINE}; background: none; overflow-wrap: anywhere"
+    words, number = "padding: 3px 12px 3px 0; text-align: left", "padding: 3px 0 3px 6px; text-align: right"
+    styles = {name: f"{line}; {number if name in set(right) else words}" for name in columns}
+    widths = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "auto")
     head = "".join(
-        f'<th scope="col" style="{cell}; text-align: {side}; font-weight: 600; color: {QUIET}">{esc(name)}</th>'
-        for name, side in zip(columns, sides, strict=True)
+        f'<th scope="col" style="{style}; width: {widths[name]}; font-weight: 600; color: {QUIET}">{esc(name)}</th>'
+        for name, style in styles.items()
     )
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td style="{cell}; text-align: {side}; overflow-wrap: anywhere">{esc(value)}</td>'
-            for value, side in zip(row, sides, strict=True)
+            f'<td style="{style}">{cell if name in set(markup) else esc(cell)}</td>'
+            for (name, style), cell in zip(styles.items(), row, strict=True)
         )
         + "</tr>"
         for row in rows
     )
+    fixed = "; table-layout: fixed; width: 100%" if isinstance(columns, Mapping) else ""
     return (
-        f'<table style="{FONT}; border-collapse: collapse; color: {TEXT}; line-height: 1.4; margin: 4px 0">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f'<table style="{FONT}; border-collapse: collapse; color: {TEXT}; line-height: 1.4; margin: 4px 0; '
+        f'font-variant-numeric: tabular-nums{fixed}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     )
 
 
@@ -127,7 +142,7 @@ class Page:
 
 
 def static(pages: Iterable[Page]) -> str:
-    """The first rows of each table, in a place that MathJax leaves alone."""
+    """The first rows of each table."""
     parts = []
     for page in pages:
         shown = page.frame.head(MOST_ROWS)
@@ -136,4 +151,4 @@ def static(pages: Iterable[Page]) -> str:
         parts.append(table(list(shown.columns), shown.itertuples(index=False), right=page.right))
         if rest:
             parts.append(quiet(f"and {rest:,} more"))
-    return f'<div class="tex2jax_ignore mathjax_ignore" style="{FONT}">{"".join(parts)}</div>'
+    return literal("".join(parts))

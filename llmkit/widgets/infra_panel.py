@@ -15,6 +15,7 @@ from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
+from llmkit.widgets.model_rows import both_prices
 from llmkit.widgets.panel import Panel, Sentence, button, line
 from llmkit.widgets.protocols import HasCatalog
 
@@ -101,9 +102,10 @@ class InfraPanel(Panel):
         return tuple(options)
 
     def _option(self, model: Model, provider: Provider) -> str:
-        prices = " / ".join(html.money(p) for p in (model.cost_input_per_million, model.cost_output_per_million))
         obstacle = self._obstacle(model, provider)
-        return f"{provider.display_name}: {model.display_name}, {prices}" + (f" ({obstacle})" if obstacle else "")
+        return f"{provider.display_name}: {model.display_name}, {both_prices(model)}" + (
+            f" ({obstacle})" if obstacle else ""
+        )
 
     def _obstacle(self, model: Model, provider: Provider) -> str | None:
         """Why a model cannot be asked now."""

@@ -17,7 +17,7 @@ from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
-from llmkit.widgets.model_rows import key_badge
+from llmkit.widgets.model_rows import both_prices, key_badge
 from llmkit.widgets.panel import Sentence, button, line, shown
 
 PAGE = 25
@@ -219,7 +219,6 @@ def notes(model: Model, provider: Provider, key_status: str, today: date) -> lis
 
 
 def _choice(model: Model, provider: Provider, key_status: str, today: date) -> Choice:
-    price = f"{_price(model.cost_input_per_million)} / {_price(model.cost_output_per_million)}"
     told = [note for note in notes(model, provider, key_status, today) if not note[0].startswith("no key")]
     badges = [*([html.badge("Default", "accent")] if model.is_default else []), *(html.badge(*note) for note in told)]
     cells = (
@@ -228,7 +227,7 @@ def _choice(model: Model, provider: Provider, key_status: str, today: date) -> C
         f'gap: 2px 6px; min-width: 0"><span style="{html.CODE}; color: {html.QUIET}; overflow-wrap: anywhere">'
         f'{html.esc(model.model_id)}</span>{"".join(badges)}</div><div style="text-align: right; '
         f'font-variant-numeric: tabular-nums" title="US dollars per million tokens, input / output">'
-        f"{html.esc(price)}</div></div>"
+        f"{html.esc(both_prices(model, unknown='?'))}</div></div>"
     )
     return Choice(
         reference=model.reference,
@@ -239,10 +238,6 @@ def _choice(model: Model, provider: Provider, key_status: str, today: date) -> C
         searched=f"{model.display_name} {model.reference} {provider.display_name}".lower(),
         open=key_status != "missing",
     )
-
-
-def _price(price: Decimal | None) -> str:
-    return html.money(price, unknown="?")
 
 
 def _by_price(model: Model) -> tuple[bool, bool, Decimal]:

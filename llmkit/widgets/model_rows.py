@@ -8,6 +8,7 @@ from datetime import date
 import pandas as pd
 
 from llmkit.catalog.obstacles import SOON
+from llmkit.money.pricing import dollars
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.table import Column, Row
@@ -35,12 +36,12 @@ def rows(
 
 
 def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
-    prices = [html.money(price) for price in (model.cost_input_per_million, model.cost_output_per_million)]
+    prices = [dollars(price, exact=True) for price in (model.cost_input_per_million, model.cost_output_per_million)]
     return Row(
         key=model.reference,
         name=model.display_name,
         cells=(
-            _cut(model.model_id),
+            html.clipped(model.model_id, f"{html.CODE}; color: {html.QUIET}"),
             *map(_price, prices),
             html.esc(html.tokens(model.context_window)),
             badges(model, today),
@@ -70,6 +71,12 @@ def badges(model: Model, today: date) -> str:
     return f'<span style="display: flex; flex-wrap: wrap; gap: 2px 4px; padding: 3px 0">{"".join(found)}</span>'
 
 
+def both_prices(model: Model, *, unknown: str = "unpriced") -> str:
+    """US dollars per million tokens, input / output."""
+    rates = (model.cost_input_per_million, model.cost_output_per_million)
+    return " / ".join(dollars(rate, exact=True, unknown=unknown) for rate in rates)
+
+
 def key_badge(provider: Provider, key_status: str) -> str:
     """Whether the key is there, with the variable that it comes from; never the key."""
     if key_status == "not needed":
@@ -86,9 +93,9 @@ def price_history(entries: Sequence[DatedPrice]) -> str:
         [
             (
                 entry.valid_from.date().isoformat() if entry.valid_from else "the beginning",
-                html.money(entry.price.cost_input_per_million),
-                html.money(entry.price.cost_output_per_million),
-                html.money(entry.price.cost_cached_input_per_million, unknown="as input"),
+                dollars(entry.price.cost_input_per_million, exact=True),
+                dollars(entry.price.cost_output_per_million, exact=True),
+                dollars(entry.price.cost_cached_input_per_million, exact=True, unknown="as input"),
                 len(entry.price.price_tiers) or "",
                 entry.source or "",
             )
@@ -105,8 +112,8 @@ def page(models: Iterable[Model], providers: Mapping[str, Provider]) -> html.Pag
             "Provider": providers[model.provider].display_name,
             "Model": model.display_name,
             "Model id": model.model_id,
-            "Input $/M": html.money(model.cost_input_per_million),
-            "Output $/M": html.money(model.cost_output_per_million),
+            "Input $/M": dollars(model.cost_input_per_million, exact=True),
+            "Output $/M": dollars(model.cost_output_per_million, exact=True),
             "Context": html.tokens(model.context_window),
             "Status": "default" if model.is_default else model.status.lower(),
         }
@@ -124,11 +131,3 @@ def _heading(provider: Provider, key_status: str, active: int) -> str:
 
 def _price(text: str) -> str:
     return html.muted(text) if text == "unpriced" else html.esc(text)
-
-
-def _cut(text: str) -> str:
-    """Text that is cut off where there is no room; whole when it is pointed at."""
-    return (
-        f'<span title="{html.esc(text)}" style="{html.CODE}; color: {html.QUIET}; display: block; overflow: hidden; '
-        f'text-overflow: ellipsis; white-space: nowrap">{html.esc(text)}</span>'
-    )

@@ -11,8 +11,8 @@ import pandas as pd
 from llmkit.catalog import Catalog
 from llmkit.errors import LlmkitError
 from llmkit.money.price_comparison import MISSING, NEW
+from llmkit.money.pricing import dollars
 from llmkit.records import RATE_COLUMNS
-from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, Sentence, button, line, shown
 
 SHOWN = 25
@@ -109,13 +109,14 @@ def words(row: Any) -> str:
 
 
 def _new(theirs: Any) -> str:
-    rates = [html.money(theirs.get(name)) for name in RATE_COLUMNS[:2]]
+    rates = [dollars(theirs.get(name), exact=True) for name in RATE_COLUMNS[:2]]
     return f"{theirs.get('display_name', '')} at {rates[0]} in, {rates[1]} out".strip()
 
 
 def _value(value: Any) -> str:
     if isinstance(value, float):
-        return html.money(value)
+        return dollars(value, exact=True)
     if isinstance(value, list):
-        return f"{len(value)} with {', '.join(html.money(entry.get('cost_input_per_million')) for entry in value)} in"
+        rates = ", ".join(dollars(entry.get("cost_input_per_million"), exact=True) for entry in value)
+        return f"{len(value)} with {rates} in"
     return "none" if value is None else str(value)

@@ -12,6 +12,7 @@ import pandas as pd
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import dollars
+from llmkit.records.checks.texts import one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
@@ -26,7 +27,7 @@ ESTIMATES_PER_SECOND = 3
 _SENTENCES = 2
 _ABOUT_MODELS = (Code.MODEL_DEPRECATED, Code.MISSING_API_KEY, Code.MODEL_NOT_FOUND)
 _SHOWN_PROMPTS = 3
-_PREVIEW = 160
+_PREVIEW, _SCANNED = 160, 1_000
 
 
 class RunForm(Panel):
@@ -178,7 +179,7 @@ class RunForm(Panel):
         if budget is None or expected is None or expected <= budget:
             place.clear()
         else:
-            words = f"The estimate is {dollars(expected)}: the run will stop asking at {dollars(budget)}."
+            words = f"The estimate is {dollars(expected)}: the run will stop asking at {dollars(budget, exact=True)}."
             place.show(words, "warn")
 
     def _over_balance(self, state: Any) -> dict[str, str]:
@@ -189,7 +190,7 @@ class RunForm(Panel):
         for name, provider in state.providers.items():
             costs = [each.cost for each in self._estimate.models if each.provider == name and each.cost is not None]
             if provider.balance is not None and sum(costs) > provider.balance:
-                found[name] = f"over the balance of {dollars(provider.balance)}"
+                found[name] = f"over the balance of {dollars(provider.balance, exact=True)}"
         return found
 
     # --- starting ---
@@ -278,17 +279,13 @@ def _defaults(kit: StartsRuns) -> list[Any]:
 def _summary(scenarios: Any) -> str:
     """How many prompts, and the first of them."""
     first = "".join(
-        f'<li style="white-space: nowrap; overflow: hidden; text-overflow: ellipsis">'
-        f"{html.esc(' '.join(scenario.prompt[:_PREVIEW].split()))}</li>"
+        f"<li>{html.clipped(one_line(scenario.prompt[:_SCANNED], _PREVIEW))}</li>"
         for scenario in scenarios[:_SHOWN_PROMPTS]
     )
     rest = len(scenarios) - _SHOWN_PROMPTS
     more = html.quiet(f"and {rest:,} more") if rest > 0 else ""
-    return (
-        f'<div class="tex2jax_ignore mathjax_ignore" style="{html.FONT}; line-height: 1.4; color: {html.TEXT}">'
-        f"{html.muted(f'{len(scenarios):,} prompt' + ('s' if len(scenarios) != 1 else ''))}"
-        f'<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}</div>'
-    )
+    count = html.muted(f"{len(scenarios):,} prompt" + ("s" if len(scenarios) != 1 else ""))
+    return html.literal(f'{count}<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}')
 
 
 def _today() -> Any:

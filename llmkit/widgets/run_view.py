@@ -11,13 +11,14 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.analysis import Run
+from llmkit.analysis import Run, charts
 from llmkit.errors import LlmkitError
 from llmkit.money.pricing import billed, dollars
+from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
 from llmkit.widgets import html, run_summary
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
-from llmkit.widgets.run_status import board, table
+from llmkit.widgets.run_status import board
 from llmkit.widgets.transcripts import Transcripts
 
 _EXAMPLE = 300
@@ -82,14 +83,14 @@ class RunView(Panel):
 
     def _tables(self) -> str:
         """Costs by model, and failures by code with an example of each."""
-        costs = table(_COSTS, _escaped(_cost_rows(self._costs)), left=("Model",))
+        costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS)
         parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
         if billed := int(self._costs["maybe_billed"].sum()):
             parts.append(html.quiet(f"{billed:,} more may have been billed though no answer came: see run.attempts."))
         if failures := _failures(self._probes):
             parts.append(html.heading("Failures"))
-            parts.append(table(_FAILURES, _escaped(failures), left=tuple(_FAILURES)))
-        return f'<div class="tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
+            parts.append(html.table(_FAILURES, failures))
+        return html.literal("".join(parts))
 
     def _take_up(self) -> None:
         def resume() -> str:
@@ -134,7 +135,7 @@ def _failures(probes: pd.DataFrame) -> list[tuple[str, ...]]:
             str(code),
             f"{len(group):,}",
             ", ".join(group["model"].unique()[:3]) + (" …" if group["model"].nunique() > 3 else ""),
-            _cut(str(group["error_message"].iloc[0])),
+            short(str(group["error_message"].iloc[0]), _EXAMPLE),
         )
         for code, group in groups
     ]
@@ -155,16 +156,8 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
     ]
 
 
-def _escaped(rows: list[tuple[str, ...]]) -> list[list[str]]:
-    return [[html.esc(cell) for cell in row] for row in rows]
-
-
 def _count(number: Any) -> str:
     return "" if pd.isna(number) else f"{int(number):,}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _EXAMPLE else text[: _EXAMPLE - 1] + "…"
 
 
 def _charts(run: Run) -> str:
@@ -189,7 +182,7 @@ def _png(plot: Callable[..., Any], rows: int) -> str:
     """A chart as a PNG in base64. The figure is none of pyplot's, so that no cell shows it a second time."""
     from matplotlib.figure import Figure  # slow to load
 
-    figure = Figure(figsize=(6.2, 0.9 + 0.3 * max(2, min(rows, 30))), layout="constrained")
+    figure = Figure(figsize=(6.2, charts.height(rows)), layout="constrained")
     plot(ax=figure.add_subplot())
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)

@@ -9,6 +9,7 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.money.pricing import dollars
+from llmkit.records.checks.texts import one_line
 from llmkit.widgets import html
 from llmkit.widgets.panel import line
 from llmkit.widgets.table import Column, Row, Table
@@ -115,14 +116,14 @@ def _measured(turn: dict[str, Any]) -> str:
 def _row(probe: dict[str, Any]) -> Row:
     prompt, answer = str(probe["prompt"]), str(_known(probe["response"]) or _known(probe["error_message"]) or "")
     spent, time = _known(probe["estimated_cost"]), _known(probe["latency_s"])
-    name = _flat(prompt)
+    name = one_line(prompt[:_SEARCHED], _PREVIEW)
     status = str(probe["status"])
     words = status if status != "failed" else str(probe["error_code"])
     return Row(
         key=str(probe["probe_id"]),
         name=name,
         cells=(
-            _cut(_flat(answer)),
+            html.clipped(one_line(answer[:_SEARCHED], _PREVIEW)),
             html.esc(probe["sample"]),
             html.badge(words, _TONES.get(status, "plain")),
             "" if time is None else html.esc(f"{time:.1f} s"),
@@ -139,19 +140,6 @@ def _row(probe: dict[str, Any]) -> Row:
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _cut(text: str) -> str:
-    return (
-        '<span style="display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap">'
-        f"{html.esc(text)}</span>"
-    )
-
-
-def _flat(text: str) -> str:
-    """The beginning of a text on one line."""
-    flat = " ".join(text[: 4 * _PREVIEW].split())
-    return flat if len(flat) <= _PREVIEW else flat[: _PREVIEW - 1] + "…"
 
 
 def _known(value: Any) -> Any:

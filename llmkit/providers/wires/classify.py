@@ -10,6 +10,7 @@ from llmkit.providers.wires.failure_rules import Rule
 from llmkit.providers.wires.problem import Problem
 from llmkit.providers.wires.rejected import rejected_param
 from llmkit.records import Failure, FinishReason, HttpResponse, Usage
+from llmkit.records.checks.texts import short
 
 _LONGEST_SENTENCE = 300
 
@@ -69,6 +70,4 @@ def _told(phrase: str, words: str) -> bool:
 
 
 def _sentence(says: str, own_words: str) -> str:
-    if len(own_words) > _LONGEST_SENTENCE:
-        own_words = own_words[: _LONGEST_SENTENCE - 1].rstrip() + "…"
-    return f"{says}: {own_words}" if own_words else f"{says}."
+    return f"{says}: {short(own_words, _LONGEST_SENTENCE)}" if own_words else f"{says}."

@@ -126,3 +126,16 @@ def known_names(given: Iterable[str], allowed: Iterable[str], what: str) -> None
         raise ValidationError(
             f"{what}: there is no {', '.join(map(repr, unknown))}. Choose from: {', '.join(names)}.", field=unknown[0]
         )
+
+
+# --- for people to read ---------------------------------------------------------------------------------------------
+
+
+def short(text: str, most: int) -> str:
+    """The beginning of a text, with an ellipsis where it was cut off."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def one_line(text: str, most: int) -> str:
+    """The beginning of a text, on one line."""
+    return short(" ".join(text.split()), most)
