@@ -6,10 +6,12 @@ import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
+
+from llmkit.errors import Code
 
 EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting", "probe_done", "skipped", "ended"]
 
@@ -50,13 +52,25 @@ class ModelProgress:
         """Probes in a final state."""
         return self.ok + self.failed + self.skipped
 
+    @property
+    def waiting(self) -> int:
+        """Probes that are neither done nor on their way."""
+        return max(0, self.total - self.done - self.in_flight)
+
+    def __add__(self, other: ModelProgress) -> ModelProgress:
+        """Both together."""
+        return ModelProgress(
+            **{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """A run at one moment. ``waiting`` says for each provider that waits what it waits for, in a few words.
 
     ``cost`` and ``estimate`` are US dollars; ``estimate`` is ``None`` when it is unknown. ``rate`` is probes per
-    minute over the run so far, ``eta_s`` the seconds left at that rate.
+    minute over the run so far, ``eta_s`` the seconds left at that rate. ``done_before`` counts probes that were done
+    before this run was resumed.
     """
 
     status: str
@@ -66,6 +80,7 @@ class Progress:
     codes: Mapping[str, int] = field(default_factory=dict)
     estimate: Decimal | None = None
     ended_at: datetime | None = None
+    done_before: int = 0
 
     @property
     def total(self) -> int:
@@ -108,10 +123,25 @@ class Progress:
         return sum((model.cost for model in self.models.values()), Decimal(0))
 
     @property
+    def running(self) -> bool:
+        """Whether something is still being asked."""
+        return self.status in ("running", "cancelling")
+
+    @property
+    def resumable(self) -> bool:
+        """Whether ``kit.resume`` would find something to ask."""
+        left = self.total > self.ok + self.failed
+        return not self.running and (left or any(Code(code).resumable for code in self.codes))
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far."""
+        return ((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds()
+
+    @property
     def rate(self) -> float:
         """Probes a minute so far."""
-        seconds = ((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds()
-        return 60 * self.done / seconds if seconds > 0 else 0.0
+        return 60 * (self.done - self.done_before) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def eta_s(self) -> float | None:

@@ -1,4 +1,4 @@
-"""A run while it goes on: progress, cost, what each provider waits for; cancelled and taken up again here."""
+"""A run in progress: how far it is, what it costs, why requests wait; with buttons to cancel and resume it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.analysis.stored_progress import progress_by_model
 from llmkit.errors import CatalogBusy
 from llmkit.money.pricing import billed, dollars
-from llmkit.runs import RunEvent, RunHandle
-from llmkit.widgets import html, run_summary
+from llmkit.runs import ModelProgress, Progress, RunEvent, RunHandle
+from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line, shown
-from llmkit.widgets.run_status import board
-from llmkit.widgets.run_summary import Share, Standing
+from llmkit.widgets.run_summary import summary_html
 from llmkit.widgets.throttle import Throttle
 
+_NOTHING = ModelProgress(total=0)
 TICK = 1.0
 """Seconds after which the panel is drawn although nothing happened: waits count down."""
 
 
 class RunPanel(Panel):
-    """A run that this kernel started. ``resume`` takes it up again when it has ended, as ``kit.resume`` does.
+    """A run that this kernel started. ``resume`` is ``kit.resume``.
 
     Events come on the background thread, thousands a minute; they only note that something changed. One HTML widget
     is drawn again, at most ten times a second, and once more when the run has ended.
@@ -36,48 +37,56 @@ class RunPanel(Panel):
     def __init__(self, handle: RunHandle[Any], resume: Callable[[str], RunHandle[Any]]) -> None:
         super().__init__()
         self._resume = resume
-        self.board = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
+        self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.cancel_button = button("Cancel", self._cancel, tooltip="Stop asking; what is on its way is saved")
-        self.resume_button = button("Resume", self._take_up, primary=True, tooltip="Ask what has no answer yet")
-        self.widget.children = (self.board, self.notice.widget, line(self.cancel_button, self.resume_button))
+        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what has no answer yet")
+        self.widget.children = (self.summary, self.notice.widget, line(self.cancel_button, self.resume_button))
         self._throttle = Throttle(self._draw)
         self._watch(handle)
 
     @property
-    def standing(self) -> Standing:
-        """The run as it stands now."""
-        now = run_summary.watched(self.handle.run_id, self.handle.progress, self._before)
+    def progress(self) -> Progress:
+        """How far the run is, with what it had reached before it was resumed."""
+        now = self.handle.progress
+        models = {model: part + self._before.get(model, _NOTHING) for model, part in now.models.items()}
+        now = replace(now, models=models, done_before=sum(part.done for part in self._before.values()))
         return replace(now, status="cancelling") if self._cancelling and now.running else now
 
     @property
     def df(self) -> pd.DataFrame:
         """One row a model: total, ok, failed, skipped, in_flight, waiting, cost."""
-        return self.standing.df
+        counts = ("total", "ok", "failed", "skipped", "in_flight", "waiting")
+        return pd.DataFrame(
+            [
+                {"model": model} | {name: getattr(part, name) for name in counts} | {"cost": float(part.cost)}
+                for model, part in self.progress.models.items()
+            ],
+            columns=["model", *counts, "cost"],
+        )
 
     def refresh(self) -> None:
         """Show the run as it is now."""
         self._draw()
 
     def _pages(self) -> list[html.Page]:
-        now = self.standing
-        everything = now.all
-        spent = billed(everything.cost, everything.unpriced)
+        now, run_id = self.progress, self.handle.run_id
+        spent = billed(now.cost, now.unpriced)
         of = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
         title = (
-            f"Run {now.run_id}, {now.status} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: "
-            f"{everything.done:,} of {everything.total:,} probes done, {spent}{of}. "
-            f'Later: kit.load("{now.run_id}").view()'
+            f"Run {run_id}, {now.status} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: "
+            f"{now.done:,} of {now.total:,} probes done, {spent}{of}. "
+            f'Later: kit.load("{run_id}").view()'
         )
         frame = pd.DataFrame(
             [
                 {
-                    "Model": share.model,
-                    "Done": f"{share.done:,} of {share.total:,}",
-                    "Failed": share.failed,
-                    "Waiting": share.waiting,
-                    "Cost": billed(share.cost, share.unpriced),
+                    "Model": model,
+                    "Done": f"{part.done:,} of {part.total:,}",
+                    "Failed": part.failed,
+                    "Waiting": part.waiting,
+                    "Cost": billed(part.cost, part.unpriced),
                 }
-                for share in now.shares
+                for model, part in now.models.items()
             ]
         )
         return [html.Page(title, frame, right=("Done", "Failed", "Waiting", "Cost"))]
@@ -109,8 +118,8 @@ class RunPanel(Panel):
         self.island.save()
 
     def _draw(self) -> None:
-        now = self.standing
-        self.board.value = board(now)
+        now = self.progress
+        self.summary.value = summary_html(self.handle.run_id, now)
         shown(self.cancel_button, now.running)
         shown(self.resume_button, now.resumable)
         if self.cancel_button.disabled is not self._cancelling:
@@ -125,12 +134,12 @@ class RunPanel(Panel):
 
         self.act(cancel)
 
-    def _take_up(self) -> None:
+    def _resume_run(self) -> None:
         self.act(lambda: self._watch(self._resume(self.handle.run_id)))
 
 
-def _before(handle: RunHandle[Any]) -> Mapping[str, Share]:
-    """What a run had reached before it was taken up again; nothing for a new one.
+def _before(handle: RunHandle[Any]) -> Mapping[str, ModelProgress]:
+    """What a run had reached before it was resumed; nothing for a new one.
 
     A handle counts only what it asks itself. Probes that were done before it began are read from the catalog.
     """
@@ -141,6 +150,5 @@ def _before(handle: RunHandle[Any]) -> Mapping[str, Share]:
         probes = handle.run.probes
     except CatalogBusy:  # somebody else holds the database: the panel counts what it sees
         return {}
-    settled = probes["completed_at"].notna() & (probes["completed_at"] < progress.started_at)
-    done = probes[settled & probes["status"].isin(("ok", "failed"))]
-    return {share.model: share for share in run_summary.shares_of(done)}
+    earlier = probes["completed_at"].notna() & (probes["completed_at"] < progress.started_at)
+    return progress_by_model(probes[earlier & probes["status"].isin(("ok", "failed"))])

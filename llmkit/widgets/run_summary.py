@@ -1,159 +1,125 @@
-"""How a run stands: one record whether it is watched live or read from the catalog."""
+"""A run at a glance, as HTML: bar, facts, a line for each model, what providers wait for, failures."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from decimal import Decimal
 
-import pandas as pd
+from llmkit.money.pricing import billed, dollars
+from llmkit.runs import ModelProgress, Progress
+from llmkit.widgets import html
+from llmkit.widgets.durations import duration
 
-from llmkit.analysis import Run
-from llmkit.errors import Code
-from llmkit.runs import Progress
+MOST = 25
+"""Models that are listed; those that still have something to do come first."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """The probes of one model by state, and what they cost so far. ``skipped`` are those that will not be asked."""
-
-    model: str
-    total: int
-    ok: int = 0
-    failed: int = 0
-    skipped: int = 0
-    in_flight: int = 0
-    cost: Decimal = Decimal(0)
-    unpriced: int = 0
-
-    @property
-    def done(self) -> int:
-        """Probes in a final state."""
-        return self.ok + self.failed + self.skipped
-
-    @property
-    def waiting(self) -> int:
-        """Probes that are neither done nor on their way."""
-        return max(0, self.total - self.done - self.in_flight)
+_TONES: Mapping[str, html.Tone] = {
+    "running": "accent",
+    "cancelling": "warn",
+    "completed": "good",
+    "cancelled": "warn",
+    "interrupted": "warn",
+    "failed": "bad",
+}
+_BAR = {"ok": "var(--jp-success-color1, #388e3c)", "failed": "var(--jp-error-color1, #d32f2f)",
+        "skipped": "var(--jp-warn-color1, #ef6c00)"}  # fmt: skip
+_WIDTHS = {"Model": "32%", "Progress": "auto", "Done": "58px", "Failed": "58px", "In flight": "68px",
+           "Waiting": "68px", "Cost": "84px"}  # fmt: skip
+_WAIT_WORDS = {"slot": "all parallel requests are in use"}
+"""The gate's words that nobody would understand outside it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A run at one moment. Money is US dollars, ``None`` where unknown; ``rate`` is probes a minute."""
-
-    run_id: str
-    status: str
-    shares: Sequence[Share]
-    estimate: Decimal | None = None
-    waiting: Mapping[str, str] = field(default_factory=dict)
-    codes: Mapping[str, int] = field(default_factory=dict)
-    rate: float | None = None
-    eta_s: float | None = None
-    seconds: float | None = None
-
-    @property
-    def all(self) -> Share:
-        """All models together."""
-        sums = {
-            name: sum(getattr(share, name) for share in self.shares)
-            for name in ("total", "ok", "failed", "skipped", "in_flight", "unpriced")
-        }
-        return Share(model="all", cost=sum((share.cost for share in self.shares), Decimal(0)), **sums)
-
-    @property
-    def running(self) -> bool:
-        """Whether something is still being asked."""
-        return self.status in ("running", "cancelling")
-
-    @property
-    def resumable(self) -> bool:
-        """Whether ``kit.resume`` would find something to ask."""
-        everything = self.all
-        left = everything.total > everything.ok + everything.failed
-        return not self.running and (left or any(Code(code).resumable for code in self.codes))
-
-    @property
-    def df(self) -> pd.DataFrame:
-        """One row a model."""
-        names = ("model", "total", "ok", "failed", "skipped", "in_flight", "waiting")
-        rows = [{name: getattr(share, name) for name in names} | {"cost": float(share.cost)} for share in self.shares]
-        return pd.DataFrame(rows, columns=[*names, "cost"])
+def summary_html(
+    run_id: str, now: Progress, *, title: str = "Run", badges: Sequence[str] = (), short: bool = False
+) -> str:
+    """Everything about a run at a glance; ``short`` without what is told by model and by failure."""
+    head = html.heading(title, html.muted(run_id), html.badge(now.status, _TONES.get(now.status, "plain")), *badges)
+    bar = _bar(now, "8px", f"All models: {now.done:,} of {now.total:,} probes done")
+    lines, failures = ("", "") if short else (_lines(now), _failures(now))
+    return html.literal(f'{head}<div style="margin: 6px 0">{bar}</div>{_facts(now)}{lines}{_waits(now)}{failures}')
 
 
-def watched(run_id: str, now: Progress, before: Mapping[str, Share]) -> Standing:
-    """A run that is watched; ``before`` is what models had reached before it was taken up again."""
-    return Standing(
-        run_id=run_id,
-        status=now.status,
-        shares=[
-            _sum(
-                Share(
-                    model=model,
-                    total=part.total,
-                    ok=part.ok,
-                    failed=part.failed,
-                    skipped=part.skipped,
-                    in_flight=part.in_flight,
-                    cost=part.cost,
-                    unpriced=part.unpriced,
-                ),
-                before.get(model),
-            )
-            for model, part in now.models.items()
-        ],
-        estimate=now.estimate,
-        waiting=now.waiting,
-        codes=now.codes,
-        rate=now.rate,
-        eta_s=now.eta_s,
-        seconds=((now.ended_at or datetime.now(UTC)) - now.started_at).total_seconds(),
+def _waits(now: Progress) -> str:
+    """Why requests wait, a line for each reason. Not announced to screen readers: it counts down every second."""
+    if not now.running or not now.waiting:
+        return ""
+    by_words: dict[str, list[str]] = {}
+    for provider, words in now.waiting.items():
+        by_words.setdefault(_WAIT_WORDS.get(words, words), []).append(provider)
+    lines = "".join(
+        f'<div style="overflow-wrap: anywhere">{html.esc(", ".join(providers))}: {html.muted(words)}</div>'
+        for words, providers in by_words.items()
+    )
+    color = "var(--jp-border-color1, #bdbdbd)"
+    return f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {color}">{lines}</div>'
+
+
+def _facts(now: Progress) -> str:
+    done = f"{now.done:,} of {now.total:,}"
+    estimate = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
+    spent = billed(now.cost, now.unpriced) + estimate
+    facts = {"Probes done": done, "Cost so far" if now.running else "Cost": spent}
+    if now.failed:
+        facts["Failed"] = f"{now.failed:,}"
+    if now.running:
+        facts["Rate"] = f"{now.rate:,.0f} a minute" if now.rate else "–"
+        facts["Time left"] = "–" if now.eta_s is None else f"about {duration(now.eta_s)}"
+    if now.seconds:
+        facts["Running for" if now.running else "Took"] = duration(now.seconds)
+    return fact_line(facts)
+
+
+def fact_line(facts: Mapping[str, str]) -> str:
+    """Numbers with their names above them, side by side."""
+    cells = "".join(
+        f'<div><div style="color: {html.QUIET}; font-size: 11px">{html.esc(name)}</div>'
+        f'<div style="font-size: 14px; font-variant-numeric: tabular-nums">{html.esc(value)}</div></div>'
+        for name, value in facts.items()
+    )
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 6px 28px; line-height: 1.4; margin: 6px 0">{cells}</div>'
+
+
+def _lines(now: Progress) -> str:
+    models = list(now.models.items())
+    if len(models) > MOST:
+        models = sorted(models, key=lambda entry: entry[1].done >= entry[1].total)[:MOST]
+    widths = {name: width for name, width in _WIDTHS.items() if name != "In flight" or now.running}
+    rows = [[cells[name] for name in widths] for cells in (_cells(*entry) for entry in models)]
+    rest = len(now.models) - len(models)
+    more = html.quiet(f"and {rest:,} more models") if rest else ""
+    return html.table(widths, rows, right=list(widths)[2:], markup=("Progress",)) + more
+
+
+def _cells(model: str, now: ModelProgress) -> dict[str, str]:
+    return {
+        "Model": model,
+        "Progress": _bar(now, "6px", f"{model}: {now.done:,} of {now.total:,} done"),
+        "Done": f"{now.done:,}",
+        "Failed": f"{now.failed:,}" if now.failed else "",
+        "In flight": f"{now.in_flight:,}",
+        "Waiting": f"{now.waiting:,}" if now.waiting else "",
+        "Cost": billed(now.cost, now.unpriced),
+    }
+
+
+def _bar(now: Progress | ModelProgress, height: str, label: str) -> str:
+    parts = "".join(
+        f'<div style="width: {100 * getattr(now, name) / now.total:.2f}%; background: {color}"></div>'
+        for name, color in _BAR.items()
+        if now.total and getattr(now, name)
+    )
+    return (
+        f'<div role="progressbar" aria-label="{html.esc(label)}" aria-valuemin="0" aria-valuemax="{now.total}" '
+        f'aria-valuenow="{now.done}" title="{html.esc(label)}" style="display: flex; height: {height}; '
+        f'border-radius: 4px; overflow: hidden; background: {html.RAISED}">{parts}</div>'
     )
 
 
-def stored(run: Run, status: str, probes: pd.DataFrame) -> Standing:
-    """A run as far as it is stored; probes that were cancelled wait to be resumed."""
-    failures = probes.loc[probes["status"].isin(("failed", "skipped")), "error_code"].dropna()
-    times = probes["started_at"].min(), probes["completed_at"].max()
-    return Standing(
-        run_id=run.id,
-        status=status,
-        estimate=run.estimate,
-        shares=shares_of(probes),
-        codes=dict(Counter(failures)),
-        seconds=None if any(map(pd.isna, times)) else (times[1] - times[0]).total_seconds(),
-    )
-
-
-def shares_of(probes: pd.DataFrame) -> list[Share]:
-    """One share a model, in the order of the run."""
-    shares = []
-    for model, group in probes.groupby("model", sort=False):
-        counts = Counter(group["status"])
-        cost = Decimal(str(round(float(group["estimated_cost"].sum()), 10)))
-        shares.append(
-            Share(
-                model=str(model),
-                total=len(group),
-                ok=counts["ok"],
-                failed=counts["failed"],
-                skipped=counts["skipped"],
-                cost=cost,
-                unpriced=int((group["cost_source"] == "unpriced").sum()),
-            )
-        )
-    return shares
-
-
-def _sum(share: Share, before: Share | None) -> Share:
-    if before is None:
-        return share
-    return replace(
-        share,
-        total=share.total + before.total,
-        ok=share.ok + before.ok,
-        failed=share.failed + before.failed,
-        cost=share.cost + before.cost,
-        unpriced=share.unpriced + before.unpriced,
+def _failures(now: Progress) -> str:
+    if not now.codes:
+        return ""
+    found = sorted(now.codes.items(), key=lambda entry: -entry[1])
+    badges = "".join(html.badge(f"{code} × {count:,}", "bad") for code, count in found)
+    return (
+        f'<div style="{html.FONT}; display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin: 4px 0">'
+        f"{html.muted('Failures')}{badges}</div>"
     )

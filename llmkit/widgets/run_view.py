@@ -12,13 +12,14 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.analysis import Run, charts
+from llmkit.analysis.stored_progress import stored_progress
 from llmkit.errors import LlmkitError
 from llmkit.money.pricing import billed, dollars
 from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
-from llmkit.widgets import html, run_summary
+from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
-from llmkit.widgets.run_status import board
+from llmkit.widgets.run_summary import summary_html
 from llmkit.widgets.transcripts import Transcripts
 
 _EXAMPLE = 300
@@ -29,7 +30,7 @@ _FAILURES = {"Code": "150px", "Probes": "56px", "Models": "26%", "For example": 
 
 
 class RunView(Panel):
-    """A run from the catalog, in any notebook. ``resume`` takes it up again, as ``kit.resume`` does.
+    """A run from the catalog, in any notebook. ``resume`` is ``kit.resume``.
 
     It is read when the view is made and at every refresh; a run that still goes on is shown as far as it is stored.
     """
@@ -46,7 +47,7 @@ class RunView(Panel):
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.transcripts = Transcripts(lambda: run.turns)
         self.refresh_button = button("Refresh", self.renew, tooltip="Read the run again")
-        self.resume_button = button("Resume", self._take_up, primary=True, tooltip="Ask what has no answer yet")
+        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what has no answer yet")
         self._place = ipw.VBox()
         self.widget.children = (
             self.summary,
@@ -70,39 +71,42 @@ class RunView(Panel):
         with self._reading:
             self._status, self._name = self.run.status, self.run.name
             self._probes, self._costs = self.run.probes, self.run.costs()
-            now = run_summary.stored(self.run, self._status, self._probes)
-            self.summary.value = self._board(now)
+            self._progress = stored_progress(self.run, self._status, self._probes)
+            self.summary.value = self._summary()
             self.tables.value = self._tables()
-            self.charts.value = _charts(self.run) if now.all.done else ""
+            self.charts.value = _charts(self.run) if self._progress.done else ""
             self.transcripts.update(self._probes)
-            shown(self.resume_button, now.resumable)
+            shown(self.resume_button, self._progress.resumable)
 
-    def _board(self, now: run_summary.Standing) -> str:
+    def _summary(self) -> str:
+        now = self._progress
         badges = [html.badge("simulated")] if self._probes["simulated"].any() else []
-        return board(now, title=self._name or "Run", badges=badges, brief=now.all.done == now.all.total)
+        return summary_html(self.run.id, now, title=self._name or "Run", badges=badges, short=now.done == now.total)
 
     def _tables(self) -> str:
         """Costs by model, and failures by code with an example of each."""
         costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS)
         parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
-        if billed := int(self._costs["maybe_billed"].sum()):
-            parts.append(html.quiet(f"{billed:,} more may have been billed though no answer came: see run.attempts."))
+        if maybe := int(self._costs["maybe_billed"].sum()):
+            parts.append(
+                html.quiet(f"{maybe:,} more may have been billed, though no answer arrived: see run.attempts.")
+            )
         if failures := _failures(self._probes):
             parts.append(html.heading("Failures"))
             parts.append(html.table(_FAILURES, failures))
         return html.literal("".join(parts))
 
-    def _take_up(self) -> None:
+    def _resume_run(self) -> None:
         def resume() -> str:
             handle = self._resume(self.run.id)
             self._place.children = (handle.panel().widget,)
             when_done(handle, self._finish)
-            return "Taken up again."
+            return "Resumed."
 
         self.act(resume)
 
     def _finish(self) -> None:
-        """The run that was taken up has ended; comes on a thread of its own, perhaps while a click is at work."""
+        """The resumed run has ended; called on a thread of its own, perhaps while a click is handled."""
         self.notice.clear()
         self._place.children = ()
         try:
@@ -111,10 +115,10 @@ class RunView(Panel):
             self._refuse(error)
 
     def _pages(self) -> list[html.Page]:
-        everything = run_summary.stored(self.run, self._status, self._probes).all
+        now = self._progress
         title = (
             f"Run {self.run.id}{f' ({self._name})' if self._name else ''}, {self._status}: "
-            f"{everything.ok:,} of {everything.total:,} probes answered, {billed(everything.cost, everything.unpriced)}"
+            f"{now.ok:,} of {now.total:,} probes answered, {billed(now.cost, now.unpriced)}"
         )
         pages = [html.Page(title, pd.DataFrame(_cost_rows(self._costs), columns=list(_COSTS)), right=_NUMBERS)]
         if failures := _failures(self._probes):

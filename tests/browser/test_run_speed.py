@@ -28,7 +28,7 @@ def run(watched):
     updates = []
     if watched:
         panel = handle.panel()
-        panel.board.observe(lambda _: updates.append(time.monotonic()), "value")
+        panel.summary.observe(lambda _: updates.append(time.monotonic()), "value")
         display(panel)
     begin, work = time.monotonic(), time.process_time()
     handle.wait()

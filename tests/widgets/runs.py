@@ -36,9 +36,11 @@ def wait_for(widget, trait, condition, timeout=30):
 def ended(panel):
     """Return when the panel has drawn the run's end."""
     panel.handle.wait()
-    wait_for(
-        panel.board, "value", lambda: not panel.standing.running and f">{panel.standing.status}<" in panel.board.value
-    )
+
+    def drawn():
+        return not panel.progress.running and f">{panel.progress.status}<" in panel.summary.value
+
+    wait_for(panel.summary, "value", drawn)
 
 
 def html_of(widget):

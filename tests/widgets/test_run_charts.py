@@ -27,7 +27,7 @@ def test_costs_are_sorted_and_have_their_unit():
     ax = charts.plot_costs(costs(cheap=0.02, dear=3.5, middle=0.5))
     assert labels(ax) == ["dear", "middle", "cheap"]
     assert ax.get_xlabel() == "Cost (US dollars)"
-    assert set(drawn(ax)) == {"$3.50", "$0.50", "$0.020"}
+    assert set(drawn(ax)) == {"$3.50", "$0.50", "$0.02"}
     assert [patch.get_width() for patch in ax.patches] == [0.02, 0.5, 3.5]
 
 

@@ -151,14 +151,14 @@ def test_an_estimate_over_the_balance_is_marked(keyless_kit):
     """The provider's models say which balance they are over."""
     keyless_kit.catalog.set_balance("mistral", Decimal("0.000001"))
     form = keyless_kit.run_form(["a"] * 50)
-    assert "over the balance of $0.0000010" in form.estimate.value
+    assert "over the balance of $0.000001" in form.estimate.value
 
 
 def test_a_budget_below_the_estimate_is_said_beside_the_budget(form):
     """It is a warning: the run may be started, and stops there."""
     type_into(form.form, budget="0.001", max_tokens="100")
     form.refresh()
-    assert "the run will stop asking at $0.0010" in errors(form.form)["budget"]
+    assert "the run will stop asking at $0.001" in errors(form.form)["budget"]
     type_into(form.form, budget="50")
     form.refresh()
     assert errors(form.form) == {}

@@ -1,5 +1,6 @@
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -9,10 +10,10 @@ from widget_actions import buttons
 from llmkit.errors import RequestFailed
 from llmkit.money.pricing import dollars
 from llmkit.providers.transport import RetryPolicy
+from llmkit.runs import ModelProgress, Progress
 from llmkit.simulator import Fault
-from llmkit.widgets import run_status
 from llmkit.widgets.durations import duration
-from llmkit.widgets.run_summary import Share, Standing
+from llmkit.widgets.run_summary import summary_html
 
 
 @pytest.fixture
@@ -27,10 +28,10 @@ def test_the_panel_ends_with_everything_counted(kit, sim):
     handle = kit.run(["a", "b", "c"], TWO, samples=5, max_tokens=50)
     panel = handle.panel()
     ended(panel)
-    assert "30 of 30" in panel.board.value
+    assert "30 of 30" in panel.summary.value
     assert list(panel.df["ok"]) == [15, 15]
     assert list(panel.df["waiting"]) == [0, 0]
-    assert panel.standing.all.cost == handle.run.total_cost
+    assert panel.progress.cost == handle.run.total_cost
     assert buttons(panel.widget) == {}
 
 
@@ -39,7 +40,7 @@ def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
     sim.set(latency=0.05)
     kit.catalog.update_provider("openai", max_parallel_requests=2)
     panel = kit.run([f"q{n}" for n in range(60)], LUNA, max_tokens=50).panel()
-    wait_for(panel.board, "value", lambda: panel.standing.all.ok >= 3)
+    wait_for(panel.summary, "value", lambda: panel.progress.ok >= 3)
     buttons(panel.widget)["Cancel"].click()
     ended(panel)
     run = kit.last_run()
@@ -51,8 +52,8 @@ def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
     buttons(panel.widget)["Resume"].click()
     ended(panel)
     assert panel.notice.text == ""
-    assert panel.standing.all.total == panel.standing.all.ok == 60
-    assert panel.standing.all.cost == run.total_cost
+    assert panel.progress.total == panel.progress.ok == 60
+    assert panel.progress.cost == run.total_cost
     assert run.status == "completed"
     assert sim.stats()["by_provider"]["openai"]["billed"] == 60
 
@@ -66,7 +67,7 @@ def test_a_resumed_run_in_a_new_panel_counts_what_was_there_before(kit, sim):
     panel = kit.resume(run.id).panel()
     ended(panel)
     assert dict(zip(panel.df["model"], panel.df["ok"], strict=True)) == {LUNA: 3, SMALL: 3}
-    assert panel.standing.all.cost == run.total_cost
+    assert panel.progress.cost == run.total_cost
 
 
 def test_the_panel_says_what_a_provider_waits_for(kit, sim):
@@ -74,11 +75,11 @@ def test_the_panel_says_what_a_provider_waits_for(kit, sim):
     kit.catalog.update_provider("openai", max_parallel_requests=1)
     sim.script("openai", [Fault(kind="rate_limit", retry_after=30.0)])
     panel = kit.run(["a", "b"], TWO, max_tokens=50).panel()
-    wait_for(panel.board, "value", lambda: "rate limited" in panel.board.value)
-    assert "openai: " in panel.board.value
+    wait_for(panel.summary, "value", lambda: "rate limited" in panel.summary.value)
+    assert "openai: " in panel.summary.value
     panel.cancel_button.click()
     ended(panel)
-    assert "rate limited" not in panel.board.value
+    assert "rate limited" not in panel.summary.value
     assert list(kit.last_run().probes.query("model == @SMALL")["status"]) == ["ok", "ok"]
 
 
@@ -87,7 +88,7 @@ def test_failures_are_counted_by_code(kit, sim):
     sim.set(faults={"refusal": 1.0})
     panel = kit.run(["a", "b"], LUNA).panel()
     ended(panel)
-    assert "CONTENT_BLOCKED × 2" in panel.board.value
+    assert "CONTENT_BLOCKED × 2" in panel.summary.value
     assert list(panel.df["failed"]) == [2]
 
 
@@ -97,9 +98,9 @@ def test_a_busy_run_draws_at_most_ten_times_a_second(kit, sim):
     began = time.monotonic()
     handle = kit.run([f"q{n}" for n in range(300)], TWO, max_tokens=20)
     panel = handle.panel()
-    panel.board.observe(lambda _: drawn.append(time.monotonic()), "value")
+    panel.summary.observe(lambda _: drawn.append(time.monotonic()), "value")
     ended(panel)
-    assert "600 of 600" in panel.board.value
+    assert "600 of 600" in panel.summary.value
     assert len(drawn) <= 10 * (drawn[-1] - began) + 3
 
 
@@ -135,14 +136,14 @@ HOSTILE = '<img src=x onerror="alert(1)"> $\\frac{1}{2}$'
 
 def test_no_name_becomes_markup():
     """Models, providers and reasons are shown as they are written."""
-    now = Standing(
-        run_id=HOSTILE,
+    now = Progress(
         status="running",
-        shares=[Share(model=HOSTILE, total=2, ok=1)],
+        started_at=datetime.now(UTC),
+        models={HOSTILE: ModelProgress(total=2, ok=1)},
         waiting={HOSTILE: HOSTILE},
         codes={HOSTILE: 1},
     )
-    drawn = run_status.board(now, title=HOSTILE, badges=[])
+    drawn = summary_html(HOSTILE, now, title=HOSTILE, badges=[])
     assert "<img" not in drawn
     assert drawn.startswith('<div class="tex2jax_ignore mathjax_ignore"')
     assert drawn.count("&lt;img src=x") >= 5
@@ -150,8 +151,8 @@ def test_no_name_becomes_markup():
 
 def test_of_many_models_those_with_something_to_do_are_listed():
     """Thirty finished models do not push the one that goes on off the screen."""
-    shares = [Share(model=f"p:done-{n}", total=1, ok=1) for n in range(30)] + [Share(model="p:open", total=2)]
-    drawn = run_status.board(Standing(run_id="r", status="running", shares=shares))
+    models = {f"p:done-{n}": ModelProgress(total=1, ok=1) for n in range(30)} | {"p:open": ModelProgress(total=2)}
+    drawn = summary_html("r", Progress(status="running", started_at=datetime.now(UTC), models=models))
     assert "p:open" in drawn
     assert "and 6 more models" in drawn
 

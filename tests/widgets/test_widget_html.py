@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmkit.money.pricing import dollars
 from llmkit.widgets import html
 
 
@@ -60,13 +61,13 @@ def test_no_text_becomes_markup(build, text):
 )
 def test_money_reads_as_money(amount, shown):
     """Two decimals at least, no digit lost, unknown in words."""
-    assert html.money(amount) == shown
+    assert dollars(amount, exact=True) == shown
 
 
 @given(st.decimals(0, 10**9, places=8))
 def test_money_loses_no_digit(amount):
     """What is shown is the price, to the last decimal that the database keeps."""
-    assert Decimal(html.money(amount).removeprefix("$").replace(",", "")) == amount
+    assert Decimal(dollars(amount, exact=True).removeprefix("$").replace(",", "")) == amount
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""How far a run is, from what is stored of it: the record that is also watched live."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pandas as pd
+
+from llmkit.analysis.run import Run
+from llmkit.runs import ModelProgress, Progress
+
+
+def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
+    """A run as far as it is stored; probes that were cancelled wait to be resumed."""
+    failures = probes.loc[probes["status"].isin(("failed", "skipped")), "error_code"].dropna()
+    started, ended = probes["started_at"].min(), probes["completed_at"].max()
+    unknown = pd.isna(started) or pd.isna(ended)
+    return Progress(
+        status=status,
+        started_at=datetime.now(UTC) if pd.isna(started) else started,
+        ended_at=(datetime.now(UTC) if pd.isna(started) else started) if unknown else ended,
+        estimate=run.estimate,
+        models=progress_by_model(probes),
+        codes=dict(Counter(failures)),
+    )
+
+
+def progress_by_model(probes: pd.DataFrame) -> dict[str, ModelProgress]:
+    """Probes of ``run.probes`` counted by model, in the order of the run."""
+    return {str(model): _counted(group) for model, group in probes.groupby("model", sort=False)}
+
+
+def _counted(probes: pd.DataFrame) -> ModelProgress:
+    counts = Counter(probes["status"])
+    return ModelProgress(
+        total=len(probes),
+        ok=counts["ok"],
+        failed=counts["failed"],
+        skipped=counts["skipped"],
+        cost=Decimal(str(round(float(probes["estimated_cost"].sum()), 10))),
+        unpriced=int((probes["cost_source"] == "unpriced").sum()),
+    )
