@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.catalog import blocking
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
@@ -102,18 +104,9 @@ class InfraPanel(Panel):
         return tuple(options)
 
     def _option(self, model: Model, provider: Provider) -> str:
-        obstacle = self._obstacle(model, provider)
-        return f"{provider.display_name}: {model.display_name}, {both_prices(model)}" + (
-            f" ({obstacle})" if obstacle else ""
-        )
-
-    def _obstacle(self, model: Model, provider: Provider) -> str | None:
-        """Why a model cannot be asked now."""
-        if not model.is_active:
-            return "deprecated"
-        if not provider.is_enabled:
-            return f"{provider.display_name} is disabled"
-        return None if self._catalog.is_available(provider) else f"{provider.api_key_env} is not set"
+        words = f"{provider.display_name}: {model.display_name}, {both_prices(model)}"
+        obstacle = blocking(model, provider, self._catalog.has_key(provider), datetime.now(UTC).date())
+        return f"{words} ({obstacle.reason})" if obstacle else words
 
     def _use(self, purpose: str) -> tuple[Model | None, str]:
         """The model that would be asked now, and why that one."""

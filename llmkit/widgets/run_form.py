@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.catalog import obstacles
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import dollars
@@ -18,7 +19,7 @@ from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
-from llmkit.widgets.model_picker import ModelPicker, choices, notes
+from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
 from llmkit.widgets.panel import Panel, Sentence, button, shown, when_done
 from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
@@ -53,7 +54,7 @@ class RunForm(Panel):
         self._count = ipw.HTML()
         self.picker = ModelPicker(tuple(model.reference for model in _defaults(kit)))
         typed = [run_fields.prompts()] if self._given is None else []
-        self._ticked = Confirmed([line.box for line in self.picker.lines])
+        self._ticked = Confirmed([line.control for line in self.picker.lines])
         self.form = Form([*typed, *run_fields.settings()], label="Start", submit=lambda: self._ticked.then(self._start))
         self.form.show({"samples": 1})
         self.start_button = self.form.submit_button
@@ -77,8 +78,9 @@ class RunForm(Panel):
     def refresh(self) -> None:
         """Read the catalog and the keys again, and estimate."""
         state = self._kit.catalog.state()
-        offered = choices(state.models, state.providers, self._keys(state), self.picker.chosen, _today())
-        self.picker.update(offered)
+        self.picker.rows = picker_rows(
+            state.models.values(), state.providers, self._keys(state), self.picker.chosen, _today()
+        )
         self._draw_estimate()
 
     def _lay_out(self) -> list[ipw.Widget]:
@@ -116,13 +118,13 @@ class RunForm(Panel):
         """Estimate what is filled in, as far as it makes sense."""
         state = self._kit.catalog.state()
         keys, chosen, today = self._keys(state), self.picker.chosen, _today()
-        told = {
-            reference: notes(model, state.providers[model.provider], keys[model.provider], today)
+        against = {
+            reference: obstacles(model, state.providers[model.provider], keys[model.provider] != "missing", today)
             for reference in chosen
             if (model := state.models.get(reference)) is not None
         }
-        blocked = {name for name, found in told.items() if any(not words.startswith("retire") for words, _ in found)}
-        usable = [reference for reference in chosen if reference in told and reference not in blocked]
+        notes = {reference: list(map(note, found)) for reference, found in against.items()}
+        usable = [reference for reference, found in against.items() if not any(each.blocks for each in found)]
         values = self._sound_values()
         self._estimate = self._estimated(usable, values)
         if self._inputs() != self._refused:
@@ -130,9 +132,9 @@ class RunForm(Panel):
         for provider, words in self._over_balance(state).items():
             for reference in usable:
                 if state.models[reference].provider == provider:
-                    told[reference] = [*told[reference], (words, "warn")]
-        names = {reference: state.models[reference].display_name for reference in told}
-        self.estimate.value = estimate_html(self._estimate, chosen, told, names)
+                    notes[reference].append((words, "warn"))
+        names = {reference: state.models[reference].display_name for reference in notes}
+        self.estimate.value = estimate_html(self._estimate, chosen, notes, names)
 
     def _inputs(self) -> tuple[Any, ...]:
         return (self.picker.chosen, *(field.control.value for field in self.form.fields.values()))

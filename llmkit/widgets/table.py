@@ -56,12 +56,15 @@ class Row:
     searched: str = ""
     tooltip: str = ""
     sort: Mapping[str, Any] = field(default_factory=dict)
+    disabled: bool = False
 
 
 class Table(traitlets.HasTraits):
     """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line that filters them.
 
     ``rows`` are all rows, groups together. ``selected`` is the key of the chosen row or ``None``; observe it.
+    ``lines`` are the widgets of a page. A table whose rows do something else when clicked replaces the four methods
+    under *what a row does*.
     """
 
     rows = traitlets.Tuple()
@@ -73,6 +76,7 @@ class Table(traitlets.HasTraits):
         *,
         name: str,
         group: str = "Group",
+        status: str = "Status",
         statuses: Sequence[tuple[str, str]] = (),
         page: int = PAGE,
     ) -> None:
@@ -89,12 +93,12 @@ class Table(traitlets.HasTraits):
             layout=ipw.Layout(flex="1 1 160px", width="auto", min_width="120px"),
         )
         self.group = choice(group, [("all", "")], label_width="auto")
-        self.status = choice("Status", [("all", ""), *statuses], label_width="auto")
+        self.status = choice(status, [("all", ""), *statuses], label_width="auto")
         sortable = [Column(title=name, width="", sort="name"), *(column for column in columns if column.sort)]
         self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
-        looks = Looks()
-        self._lines = [TableLine(looks, self._choose) for _ in range(page)]
+        self._looks = Looks()
+        self.lines = [self._line() for _ in range(page)]
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
@@ -104,7 +108,7 @@ class Table(traitlets.HasTraits):
         self.filters.layout.flex = "1 1 460px"
         self.filters.layout.width = "auto"
         lines = ipw.VBox(
-            [part for row in self._lines for part in row.parts],
+            [part for row in self.lines for part in row.parts],
             layout=ipw.Layout(width="100%", display="block", **(_SCROLLED if page > _FITS else {})),
         )
         self.widget = ipw.VBox(
@@ -123,7 +127,7 @@ class Table(traitlets.HasTraits):
 
     def button_of(self, key: str) -> ipw.Button:
         """The button of a row on the page that is shown."""
-        return next(line.name for line in self._lines if line.key == key)
+        return next(line.control for line in self.lines if line.key == key)
 
     def sorter(self, key: str) -> ipw.Button:
         """The button at the head of a sortable column."""
@@ -163,7 +167,7 @@ class Table(traitlets.HasTraits):
             row
             for row in self.rows
             if (not group or row.group == group)
-            and (not status or row.status == status)
+            and (not status or self._has_status(row, status))
             and all(word in row.searched for word in words)
         ]
         self._found = _sorted(found, *self._sort) if self._sort else found
@@ -174,22 +178,42 @@ class Table(traitlets.HasTraits):
         self._page += by
         self._draw()
 
+    # --- what a row does ---
+
+    def _line(self) -> TableLine:
+        line = TableLine(self._looks, ipw.Button(style=self._looks.plain, layout=self._looks.name))
+        line.control.on_click(in_turn(lambda _: self._choose(str(line.key))))
+        return line
+
     def _choose(self, key: str) -> None:
         self.selected = None if self.selected == key else key
 
+    def _is_chosen(self, row: Row) -> bool:
+        return row.key == self.selected
+
+    def _state(self, row: Row, chosen: bool) -> dict[str, Any]:
+        return {"style": self._looks.chosen if chosen else self._looks.plain}
+
+    def _has_status(self, row: Row, status: str) -> bool:
+        return row.status == status
+
+    # --- drawing ---
+
     def _draw(self) -> None:
         above = None
-        for slot, row in itertools.zip_longest(self._lines, self.visible):
+        for slot, row in itertools.zip_longest(self.lines, self.visible):
             if row is None:
                 slot.hide()
             else:
+                chosen = self._is_chosen(row)
                 slot.show(
                     row.key,
-                    row.name,
-                    row.tooltip or row.name,
                     self._cells(row),
                     heading=row.heading if row.group != above else None,
-                    chosen=row.key == self.selected,
+                    chosen=chosen,
+                    description=row.name,
+                    tooltip=row.tooltip or row.name,
+                    **self._state(row, chosen),
                 )
                 above = row.group
         first, total = self._page * self._size, len(self._found)

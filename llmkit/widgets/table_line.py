@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as ipw
 
 from llmkit.widgets import html
-from llmkit.widgets.browser import in_turn
 from llmkit.widgets.panel import shown
 
 NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
@@ -33,28 +32,25 @@ class Looks:
 
 
 class TableLine:
-    """A heading that is there when the row begins a group, the name's button, and the cells.
+    """A heading that is there when the row begins a group, a control with the row's name, and the cells.
 
-    ``key`` is the key of the row that is shown, ``None`` when none is; ``choose`` is called with it on a click.
+    ``key`` is the key of the row that is shown, ``None`` when none is.
     """
 
-    def __init__(self, looks: Looks, choose: Callable[[str], None]) -> None:
+    def __init__(self, looks: Looks, control: ipw.Button | ipw.Checkbox) -> None:
         self.key: str | None = None
-        self._looks = looks
         self.heading = ipw.HTML(style=looks.text, layout=ipw.Layout(display="none", margin="8px 0 2px 0"))
-        self.name = ipw.Button(style=looks.plain, layout=looks.name)
-        self.name.on_click(in_turn(lambda _: choose(str(self.key))))
+        self.control = control
         self.cells = ipw.HTML(style=looks.text, layout=looks.cells)
-        self.box = ipw.HBox([self.name, self.cells], layout=ipw.Layout(display="none", **ROW))
+        self.box = ipw.HBox([control, self.cells], layout=ipw.Layout(display="none", **ROW))
         self.parts = (self.heading, self.box)
 
-    def show(self, key: str, name: str, tooltip: str, cells: str, *, heading: str | None, chosen: bool) -> None:
-        """Show a row; only what differs from what is shown already is sent."""
+    def show(self, key: str, cells: str, *, heading: str | None, chosen: bool, **control: Any) -> None:
+        """Show a row, with these traits of the control; only what differs from what is shown already is sent."""
         self.key = key
-        with self.name.hold_sync():
-            self.name.description = name
-            self.name.tooltip = tooltip
-            self.name.style = self._looks.chosen if chosen else self._looks.plain
+        with self.control.hold_sync():
+            for name, value in control.items():
+                setattr(self.control, name, value)
         if heading:
             self.heading.value = heading
         self.cells.value = cells

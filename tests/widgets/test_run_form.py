@@ -39,7 +39,7 @@ def only(form, *references):
 def row_of(form, reference):
     """The checkbox of a model, after filtering for it."""
     form.picker.text.value = reference
-    return form.picker.box_of(reference)
+    return form.picker.button_of(reference)
 
 
 # --- models ---
@@ -68,7 +68,7 @@ def test_a_provider_without_active_models_is_hidden(kit, sim):
     for reference in kit.catalog.models(provider="deepseek", status="ACTIVE")["model"]:
         kit.catalog.deprecate_model(reference)
     form = kit.run_form("a")
-    assert "DeepSeek" not in dict(form.picker.provider.options)
+    assert "DeepSeek" not in dict(form.picker.group.options)
     assert not any(reference.startswith("deepseek:") for reference in form.picker.chosen)
 
 
@@ -76,7 +76,7 @@ def test_a_provider_without_a_key_is_shown_disabled_with_the_variable(keyless_ki
     """Its models can be seen, not ticked; the variable to set stands beside its name; those with a key come first."""
     form = keyless_kit.run_form("a")
     assert form.picker.chosen == ("mistral:mistral-small-2603",)
-    assert form.picker.visible[0].provider == "Mistral AI"
+    assert form.picker.visible[0].group == "Mistral AI"
     assert row_of(form, LUNA).disabled
     assert "OPENAI_API_KEY" in text_of(form.picker.widget)
     assert not row_of(form, SMALL).disabled
@@ -101,8 +101,8 @@ def test_a_thousand_models_need_no_more_widgets(kit, sim):
     assert len(form.picker.visible) == 25
     row_of(form, "openai:extra-39").value = True
     form.picker.text.value = ""
-    form.picker.show.value = "chosen"
-    assert {each.reference for each in form.picker.visible} == set(form.picker.chosen)
+    form.picker.status.value = "chosen"
+    assert {row.key for row in form.picker.visible} == set(form.picker.chosen)
     assert "openai:extra-39" in form.picker.chosen
 
 
@@ -140,11 +140,7 @@ def test_a_model_that_retires_soon_or_was_deprecated_is_marked(form, kit):
     assert f"retires {soon}" in form.estimate.value
     assert "deprecated" in form.estimate.value
     assert SMALL not in set(form.df["model"])
-    assert f"retires {soon}" in next(each.cells for each in _all(form) if each.reference == LUNA)
-
-
-def _all(form):
-    return form.picker._choices
+    assert f"retires {soon}" in next(row.cells[0] for row in form.picker.rows if row.key == LUNA)
 
 
 def test_an_estimate_over_the_balance_is_marked(keyless_kit):
