@@ -1,4 +1,4 @@
-"""Estimates held against what came."""
+"""Estimates compared with actual costs."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#595959"  # Okabe and Ito's palette
 MOST = 30
-"""Models in one chart; of more, the dearest or the slowest are shown."""
+"""Models in one chart; of more, the most expensive or the slowest are shown."""
 _LONGEST = 40
 
 
 def plot_costs(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """What each model cost, the dearest on top, with what was wasted (failed, or tried again) set apart.
+    """What each model cost, the most expensive on top, with wasted costs (failures and retries) set apart.
 
     ``costs`` is as :meth:`llmkit.Run.costs` gives it by model. A model without a known price has no bar, and says so.
     """

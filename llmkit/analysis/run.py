@@ -31,7 +31,7 @@ _STATES = ("ok", "failed", "skipped", "cancelled", "pending")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it stands in the catalog: ask again for a property and it is read again.
+    """A run in the catalog; every property is read afresh.
 
     Made by ``await kit.run(...)``, ``handle.result()`` or ``kit.load(run_id)``.
     """
@@ -124,7 +124,7 @@ class Run:
         return self._store.read(lambda c: totals.total_cost(c, self.id))
 
     def plot_costs(self, ax: Axes | None = None) -> Axes:
-        """A matplotlib bar chart of what each model cost, in US dollars, the dearest on top."""
+        """A matplotlib bar chart of what each model cost, in US dollars, the most expensive on top."""
         return charts.plot_costs(self.costs(), ax)
 
     def plot_latency(self, ax: Axes | None = None) -> Axes:

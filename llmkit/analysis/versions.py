@@ -1,4 +1,4 @@
-"""Whether a model was the same all along: one name may be served in several versions while a run goes on. Pure."""
+"""Whether a model was the same all along: one name may be served in several versions during a run. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def version_notes(probes: pd.DataFrame, turns: pd.DataFrame) -> list[str]:
     for model, answers in answered.groupby("model", sort=False):
         versions = answers.groupby("model_version")["answered_at"].agg(["count", "min", "max"]).sort_values("min")
         if len(versions) > 1:
-            told = "; ".join(
+            listed = "; ".join(
                 f"{name} ({row['count']} answers, {row['min']:%Y-%m-%d %H:%M:%S} to {row['max']:%H:%M:%S} UTC)"
                 for name, row in versions.iterrows()
             )
-            notes.append(f"{model} was served in {len(versions)} versions: {told}.")
+            notes.append(f"{model} was served in {len(versions)} versions: {listed}.")
     return notes

@@ -50,7 +50,7 @@ class Estimate:
         return frame.astype(dict.fromkeys(("cost", "low", "high"), "float64"))
 
     def to_row(self) -> dict[str, Any]:
-        """What is stored with the run, JSON-ready, to be held against what came."""
+        """What is stored with the run, JSON-ready, to be compared with actual costs."""
         money = {"total": self.total, "low": self.low, "high": self.high}
         return {
             **{name: _text(amount) for name, amount in money.items()},

@@ -34,7 +34,7 @@ class InfraPanel(Panel):
         self.choices = {name: choice(purpose.title, []) for name, purpose in PURPOSES.items()}
         below = ipw.Layout(margin="0 2px 0 158px")
         self._now = {purpose: Sentence() for purpose in PURPOSES}
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
         hint = "The models that llmkit itself asks, whatever models a run is about. They need a key like any other."
         parts = [
             ipw.VBox(

@@ -108,7 +108,7 @@ class ModelDetail:
     def _set_default(self) -> None:
         def make_default(model: Model) -> str:
             before = self._catalog.set_default_model(model.reference).previous_default
-            return f"{model.reference} is the default now" + (f", in place of {before.reference}." if before else ".")
+            return f"{model.reference} is the default now" + (f" instead of {before.reference}." if before else ".")
 
         self._do(make_default)
 
@@ -127,11 +127,11 @@ class ModelDetail:
     def _consequences(self, model: Model) -> str:
         """What deprecating will do, before it is done."""
         state = self._catalog.state()
-        parts = [f"Deprecate {model.display_name}? New runs will not offer it; finished runs keep it."]
+        parts = [f"Deprecate {model.display_name}? New runs will no longer offer it; finished runs keep it."]
         if model.is_default:
             heir = self._catalog.heir(model.reference)
             parts.append(
-                f"{heir.display_name} ({heir.reference}) becomes the default in its place, at {in_words(heir.price)} "
+                f"{heir.display_name} ({heir.reference}) becomes the default instead, at {in_words(heir.price)} "
                 f"per million tokens instead of {in_words(model.price)}."
                 if heir
                 else "Its provider has no other active model, so it will have no default."

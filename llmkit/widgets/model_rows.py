@@ -1,4 +1,4 @@
-"""Models as rows of the table: what stands in each column, and by what it is sorted and found."""
+"""Models as rows of the table: cells, sorting and search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models: what there is, what it costs, which one a new run takes; added, changed and retired here."""
+"""The models: prices, lifecycle and defaults; models are added, edited and deprecated here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ModelsPanel(Panel):
     """All models by provider. Select one to change it; every button calls the function of ``kit.catalog`` it names.
 
     ``table`` shows the models, ``detail`` what can be done with the selected one, ``form`` is the open form to add one,
-    ``prices`` compares them with what others say.
+    ``prices`` compares prices with published ones.
     """
 
     title = "Models"
@@ -32,8 +32,8 @@ class ModelsPanel(Panel):
         self.detail = ModelDetail(kit.catalog, self)
         self.form: Form | None = None
         self.add_button = button("Add model", self._open_form, primary=True)
-        self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog")
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
+        self.undo_button = button("Undo", self._undo, tooltip="Undo the last change to the catalog")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
         self.prices = PriceCheck(kit.catalog, self)
         self._place = ipw.VBox()
         tools = line(self.add_button, self.undo_button, self.prices.check_button, self.refresh_button)
@@ -90,4 +90,4 @@ class ModelsPanel(Panel):
 
     def _undo(self) -> None:
         self.detail.close()
-        self.act(lambda: f"Took back the last change, to {', '.join(self._catalog.undo())}.")
+        self.act(lambda: f"Undid the last change, to {', '.join(self._catalog.undo())}.")

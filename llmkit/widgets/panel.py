@@ -36,7 +36,7 @@ class Panel(ABC):
 
     @abstractmethod
     def refresh(self) -> None:
-        """Show the catalog as it is now, other notebooks' changes included."""
+        """Show the current catalog, including changes made in other notebooks."""
 
     def renew(self) -> None:
         """Show the catalog as it is now, and save the notebook's output so."""

@@ -1,4 +1,4 @@
-"""Checking prices in the models panel: compare with what others say, tick what is right, take it over."""
+"""Checking prices in the models panel: compare with published prices, tick the right ones, apply them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 25
 
 
 class PriceCheck:
-    """The button, what came of it, and a tick box for each difference.
+    """The button, its result, and a checkbox for each difference.
 
     ``found`` is what ``kit.catalog.check_prices()`` returned last, ``checking`` the thread that waits for it.
     """
@@ -42,7 +42,7 @@ class PriceCheck:
         self._clear()
 
     def check(self) -> None:
-        """Compare; the differences are shown when they are there, and nothing waits for them."""
+        """Compare in the background; the differences are shown when they arrive."""
         self._clear()
         self.check_button.disabled = True
         self.result.show("Comparing prices …")
@@ -50,17 +50,17 @@ class PriceCheck:
         self.checking.start()
 
     def apply(self) -> None:
-        """Take over what is ticked: ``kit.catalog.apply_prices(rows)``."""
+        """Apply the ticked prices: ``kit.catalog.apply_prices(rows)``."""
         rows = self._offered().head(SHOWN)
         ticked = [box.value for box in self.boxes[: len(rows)]]
 
-        def take_over() -> str:
+        def apply_ticked() -> str:
             changed = self._catalog.apply_prices(rows[ticked])
             self.found = self.found.drop(index=rows.index)
             self._show("")
             return f"Changed {', '.join(changed)}." if changed else "Nothing is ticked."
 
-        self._panel.act(take_over)
+        self._panel.act(apply_ticked)
 
     def _check(self) -> None:
         try:
@@ -86,9 +86,9 @@ class PriceCheck:
         missing = sorted({*self.found["model"]} - {*offered["model"]}) if len(self.found) else []
         said = [f"{len(offered):,} differences" if len(offered) != 1 else "1 difference"] if rows else [nothing]
         if len(offered) > SHOWN:
-            said.append(f"of which the first {SHOWN} are shown")
+            said.append(f"the first {SHOWN} are shown")
         if missing:
-            said.append(f"not known to others: {', '.join(missing)}")
+            said.append(f"no published price: {', '.join(missing)}")
         said += [f"{name} did not answer: {why}" for name, why in self.found.attrs.get("unanswered", {}).items()]
         self.result.show("; ".join(filter(None, said)), "warn" if rows or len(said) > 1 else "good")
         if not any(said):

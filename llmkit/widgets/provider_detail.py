@@ -76,7 +76,7 @@ class ProviderDetail:
                 provider.name, approve_origin=approve_origin, expected_updated_at=provider.updated_at, **changes
             )
             self._fill(saved)
-            return f"Saved {provider.display_name}. Runs that are going on follow at once."
+            return f"Saved {provider.display_name}. Running runs use the new limits at once."
 
         def refuse(error: LlmkitError) -> None:
             if isinstance(error, OriginNotApproved):
@@ -88,9 +88,9 @@ class ProviderDetail:
 
     def _ask_approval(self, form: Form, provider: Provider) -> ipw.VBox:
         url = form["base_url"].control.value
-        key = f"the key in {provider.api_key_env}" if provider.api_key_env else "what you ask"
+        key = f"the key in {provider.api_key_env}" if provider.api_key_env else "your prompts"
         question = (
-            f"{url} is a new address for {provider.display_name}. Is it right to send {key} there? "
+            f"{url} is a new address for {provider.display_name}. May {key} be sent there? "
             "Approve it only if you trust whoever runs it."
         )
 

@@ -1,4 +1,4 @@
-"""The providers: how fast they may be asked, where they are, whether their key is there; others are added here."""
+"""The providers: their limits, addresses and keys; new ones are added here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ProvidersPanel(Panel):
         self.detail = ProviderDetail(kit, self)
         self.form: Form | None = None
         self.add_button = button("Add provider", self._open_form, primary=True)
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show what other notebooks changed")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
         self._place = ipw.VBox()
         self.widget.children = (
             line(self.add_button, self.refresh_button),

@@ -1,4 +1,4 @@
-"""Testing a connection: ask a provider for its own list of models, and add those that are chosen from it."""
+"""Testing a connection: fetch a provider's list of models, and add the selected ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from llmkit.widgets.protocols import Connects
 
 
 class RemoteModels:
-    """The button that asks, what came of it, and the list to choose from.
+    """The button that tests the connection, its result, and the list to choose from.
 
-    ``asking`` is the thread that waits for the answer, for those who want to wait too.
+    ``asking`` is the thread that waits for the answer; join it to wait too.
     """
 
     def __init__(self, kit: Connects, panel: Panel, provider: str) -> None:
@@ -40,7 +40,7 @@ class RemoteModels:
         self.widget = ipw.VBox([line(self.test_button), self.result.widget, self._offer])
 
     def test(self) -> None:
-        """Ask; the answer is shown when it is there, and nothing waits for it."""
+        """Fetch the list in the background; it is shown when it arrives."""
         self.test_button.disabled = True
         self._offer.children = ()
         self.result.show("Asking for the list of models …")
@@ -75,12 +75,12 @@ class RemoteModels:
         self._offer.children = (self.choice, line(self.add_button))
 
     def add(self) -> None:
-        """Add the selected models, with what the list says of them; prices that it does not say stay unknown."""
+        """Add the selected models with the details in the list; prices that it does not give stay unknown."""
         chosen = list(self.choice.value)
 
         def add() -> str:
             for model_id in chosen:
-                self._kit.catalog.add_model(f"{self._provider}:{model_id}", **_told(self._found[model_id]))
+                self._kit.catalog.add_model(f"{self._provider}:{model_id}", **_details(self._found[model_id]))
             self._offer.children = ()
             self.result.clear()
             return f"Added {', '.join(chosen)}." if chosen else "No model is selected."
@@ -88,7 +88,7 @@ class RemoteModels:
         self._panel.act(add)
 
 
-def _told(model: RemoteModel) -> Values:
+def _details(model: RemoteModel) -> Values:
     """What a provider's list says of a model, as :meth:`Catalog.add_model` takes it."""
     rates = model.price.to_row() if model.price else {}
     prices = {name: rates.get(name) for name in RATE_COLUMNS}

@@ -108,14 +108,14 @@ class RunForm(Panel):
         return {name: self._kit.catalog.key_status(provider) for name, provider in state.providers.items()}
 
     def _follow(self) -> None:
-        """Estimate while somebody types; on a thread of its own."""
+        """Update the estimate while the user types; on a thread of its own."""
         try:
             self._draw_estimate()
         except LlmkitError as error:
             self._refuse(error)
 
     def _draw_estimate(self) -> None:
-        """Estimate what is filled in, as far as it makes sense."""
+        """Estimate from the valid fields."""
         state = self._kit.catalog.state()
         keys, chosen, today = self._keys(state), self.picker.chosen, _today()
         against = {
@@ -140,7 +140,7 @@ class RunForm(Panel):
         return (self.picker.chosen, *(field.control.value for field in self.form.fields.values()))
 
     def _sound_values(self) -> dict[str, Any]:
-        """The fields that make sense."""
+        """The values of valid fields."""
         values = {}
         for name, field in self.form.fields.items():
             with contextlib.suppress(ValidationError):
@@ -148,7 +148,7 @@ class RunForm(Panel):
         return values
 
     def _say(self, values: dict[str, Any]) -> None:
-        """A sentence beside each field that makes no sense, and beside a budget that is too small."""
+        """Show a sentence beside each invalid field, and beside a budget that is too small."""
         self.picker.error.clear()
         self.form.error.clear()
         for name, field in self.form.fields.items():
@@ -181,7 +181,7 @@ class RunForm(Panel):
         if budget is None or expected is None or expected <= budget:
             place.clear()
         else:
-            words = f"The estimate is {dollars(expected)}: the run will stop asking at {dollars(budget, exact=True)}."
+            words = f"The estimate is {dollars(expected)}: the run will stop at {dollars(budget, exact=True)}."
             place.show(words, "warn")
 
     def _over_balance(self, state: Any) -> dict[str, str]:
@@ -216,7 +216,7 @@ class RunForm(Panel):
         self.act(start, on_error=self._place_errors)
 
     def _place_errors(self, error: LlmkitError) -> None:
-        """Each problem beside what it is about; what is about nothing in the form, below it."""
+        """Show each problem beside the field that it is about, or below the form."""
         self._refused = self._inputs()
         places: dict[Sentence, list[str]] = {}
         for problem in getattr(error, "problems", (error,)):

@@ -38,8 +38,8 @@ class RunPanel(Panel):
         super().__init__()
         self._resume = resume
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
-        self.cancel_button = button("Cancel", self._cancel, tooltip="Stop asking; what is on its way is saved")
-        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what has no answer yet")
+        self.cancel_button = button("Cancel", self._cancel, tooltip="Stop sending; answers on their way are saved")
+        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
         self.widget.children = (self.summary, self.notice.widget, line(self.cancel_button, self.resume_button))
         self._throttle = Throttle(self._draw)
         self._watch(handle)

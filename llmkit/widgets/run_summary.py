@@ -1,4 +1,4 @@
-"""A run at a glance, as HTML: bar, facts, a line for each model, what providers wait for, failures."""
+"""A run at a glance, as HTML: progress bar, facts, a line for each model, why requests wait, failures."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _FAILURES = {"Code": "150px", "Probes": "56px", "Models": "26%", "For example": 
 class RunView(Panel):
     """A run from the catalog, in any notebook. ``resume`` is ``kit.resume``.
 
-    It is read when the view is made and at every refresh; a run that still goes on is shown as far as it is stored.
+    It is read when the view is made and at every refresh; a run in progress is shown as far as it is stored.
     """
 
     title = "Run"
@@ -47,7 +47,7 @@ class RunView(Panel):
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.transcripts = Transcripts(lambda: run.turns)
         self.refresh_button = button("Refresh", self.renew, tooltip="Read the run again")
-        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what has no answer yet")
+        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
         self._place = ipw.VBox()
         self.widget.children = (
             self.summary,
@@ -146,7 +146,7 @@ def _failures(probes: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The cost table as text, the dearest model first."""
+    """The cost table as text, the most expensive model first."""
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
     return [
         (
@@ -169,7 +169,7 @@ def _charts(run: Run) -> str:
     costs = run.costs()
     dearest = costs.sort_values("estimated_cost", ascending=False, na_position="last")["model"].iloc[0]
     pictures = (
-        (run.plot_costs, f"Bar chart of the cost by model in US dollars; the dearest is {dearest}."),
+        (run.plot_costs, f"Bar chart of the cost by model in US dollars; {dearest} is the most expensive."),
         (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90 %."),
     )
     images = "".join(

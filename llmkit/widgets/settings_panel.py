@@ -22,7 +22,7 @@ _STYLE = f"""<style>
 
 
 class SettingsPanel(Panel):
-    """Models, providers and infrastructure models; each tab is read afresh when it is turned to."""
+    """Models, providers and infrastructure models; each tab is refreshed when it is opened."""
 
     title = "Settings"
 

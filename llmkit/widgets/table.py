@@ -25,7 +25,7 @@ _GAP = "8px"
 _SCROLLED = {"max_height": "420px", "overflow": "hidden scroll"}
 _SCROLLBAR = "15px"
 _FITS = 14
-"""So many rows are shown without scrolling, so that what stands below the table stays in sight."""
+"""So many rows are shown without scrolling, so that the form below the table stays in sight."""
 _HEAD = "12px"
 
 

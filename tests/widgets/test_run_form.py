@@ -154,7 +154,7 @@ def test_a_budget_below_the_estimate_is_said_beside_the_budget(form):
     """It is a warning: the run may be started, and stops there."""
     type_into(form.form, budget="0.001", max_tokens="100")
     form.refresh()
-    assert "the run will stop asking at $0.001" in errors(form.form)["budget"]
+    assert "the run will stop at $0.001" in errors(form.form)["budget"]
     type_into(form.form, budget="50")
     form.refresh()
     assert errors(form.form) == {}
