@@ -165,7 +165,8 @@ def price_order(model: Model) -> tuple[bool, Decimal, str]:
 
 def in_words(rates: Rates) -> str:
     """Input and output rates for a sentence: ``$0.10 in, $0.50 out``."""
-    return f"{dollars(rates.cost_input_per_million)} in, {dollars(rates.cost_output_per_million)} out"
+    read, written = (dollars(rate, exact=True) for rate in (rates.cost_input_per_million, rates.cost_output_per_million))
+    return f"{read} in, {written} out"
 
 
 def default_rates(provider: Provider) -> Rates | None:

@@ -131,7 +131,7 @@ class ModelDetail:
         if model.is_default:
             heir = self._catalog.heir(model.reference)
             parts.append(
-                f"{heir.display_name} ({heir.reference}) becomes the default instead, at {in_words(heir.price)} "
+                f"{heir.display_name} ({heir.reference}) becomes the default, at {in_words(heir.price)} "
                 f"per million tokens instead of {in_words(model.price)}."
                 if heir
                 else "Its provider has no other active model, so it will have no default."

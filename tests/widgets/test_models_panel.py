@@ -5,6 +5,7 @@ import pytest
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.kit import open_kit
+from llmkit.money.pricing import dollars
 from llmkit.widgets.models_panel import ModelsPanel
 
 LUNA, SOL = "openai:gpt-6-luna", "openai:gpt-6-sol"
@@ -297,6 +298,8 @@ def test_deprecating_names_its_consequences_and_then_they_happen(panel, kit):
     assert LUNA_BEFORE in question
     assert "scenario expansion" in question
     assert "summarization" in question
+    for model in (kit.catalog.model(SOL), kit.catalog.model(LUNA)):
+        assert dollars(model.cost_output_per_million, exact=True) in question
     assert kit.catalog.model(LUNA).is_active
     buttons(detail.question)["Deprecate"].click()
     assert not kit.catalog.model(LUNA).is_active
