@@ -165,7 +165,8 @@ def price_order(model: Model) -> tuple[bool, Decimal, str]:
 
 def in_words(rates: Rates) -> str:
     """Input and output rates for a sentence: ``$0.10 in, $0.50 out``."""
-    read, written = (dollars(rate, exact=True) for rate in (rates.cost_input_per_million, rates.cost_output_per_million))
+    both = (rates.cost_input_per_million, rates.cost_output_per_million)
+    read, written = (dollars(rate, exact=True) for rate in both)
     return f"{read} in, {written} out"
 
 

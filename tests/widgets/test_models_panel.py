@@ -298,7 +298,7 @@ def test_deprecating_names_its_consequences_and_then_they_happen(panel, kit):
     assert LUNA_BEFORE in question
     assert "scenario expansion" in question
     assert "summarization" in question
-    for model in (kit.catalog.model(SOL), kit.catalog.model(LUNA)):
+    for model in (kit.catalog.model(LUNA_BEFORE), kit.catalog.model(LUNA)):
         assert dollars(model.cost_output_per_million, exact=True) in question
     assert kit.catalog.model(LUNA).is_active
     buttons(detail.question)["Deprecate"].click()
