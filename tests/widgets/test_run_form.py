@@ -8,6 +8,7 @@ from runs import LUNA, SMALL, ended, html_of, rehearsing, wait_for
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.errors import ValidationError
+from llmkit.money.pricing import dollars
 from llmkit.widgets.run_fields import read_prompts
 
 HOSTILE = '<img src=x onerror="alert(1)"> $\\frac{1}{2}$'
@@ -121,7 +122,7 @@ def test_the_estimate_is_that_of_the_same_call(form, kit):
     pd.testing.assert_frame_equal(
         form.df.set_index("model").sort_index(), same.df.set_index("model").sort_index(), check_like=True
     )
-    assert f"${same.total:.4f}" in form.estimate.value
+    assert dollars(same.total) in form.estimate.value
 
 
 def test_the_estimate_follows_while_one_types(form):
