@@ -106,16 +106,16 @@ def test_what_nobody_knows_is_never_shown_as_nothing(paying, sim):
     paying.catalog.add_model("local:free", cost_input_per_million=0, cost_output_per_million=0)
     paying.catalog.add_model("local:secret", cost_input_per_million=None, cost_output_per_million=None)
     unpriced = paying.run(["one", "two"], "local:secret").result(60)
-    assert "2 probes, unpriced>" in repr(unpriced)
+    assert "2 probes, 2 ok, cost unknown>" in repr(unpriced)
     assert "unpriced" in unpriced.view()._repr_mimebundle_()["text/plain"].splitlines()[0]
     assert unpriced.reprice().attrs == {"total": None, "total_before": None, "difference": None}
     both = paying.run(["one", "two"], [LOCAL, "local:secret"])
     both.wait()
     assert both.progress.unpriced == 2
     assert "and 2 unpriced" in repr(both)
-    assert "and 2 unpriced" in repr(both.run)
+    assert "and 2 of unknown cost" in repr(both.run)
     assert both.run.reprice(model="local:secret").attrs["total"] is None
-    assert "1 probes, $0.00>" in repr(paying.run("one", "local:free").result(60))
+    assert "1 probe, 1 ok, $0.00>" in repr(paying.run("one", "local:free").result(60))
 
 
 def test_an_available_provider_without_a_default_says_what_to_do(database, sim):
