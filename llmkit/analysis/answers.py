@@ -1,0 +1,157 @@
+"""Answers for the reader (``reader.mjs``): as one packed table, and as a page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any, Protocol
+
+import pandas as pd
+
+from llmkit.money.pricing import dollars
+from llmkit.records import columns
+
+MODULE = (resources.files(__package__) / "reader.mjs").read_text(encoding="utf-8")
+
+LEFT_OUT = "{:,} more answers are in the catalog: run.view() in a kernel, or run.to_html(path), shows all."
+
+_TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens")
+_HEIGHT = 640  # pixels
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>:root {{ color-scheme: light dark }} body {{ margin: 12px; font-family: system-ui, sans-serif }}</style>
+</head>
+<body>
+<main><h1 style="font-size: 16px; margin: 0">{title}</h1><div id="reader"></div></main>
+<script type="module">
+{module}
+const bytes = Uint8Array.from(atob("{data}"), (character) => character.charCodeAt(0));
+show(document.getElementById("reader"), await unpack(bytes));
+</script>
+</body>
+</html>
+"""
+
+
+class Answered(Protocol):
+    """A run with answers."""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """As :attr:`llmkit.Run.probes`."""
+
+    @property
+    def turns(self) -> pd.DataFrame:
+        """As :attr:`llmkit.Run.turns`."""
+
+
+def answers(runs: Iterable[Answered]) -> dict[str, Any]:
+    """What the reader shows, JSON-ready: ``scenarios`` (each text once), ``probes`` with their turns, and ``columns``,
+    the names of the researcher's own columns, whose values each probe has in that order.
+    """
+    frames = [(run, run.probes) for run in runs]
+    own = list(dict.fromkeys(str(n) for _, frame in frames for n in frame.columns if n not in columns.PROBES))
+    places: dict[tuple[str, str], int] = {}
+    scenarios: list[dict[str, Any]] = []
+    probes: list[dict[str, Any]] = []
+    for run, frame in frames:
+        turns = _turns(run.turns)
+        for row in _records(frame):
+            key = (run.id, row["scenario_id"])
+            if key not in places:
+                places[key] = len(scenarios)
+                prompts = [row["prompt"], *(row["followups"] or ())]
+                scenarios.append({"system": row["system"], "prompts": prompts})
+            values = [_plain(row.get(name)) for name in own]
+            probes.append(_probe(row, turns.get(row["probe_id"], [])) | {"s": places[key], "values": values})
+    return {"columns": own, "scenarios": scenarios, "probes": probes}
+
+
+def pack(data: Mapping[str, Any]) -> bytes:
+    """The data as the module reads it: JSON, compressed."""
+    return gzip.compress(json.dumps(data, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
+
+
+def fitting(data: Mapping[str, Any], most: int) -> tuple[bytes, int]:
+    """The data packed into at most ``most`` bytes, and how many probes, the last ones, were left out for that."""
+    probes, packed = data["probes"], pack(data)
+    kept = len(probes)
+    while len(packed) > most and kept:
+        kept = min(kept - 1, int(0.9 * kept * most / len(packed)))
+        packed = pack({**data, "probes": probes[:kept], "left_out": LEFT_OUT.format(len(probes) - kept)})
+    return packed, len(probes) - kept
+
+
+def page(title: str, packed: bytes) -> str:
+    """A whole HTML document that shows packed data; it reaches nothing outside itself."""
+    data = base64.b64encode(packed).decode("ascii")
+    return _PAGE.format(title=html.escape(title), module=MODULE, data=data)
+
+
+def frame(title: str, packed: bytes) -> str:
+    """The page as a part of another one, in a sandbox that can reach neither the notebook nor its server."""
+    document = html.escape(page(title, packed), quote=True)
+    return (
+        f'<iframe title="{html.escape(title)}" sandbox="allow-scripts" srcdoc="{document}" '
+        f'style="width: 100%; height: {_HEIGHT}px; border: 0"></iframe>'
+    )
+
+
+def _records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+
+
+def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": row["probe_id"],
+        "run": row["run_id"],
+        "config": row.get("config") or row["model"],
+        "model": row["model"],
+        "sample": int(row["sample"]),
+        "status": row["status"],
+        "code": row["error_code"],
+        "message": row["error_message"],
+        "cost": None if row["estimated_cost"] is None else dollars(row["estimated_cost"]),
+        "latency": row["latency_s"],
+        "turns": turns,
+    }
+
+
+def _turns(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for row in _records(table[["probe_id", "response", "finish_reason", *_TOKENS, "cost", "latency_s"]]):
+        turns.setdefault(row["probe_id"], []).append({"response": row["response"], "note": _note(row)})
+    return turns
+
+
+def _note(turn: Mapping[str, Any]) -> str:
+    """Tokens, cost, time, and whether the answer was cut off."""
+    parts = []
+    if turn["output_tokens"] is not None:
+        reasoning = f", {int(turn['reasoning_tokens']):,} of them reasoning" if turn["reasoning_tokens"] else ""
+        parts.append(f"{int(turn['input_tokens']):,} tokens in, {int(turn['output_tokens']):,} out{reasoning}")
+    parts.append(dollars(turn["cost"]))
+    if turn["latency_s"] is not None:
+        parts.append(f"{turn['latency_s']:.1f} s")
+    if turn["finish_reason"] not in ("stop", None):
+        parts.append(f"ended by {turn['finish_reason']}")
+    return " · ".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)

@@ -1,0 +1,385 @@
+// The reader for answers: a list with filters and search beside one conversation. One module, used twice: as a widget
+// while a kernel lives (`render`), and in a sandboxed page that needs nothing but itself (`show`).
+//
+// Everything that a model or a user wrote becomes text nodes, never markup.
+
+const ROW = 98; // px, two lines of prompt and two of answer
+const STATUSES = ["ok", "failed", "cancelled", "skipped", "pending"];
+
+// ---------------------------------------------------------------------------------------------------------------- DOM
+
+function h(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter((child) => child != null));
+  return node;
+}
+
+// Markdown as DOM nodes: what answers use. Links and pictures stay words, since an answer must not lead anybody away.
+function markdown(text) {
+  const out = document.createDocumentFragment();
+  const lines = text.split("\n");
+  for (let i = 0; i < lines.length; ) {
+    const line = lines[i];
+    const fence = line.match(/^\s*(```|~~~)/);
+    const heading = line.match(/^(#{1,6})\s+(.*)/);
+    const take = (test) => { const from = i; while (i < lines.length && test(lines[i])) i++; return lines.slice(from, i); };
+    if (fence) {
+      i++;
+      out.append(h("pre", {}, h("code", {}, take((l) => !l.trim().startsWith(fence[1])).join("\n"))));
+      i++;
+    } else if (heading) {
+      out.append(h("p", { class: "heading" }, inline(heading[2])));
+      i++;
+    } else if (/^\s*([-*+]|\d+[.)])\s/.test(line)) {
+      const items = take((l) => /^\s*([-*+]|\d+[.)])\s/.test(l) || /^\s{2,}\S/.test(l));
+      const list = h(/^\s*\d/.test(line) ? "ol" : "ul");
+      for (const item of items) {
+        if (/^\s*([-*+]|\d+[.)])\s/.test(item)) list.append(h("li", {}, inline(item.replace(/^\s*([-*+]|\d+[.)])\s/, ""))));
+        else list.lastChild.append(" ", inline(item.trim()));
+      }
+      out.append(list);
+    } else if (/^\s*>/.test(line)) {
+      out.append(h("blockquote", {}, markdown(take((l) => /^\s*>/.test(l)).map((l) => l.replace(/^\s*>\s?/, "")).join("\n"))));
+    } else if (/^\s*\|.*\|\s*$/.test(line)) {
+      const rows = take((l) => /^\s*\|.*\|\s*$/.test(l)).filter((l) => !/^[\s|:-]+$/.test(l));
+      out.append(h("table", {}, h("tbody", {}, rows.map((row) =>
+        h("tr", {}, row.trim().slice(1, -1).split("|").map((cell) => h("td", {}, inline(cell.trim()))))))));
+    } else if (!line.trim()) {
+      i++;
+    } else {
+      const words = take((l) => l.trim() && !/^\s*(```|~~~|>|#{1,6}\s|[-*+]\s|\d+[.)]\s|\|)/.test(l));
+      if (!words.length) words.push(lines[i++]);
+      out.append(h("p", {}, inline(words.join("\n"))));
+    }
+  }
+  return out;
+}
+
+function inline(text) {
+  const out = document.createDocumentFragment();
+  const pattern = /`([^`]+)`|\*\*(.+?)\*\*|__(.+?)__|\*([^*\s][^*]*?)\*|!?\[([^\]]*)\]\(([^)\s]*)[^)]*\)/gs;
+  let end = 0;
+  for (const match of text.matchAll(pattern)) {
+    out.append(text.slice(end, match.index));
+    const [all, code, bold, strong, emphasis, label, url] = match;
+    if (code) out.append(h("code", {}, code));
+    else if (bold ?? strong) out.append(h("strong", {}, bold ?? strong));
+    else if (emphasis) out.append(h("em", {}, emphasis));
+    else out.append(label || "", h("span", { class: "quiet" }, ` (${url})`));
+    end = match.index + all.length;
+  }
+  out.append(text.slice(end));
+  return out;
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a sandboxed page has no clipboard of its own
+    const area = h("textarea", {}, text);
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+export async function unpack(bytes) {
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+// --------------------------------------------------------------------------------------------------------------- data
+
+const money = (amount) => amount ?? "unpriced";
+const seconds = (time) => (time == null ? "" : `${time.toFixed(1)} s`);
+
+// What is read of a probe: its scenario's texts, and everything that search looks at, once.
+function prepare(data) {
+  for (const probe of data.probes) {
+    const scenario = (probe.scenario = data.scenarios[probe.s]);
+    probe.words = [scenario.system, ...scenario.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
+      probe.message, probe.model, probe.comment, probe.label].filter(Boolean).join("\n").toLowerCase();
+  }
+  return data;
+}
+
+const FILTERS = [
+  ["config", "Model", (probe) => probe.config],
+  ["status", "Status", (probe) => probe.status],
+  ["code", "Failure", (probe) => probe.code],
+  ["run", "Run", (probe) => probe.run],
+  ["mark", "Mark", (probe) => (probe.mark ? "marked" : null)],
+];
+
+// -------------------------------------------------------------------------------------------------------------- reader
+
+// Shows the data in an element. `live`: {attempts(probe), note(probe)} where a kernel answers; without it notes cannot
+// be kept and requests are not at hand. Returns {update(rows)} for what changes while a run goes on.
+export function show(root, data, live = null) {
+  prepare(data);
+  const state = { filters: {}, text: "", selected: null, side: false, raw: false, matching: [] };
+  const byId = new Map(data.probes.map((probe) => [probe.id, probe]));
+  const filters = [...FILTERS, ...data.columns.map((name, i) => [`:${name}`, name, (probe) => text(probe.values[i])])];
+  const text = (value) => (value == null ? null : typeof value === "string" ? value : JSON.stringify(value));
+
+  const search = h("input", { type: "search", placeholder: "Search in all turns", "aria-label": "Search in all turns",
+    oninput: () => { state.text = search.value.toLowerCase(); filter(); } });
+  const count = h("span", { class: "quiet", role: "status" });
+  const selects = h("span", { class: "selects" });
+  const spacer = h("div", { class: "spacer" });
+  const list = h("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": "Answers", onscroll: () => draw() }, spacer);
+  const detail = h("div", { class: "detail", role: "region", "aria-label": "Conversation", tabindex: "0" });
+  const toggle = (name, label, key, title) => {
+    const button = h("button", { type: "button", "aria-pressed": "false", title: `${title} (${key})`, onclick: () => {
+      state[name] = !state[name];
+      button.setAttribute("aria-pressed", String(state[name]));
+      read();
+    } }, label);
+    return button;
+  };
+  const side = toggle("side", "Side by side", "s", "All models and samples of this prompt beside each other");
+  const raw = toggle("raw", "Raw", "r", "Answers as they came, without Markdown");
+
+  root.replaceChildren(h("style", {}, STYLE), h("div", { class: "llmkit-reader", "data-lm-suppress-shortcuts": "true", onkeydown: key },
+    h("div", { class: "bar" }, search, selects, side, raw, count),
+    data.left_out ? h("div", { class: "quiet" }, data.left_out) : null,
+    h("div", { class: "panes" }, list, detail)));
+
+  function values(get) {
+    const tally = new Map();
+    for (const probe of data.probes) {
+      const value = get(probe);
+      if (value != null) tally.set(value, (tally.get(value) ?? 0) + 1);
+    }
+    return tally;
+  }
+
+  function offer() {
+    selects.replaceChildren();
+    for (const [name, label, get] of filters) {
+      const tally = values(get);
+      const few = name === "mark" || name === "code" ? 1 : 2;
+      if (tally.size < few || tally.size > 200) continue;
+      const select = h("select", { "aria-label": label, onchange: () => {
+        if (select.value) state.filters[name] = [get, select.value.slice(1)];
+        else delete state.filters[name];
+        filter();
+      } }, h("option", { value: "" }, `${label}: all`));
+      const order = name === "status" ? STATUSES.filter((s) => tally.has(s)) : [...tally.keys()].sort();
+      for (const value of order) select.append(h("option", { value: "=" + value }, `${value} (${tally.get(value)})`));
+      if (state.filters[name]) select.value = "=" + state.filters[name][1];
+      selects.append(select);
+    }
+  }
+
+  function filter() {
+    const tests = Object.values(state.filters);
+    const words = state.text.split(/\s+/).filter(Boolean);
+    state.matching = data.probes.filter((probe) =>
+      tests.every(([get, value]) => get(probe) === value) && words.every((word) => probe.words.includes(word)));
+    count.textContent = `${state.matching.length.toLocaleString("en")} of ${data.probes.length.toLocaleString("en")}`;
+    spacer.style.height = `${state.matching.length * ROW}px`;
+    if (!state.matching.includes(state.selected)) { state.selected = state.matching[0] ?? null; list.scrollTop = 0; }
+    draw(true);
+    read();
+  }
+
+  let drawn = "";
+  function draw(again = false) {
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 3);
+    const last = Math.min(state.matching.length, first + Math.ceil((list.clientHeight || 500) / ROW) + 6);
+    const range = `${first} ${last}`;
+    if (!again && range === drawn) return;
+    drawn = range;
+    spacer.replaceChildren(...state.matching.slice(first, last).map((probe, i) => row(probe, first + i)));
+  }
+
+  function row(probe, place) {
+    const chosen = probe === state.selected;
+    const last = probe.turns.at(-1);
+    const chips = probe.values.map(text).filter(Boolean);
+    const node = h("div", { class: "row" + (chosen ? " chosen" : ""), role: "option", id: `${root.dataset.id ?? "llmkit"}-${place}`,
+      "aria-selected": String(chosen), "aria-posinset": place + 1, "aria-setsize": state.matching.length,
+      style: `top: ${place * ROW}px`, onclick: () => select(place) },
+      h("div", { class: "line" }, probe.mark ? "★ " : null, short(probe.scenario.prompts[0])),
+      h("div", { class: "line quiet" }, probe.status === "ok" ? short(last?.response) : `${probe.code ?? probe.status} ${probe.message ?? ""}`),
+      h("div", { class: "chips" }, probe.config, ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
+        ` · ${money(probe.cost)}`, chips.length ? ` · ${chips.join(" · ")}` : ""));
+    if (chosen) list.setAttribute("aria-activedescendant", node.id);
+    return node;
+  }
+
+  const short = (words) => (words ?? "").slice(0, 240);
+
+  function select(place) {
+    if (!state.matching.length) return;
+    const index = Math.min(Math.max(place, 0), state.matching.length - 1);
+    state.selected = state.matching[index];
+    if (index * ROW < list.scrollTop) list.scrollTop = index * ROW;
+    if ((index + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (index + 1) * ROW - list.clientHeight;
+    draw(true);
+    read();
+  }
+
+  function read() {
+    const probe = state.selected;
+    if (!probe) return detail.replaceChildren(h("p", { class: "quiet" }, "No answer matches."));
+    const shown = state.side ? data.probes.filter((other) => other.s === probe.s && other.run === probe.run) : [probe];
+    detail.replaceChildren(h("div", { class: state.side ? "columns" : "" }, shown.map((each) => conversation(each))));
+    detail.scrollTop = 0;
+  }
+
+  const body = (words) => (state.raw ? h("pre", {}, words) : h("div", { class: "text" }, markdown(words)));
+
+  function conversation(probe) {
+    const parts = [h("div", { class: "about" }, h("strong", {}, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
+      probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
+    const { system, prompts } = probe.scenario;
+    if (system) parts.push(said("System", body(system)));
+    for (let i = 0; i < Math.max(probe.turns.length, 1) && i < prompts.length; i++) {
+      parts.push(said("Prompt", body(prompts[i])));
+      const turn = probe.turns[i];
+      if (!turn) continue;
+      if (turn.reasoning) parts.push(h("details", {}, h("summary", {}, "Reasoning"), body(turn.reasoning)));
+      parts.push(said("Answer", body(turn.response), turn.note,
+        h("button", { type: "button", title: "Copy this answer", onclick: () => copy(turn.response) }, "Copy")));
+    }
+    if (probe.code) {
+      parts.push(h("p", { class: "bad" }, `${probe.code}: ${probe.message ?? ""} `, h("button", { type: "button",
+        title: "Show all probes that failed so", onclick: () => { state.filters.code = [FILTERS[2][2], probe.code]; offer(); filter(); } }, "All like this")));
+    }
+    if (live) parts.push(notes(probe), requests(probe));
+    return h("article", {}, parts);
+  }
+
+  const said = (who, what, note, ...more) => h("section", { class: who.toLowerCase() }, h("div", { class: "who" }, who,
+    note ? h("span", { class: "quiet" }, ` ${note}`) : null, ...more), what);
+
+  function notes(probe) {
+    const keep = () => { live.note(probe); prepare({ ...data, probes: [probe] }); offer(); draw(true); };
+    const field = (name, label) => {
+      const input = h("input", { type: "text", "aria-label": label, placeholder: label, class: name,
+        onchange: () => { probe[name] = input.value || null; keep(); } });
+      input.value = probe[name] ?? "";
+      return input;
+    };
+    const mark = h("button", { type: "button", class: "mark", "aria-pressed": String(Boolean(probe.mark)), title: "Mark (m)", onclick: () => {
+      probe.mark = !probe.mark;
+      mark.setAttribute("aria-pressed", String(probe.mark));
+      keep();
+    } }, "★ Mark");
+    return h("div", { class: "notes" }, mark, field("label", "Code"), field("comment", "Comment"));
+  }
+
+  function requests(probe) {
+    const details = h("details", { ontoggle: async () => {
+      if (!details.open || details.dataset.read) return;
+      details.dataset.read = "1";
+      const attempts = await live.attempts(probe);
+      details.append(...attempts.flatMap((attempt) => [
+        h("div", { class: "who" }, `Turn ${attempt.turn}, attempt ${attempt.attempt}: ${attempt.status_code ?? attempt.error_code ?? ""}`),
+        h("pre", {}, pretty(attempt.request)), h("pre", {}, pretty(attempt.reply))]));
+    } }, h("summary", {}, "HTTP requests and replies"));
+    return details;
+  }
+
+  function pretty(source) {
+    try { return JSON.stringify(JSON.parse(source), null, 2); } catch { return source ?? ""; }
+  }
+
+  function key(event) {
+    const typing = event.target.matches("input, select, textarea");
+    if (event.key === "Escape" && typing) { list.focus(); return; }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const place = state.matching.indexOf(state.selected);
+    const actions = {
+      j: () => select(place + 1), ArrowDown: () => select(place + 1), k: () => select(place - 1), ArrowUp: () => select(place - 1),
+      Home: () => select(0), End: () => select(state.matching.length - 1), PageDown: () => select(place + 5), PageUp: () => select(place - 5),
+      "/": () => search.focus(), s: () => side.click(), r: () => raw.click(),
+      m: () => detail.querySelector(".mark")?.click(), c: () => detail.querySelector(".comment")?.focus(),
+      l: () => detail.querySelector(".label")?.focus(),
+    };
+    if (!actions[event.key] || (event.target.closest(".detail") && event.key.length > 1)) return;
+    event.preventDefault();
+    actions[event.key]();
+  }
+
+  offer();
+  filter();
+  new ResizeObserver(() => draw(true)).observe(list);
+  return {
+    update(fresh) {
+      for (const probe of prepare({ ...data, probes: fresh }).probes) {
+        const known = byId.get(probe.id);
+        if (known) Object.assign(known, probe);
+        else { byId.set(probe.id, probe); data.probes.push(probe); }
+      }
+      const { selected } = state, place = list.scrollTop;
+      offer();
+      filter();
+      if (state.selected === selected) list.scrollTop = place;
+    },
+  };
+}
+
+const STYLE = `
+.llmkit-reader { --text: var(--jp-ui-font-color1, light-dark(#212121, #e4e4e4)); --quiet: var(--jp-ui-font-color2, light-dark(#5f5f5f, #a9a9a9));
+  --line: var(--jp-border-color2, light-dark(#e0e0e0, #444)); --raised: var(--jp-layout-color2, light-dark(#f2f2f2, #2b2b2b));
+  --page: var(--jp-layout-color1, light-dark(#fff, #1c1c1c)); --accent: var(--jp-brand-color1, light-dark(#1565c0, #64b5f6));
+  --bad: var(--jp-error-color1, light-dark(#c62828, #ef9a9a)); color: var(--text); background: var(--page);
+  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size; }
+.llmkit-reader * { box-sizing: border-box; }
+.llmkit-reader .bar, .llmkit-reader .selects, .llmkit-reader .notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
+.llmkit-reader .bar { padding: 6px 0; }
+.llmkit-reader input, .llmkit-reader select, .llmkit-reader button { font: inherit; color: inherit; background: var(--page);
+  border: 1px solid var(--quiet); border-radius: 4px; padding: 2px 8px; min-height: 26px; max-width: 220px; }
+.llmkit-reader button[aria-pressed=true] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+.llmkit-reader :focus-visible { outline: 2px solid var(--accent); outline-offset: -1px; }
+.llmkit-reader .quiet { color: var(--quiet); } .llmkit-reader .bad { color: var(--bad); }
+.llmkit-reader .panes { display: grid; grid-template-columns: minmax(260px, 38%) 1fr; height: 560px; border: 1px solid var(--line); border-radius: 4px; }
+.llmkit-reader .list { overflow: auto; border-right: 1px solid var(--line); position: relative; }
+.llmkit-reader .spacer { position: relative; }
+.llmkit-reader .row { position: absolute; left: 0; right: 0; height: ${ROW}px; padding: 6px 10px; border-bottom: 1px solid var(--line);
+  border-left: 3px solid transparent; cursor: pointer; overflow: hidden; }
+.llmkit-reader .row.chosen { background: var(--raised); border-left-color: var(--accent); }
+.llmkit-reader .line { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; overflow-wrap: anywhere; max-height: 2.7em; line-height: 1.3; font-size: 12.5px; }
+.llmkit-reader .chips { color: var(--quiet); font-size: 11px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.llmkit-reader .detail { overflow: auto; padding: 8px 14px; }
+.llmkit-reader .columns { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(280px, 1fr); gap: 16px; }
+.llmkit-reader article { min-width: 0; overflow-wrap: anywhere; }
+.llmkit-reader section { margin: 8px 0; } .llmkit-reader section.answer { background: var(--raised); border-radius: 4px; padding: 6px 10px; }
+.llmkit-reader .who { font-weight: 600; font-size: 12px; display: flex; gap: 8px; align-items: center; } .llmkit-reader .who .quiet { font-weight: normal; flex: 1; }
+.llmkit-reader pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 12px/1.5 var(--jp-code-font-family, monospace); margin: 4px 0; color: inherit; background: none; }
+.llmkit-reader p { margin: 4px 0; white-space: pre-wrap; } .llmkit-reader .heading { font-weight: 600; } .llmkit-reader td { border: 1px solid var(--line); padding: 2px 6px; }
+.llmkit-reader ul, .llmkit-reader ol { margin: 4px 0; padding-left: 22px; } .llmkit-reader blockquote { margin: 4px 0; padding-left: 10px; border-left: 3px solid var(--line); }
+.llmkit-reader .notes { border-top: 1px solid var(--line); padding-top: 8px; margin-top: 8px; }
+@container (max-width: 700px) { .llmkit-reader .panes { grid-template-columns: 1fr; grid-template-rows: 45% 1fr; } .llmkit-reader .list { border-right: none; border-bottom: 1px solid var(--line); } }
+`;
+
+// -------------------------------------------------------------------------------------------------------------- widget
+
+export default {
+  render({ model, el, signal }) {
+    let reader = null;
+    const waiting = new Map();
+    const live = {
+      attempts: (probe) => new Promise((resolve) => { waiting.set(probe.id, resolve); model.send({ type: "attempts", run: probe.run, probe: probe.id }); }),
+      note: ({ run, id, mark, label, comment }) => model.send({ type: "note", run, probe: id, mark: Boolean(mark), label: label ?? null, comment: comment ?? null }),
+    };
+    const receive = async (message, buffers) => {
+      if (message.type === "attempts") { waiting.get(message.probe)?.(message.attempts); return; }
+      const data = await unpack(buffers[0].buffer ?? buffers[0]);
+      if (message.type === "all") reader = show(el, data, live);
+      else reader?.update(data.probes);
+    };
+    model.on("msg:custom", receive);
+    signal?.addEventListener("abort", () => model.off("msg:custom", receive));
+    model.send({ type: "ready" });
+    return () => model.off("msg:custom", receive);
+  },
+};

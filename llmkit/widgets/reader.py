@@ -1,0 +1,130 @@
+"""The reader for answers as a panel: live while the kernel lives, a sandboxed page in a saved notebook."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import anywidget
+import pandas as pd
+
+from llmkit.analysis import answers
+from llmkit.analysis.answers import Answered
+from llmkit.errors import CatalogBusy
+from llmkit.widgets import html
+from llmkit.widgets.panel import Panel
+
+SAVED = 1_900_000
+"""Bytes of packed answers that a notebook is saved with; the file holds four thirds of it."""
+
+_TICK = 2.0  # seconds between looks at a run that goes on; longer where looking takes long
+_PLAIN = 20  # answers under the page, for readers that show no frames
+
+
+class Readable(Answered, Protocol):
+    """A run that may still go on."""
+
+    @property
+    def status(self) -> str:
+        """As :attr:`llmkit.Run.status`."""
+
+    @property
+    def attempts(self) -> pd.DataFrame:
+        """As :attr:`llmkit.Run.attempts`."""
+
+
+class AnswersWidget(anywidget.AnyWidget):
+    """The list and the conversation. What it shows goes by messages, so that no widget state holds an answer."""
+
+    _esm = answers.MODULE
+
+    def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Mapping[str, Any]]):
+        super().__init__()
+        self._data = data
+        self._reply = reply
+        self.on_msg(lambda _widget, content, _buffers: self._receive(content))
+
+    def show_changed(self, data: Mapping[str, Any]) -> None:
+        """Show these probes in place of those of the same ids."""
+        self.send({"type": "changed"}, [answers.pack(data)])
+
+    def _receive(self, content: Mapping[str, Any]) -> None:
+        if content.get("type") == "ready":
+            self.send({"type": "all"}, [answers.pack(self._data())])
+        else:
+            self.send(self._reply(content))
+
+
+class Reader(Panel):
+    """The answers of runs: filters, search, side by side. Runs that still go on grow in it."""
+
+    title = "Answers"
+
+    def __init__(self, runs: Sequence[Readable]) -> None:
+        super().__init__()
+        self._runs = {run.id: run for run in runs}
+        self._sent: dict[str, Any] = {}
+        self.answers = AnswersWidget(self._read, self._reply)
+        self.widget.children = (self.notice.widget, self.answers)
+        if any(run.status == "running" for run in runs):
+            threading.Thread(target=self._follow, name="llmkit-reader", daemon=True).start()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The probes, as ``run.probes``."""
+        return pd.concat([run.probes for run in self._runs.values()], ignore_index=True)
+
+    def refresh(self) -> None:
+        """Read the runs again, and show what has changed."""
+        before = self._sent
+        data = self._read()
+        changed = [probe for probe in data["probes"] if before.get(probe["id"]) != probe]
+        if before and changed:
+            self.answers.show_changed({**data, "probes": changed})
+
+    def _read(self) -> Mapping[str, Any]:
+        data = answers.answers(self._runs.values())
+        self._sent = {probe["id"]: probe for probe in data["probes"]}
+        return data
+
+    def _reply(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The requests of one probe; what is not asked in this way is not answered."""
+        run = self._runs.get(str(content.get("run")))
+        attempts = pd.DataFrame() if run is None else run.attempts
+        chosen = attempts[attempts["probe_id"] == content.get("probe")] if len(attempts) else attempts
+        shown = chosen.reindex(columns=["turn", "attempt", "status_code", "error_code", "request", "reply"])
+        rows = shown.astype(object).where(shown.notna(), None).to_dict("records")
+        return {"type": "attempts", "probe": content.get("probe"), "attempts": rows}
+
+    def _follow(self) -> None:
+        """Look again while a run goes on, for at most a twentieth of the time."""
+        running = True
+        while running:
+            running = any(run.status == "running" for run in self._runs.values())
+            begun = time.monotonic()
+            try:
+                self.refresh()
+            except CatalogBusy:  # somebody else holds the database: it is shown at the next look
+                running = True
+            time.sleep(max(_TICK, 20 * (time.monotonic() - begun)) if running else 0)
+        self.island.save()
+
+    def _static(self) -> tuple[str, str]:
+        data = self._read()
+        packed, left_out = answers.fitting(data, SAVED)
+        _, text = super()._static()
+        title = f"Answers of {', '.join(self._runs)}"
+        rest = "" if not left_out else html.quiet(answers.LEFT_OUT.format(left_out))
+        plain = f'<details><summary style="{html.FONT}">As plain text</summary>{html.static(self._pages())}</details>'
+        return f"{answers.frame(title, packed)}{rest}{plain}", text
+
+    def _pages(self) -> list[html.Page]:
+        rows = self.df.head(_PLAIN)
+        shown = {
+            "Model": rows["model"],
+            "Prompt": rows["prompt"],
+            "Answer": rows["response"].fillna(rows["error_message"]).fillna(rows["status"]),
+        }
+        return [html.Page(self.title, pd.DataFrame(shown))]
