@@ -88,6 +88,18 @@ def to_parquet(frame: pd.DataFrame, path: File) -> Path:
     return file
 
 
+def to_text(text: str, path: File) -> Path:
+    """Write a text in UTF-8.
+
+    Raises:
+        ValidationError: the file cannot be written.
+    """
+    file = shapes.path(path)
+    with shapes.reaching(file, "written"):
+        file.write_text(text, encoding="utf-8", errors="replace")
+    return file
+
+
 def _harmless(frame: pd.DataFrame, text: Callable[[str], str]) -> pd.DataFrame:
     """A copy whose texts went through ``text``, headings too, and whose lists and dicts are JSON."""
     columns = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import charts, exports
+from llmkit.analysis import answers, charts, exports
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
@@ -160,6 +160,15 @@ class Run:
             ValidationError: no such table, or the file cannot be written.
         """
         return exports.to_parquet(self._named(table), path)
+
+    def to_html(self, path: File) -> Path:
+        """Write all answers as one HTML file to read and to send: filters and search work without a network.
+
+        Raises:
+            ValidationError: the file cannot be written.
+        """
+        title = f"Answers of {self.name or self.id}"
+        return exports.to_text(answers.page(title, answers.pack(answers.answers([self]))), path)
 
     def _named(self, table: Table) -> pd.DataFrame:
         if table not in get_args(Table):

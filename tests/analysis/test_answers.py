@@ -1,0 +1,57 @@
+import gzip
+import json
+
+import pandas as pd
+import pytest
+
+import llmkit
+from llmkit.analysis import answers
+
+TWO = ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Twelve probes of two turns over two models, with a column of the researcher's own."""
+    prompts = pd.DataFrame({"prompt": ["Why?", "How?", "When?"], "country": ["DE", "FR", None]})
+    with llmkit.open(tmp_path_factory.mktemp("answers") / "c.duckdb", simulate=True) as kit:
+        yield kit.run(prompts, TWO, samples=2, followups=["And then?"], system="Be brief.").result()
+
+
+def test_the_reader_gets_every_answer_and_each_prompt_once(run):
+    """All turns of all probes are there, beside the three scenarios that they share."""
+    data = answers.answers([run])
+    assert [scenario["prompts"] for scenario in data["scenarios"]] == [
+        [p, "And then?"] for p in ("Why?", "How?", "When?")
+    ]
+    assert len(data["probes"]) == len(run.probes) == 12
+    told = [turn["response"] for probe in data["probes"] for turn in probe["turns"]]
+    assert sorted(told) == sorted(run.turns["response"])
+    assert data["columns"] == ["country"]
+    assert {tuple(probe["values"]) for probe in data["probes"]} == {("DE",), ("FR",), (None,)}
+
+
+def test_what_does_not_fit_into_a_notebook_is_left_out_and_said(run):
+    """Packed into few bytes, the first answers are kept whole, and the page says how many there are elsewhere."""
+    data = answers.answers([run])
+    packed, left_out = answers.fitting(data, 1_500)
+    kept = json.loads(gzip.decompress(packed))
+    assert len(packed) <= 1_500
+    assert 0 < left_out == 12 - len(kept["probes"])
+    assert kept["probes"] == data["probes"][: len(kept["probes"])]
+    assert kept["left_out"].startswith(f"{left_out} more answers")
+
+
+def test_an_exported_page_reaches_nothing_but_itself(run, tmp_path):
+    """The file names no other resource, and a policy forbids any request."""
+    page = run.to_html(tmp_path / "answers.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "Be brief." not in page  # answers are data, never markup
+
+
+def test_a_file_that_cannot_be_written_is_refused_with_a_sentence(run, tmp_path):
+    """A folder that is not there gives one of llmkit's errors."""
+    with pytest.raises(llmkit.ValidationError, match="written"):
+        run.to_html(tmp_path / "nowhere" / "answers.html")

@@ -1,0 +1,142 @@
+"""The exported reader in a real browser, opened from the disk."""
+
+import json
+import random
+from pathlib import Path
+
+import axe_core_python
+import pytest
+from lab_page import plain
+
+import llmkit
+from llmkit.analysis import answers
+
+PAYLOADS = (
+    "<img src=x onerror=window.hacked=1>",
+    "<script>window.hacked=1</script>",
+    "</script><script>window.hacked=1</script>",
+    "<svg onload=window.hacked=1>",
+    "[x](javascript:window.hacked=1)",
+    "![x](http://127.0.0.1:9/pixel.png)",
+    "<iframe srcdoc='<script>parent.hacked=1</script>'>",
+    "\"><b onmouseover=window.hacked=1>",
+    "`</pre><style>*{display:none}</style>`",
+)  # fmt: skip
+
+
+def data(probes, columns=("country",)):
+    """Data of the reader: each probe is (prompt, answer, status, code)."""
+    prompts = list(dict.fromkeys(prompt for prompt, *_ in probes))
+    return {
+        "columns": list(columns),
+        "scenarios": [{"system": None, "prompts": [prompt]} for prompt in prompts],
+        "probes": [
+            {
+                "id": str(i), "run": "r", "config": f"m{i % 2}", "model": f"m{i % 2}", "sample": 1, "status": status,
+                "code": code, "message": answer if code else None, "cost": "$0.01", "latency": 1.0,
+                "turns": [] if code else [{"response": answer, "note": ""}], "s": prompts.index(prompt),
+                "values": ["DE" if i % 2 else "FR"],
+            }
+            for i, (prompt, answer, status, code) in enumerate(probes)
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """A function that opens data in the reader and returns the page; every request beyond the file is a failure."""
+    page = browser.new_page(viewport={"width": 1280, "height": 760})
+    page.set_default_timeout(15_000)
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+
+    def show(content):
+        file = tmp_path / "answers.html"
+        file.write_text(answers.page("Answers", answers.pack(content)), encoding="utf-8")
+        page.goto(file.as_uri())
+        page.locator(".row").first.wait_for()
+        return page
+
+    yield show
+    assert requests == [(tmp_path / "answers.html").as_uri()]
+    page.close()
+
+
+def test_a_run_is_read_with_the_keyboard_alone(opened, tmp_path):
+    """Search, j and k, side by side, and Escape do what their letters say, without a mouse."""
+    with llmkit.open(tmp_path / "c.duckdb", simulate=True) as kit:
+        run = kit.run(["Why is it cold?", "How is it done?"], ["openai:gpt-6-luna", "xai:grok-4.5"]).result()
+    page = opened(answers.answers([run]))
+    page.locator(".list").focus()
+    page.keyboard.press("j")
+    assert page.locator(".row.chosen .chips").inner_text().startswith("xai:grok-4.5")
+    page.keyboard.press("s")
+    assert page.locator("article").count() == 2
+    page.keyboard.press("/")
+    page.keyboard.type("done")
+    assert page.locator(".row").count() == 2
+    page.keyboard.press("Escape")
+    page.keyboard.press("k")
+    assert "How is it done?" in page.locator(".detail").inner_text()
+
+
+def test_hostile_texts_stay_texts(opened):
+    """Nine payloads in prompts, answers, names, values and errors are characters on the screen, and run nothing."""
+    content = data(
+        [(payload, payload, "ok", None) for payload in PAYLOADS] + [("p", PAYLOADS[0], "failed", PAYLOADS[1])]
+    )
+    for probe, payload in zip(content["probes"], PAYLOADS, strict=False):
+        probe["config"] = probe["model"] = payload
+        probe["values"] = [payload]
+    content["columns"] = [PAYLOADS[0]]
+    page = opened(content)
+    for raw in (False, True):
+        if raw:
+            page.keyboard.press("r")
+        for place in range(len(content["probes"])):
+            page.locator(".list").focus()
+            page.keyboard.press("Home" if place == 0 else "j")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".llmkit-reader :is(img, script, iframe, svg, a)").count() == 0
+    assert PAYLOADS[0] in page.locator(".detail").inner_text()
+
+
+def test_a_failure_leads_to_all_probes_that_failed_so(opened):
+    """The button beside an error shows the probes of that code only; the filters offer values with their counts."""
+    page = opened(
+        data([("a", "x", "ok", None), ("b", "busy", "failed", "TIMEOUT"), ("c", "busy", "failed", "TIMEOUT")])
+    )
+    page.locator(".row").nth(1).click()
+    page.get_by_role("button", name="All like this").click()
+    assert page.get_by_role("status").inner_text() == "2 of 3"
+    assert page.get_by_label("Failure").locator("option").nth(1).inner_text() == "TIMEOUT (2)"
+
+
+def test_ten_thousand_answers_are_at_hand(opened):
+    """A thousand characters each: everything is searched, and only what is on the screen is drawn."""
+    draw = random.Random(1)
+    words = [f"word{n}" for n in range(3_000)]
+    page = opened(data([(f"Prompt {i}", " ".join(draw.choices(words, k=140)), "ok", None) for i in range(10_000)]))
+    page.get_by_label("Search in all turns").fill("prompt 9999")
+    assert page.get_by_role("status").inner_text() == "1 of 10,000"
+    page.get_by_label("Search in all turns").fill("")
+    assert page.locator(".row").count() < 40
+    page.locator(".list").focus()
+    page.keyboard.press("End")
+    assert "Prompt 9999" in plain(page.locator(".row.chosen").inner_text())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_reader_is_accessible(opened, scheme):
+    """axe-core finds nothing serious, in either color scheme, wide and narrow."""
+    page = opened(
+        data([("a", "# Title\n\n* one\n* two\n\n```\ncode\n```", "ok", None), ("b", "busy", "failed", "TIMEOUT")])
+    )
+    page.emulate_media(color_scheme=scheme)
+    axe = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    for width in (1280, 700):
+        page.set_viewport_size({"width": width, "height": 760})
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(results => results.violations)")
+        serious = [entry["id"] for entry in found if entry["impact"] in ("serious", "critical")]
+        assert serious == [], json.dumps(found)[:2_000]
