@@ -145,7 +145,7 @@ export function show(root, data, live = null) {
   const side = toggle("side", "Side by side", "s", "All models and samples of this prompt beside each other");
   const raw = toggle("raw", "Raw", "r", "Answers as they came, without Markdown");
 
-  root.replaceChildren(h("style", {}, STYLE), h("div", { class: "llmkit-reader", "data-lm-suppress-shortcuts": "true", onkeydown: key },
+  root.replaceChildren(h("style", {}, STYLE), h("div", { class: "llmkit-reader tex2jax_ignore mathjax_ignore", "data-lm-suppress-shortcuts": "true", onkeydown: key },
     h("div", { class: "bar" }, search, selects, side, raw, count),
     data.left_out ? h("div", { class: "quiet" }, data.left_out) : null,
     h("div", { class: "panes" }, list, detail)));
@@ -237,7 +237,7 @@ export function show(root, data, live = null) {
   const body = (words) => (state.raw ? h("pre", {}, words) : h("div", { class: "text" }, markdown(words)));
 
   function conversation(probe) {
-    const parts = [h("div", { class: "about" }, h("strong", {}, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
+    const parts = [h("div", { class: "about" }, h("span", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
       probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
     const { system, prompts } = probe.scenario;
     if (system) parts.push(said("System", body(system)));
@@ -346,6 +346,8 @@ const STYLE = `
 .llmkit-reader .spacer { position: relative; }
 .llmkit-reader .row { position: absolute; left: 0; right: 0; height: ${ROW}px; padding: 6px 10px; border-bottom: 1px solid var(--line);
   border-left: 3px solid transparent; cursor: pointer; overflow: hidden; }
+.llmkit-reader .row.chosen .quiet, .llmkit-reader .row.chosen .chips, .llmkit-reader .answer .quiet { color: var(--text); }
+.llmkit-reader .about .who { display: inline; font-size: 13px; }
 .llmkit-reader .row.chosen { background: var(--raised); border-left-color: var(--accent); }
 .llmkit-reader .line { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; overflow-wrap: anywhere; max-height: 2.7em; line-height: 1.3; font-size: 12.5px; }
 .llmkit-reader .chips { color: var(--quiet); font-size: 11px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }

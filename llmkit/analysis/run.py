@@ -177,7 +177,7 @@ class Run:
         return frame
 
     def view(self) -> Any:
-        """A widget with summary, cost per model, failures, charts and transcripts."""
+        """A widget with summary, cost per model, failures, charts and a reader for all answers."""
         return self._view(self)
 
     def __repr__(self) -> str:

@@ -425,6 +425,19 @@ class Kit:
 
         return RunForm(self, prompts)
 
+    def reader(self, runs: Run | str | Sequence[Run | str] | None = None) -> Any:
+        """A panel to read answers in: filters, search, side by side. By default of the last run.
+
+        ``runs`` is a run or its id, or several. What a run in progress is answered appears as it arrives.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        from llmkit.widgets.reader import Reader
+
+        chosen = [self.last_run()] if runs is None else [runs] if isinstance(runs, Run | str) else list(runs)
+        return Reader([self._as_run(run) for run in chosen])
+
     # --- keys and connections ---
 
     def ask_key(self, provider: str) -> None:

@@ -111,14 +111,16 @@ class Reader(Panel):
             time.sleep(max(_TICK, 20 * (time.monotonic() - begun)) if running else 0)
         self.island.save()
 
-    def _static(self) -> tuple[str, str]:
-        data = self._read()
-        packed, left_out = answers.fitting(data, SAVED)
-        _, text = super()._static()
+    def static_html(self) -> str:
+        """The answers as a sandboxed page, as many as a notebook should hold, and the first ones as a plain table."""
+        packed, left_out = answers.fitting(self._read(), SAVED)
         title = f"Answers of {', '.join(self._runs)}"
         rest = "" if not left_out else html.quiet(answers.LEFT_OUT.format(left_out))
         plain = f'<details><summary style="{html.FONT}">As plain text</summary>{html.static(self._pages())}</details>'
-        return f"{answers.frame(title, packed)}{rest}{plain}", text
+        return f"{answers.frame(title, packed)}{rest}{plain}"
+
+    def _static(self) -> tuple[str, str]:
+        return self.static_html(), super()._static()[1]
 
     def _pages(self) -> list[html.Page]:
         rows = self.df.head(_PLAIN)

@@ -1,4 +1,4 @@
-"""A run as it is stored: how it went, what it cost, what failed, its charts, and every conversation."""
+"""A run as it is stored: how it went, what it cost, what failed, its charts, and every answer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
+from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
-from llmkit.widgets.transcripts import Transcripts
 
 _EXAMPLE = 300
 _COSTS = {"Model": "auto", "Ok": "52px", "Failed": "56px", "Input": "72px", "Output": "72px", "Cost": "88px",
@@ -45,7 +45,8 @@ class RunView(Panel):
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.tables = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
-        self.transcripts = Transcripts(lambda: run.turns)
+        self.reader = Reader([run])
+        self.reader.island = self.island
         self.refresh_button = button("Refresh", self.renew, tooltip="Read the run again")
         self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
         self._place = ipw.VBox()
@@ -56,8 +57,8 @@ class RunView(Panel):
             self._place,
             self.tables,
             self.charts,
-            ipw.HTML(html.heading("Transcripts")),
-            self.transcripts.widget,
+            ipw.HTML(html.heading("Answers")),
+            self.reader.answers,
         )
         self.refresh()
 
@@ -75,7 +76,7 @@ class RunView(Panel):
             self.summary.value = self._summary()
             self.tables.value = self._tables()
             self.charts.value = _charts(self.run) if self._progress.done else ""
-            self.transcripts.update(self._probes)
+            self.reader.refresh()
             shown(self.resume_button, self._progress.resumable)
 
     def _summary(self) -> str:
@@ -127,7 +128,7 @@ class RunView(Panel):
 
     def _static(self) -> tuple[str, str]:
         page, text = super()._static()
-        return page + self.charts.value, text
+        return page + self.charts.value + self.reader.static_html(), text
 
 
 def _failures(probes: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -73,10 +73,11 @@ def test_a_run_is_started_from_the_form_and_its_answers_read(lab, database):
     expect(panel.get_by_text(re.compile(r"\$0\.\d+ of about \$0\.\d+")).first).to_be_visible()
     panel.get_by_role("button", name="Show results").click()
     expect(panel.get_by_role("img", name="Bar chart of the cost by model")).to_be_visible(timeout=60_000)
-    panel.get_by_placeholder("words of the prompt").fill("who decides")
-    panel.get_by_role("button", name="Who decides?").first.click()
+    panel.get_by_label("Search in all turns").fill("who decides")
+    panel.locator(".llmkit-reader .row").first.click()
     status, probes, settings = last_run(database)
-    expect(panel.get_by_role("region", name="Transcript").locator("pre").nth(1)).to_have_text(
+    panel.get_by_role("button", name="Raw").click()
+    expect(panel.get_by_role("region", name="Conversation").locator("pre").nth(1)).to_have_text(
         re.compile("|".join(re.escape(text) for text in probes["response"]))
     )
     assert status == "completed"
@@ -212,9 +213,9 @@ def test_a_hostile_answer_runs_nothing(lab, database):
     )
     notebook.run()
     view = notebook.panel(4)
-    view.get_by_placeholder("words of the prompt").fill("bold")
-    view.get_by_role("button", name="<img").first.click()
-    read = view.get_by_role("region", name="Transcript").locator("pre")
+    view.get_by_label("Search in all turns").fill("bold")
+    view.get_by_role("button", name="Raw").click()
+    read = view.get_by_role("region", name="Conversation").locator("pre")
     expect(read.nth(0)).to_have_text(HOSTILE)
     expect(read.nth(1)).to_have_text(HOSTILE)
     expect(notebook.panel(2).get_by_text(TEX).first).to_be_visible()
@@ -244,8 +245,8 @@ def test_run_panels_are_accessible_and_fit(lab, database, theme):
     fill(notebook.panel(2), Budget="lots")
     expect(notebook.panel(2).get_by_role("alert")).to_be_visible()
     view = notebook.panel(4)
-    view.get_by_role("button", name="q1", exact=True).first.click()
-    view.get_by_role("region", name="Transcript").wait_for()
+    view.locator(".llmkit-reader .row").nth(1).click()
+    view.get_by_role("region", name="Conversation").wait_for()
     for cell, what in ((2, "run_form"), (3, "run_panel"), (4, "run_view")):
         panel = notebook.panel(cell)
         assert notebook.violations(panel) == []

@@ -195,7 +195,7 @@ def test_results_are_one_click_away(form, kit):
     wait_for(form.start_button, "disabled", lambda: not form.start_button.disabled)
     wait_for(form.results_button.layout, "display", lambda: form.results_button.layout.display is None)
     form.results_button.click()
-    assert "Transcripts" in text_of(form.widget)
+    assert "Answers" in text_of(form.widget)
     assert form.panel.widget not in _widgets(form.widget)
 
 

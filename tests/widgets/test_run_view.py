@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 import textwrap
-from html import escape
 
 import pytest
 from runs import LUNA, SMALL, TWO, html_of, rehearsing, wait_for
@@ -11,7 +10,6 @@ from widget_actions import buttons, text_of
 from llmkit.kit import open_kit
 from llmkit.providers.transport import RetryPolicy
 from llmkit.simulator import Fault
-from llmkit.widgets import transcripts
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script> **bold** $\\frac{1}{2}$ </pre>'
 
@@ -32,12 +30,9 @@ def answer_of_mistral(text):
     return Fault(kind="raw", status=200, body=json.dumps(body), headers={"content-type": "application/json"})
 
 
-def pick(view, words):
-    """Filter the transcripts and click on the first that is left."""
-    view.transcripts.table.text.value = words
-    table = view.transcripts.table
-    table.button_of(table.visible[0].key).click()
-    return view.transcripts.reader.value
+def shown_answers(view):
+    """What the reader of a view shows, as its module receives it."""
+    return view.reader._read()
 
 
 def test_the_view_adds_up(kit, sim):
@@ -69,43 +64,36 @@ def test_charts_have_words_for_those_who_do_not_see_them(kit, sim):
     assert "2 of 2 probes answered" in bundle["text/plain"]
 
 
-def test_a_conversation_can_be_found_and_read(kit, sim):
-    """Filter by words of the answer, click, and read every turn in its order."""
+def test_every_turn_can_be_read_in_its_order(kit, sim):
+    """The reader has the system prompt, the prompts, and the answer to each."""
     run = kit.run(["first"], TWO, followups=["second"], system="Be brief.", max_tokens=50).result(30)
-    view = run.view()
-    assert view.transcripts.reader.value.count("<pre") == 0
-    view.transcripts.table.group.value = SMALL
-    read = pick(view, "first")
-    turns = run.turns[run.turns["probe_id"] == view.transcripts.table.selected]
-    texts = ["Be brief.", "first", turns["response"].iloc[0], "second", turns["response"].iloc[1]]
-    places = [read.index(f">{escape(text)}</pre>") for text in texts]
-    assert places == sorted(places)
-    assert "white-space: pre-wrap" in read
-    assert 'tabindex="0"' in read
+    data = shown_answers(run.view())
+    assert data["scenarios"] == [{"system": "Be brief.", "prompts": ["first", "second"]}]
+    probe = next(probe for probe in data["probes"] if probe["model"] == SMALL)
+    turns = run.turns[run.turns["probe_id"] == probe["id"]]
+    assert [turn["response"] for turn in probe["turns"]] == list(turns["response"])
 
 
-def test_a_failed_probe_says_why_and_what_was_not_answered(kit, sim):
-    """The prompt that got no answer is there with the error."""
+def test_a_failed_probe_says_why(kit, sim):
+    """The probe without an answer is there with its error."""
     sim.script("openai", ["refusal"])
-    view = kit.run("why", LUNA).result(30).view()
-    read = pick(view, "why")
-    assert "no answer" in read
-    assert "CONTENT_BLOCKED" in read
+    (probe,) = shown_answers(kit.run("why", LUNA).result(30).view())["probes"]
+    assert (probe["status"], probe["code"], probe["turns"]) == ("failed", "CONTENT_BLOCKED", [])
 
 
 def test_a_hostile_answer_stays_text(kit, sim):
-    """Tags, script, Markdown and TeX in prompt and answer are shown character by character, everywhere."""
+    """Tags, script, Markdown and TeX in prompt and answer are data of the reader, and text everywhere else."""
     sim.script("mistral", [answer_of_mistral(HOSTILE)])
     run = kit.run(HOSTILE, SMALL, name=HOSTILE).result(30)
     assert run.probes["response"][0] == HOSTILE
     view = run.view()
-    pick(view, "bold")
     bundle = view._repr_mimebundle_()
     for shown in (html_of(view.widget), bundle["text/html"]):
         assert "<img src=x" not in shown
         assert "<script" not in shown
         assert "mathjax_ignore" in shown
-    assert view.transcripts.reader.value.count("&lt;/pre&gt;") == 2
+    (probe,) = shown_answers(view)["probes"]
+    assert probe["turns"][0]["response"] == HOSTILE
 
 
 def test_a_cancelled_run_is_resumed_from_its_view(kit, sim):
@@ -156,7 +144,7 @@ def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database):
     run_id = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()
     view = kit.load(run_id).view()
     assert ">interrupted<" in view.summary.value
-    assert len(view.transcripts.table.rows) == 200
+    assert len(shown_answers(view)["probes"]) == 200
     buttons(view.widget)["Resume"].click()
     wait_for(view.summary, "value", lambda: ">completed<" in view.summary.value)
     assert set(kit.load(run_id).probes["status"]) == {"ok"}
@@ -170,10 +158,9 @@ def test_a_bare_run_is_its_view(kit, sim):
     assert "data-llmkit-panel=" in bundle["text/html"]
 
 
-def test_a_missing_answer_does_not_break_the_list():
-    """A probe that was never asked has no answer, cost or time: its row is there all the same."""
-    row = transcripts._row(
-        {"probe_id": "r.1", "prompt": "p", "response": None, "error_message": None, "estimated_cost": float("nan"),
-         "latency_s": float("nan"), "status": "pending", "sample": 1, "model": LUNA, "error_code": None}
-    )  # fmt: skip
-    assert row.cells[3:] == ("", "")
+def test_a_probe_that_was_never_asked_can_be_listed(kit, sim):
+    """It has no answer, cost or time; it is there all the same, and its cost is unknown."""
+    sim.script("openai", ["auth"])
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
+    probes = shown_answers(kit.run(["a", "b"], LUNA).result(30).view())["probes"]
+    assert {probe["status"]: probe["cost"] for probe in probes} == {"failed": "$0.00", "skipped": None}
