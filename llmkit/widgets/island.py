@@ -42,13 +42,13 @@ class Island:
 
     def bundle(self) -> dict[str, Any]:
         """What an output holds, by MIME type."""
+        return self._bundle(*self._static())
+
+    def _bundle(self, page: str, text: str) -> dict[str, Any]:
         if self._mount is None:
             self._mount = _Mount(panel=self._widget.model_id)
-        page, text = self._static()
-        bundle: dict[str, Any] = {
-            "text/html": f'<div data-llmkit-panel="{self._widget.model_id}">{page}</div>',
-            "text/plain": text,
-        }
+        place = f'<div class="tex2jax_ignore mathjax_ignore" data-llmkit-panel="{self._widget.model_id}">'
+        bundle: dict[str, Any] = {"text/html": f"{place}{page}</div>", "text/plain": text}
         if any(name in os.environ for name in _ELSEWHERE):
             bundle[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         return bundle
@@ -60,10 +60,12 @@ class Island:
 
     def save(self) -> None:
         """Bring what the output is saved as up to date; the live view stays as it is."""
-        if self._display_id and self._static()[0] != self._saved:
+        if self._display_id:
             self._publish(update=True)
 
     def _publish(self, *, update: bool) -> None:
-        bundle = self.bundle()
-        self._saved = self._static()[0]
+        page, text = self._static()
+        if update and page == self._saved:
+            return
+        self._saved, bundle = page, self._bundle(page, text)
         publish_display_data(bundle, transient={"display_id": self._display_id}, update=update)  # type: ignore[no-untyped-call]
