@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import answers, charts, exports
+from llmkit.analysis import charts, exports, reader_data
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
@@ -168,7 +168,7 @@ class Run:
             ValidationError: the file cannot be written.
         """
         title = f"Answers of {self.name or self.id}"
-        return exports.to_text(answers.page(title, answers.pack(answers.answers([self]))), path)
+        return exports.to_text(reader_data.page(title, reader_data.pack(reader_data.answers([self]))), path)
 
     def _named(self, table: Table) -> pd.DataFrame:
         if table not in get_args(Table):

@@ -21,7 +21,6 @@ from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, SLOT,
 from llmkit.records import RateInfo
 
 log = logging.getLogger("llmkit.limiter")
-
 SHORTEST_REST = 0.0005  # timers are no finer
 
 

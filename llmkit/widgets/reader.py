@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import anywidget
 import pandas as pd
 
-from llmkit.analysis import answers
-from llmkit.analysis.answers import Answered
+from llmkit.analysis import reader_data
+from llmkit.analysis.reader_data import Answered
 from llmkit.errors import CatalogBusy
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
@@ -38,7 +38,7 @@ class Readable(Answered, Protocol):
 class AnswersWidget(anywidget.AnyWidget):
     """The list and the conversation. What it shows goes by messages, so that no widget state holds an answer."""
 
-    _esm = answers.MODULE
+    _esm = reader_data.MODULE
 
     def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Mapping[str, Any]]):
         super().__init__()
@@ -48,11 +48,11 @@ class AnswersWidget(anywidget.AnyWidget):
 
     def show_changed(self, data: Mapping[str, Any]) -> None:
         """Show these probes in place of those of the same ids."""
-        self.send({"type": "changed"}, [answers.pack(data)])
+        self.send({"type": "changed"}, [reader_data.pack(data)])
 
     def _receive(self, content: Mapping[str, Any]) -> None:
         if content.get("type") == "ready":
-            self.send({"type": "all"}, [answers.pack(self._data())])
+            self.send({"type": "all"}, [reader_data.pack(self._data())])
         else:
             self.send(self._reply(content))
 
@@ -85,7 +85,7 @@ class Reader(Panel):
             self.answers.show_changed({**data, "probes": changed})
 
     def _read(self) -> Mapping[str, Any]:
-        data = answers.answers(self._runs.values())
+        data = reader_data.answers(self._runs.values())
         self._sent = {probe["id"]: probe for probe in data["probes"]}
         return data
 
@@ -113,11 +113,11 @@ class Reader(Panel):
 
     def static_html(self) -> str:
         """The answers as a sandboxed page, as many as a notebook should hold, and the first ones as a plain table."""
-        packed, left_out = answers.fitting(self._read(), SAVED)
+        packed, left_out = reader_data.fitting(self._read(), SAVED)
         title = f"Answers of {', '.join(self._runs)}"
-        rest = "" if not left_out else html.quiet(answers.LEFT_OUT.format(left_out))
+        rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
         plain = f'<details><summary style="{html.FONT}">As plain text</summary>{html.static(self._pages())}</details>'
-        return f"{answers.frame(title, packed)}{rest}{plain}"
+        return f"{reader_data.frame(title, packed)}{rest}{plain}"
 
     def _static(self) -> tuple[str, str]:
         return self.static_html(), super()._static()[1]

@@ -9,7 +9,7 @@ import pytest
 from lab_page import plain
 
 import llmkit
-from llmkit.analysis import answers
+from llmkit.analysis import reader_data
 
 PAYLOADS = (
     "<img src=x onerror=window.hacked=1>",
@@ -52,7 +52,7 @@ def opened(browser, tmp_path):
 
     def show(content):
         file = tmp_path / "answers.html"
-        file.write_text(answers.page("Answers", answers.pack(content)), encoding="utf-8")
+        file.write_text(reader_data.page("Answers", reader_data.pack(content)), encoding="utf-8")
         page.goto(file.as_uri())
         page.locator(".row").first.wait_for()
         return page
@@ -66,7 +66,7 @@ def test_a_run_is_read_with_the_keyboard_alone(opened, tmp_path):
     """Search, j and k, side by side, and Escape do what their letters say, without a mouse."""
     with llmkit.open(tmp_path / "c.duckdb", simulate=True) as kit:
         run = kit.run(["Why is it cold?", "How is it done?"], ["openai:gpt-6-luna", "xai:grok-4.5"]).result()
-    page = opened(answers.answers([run]))
+    page = opened(reader_data.answers([run]))
     page.locator(".list").focus()
     page.keyboard.press("j")
     assert page.locator(".row.chosen .chips").inner_text().startswith("xai:grok-4.5")

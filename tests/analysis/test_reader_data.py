@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import llmkit
-from llmkit.analysis import answers
+from llmkit.analysis import reader_data
 
 TWO = ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5"]
 
@@ -20,7 +20,7 @@ def run(tmp_path_factory):
 
 def test_the_reader_gets_every_answer_and_each_prompt_once(run):
     """All turns of all probes are there, beside the three scenarios that they share."""
-    data = answers.answers([run])
+    data = reader_data.answers([run])
     assert [scenario["prompts"] for scenario in data["scenarios"]] == [
         [p, "And then?"] for p in ("Why?", "How?", "When?")
     ]
@@ -33,8 +33,8 @@ def test_the_reader_gets_every_answer_and_each_prompt_once(run):
 
 def test_what_does_not_fit_into_a_notebook_is_left_out_and_said(run):
     """Packed into few bytes, the first answers are kept whole, and the page says how many there are elsewhere."""
-    data = answers.answers([run])
-    packed, left_out = answers.fitting(data, 1_500)
+    data = reader_data.answers([run])
+    packed, left_out = reader_data.fitting(data, 1_500)
     kept = json.loads(gzip.decompress(packed))
     assert len(packed) <= 1_500
     assert 0 < left_out == 12 - len(kept["probes"])
