@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import llmkit
-from llmkit.catalog import sample_scenarios
+from llmkit.catalog import load_seed, sample_scenarios
 from llmkit.kit.watching import progress_line
 from llmkit.money.pricing import dollars
 
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmkit {llmkit.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    demo = commands.add_parser("demo", help="a simulated run over six providers; no keys, no network")
+    demo = commands.add_parser("demo", help="a simulated run over every shipped provider; no keys, no network")
     demo.add_argument("--prompts", type=int, default=5, help="how many prompts to ask (default 5)")
     demo.set_defaults(command=_demo)
 
@@ -91,8 +91,8 @@ def _models(args: argparse.Namespace) -> int:
 
 def _sim(args: argparse.Namespace) -> int:
     with llmkit.simulator.serve(port=args.port, rpm=args.rpm) as sim:
-        print(f"Simulating openai, anthropic, google, xai, deepseek and mistral at {sim.url} until Ctrl-C.", flush=True)
-        for name in ("openai", "anthropic", "google", "xai", "deepseek", "mistral"):
+        print(f"Simulating these providers at {sim.url} until Ctrl-C.", flush=True)
+        for name in load_seed().providers:
             print(f"  {name:<10} {sim.url_for(name)}", flush=True)
         threading.Event().wait()
     return 0

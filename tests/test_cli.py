@@ -10,16 +10,17 @@ import urllib.request
 
 import pytest
 
+from llmkit.catalog import load_seed
 from llmkit.cli import main
 
 
-def test_demo_asks_six_providers_without_keys(capsys):
-    """One command: progress on one line, a cost table over six providers, and where the data lies."""
+def test_demo_asks_every_shipped_provider_without_keys(capsys):
+    """One command: progress on one line, a cost table over all providers, and where the data lies."""
     assert main(["demo", "--prompts", "1"]) == 0
     out, err = capsys.readouterr()
-    for provider in ("openai", "anthropic", "google", "xai", "deepseek", "mistral"):
+    for provider in load_seed().providers:
         assert re.search(rf"^ *{provider} .* 1 +1 +0 ", out, flags=re.MULTILINE), out
-    assert "6/6" in err
+    assert f"{len(load_seed().providers)}/{len(load_seed().providers)}" in err
     path = re.search(r"llmkit\.open\('(.*)'\)\.last_run\(\)\.probes", out)
     assert os.path.exists(path[1])
 

@@ -252,7 +252,7 @@ def serve(
     Requests may carry ``x-llmkit-probe`` and ``x-llmkit-turn`` (see ``Simulator.stats``) and ``x-llmkit-sample``:
     equal questions with different samples are answered differently. Without it, each repetition is.
 
-    Any key is taken but ``invalid``; providers that are not among the six need none.
+    Any key is taken but ``invalid``; providers that the simulator does not know by name need none.
 
     Raises:
         ValidationError: a value makes no sense, or the port is taken.

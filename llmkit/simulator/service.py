@@ -17,9 +17,10 @@ from llmkit.simulator.formats import DIALECTS
 from llmkit.simulator.formats.error_bodies import encoded, error_response
 from llmkit.simulator.formats.key_headers import key_is_good
 from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
+from llmkit.simulator.formats.provider_styles import style_of
 from llmkit.simulator.formats.response_headers import id_headers, limit_headers
 from llmkit.simulator.formats.routes import Route
-from llmkit.simulator.formats.served_models import DEFAULT_MODELS, model_list
+from llmkit.simulator.formats.served_models import model_list
 from llmkit.simulator.limiter import Limiter, Refused
 from llmkit.simulator.questions import Answered, Asked, number
 from llmkit.simulator.schema_answers import Twist
@@ -109,7 +110,7 @@ class Service:
         if key_is_good(route.provider, route.wire, headers, query):
             models = self._behaviour.known_models(route.provider)
             if models is None:
-                models = DEFAULT_MODELS.get(route.provider, ("simulated",))
+                models = style_of(route.provider).models
             delivery = Delivery(status=200, body=encoded(model_list(route.provider, route.wire, models)))
         else:
             delivery = self._error(Visit(route, received, self._next_id()), Problem(kind="auth"))

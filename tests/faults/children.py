@@ -11,7 +11,9 @@ import threading
 import time
 from pathlib import Path
 
-PROVIDERS = ("openai", "anthropic", "google", "xai", "deepseek", "mistral")
+from llmkit.catalog import load_seed
+
+PROVIDERS = tuple(load_seed().providers)
 
 
 def until(predicate, timeout=60.0):

@@ -5,6 +5,8 @@ import time
 
 from jupyter_client.manager import KernelManager
 
+from llmkit.catalog import load_seed
+
 SETUP = """
 import asyncio, llmkit
 class Remote:
@@ -15,7 +17,7 @@ class Remote:
 kit = llmkit.open({path!r}, simulate=True)
 kit.use_simulator(Remote())
 """
-PROVIDERS = ("openai", "anthropic", "google", "xai", "deepseek", "mistral")
+PROVIDERS = tuple(load_seed().providers)
 
 
 class CellFailed(Exception):

@@ -25,9 +25,9 @@ def _call(reference, *prompts, **params):
     return Call(model=model, messages=(Message("user", prompts[0]),), system="Be kind.", params=Params(**params))
 
 
-def _send(sim, call, request, key="secret"):
+def _send(sim, call, request, key="secret", wire=None):
     url = sim.url_for(call.model.provider) + request.path
-    headers = {**request.headers, **_wire(call.model.reference).auth(key)}
+    headers = {**request.headers, **(wire or _wire(call.model.reference)).auth(key)}
     sent = CLIENT.request(request.method, url, json=request.body, headers=headers)
     lower = {name.lower(): value for name, value in sent.headers.items()}
     return HttpResponse(status=sent.status_code, headers=lower, body=sent.content, received_at=datetime.now(UTC))
@@ -137,3 +137,17 @@ def test_limits_are_read_from_the_headers(sim):
             assert info.requests_limit == 60
             assert 50 <= info.requests_remaining < 60
             assert 0 < info.tokens_remaining < info.tokens_limit == 100_000
+
+
+@pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+def test_a_provider_that_nobody_described_is_served_in_its_format(sim, wire):
+    """Adding one is a file of the catalog: the simulator answers, lists models and complains as its format does."""
+    model = Model(provider="groq", model_id="fresh-1", display_name="Fresh", max_output_tokens=64_000)
+    call = Call(model=model, messages=(Message("user", "Do you like bees?"),))
+    assert isinstance(wire.parse(call, _send(sim, call, wire.build(call), wire=wire)), Completion)
+    listed = wire.parse_models(_send(sim, call, wire.list_models(), wire=wire))
+    assert [each.model_id for each in listed] == ["simulated"]
+    sim.script("groq", ["quota"])
+    failure = wire.parse(call, _send(sim, call, wire.build(call), wire=wire))
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.QUOTA_EXHAUSTED

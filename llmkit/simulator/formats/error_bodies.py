@@ -1,4 +1,4 @@
-"""Each provider's error bodies: the same complaint in six styles."""
+"""Each provider's error bodies: the same complaint in each one's words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.simulator.formats.problems import Problem
+from llmkit.simulator.formats.provider_styles import style_of
 from llmkit.simulator.questions import WireName
 
 _SORRY = "The server had an error while processing your request. Sorry about that!"
@@ -31,8 +32,7 @@ def error_response(provider: str, wire: WireName, problem: Problem, request_id: 
         return _gemini(problem)
     if wire == "anthropic_messages":
         return _anthropic(problem, request_id)
-    style = _STYLES.get(provider, _openai)
-    return style(problem)
+    return _OF_DIALECT.get(style_of(provider).dialect, _openai)(problem)
 
 
 def seconds(wait: float) -> str:
@@ -237,7 +237,11 @@ def _quota_details(problem: Problem) -> list[dict[str, Any]]:
     return details
 
 
-_STYLES: Mapping[str, Callable[[Problem], ErrorResponse]] = {"xai": _xai, "deepseek": _deepseek, "mistral": _mistral}
+_OF_DIALECT: Mapping[str | None, Callable[[Problem], ErrorResponse]] = {
+    "xai": _xai,
+    "deepseek": _deepseek,
+    "mistral": _mistral,
+}
 
 
 def encoded(body: Any) -> bytes:

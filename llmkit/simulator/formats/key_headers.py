@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from llmkit.simulator.formats.provider_styles import style_of
 from llmkit.simulator.questions import WireName
 
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
-_NEED_KEY = frozenset({"openai", "anthropic", "google", "xai", "deepseek", "mistral"})
 WRONG_KEY = "invalid"
 
 
 def key_is_good(provider: str, wire: WireName, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
-    """Whether the request carries a key: any but ``invalid``. Providers of one's own need none."""
+    """Whether the request carries a key: any but ``invalid``. Only providers with a style of their own need one."""
     key = _key(wire, headers, query)
-    return key != WRONG_KEY and (bool(key) or provider not in _NEED_KEY)
+    return key != WRONG_KEY and (bool(key) or not style_of(provider).needs_key)
 
 
 def _key(wire: WireName, headers: Mapping[str, str], query: Mapping[str, str]) -> str:

@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from llmkit.simulator.formats.provider_styles import style_of
 from llmkit.simulator.limiter import Left, Limiter
 from llmkit.simulator.questions import WireName
-
-_PROVIDERS_WITHOUT_LIMIT_HEADERS = ("deepseek", "xai", "google")
-_ID_HEADER = {"google": "", "deepseek": "x-ds-trace-id", "mistral": "mistral-correlation-id"}
 
 
 def id_headers(provider: str, wire: WireName, request_id: str) -> dict[str, str]:
     """The header that carries the request's id; Google has none."""
-    if wire == "anthropic_messages":
-        return {"request-id": f"req_{request_id}", "anthropic-organization-id": "org-simulated"}
-    name = "" if wire == "gemini" else _ID_HEADER.get(provider, "x-request-id")
-    return {name: f"req_{request_id}"} if name else {}
+    name = style_of(provider, wire).id_header
+    organization = {"anthropic-organization-id": "org-simulated"} if wire == "anthropic_messages" else {}
+    return {name: f"req_{request_id}", **organization} if name else {}
 
 
 def limit_headers(provider: str, wire: WireName, limiter: Limiter, now: float) -> dict[str, str]:
     """What is left, where the provider says so and there is a limit."""
     requests = limiter.requests.left(now) if limiter.requests is not None else None
     tokens = limiter.tokens.left(now) if limiter.tokens is not None else None
-    if wire == "gemini" or provider in _PROVIDERS_WITHOUT_LIMIT_HEADERS:
+    whose = style_of(provider, wire).limit_headers
+    if whose is None:
         return {}
-    if wire == "anthropic_messages":
+    if whose == "anthropic":
         return {
             **_anthropic("requests", requests, now),
             **_anthropic("tokens", tokens, now),
             **_anthropic("input-tokens", tokens, now),
         }
-    if provider == "mistral":
+    if whose == "mistral":
         return {
             **_mistral("req-minute", requests, limiter.limits.rpm),
             **_mistral("tokens-minute", tokens, limiter.limits.tpm),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from llmkit.simulator.formats.provider_styles import STYLES, style_of
 from llmkit.simulator.questions import WireName
 
 Action = Literal["answer", "list_models"]
@@ -20,8 +21,6 @@ _USUAL: Mapping[WireName, str] = {
     "anthropic_messages": "anthropic",
     "gemini": "google",
 }
-WIRE_OF: Mapping[str, WireName] = {"anthropic": "anthropic_messages", "google": "gemini"}
-_PREFIX: Mapping[str, str] = {"anthropic": "", "google": "", "deepseek": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     named = path.strip("/").split("/")[0]
     provider = "" if _NOT_A_PROVIDER.match(named) else named
     if method == "GET" and path.endswith("/models"):
-        wire = WIRE_OF.get(provider, "openai_chat") if provider else _wire_of_list(path, headers)
+        wire = STYLES[provider].wire if provider in STYLES else _wire_of_list(path, headers)
         return Route(provider or _USUAL[wire], wire, "list_models")
     asked, model = _wire(path) if method == "POST" else (None, "")
     return None if asked is None else Route(provider or _USUAL[asked], asked, "answer", model)
@@ -50,7 +49,7 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
 
 def base_path(provider: str) -> str:
     """What comes between the origin and the path that a wire appends: ``/openai/v1``, ``/anthropic``."""
-    return f"/{quote(provider, safe='')}{_PREFIX.get(provider, '/v1')}"
+    return f"/{quote(provider, safe='')}{style_of(provider).prefix}"
 
 
 def _wire(path: str) -> tuple[WireName | None, str]:

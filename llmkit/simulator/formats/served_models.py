@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from llmkit.simulator.questions import WireName
 
 _CREATED = 1_788_220_800  # 2026-09-01
 _CONTEXT, _MAX_OUTPUT = 1_000_000, 128_000
-DEFAULT_MODELS: Mapping[str, tuple[str, ...]] = {
-    "openai": ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro"),
-    "anthropic": ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"),
-    "google": ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon"),
-    "xai": ("grok-4.3", "grok-4.5", "grok-4.7"),
-    "deepseek": ("deepseek-flash", "deepseek-v4-pro"),
-    "mistral": ("mistral-small-2603", "mistral-medium-3-5", "mistral-large-4"),
-}
 
 
 def model_list(provider: str, wire: WireName, models: Iterable[str]) -> dict[str, Any]:
