@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from random import Random
 
-from llmkit.simulator.questions import Answered, Asked, fraction, number
+from llmkit.simulator.questions import Answer, Question, fraction, number
 from llmkit.simulator.reasoning import reasoning_factor
 from llmkit.simulator.schema_answers import Twist, schema_in, structured
 from llmkit.simulator.vocabulary import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
@@ -45,23 +45,23 @@ class Answers:
         self._cached.clear()
 
     def answer(
-        self, asked: Asked, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
-    ) -> Answered:
+        self, question: Question, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
+    ) -> Answer:
         """The answer to a request; ``twist`` spoils a structured one, ``empty`` says nothing, ``refuse`` declines."""
-        digest = asked.digest()
-        rng = Random(number(self._seed, digest, self._sample(asked, digest)))
-        reasoning = _reasoning_tokens(asked, rng)
-        limit = None if asked.max_tokens is None else max(0, asked.max_tokens - reasoning)
-        text = "" if empty else REFUSAL if refuse else self._text(asked, twist, rng)
-        text, stopped = _cut_at_stop(text, asked.stop)
+        digest = question.digest()
+        rng = Random(number(self._seed, digest, self._sample(question, digest)))
+        reasoning = _reasoning_tokens(question, rng)
+        limit = None if question.max_tokens is None else max(0, question.max_tokens - reasoning)
+        text = "" if empty else REFUSAL if refuse else self._text(question, twist, rng)
+        text, stopped = _cut_at_stop(text, question.stop)
         finish = "stop"
         if limit is not None and not stopped and tokens(text) > limit:
             text, finish = text[: limit * CHARACTERS_PER_TOKEN].rstrip(), "length"
-        cached, written = self._cache(asked)
-        return Answered(
+        cached, written = self._cache(question)
+        return Answer(
             text="" if refuse else text,
             refusal=text if refuse else None,
-            input_tokens=input_tokens(asked),
+            input_tokens=input_tokens(question),
             text_tokens=tokens(text),
             reasoning_tokens=reasoning,
             cached=cached,
@@ -69,23 +69,23 @@ class Answers:
             finish="length" if finish == "length" else "stop",
         )
 
-    def _sample(self, asked: Asked, digest: str) -> str:
-        if asked.sample is not None:
-            return asked.sample
+    def _sample(self, question: Question, digest: str) -> str:
+        if question.sample is not None:
+            return question.sample
         before = self._asked_before.get(digest, 0)
         self._asked_before[digest] = before + 1
-        return "0" if asked.temperature == 0 else str(before)
+        return "0" if question.temperature == 0 else str(before)
 
-    def _text(self, asked: Asked, twist: Twist | None, rng: Random) -> str:
-        if asked.schema is None and not asked.wants_json:
-            return _prose(asked, rng)
-        schema = asked.schema or schema_in(asked.characters) or _ANY_JSON
-        text = json.dumps(structured(schema, asked.prompt, rng, twist), ensure_ascii=False)
+    def _text(self, question: Question, twist: Twist | None, rng: Random) -> str:
+        if question.schema is None and not question.wants_json:
+            return _prose(question, rng)
+        schema = question.schema or schema_in(question.characters) or _ANY_JSON
+        text = json.dumps(structured(schema, question.prompt, rng, twist), ensure_ascii=False)
         return f"Here is the JSON you asked for: {text[: max(1, len(text) // 2)]}" if twist == "malformed" else text
 
-    def _cache(self, asked: Asked) -> tuple[int, int]:
+    def _cache(self, question: Question) -> tuple[int, int]:
         """Tokens read from and written to the prompt cache: whole blocks of a prefix that is long enough."""
-        blocks = list(_blocks(asked)) if asked.caches and input_tokens(asked) >= _SMALLEST_CACHED else []
+        blocks = list(_blocks(question)) if question.caches and input_tokens(question) >= _SMALLEST_CACHED else []
         if len(blocks) * _BLOCK < _SMALLEST_CACHED:
             return 0, 0
         known = 0
@@ -111,16 +111,16 @@ def tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
-def input_tokens(asked: Asked) -> int:
+def input_tokens(question: Question) -> int:
     """How many tokens a request has: its texts, and a few around each message."""
-    texts = (asked.system, *(text for _, text in asked.messages))
+    texts = (question.system, *(text for _, text in question.messages))
     return sum(tokens(text) + _MESSAGE_OVERHEAD for text in texts if text) or 1
 
 
-def _blocks(asked: Asked) -> Iterator[str]:
+def _blocks(question: Question) -> Iterator[str]:
     """A digest of each prefix of the conversation that is a whole number of cache blocks long."""
-    characters, size = asked.characters, _BLOCK * CHARACTERS_PER_TOKEN
-    running = hashlib.blake2b(f"{asked.provider}\x1f{asked.model}\x1f".encode(), digest_size=12)
+    characters, size = question.characters, _BLOCK * CHARACTERS_PER_TOKEN
+    running = hashlib.blake2b(f"{question.provider}\x1f{question.model}\x1f".encode(), digest_size=12)
     for end in range(size, len(characters) + 1, size):
         running.update(characters[end - size : end].encode("utf-8", "surrogatepass"))
         yield running.hexdigest()
@@ -130,21 +130,21 @@ def _heavy_tailed(median: float, spread: float, rng: Random) -> int:
     return max(4, min(_LONGEST, round(median * math.exp(rng.gauss(0, spread)))))
 
 
-def _reasoning_tokens(asked: Asked, rng: Random) -> int:
+def _reasoning_tokens(question: Question, rng: Random) -> int:
     """Tokens of reasoning; a token limit leaves room for some text, as models that know their limit do."""
-    factor = reasoning_factor(asked)
+    factor = reasoning_factor(question)
     if factor == 0:
         return 0
     wanted = _heavy_tailed(_MEDIAN_REASONING * factor, _SPREAD_REASONING, rng)
-    return wanted if asked.max_tokens is None else min(wanted, asked.max_tokens * 6 // 10)
+    return wanted if question.max_tokens is None else min(wanted, question.max_tokens * 6 // 10)
 
 
-def _prose(asked: Asked, rng: Random) -> str:
+def _prose(question: Question, rng: Random) -> str:
     """Sentences about the prompt; their number has a heavy tail, and some models are more talkative than others."""
-    about = topics(asked.prompt)
-    talkative = 0.6 + fraction("talkative", asked.model)
+    about = topics(question.prompt)
+    talkative = 0.6 + fraction("talkative", question.model)
     wanted = _heavy_tailed(_MEDIAN_TEXT * talkative, _SPREAD_TEXT, rng) * CHARACTERS_PER_TOKEN
-    parts = [*_verdict(asked.prompt, rng), sentence(OPENINGS, about, rng)]
+    parts = [*_verdict(question.prompt, rng), sentence(OPENINGS, about, rng)]
     more = sentences(about, rng)
     while sum(map(len, parts)) < wanted:
         parts.append(next(more))

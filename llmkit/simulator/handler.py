@@ -10,7 +10,7 @@ from aiohttp import web
 from llmkit.simulator.formats.error_bodies import encoded
 from llmkit.simulator.formats.key_headers import KEY_HEADERS
 from llmkit.simulator.formats.routes import Route, route
-from llmkit.simulator.questions import Asked
+from llmkit.simulator.questions import Question
 from llmkit.simulator.service import Delivery, Service, Visit, decoded
 from llmkit.simulator.stats import Received
 
@@ -59,9 +59,9 @@ async def _visit(service: Service, visit: Visit, request: web.Request, headers: 
     return _response(delivery)
 
 
-async def _wait(service: Service, visit: Visit, request: web.Request, asked: Asked) -> web.StreamResponse | None:
+async def _wait(service: Service, visit: Visit, request: web.Request, question: Question) -> web.StreamResponse | None:
     """Let the time pass; a response that has begun if blank lines keep the connection alive meanwhile."""
-    await service.work(visit, asked)
+    await service.work(visit, question)
     seconds = visit.keep_alive()
     if not seconds:
         return None

@@ -12,7 +12,7 @@ WireName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Question:
     """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is what ``x-llmkit-sample`` says.
 
     ``effort`` is the reasoning effort in the words of OpenAI, ``None`` when the request does not say. ``caches`` tells
@@ -46,12 +46,12 @@ class Asked:
 
     def digest(self) -> str:
         """Equal for requests that ask the same of the same model, whatever their sample."""
-        asked = (self.provider, self.model, self.characters, self.seed, self.effort, _stable(self.schema))
-        return hashlib.blake2b(repr(asked).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        parts = (self.provider, self.model, self.characters, self.seed, self.effort, _stable(self.schema))
+        return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answer:
     """An answer before it is put into a format.
 
     Token counts are disjoint, but ``cached`` and ``written`` are parts of ``input_tokens``. ``refusal`` replaces the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmkit.simulator.questions import Asked
+from llmkit.simulator.questions import Question
 
 _BY_EFFORT = {"none": 0.0, "minimal": 0.2, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0, "max": 4.0}
 _OPENAI = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
@@ -20,17 +20,17 @@ def is_openai_reasoning_model(model: str) -> bool:
     return bool(_OPENAI.match(model)) and not model.startswith("gpt-5-chat")
 
 
-def resolved_effort(asked: Asked) -> str:
+def resolved_effort(question: Question) -> str:
     """The reasoning effort that the request ends up with: its own, or the model's default."""
-    return asked.effort if asked.effort in _BY_EFFORT else _default(asked.provider, asked.model)
+    return question.effort if question.effort in _BY_EFFORT else _default(question.provider, question.model)
 
 
-def reasoning_factor(asked: Asked) -> float:
+def reasoning_factor(question: Question) -> float:
     """How much the model reasons, 1 being usual; 0 for not at all."""
-    effort = resolved_effort(asked)
-    if effort == "none" and asked.provider == "anthropic" and _CLAUDE_ALWAYS.search(asked.model):
+    effort = resolved_effort(question)
+    if effort == "none" and question.provider == "anthropic" and _CLAUDE_ALWAYS.search(question.model):
         effort = "low"
-    if asked.provider == "openai" and not is_openai_reasoning_model(asked.model):
+    if question.provider == "openai" and not is_openai_reasoning_model(question.model):
         return 0.0
     return _BY_EFFORT[effort]
 

@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.faults import USABLE, Fault, Faults
-from llmkit.simulator.formats import DIALECTS
+from llmkit.simulator.formats import FORMATS
 from llmkit.simulator.formats.error_bodies import encoded, error_response
 from llmkit.simulator.formats.key_headers import key_is_good
 from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
@@ -22,7 +22,7 @@ from llmkit.simulator.formats.response_headers import id_headers, limit_headers
 from llmkit.simulator.formats.routes import Route
 from llmkit.simulator.formats.served_models import model_list
 from llmkit.simulator.limiter import Limiter, Refused
-from llmkit.simulator.questions import Answered, Asked, number
+from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
 from llmkit.simulator.stats import Outcome, Received, Stats
 
@@ -122,25 +122,25 @@ class Service:
         self.stats.arrived(route.provider, received.at)
         return Visit(route, received, self._next_id())
 
-    def admit(self, visit: Visit, headers: Mapping[str, str], query: Mapping[str, str]) -> Asked | Delivery:
-        """What is asked, let through all limits, or the error that ends the visit."""
+    def admit(self, visit: Visit, headers: Mapping[str, str], query: Mapping[str, str]) -> Question | Delivery:
+        """The question, let through all limits, or the error that ends the visit."""
         route = visit.route
         if not key_is_good(route.provider, route.wire, headers, query):
             return self._error(visit, Problem(kind="auth"))
         try:
-            asked = self._read(visit, headers)
+            question = self._read(visit, headers)
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
         limiter = self._limiter(route.provider)
-        refused = limiter.admit(input_tokens(asked), self.now())
+        refused = limiter.admit(input_tokens(question), self.now())
         if refused is not None:
-            return self._error(visit, _over(refused, asked.model))
+            return self._error(visit, _over(refused, question.model))
         visit.admitted = True
         self.stats.began(route.provider)
         visit.fault = self.faults.draw(visit.received)
-        return asked
+        return question
 
-    async def work(self, visit: Visit, asked: Asked) -> None:
+    async def work(self, visit: Visit, question: Question) -> None:
         """Let the time pass that an answer takes; for ever if the fault is a timeout."""
         rng = Random(number(self._seed, "latency", visit.request_id))
         delay = self._behaviour.delay(visit.received, rng)
@@ -150,7 +150,7 @@ class Service:
             await asyncio.Event().wait()
         await asyncio.sleep(delay)
 
-    def conclude(self, visit: Visit, asked: Asked) -> Delivery:
+    def conclude(self, visit: Visit, question: Question) -> Delivery:
         """The answer, billed, or what the fault makes of it."""
         fault = visit.fault
         kind = "" if fault is None else fault.kind
@@ -158,16 +158,16 @@ class Service:
             return Delivery(status=fault.status, body=fault.body.encode(), headers=fault.headers)
         if kind == "disconnect_before":
             return Delivery(status=0, body=b"", cut_after=0)
-        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and asked.wire == "gemini"):
-            limit = self._limiter(asked.provider).limits.rpm or _USUAL_RPM
+        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and question.wire == "gemini"):
+            limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
             wait = fault.retry_after if kind == "rate_limit" else None
-            problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=asked.model)
+            problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=question.model)
             delivery = self._error(visit, problem)
             return replace(delivery, status=200) if kind == "error_200" else delivery
-        answered = self._answered(asked, kind)
-        self.stats.billed(visit.received, answered.input_tokens, answered.output_tokens)
-        self._limiter(asked.provider).spend(answered.output_tokens, self.now())
-        return _damaged(self._good(visit, asked, answered), kind)
+        answer = self._answer_to(question, kind)
+        self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
+        self._limiter(question.provider).spend(answer.output_tokens, self.now())
+        return _damaged(self._good(visit, question, answer), kind)
 
     def leave(self, visit: Visit, delivery: Delivery | None) -> None:
         """Count how the visit ended; ``None`` if the client went away before it did."""
@@ -181,25 +181,25 @@ class Service:
         status = delivery.status if delivery.cut_after is None else None
         self.stats.served(visit.received, _outcome(status, kind), status, kind)
 
-    def _read(self, visit: Visit, headers: Mapping[str, str]) -> Asked:
+    def _read(self, visit: Visit, headers: Mapping[str, str]) -> Question:
         route = visit.route
         body = visit.received.body
         if not isinstance(body, Mapping):
             raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
-        asked = DIALECTS[route.wire].read(route.provider, route.model, body, headers)
+        question = FORMATS[route.wire].read(route.provider, route.model, body, headers)
         known = self._behaviour.known_models(route.provider)
-        if known is not None and asked.model not in known:
-            raise Rejected(Problem(kind="not_found", model=asked.model))
-        return replace(asked, sample=visit.received.sample)
+        if known is not None and question.model not in known:
+            raise Rejected(Problem(kind="not_found", model=question.model))
+        return replace(question, sample=visit.received.sample)
 
-    def _answered(self, asked: Asked, kind: str) -> Answered:
-        answered = self.answers.answer(asked, twist=_TWISTS.get(kind), empty=kind == "empty", refuse=kind == "refusal")
+    def _answer_to(self, question: Question, kind: str) -> Answer:
+        answer = self.answers.answer(question, twist=_TWISTS.get(kind), empty=kind == "empty", refuse=kind == "refusal")
         if kind == "blocked":
-            return replace(answered, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
-        return answered
+            return replace(answer, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
+        return answer
 
-    def _good(self, visit: Visit, asked: Asked, answered: Answered) -> Delivery:
-        body = DIALECTS[asked.wire].write(asked, answered, visit.request_id)
+    def _good(self, visit: Visit, question: Question, answer: Answer) -> Delivery:
+        body = FORMATS[question.wire].write(question, answer, visit.request_id)
         return Delivery(status=200, body=encoded(body), headers=self._headers(visit, {}))
 
     def _error(self, visit: Visit, problem: Problem) -> Delivery:

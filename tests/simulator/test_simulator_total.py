@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sim_client import ask
 
 from llmkit.simulator.answers import Answers
-from llmkit.simulator.formats import DIALECTS
+from llmkit.simulator.formats import FORMATS
 from llmkit.simulator.formats.problems import Rejected
 
 WORDS = """
@@ -32,7 +32,7 @@ SOUND = {
 PROVIDERS = ["openai", "xai", "deepseek", "mistral", "anthropic", "google", "ollama"]
 
 
-@given(wire=st.sampled_from(list(DIALECTS)), provider=st.sampled_from(PROVIDERS), odd=JSON, schema=JSON)
+@given(wire=st.sampled_from(list(FORMATS)), provider=st.sampled_from(PROVIDERS), odd=JSON, schema=JSON)
 @settings(max_examples=150)
 def test_any_body_is_answered_or_rejected(wire, provider, odd, schema):
     """Sound requests with odd additions, and odd requests, in every format of every provider."""
@@ -45,10 +45,10 @@ def test_any_body_is_answered_or_rejected(wire, provider, odd, schema):
     }[wire]
     for body in (extra, SOUND[wire] | extra, SOUND[wire] | asks_for_schema):
         try:
-            asked = DIALECTS[wire].read(provider, "m", body, {"anthropic-version": "2023-06-01"})
+            question = FORMATS[wire].read(provider, "m", body, {"anthropic-version": "2023-06-01"})
         except Rejected:
             continue
-        json.dumps(DIALECTS[wire].write(asked, Answers(0).answer(asked), "id"))
+        json.dumps(FORMATS[wire].write(question, Answers(0).answer(question), "id"))
 
 
 def test_a_schema_that_is_none_is_refused(sim):

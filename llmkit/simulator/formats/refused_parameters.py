@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.problems import Problem, Rejected, invalid, unsupported_parameter, unsupported_value
-from llmkit.simulator.questions import Asked
+from llmkit.simulator.questions import Question
 from llmkit.simulator.reasoning import is_openai_reasoning_model, resolved_effort
 
 _RESPONSES_ONLY = re.compile(r"^(gpt-5-codex|gpt-5-pro|gpt-5\.\d-(codex|pro)|o\d-pro|o\d(-mini)?-deep-research)")
@@ -26,7 +26,7 @@ _GEMINI_FIELDS = frozenset(
 )  # fmt: skip
 
 
-def check_chat(asked: Asked, body: Mapping[str, Any]) -> None:
+def check_chat(question: Question, body: Mapping[str, Any]) -> None:
     """Refuse what the provider of a chat completion refuses.
 
     Raises:
@@ -34,12 +34,12 @@ def check_chat(asked: Asked, body: Mapping[str, Any]) -> None:
     """
     if body.get("stream"):
         raise unsupported_value("Unsupported value: 'stream' must be false here: answers come in one piece.", "stream")
-    check = {"openai": _openai_chat, "xai": _xai, "deepseek": _deepseek, "mistral": _mistral}.get(asked.provider)
+    check = {"openai": _openai_chat, "xai": _xai, "deepseek": _deepseek, "mistral": _mistral}.get(question.provider)
     if check is not None:
-        check(asked, body)
+        check(question, body)
 
 
-def check_responses(asked: Asked, body: Mapping[str, Any]) -> None:
+def check_responses(question: Question, body: Mapping[str, Any]) -> None:
     """Refuse what OpenAI and xAI refuse in the Responses format.
 
     Raises:
@@ -50,11 +50,11 @@ def check_responses(asked: Asked, body: Mapping[str, Any]) -> None:
             raise Rejected(Problem(kind="invalid", message=f"Unknown parameter: '{name}'.", param=name))
     if body.get("stream"):
         raise unsupported_value("Unsupported value: 'stream' must be false here: answers come in one piece.", "stream")
-    if asked.provider == "openai":
-        _openai_sampling(asked, body)
+    if question.provider == "openai":
+        _openai_sampling(question, body)
 
 
-def check_anthropic(asked: Asked, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+def check_anthropic(question: Question, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     """Refuse what Anthropic refuses: sampling by API version and model, prefill, a missing version.
 
     Raises:
@@ -72,13 +72,13 @@ def check_anthropic(asked: Asked, body: Mapping[str, Any], headers: Mapping[str,
     sampled = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
     if sampled and version >= _CLAUDE_NO_SAMPLING:
         raise invalid(f"{sampled[0]}: is not supported in API version {version}", sampled[0])
-    if sampled and not _CLAUDE_WITH_SAMPLING.search(asked.model):
+    if sampled and not _CLAUDE_WITH_SAMPLING.search(question.model):
         unusual = [name for name in sampled if body[name] != 1]
         if unusual:
             raise invalid(f"`{unusual[0]}` is deprecated for this model.", unusual[0])
     if "temperature" in sampled and "top_p" in sampled:
         raise invalid("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
-    if asked.messages[-1][0] == "assistant" and not _CLAUDE_PREFILL.search(asked.model):
+    if question.messages[-1][0] == "assistant" and not _CLAUDE_PREFILL.search(question.model):
         raise invalid(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
@@ -95,12 +95,12 @@ def check_gemini(body: Mapping[str, Any]) -> None:
             raise invalid(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
 
 
-def _openai_chat(asked: Asked, body: Mapping[str, Any]) -> None:
+def _openai_chat(question: Question, body: Mapping[str, Any]) -> None:
     """OpenAI: reasoning models take neither ``max_tokens`` nor ``stop``; pro and codex models take no chat at all."""
-    if _RESPONSES_ONLY.match(asked.model):
+    if _RESPONSES_ONLY.match(question.model):
         message = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
-        raise Rejected(Problem(kind="not_found", message=message, model=asked.model, param="model"))
-    if is_openai_reasoning_model(asked.model):
+        raise Rejected(Problem(kind="not_found", message=message, model=question.model, param="model"))
+    if is_openai_reasoning_model(question.model):
         if body.get("max_tokens") is not None:
             raise unsupported_parameter(
                 "Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -111,12 +111,12 @@ def _openai_chat(asked: Asked, body: Mapping[str, Any]) -> None:
             raise unsupported_parameter("Unsupported parameter: 'stop' is not supported with this model.", "stop")
     elif body.get("reasoning_effort") is not None:
         raise unsupported_parameter("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort")
-    _openai_sampling(asked, body)
+    _openai_sampling(question, body)
 
 
-def _openai_sampling(asked: Asked, body: Mapping[str, Any]) -> None:
+def _openai_sampling(question: Question, body: Mapping[str, Any]) -> None:
     """Temperature and top_p only while the effort is none, or at their default of 1."""
-    if not is_openai_reasoning_model(asked.model) or resolved_effort(asked) == "none":
+    if not is_openai_reasoning_model(question.model) or resolved_effort(question) == "none":
         return
     for name in ("temperature", "top_p"):
         if body.get(name) not in (None, 1):
@@ -127,7 +127,7 @@ def _openai_sampling(asked: Asked, body: Mapping[str, Any]) -> None:
             )
 
 
-def _xai(asked: Asked, body: Mapping[str, Any]) -> None:
+def _xai(question: Question, body: Mapping[str, Any]) -> None:
     """xAI: reasoning models take neither ``stop`` nor penalties, and grok-4.20 no effort."""
     for name, words in (
         ("stop", "stop"),
@@ -135,21 +135,21 @@ def _xai(asked: Asked, body: Mapping[str, Any]) -> None:
         ("frequency_penalty", "frequencyPenalty"),
     ):
         if body.get(name):
-            raise invalid(f"Model {asked.model} does not support parameter {words}.", name)
-    if body.get("reasoning_effort") and asked.model.startswith("grok-4.20") and "multi-agent" not in asked.model:
-        raise invalid(f"Model {asked.model} does not support parameter reasoningEffort.", "reasoning_effort")
+            raise invalid(f"Model {question.model} does not support parameter {words}.", name)
+    if body.get("reasoning_effort") and question.model.startswith("grok-4.20") and "multi-agent" not in question.model:
+        raise invalid(f"Model {question.model} does not support parameter reasoningEffort.", "reasoning_effort")
 
 
-def _deepseek(asked: Asked, body: Mapping[str, Any]) -> None:
+def _deepseek(question: Question, body: Mapping[str, Any]) -> None:
     """DeepSeek: JSON mode takes no schema, and the prompt must say that it wants JSON."""
     form = body.get("response_format") or {}
     if form.get("type") == "json_schema":
         raise invalid("This response_format type is unavailable now", "response_format")
-    if form.get("type") == "json_object" and "json" not in asked.characters.lower():
+    if form.get("type") == "json_object" and "json" not in question.characters.lower():
         raise invalid("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
 
 
-def _mistral(asked: Asked, body: Mapping[str, Any]) -> None:
+def _mistral(question: Question, body: Mapping[str, Any]) -> None:
     """Mistral calls the seed ``random_seed`` and allows no other extra field."""
     for name in ("seed", "max_completion_tokens"):
         if name in body:

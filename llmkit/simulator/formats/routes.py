@@ -43,8 +43,8 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     if method == "GET" and path.endswith("/models"):
         wire = STYLES[provider].wire if provider in STYLES else _wire_of_list(path, headers)
         return Route(provider or _USUAL[wire], wire, "list_models")
-    asked, model = _wire(path) if method == "POST" else (None, "")
-    return None if asked is None else Route(provider or _USUAL[asked], asked, "answer", model)
+    question, model = _wire(path) if method == "POST" else (None, "")
+    return None if question is None else Route(provider or _USUAL[question], question, "answer", model)
 
 
 def base_path(provider: str) -> str:

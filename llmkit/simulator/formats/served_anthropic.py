@@ -17,7 +17,7 @@ from llmkit.simulator.formats.body_values import (
 )
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.refused_parameters import check_anthropic
-from llmkit.simulator.questions import Answered, Asked, WireName
+from llmkit.simulator.questions import Answer, Question, WireName
 
 
 class Anthropic:
@@ -25,7 +25,7 @@ class Anthropic:
 
     name: WireName = "anthropic_messages"
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
+    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
 
         Raises:
@@ -36,7 +36,7 @@ class Anthropic:
         limit = integer(body, "max_tokens")
         if limit is None:
             raise invalid("max_tokens: Field required", "max_tokens")
-        asked = Asked(
+        question = Question(
             provider=provider,
             wire=self.name,
             model=model_of(body),
@@ -50,29 +50,29 @@ class Anthropic:
             wants_json=form.get("type") == "json_schema",
             caches=_has_cache_control(body),
         )
-        check_anthropic(asked, body, headers)
-        return asked
+        check_anthropic(question, body, headers)
+        return question
 
-    def write(self, asked: Asked, answered: Answered, request_id: str) -> dict[str, Any]:
+    def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200."""
-        refused = answered.refusal is not None
+        refused = answer.refusal is not None
         content: list[dict[str, Any]] = []
-        if answered.reasoning_tokens and not refused:
+        if answer.reasoning_tokens and not refused:
             content.append({"type": "thinking", "thinking": "", "signature": "c2ltdWxhdGVk"})
-        if answered.text:
-            content.append({"type": "text", "text": answered.text})
-        details = {"type": "refusal", "category": None, "explanation": answered.refusal}
-        finish = "refusal" if refused else "max_tokens" if answered.finish == "length" else "end_turn"
+        if answer.text:
+            content.append({"type": "text", "text": answer.text})
+        details = {"type": "refusal", "category": None, "explanation": answer.refusal}
+        finish = "refusal" if refused else "max_tokens" if answer.finish == "length" else "end_turn"
         return {
             "id": f"msg_{request_id}",
             "type": "message",
             "role": "assistant",
-            "model": asked.model,
+            "model": question.model,
             "content": content,
             "stop_reason": finish,
             "stop_sequence": None,
             "stop_details": details if refused else None,
-            "usage": _usage(answered),
+            "usage": _usage(answer),
         }
 
 
@@ -98,14 +98,14 @@ def _has_cache_control(body: Mapping[str, Any]) -> bool:
     return any(isinstance(block, Mapping) and block.get("cache_control") for block in blocks)
 
 
-def _usage(answered: Answered) -> dict[str, Any]:
+def _usage(answer: Answer) -> dict[str, Any]:
     """Input tokens are those that the cache had no part in."""
     return {
-        "input_tokens": answered.input_tokens - answered.cached - answered.written,
-        "cache_creation_input_tokens": answered.written,
-        "cache_read_input_tokens": answered.cached,
-        "cache_creation": {"ephemeral_5m_input_tokens": answered.written, "ephemeral_1h_input_tokens": 0},
-        "output_tokens": answered.output_tokens,
-        "output_tokens_details": {"thinking_tokens": answered.reasoning_tokens},
+        "input_tokens": answer.input_tokens - answer.cached - answer.written,
+        "cache_creation_input_tokens": answer.written,
+        "cache_read_input_tokens": answer.cached,
+        "cache_creation": {"ephemeral_5m_input_tokens": answer.written, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": answer.output_tokens,
+        "output_tokens_details": {"thinking_tokens": answer.reasoning_tokens},
         "service_tier": "standard",
     }

@@ -9,7 +9,7 @@ from typing import Any
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, texts
 from llmkit.simulator.formats.refused_parameters import check_chat
 from llmkit.simulator.formats.ticks import cost_in_ticks
-from llmkit.simulator.questions import Answered, Asked, WireName, number
+from llmkit.simulator.questions import Answer, Question, WireName, number
 
 _SYSTEM = ("system", "developer")
 _THOUGHT = "Let me think about what is being asked, and what would change the answer."
@@ -20,7 +20,7 @@ class Chat:
 
     name: WireName = "openai_chat"
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
+    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
 
         Raises:
@@ -30,7 +30,7 @@ class Chat:
         limit = integer(body, "max_completion_tokens") or integer(body, "max_tokens")
         form = mapping(body.get("response_format"), "response_format")
         wanted = mapping(form.get("json_schema"), "response_format.json_schema")
-        asked = Asked(
+        question = Question(
             provider=provider,
             wire=self.name,
             model=model_of(body),
@@ -44,34 +44,34 @@ class Chat:
             schema=schema_of(wanted.get("schema"), "response_format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
-        check_chat(asked, body)
-        return asked
+        check_chat(question, body)
+        return question
 
-    def write(self, asked: Asked, answered: Answered, request_id: str) -> dict[str, Any]:
+    def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200."""
         body = {
             "id": f"chatcmpl-{request_id}",
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": version_of(asked),
+            "model": version_of(question),
             "choices": [
                 {
                     "index": 0,
-                    "message": _message(asked, answered),
+                    "message": _message(question, answer),
                     "logprobs": None,
-                    "finish_reason": _finish(asked, answered),
+                    "finish_reason": _finish(question, answer),
                 }
             ],
-            "usage": _usage(asked, answered),
+            "usage": _usage(question, answer),
         }
-        return body if asked.provider == "mistral" else body | {"system_fingerprint": "fp_simulated"}
+        return body if question.provider == "mistral" else body | {"system_fingerprint": "fp_simulated"}
 
 
-def version_of(asked: Asked) -> str:
+def version_of(question: Question) -> str:
     """The model that answers say they came from: OpenAI resolves an alias to a dated snapshot."""
-    if asked.provider != "openai" or (asked.model[-2:].isdecimal() and asked.model.count("-") >= 4):
-        return asked.model
-    return f"{asked.model}-2026-10-01"
+    if question.provider != "openai" or (question.model[-2:].isdecimal() and question.model.count("-") >= 4):
+        return question.model
+    return f"{question.model}-2026-10-01"
 
 
 def _effort(body: Mapping[str, Any]) -> str | None:
@@ -82,46 +82,46 @@ def _effort(body: Mapping[str, Any]) -> str | None:
     return effort if isinstance(effort, str) else None
 
 
-def _finish(asked: Asked, answered: Answered) -> str:
-    return "content_filter" if answered.refusal is not None and asked.provider == "deepseek" else answered.finish
+def _finish(question: Question, answer: Answer) -> str:
+    return "content_filter" if answer.refusal is not None and question.provider == "deepseek" else answer.finish
 
 
-def _message(asked: Asked, answered: Answered) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answered.text}
-    if asked.provider == "mistral":
-        if answered.refusal is not None:
-            return message | {"content": answered.refusal}  # in prose: there is no field for it
+def _message(question: Question, answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    if question.provider == "mistral":
+        if answer.refusal is not None:
+            return message | {"content": answer.refusal}  # in prose: there is no field for it
         # A list when there is thinking to show, and now and then for no reason that one could see.
-        if answered.reasoning_tokens and answered.text:
+        if answer.reasoning_tokens and answer.text:
             thinking = {"type": "thinking", "thinking": [{"type": "text", "text": _THOUGHT}]}
-            message["content"] = [thinking, {"type": "text", "text": answered.text}]
-        elif answered.text and number("list", answered.text) % 5 == 0:
-            message["content"] = [{"type": "text", "text": answered.text}]
+            message["content"] = [thinking, {"type": "text", "text": answer.text}]
+        elif answer.text and number("list", answer.text) % 5 == 0:
+            message["content"] = [{"type": "text", "text": answer.text}]
         return message | {"tool_calls": None}
-    if asked.provider in ("xai", "deepseek") and answered.reasoning_tokens:
+    if question.provider in ("xai", "deepseek") and answer.reasoning_tokens:
         message["reasoning_content"] = _THOUGHT
-    if asked.provider == "deepseek":
+    if question.provider == "deepseek":
         return message
-    return message | {"content": answered.text if answered.refusal is None else None, "refusal": answered.refusal}
+    return message | {"content": answer.text if answer.refusal is None else None, "refusal": answer.refusal}
 
 
-def _usage(asked: Asked, answered: Answered) -> dict[str, Any]:
+def _usage(question: Question, answer: Answer) -> dict[str, Any]:
     """Reasoning is part of the completion tokens, but for xAI, where only the total has it."""
-    xai = asked.provider == "xai"
+    xai = question.provider == "xai"
     usage: dict[str, Any] = {
-        "prompt_tokens": answered.input_tokens,
-        "completion_tokens": answered.text_tokens if xai else answered.output_tokens,
-        "total_tokens": answered.input_tokens + answered.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": answered.cached},
-        "completion_tokens_details": {"reasoning_tokens": answered.reasoning_tokens},
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": answer.text_tokens if xai else answer.output_tokens,
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": answer.cached},
+        "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
     }
-    if asked.provider == "openai" and writes_to_cache(asked.model):
-        usage["prompt_tokens_details"]["cache_write_tokens"] = answered.written
-    if asked.provider == "deepseek":
-        usage["prompt_cache_hit_tokens"] = answered.cached
-        usage["prompt_cache_miss_tokens"] = answered.input_tokens - answered.cached
+    if question.provider == "openai" and writes_to_cache(question.model):
+        usage["prompt_tokens_details"]["cache_write_tokens"] = answer.written
+    if question.provider == "deepseek":
+        usage["prompt_cache_hit_tokens"] = answer.cached
+        usage["prompt_cache_miss_tokens"] = answer.input_tokens - answer.cached
     if xai:
-        usage |= {"num_sources_used": 0, "cost_in_usd_ticks": cost_in_ticks(asked.model, answered)}
+        usage |= {"num_sources_used": 0, "cost_in_usd_ticks": cost_in_ticks(question.model, answer)}
     return usage
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.refused_parameters import check_gemini
-from llmkit.simulator.questions import Answered, Asked, WireName
+from llmkit.simulator.questions import Answer, Question, WireName
 from llmkit.simulator.request_schemas import modern
 
 
@@ -17,7 +17,7 @@ class Gemini:
 
     name: WireName = "gemini"
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
+    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
 
         Raises:
@@ -27,7 +27,7 @@ class Gemini:
         generation = mapping(body.get("generationConfig"), "generation_config")
         schema = generation.get("responseJsonSchema") or modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
-        return Asked(
+        return Question(
             provider=provider,
             wire=self.name,
             model=model,
@@ -42,17 +42,17 @@ class Gemini:
             wants_json=json_type,
         )
 
-    def write(self, asked: Asked, answered: Answered, request_id: str) -> dict[str, Any]:
+    def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200. There is no refusal: a model that declines says so, or its answer is filtered."""
-        about = {"usageMetadata": _usage(answered), "modelVersion": asked.model, "responseId": request_id}
-        if answered.blocked:
+        about = {"usageMetadata": _usage(answer), "modelVersion": question.model, "responseId": request_id}
+        if answer.blocked:
             return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **about}
-        candidate: dict[str, Any] = {"finishReason": "STOP" if answered.finish == "stop" else "MAX_TOKENS", "index": 0}
-        if answered.refusal is not None:
-            candidate |= {"finishReason": "SAFETY", "finishMessage": answered.refusal}
+        candidate: dict[str, Any] = {"finishReason": "STOP" if answer.finish == "stop" else "MAX_TOKENS", "index": 0}
+        if answer.refusal is not None:
+            candidate |= {"finishReason": "SAFETY", "finishMessage": answer.refusal}
         content: dict[str, Any] = {"role": "model"}
-        if answered.text:
-            content["parts"] = [{"text": answered.text}]
+        if answer.text:
+            content["parts"] = [{"text": answer.text}]
         return {"candidates": [{"content": content, **candidate}], **about}
 
 
@@ -76,13 +76,13 @@ def _effort(thinking: Mapping[str, Any]) -> str | None:
     return "none" if budget == 0 else "low" if budget <= 1024 else "medium" if budget <= 8192 else "high"
 
 
-def _usage(answered: Answered) -> dict[str, int]:
+def _usage(answer: Answer) -> dict[str, int]:
     """Thoughts are counted apart from the candidates. Zeros are left out, as protobuf's JSON does."""
     counts = {
-        "promptTokenCount": answered.input_tokens,
-        "candidatesTokenCount": answered.text_tokens,
-        "thoughtsTokenCount": answered.reasoning_tokens,
-        "cachedContentTokenCount": answered.cached,
-        "totalTokenCount": answered.input_tokens + answered.output_tokens,
+        "promptTokenCount": answer.input_tokens,
+        "candidatesTokenCount": answer.text_tokens,
+        "thoughtsTokenCount": answer.reasoning_tokens,
+        "cachedContentTokenCount": answer.cached,
+        "totalTokenCount": answer.input_tokens + answer.output_tokens,
     }
     return {name: count for name, count in counts.items() if count}

@@ -11,7 +11,7 @@ from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.refused_parameters import check_responses
 from llmkit.simulator.formats.served_chat import version_of, writes_to_cache
 from llmkit.simulator.formats.ticks import cost_in_ticks
-from llmkit.simulator.questions import Answered, Asked, WireName
+from llmkit.simulator.questions import Answer, Question, WireName
 
 
 class Responses:
@@ -19,7 +19,7 @@ class Responses:
 
     name: WireName = "openai_responses"
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
+    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
 
         Raises:
@@ -28,7 +28,7 @@ class Responses:
         form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
         instructions = body.get("instructions")
         effort = mapping(body.get("reasoning"), "reasoning").get("effort")
-        asked = Asked(
+        question = Question(
             provider=provider,
             wire=self.name,
             model=model_of(body),
@@ -40,12 +40,12 @@ class Responses:
             schema=schema_of(form.get("schema"), "text.format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
-        check_responses(asked, body)
-        return asked
+        check_responses(question, body)
+        return question
 
-    def write(self, asked: Asked, answered: Answered, request_id: str) -> dict[str, Any]:
+    def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200."""
-        reason = "max_output_tokens" if answered.finish == "length" else None
+        reason = "max_output_tokens" if answer.finish == "length" else None
         now = int(time.time())
         return {
             "id": f"resp_{request_id}",
@@ -55,21 +55,21 @@ class Responses:
             "status": "completed" if reason is None else "incomplete",
             "error": None,
             "incomplete_details": None if reason is None else {"reason": reason},
-            "instructions": asked.system or None,
-            "max_output_tokens": asked.max_tokens,
-            "model": version_of(asked),
-            "output": list(_output(answered, request_id)),
+            "instructions": question.system or None,
+            "max_output_tokens": question.max_tokens,
+            "model": version_of(question),
+            "output": list(_output(answer, request_id)),
             "parallel_tool_calls": True,
             "previous_response_id": None,
-            "reasoning": {"effort": asked.effort, "summary": None},
+            "reasoning": {"effort": question.effort, "summary": None},
             "store": False,
-            "temperature": asked.temperature,
+            "temperature": question.temperature,
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",
             "tools": [],
             "truncation": "disabled",
             "metadata": {},
-            "usage": _usage(asked, answered),
+            "usage": _usage(question, answer),
         }
 
 
@@ -81,31 +81,31 @@ def _messages(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(messages_of([each for each in value if isinstance(each, Mapping) and "role" in each], "input"))
 
 
-def _output(answered: Answered, request_id: str) -> list[dict[str, Any]]:
+def _output(answer: Answer, request_id: str) -> list[dict[str, Any]]:
     output: list[dict[str, Any]] = []
-    if answered.reasoning_tokens:
+    if answer.reasoning_tokens:
         output.append({"type": "reasoning", "id": f"rs_{request_id}", "summary": []})
-    if answered.refusal is not None:
-        content: dict[str, Any] = {"type": "refusal", "refusal": answered.refusal}
+    if answer.refusal is not None:
+        content: dict[str, Any] = {"type": "refusal", "refusal": answer.refusal}
     else:
-        content = {"type": "output_text", "text": answered.text, "annotations": [], "logprobs": []}
-    if answered.text or answered.refusal is not None:
-        status = "completed" if answered.finish == "stop" else "incomplete"
+        content = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+    if answer.text or answer.refusal is not None:
+        status = "completed" if answer.finish == "stop" else "incomplete"
         output.append(
             {"type": "message", "id": f"msg_{request_id}", "status": status, "role": "assistant", "content": [content]}
         )
     return output
 
 
-def _usage(asked: Asked, answered: Answered) -> dict[str, Any]:
-    details: dict[str, Any] = {"cached_tokens": answered.cached, "cache_write_tokens": 0}
-    if asked.provider == "openai" and writes_to_cache(asked.model):
-        details["cache_write_tokens"] = answered.written
+def _usage(question: Question, answer: Answer) -> dict[str, Any]:
+    details: dict[str, Any] = {"cached_tokens": answer.cached, "cache_write_tokens": 0}
+    if question.provider == "openai" and writes_to_cache(question.model):
+        details["cache_write_tokens"] = answer.written
     usage: dict[str, Any] = {
-        "input_tokens": answered.input_tokens,
+        "input_tokens": answer.input_tokens,
         "input_tokens_details": details,
-        "output_tokens": answered.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": answered.reasoning_tokens},
-        "total_tokens": answered.input_tokens + answered.output_tokens,
+        "output_tokens": answer.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
+        "total_tokens": answer.input_tokens + answer.output_tokens,
     }
-    return usage | ({"cost_in_usd_ticks": cost_in_ticks(asked.model, answered)} if asked.provider == "xai" else {})
+    return usage | ({"cost_in_usd_ticks": cost_in_ticks(question.model, answer)} if question.provider == "xai" else {})

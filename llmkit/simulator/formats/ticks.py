@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.simulator.questions import Answered
+from llmkit.simulator.questions import Answer
 
 # Ticks a token: input, cached input, output. 10,000 ticks a token are 1 US dollar per million tokens.
 # Prices as listed in November 2026; a rehearsal needs plausible ones, not current ones.
@@ -16,9 +16,9 @@ _USUAL = (12_500, 2_000, 25_000)
 _LONG = 199_999  # input tokens above which everything costs double
 
 
-def cost_in_ticks(model: str, answered: Answered) -> int:
+def cost_in_ticks(model: str, answer: Answer) -> int:
     """What an answer costs."""
     plain, cached, output = next((rates for prefix, rates in _RATES if model.startswith(prefix)), _USUAL)
-    fresh = answered.input_tokens - answered.cached
-    cost = fresh * plain + answered.cached * cached + answered.output_tokens * output
-    return cost * (2 if answered.input_tokens > _LONG else 1)
+    fresh = answer.input_tokens - answer.cached
+    cost = fresh * plain + answer.cached * cached + answer.output_tokens * output
+    return cost * (2 if answer.input_tokens > _LONG else 1)
