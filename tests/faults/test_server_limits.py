@@ -38,7 +38,7 @@ def test_what_a_server_allows_is_used(server, limiter):
     """In 60 s at least 97 % of what the server allows is used, and at most 1 % of the requests are refused."""
     kit, sim = server
     handle = kit.run([f"question {n}" for n in range(2_000)], MODEL)
-    assert sim.wait_until(lambda: sim.count("ok") == 1, timeout=30)
+    assert sim.wait_until(lambda: sim.count("ok") >= 1, timeout=30)
     threading.Event().wait(60)
     handle.cancel(grace=5)
     handle.result(60)
