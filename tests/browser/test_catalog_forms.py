@@ -103,14 +103,14 @@ def test_an_edited_price_changes_in_the_list(models, database):
 def test_deprecating_the_default_moves_its_badge(models):
     """The question names the successor; after the click the badge stands in the successor's row."""
     notebook, panel = models
-    choose(panel, "openai:gpt-6", "GPT-6 Luna")
+    choose(panel, "luna", "GPT-6 Luna")
     panel.get_by_role("button", name="Deprecate").click()
     question = panel.get_by_role("status").filter(has_text="Deprecate GPT-6 Luna?")
-    expect(question).to_contain_text("GPT-6 Sol")
+    expect(question).to_contain_text("GPT-5.6 Luna")
     expect(question).to_contain_text("summarization")
     notebook.screenshot("models_deprecate", panel)
     panel.get_by_role("button", name="Deprecate").last.click()
-    expect(row(panel, "GPT-6 Sol")).to_contain_text("Default")
+    expect(row(panel, "GPT-5.6 Luna")).to_contain_text("Default")
     expect(row(panel, "GPT-6 Luna")).to_contain_text("Deprecated")
     expect(row(panel, "GPT-6 Luna")).not_to_contain_text("Default")
 
