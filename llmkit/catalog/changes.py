@@ -21,6 +21,7 @@ Check = Callable[[Any, str], Any]
 _PROVIDER: Mapping[str, Check] = {
     "display_name": texts.text,
     "wire": texts.wire,
+    "dialect": texts.dialect,
     "base_url": addresses.base_url,
     "api_key_env": texts.key_variable,
     "max_parallel_requests": partial(numbers.limit, most=numbers.MAX_PARALLEL),

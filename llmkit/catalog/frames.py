@@ -16,8 +16,8 @@ _DAY, _MOMENT = "datetime64[us]", "datetime64[us, UTC]"
 
 PROVIDER_COLUMNS: Mapping[str, str] = {
     "id": "int64", "name": _TEXT, "display_name": _TEXT, "is_available": _FLAG, "key_status": _TEXT,
-    "default_model": _TEXT, "n_active_models": "int64", "wire": _TEXT, "base_url": _TEXT, "api_key_env": _TEXT,
-    "max_parallel_requests": "int64", "requests_per_minute": "int64", "tokens_per_minute": _COUNT,
+    "default_model": _TEXT, "n_active_models": "int64", "wire": _TEXT, "dialect": _TEXT, "base_url": _TEXT,
+    "api_key_env": _TEXT, "max_parallel_requests": "int64", "requests_per_minute": "int64", "tokens_per_minute": _COUNT,
     "is_enabled": _FLAG, "default_cost_input_per_million": _MONEY, "default_cost_output_per_million": _MONEY,
     "balance": _MONEY, "created_at": _MOMENT, "updated_at": _MOMENT,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.price_checks import ListModels
 from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.providers.credentials import how_to_approve
-from llmkit.records import Model, Provider
+from llmkit.records import Model, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.store import Edit, Store
 
@@ -69,6 +69,7 @@ class ProviderEdits(CatalogReader):
         *,
         display_name: str | None = None,
         wire: str = "openai_chat",
+        dialect: str | None = None,
         base_url: str,
         api_key_env: str | None = None,
         approve_origin: bool = False,
@@ -77,7 +78,8 @@ class ProviderEdits(CatalogReader):
         """Add an endpoint: Ollama, vLLM, LM Studio, OpenRouter, anything that speaks one of the wires.
 
         ``base_url`` is what ``/chat/completions`` is appended to. ``api_key_env`` names the environment variable of its
-        key, ``None`` when it needs none. ``limits``: ``max_parallel_requests`` (1), ``requests_per_minute`` (60),
+        key, ``None`` when it needs none. ``dialect`` is how it departs from OpenAI's formats, such as ``openrouter``;
+        ``None``: as is known of its address. ``limits``: ``max_parallel_requests`` (1), ``requests_per_minute`` (60),
         ``tokens_per_minute``, ``is_enabled``, ``default_cost_input_per_million``, ``default_cost_output_per_million``.
 
         A server without a key may be plain http on a private network: there is no key to protect. A key is never sent
@@ -88,8 +90,11 @@ class ProviderEdits(CatalogReader):
             OriginNotApproved: a key would travel in the open, over http to another machine, and it was not approved.
         """
         shown = texts.provider_name(name) if display_name is None else display_name
-        given = {"display_name": shown, "wire": wire, "base_url": base_url, "api_key_env": api_key_env, **limits}
-        provider = Provider(name=texts.provider_name(name), **changes.provider_changes(given))
+        address = {"wire": wire, "dialect": dialect, "base_url": base_url, "api_key_env": api_key_env}
+        values = changes.provider_changes({"display_name": shown, **address, **limits})
+        if dialect is None:
+            values["dialect"] = dialect_at(values["base_url"])
+        provider = Provider(name=texts.provider_name(name), **values)
         texts.flag(approve_origin, "approve_origin")
         with self._edit() as edit:
             if name in edit.state.providers:
@@ -108,7 +113,9 @@ class ProviderEdits(CatalogReader):
         self, name: str, *, approve_origin: bool = False, expected_updated_at: Any = None, **given: Any
     ) -> Provider:
         """Change a provider: its limits, ``is_enabled``, ``base_url``, ``display_name``, default costs, ``wire``,
-        ``api_key_env``. A limit of 0 becomes 1, with a warning. Runs that are going on follow at once.
+        ``dialect``, ``api_key_env``. A limit of 0 becomes 1, with a warning. Runs that are going on follow at once.
+
+        A new address brings the dialect that is known of it, unless another is given.
 
         ``approve_origin=True`` allows the provider's key to be sent to the (new) address from now on, on this machine.
 
@@ -121,6 +128,9 @@ class ProviderEdits(CatalogReader):
         with self._edit() as edit:
             before = rules.find_provider(edit.state, name)
             changes.unchanged_since(before, expected_updated_at, before.name)
+            dialect = dialect_at(values.get("base_url", ""))
+            if dialect and dialect != dialect_at(before.base_url):
+                values = {"dialect": dialect, **values}
             after = replace(before, **values)
             if approve_origin:
                 self._approve(after)

@@ -26,7 +26,7 @@ from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config
 
 PROVIDER_FIELDS = (
-    "display_name", "wire", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
+    "display_name", "wire", "dialect", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
     "tokens_per_minute",
 )  # fmt: skip
 MODEL_FIELDS = (
@@ -127,6 +127,7 @@ def _provider(content: Mapping[str, Any]) -> Provider:
         name=texts.provider_name(row["name"]),
         display_name=texts.text(row["display_name"], "display_name"),
         wire=texts.wire(row["wire"]),
+        dialect=texts.dialect(row.get("dialect")),
         base_url=addresses.base_url(row["base_url"]),
         api_key_env=texts.key_variable(row.get("api_key_env")),
         max_parallel_requests=numbers.limit(

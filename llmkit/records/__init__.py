@@ -6,16 +6,20 @@ Times are timezone-aware UTC.
 
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import Completion, Failure, FinishReason, RateInfo, RemoteModel, Scope, Usage
+from llmkit.records.dialects import DIALECTS, STANDARD, Dialect, dialect_at, dialect_before
 from llmkit.records.entries import Model, ModelStatus, Provider, split_reference
 from llmkit.records.http_messages import HttpResponse, Request
 from llmkit.records.prices import RATE_COLUMNS, CostSource, DatedPrice, Price, PriceTier, PriceWindow, Rates
 
 __all__ = [
+    "DIALECTS",
     "RATE_COLUMNS",
+    "STANDARD",
     "Call",
     "Completion",
     "CostSource",
     "DatedPrice",
+    "Dialect",
     "Failure",
     "FinishReason",
     "HttpResponse",
@@ -34,5 +38,7 @@ __all__ = [
     "Scenario",
     "Scope",
     "Usage",
+    "dialect_at",
+    "dialect_before",
     "split_reference",
 ]

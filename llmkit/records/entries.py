@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from llmkit.errors import ValidationError
+from llmkit.records.dialects import dialect_before
 from llmkit.records.prices import Price, PriceTier
 from llmkit.records.rows import as_day, as_text, field_values
 
@@ -18,12 +19,13 @@ ModelStatus = Literal["ACTIVE", "DEPRECATED"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A company or endpoint with one API key and one rate limit."""
+    """A company or endpoint with one rate limit; ``dialect`` is how it departs from its wire."""
 
     name: str
     display_name: str
     wire: str
     base_url: str
+    dialect: str | None = None
     api_key_env: str | None = None
     max_parallel_requests: int = 1
     requests_per_minute: int = 60
@@ -39,6 +41,8 @@ class Provider:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Read a provider from column values as the store or the journal holds them."""
+        if "dialect" not in row:
+            row = {**row, "dialect": dialect_before(row["name"], row["base_url"])}
         decimals = ("default_cost_input_per_million", "default_cost_output_per_million", "balance")
         return cls(**field_values(cls, row, decimals=decimals, datetimes=("created_at", "updated_at")))
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 
 import duckdb
 
-from llmkit.records import RATE_COLUMNS
+from llmkit.records import RATE_COLUMNS, Provider
 from llmkit.store.journal import Event
 from llmkit.store.tables import Row, cast, upsert
 
 _PROVIDER = (
-    "id", "name", "display_name", "wire", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
-    "tokens_per_minute", "is_enabled", "default_cost_input_per_million", "default_cost_output_per_million",
-    "created_at", "updated_at",
+    "id", "name", "display_name", "wire", "dialect", "base_url", "api_key_env", "max_parallel_requests",
+    "requests_per_minute", "tokens_per_minute", "is_enabled", "default_cost_input_per_million",
+    "default_cost_output_per_million", "created_at", "updated_at",
 )  # fmt: skip
 _MODEL = (
     "id", "provider_id", "model_id", "display_name", *RATE_COLUMNS, "price_tiers", "price_windows", "batch_discount",
@@ -34,7 +34,8 @@ def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
 
 def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     # the balance is left alone: it changes by its own events only, so that an edit cannot undo what a run spent
-    upsert(connection, "llm_providers", _PROVIDER, _latest(events), key=("id",))
+    providers = [Provider.from_row(row).to_row() for row in _latest(events)]  # old events name no dialect
+    upsert(connection, "llm_providers", _PROVIDER, providers, key=("id",))
 
 
 def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from llmkit.errors import CatalogTooNew, ValidationError
+from llmkit.records import dialect_before
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -231,7 +232,14 @@ def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
     """)
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_catalog, create_runs, add_templates_and_deductions)
+def add_dialects(connection: duckdb.DuckDBPyConnection) -> None:
+    """How a provider departs from its wire, which its name decided before."""
+    connection.execute("ALTER TABLE llm_providers ADD COLUMN dialect VARCHAR")
+    for row in connection.execute("SELECT name, base_url FROM llm_providers").fetchall():
+        connection.execute("UPDATE llm_providers SET dialect = ? WHERE name = ?", [dialect_before(*row), row[0]])
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_catalog, create_runs, add_templates_and_deductions, add_dialects)
 """Append only. A step's number is its place here, from 1."""
 
 

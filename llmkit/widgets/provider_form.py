@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmkit.records import Provider
-from llmkit.widgets.form import Field, Form, Values, price_field, text_field, tick_field, whole_field
+from llmkit.records import DIALECTS, Provider
+from llmkit.widgets.form import Field, Form, Values, choice_field, price_field, text_field, tick_field, whole_field
 
 _SHOWN = (
     "display_name",
     "base_url",
+    "dialect",
     "max_parallel_requests",
     "requests_per_minute",
     "tokens_per_minute",
@@ -27,7 +28,7 @@ def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
         text_field("api_key_env", "Key variable", hint="none needed"),
     ]
     form = Form(
-        [*identity, *_fields(base_url_hint="http://localhost:11434/v1")],
+        [*identity, *_fields("by its address", base_url_hint="http://localhost:11434/v1")],
         label="Add provider",
         submit=submit,
         cancel=cancel,
@@ -38,7 +39,7 @@ def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
 
 def edit_form(provider: Provider, submit: Callable[[], Any], reread: Callable[[], Any]) -> Form:
     """A form filled with a provider."""
-    form = Form(_fields(), label="Save", submit=submit, reread=reread)
+    form = Form(_fields("standard", provider.dialect), label="Save", submit=submit, reread=reread)
     form.show({name: getattr(provider, name) for name in _SHOWN})
     return form
 
@@ -50,10 +51,12 @@ def new_provider(form: Form) -> tuple[str, Values]:
     return name, {key: value for key, value in typed.items() if value is not None}
 
 
-def _fields(base_url_hint: str = "") -> list[Field]:
+def _fields(no_dialect: str, dialect: str | None = None, base_url_hint: str = "") -> list[Field]:
+    dialects = [(no_dialect, None), *((name, name) for name in sorted({*DIALECTS, *filter(None, [dialect])}))]
     return [
         text_field("display_name", "Display name", hint="the name"),
         text_field("base_url", "Base URL", hint=base_url_hint, needed=True),
+        choice_field("dialect", "Dialect", dialects),
         whole_field("max_parallel_requests", "Parallel requests", needed=True),
         whole_field("requests_per_minute", "Requests per minute", needed=True),
         whole_field("tokens_per_minute", "Tokens per minute", hint="no such limit"),

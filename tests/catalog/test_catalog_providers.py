@@ -1,12 +1,16 @@
 """Adding and changing providers: limits, addresses, keys, balances."""
 
 import itertools
+import json
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from llmkit.errors import EditConflict, OriginNotApproved, ValidationError
 from llmkit.providers.credentials import Credentials
+from llmkit.providers.wires import wire_for
+from llmkit.records import Call, HttpResponse, Model
 
 
 def test_a_custom_provider_starts_with_the_careful_limits(catalog):
@@ -230,3 +234,63 @@ def test_amounts_that_make_no_sense_are_refused(catalog, subtests):
             with pytest.raises(ValidationError) as caught:
                 catalog.set_balance("alpha", amount)
             assert caught.value.field == "amount"
+
+
+def _reported(provider):
+    """The cost that an answer of this provider reports, as it is read."""
+    body = {"choices": [{"message": {"content": "Yes."}}], "usage": {"prompt_tokens": 9, "completion_tokens": 5}}
+    body["usage"]["cost"] = 0.00014
+    response = HttpResponse(status=200, headers={}, body=json.dumps(body).encode(), received_at=datetime.now(UTC))
+    model = Model(provider=provider.name, model_id="m", display_name="m")
+    return wire_for(provider, model).parse(Call(model=model, messages=()), response).usage.reported_cost
+
+
+def test_a_router_under_any_name_gets_its_reported_cost(catalog):
+    """OpenRouter's cost is read whatever the provider is called, and no other's is taken for dollars."""
+    assert _reported(catalog.add_provider("my-router", base_url="https://openrouter.ai/api/v1")) == Decimal("0.00014")
+    proxied = catalog.add_provider("proxied", base_url="http://localhost:4000/v1", dialect="openrouter")
+    assert _reported(proxied) == Decimal("0.00014")
+    assert _reported(catalog.add_provider("openrouter", base_url="http://localhost:4001/v1")) is None
+
+
+def test_the_dialect_is_guessed_from_the_address(catalog, subtests):
+    """The providers' own domains and those below them are known; any other speaks the standard of its wire."""
+    for number, (url, dialect) in enumerate(
+        (
+            ("https://openrouter.ai/api/v1", "openrouter"),
+            ("https://api.x.ai/v1", "xai"),
+            ("https://eu-west-1.api.x.ai/v1", "xai"),
+            ("https://api.deepseek.com", "deepseek"),
+            ("https://api.mistral.ai/v1", "mistral"),
+            ("https://API.OpenAI.com:443/v1", "openai"),
+            ("https://notx.ai/v1", None),
+            ("https://openrouter.ai.example/v1", None),
+            ("http://localhost:8000/x.ai", None),
+        )
+    ):
+        with subtests.test(url=url):
+            assert catalog.add_provider(f"p{number}", base_url=url).dialect == dialect
+            assert catalog.provider(f"p{number}").dialect == dialect
+    assert catalog.providers().set_index("name")["dialect"]["p1"] == "xai"
+
+
+def test_a_dialect_is_changed_and_stays(catalog):
+    """A given dialect wins over the address; a new address brings its own only where none is given."""
+    catalog.add_provider("router", base_url="http://localhost:8000/v1", dialect="xai")
+    assert catalog.update_provider("router", base_url="http://localhost:9000/v1").dialect == "xai"
+    assert catalog.update_provider("router", base_url="https://openrouter.ai/api/v1").dialect == "openrouter"
+    assert catalog.update_provider("router", dialect="mistral").dialect == "mistral"
+    assert catalog.update_provider("router", base_url="https://openrouter.ai/api/v2").dialect == "mistral"
+    assert catalog.update_provider("router", dialect=None).dialect is None
+    catalog.undo()
+    assert catalog.provider("router").dialect == "mistral"
+
+
+def test_an_unknown_dialect_is_refused_with_the_known_ones(catalog, n_events):
+    """The error names the dialects that there are, and nothing is written."""
+    before = n_events()
+    for dialect in ("klingon", "", 3, ["xai"]):
+        with pytest.raises(ValidationError, match="openai, xai, deepseek, mistral, openrouter") as caught:
+            catalog.add_provider("router", base_url="http://localhost:8000/v1", dialect=dialect)
+        assert caught.value.field == "dialect"
+    assert n_events() == before

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_requests import ANTHROPIC, CHAT, CLOSED, GEMINI, RESPONSES, body, build, call
+from wire_requests import ANTHROPIC, CHAT, CLOSED, GEMINI, RESPONSES, body, build, call, spoken
 
 from llmkit.errors import ValidationError
 from llmkit.providers.wires import WIRES
@@ -272,7 +272,7 @@ PARAMS = st.builds(
 @given(params=PARAMS, provider=st.sampled_from(["openai", "deepseek", "mistral", "anthropic", "google"]))
 def test_every_request_is_json_and_says_all_that_it_left_out(wire: str, params: Params, provider: str) -> None:
     """Any mix of parameters gives a body that JSON can carry, and leaves out only what was asked for."""
-    request = WIRES[wire].build(Call(**{**_fields(call(provider)), "params": params}))
+    request = spoken(wire, provider).build(Call(**{**_fields(call(provider)), "params": params}))
     json.dumps(request.body, allow_nan=False)
     assert all(getattr(params, name) not in (None, ()) for name in request.left_out)
 

@@ -10,8 +10,8 @@ from google.genai import types as google
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter
+from wire_requests import spoken
 
-from llmkit.providers.wires import WIRES
 from llmkit.records import Call, Message, Model, Params
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
@@ -29,7 +29,7 @@ def body(wire: str, params: dict[str, Any], **api_config: Any) -> Any:
     model = Model(provider="openai", model_id="m", display_name="M", api_config=api_config)
     messages = (Message("user", "One?"), Message("assistant", "Two."), Message("user", "Three?"))
     call = Call(model=model, messages=messages, system="Be brief.", params=Params(**params))
-    return WIRES[wire].build(call).body
+    return spoken(wire, "openai").build(call).body
 
 
 def check_typed_dict(value: dict[str, Any], kind: Any) -> None:

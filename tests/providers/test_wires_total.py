@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wire_requests import spoken
 
 from llmkit.providers.wires import WIRES
 from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model, RateInfo, RemoteModel
@@ -68,7 +69,7 @@ def write(value: Any) -> bytes:
 
 def check(name: str, provider: str, response: HttpResponse) -> None:
     """Every function of the wire that reads a response gives what it promises, in a form that can be stored."""
-    wire = WIRES[name]
+    wire = spoken(name, provider)
     model = Model(provider=provider, model_id="m", display_name="m")
     outcome = wire.parse(Call(model=model, messages=(Message("user", "hi"),)), response)
     assert isinstance(outcome, Completion | Failure)
@@ -177,7 +178,7 @@ def test_monstrous_costs_stay_small(cost: str) -> None:
     body = b'{"choices":[{"message":{"content":"Yes."}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":%s}}'
     model = Model(provider="openrouter", model_id="m", display_name="m")
     response = HttpResponse(status=200, headers={}, body=body % cost.encode(), received_at=NOW)
-    outcome = WIRES["openai_chat"].parse(Call(model=model, messages=()), response)
+    outcome = spoken("openai_chat", "openrouter").parse(Call(model=model, messages=()), response)
     assert isinstance(outcome, Completion)
     assert outcome.usage is not None
     assert outcome.usage.reported_cost in (None, 0)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from wire_requests import spoken
+
 from llmkit.money.pricing import cost
-from llmkit.providers.wires import WIRES
 from llmkit.records import Call, Completion, HttpResponse, Message, Model, Price, Usage
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -26,7 +27,7 @@ def billed(wire: str, provider: str, body: dict[str, Any]) -> Usage:
     """The usage of an answer with this body."""
     call = Call(model=Model(provider=provider, model_id="m", display_name="m"), messages=(Message("user", "hi"),))
     response = HttpResponse(status=200, headers={}, body=json.dumps(body).encode(), received_at=NOW)
-    reply = WIRES[wire].parse(call, response)
+    reply = spoken(wire, provider).parse(call, response)
     assert isinstance(reply, Completion)
     assert reply.usage is not None
     return reply.usage

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from llmkit.providers.wires import WIRES
+from wire_requests import spoken
+
 from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model
 
 FOLDER = Path(__file__).parent.parent / "replies"
@@ -32,7 +33,7 @@ class Case:
 
     def outcome(self) -> Completion | Failure:
         """What the wire makes of the response now."""
-        return WIRES[self.wire].parse(self.call, self.response)
+        return spoken(self.wire, self.call.model.provider).parse(self.call, self.response)
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """Expected and actual values where they differ; empty when the case holds."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from llmkit.providers.wires import WIRES
-from llmkit.records import Call, Message, Model, Params, Request
+from llmkit.providers.wires import WIRES, Wire
+from llmkit.records import DIALECTS, STANDARD, Call, Message, Model, Params, Request
 
 CHAT, RESPONSES, ANTHROPIC, GEMINI = "openai_chat", "openai_responses", "anthropic_messages", "gemini"
 CLOSED = {
@@ -26,9 +27,14 @@ def call(provider: str = "openai", api_config: Mapping[str, Any] | None = None, 
     return Call(model=model, messages=messages, system="Be brief.", params=Params(**params))
 
 
+def spoken(wire: str, provider: str) -> Wire:
+    """A wire in the dialect that bears a provider's name, if one does."""
+    return replace(WIRES[wire], dialect=DIALECTS.get(provider, STANDARD))
+
+
 def build(wire: str, provider: str = "openai", api_config: Mapping[str, Any] | None = None, **params: Any) -> Request:
     """The wire's request for that conversation."""
-    return WIRES[wire].build(call(provider, api_config, **params))
+    return spoken(wire, provider).build(call(provider, api_config, **params))
 
 
 def body(wire: str, provider: str = "openai", api_config: Mapping[str, Any] | None = None, **params: Any) -> Any:

@@ -30,6 +30,16 @@ def test_a_custom_provider_is_asked_with_its_key(real, sim, monkeypatch):
     assert not any("x-llmkit" in name for name in sim.requests[0].headers)
 
 
+def test_a_reported_cost_is_taken_from_a_provider_of_any_name(real, sim, monkeypatch):
+    """A provider that speaks xAI's dialect under a name of the user's is billed at the cost that it reports."""
+    monkeypatch.setenv("MY_KEY", "my-secret-123")
+    real.catalog.add_provider("my-grok", base_url=sim.url_for("xai"), api_key_env="MY_KEY", dialect="xai")
+    real.catalog.add_model("my-grok:grok-4.3", cost_input_per_million=None, cost_output_per_million=None)
+    run = real.run("hello", "my-grok:grok-4.3").result(60)
+    assert run.probes["cost_source"].tolist() == ["provider_reported"]
+    assert run.total_cost > 0
+
+
 def test_a_provider_without_a_key_variable_needs_none(tmp_path, sim):
     """Ollama, vLLM and LM Studio on this machine are available as they are."""
     with llmkit.open(tmp_path / "k.duckdb") as kit:

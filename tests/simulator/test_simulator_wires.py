@@ -1,5 +1,6 @@
 """llmkit's own wires understand all that the simulator says, and agree with it about what was billed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,7 @@ from sim_client import CLIENT, MODELS
 
 from llmkit.errors import Code
 from llmkit.providers.wires import WIRES
-from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model, Params
+from llmkit.records import DIALECTS, STANDARD, Call, Completion, Failure, HttpResponse, Message, Model, Params
 
 RESPONSES = ("openai:gpt-5.4-pro", "xai:grok-4.20-multi-agent-0309")
 REFERENCES = (*(f"{provider}:{model}" for provider, model in MODELS.items()), *RESPONSES, "ollama:llama3:8b")
@@ -16,7 +17,8 @@ CUSTOM = {"anthropic": "anthropic_messages", "google": "gemini"}
 
 def _wire(reference):
     provider = reference.partition(":")[0]
-    return WIRES["openai_responses" if reference in RESPONSES else CUSTOM.get(provider, "openai_chat")]
+    wire = WIRES["openai_responses" if reference in RESPONSES else CUSTOM.get(provider, "openai_chat")]
+    return replace(wire, dialect=DIALECTS.get(provider, STANDARD))
 
 
 def _call(reference, *prompts, **params):

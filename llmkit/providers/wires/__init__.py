@@ -6,6 +6,7 @@ What a model's API accepts is told by its ``api_config``; ``options`` documents 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from llmkit.errors import ValidationError
@@ -15,7 +16,8 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.openai_chat import OpenAIChat
 from llmkit.providers.wires.openai_responses import OpenAIResponses
-from llmkit.records import Model, Provider
+from llmkit.records import DIALECTS, STANDARD, Model, Provider
+from llmkit.records.checks import texts
 
 WIRES: Mapping[str, Wire] = MappingProxyType(
     {wire.name: wire for wire in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())}
@@ -26,12 +28,14 @@ __all__ = ["WIRES", "WIRE_NAMES", "Wire", "answer_limit", "answers_asked", "wire
 
 
 def wire_for(provider: Provider, model: Model) -> Wire:
-    """The wire that the model is asked through: its own (``api_config["wire"]``) or its provider's.
+    """The wire that the model is asked through, its own (``api_config["wire"]``) or its provider's, in the provider's
+    dialect.
 
     Raises:
-        ValidationError: there is no wire of that name.
+        ValidationError: there is no wire or dialect of that name.
     """
     name = model.api_config.get("wire") or provider.wire
     if name not in WIRES:
         raise ValidationError(f"There is no wire {name!r}. Known wires: {', '.join(WIRE_NAMES)}.", field="wire")
-    return WIRES[name]
+    dialect = texts.dialect(provider.dialect)
+    return replace(WIRES[name], dialect=DIALECTS[dialect] if dialect else STANDARD)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from llmkit.providers.wires import failure_rules, headers
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires import failure_rules
+from llmkit.providers.wires.answer import Answer
+from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, RateInfo, RemoteModel, Request
+from llmkit.records import Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
 
 # The version on which models that know temperature and top_p still take them: 2026-10-21 rejects both on every model
 # (platform.claude.com/docs/en/api/versioning).
@@ -35,7 +36,7 @@ _FINISH: dict[str, FinishReason] = {
 }
 
 
-class AnthropicMessages:
+class AnthropicMessages(Wire):
     """``POST /v1/messages``."""
 
     name = "anthropic_messages"
@@ -83,15 +84,6 @@ class AnthropicMessages:
             left_out=settled.left_out,
         )
 
-    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
-        """The answer, or why there is none; see ``Wire.parse``."""
-        body, failure = body_or_failure(response)
-        return failure or conclude(response, _answer(body))
-
-    def rate_info(self, response: HttpResponse) -> RateInfo | None:
-        """What the ``anthropic-ratelimit-*`` headers say; see ``headers.rate_info``."""
-        return headers.rate_info(response)
-
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"x-api-key": key}
@@ -103,6 +95,22 @@ class AnthropicMessages:
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
         """The models of a ``list_models`` response; retired ones are left out."""
         return parse_list(response, "data", _remote_model)
+
+    def _read(self, body: Any) -> Answer:
+        content = dig(body, "content")
+        reason = string(dig(body, "stop_reason"))
+        mark = failure_rules.REFUSAL if reason == "refusal" else None
+        if not isinstance(content, list):
+            mark = mark or failure_rules.NO_ANSWER
+        return Answer(
+            text="".join(string(dig(block, "text")) for block in items(content) if dig(block, "type") == "text"),
+            finish_reason=_FINISH.get(reason, "other"),
+            usage=anthropic_usage(dig(body, "usage")),
+            model_version=string(dig(body, "model")) or None,
+            request_id=string(dig(body, "id")) or None,
+            mark=mark,
+            words=string(dig(body, "stop_details", "explanation")) or string(dig(body, "stop_details", "category")),
+        )
 
 
 def _untaken(call: Call, version: str, style: str) -> set[str]:
@@ -127,23 +135,6 @@ def _budget(call: Call, style: str) -> int:
     wanted = _BUDGETS.get(call.params.reasoning_effort or "", 0) if style == "budget" else 0
     budget = min(wanted, _most(call) // 2)
     return budget if budget >= _SMALLEST_BUDGET else 0
-
-
-def _answer(body: Any) -> Answer:
-    content = dig(body, "content")
-    reason = string(dig(body, "stop_reason"))
-    mark = failure_rules.REFUSAL if reason == "refusal" else None
-    if not isinstance(content, list):
-        mark = mark or failure_rules.NO_ANSWER
-    return Answer(
-        text="".join(string(dig(block, "text")) for block in items(content) if dig(block, "type") == "text"),
-        finish_reason=_FINISH.get(reason, "other"),
-        usage=anthropic_usage(dig(body, "usage")),
-        model_version=string(dig(body, "model")) or None,
-        request_id=string(dig(body, "id")) or None,
-        mark=mark,
-        words=string(dig(body, "stop_details", "explanation")) or string(dig(body, "stop_details", "category")),
-    )
 
 
 def _remote_model(entry: Any) -> RemoteModel | None:

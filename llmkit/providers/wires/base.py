@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from llmkit.records import Call, Completion, Failure, HttpResponse, RateInfo, RemoteModel, Request
+from llmkit.providers.wires import headers
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.records import STANDARD, Call, Completion, Dialect, Failure, HttpResponse, RateInfo, RemoteModel, Request
 
 
-class Wire(Protocol):
-    """A provider's HTTP format. Implementations are stateless modules or objects; nothing here waits or sends."""
+@dataclass(frozen=True)
+class Wire(ABC):
+    """A provider's HTTP format, in one of its dialects. Nothing here waits or sends."""
 
-    name: str
+    name: ClassVar[str]
+    dialect: Dialect = STANDARD
 
+    @abstractmethod
     def build(self, call: Call) -> Request:
         """The request for one turn.
 
@@ -23,15 +30,25 @@ class Wire(Protocol):
 
     def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
         """The answer, or why there is none. Total: any status, headers and body give one of the two."""
+        body, failure = body_or_failure(response)
+        return failure or conclude(response, self._read(body))
+
+    @abstractmethod
+    def _read(self, body: Any) -> Answer:
+        """What the JSON of a 2xx body says, whatever it is."""
 
     def rate_info(self, response: HttpResponse) -> RateInfo | None:
         """What the response's headers say about the limits, if anything."""
+        return headers.rate_info(response)
 
+    @abstractmethod
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
 
+    @abstractmethod
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""
 
+    @abstractmethod
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
         """The models of a ``list_models`` response; chat-capable ones only where the list tells."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from llmkit.providers.wires import failure_rules, headers
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires import failure_rules
+from llmkit.providers.wires.answer import Answer
+from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
 from llmkit.providers.wires.usage import gemini_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, Params, RateInfo, RemoteModel, Request
+from llmkit.records import Call, Failure, FinishReason, HttpResponse, Params, RemoteModel, Request
 
 # Google's own table for its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
@@ -26,7 +27,7 @@ _FINISH: dict[str, FinishReason] = {
 }
 
 
-class Gemini:
+class Gemini(Wire):
     """``POST /v1beta/models/{model}:generateContent``. The key travels in a header, never in the URL."""
 
     name = "gemini"
@@ -68,15 +69,6 @@ class Gemini:
             left_out=settled.left_out,
         )
 
-    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
-        """The answer, or why there is none; see ``Wire.parse``."""
-        body, failure = body_or_failure(response)
-        return failure or conclude(response, _answer(body))
-
-    def rate_info(self, response: HttpResponse) -> RateInfo | None:
-        """Google sends no limits in headers; a proxy in front of it may."""
-        return headers.rate_info(response)
-
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"x-goog-api-key": key}
@@ -89,6 +81,28 @@ class Gemini:
         """The models of a ``list_models`` response that can generate content; ids without ``models/``."""
         return parse_list(response, "models", _remote_model)
 
+    def _read(self, body: Any) -> Answer:
+        candidate = dig(body, "candidates", 0)
+        blocked = string(dig(body, "promptFeedback", "blockReason"))
+        reason = string(dig(candidate, "finishReason"))
+        mark = failure_rules.NO_ANSWER if not isinstance(candidate, dict) else None
+        return Answer(
+            text="".join(
+                string(dig(part, "text"))
+                for part in items(dig(candidate, "content", "parts"))
+                if not dig(part, "thought")
+            ),
+            finish_reason=_FINISH.get(reason, "content_filter" if blocked else "other"),
+            usage=gemini_usage(dig(body, "usageMetadata")),
+            model_version=string(dig(body, "modelVersion")) or None,
+            request_id=string(dig(body, "responseId")) or None,
+            mark=failure_rules.BLOCKED if blocked else mark,
+            words=string(dig(body, "promptFeedback", "blockReasonMessage"))
+            or string(dig(candidate, "finishMessage"))
+            or blocked
+            or (reason if reason not in ("STOP", "MAX_TOKENS") else ""),
+        )
+
 
 def _untaken(params: Params, style: str) -> tuple[str, ...]:
     effort = params.reasoning_effort
@@ -98,27 +112,6 @@ def _untaken(params: Params, style: str) -> tuple[str, ...]:
 
 def _thinking(style: str, effort: str) -> dict[str, Any]:
     return {"thinkingBudget": _BUDGETS[effort]} if style == "budget" else {"thinkingLevel": effort.upper()}
-
-
-def _answer(body: Any) -> Answer:
-    candidate = dig(body, "candidates", 0)
-    blocked = string(dig(body, "promptFeedback", "blockReason"))
-    reason = string(dig(candidate, "finishReason"))
-    mark = failure_rules.NO_ANSWER if not isinstance(candidate, dict) else None
-    return Answer(
-        text="".join(
-            string(dig(part, "text")) for part in items(dig(candidate, "content", "parts")) if not dig(part, "thought")
-        ),
-        finish_reason=_FINISH.get(reason, "content_filter" if blocked else "other"),
-        usage=gemini_usage(dig(body, "usageMetadata")),
-        model_version=string(dig(body, "modelVersion")) or None,
-        request_id=string(dig(body, "responseId")) or None,
-        mark=failure_rules.BLOCKED if blocked else mark,
-        words=string(dig(body, "promptFeedback", "blockReasonMessage"))
-        or string(dig(candidate, "finishMessage"))
-        or blocked
-        or (reason if reason not in ("STOP", "MAX_TOKENS") else ""),
-    )
 
 
 def _remote_model(entry: Any) -> RemoteModel | None:

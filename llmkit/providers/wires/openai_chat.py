@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.providers.wires import failure_rules, headers, openai_models
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
-from llmkit.providers.wires.dialects import dialect_of
+from llmkit.providers.wires import failure_rules
+from llmkit.providers.wires.answer import Answer
+from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import configured, learned_rejects, merged, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
 from llmkit.providers.wires.usage import chat_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, RateInfo, RemoteModel, Request
+from llmkit.records import Call, Dialect, FinishReason, Model, Request
 
 FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -28,14 +28,14 @@ _MARKS = {
 _OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
-class OpenAIChat:
-    """``POST /chat/completions``; the differences between providers are in ``dialects``."""
+class OpenAIChat(OpenAIWire):
+    """``POST /chat/completions``; the differences between providers are in ``records.dialects``."""
 
     name = "openai_chat"
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``."""
-        dialect, model = dialect_of(call.model), call.model
+        dialect, model = self.dialect, call.model
         seed_param = configured(model, "seed_param", dialect.seed_param)
         structured = configured(model, "structured", dialect.structured)
         settled = settle(
@@ -48,7 +48,7 @@ class OpenAIChat:
         system = [call.system] if call.system else []
         body: dict[str, Any] = {"model": model.model_id}
         if params.max_tokens is not None:
-            body[_limit_param(call)] = params.max_tokens
+            body[_limit_param(model, dialect)] = params.max_tokens
         if params.temperature is not None:
             body["temperature"] = params.temperature
         if params.top_p is not None:
@@ -70,32 +70,33 @@ class OpenAIChat:
         ]
         return Request(path="/chat/completions", body=merged(body, params.extra_body), left_out=settled.left_out)
 
-    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
-        """The answer, or why there is none; see ``Wire.parse``."""
-        body, failure = body_or_failure(response)
-        return failure or conclude(response, _answer(call, body))
+    def _read(self, body: Any) -> Answer:
+        choice = dig(body, "choices", 0)
+        message = dig(choice, "message")
+        reason = string(dig(choice, "finish_reason"))
+        refusal = string(dig(message, "refusal")).strip()
+        text = _text(dig(message, "content"))
+        mark = _MARKS.get(reason)
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
+            mark = mark or failure_rules.NO_ANSWER
+        elif refusal and not text.strip():
+            mark = failure_rules.REFUSAL
+        return Answer(
+            text=text,
+            finish_reason=FINISH.get(reason, "other"),
+            usage=chat_usage(dig(body, "usage"), self.dialect),
+            model_version=string(dig(body, "model")) or None,
+            request_id=string(dig(body, "id")) or None,
+            mark=mark,
+            words=refusal,
+            error=dig(choice, "error") or None,
+        )
 
-    def rate_info(self, response: HttpResponse) -> RateInfo | None:
-        """What the ``x-ratelimit-*`` headers say; see ``headers.rate_info``."""
-        return headers.rate_info(response)
 
-    def auth(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"authorization": f"Bearer {key}"}
-
-    def list_models(self) -> Request:
-        """The request for the provider's own list of models."""
-        return Request(path="/models", method="GET")
-
-    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; see ``openai_models``."""
-        return openai_models.parse_models(response)
-
-
-def _limit_param(call: Call) -> str:
+def _limit_param(model: Model, dialect: Dialect) -> str:
     """The name of the token limit. A model that refused it gets its other name: without a limit a cost has no bound."""
-    name = configured(call.model, "max_tokens_param", dialect_of(call.model).max_tokens_param)
-    return _OTHER_LIMIT.get(name, name) if "max_tokens" in learned_rejects(call.model) else str(name)
+    name = configured(model, "max_tokens_param", dialect.max_tokens_param)
+    return _OTHER_LIMIT.get(name, name) if "max_tokens" in learned_rejects(model) else str(name)
 
 
 def _reasoning(style: str, effort: str) -> dict[str, Any]:
@@ -106,30 +107,6 @@ def _reasoning(style: str, effort: str) -> dict[str, Any]:
             return {"thinking": {"type": "disabled"}}
         return {"thinking": {"type": "enabled"}, "reasoning_effort": effort}
     return {"reasoning_effort": effort}
-
-
-def _answer(call: Call, body: Any) -> Answer:
-    dialect = dialect_of(call.model)
-    choice = dig(body, "choices", 0)
-    message = dig(choice, "message")
-    reason = string(dig(choice, "finish_reason"))
-    refusal = string(dig(message, "refusal")).strip()
-    text = _text(dig(message, "content"))
-    mark = _MARKS.get(reason)
-    if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
-        mark = mark or failure_rules.NO_ANSWER
-    elif refusal and not text.strip():
-        mark = failure_rules.REFUSAL
-    return Answer(
-        text=text,
-        finish_reason=FINISH.get(reason, "other"),
-        usage=chat_usage(dig(body, "usage"), reasoning_apart=dialect.reasoning_apart, cost=dialect.reported_cost),
-        model_version=string(dig(body, "model")) or None,
-        request_id=string(dig(body, "id")) or None,
-        mark=mark,
-        words=refusal,
-        error=dig(choice, "error") or None,
-    )
 
 
 def _text(content: Any) -> str:

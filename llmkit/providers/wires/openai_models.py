@@ -1,21 +1,35 @@
-"""The model lists of OpenAI and its likes, which add context windows, prices and retirement dates in their own ways."""
+"""What OpenAI's two formats share: the key's header, and the list of models, to which its likes add context windows,
+prices and retirement dates in their own ways.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
 
+from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.values import dig, items, money, string
-from llmkit.records import Failure, HttpResponse, Price, RemoteModel
+from llmkit.records import Failure, HttpResponse, Price, RemoteModel, Request
 
 _MILLION = Decimal(1_000_000)
 _OTHER_TYPES = frozenset({"audio", "embedding", "image", "moderation", "rerank", "transcribe", "video"})  # Together
 
 
-def parse_models(response: HttpResponse) -> list[RemoteModel] | Failure:
-    """The models of a ``GET /models`` response; those that the list itself says cannot chat are left out."""
-    return parse_list(response, "data", _remote_model)
+class OpenAIWire(Wire):
+    """What is the same for chat completions and responses."""
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        return {"authorization": f"Bearer {key}"}
+
+    def list_models(self) -> Request:
+        """The request for the provider's own list of models."""
+        return Request(path="/models", method="GET")
+
+    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
+        """The models of a ``list_models`` response; those that the list itself says cannot chat are left out."""
+        return parse_list(response, "data", _remote_model)
 
 
 def _remote_model(entry: Any) -> RemoteModel | None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.providers.wires import failure_rules, headers, openai_models
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
-from llmkit.providers.wires.dialects import dialect_of
+from llmkit.providers.wires import failure_rules
+from llmkit.providers.wires.answer import Answer
+from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import merged, settle
 from llmkit.providers.wires.schemas import json_schema_format
 from llmkit.providers.wires.usage import responses_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Completion, Failure, FinishReason, HttpResponse, RateInfo, RemoteModel, Request
+from llmkit.records import Call, FinishReason, Request
 
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _UNTAKEN = ("seed", "stop")  # the format has no place for them
 
 
-class OpenAIResponses:
+class OpenAIResponses(OpenAIWire):
     """``POST /responses``, never stored by the provider."""
 
     name = "openai_responses"
@@ -45,48 +45,26 @@ class OpenAIResponses:
             body["text"] = {"format": {"type": "json_schema", **json_schema_format(params.schema)}}
         return Request(path="/responses", body=merged(body, params.extra_body), left_out=settled.left_out)
 
-    def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
-        """The answer, or why there is none; see ``Wire.parse``."""
-        body, failure = body_or_failure(response)
-        return failure or conclude(response, _answer(call, body))
-
-    def rate_info(self, response: HttpResponse) -> RateInfo | None:
-        """What the ``x-ratelimit-*`` headers say; see ``headers.rate_info``."""
-        return headers.rate_info(response)
-
-    def auth(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"authorization": f"Bearer {key}"}
-
-    def list_models(self) -> Request:
-        """The request for the provider's own list of models."""
-        return Request(path="/models", method="GET")
-
-    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; see ``openai_models``."""
-        return openai_models.parse_models(response)
-
-
-def _answer(call: Call, body: Any) -> Answer:
-    parts = [
-        part
-        for item in items(dig(body, "output"))
-        if dig(item, "type") == "message"
-        for part in items(dig(item, "content"))
-    ]
-    text = "".join(string(dig(part, "text")) for part in parts if dig(part, "type") == "output_text")
-    refusal = "".join(string(dig(part, "refusal")) for part in parts if dig(part, "type") == "refusal").strip()
-    status = string(dig(body, "status"))
-    incomplete = string(dig(body, "incomplete_details", "reason"))
-    return Answer(
-        text=text,
-        finish_reason="stop" if status == "completed" else _INCOMPLETE.get(incomplete, "other"),
-        usage=responses_usage(dig(body, "usage"), cost=dialect_of(call.model).reported_cost),
-        model_version=string(dig(body, "model")) or None,
-        request_id=string(dig(body, "id")) or None,
-        mark=_mark(status, text, refusal, has_output=isinstance(dig(body, "output"), list)),
-        words=refusal,
-    )
+    def _read(self, body: Any) -> Answer:
+        parts = [
+            part
+            for item in items(dig(body, "output"))
+            if dig(item, "type") == "message"
+            for part in items(dig(item, "content"))
+        ]
+        text = "".join(string(dig(part, "text")) for part in parts if dig(part, "type") == "output_text")
+        refusal = "".join(string(dig(part, "refusal")) for part in parts if dig(part, "type") == "refusal").strip()
+        status = string(dig(body, "status"))
+        incomplete = string(dig(body, "incomplete_details", "reason"))
+        return Answer(
+            text=text,
+            finish_reason="stop" if status == "completed" else _INCOMPLETE.get(incomplete, "other"),
+            usage=responses_usage(dig(body, "usage"), self.dialect),
+            model_version=string(dig(body, "model")) or None,
+            request_id=string(dig(body, "id")) or None,
+            mark=_mark(status, text, refusal, has_output=isinstance(dig(body, "output"), list)),
+            words=refusal,
+        )
 
 
 def _mark(status: str, text: str, refusal: str, *, has_output: bool) -> str | None:

@@ -7,22 +7,21 @@ Counts that make no sense are unknown: without a known input and output there is
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from llmkit.providers.wires.values import count, dig, items, money
-from llmkit.records import Usage
+from llmkit.records import STANDARD, Dialect, Usage
 
-ReportedCost = Literal["usd", "ticks"]
 _TICK = Decimal("1e-10")  # xai-sdk cost.py: cost_in_usd_ticks, 10^10 ticks to the US dollar
 
 
-def chat_usage(usage: Any, *, reasoning_apart: bool = False, cost: ReportedCost | None = None) -> Usage | None:
+def chat_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
     """Usage of an OpenAI-style chat completion.
 
     Cached tokens are inside ``prompt_tokens`` and reasoning is inside ``completion_tokens``, except where
     ``reasoning_apart`` (xAI): there reasoning is added when the total says that it is not included. DeepSeek tells its
-    cache reads as ``prompt_cache_hit_tokens`` and may give hits and misses only. ``cost`` names the unit of a cost that
-    the provider reports: US dollars (OpenRouter) or ticks (xAI).
+    cache reads as ``prompt_cache_hit_tokens`` and may give hits and misses only. A reported cost is in US dollars
+    (OpenRouter) or ticks (xAI).
     """
     hits, misses = count(dig(usage, "prompt_cache_hit_tokens")), count(dig(usage, "prompt_cache_miss_tokens"))
     prompt = count(dig(usage, "prompt_tokens"))
@@ -30,7 +29,7 @@ def chat_usage(usage: Any, *, reasoning_apart: bool = False, cost: ReportedCost 
         prompt = hits + misses
     completion = count(dig(usage, "completion_tokens"))
     reasoning = count(dig(usage, "completion_tokens_details", "reasoning_tokens")) or 0
-    if reasoning_apart and prompt is not None and completion is not None:
+    if dialect.reasoning_apart and prompt is not None and completion is not None:
         total = count(dig(usage, "total_tokens"))
         completion += reasoning if total == prompt + completion + reasoning else 0
     cached = count(dig(usage, "prompt_tokens_details", "cached_tokens"))
@@ -40,11 +39,11 @@ def chat_usage(usage: Any, *, reasoning_apart: bool = False, cost: ReportedCost 
         cached=hits if cached is None else cached,
         written=count(dig(usage, "prompt_tokens_details", "cache_write_tokens")),
         reasoning=reasoning,
-        reported=_reported(usage, cost),
+        reported=_reported(usage, dialect),
     )
 
 
-def responses_usage(usage: Any, *, cost: ReportedCost | None = None) -> Usage | None:
+def responses_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
     """Usage of an OpenAI response: every detail is inside its total, reasoning too (for xAI as well)."""
     return _usage(
         count(dig(usage, "input_tokens")),
@@ -52,7 +51,7 @@ def responses_usage(usage: Any, *, cost: ReportedCost | None = None) -> Usage | 
         cached=count(dig(usage, "input_tokens_details", "cached_tokens")),
         written=count(dig(usage, "input_tokens_details", "cache_write_tokens")),
         reasoning=count(dig(usage, "output_tokens_details", "reasoning_tokens")),
-        reported=_reported(usage, cost),
+        reported=_reported(usage, dialect),
     )
 
 
@@ -126,10 +125,10 @@ def _usage(
     )
 
 
-def _reported(usage: Any, unit: ReportedCost | None) -> Decimal | None:
-    if unit == "usd":
+def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
+    if dialect.reported_cost == "usd":
         return money(dig(usage, "cost"))
-    ticks = count(dig(usage, "cost_in_usd_ticks")) if unit == "ticks" else None
+    ticks = count(dig(usage, "cost_in_usd_ticks")) if dialect.reported_cost == "ticks" else None
     return None if ticks is None else ticks * _TICK
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from llmkit.errors import ValidationError
+from llmkit.records import DIALECTS
 
 WIRES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini")
 
@@ -54,6 +55,15 @@ def wire(value: Any, field: str = "wire") -> str:
     if value not in WIRES:
         raise ValidationError(f"{field} must be one of: {', '.join(WIRES)}.", field=field)
     return str(value)
+
+
+def dialect(value: Any, field: str = "dialect") -> str | None:
+    """``None`` (the standard of the wire) or the name of a dialect."""
+    if value is not None and (not isinstance(value, str) or value not in DIALECTS):
+        raise ValidationError(
+            f"{field} must be one of: {', '.join(DIALECTS)}; or None for the standard of the wire.", field=field
+        )
+    return value
 
 
 def key_variable(value: Any, field: str = "api_key_env") -> str | None:

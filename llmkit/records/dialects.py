@@ -1,0 +1,59 @@
+"""How the providers that speak OpenAI's formats differ from one another: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One way of OpenAI's formats; a provider's entry in the catalog names it.
+
+    It is guessed for a new provider at ``domain`` or below. ``defaults`` are ``api_config`` values (see
+    ``providers.wires.options``) for models that do not say otherwise; ``seed_param`` of ``None`` means that there is no
+    seed. ``reasoning_apart``: completion tokens do not include reasoning. ``reported_cost`` is the unit of the cost
+    that the provider reports, if it does.
+    """
+
+    domain: str = ""
+    max_tokens_param: str = "max_tokens"
+    seed_param: str | None = "seed"
+    reasoning_style: str = "effort"
+    structured: str | None = "json_schema"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    reasoning_apart: bool = False
+    reported_cost: Literal["usd", "ticks"] | None = None
+
+
+STANDARD = Dialect()
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        # max_tokens is deprecated, and rejected by o-series and gpt-5 and later
+        "openai": Dialect(domain="openai.com", max_tokens_param="max_completion_tokens"),
+        "xai": Dialect(domain="x.ai", reasoning_apart=True, reported_cost="ticks"),
+        # thinks unless told not to, and then ignores sampling without a word; takes no schema
+        "deepseek": Dialect(
+            domain="deepseek.com",
+            seed_param=None,
+            reasoning_style="thinking",
+            structured="json_object",
+            defaults=MappingProxyType({"sampling": "without_reasoning", "default_reasoning_effort": "high"}),
+        ),
+        "mistral": Dialect(domain="mistral.ai", seed_param="random_seed"),
+        "openrouter": Dialect(domain="openrouter.ai", reasoning_style="object", reported_cost="usd"),
+    }
+)
+
+
+def dialect_at(base_url: str) -> str | None:
+    """The name of the dialect that is spoken at an address; ``None``, the standard of the wire, where none is known."""
+    host = base_url.partition("://")[2].partition("/")[0].partition(":")[0]
+    return next((name for name, dialect in DIALECTS.items() if f".{host}".endswith(f".{dialect.domain}")), None)
+
+
+def dialect_before(name: str, base_url: str) -> str | None:
+    """The dialect of a provider that was written before its entry named one: its name decided then."""
+    return name if name in DIALECTS else dialect_at(base_url)
