@@ -7,7 +7,7 @@ from struct import Struct
 
 MINUTE = 60.0
 JITTER = 0.05  # seconds by which one request usually overtakes another on its way to the server
-LATE = 0.2  # seconds by which it does so on a busy machine
+LATE = 0.5  # seconds by which it does so on a busy machine, before connections are warm
 BUCKET = 0.25  # seconds: how finely the minute is remembered
 STARTS, TOKENS = 0, 1  # positions in a bucket
 
