@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -13,14 +13,15 @@ from llmkit.money.estimates import ModelEstimate, combine
 from llmkit.money.pricing import dollars
 
 COLUMNS = ("model", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
-           "observations", "chars_per_token")  # fmt: skip
+           "observations", "chars_per_token", "hours")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a run will probably cost, before it is started. US dollars; ``low`` to ``high`` is an 80 % interval.
 
-    ``models`` holds one ``ModelEstimate`` each; ``unpriced`` names those that are in no total.
+    ``models`` holds one ``ModelEstimate`` each; ``unpriced`` names those that are in no total. ``hours`` is how long
+    each provider will take, within its limits; they are asked at the same time.
     """
 
     models: tuple[ModelEstimate, ...]
@@ -28,14 +29,15 @@ class Estimate:
     low: Decimal | None
     high: Decimal | None
     unpriced: tuple[str, ...]
+    hours: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, models: Sequence[ModelEstimate]) -> Estimate:
+    def of(cls, models: Sequence[ModelEstimate], hours: Mapping[str, float] | None = None) -> Estimate:
         """Sum up the models; the total is ``None`` when no model has a price."""
-        together = combine(models)
+        together, hours = combine(models), hours or {}
         if len(together.unpriced) == len(models):
-            return cls(tuple(models), None, None, None, together.unpriced)
-        return cls(tuple(models), together.total, together.low, together.high, together.unpriced)
+            return cls(tuple(models), None, None, None, together.unpriced, hours)
+        return cls(tuple(models), together.total, together.low, together.high, together.unpriced, hours)
 
     @property
     def basis(self) -> str:
@@ -44,10 +46,17 @@ class Estimate:
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a model: tokens of the whole run, cost, interval, basis, and how many earlier answers it rests on."""
-        rows = [{name: getattr(model, name) for name in COLUMNS} for model in self.models]
+        """One row a model: tokens of the whole run, cost, interval, basis, and how many earlier answers it rests on.
+
+        ``hours`` is how long its provider will take for all of its models.
+        """
+        rows = [
+            {name: getattr(model, name) for name in COLUMNS if name != "hours"}
+            | {"hours": self.hours.get(model.provider)}
+            for model in self.models
+        ]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        return frame.astype(dict.fromkeys(("cost", "low", "high"), "float64"))
+        return frame.astype(dict.fromkeys(("cost", "low", "high", "hours"), "float64"))
 
     def to_row(self) -> dict[str, Any]:
         """What is stored with the run, JSON-ready, to be compared with actual costs."""
@@ -61,6 +70,7 @@ class Estimate:
                     **{name: _text(getattr(model, name)) for name in ("cost", "low", "high")},
                     "basis": model.basis,
                     "observations": model.observations,
+                    "tokens": round(model.tokens, 1),
                 }
                 for model in self.models
             },

@@ -22,7 +22,16 @@ from zlib import crc32
 import numpy as np
 
 from llmkit.errors import ValidationError
-from llmkit.money.history import ALL_PLAIN, Basis, Floats, History, Sample
+from llmkit.money.history import (
+    ALL_PLAIN,
+    SECONDS,
+    TOKENS_PER_SECOND,
+    Basis,
+    Floats,
+    History,
+    Observation,
+    Sample,
+)
 from llmkit.money.prediction import DRAWS, interval, predict
 from llmkit.money.pricing import MILLION, QUANTUM, input_rates, rates_at, total, with_fallback
 from llmkit.records import Model, Price, Rates, Scenario
@@ -76,6 +85,7 @@ class ModelEstimate:
 
     ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80 % interval; all ``None`` when the model is
     unpriced. ``cost`` is set so that actual costs divided by it average to 1. ``draws`` are possible totals.
+    ``seconds`` is how long one answer takes, on average.
     """
 
     model: str
@@ -86,10 +96,16 @@ class ModelEstimate:
     basis: Basis
     observations: int
     chars_per_token: float
+    seconds: float = SECONDS
     cost: Decimal | None = None
     low: Decimal | None = None
     high: Decimal | None = None
     draws: Floats = field(default_factory=lambda: np.zeros(DRAWS), repr=False, compare=False)
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of one request with its answer, on average."""
+        return (self.input_tokens + self.output_tokens) / self.requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +149,7 @@ def estimate_model(
         "basis": basis,
         "observations": len(seen),
         "chars_per_token": 1 / sample.tokens_per_char,
+        "seconds": _mean_seconds(seen, float(sample.output.mean())),
     }
     # Cached shares depend on the prompts, so they are believed only for the same prompts.
     mix = ALL_PLAIN if spread else sample.mix
@@ -171,6 +188,12 @@ def combine(estimates: Sequence[ModelEstimate]) -> TotalEstimate:
         high=max(_money(high), expected),
         unpriced=tuple(each.model for each in estimates if each.cost is None),
     )
+
+
+def _mean_seconds(seen: Sequence[Observation], output_tokens: float) -> float:
+    """How long an answer of so many tokens takes, by those that were seen."""
+    known = [each.seconds for each in seen if each.seconds is not None]
+    return sum(known) / len(known) if known else SECONDS + output_tokens / TOKENS_PER_SECOND
 
 
 def _mean_rates(

@@ -36,6 +36,9 @@ REASONING_TOKENS: Mapping[str, float] = {
 }
 """Mean reasoning tokens of an answer by effort. Assumptions; their ratios carry history over to another effort."""
 
+SECONDS, TOKENS_PER_SECOND = 1.0, 60.0
+"""Without history: the time to the first token of an answer, and how fast the others follow. Assumptions."""
+
 SPREAD: Mapping[Basis, float] = {"model": 0.3, "provider": 0.5, "all": 0.7, "constant": 1.0}
 """How far (standard deviation of the logarithm) a run may lie from answers to other prompts or of other models.
 Assumptions. Answers of the same model to the same template (or both to prompts without one) count as alike: 0."""
@@ -48,7 +51,7 @@ class Observation:
     """One answer of an earlier run.
 
     ``input_chars`` counts everything that was sent: system prompt, conversation so far and prompt. ``template`` is
-    the scenario template that the prompt came from, ``None`` for a prompt of its own.
+    the scenario template that the prompt came from, ``None`` for a prompt of its own; ``seconds`` is how long it took.
     """
 
     provider: str
@@ -57,6 +60,7 @@ class Observation:
     effort: str | None = None
     input_chars: int
     usage: Usage
+    seconds: float | None = None
 
 
 class Nearest(NamedTuple):

@@ -109,7 +109,8 @@ class Attempt:
             extra=run.log_fields(conversation, turn=turn, status=response.status, code=code, seconds=round(latency, 3)),
         )
         billed = cost.amount if result.usage else None
-        run.emit("answered" if is_answer else "failed_attempt", conversation, turn=turn, code=code, cost=billed)
+        kind = "answered" if is_answer else "failed_attempt"
+        run.emit(kind, conversation, turn=turn, code=code, cost=billed, seconds=latency)
         return result
 
     async def _write_intent(self, admission: Admission) -> datetime:

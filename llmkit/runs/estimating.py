@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from llmkit.limiter.pace import Limits
+from llmkit.limiter.time_left import seconds_left
 from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
-from llmkit.money.estimates import Workload, estimate_model
+from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.providers.wires import answer_limit
 from llmkit.records import Model, Params, Provider, Request, Usage
@@ -74,7 +76,23 @@ def estimate_plan(
                 fallback=pricing.default_rates(providers[model.provider]),
             )
         )
-    return Estimate.of(models)
+    return Estimate.of(models, _hours(models, providers))
+
+
+def _hours(models: Sequence[ModelEstimate], providers: Mapping[str, Provider]) -> dict[str, float]:
+    """How long each provider will take for all that is asked of its models, by its limits."""
+    hours = {}
+    for name in dict.fromkeys(model.provider for model in models):
+        own = [model for model in models if model.provider == name]
+        requests = sum(model.requests for model in own)
+        seconds = seconds_left(
+            requests,
+            Limits.of(providers[name]),
+            latency=sum(model.requests * model.seconds for model in own) / requests,
+            tokens=sum(model.requests * model.tokens for model in own) / requests,
+        )
+        hours[name] = seconds / 3600
+    return hours
 
 
 def _effort(model: Model, params: Params, request: Request) -> str | None:
@@ -92,6 +110,7 @@ def _observation(row: Mapping[str, Any]) -> Observation:
         effort=row["effort"],
         input_chars=row["input_chars"] + len(schema or ""),
         usage=Usage.from_row(row["usage"]),
+        seconds=row["seconds"],
     )
 
 

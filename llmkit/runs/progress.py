@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from decimal import Decimal
 from typing import Literal
 
 from llmkit.errors import Code
+from llmkit.limiter.pace import Limits
+from llmkit.limiter.time_left import Watch
 
 EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting", "probe_done", "skipped", "ended"]
 
@@ -69,8 +72,8 @@ class Progress:
     """A run at one moment. ``waiting`` says for each provider that waits what it waits for, in a few words.
 
     ``cost`` and ``estimate`` are US dollars; ``estimate`` is ``None`` when it is unknown. ``rate`` is probes per
-    minute over the run so far, ``eta_s`` the seconds left at that rate. ``done_before`` counts probes that were done
-    before this run was resumed.
+    minute over the run so far. ``left`` holds the seconds that each provider with something left to do will take, by
+    its limits and its own pace. ``done_before`` counts probes that were done before this run was resumed.
     """
 
     status: str
@@ -81,6 +84,7 @@ class Progress:
     estimate: Decimal | None = None
     ended_at: datetime | None = None
     done_before: int = 0
+    left: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -144,16 +148,39 @@ class Progress:
         return 60 * (self.done - self.done_before) / self.seconds if self.seconds > 0 else 0.0
 
     @property
+    def slowest(self) -> str | None:
+        """The provider that will be the last to end; ``None`` while nothing is done, and in the end."""
+        if not self.left or self.ended_at is not None or self.done == self.done_before:
+            return None
+        return max(self.left, key=self.left.__getitem__)
+
+    @property
     def eta_s(self) -> float | None:
-        """Seconds left at the rate so far; ``None`` while nothing is done."""
-        return 60 * (self.total - self.done) / self.rate if self.rate and self.ended_at is None else None
+        """Seconds left: those of the slowest provider. ``None`` while nothing is done."""
+        return None if self.slowest is None else self.left[self.slowest]
 
 
 class Tracker:
-    """Counts events into a :class:`Progress` and hands them to listeners. Only the background loop writes it."""
+    """Counts events into a :class:`Progress` and hands them to listeners. Only the background loop writes it.
 
-    def __init__(self, run_id: str, totals: Mapping[str, int], estimate: Decimal | None) -> None:
+    ``totals`` are probes by model, ``turns`` the requests that a probe takes, ``tokens`` those of a request by model.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        totals: Mapping[str, int],
+        estimate: Decimal | None,
+        *,
+        limits: Callable[[str], Limits],
+        turns: float = 1.0,
+        tokens: Mapping[str, float] | None = None,
+    ) -> None:
         self.run_id = run_id
+        self._limits = limits
+        self._turns = turns
+        self._tokens = tokens or {}
+        self._watches: dict[str, Watch] = {}
         self._estimate = estimate
         self._started_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
@@ -172,6 +199,7 @@ class Tracker:
         model = self._models.get(event.model or "")
         if model is not None:
             self._models[str(event.model)] = self._counted(model, event)
+            self._note(event)
         if event.kind == "ended":
             self.status, self._ended_at = event.status or self.status, event.at
         for listener in tuple(self._listeners):
@@ -206,6 +234,31 @@ class Tracker:
             return replace(model, **{event.status: getattr(model, event.status) + 1})
         return model
 
+    def _note(self, event: RunEvent) -> None:
+        provider, at = event.provider or "", event.at.timestamp()
+        if event.kind == "asked":
+            self._watches.setdefault(provider, Watch(at)).started(at, self._limits(provider))
+        elif event.kind in ("answered", "failed_attempt") and provider in self._watches:
+            self._watches[provider].ended(event.seconds or 0.0, ok=event.kind == "answered")
+
+    def _left(self) -> dict[str, float]:
+        """Seconds that each provider will take."""
+        now = time.time()
+        by_provider: dict[str, list[tuple[str, ModelProgress]]] = {}
+        for model, part in self._models.items():
+            if part.done < part.total:
+                by_provider.setdefault(model.partition(":")[0], []).append((model, part))
+        return {
+            provider: self._watches.get(provider, Watch(now)).left(
+                self._turns * sum(part.total - part.done for _, part in parts),
+                sum(part.in_flight for _, part in parts),
+                self._limits(provider),
+                now,
+                tokens=sum(self._tokens.get(model, 0.0) for model, _ in parts) / len(parts),
+            )
+            for provider, parts in by_provider.items()
+        }
+
     def snapshot(self, waiting: Mapping[str, str]) -> Progress:
         """The run as it is now."""
         return Progress(
@@ -216,4 +269,5 @@ class Tracker:
             codes=dict(self._codes),
             estimate=self._estimate,
             ended_at=self._ended_at,
+            left={} if self._ended_at else self._left(),
         )

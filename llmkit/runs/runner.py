@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
+from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, ValidationError
@@ -145,6 +146,9 @@ class Runner(Generic[T]):
             run_id,
             {model.reference: counts[model.reference] for model in models},
             None if expected is None else Decimal(expected),
+            limits=self._services.gate.limits,
+            turns=fmean(len(scenario.prompts) for scenario in spec.plan.scenarios),
+            tokens={name: row.get("tokens", 0.0) for name, row in (spec.estimate or {}).get("models", {}).items()},
         )
         if spec.on_event is not None:
             tracker.listen(spec.on_event)

@@ -15,7 +15,7 @@ def answers(
     """The latest answers whose usage is known, oldest first; of each model and template at most ``per_template``.
 
     Keys: provider, model, template, schema (JSON text), effort, input_chars (of everything that was sent but the
-    schema), usage.
+    schema), usage, seconds.
     """
     return rows(
         connection,
@@ -27,7 +27,7 @@ def answers(
             QUALIFY row_number() OVER (PARTITION BY p.model, p.template ORDER BY t.answered_at DESC) <= ?
             ORDER BY t.answered_at DESC LIMIT ?
         ), sent AS (
-            SELECT probe_id, turn, usage, sum(length(prompt)) OVER so_far
+            SELECT probe_id, turn, usage, latency_s, sum(length(prompt)) OVER so_far
                 + coalesce(sum(length(response)) OVER (so_far ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
                 AS chars
             FROM turns WHERE probe_id IN (SELECT probe_id FROM latest)
@@ -37,7 +37,7 @@ def answers(
                 json_extract(settings, '$.params.schema')::VARCHAR AS schema, unnest(models::JSON[]) AS m
             FROM runs
         )
-        SELECT p.provider, p.model, p.template, s.usage,
+        SELECT p.provider, p.model, p.template, s.usage, s.latency_s AS seconds,
             (coalesce(length(p.system), 0) + s.chars)::BIGINT AS input_chars,
             CASE WHEN NOT coalesce(list_contains(p.left_out::VARCHAR[], 'schema'), false)
                 THEN nullif(a.schema, 'null') END AS schema,

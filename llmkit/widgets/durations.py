@@ -11,3 +11,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
+
+
+def roughly(seconds: float) -> str:
+    """As ``duration``, but no more exact than a forecast is: ``30 s``, ``4 min``, ``2 h 10 min``."""
+    if seconds < 55:
+        return duration(max(1, seconds if seconds < 10 else 5 * round(seconds / 5)))
+    return f"{round(seconds / 60)} min" if seconds < 3570 else duration(600 * round(seconds / 600))

@@ -9,6 +9,7 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate
 from llmkit.money.pricing import dollars
 from llmkit.widgets import html
+from llmkit.widgets.durations import roughly
 
 MOST = 15
 """Models that are listed; of more, the most expensive."""
@@ -48,12 +49,21 @@ def _total(estimate: Estimate | None) -> str:
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
     bases = ", ".join(dict.fromkeys(_BASIS[model.basis] for model in estimate.models))
-    basis = f"{requests:,} requests. Based on {bases}. {unpriced}"
+    basis = f"{requests:,} requests{_time(estimate.hours)}. Based on {bases}. {unpriced}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
         f'font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums">{dollars(estimate.total)}</span> '
         f"{html.muted(_interval(estimate))}</div>{html.quiet(basis)}"
     )
+
+
+def _time(hours: Mapping[str, float]) -> str:
+    """How long it will take, and who is the slowest of several."""
+    if not hours:
+        return ""
+    slowest = max(hours, key=hours.__getitem__)
+    who = f", {slowest} is the slowest" if len(hours) > 1 else ""
+    return f", about {roughly(3600 * hours[slowest])}{who}"
 
 
 _BASIS: Mapping[str, str] = {

@@ -62,10 +62,14 @@ def _facts(now: Progress) -> str:
         facts["Failed"] = f"{now.failed:,}"
     if now.running:
         facts["Rate"] = f"{now.rate:,.0f} a minute" if now.rate else "–"
-        facts["Time left"] = "–" if now.eta_s is None else f"about {duration(now.eta_s)}"
+        facts["Time left"] = "–" if now.eta_s is None else f"about {duration(now.eta_s)}{_slowest(now)}"
     if now.seconds:
         facts["Running for" if now.running else "Took"] = duration(now.seconds)
     return fact_line(facts)
+
+
+def _slowest(now: Progress) -> str:
+    return f" ({now.slowest})" if len(now.left) > 1 else ""
 
 
 def fact_line(facts: Mapping[str, str]) -> str:

@@ -1,0 +1,100 @@
+"""How long what is left to ask of a provider will take, from its limits and how long it takes to answer. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from llmkit.limiter.minute import MINUTE
+from llmkit.limiter.pace import Limits
+
+_FEW = 20  # starts that the own pace is measured by, where a minute holds fewer
+
+
+def seconds_left(
+    to_start: float,
+    limits: Limits,
+    *,
+    latency: float,
+    in_flight: int = 0,
+    credit: float | None = None,
+    tokens: float = 0.0,
+    starts_per_second: float | None = None,
+    ages: Sequence[float] = (),
+) -> float:
+    """Seconds until ``to_start`` requests more, and those in flight, are answered.
+
+    ``latency`` is how long an answer takes (s), ``tokens`` how many a request uses, both on average. ``credit`` is how
+    many requests may start without waiting (``None``: as after a rest); ``starts_per_second`` is how fast they have
+    started lately, which knows of pauses and of others who share the limits; ``ages`` are how long ago the latest ones
+    started (s), the latest last.
+    """
+    rested = credit is None
+    at_once = limits.max_parallel if credit is None else credit
+    waits = [
+        max(0.0, to_start - at_once) * MINUTE / limits.requests_per_minute,
+        _until_minute_has_room(math.ceil(to_start), limits.requests_per_minute, ages),
+    ]
+    if limits.tokens_per_minute is not None:
+        waits.append(max(0.0, to_start * tokens / limits.tokens_per_minute - rested) * MINUTE)
+    if starts_per_second:
+        waits.append(to_start / starts_per_second)
+    rounds = to_start / limits.max_parallel
+    rounds = rounds + 0.5 if in_flight else math.ceil(rounds)
+    last = latency if to_start else latency / 2
+    return max(max(waits) + last, rounds * latency) if to_start or in_flight else 0.0
+
+
+def _until_minute_has_room(to_start: int, per_minute: int, ages: Sequence[float]) -> float:
+    """Seconds until the last of them may start, when no minute holds more than ``per_minute``."""
+    if to_start < 1:
+        return 0.0
+    minutes, place = divmod(to_start - 1, per_minute)
+    before = per_minute - place
+    return MINUTE * minutes + (max(0.0, MINUTE - ages[-before]) if before <= len(ages) else 0.0)
+
+
+class Watch:
+    """What is seen of the requests to one provider: starts and outcomes, with the time of each (s)."""
+
+    def __init__(self, since: float) -> None:
+        self._starts: deque[float] = deque()
+        self._since = self._credit_at = since
+        self._credit = math.inf
+        self._begun = self._ended = self._failed = 0
+        self._seconds = 0.0
+
+    def started(self, at: float, limits: Limits) -> None:
+        """A request was sent."""
+        self._credit = max(0.0, self._credit_now(at, limits) - 1)
+        self._credit_at = at
+        self._begun += 1
+        self._starts.append(at)
+        while len(self._starts) > _FEW and self._starts[0] < at - MINUTE:
+            self._since = self._starts.popleft()
+
+    def ended(self, seconds: float, *, ok: bool) -> None:
+        """A request was answered, or failed, after so many seconds."""
+        self._ended += 1
+        self._failed += not ok
+        self._seconds += seconds
+
+    def left(self, requests: float, in_flight: int, limits: Limits, now: float, *, tokens: float = 0.0) -> float:
+        """Seconds until ``requests`` more are answered, those that will have to be repeated included."""
+        answered = self._begun - self._failed
+        again = self._begun / answered if answered > 0 else 1.0
+        return seconds_left(
+            max(0.0, requests - in_flight) * again,
+            limits,
+            latency=self._seconds / self._ended if self._ended else max(0.0, now - self._since),
+            in_flight=in_flight,
+            credit=self._credit_now(now, limits),
+            tokens=tokens,
+            starts_per_second=len(self._starts) / (now - self._since) if self._starts and now > self._since else None,
+            ages=[now - at for at in tuple(self._starts)],
+        )
+
+    def _credit_now(self, now: float, limits: Limits) -> float:
+        regained = max(0.0, now - self._credit_at) * limits.requests_per_minute / MINUTE
+        return min(float(limits.max_parallel), self._credit + regained)

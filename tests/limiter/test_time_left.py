@@ -1,0 +1,93 @@
+"""Time left: arithmetic over limits, held against providers simulated by the arithmetic that lets requests go."""
+
+import heapq
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmkit.limiter.pace import Limits, PaceState, next_start, start
+from llmkit.limiter.time_left import Watch, seconds_left
+
+WITHIN = 0.3
+BEGIN = 1_000_000.0
+STRANGE = st.builds(
+    Limits,
+    max_parallel=st.integers(1, 12),
+    requests_per_minute=st.sampled_from([5, 10, 30, 60, 300, 3000]),
+)
+
+
+def asked(requests, limits, latency, tokens=0):
+    """What happens at a provider: ``(time, +1)`` when a request starts and ``(time, -1)`` when it is answered."""
+    state, now, flying, events = PaceState(), BEGIN, [], []
+    for _ in range(requests):
+        while len(flying) >= limits.max_parallel or next_start(state, limits, now, tokens)[0] > 0:
+            wait = next_start(state, limits, now, tokens)[0]
+            full = len(flying) >= limits.max_parallel
+            now = max(now + wait, flying[0] if full else 0.0) + 1e-6
+            while flying and flying[0] <= now:
+                heapq.heappop(flying)
+        state = start(state, limits, now, tokens)
+        heapq.heappush(flying, now + latency)
+        events += [(now, 1), (now + latency, -1)]
+    return sorted(events)
+
+
+def guesses(requests, limits, latency, tokens=0):
+    """``(time left, guess)`` after each answer."""
+    events = asked(requests, limits, latency, tokens)
+    watch, left, flying, pairs = Watch(BEGIN), requests, 0, []
+    for at, change in events:
+        flying += change
+        if change > 0:
+            watch.started(at, limits)
+            continue
+        left -= 1
+        watch.ended(latency, ok=True)
+        pairs.append((events[-1][0] - at, watch.left(left, flying, limits, at, tokens=tokens)))
+    return pairs
+
+
+@given(limits=STRANGE, latency=st.floats(0.05, 40), requests=st.integers(20, 300))
+def test_time_left_is_near_the_truth_from_a_tenth_on(limits, latency, requests):
+    """Whatever holds a provider back, its pace or its answers: within 30 %, and at the very end within one answer."""
+    pairs = guesses(requests, limits, latency)
+    slack = latency + 60 / limits.requests_per_minute
+    for true, guess in pairs[requests // 10 :]:
+        assert abs(guess - true) <= WITHIN * true + slack, (true, guess)
+
+
+@given(limits=STRANGE, latency=st.floats(0.05, 40), requests=st.integers(1, 300))
+def test_before_the_start_it_is_near_the_truth_too(limits, latency, requests):
+    """The forecast needs nothing but the limits and how long an answer takes."""
+    truth = asked(requests, limits, latency)[-1][0] - BEGIN
+    guess = seconds_left(requests, limits, latency=latency)
+    assert abs(guess - truth) <= WITHIN * truth + latency + 60 / limits.requests_per_minute
+
+
+def test_tokens_per_minute_count():
+    """A hundred requests of 1,000 tokens at 10,000 a minute take nine minutes after the first."""
+    limits = Limits(5, 1000, 10_000)
+    assert seconds_left(100, limits, latency=1, tokens=1000) == pytest.approx(541)
+    for true, guess in guesses(100, limits, 1.0, tokens=1000)[10:]:
+        assert abs(guess - true) <= WITHIN * true + 61
+
+
+def test_a_slow_minute_is_not_forty_seconds():
+    """38 requests left at 10 a minute are close to four minutes."""
+    assert seconds_left(38, Limits(1, 10), latency=0.5, credit=0) == pytest.approx(228.5)
+
+
+def test_pauses_are_noticed():
+    """Who has not been let through for a minute is slower than the limit allows."""
+    limits, watch = Limits(4, 60), Watch(0.0)
+    for at in range(4):
+        watch.started(float(at), limits)
+        watch.ended(1.0, ok=True)
+    assert watch.left(40, 0, limits, 100.0) == pytest.approx(40 / (4 / 100) + 1)
+
+
+def test_nothing_left_takes_no_time():
+    """A provider that is done is not waited for."""
+    assert seconds_left(0, Limits(1, 1), latency=30) == 0
