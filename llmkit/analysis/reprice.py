@@ -12,12 +12,9 @@ import pandas as pd
 
 from llmkit.catalog import rules
 from llmkit.money import pricing
-from llmkit.records import CostSource, Price, Rates, Usage
+from llmkit.records import CostSource, Price, Rates, Usage, source_of_sum
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Store, queries, totals
-
-SOURCES: tuple[CostSource, ...] = ("unpriced", "provider_default", "computed", "provider_reported")
-"""From the most doubtful: a sum is as doubtful as its worst part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> Callable[[s
 
 def _costs(
     attempts: Iterable[Mapping[str, Any]], tariff: Callable[[str], Tariff]
-) -> dict[str, tuple[Decimal | None, CostSource]]:
+) -> dict[str, tuple[Decimal | None, CostSource | None]]:
     """What each probe costs that was billed at all; ``None`` when a part of it is unknown."""
     parts: dict[str, list[pricing.Cost]] = {}
     for row in attempts:
@@ -91,15 +88,14 @@ def _costs(
     return {probe_id: _sum(costs) for probe_id, costs in parts.items()}
 
 
-def _sum(costs: list[pricing.Cost]) -> tuple[Decimal | None, CostSource]:
+def _sum(costs: list[pricing.Cost]) -> tuple[Decimal | None, CostSource | None]:
     unknown = any(cost.amount is None for cost in costs)
-    source = next(source for source in SOURCES if any(cost.source == source for cost in costs))
-    return None if unknown else pricing.total(cost.amount for cost in costs), source
+    return None if unknown else pricing.total(cost.amount for cost in costs), source_of_sum([c.source for c in costs])
 
 
 def _frame(
     probes: Iterable[Mapping[str, Any]],
-    costs: Mapping[str, tuple[Decimal | None, CostSource]],
+    costs: Mapping[str, tuple[Decimal | None, CostSource | None]],
     tariff: Callable[[str], Tariff],
 ) -> pd.DataFrame:
     rows = []

@@ -11,9 +11,9 @@ import pandas as pd
 
 from llmkit.catalog import changes, rules
 from llmkit.errors import LlmkitError, ValidationError
-from llmkit.money.price_comparison import MISSING, NEW, PRICE_FIELDS, list_differences, price_differences, to_frame
+from llmkit.money.price_comparison import MISSING, NEW, list_differences, price_differences, to_frame
 from llmkit.money.upstream_prices import PriceList
-from llmkit.records import Model, RemoteModel, split_reference
+from llmkit.records import PRICE_COLUMNS, Model, RemoteModel, split_reference
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Edit
 
@@ -78,7 +78,7 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
         what, theirs = row["what"], row["theirs"]
         if what == MISSING:
             continue
-        if what not in (*PRICE_FIELDS, "retires_on", NEW):
+        if what not in (*PRICE_COLUMNS, "retires_on", NEW):
             raise ValidationError(f"what={what!r} is nothing that can be applied.", field="rows")
         valid_from = row.get("valid_from")
         key = (str(row["model"]), None if pd.isna(valid_from) else valid_from, row.get("source"))

@@ -21,7 +21,7 @@ from typing import Any
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import price_on
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
+from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config
 
@@ -32,8 +32,7 @@ PROVIDER_FIELDS = (
 MODEL_FIELDS = (
     "display_name", "batch_discount", "status", "context_window", "max_output_tokens", "retires_on", "api_config",
 )  # fmt: skip
-PRICE_FIELDS = frozenset((*RATE_COLUMNS, "price_tiers", "price_windows"))
-"""What a file says of a provider, of a model, and of a price."""
+"""What a file says of a provider, and of a model besides its prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +166,7 @@ def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPric
 
 
 def _price(reference: str, row: Mapping[str, Any]) -> DatedPrice:
-    texts.known_names(row, (*PRICE_FIELDS, "valid_from", "source", "read_on"), reference)
+    texts.known_names(row, (*PRICE_COLUMNS, "valid_from", "source", "read_on"), reference)
     rates = {name: numbers.price(row.get(name), name) for name in RATE_COLUMNS}
     return DatedPrice(
         reference=reference,

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog.rules import OWN_ACTORS
-from llmkit.catalog.seed_files import MODEL_FIELDS, PRICE_FIELDS, PROVIDER_FIELDS, Seed
-from llmkit.records import Model
+from llmkit.catalog.seed_files import MODEL_FIELDS, PROVIDER_FIELDS, Seed
+from llmkit.records import PRICE_COLUMNS, Model
 from llmkit.store import CatalogState, Edit, Store
 
 FINGERPRINT = "_seed_fingerprint"
@@ -49,7 +49,7 @@ def edited_fields(events: pd.DataFrame) -> EditedFields:
     edited: dict[tuple[str, str], frozenset[str]] = {}
     for event in events[~events["actor"].isin(OWN_ACTORS)].to_dict("records"):
         entity, names = event["entity"], frozenset(_changed(event["before"] or {}, event["after"] or {}))
-        if entity == "price" or names & PRICE_FIELDS:
+        if entity == "price" or not names.isdisjoint(PRICE_COLUMNS):
             entity, names = "model", names | {"price"}
         key = (entity, event["reference"])
         edited[key] = edited.get(key, _NONE) | names

@@ -11,9 +11,8 @@ import pandas as pd
 
 from llmkit.money.pricing import price_on
 from llmkit.money.upstream_prices import PriceList
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, PriceWindow, RemoteModel
+from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price, PriceWindow, RemoteModel
 
-PRICE_FIELDS = (*RATE_COLUMNS, "price_tiers", "price_windows")
 NEW, MISSING = "new model", "missing upstream"
 COLUMNS = ("model", "what", "ours", "theirs", "valid_from", "source", "date")
 
@@ -117,7 +116,7 @@ def _shown(value: Any) -> Any:
 def _changes(ours: Price, theirs: Price) -> dict[str, tuple[Any, Any]]:
     """Field → (ours, theirs), where they differ."""
     adjusted = replace(theirs, price_windows=_on_our_days(ours.price_windows, theirs.price_windows))
-    pairs = ((name, (getattr(ours, name), getattr(adjusted, name))) for name in PRICE_FIELDS)
+    pairs = ((name, (getattr(ours, name), getattr(adjusted, name))) for name in PRICE_COLUMNS)
     return {name: pair for name, pair in pairs if pair[0] != pair[1]}
 
 

@@ -5,40 +5,26 @@ Times are timezone-aware UTC.
 """
 
 from llmkit.records.calls import Call, Message, Params, Scenario
+from llmkit.records.columns import TOKEN_COLUMNS
 from llmkit.records.completions import Completion, Failure, FinishReason, RateInfo, RemoteModel, Scope, Usage
 from llmkit.records.dialects import DIALECTS, STANDARD, Dialect, dialect_at, dialect_before
-from llmkit.records.entries import Model, ModelStatus, Provider, split_reference
+from llmkit.records.entries import WIRE_NAMES, Model, ModelStatus, Provider, WireName, split_reference
 from llmkit.records.http_messages import HttpResponse, Request
-from llmkit.records.prices import RATE_COLUMNS, CostSource, DatedPrice, Price, PriceTier, PriceWindow, Rates
+from llmkit.records.prices import (
+    PRICE_COLUMNS,
+    RATE_COLUMNS,
+    CostSource,
+    DatedPrice,
+    Price,
+    PriceTier,
+    PriceWindow,
+    Rates,
+    source_of_sum,
+)
 
 __all__ = [
-    "DIALECTS",
-    "RATE_COLUMNS",
-    "STANDARD",
-    "Call",
-    "Completion",
-    "CostSource",
-    "DatedPrice",
-    "Dialect",
-    "Failure",
-    "FinishReason",
-    "HttpResponse",
-    "Message",
-    "Model",
-    "ModelStatus",
-    "Params",
-    "Price",
-    "PriceTier",
-    "PriceWindow",
-    "Provider",
-    "RateInfo",
-    "Rates",
-    "RemoteModel",
-    "Request",
-    "Scenario",
-    "Scope",
-    "Usage",
-    "dialect_at",
-    "dialect_before",
-    "split_reference",
-]
+    "DIALECTS", "PRICE_COLUMNS", "RATE_COLUMNS", "STANDARD", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion",
+    "CostSource", "DatedPrice", "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus",
+    "Params", "Price", "PriceTier", "PriceWindow", "Provider", "RateInfo", "Rates", "RemoteModel", "Request",
+    "Scenario", "Scope", "Usage", "WireName", "dialect_at", "dialect_before", "source_of_sum", "split_reference",
+]  # fmt: skip

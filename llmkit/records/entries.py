@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from llmkit.errors import ValidationError
 from llmkit.records.dialects import dialect_before
@@ -15,6 +15,8 @@ from llmkit.records.prices import Price, PriceTier
 from llmkit.records.rows import as_day, as_text, field_values
 
 ModelStatus = Literal["ACTIVE", "DEPRECATED"]
+WireName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
+WIRE_NAMES: tuple[str, ...] = get_args(WireName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from llmkit.records.rows import as_day, as_decimal, as_moment, as_text
 
-CostSource = Literal["computed", "provider_reported", "provider_default", "unpriced"]
+CostSource = Literal["unpriced", "provider_default", "computed", "provider_reported"]
+"""How a cost is known, the most doubtful first."""
+
+
+def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
+    """The source of a sum of costs: that of its most doubtful part; ``None`` where there are no parts."""
+    return next((source for source in get_args(CostSource) if source in sources), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,9 @@ class Price(Rates):
             "price_tiers": [tier.to_row() for tier in self.price_tiers] or None,
             "price_windows": [window.to_row() for window in self.price_windows] or None,
         }
+
+
+PRICE_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Price))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,8 @@ from typing import Any
 
 from llmkit.errors import Code
 from llmkit.money.pricing import Cost
-from llmkit.records import Completion, Failure, Usage
+from llmkit.records import TOKEN_COLUMNS, Completion, CostSource, Failure, Usage, source_of_sum
 from llmkit.runs.plan import Probe
-
-TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-
-_DOUBT = ("unpriced", "provider_default", "computed", "provider_reported")  # a sum is as doubtful as its worst part
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +26,7 @@ class Conversation:
     tokens: dict[str, int] = field(default_factory=dict)
     cost: Decimal | None = Decimal(0)
     wasted: Decimal = Decimal(0)
-    sources: set[str] = field(default_factory=set)
+    sources: set[CostSource] = field(default_factory=set)
     latency_s: float = 0.0
     queued_s: float = 0.0
     started_at: datetime | None = None
@@ -108,11 +104,11 @@ class Conversation:
             "answer": self.answer,
             "finish_reason": self.finish_reason,
             "model_version": self.model_version,
-            **{name: self.tokens.get(name) for name in TOKENS},
+            **{name: self.tokens.get(name) for name in TOKEN_COLUMNS},
             **(self.rates or _listed(self.probe)),
             "estimated_cost": _text(self._known_cost()),
             "wasted_cost": _text(self.wasted),
-            "cost_source": next((source for source in _DOUBT if source in self.sources), None),
+            "cost_source": source_of_sum(self.sources),
             "turns": len(self.answers),
             "attempts": sum(self.turn_attempts.values()),
             "maybe_billed": self.maybe_billed,
@@ -128,7 +124,7 @@ class Conversation:
         return self.cost
 
     def _count(self, usage: Usage) -> None:
-        for name in TOKENS:
+        for name in TOKEN_COLUMNS:
             self.tokens[name] = self.tokens.get(name, 0) + getattr(usage, name)
 
 

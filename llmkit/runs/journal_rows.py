@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmkit.money.pricing import Cost
-from llmkit.records import Completion, Failure, HttpResponse
-from llmkit.runs.conversation import TOKENS
+from llmkit.records import TOKEN_COLUMNS, Completion, Failure, HttpResponse
 
 
 def outcome_fields(
@@ -35,6 +34,6 @@ def answer_fields(reply: Completion, cost: Cost, prompt: str) -> dict[str, Any]:
         "response": reply.text,
         "finish_reason": reply.finish_reason,
         "model_version": reply.model_version,
-        **{name: getattr(reply.usage, name) if reply.usage else None for name in TOKENS},
+        **{name: getattr(reply.usage, name) if reply.usage else None for name in TOKEN_COLUMNS},
         **cost.rates.to_row(),
     }

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from llmkit.errors import ValidationError
 from llmkit.providers.wires import answer_limit, answers_asked
 from llmkit.records import Call, Message, Model, Params, Request, Scenario
-from llmkit.records.checks import shapes, texts
+from llmkit.records.checks import numbers, shapes, texts
 
 AskingOrder = Literal["interleaved", "sequential"]
 
@@ -129,8 +129,8 @@ def make_params(
     values["top_p"] = _between("top_p", values.get("top_p"), 0, 1)
     params = Params(
         temperature=_between("temperature", temperature, 0, 2),
-        max_tokens=_whole("max_tokens", max_tokens, least=1),
-        seed=_whole("seed", seed, least=0),
+        max_tokens=None if max_tokens is None else numbers.whole(max_tokens, "max_tokens", 1),
+        seed=None if seed is None else numbers.whole(seed, "seed", 0),
         schema=schema,
         **values,
     )
@@ -175,8 +175,7 @@ def check_samples(samples: int, pairs: int) -> int:
     Raises:
         ValidationError: not a whole number of at least 1, or more probes than one run may have.
     """
-    count = shapes.whole(samples, "samples")
-    _whole("samples", count, least=1)
+    count = numbers.whole(samples, "samples", 1)
     if count * pairs > MOST_PROBES:
         raise ValidationError(
             f"{count:,} samples of {pairs:,} scenarios × models are more than the {MOST_PROBES:,} probes that one run "
@@ -193,11 +192,3 @@ def _between(name: str, value: Any, low: float, high: float) -> float | None:
     if number is None or not low <= number <= high:
         raise ValidationError(f"{name} must be a number from {low} to {high}, not {value!r}.", field=name)
     return int(number) if isinstance(value, Integral) else number
-
-
-def _whole(name: str, value: Any, *, least: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValidationError(f"{name} must be a whole number of at least {least}, not {value!r}.", field=name)
-    return int(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model
-from llmkit.records.checks import shapes, texts
+from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
 from llmkit.scenarios import Prompts
@@ -61,7 +61,7 @@ class RunRequest:
     def order_seed(self) -> int | None:
         """The seed of the order of asking, if there is one."""
         seed = self.options.get("order_seed")
-        return None if seed is None else shapes.whole(seed, "order_seed")
+        return None if seed is None else numbers.whole(seed, "order_seed")
 
     @property
     def request_options(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal, get_args
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import numbers
 
 Method = Literal["full", "sample", "balanced"]
 Cell = tuple[int, ...]
@@ -41,8 +42,7 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
 def _check(method: Method, n: int | None, seed: int, total: int) -> None:
     if method not in get_args(Method):
         raise ValidationError(f"method={method!r} is none of 'full', 'sample', 'balanced'.", field="method")
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ValidationError(f"seed={seed!r} is not a whole number.", field="seed")
+    numbers.whole(seed, "seed")
     if method == "full":
         if n is not None:
             raise ValidationError(

@@ -8,6 +8,7 @@ from random import Random
 from typing import cast
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import numbers
 from llmkit.simulator.limiter import LIMITERS, LimiterKind, Limits
 from llmkit.simulator.stats import Received
 
@@ -37,8 +38,8 @@ class Behaviour:
         for name in ("rpm", "max_concurrent", "tpm", "burst"):
             value = getattr(self, name)
             values = value.values() if isinstance(value, Mapping) else [value] if value is not None else []
-            if any(isinstance(each, bool) or not isinstance(each, int) or each < 1 for each in values):
-                raise ValidationError(f"{name} is a whole number of at least 1, or one for each provider.", field=name)
+            for each in values:
+                numbers.whole(each, name, 1)
         kinds = self.limiter.values() if isinstance(self.limiter, Mapping) else [self.limiter]
         if unknown := set(kinds) - set(LIMITERS):
             raise ValidationError(

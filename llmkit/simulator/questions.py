@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-WireName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
+from llmkit.records import WireName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.errors import Code, RequestFailed, ValidationError
 from llmkit.records import Scenario
+from llmkit.records.checks import numbers
 from llmkit.records.checks.texts import one_line
 from llmkit.scenarios import scenarios_to_frame
 from llmkit.tasks.documents import tokens
@@ -104,8 +105,7 @@ def expand(
     """Start asking for scenarios; see ``Kit.expand``."""
     if not isinstance(description, str) or not description.strip():
         raise ValidationError("Describe what the scenarios are about.", field="description")
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
-        raise ValidationError(f"n is a whole number from 1 to {MOST:,}, not {n!r}.", field="n")
+    n = numbers.whole(n, "n", 1, MOST)
     spec = read_spec(description.strip(), n, dimensions)
     choice = infra.catalog.infra_choice(
         PURPOSE,

@@ -18,10 +18,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from llmkit.money.price_comparison import MISSING, PRICE_FIELDS, Difference, price_differences
+from llmkit.money.price_comparison import MISSING, Difference, price_differences
 from llmkit.money.pricing import price_on
 from llmkit.money.upstream_prices import PriceList, read_price_list
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price
+from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price
 from llmkit.records.checks import texts
 
 
@@ -82,7 +82,7 @@ def _dated(reference: str, entry: Mapping[str, Any]) -> DatedPrice:
 def _grouped(found: Sequence[Difference]) -> dict[tuple[str, datetime | None], list[Difference]]:
     groups: dict[tuple[str, datetime | None], list[Difference]] = {}
     for each in found:
-        if each.what in PRICE_FIELDS:
+        if each.what in PRICE_COLUMNS:
             groups.setdefault((each.model, each.valid_from), []).append(each)
     return groups
 

@@ -6,8 +6,8 @@ import pytest
 from wire_requests import ANTHROPIC, CHAT, GEMINI, RESPONSES
 
 from llmkit.errors import ValidationError
-from llmkit.providers.wires import WIRE_NAMES, WIRES, wire_for
-from llmkit.records import Model, Provider
+from llmkit.providers.wires import WIRES, wire_for
+from llmkit.records import WIRE_NAMES, Model, Provider
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,4 @@ def test_an_unknown_wire_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValidationError, match="telex") as refusal:
         wire_for(provider, Model(provider="x", model_id="a", display_name="A"))
     assert all(name in str(refusal.value) for name in WIRE_NAMES)
+    assert tuple(WIRES) == WIRE_NAMES

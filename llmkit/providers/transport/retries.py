@@ -14,6 +14,7 @@ import anyio
 
 from llmkit.errors import Code, ValidationError
 from llmkit.records import Completion, Failure
+from llmkit.records.checks import numbers
 
 if TYPE_CHECKING:
     import tenacity
@@ -67,8 +68,7 @@ class RetryPolicy:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or not 1 <= self.max_attempts <= 100:
-            raise ValidationError("max_attempts must be a whole number from 1 to 100.", field="max_attempts")
+        numbers.whole(self.max_attempts, "max_attempts", 1, 100)
         object.__setattr__(self, "rate_limit_waits", _waits(self.rate_limit_waits))
         for name in ("backoff_initial", "backoff_max", "max_retry_after", "scale"):
             _not_negative(getattr(self, name), name)

@@ -16,15 +16,14 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.openai_chat import OpenAIChat
 from llmkit.providers.wires.openai_responses import OpenAIResponses
-from llmkit.records import DIALECTS, STANDARD, Model, Provider
+from llmkit.records import DIALECTS, STANDARD, WIRE_NAMES, Model, Provider
 from llmkit.records.checks import texts
 
 WIRES: Mapping[str, Wire] = MappingProxyType(
     {wire.name: wire for wire in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())}
 )
-WIRE_NAMES: tuple[str, ...] = tuple(WIRES)
 
-__all__ = ["WIRES", "WIRE_NAMES", "Wire", "answer_limit", "answers_asked", "wire_for"]
+__all__ = ["WIRES", "Wire", "answer_limit", "answers_asked", "wire_for"]
 
 
 def wire_for(provider: Provider, model: Model) -> Wire:

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 from llmkit.providers.wires import headers
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
 from llmkit.records import STANDARD, Call, Completion, Dialect, Failure, HttpResponse, RateInfo, RemoteModel, Request
+from llmkit.records.entries import WireName
 
 
 @dataclass(frozen=True)
 class Wire(ABC):
     """A provider's HTTP format, in one of its dialects. Nothing here waits or sends."""
 
-    name: ClassVar[str]
+    name: ClassVar[WireName]
     dialect: Dialect = STANDARD
 
     @abstractmethod

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, PriceTier, PriceWindow
-from llmkit.records.checks.shapes import kind, whole
+from llmkit.records.checks.shapes import kind
 from llmkit.records.checks.texts import known_names
 
 MAX_PARALLEL = 1_000
@@ -83,7 +83,7 @@ def price_tiers(value: Any, field: str = "price_tiers") -> tuple[PriceTier, ...]
     """Long-context tiers, lowest first, from dicts such as ``{"above": 200000, "cost_input_per_million": 4}``."""
     tiers = []
     for row in _rows(value, field, ("above", *RATE_COLUMNS)):
-        above = _between(whole(row.get("above"), f"{field}.above"), f"{field}.above", MAX_TOKENS)
+        above = whole(row.get("above"), f"{field}.above", 1, MAX_TOKENS)
         tiers.append(PriceTier(above=above, **_rates(row, field)))
     if len({tier.above for tier in tiers}) < len(tiers):
         raise ValidationError(f"{field}: two tiers begin above the same number of tokens.", field=field)
@@ -144,9 +144,20 @@ def _clock(value: Any, field: str, name: str) -> time:
 # --- counts ---------------------------------------------------------------------------------------------------------
 
 
+def whole(value: Any, field: str, least: int | None = None, most: int | None = None) -> int:
+    """A whole number within limits, numpy's too."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValidationError(f"{field} must be a whole number, not {kind(value)}.", field=field)
+    number = int(value)
+    if (least is not None and number < least) or (most is not None and number > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+        raise ValidationError(f"{field} must be a whole number {limits}, not {number:,}.", field=field)
+    return number
+
+
 def limit(value: Any, field: str, most: int) -> int:
     """A limit of at least 1. 0 becomes 1, with a warning: it would stop the provider for good."""
-    number = whole(value, field)
+    number = whole(value, field, 0, most)
     if number == 0:
         warnings.warn(
             f"{field}=0 would stop every request, so 1 is used. To switch a provider off, set is_enabled=False.",
@@ -154,7 +165,7 @@ def limit(value: Any, field: str, most: int) -> int:
             stacklevel=6,  # the caller of add_provider or update_provider
         )
         return 1
-    return _between(number, field, most)
+    return number
 
 
 def optional_limit(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
@@ -164,10 +175,4 @@ def optional_limit(value: Any, field: str, most: int = MAX_TOKENS) -> int | None
 
 def count(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
     """``None`` (unknown) or a number of at least 1."""
-    return None if value is None else _between(whole(value, field), field, most)
-
-
-def _between(number: int, field: str, most: int) -> int:
-    if not 1 <= number <= most:
-        raise ValidationError(f"{field} must be between 1 and {most:,}.", field=field)
-    return number
+    return None if value is None else whole(value, field, 1, most)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,13 +73,6 @@ def instance(value: Any, of: type[T], field: str, example: str) -> T | None:
     if value is not None and not isinstance(value, of):
         raise ValidationError(f"{field} must be None or such as {example}, not {kind(value)}.", field=field)
     return value
-
-
-def whole(value: Any, field: str) -> int:
-    """A whole number, numpy's too."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValidationError(f"{field} must be a whole number, not {kind(value)}.", field=field)
-    return int(value)
 
 
 def path(value: Any, field: str = "path") -> Path:

@@ -9,9 +9,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from llmkit.errors import ValidationError
-from llmkit.records import DIALECTS
-
-WIRES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini")
+from llmkit.records import DIALECTS, WIRE_NAMES
 
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
@@ -52,8 +50,8 @@ def flag(value: Any, field: str) -> bool:
 
 def wire(value: Any, field: str = "wire") -> str:
     """The name of an HTTP format that llmkit speaks."""
-    if value not in WIRES:
-        raise ValidationError(f"{field} must be one of: {', '.join(WIRES)}.", field=field)
+    if value not in WIRE_NAMES:
+        raise ValidationError(f"{field} must be one of: {', '.join(WIRE_NAMES)}.", field=field)
     return str(value)
 
 

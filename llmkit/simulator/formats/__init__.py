@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.served_anthropic import Anthropic
 from llmkit.simulator.formats.served_chat import Chat
 from llmkit.simulator.formats.served_gemini import Gemini
 from llmkit.simulator.formats.served_responses import Responses
-from llmkit.simulator.questions import Answer, Question, WireName
+from llmkit.simulator.questions import Answer, Question
 
 __all__ = ["FORMATS", "Format"]
 

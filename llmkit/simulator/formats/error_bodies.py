@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.problems import Problem
 from llmkit.simulator.formats.provider_styles import style_of
-from llmkit.simulator.questions import WireName
 
 _SORRY = "The server had an error while processing your request. Sorry about that!"
 _BUSY = "The model is overloaded. Please try again later."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.provider_styles import style_of
-from llmkit.simulator.questions import WireName
 
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
 WRONG_KEY = "invalid"

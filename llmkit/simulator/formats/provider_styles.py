@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llmkit.simulator.questions import WireName
+from llmkit.records import WireName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.provider_styles import style_of
 from llmkit.simulator.limiter import Left, Limiter
-from llmkit.simulator.questions import WireName
 
 
 def id_headers(provider: str, wire: WireName, request_id: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.provider_styles import STYLES, style_of
-from llmkit.simulator.questions import WireName
 
 Action = Literal["answer", "list_models"]
 # the first segment of these is not the name of a provider

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import (
     integer,
     mapping,
@@ -17,7 +18,7 @@ from llmkit.simulator.formats.body_values import (
 )
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.refused_parameters import check_anthropic
-from llmkit.simulator.questions import Answer, Question, WireName
+from llmkit.simulator.questions import Answer, Question
 
 
 class Anthropic:

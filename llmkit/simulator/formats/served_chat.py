@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, texts
 from llmkit.simulator.formats.refused_parameters import check_chat
 from llmkit.simulator.formats.ticks import cost_in_ticks
-from llmkit.simulator.questions import Answer, Question, WireName, number
+from llmkit.simulator.questions import Answer, Question, number
 
 _SYSTEM = ("system", "developer")
 _THOUGHT = "Let me think about what is being asked, and what would change the answer."

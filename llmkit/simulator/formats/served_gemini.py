@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.refused_parameters import check_gemini
-from llmkit.simulator.questions import Answer, Question, WireName
+from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.request_schemas import modern
 
 

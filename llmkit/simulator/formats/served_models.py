@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llmkit.simulator.questions import WireName
+from llmkit.records import WireName
 
 _CREATED = 1_788_220_800  # 2026-09-01
 _CONTEXT, _MAX_OUTPUT = 1_000_000, 128_000

@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.refused_parameters import check_responses
 from llmkit.simulator.formats.served_chat import version_of, writes_to_cache
 from llmkit.simulator.formats.ticks import cost_in_ticks
-from llmkit.simulator.questions import Answer, Question, WireName
+from llmkit.simulator.questions import Answer, Question
 
 
 class Responses:
