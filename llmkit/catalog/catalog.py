@@ -97,17 +97,17 @@ class Catalog(ProviderEdits):
             "cost_input_per_million": cost_input_per_million,
             "cost_output_per_million": cost_output_per_million,
         }
-        asked = changes.model_changes(
+        new = changes.model_changes(
             {"display_name": model_id if display_name is None else display_name, **costs, **more}
         )
         texts.flag(set_as_default, "set_as_default")
         with self._edit() as edit:
             now = self._clock()
             note = changes.price_note(source, valid_from, now)
-            model = Model(provider=rules.find_provider(edit.state, name).name, model_id=model_id, **asked.columns)
+            model = Model(provider=rules.find_provider(edit.state, name).name, model_id=model_id, **new.columns)
             if model.reference in edit.state.models:
                 raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
-            model = changes.first_price(edit, model, asked.price, note, now)
+            model = changes.first_price(edit, model, new.price, note, now)
             model = edit.put_model(model, "add_model")
             return _make_default(edit, model).model if set_as_default else model
 
@@ -121,7 +121,7 @@ class Catalog(ProviderEdits):
         source: str | None = None,
         valid_from: Any = None,
         expected_updated_at: Any = None,
-        **given: Any,
+        **values: Any,
     ) -> Model:
         """Change a model: everything that :meth:`add_model` takes, but not its provider and its id.
 
@@ -137,7 +137,7 @@ class Catalog(ProviderEdits):
             EditConflict: the model was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
             ModelDeprecated: a deprecated model is to be the default.
         """
-        asked = changes.model_changes(given)
+        new = changes.model_changes(values)
         texts.flag(set_as_default, "set_as_default")
         is_default = set_as_default or is_default
         changes.check_standing(status, is_default)
@@ -146,7 +146,7 @@ class Catalog(ProviderEdits):
             note = changes.price_note(source, valid_from, now)
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
-            after = changes.updated(edit, before, asked, note, now)
+            after = changes.updated(edit, before, new, note, now)
             if after != before:
                 after = edit.put_model(after, "update_model")
             return _stand(edit, after, status, is_default)

@@ -61,14 +61,14 @@ class ModelChanges:
     price: Mapping[str, Any]
 
 
-def provider_changes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check what was given for a provider."""
-    return _checked(given, _PROVIDER, "provider")
+def provider_changes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what is set for a provider."""
+    return _checked(values, _PROVIDER, "provider")
 
 
-def model_changes(given: Mapping[str, Any]) -> ModelChanges:
-    """Check what was given for a model."""
-    values = _checked(given, {**_MODEL, **_PRICE}, "model")
+def model_changes(values: Mapping[str, Any]) -> ModelChanges:
+    """Check what is set for a model."""
+    values = _checked(values, {**_MODEL, **_PRICE}, "model")
     return ModelChanges(
         columns={name: value for name, value in values.items() if name in _MODEL},
         price={name: value for name, value in values.items() if name in _PRICE},
@@ -83,12 +83,12 @@ def check_standing(status: Any, is_default: Any) -> None:
         texts.flag(is_default, "is_default")
 
 
-def _checked(given: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:
-    for name in given:
+def _checked(values: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:
+    for name in values:
         if name in _ELSEWHERE and name not in checks:
             raise ValidationError(_ELSEWHERE[name], field=name)
-    texts.known_names(given, checks, what)
-    return {name: checks[name](value, name) for name, value in given.items()}
+    texts.known_names(values, checks, what)
+    return {name: checks[name](value, name) for name, value in values.items()}
 
 
 def unchanged_since(record: Provider | Model, expected_updated_at: Any, what: str) -> None:
@@ -127,8 +127,8 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
     """
     entries = edit.state.prices.get(model.reference, ())
     begins = note.valid_from or now
-    known = price_on(entries, begins)
-    base = known.price if known else model.price
+    entry = price_on(entries, begins)
+    base = entry.price if entry else model.price
     price = replace(base, **changes)
     if price == base:
         return model
@@ -149,9 +149,9 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
     return replace(model, price=entry.price) if entry else model
 
 
-def updated(edit: Edit, before: Model, asked: ModelChanges, note: PriceNote, now: datetime) -> Model:
+def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote, now: datetime) -> Model:
     """The model with its changes; a changed price is in its history already, the model is still to be put."""
-    return replace(put_price(edit, before, asked.price, note, now), **asked.columns)
+    return replace(put_price(edit, before, new.price, note, now), **new.columns)
 
 
 def first_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:

@@ -59,7 +59,7 @@ class CatalogReader:
             raise ValidationError("status is 'ACTIVE', 'DEPRECATED', or None for both.", field="status")
         state = self.state()
         name = None if provider is None else rules.find_provider(state, provider).name
-        keys = {known.name: self.has_key(known) for known in state.providers.values()}
+        keys = {each.name: self.has_key(each) for each in state.providers.values()}
         today = self._clock().date()
 
         def available(model: Model) -> bool:

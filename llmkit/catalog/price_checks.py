@@ -33,14 +33,14 @@ def check(
             warnings.warn(f"{provider} was not asked for its models: {answer}", UserWarning, stacklevel=3)
         else:
             lists[provider] = answer
-    found = to_frame(
+    differences = to_frame(
         [
             *price_differences(state.models, state.prices, upstream, at),
             *list_differences(state.models, lists, upstream, at),
         ]
     )
-    found.attrs["unanswered"] = unanswered
-    return found
+    differences.attrs["unanswered"] = unanswered
+    return differences
 
 
 def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tuple[str, ...]:
@@ -48,22 +48,21 @@ def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tupl
     changed: list[str] = []
     for (reference, valid_from, source), values in _grouped(rows).items():
         note = changes.price_note(source, valid_from, now)
-        known = edit.state.models.get(reference)
-        if known is None:
+        model = edit.state.models.get(reference)
+        if model is None:
             changed.append(_added(edit, reference, values, note, now).reference)
         else:
-            asked = changes.model_changes(values)
-            after = changes.updated(edit, known, asked, note, now)
-            changed += [] if after == known else [edit.put_model(after, "apply_prices").reference]
+            after = changes.updated(edit, model, changes.model_changes(values), note, now)
+            changed += [] if after == model else [edit.put_model(after, "apply_prices").reference]
     return tuple(dict.fromkeys(changed))
 
 
 def _added(edit: Edit, reference: str, values: Mapping[str, Any], note: changes.PriceNote, now: datetime) -> Model:
     name, model_id = split_reference(reference)
     provider = rules.find_provider(edit.state, name).name
-    asked = changes.model_changes({"display_name": model_id, **values})
-    model = Model(provider=provider, model_id=texts.model_id(model_id), **asked.columns)
-    return edit.put_model(changes.first_price(edit, model, asked.price, note, now), "apply_prices")
+    new = changes.model_changes({"display_name": model_id, **values})
+    model = Model(provider=provider, model_id=texts.model_id(model_id), **new.columns)
+    return edit.put_model(changes.first_price(edit, model, new.price, note, now), "apply_prices")
 
 
 def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], dict[str, Any]]:

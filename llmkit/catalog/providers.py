@@ -110,7 +110,7 @@ class ProviderEdits(CatalogReader):
             return edit.put_provider(provider, "add_provider")
 
     def update_provider(
-        self, name: str, *, approve_origin: bool = False, expected_updated_at: Any = None, **given: Any
+        self, name: str, *, approve_origin: bool = False, expected_updated_at: Any = None, **values: Any
     ) -> Provider:
         """Change a provider: its limits, ``is_enabled``, ``base_url``, ``display_name``, default costs, ``wire``,
         ``dialect``, ``api_key_env``. A limit of 0 becomes 1, with a warning. Runs that are going on follow at once.
@@ -123,7 +123,7 @@ class ProviderEdits(CatalogReader):
             OriginNotApproved: a key would go to another origin, not on this machine, that was not approved.
             EditConflict: the provider was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
         """
-        values = changes.provider_changes(given)
+        values = changes.provider_changes(values)
         texts.flag(approve_origin, "approve_origin")
         with self._edit() as edit:
             before = rules.find_provider(edit.state, name)
@@ -151,10 +151,10 @@ class ProviderEdits(CatalogReader):
         """Say what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
         value = None if amount is None else numbers.amount(amount, "amount")
         with self._edit() as edit:
-            known = rules.find_provider(edit.state, provider)
-            if known.balance != value:
-                edit.set_balance(known.name, value)
-            return edit.state.providers[known.name]
+            entry = rules.find_provider(edit.state, provider)
+            if entry.balance != value:
+                edit.set_balance(entry.name, value)
+            return edit.state.providers[entry.name]
 
     def sync_balance(self, provider: str, real_balance: Any) -> Decimal | None:
         """Set the balance to what the provider's own page says, and log by how much ours was off.
@@ -163,10 +163,10 @@ class ProviderEdits(CatalogReader):
         """
         value = numbers.amount(real_balance, "real_balance")
         with self._edit() as edit:
-            known = rules.find_provider(edit.state, provider)
-            delta = None if known.balance is None else numbers.difference(value, known.balance)
-            edit.record_sync(known.name, known.balance, value, delta)
-            edit.set_balance(known.name, value, "sync_balance")
+            entry = rules.find_provider(edit.state, provider)
+            delta = None if entry.balance is None else numbers.difference(value, entry.balance)
+            edit.record_sync(entry.name, entry.balance, value, delta)
+            edit.set_balance(entry.name, value, "sync_balance")
             return delta
 
 

@@ -50,7 +50,7 @@ def find_model(state: CatalogState, ref: Any) -> Model:
         return state.models[reference]
     near = _nearest_models(state, reference)
     provider, colon, _ = reference.partition(":")
-    meant = [found for found in near if reference.lower() in (found.lower(), state.models[found].model_id.lower())]
+    meant = [ref for ref in near if reference.lower() in (ref.lower(), state.models[ref].model_id.lower())]
     if colon and provider not in state.providers and not meant:
         find_provider(state, provider)
     raise ModelNotFound(
@@ -67,7 +67,7 @@ def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
         return tuple(same_id)
     by_id = {model.model_id: reference for reference, model in state.models.items()}
     model_id = wanted.partition(":")[2] or wanted
-    near = [*_nearest(wanted, state.models), *(by_id[found] for found in _nearest(model_id, by_id))]
+    near = [*_nearest(wanted, state.models), *(by_id[name] for name in _nearest(model_id, by_id))]
     return tuple(dict.fromkeys(near))[:5]
 
 
@@ -134,8 +134,8 @@ def in_force(state: CatalogState, at: datetime) -> CatalogState:
 
 def due(state: CatalogState, at: datetime) -> list[Model]:
     """The models whose price has changed by the calendar since it was written, at their new price."""
-    found = ((model, price_on(state.prices.get(reference, ()), at)) for reference, model in state.models.items())
-    return [replace(model, price=entry.price) for model, entry in found if entry and entry.price != model.price]
+    entries = ((model, price_on(state.prices.get(reference, ()), at)) for reference, model in state.models.items())
+    return [replace(model, price=entry.price) for model, entry in entries if entry and entry.price != model.price]
 
 
 def find_purpose(name: Any) -> Purpose:
@@ -155,9 +155,9 @@ def infra_reference(state: CatalogState, purpose: Any) -> Any:
     Raises:
         ValidationError: no such purpose.
     """
-    known = find_purpose(purpose)
-    own = state.settings.get(known.key)
-    return infra_reference(state, known.fallback) if own is None and known.fallback else own
+    registered = find_purpose(purpose)
+    own = state.settings.get(registered.key)
+    return infra_reference(state, registered.fallback) if own is None and registered.fallback else own
 
 
 def purposes_of(state: CatalogState, reference: str) -> tuple[str, ...]:

@@ -18,12 +18,12 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from llmkit.catalog import changes
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import price_on
-from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
-from llmkit.records.checks import addresses, numbers, texts
-from llmkit.records.checks.api_config import api_config
+from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
+from llmkit.records.checks import addresses, texts
 
 PROVIDER_FIELDS = (
     "display_name", "wire", "dialect", "base_url", "api_key_env", "max_parallel_requests", "requests_per_minute",
@@ -74,12 +74,12 @@ def load_seed() -> Seed:
         if "provider" not in content:
             continue
         try:
-            provider, found = _provider(content), _models(content)
+            provider, models_with_prices = _provider(content), _models(content)
             origins[provider.name] = frozenset(map(addresses.base_url, content["provider"]["origins"]))
         except (ValidationError, KeyError, TypeError) as error:
             raise ValidationError(f"{file.name}: {error}") from error
         providers[provider.name] = provider
-        for model, entries in found:
+        for model, entries in models_with_prices:
             models[model.reference] = model
             prices[model.reference] = entries
     settings = {PURPOSES[purpose].key: ref for purpose, ref in _settings()["infra"].items()}
@@ -94,11 +94,11 @@ def sample_scenarios(name: str = "quickstart") -> list[Scenario]:
     """
     files = {file.name.removesuffix(".toml"): file for file in _files("prompts")}
     texts.known_names([name], files, "Sample prompts")
-    asked = ("prompt", "system", "followups", "scenario_id")
+    fields = ("prompt", "system", "followups", "scenario_id")
     return [
         Scenario(
-            **{key: value for key, value in row.items() if key in asked},
-            dimensions={key: value for key, value in row.items() if key not in asked},
+            **{key: value for key, value in row.items() if key in fields},
+            dimensions={key: value for key, value in row.items() if key not in fields},
         )
         for row in _toml(files[name])["scenarios"]
     ]
@@ -107,8 +107,8 @@ def sample_scenarios(name: str = "quickstart") -> list[Scenario]:
 def _files(folder: str) -> list[Traversable]:
     package = resources.files("llmkit")
     installed = package / "data" / folder
-    found = installed if installed.is_dir() else package / ".." / "data" / folder  # a checkout, or an editable install
-    return sorted((file for file in found.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    source = installed if installed.is_dir() else package / ".." / "data" / folder  # a checkout, or an editable install
+    return sorted((file for file in source.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
 
 
 def _toml(file: Traversable) -> dict[str, Any]:
@@ -122,21 +122,8 @@ def _settings() -> dict[str, Any]:
 def _provider(content: Mapping[str, Any]) -> Provider:
     row = content["provider"]
     texts.known_names(row, ("name", *PROVIDER_FIELDS, "origins", "default_model"), "provider")
-    provider = Provider(
-        name=texts.provider_name(row["name"]),
-        display_name=texts.text(row["display_name"], "display_name"),
-        wire=texts.wire(row["wire"]),
-        dialect=texts.dialect(row.get("dialect")),
-        base_url=addresses.base_url(row["base_url"]),
-        api_key_env=texts.key_variable(row.get("api_key_env")),
-        max_parallel_requests=numbers.limit(
-            row.get("max_parallel_requests", 1), "max_parallel_requests", numbers.MAX_PARALLEL
-        ),
-        requests_per_minute=numbers.limit(
-            row.get("requests_per_minute", 60), "requests_per_minute", numbers.MAX_PER_MINUTE
-        ),
-        tokens_per_minute=numbers.count(row.get("tokens_per_minute"), "tokens_per_minute"),
-    )
+    values = changes.provider_changes({name: row[name] for name in PROVIDER_FIELDS if name in row})
+    provider = Provider(name=texts.provider_name(row["name"]), **values)
     if addresses.origin_of(provider.base_url) not in row["origins"]:
         raise ValidationError(f"{provider.base_url} is not within the provider's own origins.", field="origins")
     if row["default_model"] not in [model["model_id"] for model in content["models"]]:
@@ -148,17 +135,13 @@ def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPric
     provider = content["provider"]
     for row in content["models"]:
         texts.known_names(row, ("model_id", "prices", *MODEL_FIELDS), row["model_id"])
+        values = {name: row[name] for name in MODEL_FIELDS if name in row and name != "status"}
         model = Model(
             provider=provider["name"],
             model_id=texts.model_id(row["model_id"]),
-            display_name=texts.text(row["display_name"], "display_name"),
-            batch_discount=numbers.share(row.get("batch_discount"), "batch_discount"),
             status=row.get("status", "ACTIVE"),
             is_default=row["model_id"] == provider["default_model"],
-            context_window=numbers.count(row.get("context_window"), "context_window"),
-            max_output_tokens=numbers.count(row.get("max_output_tokens"), "max_output_tokens"),
-            retires_on=texts.day(row.get("retires_on"), "retires_on"),
-            api_config=api_config(row.get("api_config")),
+            **changes.model_changes(values).columns,
         )
         if model.status not in ("ACTIVE", "DEPRECATED") or (model.is_default and not model.is_active):
             raise ValidationError(f"{model.reference} has a status that cannot be.", field="status")
@@ -167,15 +150,11 @@ def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPric
 
 def _price(reference: str, row: Mapping[str, Any]) -> DatedPrice:
     texts.known_names(row, (*PRICE_COLUMNS, "valid_from", "source", "read_on"), reference)
-    rates = {name: numbers.price(row.get(name), name) for name in RATE_COLUMNS}
+    values = {name: row[name] for name in PRICE_COLUMNS if name in row}
     return DatedPrice(
         reference=reference,
         valid_from=texts.moment(row["valid_from"], "valid_from") if "valid_from" in row else None,
-        price=Price(
-            **rates,
-            price_tiers=numbers.price_tiers(row.get("price_tiers")),
-            price_windows=numbers.price_windows(row.get("price_windows")),
-        ),
+        price=Price(**changes.model_changes(values).price),
         source=texts.text(row["source"], "source"),
         read_on=texts.day(row["read_on"], "read_on"),
     )

@@ -64,9 +64,9 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[st
 def _put(edit: Edit, seed: Seed, edited: EditedFields, moment: datetime) -> None:
     before = edit.state
     for provider in seed.providers.values():
-        known = before.providers.get(provider.name)
-        merged = _merged(known, provider, PROVIDER_FIELDS, edited.get(("provider", provider.name), _NONE))
-        if merged != known:
+        current = before.providers.get(provider.name)
+        merged = _merged(current, provider, PROVIDER_FIELDS, edited.get(("provider", provider.name), _NONE))
+        if merged != current:
             edit.put_provider(merged, "seed")
     for model in _merged_models(before, seed, edited, moment):
         if model != before.models.get(model.reference):
@@ -98,8 +98,8 @@ def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, momen
     }
     settled = []
     for reference, model in models.items():
-        known = before.models.get(reference)
-        kept = known is not None and known.is_default
+        current = before.models.get(reference)
+        kept = current is not None and current.is_default
         wanted = seed.unpriced_models[reference].is_default and model.is_active
         settled.append(replace(model, is_default=kept if model.provider in chosen else wanted))
     losing = {reference for reference, model in before.models.items() if model.is_default}
@@ -110,14 +110,14 @@ def _siblings(state: CatalogState, model: Model) -> Iterator[str]:
     return (reference for reference, other in state.models.items() if other.provider == model.provider)
 
 
-def _merged(known: Any, shipped: Any, fields: Sequence[str], edited: frozenset[str]) -> Any:
-    """A shipped record, or a known one with the shipped values of all fields that nobody changed."""
-    if known is None:
+def _merged(current: Any, shipped: Any, fields: Sequence[str], edited: frozenset[str]) -> Any:
+    """A shipped record, or a current one with the shipped values of all fields that nobody changed."""
+    if current is None:
         return shipped
     values = {name: getattr(shipped, name) for name in fields if name not in edited}
     if "api_config" in values:  # what its API taught llmkit stays
-        values["api_config"] = {**values["api_config"], **_learned(known)}
-    return replace(known, **values)
+        values["api_config"] = {**values["api_config"], **_learned(current)}
+    return replace(current, **values)
 
 
 def _learned(model: Model) -> dict[str, Any]:

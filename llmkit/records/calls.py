@@ -34,9 +34,10 @@ class Scenario:
             raise ValidationError("A scenario's system prompt is text, or None for none.", field="system")
         if not isinstance(self.dimensions, Mapping):
             raise ValidationError("A scenario's dimensions are a dict such as {'City': 'Rome'}.", field="dimensions")
-        given: Any = self.followups
-        given = () if given is None or (isinstance(given, str) and not given) else given
-        followups = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+        texts: Any = () if self.followups is None else self.followups
+        if isinstance(texts, str):
+            texts = (texts,) if texts else ()
+        followups = tuple(texts) if isinstance(texts, Iterable) else (texts,)
         if not all(isinstance(text, str) and text.strip() for text in followups):
             raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
         object.__setattr__(self, "followups", followups)

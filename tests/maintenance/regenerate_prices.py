@@ -1,8 +1,8 @@
 """For maintainers: bring the prices in the shipped files up to date with genai-prices.
 
-``python -m regenerate_prices data/catalog`` appends a dated entry wherever the price in force differs, and
-prints what it changed. Comments, order and everything else stay as they are; a file without a difference is not
-touched. ``--fresh`` gets the newest price data first.
+``python tests/maintenance/regenerate_prices.py data/catalog`` appends a dated entry wherever the price in force
+differs, and prints what it changed. Comments, order and everything else stay as they are; a file without a difference
+is not touched. ``--fresh`` gets the newest price data first.
 """
 
 from __future__ import annotations

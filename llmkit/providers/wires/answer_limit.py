@@ -16,8 +16,8 @@ def answer_limit(request: Request) -> int | None:
     It is read from the body, since what is sent is not always what was asked for: a limit that the model refused is
     left out, Anthropic's format demands one, and ``extra_body`` may hold another.
     """
-    found = [limit for path in _LIMITS if (limit := count(dig(request.body, *path))) is not None]
-    return max(found, default=None)
+    limits = [limit for path in _LIMITS if (limit := count(dig(request.body, *path))) is not None]
+    return max(limits, default=None)
 
 
 def answers_asked(request: Request) -> int:

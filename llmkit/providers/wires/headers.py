@@ -56,17 +56,17 @@ def rate_info(response: HttpResponse) -> RateInfo | None:
     """
     values: dict[str, float | None] = {}
     for field, names in _NAMES.items():
-        found = next((response.headers[name] for name in names if name in response.headers), None)
-        if found is not None:
-            values[field] = seconds(found, response.received_at) if field.endswith("reset") else _number(found)
-    known = {field: value for field, value in values.items() if value is not None}
-    if not known:
+        text = next((response.headers[name] for name in names if name in response.headers), None)
+        if text is not None:
+            values[field] = seconds(text, response.received_at) if field.endswith("reset") else _number(text)
+    limits = {field: value for field, value in values.items() if value is not None}
+    if not limits:
         return None
-    whole = {field: int(value) for field, value in known.items() if not field.endswith("reset")}
+    whole = {field: int(value) for field, value in limits.items() if not field.endswith("reset")}
     return RateInfo(
         **whole,
-        requests_reset=known.get("requests_reset"),
-        tokens_reset=known.get("tokens_reset"),
+        requests_reset=limits.get("requests_reset"),
+        tokens_reset=limits.get("tokens_reset"),
     )
 
 

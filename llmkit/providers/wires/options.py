@@ -64,10 +64,10 @@ def settle(
         ValidationError: something would be left out and ``call.params.strict`` is set.
     """
     config = {**(defaults or {}), **call.model.api_config}
-    asked = [name for name in PARAMETERS if getattr(call.params, name) != getattr(_UNSET, name)]
+    names = [name for name in PARAMETERS if getattr(call.params, name) != getattr(_UNSET, name)]
     refused = {*untaken, *_names(config.get("rejects")), *learned_rejects(call.model) - {*indispensable}}
     refused.update(_refused_by_reasoning(call.params, config, refused))
-    left_out = tuple(name for name in asked if name in refused)
+    left_out = tuple(name for name in names if name in refused)
     if left_out and call.params.strict:
         raise ValidationError(
             f"{call.model.reference} does not take {', '.join(left_out)} as given. Change or remove it, "

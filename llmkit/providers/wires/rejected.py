@@ -50,5 +50,5 @@ def _first_named(message: str) -> str | None:
     """The parameter whose word comes first; of two that exclude each other (see ``_WORDS``) the first in the table."""
     if "cannot both" in message:
         return _our_name(message)
-    found = {name: match.start() for name, pattern in _PATTERNS.items() if (match := re.search(pattern, message))}
-    return min(found, key=lambda name: found[name]) if found else None
+    places = {name: match.start() for name, pattern in _PATTERNS.items() if (match := re.search(pattern, message))}
+    return min(places, key=lambda name: places[name]) if places else None

@@ -140,5 +140,4 @@ def _total(steps: list[Any], *path: str, default: int | None = None) -> int | No
     """The sum over the steps; ``default`` stands for a missing count, nonsense makes the sum unknown."""
     values = [dig(step, *path) for step in steps]
     counts = [default if value is None else count(value) for value in values]
-    known = [value for value in counts if value is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return None if None in counts else sum(filter(None, counts))

@@ -16,9 +16,9 @@ def api_config(value: Any, field: str = "api_config") -> Mapping[str, Any]:
     model's own, named as a provider's. Other keys are kept as they are.
     """
     config = shapes.mapping(value, field, "{'max_tokens_param': 'max_tokens'}")
-    for name, given in config.items():
+    for name, setting in config.items():
         if name in _KNOWN:
-            _KNOWN[name](given, f"{field}.{name}")
+            _KNOWN[name](setting, f"{field}.{name}")
     return MappingProxyType(texts.json_value(config, field))
 
 

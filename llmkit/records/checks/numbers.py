@@ -41,9 +41,9 @@ def amount(value: Any, field: str) -> Decimal:
     return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW)
 
 
-def difference(real: Decimal, known: Decimal) -> Decimal:
+def difference(real: Decimal, ours: Decimal) -> Decimal:
     """Two amounts subtracted, exactly."""
-    return _EXACT.subtract(real, known)
+    return _EXACT.subtract(real, ours)
 
 
 def share(value: Any, field: str) -> Decimal | None:

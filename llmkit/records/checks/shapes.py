@@ -55,10 +55,10 @@ def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
 
 def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
     """A dict whose keys are texts; ``None`` for an empty one."""
-    given = {} if value is None else value
-    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+    items = {} if value is None else value
+    if not isinstance(items, Mapping) or not all(isinstance(key, str) for key in items):
         raise ValidationError(f"{field} must be a dict such as {example}.", field=field)
-    return dict(given)
+    return dict(items)
 
 
 def function(value: Any, field: str, what: str) -> Callable[..., Any] | None:

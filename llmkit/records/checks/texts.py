@@ -85,22 +85,21 @@ def day(value: Any, field: str) -> date | None:
     if value is None:
         return None
     try:
-        found = moment(value, field)
+        return moment(value, field).date()
     except ValidationError:
         raise ValidationError(f"{field} must be a date such as 2027-01-14.", field=field) from None
-    return found.date()
 
 
 def moment(value: Any, field: str) -> datetime:
     """A time with its zone. A date is its midnight UTC; a time without a zone is UTC; ISO text is read as either."""
     try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if isinstance(found, datetime) and found == found:  # pandas' NaT is a datetime that is not itself
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(at, datetime) and at == at:  # pandas' NaT is a datetime that is not itself
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):  # no time, or in UTC one before year 1 or after 9999
-        found = None
-    if isinstance(found, date) and not isinstance(found, datetime):
-        return datetime.combine(found, time(), UTC)
+        at = None
+    if isinstance(at, date) and not isinstance(at, datetime):
+        return datetime.combine(at, time(), UTC)
     raise ValidationError(f"{field} must be a date or a time such as 2026-12-01 or 2026-12-01T08:00Z.", field=field)
 
 
@@ -126,13 +125,13 @@ def _listed(value: Any) -> Any:
     return [_listed(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def known_names(given: Iterable[str], allowed: Iterable[str], what: str) -> None:
+def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
     """Refuse names that are not among the allowed ones, and list those."""
-    names = tuple(allowed)
-    unknown = sorted(str(name) for name in given if name not in names)
+    choices = tuple(allowed)
+    unknown = sorted(str(name) for name in names if name not in choices)
     if unknown:
         raise ValidationError(
-            f"{what}: there is no {', '.join(map(repr, unknown))}. Choose from: {', '.join(names)}.", field=unknown[0]
+            f"{what}: there is no {', '.join(map(repr, unknown))}. Choose from: {', '.join(choices)}.", field=unknown[0]
         )
 
 
