@@ -1,66 +1,174 @@
-"""Charts of a run, as a paper could print them: sorted bars, units on the axes, colours that everybody can tell apart.
+"""Charts of a run, as a paper could print them: sorted, units on the axes, colours that everybody can tell apart.
 
-matplotlib is loaded only when a chart is drawn.
+Figures of our own are transparent, with text of a grey that reads on white and on black; axes that are handed in keep
+their looks. matplotlib is loaded only when a chart is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from llmkit.analysis.shares import OTHER, share_table
+from llmkit.errors import ValidationError
 from llmkit.money.pricing import dollars
 from llmkit.records.checks.texts import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#595959"  # Okabe and Ito's palette
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#767676"
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B0A000")  # Okabe and Ito's, the yellow darker
 MOST = 30
-"""Models in one chart; of more, the most expensive or the slowest are shown."""
-_LONGEST = 40
+"""Bars in one chart; of more, the most expensive, the slowest or the longest are shown."""
+_LONGEST = 48
+
+By = str | Sequence[str]
 
 
-def plot_costs(costs: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """What each model cost, the most expensive on top, with wasted costs (failures and retries) set apart.
+def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    """What each group cost, the most expensive on top, with wasted costs (failures and retries) set apart.
 
-    ``costs`` is as :meth:`llmkit.Run.costs` gives it by model. A model without a known price has no bar, and says so.
+    ``costs`` is as :meth:`llmkit.Run.costs` gives it by ``by``. What has no known price has no bar, and says so.
     """
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
-    shown = ranked.head(MOST).iloc[::-1]
+    shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
     ax = _axes(ax, len(shown))
-    total = shown["estimated_cost"].astype(float)
-    wasted = shown["wasted_cost"].astype(float).fillna(0)
-    places = range(len(shown))
-    ax.barh(places, (total - wasted).fillna(0), height=0.65, color=BLUE, label="answers")
+    known = shown[shown["estimated_cost"].notna()].astype({"estimated_cost": float})
+    wasted = known["wasted_cost"].astype(float).fillna(0)
+    ax.barh(known["place"], known["estimated_cost"] - wasted, height=0.65, color=BLUE, label="answers")
     if wasted.any():
-        ax.barh(places, wasted, left=(total - wasted).fillna(0), height=0.65, color=ORANGE, label="wasted")
-        ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    for place, cost in zip(places, total, strict=True):
+        answers = known["estimated_cost"] - wasted
+        ax.barh(known["place"], wasted, left=answers, height=0.65, color=ORANGE, label="wasted")
+        _legend(ax)
+    for row in shown.to_dict("records"):
+        cost = row["estimated_cost"]
+        some = "" if pd.isna(cost) or not row.get("unpriced") else f" and {row['unpriced']:,} unpriced"
         ax.annotate(
-            dollars(cost), (0 if pd.isna(cost) else cost, place), (4, 0), textcoords="offset points", va="center",
-            fontsize="small", color=GREY, parse_math=False,
+            dollars(cost) + some, (0 if pd.isna(cost) else cost, row["place"]), (4, 0), textcoords="offset points",
+            va="center", fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
     ax.margins(x=0.15)
     ax.xaxis.set_major_formatter(lambda cost, _: dollars(cost))
-    _finish(ax, [str(name) for name in shown["model"]], "Cost (US dollars)", len(ranked))
+    _finish(ax, _names(shown, by), "Cost (US dollars)", len(ranked))
+    if known.empty:
+        ax.set_xticks([])
+    ax.set_ylim(-0.6, max(len(shown), 1) - 0.4)
     return ax
 
 
-def plot_latency(probes: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """How long each model took to answer, the slowest on top: median, quartiles, and the middle 90 % of answers.
+def plot_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    """How long each group took to answer, the slowest on top: median, quartiles, and the middle 90 % of answers.
 
     ``probes`` is as in :attr:`llmkit.Run.probes`; only probes that were answered count. Seconds on the wire, all turns.
     """
-    answered = probes[(probes["status"] == "ok") & probes["latency_s"].notna()]
-    seconds = {str(model): group.astype(float) for model, group in answered.groupby("model")["latency_s"]}
-    ranked = sorted(seconds, key=lambda model: (float(seconds[model].median()), model))
+    return _boxes(_answered(probes, by), "latency_s", ax, by, "Time to answer (s)")
+
+
+def plot_lengths(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    """How long the answers of each group are in tokens, reasoning left out, drawn as in :func:`plot_latency`."""
+    answered = _answered(probes, by)
+    visible = answered["output_tokens"] - answered["reasoning_tokens"].fillna(0)
+    return _boxes(answered.assign(length=visible), "length", ax, by, "Length of an answer (tokens)")
+
+
+def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    """What an answer costs (mean, US dollars) against how long it takes (median, s), a point for each group.
+
+    A group in which any cost is unknown is drawn hollow on the axis, as unpriced.
+    """
+    answered = _answered(probes, by)
+    ax = _axes(ax, 12)
+    groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
+    for number, (name, group) in enumerate(groups[:MOST]):
+        seconds, costs = float(group["latency_s"].median()), group["estimated_cost"].astype(float)
+        known = bool(costs.notna().all())
+        at: dict[str, Any] = {} if known else {"transform": ax.get_xaxis_transform(), "clip_on": False}
+        colour = COLOURS[number % len(COLOURS)]
+        cost = float(costs.mean()) if known else 0.0
+        ax.plot([seconds], [cost], "o", color=colour, markerfacecolor=colour if known else "none", **at)
+        ax.annotate(
+            name if known else f"{name} (unpriced)", (seconds, cost), (6, 4), textcoords="offset points",
+            xycoords="data" if known else ax.get_xaxis_transform(), fontsize="small", color=GREY, parse_math=False,
+        )  # fmt: skip
+    ax.margins(x=0.25, y=0.2)
+    ax.set_ylim(bottom=0)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("Time to answer (s, median)")
+    ax.set_ylabel("Cost of an answer (US dollars)")
+    ax.yaxis.set_major_formatter(lambda cost, _: dollars(cost))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    """How often each group gave each answer, in per cent, with 95 % intervals after Wilson.
+
+    ``of`` is a column of few different values; answers without one do not count. Of more than seven values the rarest
+    are put together. The intervals take answers as independent of each other.
+    """
+    table = share_table(_answered(probes, by), of, _listed(by), most=len(COLOURS))
+    groups = list(_groups(table, by))
+    shown = groups[:MOST][::-1]
+    values = list(table["value"].drop_duplicates())
+    ax = _axes(ax, max(len(shown), round(len(shown) * len(values) / 3)))
+    for number, value in enumerate(values):
+        rows = [(place, rows[rows["value"] == value].iloc[0]) for place, (_, rows) in enumerate(shown)]
+        offset = 0.7 * (0.5 - (number + 0.5) / len(values))
+        ax.errorbar(
+            [100 * row["share"] for _, row in rows],
+            [place + offset for place, _ in rows],
+            xerr=[
+                [100 * (row["share"] - row["low"]) for _, row in rows],
+                [100 * (row["high"] - row["share"]) for _, row in rows],
+            ],
+            fmt="o",
+            markersize=4,
+            linewidth=1.2,
+            color=GREY if value == OTHER else COLOURS[number],
+            label=short(str(value), _LONGEST),
+        )
+    _finish(ax, [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown], "Share of answers (%)", len(groups))
+    ax.set_xlim(-1, 101)
+    if values:
+        ax.set_ylim(-0.6, len(shown) - 0.4)
+        _legend(ax)
+    return ax
+
+
+def height(rows: int) -> float:
+    """Inches that a chart of so many bars needs."""
+    return 0.9 + 0.3 * max(2, min(rows, MOST))
+
+
+def neutral(ax: Axes) -> Axes:
+    """Transparent, with grey text: to be read on any background."""
+    figure = ax.get_figure()
+    if figure is not None:
+        figure.set_facecolor("none")
+    ax.set_facecolor("none")
+    ax.tick_params(colors=GREY)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set_color(GREY)
+    for spine in ax.spines.values():
+        spine.set_color(GREY)
+    return ax
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _boxes(answered: pd.DataFrame, column: str, ax: Axes | None, by: By, label: str) -> Axes:
+    seconds = {name: group[column].dropna().astype(float) for name, group in _groups(answered, by)}
+    values = {name: each for name, each in seconds.items() if len(each)}
+    ranked = sorted(values, key=lambda name: (float(values[name].median()), name))
     shown = ranked[-MOST:]
     ax = _axes(ax, len(shown))
     if shown:
         ax.boxplot(
-            [seconds[model].to_numpy() for model in shown],
+            [values[name].to_numpy() for name in shown],
             positions=range(len(shown)),
             orientation="horizontal",
             whis=(5, 95),
@@ -70,16 +178,39 @@ def plot_latency(probes: pd.DataFrame, ax: Axes | None = None) -> Axes:
             boxprops={"facecolor": BLUE, "alpha": 0.35, "edgecolor": BLUE},
             whiskerprops={"color": BLUE},
             capprops={"color": BLUE},
-            medianprops={"color": "black", "linewidth": 1.5},
+            medianprops={"color": ORANGE, "linewidth": 2},
         )
         ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
-    _finish(
-        ax,
-        [f"{short(model, _LONGEST)} (n = {len(seconds[model])})" for model in shown],
-        "Time to answer (s)",
-        len(ranked),
-    )
+    _finish(ax, [f"{name} (n = {len(values[name])})" for name in shown], label, len(ranked))
     return ax
+
+
+def _answered(probes: pd.DataFrame, by: By) -> pd.DataFrame:
+    missing = [name for name in _listed(by) if name not in probes]
+    if missing:
+        columns = ", ".join(map(str, probes.columns))
+        raise ValidationError(f"There is no column {missing[0]!r} to group by. There are: {columns}.", field="by")
+    return probes[probes["status"] == "ok"]
+
+
+def _listed(by: By) -> list[str]:
+    return [by] if isinstance(by, str) else list(by)
+
+
+def _groups(frame: pd.DataFrame, by: By) -> list[tuple[str, pd.DataFrame]]:
+    """The parts of a table with their names, each level in the order of its first appearance."""
+    texts = {name: frame[name].map(str) for name in _listed(by)}
+    levels = [pd.Categorical(column, categories=column.unique(), ordered=True) for column in texts.values()]
+    return [(_name(values), group) for values, group in frame.groupby(levels, observed=True)]
+
+
+def _names(frame: pd.DataFrame, by: By) -> list[str]:
+    columns = [frame[name] for name in _listed(by)]
+    return [_name(values) for values in zip(*columns, strict=True)]
+
+
+def _name(values: Iterable[object]) -> str:
+    return short(" · ".join(map(str, values)), _LONGEST)
 
 
 def _axes(ax: Axes | None, rows: int) -> Axes:
@@ -87,17 +218,19 @@ def _axes(ax: Axes | None, rows: int) -> Axes:
         return ax
     from matplotlib import pyplot  # slow to load
 
-    return pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1]
+    return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 
-def height(rows: int) -> float:
-    """Inches that a chart of so many bars needs."""
-    return 0.9 + 0.3 * max(2, min(rows, MOST))
+def _legend(ax: Axes) -> None:
+    where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    legend = ax.legend(frameon=False, fontsize="small", ncols=4, labelcolor=GREY, **where)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
-def _finish(ax: Axes, names: Sequence[str], label: str, found: int) -> None:
+def _finish(ax: Axes, names: Sequence[str], label: str, count: int) -> None:
     """Names beside the bars, taken literally; a name with dollar signs is no formula."""
-    ax.set_yticks(range(len(names)), [short(name, _LONGEST) for name in names])
+    ax.set_yticks(range(len(names)), list(names))
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
     ax.set_xlabel(label)
@@ -107,5 +240,5 @@ def _finish(ax: Axes, names: Sequence[str], label: str, found: int) -> None:
     if not names:
         ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
         ax.set_xticks([])
-    if found > MOST:
-        ax.set_title(f"{MOST} of {found} models", fontsize="small", color=GREY, loc="right")
+    if count > MOST:
+        ax.set_title(f"{MOST} of {count} models", fontsize="small", color=GREY, loc="right")

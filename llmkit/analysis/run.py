@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pandas as pd
 
 from llmkit.analysis import charts, exports, reader_data
+from llmkit.analysis.charts import By
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
+from llmkit.analysis.shares import categories
 from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.money import pricing
@@ -123,13 +125,43 @@ class Run:
         """What is known to have been billed, in US dollars, exact."""
         return self._store.read(lambda c: totals.total_cost(c, self.id))
 
-    def plot_costs(self, ax: Axes | None = None) -> Axes:
-        """A matplotlib bar chart of what each model cost, in US dollars, the most expensive on top."""
-        return charts.plot_costs(self.costs(), ax)
+    def plot_costs(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+        """A matplotlib bar chart of what each model cost, in US dollars, the most expensive on top.
 
-    def plot_latency(self, ax: Axes | None = None) -> Axes:
-        """A matplotlib box plot of how long each model took to answer, in seconds, the slowest on top."""
-        return charts.plot_latency(self.probes, ax)
+        ``by`` is as in :meth:`costs`. What has no known price has no bar, and is labelled as unpriced.
+
+        Raises:
+            ValidationError: there is no such column.
+        """
+        return charts.plot_costs(self.costs(by), ax, by=by)
+
+    def plot_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+        """A matplotlib box plot of how long each model took to answer, in seconds, the slowest on top.
+
+        ``by`` is one or several columns of :attr:`probes`, here as in the charts below; an unknown one raises
+        :class:`ValidationError`.
+        """
+        return charts.plot_latency(self.probes, ax, by=by)
+
+    def plot_lengths(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+        """A matplotlib box plot of how long answers are, in tokens without reasoning, the longest on top."""
+        return charts.plot_lengths(self.probes, ax, by=by)
+
+    def plot_cost_and_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+        """What an answer costs (mean, US dollars) against how long it takes (median, s), a point for each model."""
+        return charts.plot_cost_and_latency(self.probes, ax, by=by)
+
+    def plot_shares(self, by: By = "model", of: str | pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+        """How often each model gave each answer, in per cent, with 95 % intervals after Wilson.
+
+        ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; left out, the first field of
+        structured answers (``answer.…``) is counted.
+
+        Raises:
+            ValidationError: there is no such column, or nothing to count.
+        """
+        probes, column = categories(self.probes, of)
+        return charts.plot_shares(probes, column, ax, by=by)
 
     @property
     def notes(self) -> list[str]:

@@ -166,16 +166,17 @@ def _count(number: Any) -> str:
 
 
 def _charts(run: Run) -> str:
-    """Both charts as pictures on white, so that they read the same in any theme."""
+    """The charts as transparent pictures that read the same in any theme."""
     costs = run.costs()
-    dearest = costs.sort_values("estimated_cost", ascending=False, na_position="last")["model"].iloc[0]
+    known = costs.dropna(subset="estimated_cost").sort_values("estimated_cost", ascending=False)
+    most = "no cost is known" if known.empty else f"{known['model'].iloc[0]} is the most expensive"
     pictures = (
-        (run.plot_costs, f"Bar chart of the cost by model in US dollars; {dearest} is the most expensive."),
+        (run.plot_costs, f"Bar chart of the cost by model in US dollars; {most}."),
         (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90 %."),
     )
     images = "".join(
-        f'<img alt="{html.esc(words)}" src="data:image/png;base64,{_png(plot, len(costs))}" '
-        'style="flex: 1 1 340px; max-width: min(620px, 100%); min-width: 0; background: white; border-radius: 4px">'
+        f'<img alt="{html.esc(words)}" src="data:image/svg+xml;base64,{_svg(plot, len(costs))}" '
+        'style="flex: 1 1 340px; max-width: min(620px, 100%); min-width: 0">'
         for plot, words in pictures
     )
     return (
@@ -183,12 +184,14 @@ def _charts(run: Run) -> str:
     )
 
 
-def _png(plot: Callable[..., Any], rows: int) -> str:
-    """A chart as a PNG in base64. The figure is none of pyplot's, so that no cell shows it a second time."""
-    from matplotlib.figure import Figure  # slow to load
+def _svg(plot: Callable[..., Any], rows: int) -> str:
+    """A chart as SVG in base64. The figure is none of pyplot's, so that no cell shows it a second time."""
+    from matplotlib import rc_context  # slow to load
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.2, charts.height(rows)), layout="constrained")
-    plot(ax=figure.add_subplot())
+    plot(ax=charts.neutral(figure.add_subplot()))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):  # text as text: a tenth of the size
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return base64.b64encode(buffer.getvalue()).decode("ascii")

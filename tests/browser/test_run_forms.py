@@ -184,7 +184,7 @@ def test_a_reloaded_page_and_a_notebook_without_kernel_still_show_the_run(lab, d
     assert len(texts) == 2
     assert f"Run {run_id}, completed" in texts[0]
     assert "4 of 4 probes done" in texts[0]
-    assert texts[1].count("data:image/png") == 2
+    assert texts[1].count("data:image/svg+xml") == 2
     for cell in (2, 3):
         expect(notebook.output(cell)).to_contain_text(SMALL)
         expect(notebook.output(cell)).to_contain_text("4 of 4 probes")

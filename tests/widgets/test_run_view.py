@@ -56,7 +56,7 @@ def test_charts_have_words_for_those_who_do_not_see_them(kit, sim):
     """Two pictures with a text each, in the view and in the saved notebook."""
     view = kit.run("a", TWO, max_tokens=50).result(30).view()
     bundle = view._repr_mimebundle_()
-    assert view.charts.value.count("data:image/png;base64,") == 2
+    assert view.charts.value.count("data:image/svg+xml;base64,") == 2
     assert view.charts.value.count('alt="') == 2
     assert "Bar chart of the cost by model in US dollars" in view.charts.value
     assert view.charts.value in bundle["text/html"]

@@ -1,0 +1,78 @@
+"""How often answers fall into categories, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import pandas as pd
+
+from llmkit.errors import ValidationError
+
+OTHER = "all others"
+_Z = NormalDist().inv_cdf(0.975)
+_MOST_VALUES = 50
+_CODES = ("category", "code")
+
+
+def wilson(count: int, of: int) -> tuple[float, float]:
+    """The 95 % interval of a share after Wilson; from 0 to 1 when nothing was counted."""
+    if not of:
+        return 0.0, 1.0
+    share, spread = count / of, _Z**2 / of
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int) -> pd.DataFrame:
+    """One row for each group and value of ``of``: the columns of ``by``, value, count, n, share, low, high.
+
+    Rows without a value do not count. The most frequent values come first; of more than ``most`` the rarest are put
+    together as :data:`OTHER`.
+    """
+    counted = answers[answers[of].notna()]
+    values = counted[of].map(str)
+    ranked = list(values.value_counts().index)
+    if len(ranked) > most:
+        ranked = [*ranked[: most - 1], OTHER]
+        values = values.where(values.isin(ranked), OTHER)
+    rows = []
+    for group, own in values.groupby([counted[name] for name in by], sort=False, dropna=False):
+        counts = own.value_counts()
+        for value in ranked:
+            count, n = int(counts.get(value, 0)), len(own)
+            low, high = wilson(count, n)
+            row = {"value": value, "count": count, "n": n, "share": count / n, "low": low, "high": high}
+            rows.append(dict(zip(by, group, strict=True)) | row)
+    return pd.DataFrame(rows, columns=[*by, "value", "count", "n", "share", "low", "high"])
+
+
+def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
+    """The probes and the column of them to count: one that is named, the codes of ``kit.code``, or the first field of
+    structured answers that has few values.
+
+    Raises:
+        ValidationError: there is none, or not of that name.
+    """
+    if isinstance(of, pd.DataFrame):
+        column = next((name for name in _CODES if name in of), None)
+        if column is None or "probe_id" not in of:
+            raise ValidationError("Codes are a table with the columns probe_id and category.", field="of")
+        codes = of[["probe_id", column]].rename(columns={column: "code"})
+        return probes.drop(columns="code", errors="ignore").merge(codes, on="probe_id", how="left"), "code"
+    if of is not None:
+        if of not in probes:
+            columns = ", ".join(map(str, probes.columns))
+            raise ValidationError(f"There is no column {of!r} to count. There are: {columns}.", field="of")
+        return probes, of
+    fields = [name for name in probes if str(name).startswith("answer.") or name in _CODES]
+    few = [name for name in fields if 0 < probes[name].dropna().map(str).nunique() <= _MOST_VALUES]
+    if not few:
+        raise ValidationError(
+            "There are no categories to count: hand over the table of kit.code(run, codebook) as of=, name a column, "
+            "or ask with schema= for answers that are one of several.",
+            field="of",
+        )
+    return probes, str(few[0])

@@ -1,0 +1,115 @@
+"""Shares of answers: counted exactly, with intervals, and drawn with what is unknown left unknown."""
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+import llmkit
+from llmkit.analysis import charts
+from llmkit.analysis.shares import OTHER, categories, share_table, wilson
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"verdict": {"type": "string", "enum": ["yes", "no", "unsure"]}},
+    "required": ["verdict"],
+    "additionalProperties": False,
+}
+
+
+def table(**columns):
+    """Answered probes with these columns."""
+    size = len(next(iter(columns.values())))
+    return pd.DataFrame({"status": ["ok"] * size, "probe_id": [str(n) for n in range(size)], **columns})
+
+
+def words(ax):
+    """All words of a figure, after it was really drawn."""
+    ax.figure.canvas.draw()
+    return [text.get_text() for text in ax.texts]
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)]
+)
+def test_intervals_are_wilsons(count, of, low, high):
+    """Against published values of the formula."""
+    assert wilson(count, of) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(of=st.integers(0, 10_000), data=st.data())
+def test_an_interval_holds_its_share(of, data):
+    """Never outside 0 to 1, whatever was counted."""
+    count = data.draw(st.integers(0, of))
+    low, high = wilson(count, of)
+    assert 0 <= low <= high <= 1
+    assert not of or low - 1e-12 <= count / of <= high + 1e-12
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([*"uvwxyz", None])), min_size=1, max_size=60))
+def test_shares_of_a_group_add_up_to_one(rows):
+    """Each answer counts once; answers without a value not at all; the rarest values together."""
+    answers = table(model=[model for model, _ in rows], code=[code for _, code in rows])
+    shares = share_table(answers, "code", ["model"], most=3)
+    assert set(shares["value"]) <= {*"uvwxyz", OTHER}
+    assert shares.groupby("model")["value"].size().le(3).all()
+    for model, group in shares.groupby("model"):
+        assert math.isclose(group["share"].sum(), 1)
+        assert group["count"].sum() == sum(code is not None for name, code in rows if name == model)
+
+
+def test_a_run_of_choices_is_drawn_by_model_and_dimension(tmp_path):
+    """The field of a structured answer is found by itself; a group is named by its columns and counts answers."""
+    scenarios = llmkit.scenarios_from_template("Is [topic] fair?", {"topic": ["rent", "tax"]})
+    models = ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5"]
+    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
+        run = kit.run(scenarios, models, samples=2, schema=SCHEMA).result(60)
+        ax = run.plot_shares(by=["model", "topic"], ax=Figure().subplots())
+        labels = {text.get_text() for text in ax.get_yticklabels()}
+        assert labels == {f"{model} · {topic} (n = 2)" for model in models for topic in ("rent", "tax")}
+        assert ax.get_xlabel() == "Share of answers (%)"
+        seen = {text.get_text() for text in ax.get_legend().get_texts()}
+        assert seen == set(run.probes["answer.verdict"])
+        for draw in (run.plot_costs, run.plot_latency, run.plot_lengths, run.plot_cost_and_latency):
+            assert draw(ax=Figure().subplots(), by=["model", "topic"]).figure
+            with pytest.raises(llmkit.ValidationError):
+                draw(by="nothing")
+        with pytest.raises(llmkit.ValidationError):
+            run.plot_shares(by="nothing")
+
+
+def test_codes_are_counted_from_their_own_table():
+    """The table of kit.code is joined by probe; what was not coded does not count."""
+    probes = table(model=["m", "m", "n"])
+    codes = pd.DataFrame({"probe_id": ["0", "2"], "category": ["cost", "caution"]})
+    joined, column = categories(probes, codes)
+    shares = share_table(joined, column, ["model"], most=7)
+    assert shares.set_index(["model", "value"])["count"].to_dict() == {
+        ("m", "cost"): 1, ("m", "caution"): 0, ("n", "cost"): 0, ("n", "caution"): 1,
+    }  # fmt: skip
+
+
+def test_nothing_to_count_is_explained():
+    """A run of plain answers says what to do for shares."""
+    with pytest.raises(llmkit.ValidationError, match=r"kit\.code"):
+        categories(table(model=["m"], response=["hello"]), None)
+
+
+def test_unknown_costs_have_no_bar_and_no_axis():
+    """Where no price is known there is no zero to be read, neither as a bar nor on the axis."""
+    costs = pd.DataFrame({"model": ["a", "b"], "estimated_cost": [float("nan")] * 2, "wasted_cost": 0.0})
+    ax = charts.plot_costs(costs)
+    assert words(ax) == ["unpriced", "unpriced"]
+    assert not ax.patches
+    assert not list(ax.get_xticks())
+
+
+def test_an_unknown_cost_is_no_point_at_zero():
+    """Against latency, a model without a price is hollow and says that it is unpriced."""
+    probes = table(model=["a", "b"], latency_s=[1.0, 2.0], estimated_cost=[0.5, float("nan")])
+    ax = charts.plot_cost_and_latency(probes)
+    assert words(ax) == ["a", "b (unpriced)"]
+    assert [line.get_markerfacecolor() == "none" for line in ax.lines] == [False, True]
