@@ -81,7 +81,8 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections, and the simulator if it was started here."""
-        background.start(self.transport.aclose).result()
+        if self.transport.is_connected:
+            background.start(self.transport.aclose).result()
         if self._is_own and self._simulator is not None:
             self._simulator.close()
             self._simulator = None

@@ -21,6 +21,7 @@ from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
+from llmkit.kit import process_end
 from llmkit.kit.connections import Connections
 from llmkit.kit.watching import watching
 from llmkit.limiter import Gate
@@ -81,6 +82,7 @@ class Kit:
         self._runner: Runner[Run] = Runner(services, self._run, self._run_panel, watching)
         self._infra = tasks.Infra(self.catalog, self._start_infra)
         self._is_closed = False
+        process_end.close_at_exit(self)
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +110,7 @@ class Kit:
         self._gate.close()
         self._store.close()
         self._is_closed = True
+        process_end.closed(self)
         closed: Any = _Closed(self.path)
         self.catalog = self._store = self._connections = self._checker = self._runner = closed
 

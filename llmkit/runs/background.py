@@ -32,6 +32,15 @@ def call(function: Callable[..., T], *args: Any) -> T:
     return _running_portal().call(function, *args)
 
 
+def stop() -> None:
+    """End the background loop once what runs on it has ended; the next use starts another."""
+    global _portal
+    with _lock:
+        portal, _portal = _portal, None
+    if portal is not None and _pid == os.getpid():
+        portal.call(portal.stop)
+
+
 def _running_portal() -> BlockingPortal:
     global _portal, _pid
     with _lock:

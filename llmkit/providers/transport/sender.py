@@ -44,6 +44,11 @@ class Transport:
         self._simulator = simulator
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[Client]] = WeakKeyDictionary()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether anything was sent, so that there are connections to close."""
+        return bool(self._clients)
+
     async def send(
         self,
         provider: Provider,
