@@ -113,3 +113,9 @@ def test_an_unknown_cost_is_no_point_at_zero():
     ax = charts.plot_cost_and_latency(probes)
     assert words(ax) == ["a", "b (unpriced)"]
     assert [line.get_markerfacecolor() == "none" for line in ax.lines] == [False, True]
+
+
+def test_one_answer_is_a_chart_too():
+    """As many rows as columns to group by confuse nothing."""
+    ax = charts.plot_shares(table(model=["m"], code=["cost"]), "code")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["m (n = 1)"]
