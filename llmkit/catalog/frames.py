@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.records import Model, Price, Provider
+from llmkit.records import RATE_COLUMNS, Model, Price, Provider
 from llmkit.store import CatalogState
 
 _TEXT, _MONEY, _COUNT, _FLAG, _ANY = "str", "float64", "Int64", "bool", "object"
@@ -24,11 +24,9 @@ PROVIDER_COLUMNS: Mapping[str, str] = {
 
 MODEL_COLUMNS: Mapping[str, str] = {
     "model": _TEXT, "provider": _TEXT, "model_id": _TEXT, "display_name": _TEXT, "status": _TEXT, "is_default": _FLAG,
-    "is_available": _FLAG, "cost_input_per_million": _MONEY, "cost_output_per_million": _MONEY,
-    "cost_cached_input_per_million": _MONEY, "cost_cache_write_per_million": _MONEY,
-    "cost_cache_write_1h_per_million": _MONEY, "price_tiers": _ANY, "price_windows": _ANY, "batch_discount": _MONEY,
-    "context_window": _COUNT, "max_output_tokens": _COUNT, "retires_on": _DAY, "api_config": _ANY,
-    "id": "int64", "provider_id": "int64", "created_at": _MOMENT, "updated_at": _MOMENT,
+    "is_available": _FLAG, **dict.fromkeys(RATE_COLUMNS, _MONEY), "price_tiers": _ANY, "price_windows": _ANY,
+    "batch_discount": _MONEY, "context_window": _COUNT, "max_output_tokens": _COUNT, "retires_on": _DAY,
+    "api_config": _ANY, "id": "int64", "provider_id": "int64", "created_at": _MOMENT, "updated_at": _MOMENT,
 }  # fmt: skip
 
 

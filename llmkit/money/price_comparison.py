@@ -70,21 +70,21 @@ def list_differences(
     for provider, listed in lists.items():
         source = f"{provider}'s list of models"
         remote = {f"{provider}:{model.model_id}": model for model in listed}
-        for reference, found in remote.items():
-            known = models.get(reference)
-            if known is None:
-                told = _told(found, price_on(upstream.entries(provider, found.model_id), at))
+        for reference, theirs in remote.items():
+            ours = models.get(reference)
+            if ours is None:
+                told = _told(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
                 yield Difference(model=reference, what=NEW, ours=None, theirs=told, source=source, date=today)
                 continue
-            if found.retires_on is not None and found.retires_on != known.retires_on:
-                retires_on = {"retires_on": (known.retires_on, found.retires_on)}
+            if theirs.retires_on is not None and theirs.retires_on != ours.retires_on:
+                retires_on = {"retires_on": (ours.retires_on, theirs.retires_on)}
                 yield from _rows(reference, retires_on, None, source, today)
-            if found.price is not None:
+            if theirs.price is not None:
                 # a list has no tiers and no hours; what it does not say is not different
                 listed_price = replace(
-                    found.price, price_tiers=known.price.price_tiers, price_windows=known.price.price_windows
+                    theirs.price, price_tiers=ours.price.price_tiers, price_windows=ours.price.price_windows
                 )
-                stated = _changes(known.price, listed_price).items()
+                stated = _changes(ours.price, listed_price).items()
                 changed = {name: sides for name, sides in stated if sides[1] is not None}
                 yield from _rows(reference, changed, None, source, today)
         for reference, model in models.items():
@@ -137,9 +137,9 @@ def _rows(
         )
 
 
-def _told(found: RemoteModel, entry: DatedPrice | None) -> dict[str, Any]:
+def _told(model: RemoteModel, entry: DatedPrice | None) -> dict[str, Any]:
     """What is known of a new model, as the catalog's ``add_model`` takes it."""
-    price = found.price or (entry.price if entry else Price())
+    price = model.price or (entry.price if entry else Price())
     names = ("display_name", "context_window", "max_output_tokens", "retires_on")
-    more = {name: value for name in names if (value := getattr(found, name)) is not None}
+    more = {name: value for name in names if (value := getattr(model, name)) is not None}
     return {**{name: value for name, value in price.to_row().items() if value is not None}, **more}

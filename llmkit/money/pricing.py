@@ -66,15 +66,15 @@ def cost(
     """
     if batch_discount is not None and not 0 <= batch_discount <= 1:
         raise ValidationError("A batch discount is a share between 0 and 1; 0.5 is half off.", field="batch_discount")
-    known = rates_at(price, usage.input_tokens if usage else 0, at)
+    base = rates_at(price, usage.input_tokens if usage else 0, at)
     if usage is None:
-        return Cost(amount=None, rates=known, source="unpriced")
+        return Cost(amount=None, rates=base, source="unpriced")
     reported = usage.reported_cost
     if reported is not None and reported.is_finite() and 0 <= reported <= LARGEST:
-        return Cost(amount=_rounded(reported), rates=known, source="provider_reported")
+        return Cost(amount=_rounded(reported), rates=base, source="provider_reported")
     sources: tuple[tuple[CostSource, Rates], ...] = (
-        ("computed", known),
-        ("provider_default", with_fallback(known, fallback)),
+        ("computed", base),
+        ("provider_default", with_fallback(base, fallback)),
     )
     for source, rates in sources:
         amount = _amount(usage, rates)
@@ -84,7 +84,7 @@ def cost(
             if amount > LARGEST:
                 break
             return Cost(amount=_rounded(amount), rates=rates, source=source)
-    return Cost(amount=None, rates=known, source="unpriced")
+    return Cost(amount=None, rates=base, source="unpriced")
 
 
 def worst_case(

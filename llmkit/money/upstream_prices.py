@@ -43,9 +43,9 @@ class PriceList:
     def entries(self, provider: str, model_id: str) -> tuple[DatedPrice, ...]:
         """The price history of a model, oldest first; empty when it is not known."""
         models = self._models(provider) or ()
-        found = next((model for model in models if model.id == model_id), None)
-        found = found or next((model for model in models if model.is_match(model_id)), None)
-        if found is None:
+        info = next((model for model in models if model.id == model_id), None)
+        info = info or next((model for model in models if model.is_match(model_id)), None)
+        if info is None:
             return ()
         return tuple(
             DatedPrice(
@@ -55,7 +55,7 @@ class PriceList:
                 source=self.source,
                 read_on=self.read_on,
             )
-            for begins, price in _history(found)
+            for begins, price in _history(info)
         )
 
     def _models(self, provider: str) -> Sequence[ModelInfo] | None:
