@@ -1,4 +1,4 @@
-"""The command line: ``llmkit demo | models | sim | lab``."""
+"""The command line: ``llmkit demo | models | sim | lab | doctor | backup | restore | export``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import pandas as pd
 
 import llmkit
 from llmkit.catalog import load_seed, sample_scenarios
+from llmkit.kit.kit import catalog_path
 from llmkit.kit.watching import progress_line
 from llmkit.money.pricing import dollars
+from llmkit.store import archive
 
 DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",
                 "estimated_cost")  # fmt: skip
@@ -59,6 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     lab = commands.add_parser("lab", help="open JupyterLab on the first example notebook")
     lab.add_argument("notebook", nargs="?", help="another notebook or folder")
     lab.set_defaults(command=_lab)
+
+    for name, command, argument, words in (
+        ("doctor", _doctor, None, "what may be wrong with the catalog here, and what to do"),
+        ("backup", _backup, "file", "write the catalog with all its runs to one file"),
+        ("restore", _restore, "file", "make a catalog of such a file"),
+        ("export", _export, "folder", "write all runs as Parquet files"),
+    ):
+        parts = commands.add_parser(name, help=words)
+        parts.add_argument("--db", help="the catalog's file (default: $LLMKIT_DB or the user's data folder)")
+        if argument is not None:
+            parts.add_argument(argument)
+        parts.set_defaults(command=command)
+        if command is _doctor:
+            parts.add_argument("--online", action="store_true", help="also ask each provider that has a key")
     return parser
 
 
@@ -105,6 +121,33 @@ def _lab(args: argparse.Namespace) -> int:
     first = Path("notebooks/01_quickstart.ipynb")
     target = args.notebook or (str(first) if first.exists() else ".")
     return subprocess.call([sys.executable, "-m", "jupyter", "lab", target])
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    with llmkit.open(args.db) as kit:
+        findings = kit.doctor(online=args.online)
+    print(_table(findings))
+    return int(findings["health"].eq("bad").any())
+
+
+def _backup(args: argparse.Namespace) -> int:
+    with llmkit.open(args.db) as kit:
+        print(f"Written: {kit.backup(args.file)}")
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    path = catalog_path(args.db)
+    archive.restore(Path(args.file), path)
+    with llmkit.open(path) as kit:
+        print(f"Restored {len(kit.runs()):,} runs to {path}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    with llmkit.open(args.db) as kit:
+        print(f"Written: {kit.export(args.folder)}")
+    return 0
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Never, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, Self, get_args
 
 import pandas as pd
 import platformdirs
@@ -19,9 +19,11 @@ from llmkit import tasks
 from llmkit.analysis import Run, effective_status
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
+from llmkit.analysis.exports import to_parquet
+from llmkit.analysis.run import Table
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
-from llmkit.kit import process_end
+from llmkit.kit import doctor, process_end
 from llmkit.kit.connections import Connections
 from llmkit.kit.watching import watching
 from llmkit.limiter import Gate
@@ -33,7 +35,7 @@ from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runne
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS
 from llmkit.scenarios import Prompts
-from llmkit.store import Snapshot, Store, past, queries, totals
+from llmkit.store import Snapshot, Store, archive, past, queries, totals
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
 from llmkit.tasks.structured import Schema, answer_check, json_schema
 
@@ -441,6 +443,45 @@ class Kit:
         chosen = [self.last_run()] if runs is None else [runs] if isinstance(runs, Run | str) else list(runs)
         return Reader([self._as_run(run) for run in chosen])
 
+    # --- looking after the catalog ---
+
+    def doctor(self, *, online: bool = False) -> pd.DataFrame:
+        """What may be wrong here and what to do: versions, folder, disk, database, runs, age of prices, keys.
+
+        Keys are never shown. ``online`` also asks each provider that has a key for its list of models.
+
+        Columns: about, health (``ok``, ``look`` or ``bad``), finding, remedy.
+        """
+        return doctor.to_frame(list(doctor.examine(self._store, self._connections, online=online)))
+
+    def backup(self, path: str | os.PathLike[str]) -> Path:
+        """Write the catalog with all its runs to one file (``.tar.gz``), also while runs go on; no keys are in it.
+
+        ``llmkit restore FILE`` makes a catalog of it again.
+
+        Raises:
+            ValidationError: the file is there already, or cannot be written.
+        """
+        file = shapes.path(path)
+        archive.backup(self._store.journal, file)
+        return file
+
+    def export(self, folder: str | os.PathLike[str]) -> Path:
+        """Write all runs as Parquet files: ``runs.parquet``, and ``probes``, ``turns`` and ``attempts`` by run.
+
+        Raises:
+            ValidationError: the folder cannot be written.
+        """
+        place = shapes.path(folder)
+        with shapes.reaching(place, "written"):
+            place.mkdir(parents=True, exist_ok=True)
+        runs = self.runs()
+        to_parquet(runs, place / "runs.parquet")
+        for run in map(self.load, runs["run_id"]):
+            for table in get_args(Table):
+                run.to_parquet(place / f"{table}-{run.id}.parquet", table)
+        return place
+
     # --- keys and connections ---
 
     def ask_key(self, provider: str) -> None:
@@ -532,13 +573,23 @@ def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = Fal
         CatalogTooNew: the file was written by a newer llmkit.
         ValidationError: the path is a folder, or no file can be made there.
     """
+    file = catalog_path(path)
+    return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name())
+
+
+def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
+    """The catalog's file: ``path``, else ``$LLMKIT_DB``, else one in the user's data folder.
+
+    Raises:
+        ValidationError: it is a folder.
+    """
     chosen = path or os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
     file = shapes.path(chosen).absolute()
     with shapes.reaching(file, "opened"):
         is_folder = file.is_dir()
     if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
-    return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name())
+    return file
 
 
 def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | LlmkitError:

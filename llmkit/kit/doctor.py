@@ -1,0 +1,137 @@
+"""What may be wrong with a catalog on this machine, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from llmkit.errors import LlmkitError
+from llmkit.kit.connections import Connections
+from llmkit.records import Provider
+from llmkit.store import Store, queries
+
+Health = Literal["ok", "look", "bad"]
+
+PACKAGES = ("llmkit", "duckdb", "httpx", "aiohttp", "pandas", "ipywidgets", "anywidget", "jupyterlab")
+LITTLE_SPACE = 1 << 30
+"""Bytes free on the disk below which the doctor says so."""
+OLD_PRICES = 30
+"""Days after which prices should be looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``health`` is ``ok``, ``look`` (worth a look) or ``bad``."""
+
+    about: str
+    health: Health
+    finding: str
+    remedy: str = ""
+
+
+def examine(store: Store, connections: Connections, *, online: bool) -> Iterator[Finding]:
+    """Everything that can be looked at; ``online`` also asks each provider that has a key for its models."""
+    yield Finding("versions", "ok", ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]))
+    yield _folder(store.path)
+    yield _disk(store.path)
+    for about, look in (("database", _database), ("runs", _runs), ("prices", _prices)):
+        yield from _tried(about, partial(look, store))
+    for provider in store.catalog().providers.values():
+        yield from _tried(f"key of {provider.name}", partial(_key, connections, provider))
+        if online and provider.is_enabled and connections.has_key(provider):
+            yield from _tried(f"address of {provider.name}", partial(_reached, connections, provider))
+
+
+def to_frame(findings: Sequence[Finding]) -> pd.DataFrame:
+    """A row each: about, health, finding, remedy."""
+    rows = [(each.about, each.health, each.finding, each.remedy) for each in findings]
+    return pd.DataFrame(rows, columns=["about", "health", "finding", "remedy"])
+
+
+def _tried(about: str, look: Callable[[], Finding]) -> Iterator[Finding]:
+    """A finding, or the error that stood in its way, which says itself what to do."""
+    try:
+        yield look()
+    except LlmkitError as error:
+        yield Finding(about, "bad", f"{error.code}: {error}")
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"no {package}"
+
+
+def _folder(path: Path) -> Finding:
+    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        return Finding("folder", "bad", f"{path} cannot be written.", "Change its permissions, or name another file.")
+    if path.exists() and path.stat().st_mode & 0o077:
+        return Finding("folder", "look", f"{path} can be read by other users.", f"chmod 600 {path}")
+    return Finding("folder", "ok", str(path))
+
+
+def _disk(path: Path) -> Finding:
+    free = shutil.disk_usage(path.parent).free
+    words = f"{free / 2**30:.1f} GiB free"
+    return Finding("disk", "ok", words) if free > LITTLE_SPACE else Finding("disk", "look", words, "Free some space.")
+
+
+def _database(store: Store) -> Finding:
+    sizes = store.journal.sizes()
+    store.sync()
+    if not sizes:
+        return Finding(
+            "journal", "bad", f"There is no journal in {store.journal.directory}.", "Restore it: llmkit restore"
+        )
+    size = sum(sizes.values()) / 2**20
+    return Finding("database", "ok", f"up to date with {len(sizes)} segments of its journal, {size:.1f} MiB")
+
+
+def _runs(store: Store) -> Finding:
+    frame = store.read(queries.runs)
+    running = frame.loc[frame["status"] == "running", "run_id"]
+    lost = [run_id for run_id in running if not store.is_live(run_id)]
+    if lost:
+        return Finding("runs", "look", f"{len(lost)} of {len(frame)} were interrupted", f"kit.resume({lost[0]!r})")
+    return Finding("runs", "ok", f"{len(frame)}, {len(running)} of them running")
+
+
+def _prices(store: Store) -> Finding:
+    days = [entry.read_on for entries in store.catalog().prices.values() for entry in entries if entry.read_on]
+    if not days:
+        return Finding("prices", "look", "Nobody noted when they were read.", "kit.catalog.check_prices()")
+    age = (datetime.now(UTC).date() - max(days)).days
+    words = f"last read {age} days ago"
+    return (
+        Finding("prices", "ok", words)
+        if age <= OLD_PRICES
+        else Finding("prices", "look", words, "kit.catalog.check_prices()")
+    )
+
+
+def _key(connections: Connections, provider: Provider) -> Finding:
+    about = f"key of {provider.name}"
+    if not provider.is_enabled:
+        return Finding(about, "ok", "The provider is disabled.")
+    if provider.api_key_env is None:
+        return Finding(about, "ok", "The provider needs none.")
+    connections.credentials.check(provider)
+    if connections.credentials.key(provider) is None:
+        return Finding(about, "look", f"{provider.api_key_env} is not set.", f"export {provider.api_key_env}=...")
+    return Finding(about, "ok", f"{provider.api_key_env} is set.")
+
+
+def _reached(connections: Connections, provider: Provider) -> Finding:
+    models = connections.list_models(provider).result()
+    return Finding(f"address of {provider.name}", "ok", f"{provider.base_url} answers with {len(models)} models.")

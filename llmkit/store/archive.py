@@ -1,0 +1,73 @@
+"""A catalog with all its runs as one file: the journal, packed. The database is made from it again.
+
+The journal is only ever appended to, so it can be packed while runs go on: what is there by then is in the archive.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
+from llmkit.store.journal import Journal
+
+_FOLDER = "journal"
+
+
+def backup(journal: Journal, file: Path) -> int:
+    """Pack the journal; returns the number of its segments.
+
+    Raises:
+        ValidationError: the file is there already, or cannot be written.
+    """
+    sizes = journal.sizes()
+    with shapes.reaching(file, "written"):
+        if file.exists():
+            raise ValidationError(f"{file} is there already: name a new file.", field="file")
+        with tarfile.open(file, "w:gz") as archive:
+            for name, size in sizes.items():
+                with open(journal.directory / name, "rb") as segment:
+                    entry = tarfile.TarInfo(f"{_FOLDER}/{name}")
+                    entry.size, entry.mode = size, 0o600
+                    archive.addfile(entry, io.BytesIO(segment.read(size)))
+    return len(sizes)
+
+
+def restore(file: Path, path: Path) -> int:
+    """Unpack an archive beside ``path``, where the database will be made; returns the number of segments.
+
+    Raises:
+        ValidationError: there is a database or a journal already, or the file is no archive of llmkit.
+    """
+    journal = Journal(path.with_name(path.name + ".journal"))
+    if path.exists() or journal.sizes():
+        raise ValidationError(
+            f"There is a catalog at {path} already: name another file, or move it away.", field="path"
+        )
+    with shapes.reaching(file, "read"):
+        segments = _segments(file)
+    with shapes.reaching(journal.directory, "written"):
+        journal.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in segments.items():
+            (journal.directory / name).touch(mode=0o600)
+            (journal.directory / name).write_bytes(data)
+    return len(segments)
+
+
+def _segments(file: Path) -> dict[str, bytes]:
+    """What an archive holds, by name; only plain files of a journal are looked at, whatever else is in it."""
+    segments: dict[str, bytes] = {}
+    try:
+        with tarfile.open(file, "r:gz") as archive:
+            for entry in archive:
+                place = PurePosixPath(entry.name)
+                content = archive.extractfile(entry) if entry.isreg() else None
+                if content is not None and place.parts == (_FOLDER, place.name) and place.suffix == ".jsonl":
+                    segments[place.name] = content.read()
+    except (tarfile.TarError, EOFError) as error:
+        raise ValidationError(f"{file} is not an archive of llmkit: {error}", field="file") from error
+    if not segments:
+        raise ValidationError(f"{file} is not an archive of llmkit: it holds no journal.", field="file")
+    return segments
