@@ -200,7 +200,7 @@ def _listed(by: By) -> list[str]:
 def _groups(frame: pd.DataFrame, by: By) -> list[tuple[str, pd.DataFrame]]:
     """The parts of a table with their names, each level in the order of its first appearance."""
     texts = [frame[name].map(str) for name in _listed(by)]
-    levels = [text.astype(pd.CategoricalDtype(text.unique(), ordered=True)) for text in texts]
+    levels = [text.astype(pd.CategoricalDtype(list(text.unique()), ordered=True)) for text in texts]
     return [(_name(values), group) for values, group in frame.groupby(levels, observed=True)]
 
 

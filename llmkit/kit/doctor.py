@@ -91,9 +91,7 @@ def _database(store: Store) -> Finding:
     sizes = store.journal.sizes()
     store.sync()
     if not sizes:
-        return Finding(
-            "journal", "bad", f"There is no journal in {store.journal.directory}.", "Restore it: llmkit restore"
-        )
+        return Finding("journal", "bad", f"There is none in {store.journal.directory}.", "llmkit restore FILE")
     size = sum(sizes.values()) / 2**20
     return Finding("database", "ok", f"up to date with {len(sizes)} segments of its journal, {size:.1f} MiB")
 

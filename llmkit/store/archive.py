@@ -43,9 +43,7 @@ def restore(file: Path, path: Path) -> int:
     """
     journal = Journal(path.with_name(path.name + ".journal"))
     if path.exists() or journal.sizes():
-        raise ValidationError(
-            f"There is a catalog at {path} already: name another file, or move it away.", field="path"
-        )
+        raise ValidationError(f"There is a catalog at {path} already: name another, or move it away.", field="path")
     with shapes.reaching(file, "read"):
         segments = _segments(file)
     with shapes.reaching(journal.directory, "written"):

@@ -155,6 +155,6 @@ def test_all_runs_are_exported_as_parquet(path, tmp_path, capsys):
     with llmkit.open(path, simulate=True) as kit:
         run = kit.run(["a", "b"], LUNA).result()
     assert main(["export", str(tmp_path / "out"), "--db", str(path)]) == 0
-    read = duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/out/probes-{run.id}.parquet'").fetchone()
-    assert read == (2,)
+    read = duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/out/probes-{run.id}.parquet'").fetchall()
+    assert read == [(2,)]
     assert (tmp_path / "out" / "runs.parquet").exists()
