@@ -22,6 +22,7 @@ LONG = {
     "kit/kit.py": "the public API on one page: mostly signatures and docstrings",
     "catalog/catalog.py": "the public API of the catalog, likewise",
     "money/pricing.py": "the only place where money is computed",
+    "limiter/provider_queue.py": "all that is decided about an admission, in one moment under one lock",
 }
 """Files above 300 lines, each with its reason."""
 

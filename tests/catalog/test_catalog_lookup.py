@@ -2,6 +2,7 @@
 
 import pytest
 
+from llmkit.catalog import load_seed
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
 
 
@@ -63,7 +64,7 @@ def test_what_is_no_reference_is_refused(catalog, junk):
 def test_defaults_are_those_of_enabled_providers(shipped):
     """A disabled provider has no default for new runs, and its models are not available."""
     shipped.catalog.update_provider("xai", is_enabled=False)
-    assert set(shipped.catalog.defaults()) == {"openai", "anthropic", "google", "deepseek", "mistral"}
+    assert set(shipped.catalog.defaults()) == set(load_seed().providers) - {"xai"}
     assert not shipped.catalog.models("xai")["is_available"].any()
 
 
