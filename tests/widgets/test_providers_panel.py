@@ -1,9 +1,11 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.errors import LlmkitError
+from llmkit.widgets.provider_form import edit_form
 from llmkit.widgets.providers_panel import ProvidersPanel
 
 
@@ -55,6 +57,21 @@ def test_limits_are_changed(panel, kit):
     assert provider.tokens_per_minute == 80_000
     cells = next(row.cells for row in panel.table.rows if row.key == "openai")
     assert cells[1:4] == ("9", "1,200", "80,000")
+
+
+def test_a_dialect_is_chosen_or_left_to_the_address(panel, kit):
+    """A new provider speaks as its address says unless one is chosen; an entry with an unknown one opens as it is."""
+    open_add(panel, base_url="https://openrouter.ai/api/v1").submit_button.click()
+    assert kit.catalog.provider("lab").dialect == "openrouter"
+    open_add(panel, name="other", dialect="xai").submit_button.click()
+    assert kit.catalog.provider("other").dialect == "xai"
+    form = panel.detail.form  # what was added is selected
+    assert form["dialect"].control.value == "xai"
+    type_into(form, dialect=None)
+    form.submit_button.click()
+    assert kit.catalog.provider("other").dialect is None
+    stranger = edit_form(replace(kit.catalog.provider("other"), dialect="klingon"), lambda: None, lambda: None)
+    assert stranger["dialect"].control.value == "klingon"
 
 
 def test_everything_else_is_changed(panel, kit):
