@@ -224,9 +224,10 @@ class Session:
             await anyio.to_thread.run_sync(self.context.services.store.sync)
         except LlmkitError as error:  # it ends all the same, and is found interrupted or as the journal has it
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
-        self.context.services.store.release_run(self.run_id)
-        self._ended = True
-        self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
+        finally:  # whatever went wrong, it runs no more, and who watches must hear of it
+            self.context.services.store.release_run(self.run_id)
+            self._ended = True
+            self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
 
     def _to_deduct(self) -> dict[str, Decimal]:
         if self.context.spec.simulated:

@@ -75,14 +75,14 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     return frame(
         connection,
         """
-        SELECT r.id AS run_id, r.name, r.kind, r.status, r.message, r.simulated, r.started_at, r.ended_at, r.n_probes,
+        SELECT r.id AS run_id, r.name, r.kind, r.status, r.started_at, r.n_probes,
             count(*) FILTER (p.status = 'ok') AS ok,
             count(*) FILTER (p.status = 'failed') AS failed,
             count(*) FILTER (p.status = 'skipped') AS skipped,
             count(*) FILTER (p.status = 'cancelled') AS cancelled,
             count(*) FILTER (p.status = 'pending') AS pending,
             coalesce(any_value(a.unknown), 0) AS "unknown",
-            sum(p.estimated_cost) AS estimated_cost
+            sum(p.estimated_cost) AS estimated_cost, r.simulated, r.ended_at, r.message
         FROM runs r LEFT JOIN probes p ON p.run_id = r.id
             LEFT JOIN (SELECT run_id, count(*) AS "unknown" FROM attempts WHERE ended_at IS NULL GROUP BY run_id) a
                 ON a.run_id = r.id
@@ -147,7 +147,7 @@ def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = 
 def frame(
     connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
-    """A query's result: DECIMAL as float64, integers as Int64, booleans as boolean, times in UTC, JSON parsed.
+    """A query's result: whole numbers as Int64, DECIMAL as float64, booleans as boolean, times in UTC, JSON parsed.
 
     Columns of one name are told apart as DuckDB's own ``.df()`` does: ``name``, ``name_1``.
 
@@ -168,6 +168,7 @@ def frame(
 
 _DTYPES: dict[Any, Any] = {
     **{kind: pd.Int64Dtype() for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())},
+    **{kind: pd.UInt64Dtype() for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
     pa.bool_(): pd.BooleanDtype(),
 }
 
@@ -184,11 +185,17 @@ def _column(column: pd.Series[Any], arrow: Any, kind: str) -> pd.Series[Any]:
     converted: pd.Series[Any] = column
     if kind == "JSON":
         converted = pd.Series([_parsed(value) for value in column], dtype=object, index=column.index)
+    elif pa.types.is_decimal(arrow) and arrow.scale == 0 and _fits(column):  # sum() and count of whole numbers
+        converted = column.map(int, na_action="ignore").astype("Int64")
     elif pa.types.is_decimal(arrow):  # float(Decimal) is the nearest float; Arrow's own cast makes 11.200000000000001
         converted = column.map(float, na_action="ignore").astype("float64")
     elif pa.types.is_timestamp(arrow):
         converted = column.dt.tz_localize("UTC") if arrow.tz is None else column.dt.tz_convert("UTC")
     return converted
+
+
+def _fits(column: pd.Series[Any]) -> bool:
+    return all(pd.isna(value) or abs(value) < 2**63 for value in column)
 
 
 def _parsed(value: Any) -> Any:

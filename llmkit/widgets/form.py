@@ -18,6 +18,7 @@ Values = dict[str, Any]
 Read = Callable[[Any, str], Any]
 """From what a control holds, and its label, to the value that the catalog is given; raises ValidationError."""
 
+PER_MILLION = "$ per million tokens; unknown"
 _LABEL = "150px"
 
 
@@ -167,7 +168,7 @@ def text_field(name: str, label: str, *, hint: str = "", also: Sequence[str] = (
     return Field(name, _text(label, hint), read=required(read_text) if needed else read_text, also=also)
 
 
-def price_field(name: str, label: str, *, hint: str = "unknown", also: Sequence[str] = ()) -> Field:
+def price_field(name: str, label: str, *, hint: str = PER_MILLION, also: Sequence[str] = ()) -> Field:
     """US dollars per million tokens; empty is ``None``: unknown."""
     return Field(name, _text(label, hint), read=read_price, also=also)
 

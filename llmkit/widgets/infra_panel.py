@@ -13,7 +13,7 @@ from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
 from llmkit.money.pricing import price_order
-from llmkit.records import Model, Provider
+from llmkit.records import Model
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
@@ -95,18 +95,22 @@ class InfraPanel(Panel):
             self.refresh()
 
     def _options(self, state: Any, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
-        """Active models by provider, the cheapest first; what cannot be asked now says why."""
-        options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
+        """Active models by provider, the cheapest first; in the end those that cannot be asked now, with why."""
+        none: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
+        options: list[tuple[str, str | None]] = []
+        blocked: list[tuple[str, str | None]] = []
         for name, provider in state.providers.items():
             members = [model for model in state.models.values() if model.provider == name]
             offered = [model for model in members if model.is_active or model.reference == chosen]
-            options += [(self._option(model, provider), model.reference) for model in sorted(offered, key=price_order)]
-        return tuple(options)
-
-    def _option(self, model: Model, provider: Provider) -> str:
-        words = f"{provider.display_name}: {model.display_name}, {both_prices(model)}"
-        obstacle = blocking(model, provider, self._catalog.has_key(provider), datetime.now(UTC).date())
-        return f"{words} ({obstacle.reason})" if obstacle else words
+            has_key = self._catalog.has_key(provider)
+            for model in sorted(offered, key=price_order):
+                words = f"{provider.display_name}: {model.display_name}, {both_prices(model)} per million"
+                obstacle = blocking(model, provider, has_key, datetime.now(UTC).date())
+                if obstacle is None:
+                    options.append((words, model.reference))
+                else:
+                    blocked.append((f"{words} ({obstacle.reason})", model.reference))
+        return (*none, *options, *blocked)
 
     def _use(self, purpose: str) -> tuple[Model | None, str]:
         """The model that would be asked now, and why that one."""

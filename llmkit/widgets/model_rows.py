@@ -11,6 +11,7 @@ from llmkit.catalog.obstacles import SOON
 from llmkit.money.pricing import dollars
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.widgets import html
+from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.table import Column, Row
 
 COLUMNS = (
@@ -20,6 +21,7 @@ COLUMNS = (
     Column(title="Context", width="52px", right=True),
     Column(title="Status", width="minmax(118px, 205px)"),
 )
+SIMULATED = "simulated"
 STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))
 
 
@@ -77,10 +79,18 @@ def both_prices(model: Model, *, unknown: str = "unpriced") -> str:
     return " / ".join(dollars(rate, exact=True, unknown=unknown) for rate in rates)
 
 
+def key_states(kit: HasCatalog, providers: Mapping[str, Provider]) -> dict[str, str]:
+    """How each provider's key is: as the catalog says, or simulated where no key is sent to anybody."""
+    states = {name: kit.catalog.key_status(provider) for name, provider in providers.items()}
+    return {name: SIMULATED if kit.simulated and state == "set" else state for name, state in states.items()}
+
+
 def key_badge(provider: Provider, key_status: str) -> str:
     """Whether the key is there, with the variable that it comes from; never the key."""
     if key_status == "not needed":
         return html.badge("no key needed", "good")
+    if key_status == SIMULATED:
+        return html.badge(f"{SIMULATED}: {provider.api_key_env}", "accent")
     return html.badge(f"key {key_status}: {provider.api_key_env}", "good" if key_status == "set" else "warn")
 
 

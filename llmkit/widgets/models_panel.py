@@ -27,6 +27,7 @@ class ModelsPanel(Panel):
 
     def __init__(self, kit: HasCatalog) -> None:
         super().__init__()
+        self._kit = kit
         self._catalog = kit.catalog
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
         self.detail = ModelDetail(kit.catalog, self)
@@ -57,7 +58,7 @@ class ModelsPanel(Panel):
     def refresh(self) -> None:
         """Show the catalog as it is now."""
         state = self._catalog.state()
-        keys = {name: self._catalog.key_status(provider) for name, provider in state.providers.items()}
+        keys = model_rows.key_states(self._kit, state.providers)
         today = datetime.now(UTC).date()
         self.table.rows = model_rows.rows(state.models.values(), state.providers, keys, today)
         self.detail.update(state.models)
@@ -69,7 +70,8 @@ class ModelsPanel(Panel):
     def _open_form(self) -> None:
         providers = [(provider.display_name, name) for name, provider in self._catalog.state().providers.items()]
         self.form = model_form.add_form(providers, self._add, self._close_form)
-        self._place.children = (ipw.HTML(html.heading("Add a model")), self.form.widget)
+        units = html.muted("prices in US dollars per million tokens")
+        self._place.children = (ipw.HTML(html.heading("Add a model", units)), self.form.widget)
 
     def _close_form(self) -> None:
         self.form = None
@@ -80,13 +82,17 @@ class ModelsPanel(Panel):
         if form is None:  # a second click, after the first has closed it
             return
 
-        def add() -> str:
-            reference, values = model_form.new_model(form)
-            model = self._catalog.add_model(reference, **values)
-            self._close_form()
-            return f"Added {model.reference}."
+        reference = ""
 
-        self.act(add, on_error=form.refuse)
+        def add() -> str:
+            nonlocal reference
+            reference, values = model_form.new_model(form)
+            reference = self._catalog.add_model(reference, **values).reference
+            self._close_form()
+            return f"Added {reference}."
+
+        if self.act(add, on_error=form.refuse):
+            self.table.reveal(reference)
 
     def _undo(self) -> None:
         self.detail.close()

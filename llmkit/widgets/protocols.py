@@ -20,6 +20,10 @@ class HasCatalog(Protocol):
     def catalog(self) -> Catalog:
         """The catalog that is shown and edited."""
 
+    @property
+    def simulated(self) -> bool:
+        """Whether requests go to a simulator."""
+
 
 class Connects(HasCatalog, Protocol):
     """What the providers' panel needs besides."""
@@ -31,11 +35,9 @@ class Connects(HasCatalog, Protocol):
 class StartsRuns(HasCatalog, Protocol):
     """What the run form needs besides."""
 
-    @property
-    def simulated(self) -> bool:
-        """Whether requests go to a simulator."""
-
-    def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, *, max_tokens: int | None) -> Estimate:
+    def estimate(
+        self, prompts: Prompts, models: Sequence[str], samples: int, *, system: str | None, max_tokens: int | None
+    ) -> Estimate:
         """What a run would probably cost."""
 
     @property

@@ -10,7 +10,7 @@ from llmkit.errors import LlmkitError, OriginNotApproved
 from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
-from llmkit.widgets.model_rows import key_badge
+from llmkit.widgets.model_rows import key_badge, key_states
 from llmkit.widgets.panel import Panel, confirm, shown
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
@@ -48,7 +48,7 @@ class ProviderDetail:
 
     def _fill(self, provider: Provider) -> None:
         self._provider = provider
-        key = self._kit.catalog.key_status(provider)
+        key = key_states(self._kit, {provider.name: provider})[provider.name]
         self._title.value = html.heading(provider.display_name, html.muted(provider.name), key_badge(provider, key)) + (
             html.quiet(f"Set the environment variable {provider.api_key_env}, then restart the kernel.")
             if key == "missing"

@@ -10,7 +10,7 @@ import pandas as pd
 from llmkit.records import Model, Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
-from llmkit.widgets.model_rows import key_badge
+from llmkit.widgets.model_rows import key_badge, key_states
 from llmkit.widgets.panel import Panel, button, confirm, line
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.provider_detail import ProviderDetail
@@ -35,6 +35,7 @@ class ProvidersPanel(Panel):
 
     def __init__(self, kit: Connects) -> None:
         super().__init__()
+        self._kit = kit
         self._catalog = kit.catalog
         self.table = Table(COLUMNS, name="Provider", page=12)
         self.detail = ProviderDetail(kit, self)
@@ -61,19 +62,18 @@ class ProvidersPanel(Panel):
         """Show the catalog as it is now."""
         state = self._catalog.state()
         active = _active_models(state.models.values(), state.providers)
-        self.table.rows = tuple(
-            _row(provider, self._catalog.key_status(provider), active[name])
-            for name, provider in state.providers.items()
-        )
+        keys = key_states(self._kit, state.providers)
+        self.table.rows = tuple(_row(provider, keys[name], active[name]) for name, provider in state.providers.items())
         self.detail.update(state.providers)
 
     def _pages(self) -> list[html.Page]:
         state = self._catalog.state()
         active = _active_models(state.models.values(), state.providers)
+        keys = key_states(self._kit, state.providers)
         cells = [
             {
                 "Provider": provider.display_name,
-                "Key": f"{self._catalog.key_status(provider)} ({provider.api_key_env or 'none needed'})",
+                "Key": f"{keys[provider.name]} ({provider.api_key_env or 'none needed'})",
                 "Parallel": provider.max_parallel_requests,
                 "Requests/min": provider.requests_per_minute,
                 "Tokens/min": _tokens_per_minute(provider),

@@ -25,8 +25,9 @@ def prompts() -> Field:
 
 
 def settings() -> list[Field]:
-    """Samples, temperature, max tokens, budget and name, named as the arguments of ``kit.run``."""
+    """System prompt, samples, temperature, max tokens, budget and name, named as the arguments of ``kit.run``."""
     return [
+        text_field("system", "System prompt", hint="none"),
         _field("samples", "Samples per prompt", "1", required(read_samples)),
         _field("temperature", "Temperature", "the model's own", read_temperature),
         whole_field("max_tokens", "Max tokens", hint="the model's own"),

@@ -20,6 +20,7 @@ from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
+from llmkit.widgets.model_rows import key_states
 from llmkit.widgets.panel import Panel, Sentence, button, shown, when_done
 from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
@@ -79,7 +80,7 @@ class RunForm(Panel):
         """Read the catalog and the keys again, and estimate."""
         state = self._kit.catalog.state()
         self.picker.rows = picker_rows(
-            state.models.values(), state.providers, self._keys(state), self.picker.chosen, _today()
+            state.models.values(), state.providers, key_states(self._kit, state.providers), self.picker.chosen, _today()
         )
         self._draw_estimate()
 
@@ -104,9 +105,6 @@ class RunForm(Panel):
 
     # --- the estimate ---
 
-    def _keys(self, state: Any) -> dict[str, str]:
-        return {name: self._kit.catalog.key_status(provider) for name, provider in state.providers.items()}
-
     def _follow(self) -> None:
         """Update the estimate while the user types; on a thread of its own."""
         try:
@@ -117,7 +115,7 @@ class RunForm(Panel):
     def _draw_estimate(self) -> None:
         """Estimate from the valid fields."""
         state = self._kit.catalog.state()
-        keys, chosen, today = self._keys(state), self.picker.chosen, _today()
+        keys, chosen, today = key_states(self._kit, state.providers), self.picker.chosen, _today()
         against = {
             reference: obstacles(model, state.providers[model.provider], keys[model.provider] != "missing", today)
             for reference in chosen
@@ -169,7 +167,8 @@ class RunForm(Panel):
         if not prompts or not usable or "samples" not in values:
             return None
         try:
-            return self._kit.estimate(prompts, usable, values["samples"], max_tokens=values.get("max_tokens"))
+            sent = {name: values.get(name) for name in ("system", "max_tokens")}
+            return self._kit.estimate(prompts, usable, values["samples"], **sent)
         except LlmkitError:  # Start will say it; while somebody types there is simply no estimate
             return None
 
@@ -236,10 +235,15 @@ class RunForm(Panel):
         return self.form[name].error if name in self.form.fields else self.form.error
 
     def _show_run(self) -> None:
-        handle = self.handle
-        self.panel = handle.panel()
+        self.panel = self.handle.panel()
         self.panel.island = self.island
+        self.panel.on_resume = self._follow_run
         self._run_place.children = (self.panel.widget,)
+        self._follow_run(self.handle)
+
+    def _follow_run(self, handle: Any) -> None:
+        """Start nothing else until the run has ended."""
+        self.handle = handle
         self.start_button.disabled = True
         shown(self.results_button, False)
 

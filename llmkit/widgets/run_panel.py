@@ -17,6 +17,7 @@ from llmkit.money.pricing import billed, dollars
 from llmkit.runs import ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line, shown
+from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
 from llmkit.widgets.throttle import Throttle
 
@@ -26,7 +27,7 @@ TICK = 1.0
 
 
 class RunPanel(Panel):
-    """A run that this kernel started. ``resume`` is ``kit.resume``.
+    """A run that this kernel started. ``resume`` is ``kit.resume``; ``on_resume`` is told of its handle.
 
     Events come on the background thread, thousands a minute; they only note that something changed. One HTML widget
     is drawn again, at most ten times a second, and once more when the run has ended.
@@ -37,10 +38,15 @@ class RunPanel(Panel):
     def __init__(self, handle: RunHandle[Any], resume: Callable[[str], RunHandle[Any]]) -> None:
         super().__init__()
         self._resume = resume
+        self.on_resume: Callable[[RunHandle[Any]], Any] = lambda handle: None
+        self.reader: Reader | None = None
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.cancel_button = button("Cancel", self._cancel, tooltip="Stop sending; answers on their way are saved")
         self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
-        self.widget.children = (self.summary, self.notice.widget, line(self.cancel_button, self.resume_button))
+        self.answers_button = button("Answers", self._show_answers, tooltip="Read answers and failures as they arrive")
+        self._place = ipw.VBox()
+        buttons = line(self.cancel_button, self.resume_button, self.answers_button)
+        self.widget.children = (self.summary, self.notice.widget, buttons, self._place)
         self._throttle = Throttle(self._draw)
         self._watch(handle)
 
@@ -66,7 +72,7 @@ class RunPanel(Panel):
 
     def refresh(self) -> None:
         """Show the run as it is now."""
-        self._draw()
+        self._throttle.flush()
 
     def _pages(self) -> list[html.Page]:
         now, run_id = self.progress, self.handle.run_id
@@ -100,7 +106,7 @@ class RunPanel(Panel):
         self._ended = threading.Event()
         stop = handle.listen(self._hear)
         threading.Thread(target=self._tick, args=(handle, self._ended, stop), name="llmkit-panel", daemon=True).start()
-        self._draw()
+        self.refresh()
 
     def _hear(self, event: RunEvent) -> None:
         if event.kind == "ended":
@@ -135,7 +141,26 @@ class RunPanel(Panel):
         self.act(cancel)
 
     def _resume_run(self) -> None:
-        self.act(lambda: self._watch(self._resume(self.handle.run_id)))
+        def resume() -> None:
+            self._watch(self._resume(self.handle.run_id))
+            self.on_resume(self.handle)
+            if self.reader is not None:
+                self._show_answers()
+
+        self.act(resume)
+
+    def _show_answers(self) -> None:
+        def show() -> None:
+            self.reader = Reader([self.handle.run])
+            self.reader.island = self.island
+            self._place.children = (self.reader.widget,)
+            shown(self.answers_button, False)
+
+        self.act(show)
+
+    def _static(self) -> tuple[str, str]:
+        page, text = super()._static()
+        return (page if self.reader is None else page + self.reader.static_html()), text
 
 
 def _before(handle: RunHandle[Any]) -> Mapping[str, ModelProgress]:

@@ -129,6 +129,15 @@ class Table(traitlets.HasTraits):
         """The button of a row on the page that is shown."""
         return next(line.control for line in self.lines if line.key == key)
 
+    def reveal(self, key: str) -> None:
+        """Select a row, turn to its page and scroll to it; filters that hide it are taken away."""
+        if not any(row.key == key for row in self._found):
+            self.text.value = self.group.value = self.status.value = ""
+        self._page = next(n for n, row in enumerate(self._found) if row.key == key) // self._size
+        self.selected = key
+        self._draw()
+        self.button_of(key).focus()
+
     def sorter(self, key: str) -> ipw.Button:
         """The button at the head of a sortable column."""
         return self._sorters[key]

@@ -12,6 +12,7 @@ import llmkit
         ("SELECT count(*) AS value, 2 AS usage, 'x' AS estimate FROM runs", {"value": 0, "usage": 2, "estimate": "x"}),
         ("SELECT 'not {json' AS answer, 0.5::DECIMAL(4, 2) AS models", {"answer": "not {json", "models": 0.5}),
         ("SELECT '[1]'::JSON AS anything, '[1]' AS value", {"anything": [1], "value": "[1]"}),
+        ("SELECT sum(x) AS s, 3::UBIGINT AS u FROM range(5) t(x)", {"s": 10, "u": 3}),
         ("SELECT 1 AS a, 2 AS a, 3 AS a_1", {"a": 1, "a_1": 2, "a_1_1": 3}),
         ("SELECT TIMESTAMPTZ '2026-12-01 10:00+02' AS t", {"t": pd.Timestamp("2026-12-01 08:00", tz="UTC")}),
         ("SELECT TIMESTAMP '2026-12-01 08:00' AS t", {"t": pd.Timestamp("2026-12-01 08:00", tz="UTC")}),
@@ -20,6 +21,12 @@ import llmkit
 def test_values_come_back_whatever_their_column_is_called(kit, sql, expected):
     """Only DuckDB's type JSON is parsed; names decide nothing, two columns may share one, and times are in UTC."""
     assert kit.sql(sql).iloc[0].to_dict() == expected
+
+
+def test_whole_numbers_stay_whole(kit):
+    """A sum of counts is a count, not 10.0; what no 64 bits hold is a float."""
+    assert kit.sql("SELECT sum(x) AS s FROM range(5) t(x)")["s"].dtype == "Int64"
+    assert kit.sql("SELECT 10::HUGEINT ** 30 AS s, 2::HUGEINT * 9223372036854775807 AS h")["h"].dtype == "float64"
 
 
 def test_tables_can_be_joined_with_all_their_columns(kit):

@@ -440,3 +440,13 @@ def test_a_hostile_name_is_text_everywhere(kit):
     for tag in ("<img", "<script", "<b>"):
         assert tag not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+def test_an_added_model_is_selected_wherever_it_stands(panel, kit):
+    """Its page is turned to, and a filter that would hide it is emptied."""
+    panel.table.text.value = "mistral"
+    form = open_add(panel, model_id="zz-new", cost_input_per_million="1", cost_output_per_million="2")
+    form.submit_button.click()
+    assert panel.table.selected == "openai:zz-new"
+    assert "openai:zz-new" in [row.key for row in panel.table.visible]
+    assert panel.table.text.value == ""

@@ -356,3 +356,48 @@ def test_every_control_has_a_label(form):
     controls = [each for each in _widgets(form.widget) if isinstance(each, ipw.Text | ipw.Textarea | ipw.Dropdown)]
     assert len(controls) >= 9
     assert all(control.description for control in controls)
+
+
+def test_a_resumed_run_keeps_start_disabled_until_it_ends(form, kit, sim):
+    """Resume in the form's panel is a run like any other: nothing else starts beside it, and its results come after."""
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
+    sim.script("openai", ["quota"])
+    form.picker.chosen = (LUNA,)
+    form.start_button.click()
+    ended(form.panel)
+    wait_for(form.start_button, "disabled", lambda: not form.start_button.disabled)
+    sim.set(latency=0.5)
+    form.panel.resume_button.click()
+    assert form.start_button.disabled
+    assert form.results_button.layout.display == "none"
+    ended(form.panel)
+    wait_for(form.start_button, "disabled", lambda: not form.start_button.disabled)
+    assert list(form.handle.run.probes["status"]) == ["ok", "ok"]
+
+
+def test_a_system_prompt_is_sent(form, kit, sim):
+    """What is typed as the system prompt goes with every prompt, and into the estimate."""
+    form.picker.chosen = (LUNA,)
+    form.refresh()
+    before = form.df["input_tokens"].sum()
+    type_into(form.form, system="You are a nurse. " * 20)
+    form.refresh()
+    assert form.df["input_tokens"].sum() > before
+    form.start_button.click()
+    ended(form.panel)
+    assert set(form.handle.run.probes["system"]) == {("You are a nurse. " * 20).strip()}
+
+
+def test_the_form_says_how_long_it_will_take(form, kit):
+    """Before the start, by the limits of the slowest provider."""
+    kit.catalog.update_provider("google", requests_per_minute=10, max_parallel_requests=1)
+    type_into(form.form, samples="20", max_tokens="50")
+    form.refresh()
+    assert "about 4 min, google is the slowest" in form.estimate.value
+
+
+def test_a_rehearsal_says_simulated_and_not_that_a_key_is_set(form, kit):
+    """No key is sent to anybody."""
+    drawn = "".join(line for row in form.picker.rows for line in [row.heading])
+    assert "simulated" in drawn
+    assert "key set" not in drawn

@@ -1,3 +1,4 @@
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ def test_the_panel_ends_with_everything_counted(kit, sim):
     assert list(panel.df["ok"]) == [15, 15]
     assert list(panel.df["waiting"]) == [0, 0]
     assert panel.progress.cost == handle.run.total_cost
-    assert buttons(panel.widget) == {}
+    assert set(buttons(panel.widget)) == {"Answers"}
 
 
 def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
@@ -47,7 +48,7 @@ def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
     assert run.status == "cancelled"
     answered = Counter(run.probes["status"])["ok"]
     assert 3 <= answered < 60
-    assert set(buttons(panel.widget)) == {"Resume"}
+    assert set(buttons(panel.widget)) == {"Resume", "Answers"}
     sim.set(latency=0)
     buttons(panel.widget)["Resume"].click()
     ended(panel)
@@ -164,3 +165,43 @@ def test_amounts_and_times_read_as_people_say_them():
     ]  # fmt: skip
     assert dollars(None) == "unpriced"
     assert [duration(s) for s in (0.4, 59, 61, 3_725)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]
+
+
+def test_answers_and_failures_are_read_in_the_panel(kit, sim):
+    """While the run goes on and after it: a reader of its probes, which the saved notebook keeps."""
+    sim.set(latency=0.2)
+    panel = kit.run(["a", "b"], TWO, max_tokens=20).panel()
+    buttons(panel.widget)["Answers"].click()
+    assert "Answers" not in buttons(panel.widget)
+    ended(panel)
+    assert list(panel.reader.df["status"]) == ["ok"] * 4
+    assert "<iframe" in panel._repr_mimebundle_()["text/html"]
+
+
+def test_a_click_during_the_end_leaves_no_cancel_behind(kit, sim):
+    """A drawing that began before the end never comes after the last one: each looks at the run when it draws."""
+    for _ in range(10):
+        panel = kit.run(["a", "b"], LUNA, max_tokens=20).panel()
+        clicks = threading.Thread(target=lambda panel=panel: [panel.refresh() for _ in range(40)])
+        clicks.start()
+        ended(panel)
+        clicks.join()
+        assert set(buttons(panel.widget)) == {"Answers"}
+
+
+def test_a_run_that_breaks_is_not_running_for_ever(kit, sim, monkeypatch):
+    """Even when its end cannot be written: who watches hears that it has failed."""
+    handle = kit.run(["a", "b"], LUNA, max_tokens=20)
+    store = handle._session.context.services.store
+    panel = handle.panel()
+    append = store.append
+
+    def full(lines):
+        if any(line.get("type") == "run_state" for line in lines):
+            raise OSError(28, "No space left on device")
+        return append(lines)
+
+    monkeypatch.setattr(type(store), "append", lambda self, lines: full(lines))
+    handle.wait()
+    wait_for(panel.summary, "value", lambda: not panel.progress.running)
+    assert handle.status != "running"
