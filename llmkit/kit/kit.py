@@ -84,7 +84,7 @@ class Kit:
         self._runner: Runner[Run] = Runner(services, self._run, self._run_panel, watching)
         self._infra = tasks.Infra(self.catalog, self._start_infra)
         self._is_closed = False
-        process_end.close_at_exit(self)
+        process_end.close_at_exit(self, self._connections, self._gate, store)
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,8 @@ import atexit
 import contextlib
 import os
 import threading
+import weakref
+from collections import deque
 from typing import Protocol
 
 from llmkit.errors import LlmkitError
@@ -25,13 +27,16 @@ class Closes(Protocol):
         """Stop what runs, and save what arrives."""
 
 
-_open: set[Closes] = set()
-os.register_at_fork(after_in_child=_open.clear)  # they are the parent's
+_open: weakref.WeakSet[Closes] = weakref.WeakSet()
+_left: deque[Closes] = deque()
+"""Parts of kits that were collected. A collection may come while any lock is held, so nothing is closed there."""
 
 
-def close_at_exit(kit: Closes) -> None:
-    """Close a kit when the process ends, unless :func:`closed` comes first."""
+def close_at_exit(kit: Closes, *parts: Closes) -> None:
+    """Close a kit when the process ends, and its ``parts`` before another is opened if it was dropped meanwhile."""
+    _close_left()
     _open.add(kit)
+    weakref.finalize(kit, _leave, os.getpid(), *parts).atexit = False
 
 
 def closed(kit: Closes) -> None:
@@ -39,11 +44,31 @@ def closed(kit: Closes) -> None:
     _open.discard(kit)
 
 
+def _leave(pid: int, *parts: Closes) -> None:
+    if pid == os.getpid():  # what a forked child drops is its parent's
+        _left.extend(parts)
+
+
+def _close_left() -> None:
+    while _left:
+        _left.popleft().close()
+
+
+def _forget() -> None:
+    _open.clear()
+    _left.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget)
+
+
 @atexit.register
 def _end() -> None:
-    for kit in list(_open):
+    for kit in tuple(_open):
         with contextlib.suppress(LlmkitError):  # what was acknowledged is saved; nobody is left to be told the rest
             kit.close()
+    _close_left()
     background.stop()
     for thread in threading.enumerate():
         if thread.name.startswith("llmkit-"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from weakref import WeakSet
 
 from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Budget, Reservation
@@ -36,6 +38,7 @@ class Gate:
         self._directory, self._clock = directory, clock
         self._queues: dict[str, ProviderQueue] = {}
         self._lock = threading.Lock()
+        _GATES.add(self)
 
     def set_limits(self, provider: str, limits: Limits, models: Mapping[str, Limits] | None = None) -> None:
         """Set a provider's limits, and those of models (by reference) that have their own; in force at once.
@@ -148,3 +151,19 @@ class Gate:
             if provider not in self._queues:
                 self._queues[provider] = ProviderQueue(self._directory, provider, self._clock)
             return self._queues[provider]
+
+    def _forget(self) -> None:
+        """In a forked child: what is under way or waits is its parent's."""
+        self._queues, self._lock = {}, threading.Lock()
+
+
+_GATES: WeakSet[Gate] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for gate in tuple(_GATES):
+        gate._forget()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_in_child)

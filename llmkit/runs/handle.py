@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet
 
 import anyio
 
-from llmkit.errors import NotFinished
+from llmkit.errors import Code, LlmkitError, NotFinished
 from llmkit.money.pricing import billed
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
@@ -33,6 +35,7 @@ class Handle(Generic[T]):
     def __init__(self, future: Future[T], stop: Callable[[], None]) -> None:
         self._future = future
         self._stop = stop
+        _HANDLES.add(self)
 
     def done(self) -> bool:
         """Whether it has ended, well or not."""
@@ -153,3 +156,17 @@ class RunHandle(Handle[T]):
 
     def _ipython_display_(self) -> None:
         self.panel()._ipython_display_()
+
+
+_HANDLES: WeakSet[Handle[Any]] = WeakSet()
+
+
+def _end_in_child() -> None:
+    where = f"This goes on in process {os.getppid()}, from which this one was forked: wait for it there."
+    for handle in tuple(_HANDLES):
+        if not handle.done():
+            handle._future.set_exception(LlmkitError(where, code=Code.CANCELLED))
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_end_in_child)

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Lease:
         self._lockfile = path.with_name(path.name + ".lock")
         self._mutex = _mutex(path)
         self._engine: duckdb.DuckDBPyConnection | None = None
-        self._pid = 0
+        _leases.add(self)
 
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
@@ -96,13 +97,13 @@ class Lease:
         """End the engine once nothing is under way; the next operation starts another."""
         with self._mutex:
             engine, self._engine = self._engine, None
-            if engine is not None and self._pid == os.getpid():
+            if engine is not None:
                 with contextlib.suppress(duckdb.Error):
                     engine.close()
 
     def _started(self) -> duckdb.DuckDBPyConnection:
-        if self._engine is None or self._pid != os.getpid():  # a forked child has the engine but not its threads
-            self._engine, self._pid = duckdb.connect(config=CONFIG), os.getpid()
+        if self._engine is None:
+            self._engine = duckdb.connect(config=CONFIG)
         return self._engine
 
     def set_aside(self) -> Path:
@@ -144,6 +145,21 @@ def is_damage(error: duckdb.Error) -> bool:
     if isinstance(error, duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException):
         return True
     return type(error) in (duckdb.Error, duckdb.IOException) and _DAMAGE.search(str(error)) is not None
+
+
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+_forking = contextlib.ExitStack()
+
+
+def _before_fork() -> None:
+    """DuckDB crashes in a child that has an engine without the engine's threads, so none is open across a fork."""
+    for lease in tuple(_leases):
+        _forking.enter_context(lease._mutex)
+        lease.close()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(before=_before_fork, after_in_parent=_forking.close, after_in_child=_forking.close)
 
 
 _mutexes: dict[Path, threading.RLock] = {}

@@ -1,7 +1,10 @@
 """Scripts that end without closing their kit, in every way that scripts end."""
 
+import gc
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -27,12 +30,17 @@ ENDS = {
     "sys.exit": ("raise SystemExit(3)", 3, ""),
     "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT)\nhandle.result()", -2, "KeyboardInterrupt"),
     "close": ("kit.close()", 0, ""),
+    "a thread that waits": ("import threading\nthreading.Thread(target=handle.result, daemon=True).start()", 0, ""),
+    "a kit that was dropped": ("import gc\ndel kit, handle\ngc.collect()", 0, ""),
     "several kits": ("kits = [llmkit.open({path!r}, simulate=True) for _ in range(3)]", 0, ""),
 }
 
+ROUNDS = [0, 1, *(pytest.param(n, marks=pytest.mark.soak) for n in range(2, 20))]
+
 
 @pytest.mark.parametrize("way", ENDS)
-def test_a_script_ends_well_without_closing_its_kit(tmp_path, way):
+@pytest.mark.parametrize("_round", ROUNDS)
+def test_a_script_ends_well_without_closing_its_kit(tmp_path, way, _round):
     """Its exit code and its last words are its own, all that was served is saved, and the rest can be resumed."""
     end, code, last_words = ENDS[way]
     path = str(tmp_path / "c.duckdb")
@@ -45,3 +53,56 @@ def test_a_script_ends_well_without_closing_its_kit(tmp_path, way):
         assert (run["ok"], run["unknown"]) == (int(ended.stdout), 0)
         assert run["status"] == ("completed" if run["ok"] == 60 else "cancelled")
         assert kit.resume(run["run_id"]).result(60).probes["status"].eq("ok").all()
+
+
+FORK = """
+import os, sys, threading, llmkit
+kit = llmkit.open({path!r}, simulate=True)
+kit.catalog.update_provider("openai", requests_per_minute=100_000)
+handle = kit.run(["q"] * 20, models="openai:gpt-6-luna")
+child = os.fork()
+if child == 0:
+    assert len(kit.runs()) == 1
+    try:
+        handle.result()
+    except llmkit.LlmkitError as error:
+        assert "wait for it there" in str(error)
+    assert kit.run("in the child", models="openai:gpt-6-luna").result(60).status == "completed"
+    kit.close()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0, "the child"
+assert handle.result(60).status == "completed"
+print(len(kit.runs()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_works_with_its_parents_kit(tmp_path):
+    """It reads, runs and ends by itself, while a run of its parent goes on."""
+    script = FORK.format(path=str(tmp_path / "c.duckdb"))
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="this system does not list open files")
+def test_kits_that_are_opened_again_and_again_leave_nothing_behind(tmp_path):
+    """Neither threads nor files, whether a kit was closed or only dropped."""
+
+    def used(close):
+        kit = llmkit.open(tmp_path / "c.duckdb", simulate=True)
+        kit.run("q", models="openai:gpt-6-luna").result(60)
+        if close:
+            kit.close()
+        del kit
+        gc.collect()
+
+    def left():
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    for close in (True, False):
+        used(close)
+        used(close)
+        before = left()
+        for _ in range(3):
+            used(close)
+        assert left() <= before
