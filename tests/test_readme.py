@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from llmkit import errors
 from llmkit.catalog import load_seed
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
@@ -60,3 +61,12 @@ def test_commands_in_the_readme_exist():
         with pytest.raises(SystemExit) as exited:
             main([command, "--help"])
         assert exited.value.code == 0
+
+
+def test_every_error_and_code_has_a_remedy():
+    """The section on what is wrong has a row for each public exception and each code, and for no other."""
+    section = README.split("## When something is wrong")[1]
+    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    in_rows = [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
+    public = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
+    assert sorted(in_rows) == sorted([*public, *errors.Code])
