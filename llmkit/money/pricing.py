@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from operator import attrgetter
 
 from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, CostSource, DatedPrice, Model, Price, PriceWindow, Provider, Rates, Usage
@@ -30,6 +31,7 @@ LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10): nobody is billed 
 # Wide enough for any sum of DECIMAL(18,8) prices times token counts: nothing is rounded before the last step,
 # whatever precision the caller's own decimal context has.
 _EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
+_each_rate = attrgetter(*RATE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,19 +74,16 @@ def cost(
     reported = usage.reported_cost
     if reported is not None and reported.is_finite() and 0 <= reported <= LARGEST:
         return Cost(amount=_rounded(reported), rates=base, source="provider_reported")
-    sources: tuple[tuple[CostSource, Rates], ...] = (
-        ("computed", base),
-        ("provider_default", with_fallback(base, fallback)),
-    )
-    for source, rates in sources:
+    rates = base
+    source: CostSource = "computed"
+    if (amount := _amount(usage, rates)) is None and fallback is not None:
+        rates, source = with_fallback(base, fallback), "provider_default"
         amount = _amount(usage, rates)
-        if amount is not None:
-            with localcontext(_EXACT):
-                amount *= 1 - (batch_discount or 0)
-            if amount > LARGEST:
-                break
-            return Cost(amount=_rounded(amount), rates=rates, source=source)
-    return Cost(amount=None, rates=base, source="unpriced")
+    if amount is not None and batch_discount is not None:
+        amount = _EXACT.multiply(amount, 1 - batch_discount)
+    if amount is None or amount > LARGEST:
+        return Cost(amount=None, rates=base, source="unpriced")
+    return Cost(amount=_rounded(amount), rates=rates, source=source)
 
 
 def worst_case(
@@ -222,7 +221,7 @@ def dollars(amount: Decimal | float | None, *, exact: bool = False, unknown: str
 
 
 def billed(known: Decimal, unpriced: int) -> str:
-    """What is known to have been billed, and how many answers it does not cover; never $0 for what nobody knows."""
+    """What is known to have been billed, and how many requests it does not cover; never $0 for what nobody knows."""
     if unpriced and not known:
         return "unpriced"
     return dollars(known) + (f" and {unpriced:,} unpriced" if unpriced else "")
@@ -268,13 +267,13 @@ def _dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal | N
 
 def _sum(counts: Sequence[int], rates: Sequence[Decimal | None]) -> Decimal | None:
     """Σ tokens × rate, unrounded; ``None`` when a rate that is needed is unknown."""
-    with localcontext(_EXACT):
-        amount = Decimal(0)
-        for count, rate in zip(counts, rates, strict=True):
-            if count and rate is None:
-                return None
-            amount += count * (rate or 0)
-        return amount / MILLION
+    amount = Decimal(0)
+    for count, rate in zip(counts, rates, strict=True):
+        if count and rate is None:
+            return None
+        if count and rate:
+            amount = _EXACT.fma(rate, count, amount)
+    return _EXACT.divide(amount, MILLION)
 
 
 def _rounded(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
@@ -283,10 +282,10 @@ def _rounded(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
 
 def _overlaid(price: Price, *overlays: Rates | None) -> Rates:
     """The base rates with each overlay's known rates put over them, in order."""
-    values = {name: getattr(price, name) for name in RATE_COLUMNS}
-    for overlay in overlays:
-        values |= {name: rate for name in RATE_COLUMNS if (rate := getattr(overlay, name, None)) is not None}
-    return Rates(**values)
+    values = _each_rate(price)
+    for overlay in filter(None, overlays):
+        values = tuple(map(_first, _each_rate(overlay), values))
+    return Rates(**dict(zip(RATE_COLUMNS, values, strict=True)))
 
 
 def with_fallback(rates: Rates, fallback: Rates | None) -> Rates:
@@ -300,8 +299,8 @@ def with_fallback(rates: Rates, fallback: Rates | None) -> Rates:
     )
 
 
-def _first(*rates: Decimal | None) -> Decimal | None:
-    return next((rate for rate in rates if rate is not None), None)
+def _first(rate: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return other if rate is None else rate
 
 
 def _begins(entry: DatedPrice) -> datetime:

@@ -101,14 +101,13 @@ class Attempt:
         if isinstance(result, Failure):
             run.breaker.note(self.target.model, result)  # before the slot is free for the next
         await self._write_outcome(response, result, cost, latency)
-        self._settle(response, result, cost, admission)
+        billed = self._settle(response, result, cost, admission)
         is_answer = isinstance(result, Completion)
         code = None if isinstance(result, Completion) else result.code
         log.debug(
             "sent",
             extra=run.log_fields(conversation, turn=turn, status=response.status, code=code, seconds=round(latency, 3)),
         )
-        billed = cost.amount if result.usage else None
         kind = "answered" if is_answer else "failed_attempt"
         run.emit(kind, conversation, turn=turn, code=code, cost=billed, seconds=latency)
         return result
@@ -180,8 +179,8 @@ class Attempt:
 
     def _settle(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission
-    ) -> None:
-        """Tell the gate what was used of the limits and of the money that were reserved."""
+    ) -> Decimal | None:
+        """Tell the gate what was used of the limits and the money that were reserved; returns what was billed."""
         usage, provider = result.usage, self.target.provider
         # the worst case counts for what may have been billed
         unknown = usage is None and (isinstance(result, Completion) or result.maybe_billed)
@@ -195,3 +194,4 @@ class Attempt:
             # providers count per model (OpenAI, Anthropic), so what one is told says nothing about the others
             reference = self.target.model.reference
             self.run.services.gate.observe(provider.name, info, model=reference, sent_at=admission.started_at)
+        return billed

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from llmkit.errors import Code
 from llmkit.limiter.pace import Limits
@@ -35,6 +35,7 @@ class RunEvent:
     reason: str | None = None
     seconds: float | None = None
     cost: Decimal | None = None
+    """US dollars of what came back; ``None`` where only the provider knows what it billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class ModelProgress:
     in_flight: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
-    """Answers of unknown cost."""
+    """Requests of unknown cost: answers without a price, and failures that may have been billed."""
 
     @property
     def done(self) -> int:
@@ -98,7 +99,7 @@ class Progress:
 
     @property
     def unpriced(self) -> int:
-        """Answers of unknown cost."""
+        """Requests of unknown cost: answers without a price, and failures that may have been billed."""
         return sum(model.unpriced for model in self.models.values())
 
     @property
@@ -184,7 +185,7 @@ class Tracker:
         self._estimate = estimate
         self._started_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
-        self._models = {model: ModelProgress(total=total) for model, total in totals.items()}
+        self._counts = {model: defaultdict[str, Any](int, total=total) for model, total in totals.items()}
         self._codes: Counter[str] = Counter()
         self._listeners: list[Callable[[RunEvent], None]] = []
         self.status = "running"
@@ -196,9 +197,8 @@ class Tracker:
 
     def emit(self, event: RunEvent) -> None:
         """Count an event and pass it on."""
-        model = self._models.get(event.model or "")
-        if model is not None:
-            self._models[str(event.model)] = self._counted(model, event)
+        if (counts := self._counts.get(event.model or "")) is not None:
+            self._count(counts, event)
             self._note(event)
         if event.kind == "ended":
             self.status, self._ended_at = event.status or self.status, event.at
@@ -218,21 +218,17 @@ class Tracker:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def _counted(self, model: ModelProgress, event: RunEvent) -> ModelProgress:
+    def _count(self, counts: defaultdict[str, Any], event: RunEvent) -> None:
         if event.kind == "asked":
-            return replace(model, in_flight=model.in_flight + 1)
-        if event.kind in ("answered", "failed_attempt"):
-            return replace(
-                model,
-                in_flight=model.in_flight - 1,
-                cost=model.cost + (event.cost or 0),
-                unpriced=model.unpriced + (event.kind == "answered" and event.cost is None),
-            )
-        if event.kind == "probe_done" and event.status in ("ok", "failed", "skipped"):
+            counts["in_flight"] += 1
+        elif event.kind in ("answered", "failed_attempt"):
+            counts["in_flight"] -= 1
+            counts["unpriced"] += event.cost is None
+            counts["cost"] += event.cost or Decimal(0)
+        elif event.kind == "probe_done" and event.status in ("ok", "failed", "skipped"):
+            counts[event.status] += 1
             if event.code:
                 self._codes[event.code] += 1
-            return replace(model, **{event.status: getattr(model, event.status) + 1})
-        return model
 
     def _note(self, event: RunEvent) -> None:
         provider, at = event.provider or "", event.at.timestamp()
@@ -241,11 +237,11 @@ class Tracker:
         elif event.kind in ("answered", "failed_attempt") and provider in self._watches:
             self._watches[provider].ended(event.seconds or 0.0, ok=event.kind == "answered")
 
-    def _left(self) -> dict[str, float]:
+    def _left(self, models: Mapping[str, ModelProgress]) -> dict[str, float]:
         """Seconds that each provider will take."""
         now = time.time()
         by_provider: dict[str, list[tuple[str, ModelProgress]]] = {}
-        for model, part in self._models.items():
+        for model, part in models.items():
             if part.done < part.total:
                 by_provider.setdefault(model.partition(":")[0], []).append((model, part))
         return {
@@ -261,13 +257,14 @@ class Tracker:
 
     def snapshot(self, waiting: Mapping[str, str]) -> Progress:
         """The run as it is now."""
+        models = {model: ModelProgress(**counts) for model, counts in self._counts.items()}
         return Progress(
             status=self.status,
             started_at=self._started_at,
-            models=dict(self._models),
+            models=models,
             waiting=waiting,
             codes=dict(self._codes),
             estimate=self._estimate,
             ended_at=self._ended_at,
-            left={} if self._ended_at else self._left(),
+            left={} if self._ended_at else self._left(models),
         )

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from money import CENT, as_fractions, flat_prices, moments, prices, tokens, usages
 
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import cost, default_rates, rates_at, total
-from llmkit.records import Price, PriceTier, Provider, Rates, Usage
+from llmkit.money.pricing import cost, covers, default_rates, rates_at, total
+from llmkit.records import RATE_COLUMNS, Price, PriceTier, Provider, Rates, Usage
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PRICE = Price(
@@ -179,6 +179,20 @@ def test_the_amount_is_exact_to_its_last_digit(usage: Usage, price: Price, at: d
         result = cost(usage, price, at).amount
     assert result == round(exact * 10**10) * CENT  # Fraction rounds half to even too
     assert result.as_tuple().exponent == -10
+
+
+@given(prices, st.integers(0, 500_000), moments)
+def test_rates_are_the_base_ones_then_the_windows_then_the_tiers(price: Price, tokens: int, at: datetime) -> None:
+    """Each rate is that of the last layer which names it, written with the digits that it has there."""
+    layers = [
+        price,
+        *[window for window in price.price_windows if covers(window, at)][:1],
+        *sorted((tier for tier in price.price_tiers if tier.above < tokens), key=lambda tier: tier.above)[-1:],
+    ]
+    rates = rates_at(price, tokens, at)
+    for name in RATE_COLUMNS:
+        named = [rate for layer in layers if (rate := getattr(layer, name)) is not None]
+        assert str(getattr(rates, name)) == str(named[-1] if named else None)
 
 
 @given(st.lists(usages(50_000), max_size=8), flat_prices)

@@ -9,6 +9,7 @@ import pytest
 from local_provider import LOCAL
 
 import llmkit
+from llmkit.analysis.stored_progress import stored_progress
 from llmkit.records import DatedPrice, Price
 
 TWO = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
@@ -105,6 +106,17 @@ def test_shares_say_what_the_money_went_to(paying, sim):
     assert row["share_cached_input"] == pytest.approx(turns["cached_input_tokens"].sum() * 0.5 / cost)
     assert row["share_reasoning"] == pytest.approx(4 * reasoning / cost)
     assert row["share_output"] == pytest.approx(4 * (turns["output_tokens"].sum() - reasoning) / cost)
+
+
+def test_a_request_that_may_have_been_billed_is_never_shown_as_free(kit, sim):
+    """Its cost is unknown, so the progress counts it as unpriced, watched and stored; an error that is free is free."""
+    sim.script("openai", ["disconnect", "not_found"])
+    handle = kit.run(["one", "two"], TWO[0], retry=llmkit.RetryPolicy(max_attempts=1))
+    run = handle.result(60)
+    assert set(run.probes["status"]) == {"failed"}
+    assert (handle.progress.unpriced, handle.progress.cost) == (1, 0)
+    assert "unpriced so far" in repr(handle)
+    assert stored_progress(run, run.status, run.probes).unpriced == 1
 
 
 def test_wasted_money_is_told_apart(kit, sim):
