@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """An HTTP request without origin and without key. ``path`` is appended to the provider's ``base_url``.
 
@@ -20,6 +22,20 @@ class Request:
     method: Literal["GET", "POST"] = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+
+    @cached_property
+    def content(self) -> bytes:
+        """The body as it is sent: JSON in UTF-8, or in ASCII where a text holds half a surrogate pair.
+
+        Raises:
+            TypeError, ValueError: the body is not JSON.
+        """
+        if self.body is None:
+            return b""
+        try:
+            return json.dumps(self.body, allow_nan=False, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return json.dumps(self.body, allow_nan=False).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

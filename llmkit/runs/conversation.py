@@ -10,7 +10,7 @@ from typing import Any
 
 from llmkit.errors import Code
 from llmkit.money.pricing import Cost
-from llmkit.records import TOKEN_COLUMNS, Completion, CostSource, Failure, Usage, source_of_sum
+from llmkit.records import TOKEN_COLUMNS, Completion, CostSource, Failure, Rates, Usage, source_of_sum
 from llmkit.runs.plan import Probe
 
 
@@ -71,8 +71,7 @@ class Conversation:
             self.wasted += cost.amount or 0
         if result.usage is not None:
             self._count(result.usage)
-            rates = cost.rates.to_row()
-            self.rates = {name: rates[name] for name in ("cost_input_per_million", "cost_output_per_million")}
+            self.rates = _listed(cost.rates)
         self.finish_reason = result.finish_reason or self.finish_reason
         self.model_version = result.model_version or self.model_version
 
@@ -105,7 +104,7 @@ class Conversation:
             "finish_reason": self.finish_reason,
             "model_version": self.model_version,
             **{name: self.tokens.get(name) for name in TOKEN_COLUMNS},
-            **(self.rates or _listed(self.probe)),
+            **(self.rates or _listed(self.probe.model.price)),
             "estimated_cost": _text(self._known_cost()),
             "wasted_cost": _text(self.wasted),
             "cost_source": source_of_sum(self.sources),
@@ -139,9 +138,11 @@ def checked(text: str, check: Callable[[str], Any]) -> tuple[Any, Failure | None
     return None, Failure(code=Code.INVALID_RESPONSE, message=message, scope="probe")
 
 
-def _listed(probe: Probe) -> dict[str, Any]:
-    rates = probe.model.price.to_row()
-    return {name: rates[name] for name in ("cost_input_per_million", "cost_output_per_million")}
+def _listed(rates: Rates) -> dict[str, Any]:
+    return {
+        "cost_input_per_million": _text(rates.cost_input_per_million),
+        "cost_output_per_million": _text(rates.cost_output_per_million),
+    }
 
 
 def _text(amount: Decimal | None) -> str | None:

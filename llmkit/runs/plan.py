@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -93,8 +92,7 @@ class Plan:
 
 def most_input_tokens(call: Call, request: Request) -> int:
     """No tokenizer makes more tokens of a call's request than this: a token is at least one byte of what is sent."""
-    sent = json.dumps(request.body, ensure_ascii=False).encode("utf-8", "replace")
-    return len(sent) + MESSAGE_OVERHEAD * (len(call.messages) + 1)
+    return len(request.content) + MESSAGE_OVERHEAD * (len(call.messages) + 1)
 
 
 def most_output_tokens(request: Request, model: Model) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -105,9 +104,7 @@ class Transport:
         key = self._key(provider) if simulator is None else Key(SIMULATED_KEY)
         base = provider.base_url if simulator is None else simulator
         headers = {**_HEADERS, **request.headers, **(trace if simulator is not None else {})}
-        content = b""
         if request.body is not None:
-            content = json.dumps(request.body, allow_nan=False).encode()
             headers["content-type"] = "application/json"
         path = f"{urlsplit(base).path.strip('/')}/{request.path.lstrip('/')}"
         return Outgoing(
@@ -115,7 +112,7 @@ class Transport:
             origin=origin_of(base),
             path=path.lstrip("/"),
             headers=headers,
-            content=content,
+            content=request.content,
             key=key,
             authorize=wire.auth,
             is_simulated=simulator is not None,

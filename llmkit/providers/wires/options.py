@@ -74,7 +74,8 @@ def settle(
             "or unset strict to have it left out.",
             field=left_out[0],
         )
-    return Settled(replace(call.params, **{name: getattr(_UNSET, name) for name in left_out}), left_out)
+    unset = {name: getattr(_UNSET, name) for name in left_out}
+    return Settled(replace(call.params, **unset) if unset else call.params, left_out)
 
 
 def configured(model: Model, key: str, default: Any) -> Any:

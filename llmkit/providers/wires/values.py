@@ -10,6 +10,7 @@ from typing import Any
 _LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum of a million such answers is still a BIGINT
 _DECIMALS = 18
 _FINEST = Decimal(1).scaleb(-_DECIMALS)
+_decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
 
 
@@ -22,7 +23,7 @@ def decode(body: bytes) -> Any:
     """
     try:
         text = body.decode("utf-8-sig", "replace").strip()
-        return json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
+        return _decoder.decode(text)
     except (ValueError, ArithmeticError, RecursionError):  # cut short, absurd numbers, absurdly nested
         return None
 
