@@ -35,8 +35,8 @@ demo: $(VENV)/.installed-runtime ## ask six simulated providers and print what i
 test: $(VENV)/.installed-dev ## run the tests and the notebooks
 	$(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env -m "not soak" tests $(wildcard notebooks)
 
-lab: $(VENV)/.installed-lab ## open JupyterLab on the first notebook
-	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+lab: $(VENV)/.installed-lab ## open JupyterLab on the first notebook; ARGS=--no-browser for options of it
+	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 check: $(VENV)/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ from llmkit.kit.kit import catalog_path
 from llmkit.kit.watching import progress_line
 from llmkit.money.pricing import dollars
 from llmkit.store import archive
+
+DEMO_PACE = 60
+"""Requests a minute that the demo allows itself at least: nobody waits for the limits of a real account in it."""
 
 DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",
                 "estimated_cost")  # fmt: skip
@@ -81,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(args: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="llmkit-demo-"))
     with llmkit.open(folder / "llmkit.duckdb", simulate=True) as kit:
+        for name, provider in kit.catalog.state().providers.items():
+            if provider.requests_per_minute < DEMO_PACE:
+                kit.catalog.update_provider(name, requests_per_minute=DEMO_PACE)
         scenarios = sample_scenarios()[: max(1, args.prompts)]
         print(f"Asking {len(scenarios)} prompts of the default model of each provider (simulated, nothing is billed).")
         handle = kit.run(scenarios, name="demo", max_tokens=400)
@@ -90,6 +97,8 @@ def _demo(args: argparse.Namespace) -> int:
         print(_table(run.costs(by=["provider", "model"])[list(DEMO_COLUMNS)]))
         print(f"\nTotal: {dollars(run.total_cost)} for {len(run.probes)} probes. Look at the answers, in Python:")
         print(f"  import llmkit; llmkit.open({str(kit.path)!r}).last_run().probes")
+        print(f"Or in a browser: {run.to_html(folder / 'answers.html')}")
+        print("Next: `make lab` (or `llmkit lab`) opens the example notebooks; README.md says how to ask for real.")
     return 0 if run.status == "completed" else 1
 
 
@@ -120,7 +129,8 @@ def _lab(args: argparse.Namespace) -> int:
         return 1
     first = Path("notebooks/01_quickstart.ipynb")
     target = args.notebook or (str(first) if first.exists() else ".")
-    return subprocess.call([sys.executable, "-m", "jupyter", "lab", target])
+    as_root = ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    return subprocess.call([sys.executable, "-m", "jupyter", "lab", target, *as_root])
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import urllib.request
 
 import pytest
 
+import llmkit
 from llmkit.catalog import load_seed
 from llmkit.cli import main
 
@@ -23,6 +24,17 @@ def test_demo_asks_every_shipped_provider_without_keys(capsys):
     assert f"{len(load_seed().providers)}/{len(load_seed().providers)}" in err
     path = re.search(r"llmkit\.open\('(.*)'\)\.last_run\(\)\.probes", out)
     assert os.path.exists(path[1])
+    page = re.search(r"Or in a browser: (.*)", out)
+    assert os.path.exists(page[1])
+    assert "make lab" in out
+
+
+def test_demo_waits_for_no_account(capsys):
+    """No provider is slower than one request a second in it, so that five prompts take seconds."""
+    assert main(["demo", "--prompts", "1"]) == 0
+    path = re.search(r"llmkit\.open\('(.*)'\)\.last_run", capsys.readouterr().out)
+    with llmkit.open(path[1]) as kit:
+        assert kit.catalog.providers()["requests_per_minute"].min() >= 60
 
 
 def test_models_are_a_table_or_json(capsys):

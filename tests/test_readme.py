@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +40,33 @@ def test_the_first_block_is_ten_lines_that_end_in_a_dataframe():
     finally:
         if "kit" in names:
             names["kit"].close()
+
+
+def test_the_first_block_runs_as_a_script(tmp_path):
+    """Saved in a file and started with Python, without close(): it ends by itself, and says nothing on stderr."""
+    script = tmp_path / "study.py"
+    script.write_text(BLOCKS[0] + "print(len(run.probes))\n", encoding="utf-8")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) >= 4
+
+
+def test_six_lines_end_in_a_chart(tmp_path):
+    """The first thing on the page works as it stands, here with fewer samples and no limits to wait for."""
+    import llmkit
+
+    (lines,) = re.findall(r"```py\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in lines.splitlines() if line.strip()]) == 6
+    with llmkit.open(simulate=True) as kit:
+        for name in kit.catalog.defaults():
+            kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=9000)
+    names = {}
+    try:
+        ax = run_block(lines.replace("samples=20", "samples=2"), names)
+        assert ax.get_xlabel() == "Share of answers (%)"
+        assert {text.get_text() for text in ax.get_legend().get_texts()} <= {"yes", "no", "depends"}
+    finally:
+        names["kit"].close()
 
 
 @pytest.mark.parametrize("index", range(1, len(BLOCKS)))
