@@ -58,9 +58,10 @@ def cost(
 ) -> Cost:
     """What an answer cost that was asked for at ``at`` (timezone-aware).
 
-    A cost that the provider itself reports is taken as it is (``"provider_reported"``, discount included). Otherwise it
-    is computed, from ``price`` (``"computed"``) or where that lacks a rate that is needed from ``fallback``
-    (``"provider_default"``). A rate matters only when there are tokens of its kind; a rate of 0 is a price.
+    A cost that the provider itself reports is taken as it is (``"provider_reported"``, discount included), but for a
+    doubtful 0 where ``price`` says that the tokens cost something. Otherwise it is computed, from ``price``
+    (``"computed"``) or where that lacks a rate that is needed from ``fallback`` (``"provider_default"``). A rate
+    matters only when there are tokens of its kind; a rate of 0 is a price.
     ``batch_discount`` is the share that is taken off: 0.5 halves the cost.
 
     Raises:
@@ -72,6 +73,8 @@ def cost(
     if usage is None:
         return Cost(amount=None, rates=base, source="unpriced")
     reported = usage.reported_cost
+    if reported == 0 and _amount(usage, base):
+        reported = None
     if reported is not None and reported.is_finite() and 0 <= reported <= LARGEST:
         return Cost(amount=_rounded(reported), rates=base, source="provider_reported")
     rates = base

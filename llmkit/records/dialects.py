@@ -14,8 +14,7 @@ class Dialect:
 
     It is guessed for a new provider at ``domain`` or below. ``defaults`` are ``api_config`` values (see
     ``providers.wires.options``) for models that do not say otherwise; ``seed_param`` of ``None`` means that there is no
-    seed. ``reasoning_apart``: completion tokens do not include reasoning. ``reported_cost`` is the unit of the cost
-    that the provider reports, if it does.
+    seed. ``reported_cost`` is the unit of the cost that the provider reports, if it does.
     """
 
     domain: str = ""
@@ -24,7 +23,6 @@ class Dialect:
     reasoning_style: str = "effort"
     structured: str | None = "json_schema"
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    reasoning_apart: bool = False
     reported_cost: Literal["usd", "ticks"] | None = None
 
 
@@ -33,7 +31,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
         # max_tokens is deprecated, and rejected by o-series and gpt-5 and later
         "openai": Dialect(domain="openai.com", max_tokens_param="max_completion_tokens"),
-        "xai": Dialect(domain="x.ai", reasoning_apart=True, reported_cost="ticks"),
+        "xai": Dialect(domain="x.ai", reported_cost="ticks"),
         # thinks unless told not to, and then ignores sampling without a word; takes no schema
         "deepseek": Dialect(
             domain="deepseek.com",

@@ -152,7 +152,7 @@ def test_nonsense_in_the_right_places_gives_a_reply_or_a_failure(
 
 
 @pytest.mark.parametrize("name", WIRES)
-@pytest.mark.parametrize("number", [-1, "7", 7.0, True, None, float("nan"), float("inf"), 10**40, [7], {"n": 7}])
+@pytest.mark.parametrize("number", [-1, "7", 7.5, True, None, float("nan"), float("inf"), 10**40, [7], {"n": 7}])
 def test_senseless_token_counts_leave_the_usage_unknown(name: str, number: Any) -> None:
     """An answer whose counts make no sense is still an answer; what it cost is unknown, not 0."""
     model = Model(provider="custom", model_id="m", display_name="m")

@@ -18,13 +18,14 @@ FOLDER = Path(__file__).parent.parent / "replies"
 
 @dataclass(frozen=True)
 class Case:
-    """One file of the corpus: a response, and the values that its Completion or Failure must have."""
+    """One file of the corpus: a response, the values that its Completion or Failure must have, and its right bill."""
 
     name: str
     wire: str
     call: Call
     response: HttpResponse
     expect: dict[str, Any]
+    bill: dict[str, Any]
 
     @property
     def is_failure(self) -> bool:
@@ -63,6 +64,7 @@ def read(path: Path) -> Case:
             received_at=datetime.fromisoformat(case["now"]),
         ),
         expect=case["expect"],
+        bill=case.get("bill", {}),
     )
 
 

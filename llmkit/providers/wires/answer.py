@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,20 +30,23 @@ class Answer:
     error: Any = None
 
 
-def body_or_failure(response: HttpResponse) -> tuple[Any, Failure | None]:
+def body_or_failure(
+    response: HttpResponse, usage_in: Callable[[Any], Usage | None] = lambda _: None
+) -> tuple[Any, Failure | None]:
     """The decoded body, and a failure if the status, the body or an error in it says so already.
 
-    A 2xx answer that is not JSON was probably produced and billed, and is marked so; an error in a 2xx was not.
+    A 2xx answer that is not JSON was probably produced and billed, and is marked so. An error was not, unless
+    ``usage_in`` reads the tokens that were used beside the error or inside it.
     """
     body = decode(response.body)
-    if not 200 <= response.status < 300:
-        return body, classify(response, read_problem(response, body))
-    if body is None:
+    good = 200 <= response.status < 300
+    if body is None and good:
         return body, _marked(response, Answer(), failure_rules.NOT_JSON)
     error = error_in(body)
-    if error is not None:
-        return body, classify(response, read_problem(response, body, error=error))
-    return body, None
+    if good and error is None:
+        return body, None
+    usage = usage_in(body) or usage_in(error)
+    return body, classify(response, read_problem(response, body, error=error), usage=usage)
 
 
 def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:

@@ -31,7 +31,7 @@ class Wire(ABC):
 
     def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
         """The answer, or why there is none. Total: any status, headers and body give one of the two."""
-        body, failure = body_or_failure(response)
+        body, failure = body_or_failure(response, lambda value: self._read(value).usage)
         return failure or conclude(response, self._read(body))
 
     @abstractmethod

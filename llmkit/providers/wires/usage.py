@@ -12,45 +12,59 @@ from typing import Any
 from llmkit.providers.wires.values import count, dig, items, money
 from llmkit.records import STANDARD, Dialect, Usage
 
+_CACHED = (  # of DeepSeek, Moonshot and others, Mistral, a proxied Claude
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "num_cached_tokens",
+    "cache_read_input_tokens",
+)
+_SHORTEST = ("ephemeral_5m_input_tokens", "ttl_30m_tokens")
 _TICK = Decimal("1e-10")  # xai-sdk cost.py: cost_in_usd_ticks, 10^10 ticks to the US dollar
 
 
 def chat_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
     """Usage of an OpenAI-style chat completion.
 
-    Cached tokens are inside ``prompt_tokens`` and reasoning is inside ``completion_tokens``, except where
-    ``reasoning_apart`` (xAI): there reasoning is added when the total says that it is not included. DeepSeek tells its
-    cache reads as ``prompt_cache_hit_tokens`` and may give hits and misses only. A reported cost is in US dollars
-    (OpenRouter) or ticks (xAI).
+    DeepSeek may give hits and misses of its cache only. A proxied Claude can tell Anthropic's cache tokens beside a
+    prompt that does not include them. A reported cost is in US dollars (OpenRouter) or ticks (xAI).
     """
     hits, misses = count(dig(usage, "prompt_cache_hit_tokens")), count(dig(usage, "prompt_cache_miss_tokens"))
-    prompt = count(dig(usage, "prompt_tokens"))
+    prompt, completion = count(dig(usage, "prompt_tokens")), count(dig(usage, "completion_tokens"))
     if prompt is None and hits is not None and misses is not None:
         prompt = hits + misses
-    completion = count(dig(usage, "completion_tokens"))
-    reasoning = count(dig(usage, "completion_tokens_details", "reasoning_tokens")) or 0
-    if dialect.reasoning_apart and prompt is not None and completion is not None:
-        total = count(dig(usage, "total_tokens"))
-        completion += reasoning if total == prompt + completion + reasoning else 0
-    cached = count(dig(usage, "prompt_tokens_details", "cached_tokens"))
-    return _usage(
-        prompt,
-        completion,
-        cached=hits if cached is None else cached,
-        written=count(dig(usage, "prompt_tokens_details", "cache_write_tokens")),
-        reasoning=reasoning,
-        reported=_reported(usage, dialect),
-    )
+    return _openai_usage(usage, prompt, completion, "prompt_tokens_details", "completion_tokens_details", dialect)
 
 
 def responses_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
-    """Usage of an OpenAI response: every detail is inside its total, reasoning too (for xAI as well)."""
+    """Usage of an OpenAI response: the counts of a chat completion under other names."""
+    read, written = count(dig(usage, "input_tokens")), count(dig(usage, "output_tokens"))
+    return _openai_usage(usage, read, written, "input_tokens_details", "output_tokens_details", dialect)
+
+
+def _openai_usage(
+    usage: Any, whole: int | None, output: int | None, input_details: str, output_details: str, dialect: Dialect
+) -> Usage | None:
+    """Cached tokens are inside the input and reasoning inside the output, unless the total says otherwise."""
+    if whole is None or output is None:
+        return None
+    details, total = dig(usage, input_details), count(dig(usage, "total_tokens"))
+    reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), dig(usage, "reasoning_tokens"))
+    cached = _largest(dig(details, "cached_tokens"), *(dig(usage, name) for name in _CACHED))
+    proxied = dig(usage, "cache_creation_input_tokens"), dig(details, "cache_creation_tokens")
+    short, long = _by_time_to_live(details, "cache_write_tokens_details", "cache_creation_token_details")
+    written = _largest(dig(details, "cache_write_tokens"), *proxied) or short + long
+    if total == whole + output + reasoning:
+        output += reasoning
+    outside = _largest(dig(usage, "cache_read_input_tokens")) + _largest(*proxied)
+    if total == whole + output + outside or (total is None and outside > whole):
+        whole += outside
     return _usage(
-        count(dig(usage, "input_tokens")),
-        count(dig(usage, "output_tokens")),
-        cached=count(dig(usage, "input_tokens_details", "cached_tokens")),
-        written=count(dig(usage, "input_tokens_details", "cache_write_tokens")),
-        reasoning=count(dig(usage, "output_tokens_details", "reasoning_tokens")),
+        whole,
+        output,
+        cached=cached,
+        written=written,
+        written_1h=long,
+        reasoning=reasoning,
         reported=_reported(usage, dialect),
     )
 
@@ -58,23 +72,39 @@ def responses_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
 def anthropic_usage(usage: Any) -> Usage | None:
     """Usage of an Anthropic message: ``input_tokens`` excludes cache reads and writes, so both are added.
 
-    When compaction ran, ``iterations`` holds what each step was billed and the sum counts.
+    When compaction ran, ``iterations`` holds what each step was billed and the sum counts, in place of the totals.
     """
     steps = items(dig(usage, "iterations")) or [usage]
     plain, output = _total(steps, "input_tokens"), _total(steps, "output_tokens")
     read = _total(steps, "cache_read_input_tokens", default=0)
-    written = _total(steps, "cache_creation_input_tokens", default=0)
-    hour = _total(steps, "cache_creation", "ephemeral_1h_input_tokens", default=0)
-    if plain is None or read is None or written is None:
+    writes = [_anthropic_writes(step) for step in steps]
+    if plain is None or read is None or None in writes:
         return None
+    written, hour = (sum(counts) for counts in zip(*filter(None, writes), strict=True))
     return _usage(
         plain + read + written,
         output,
         cached=read,
         written=written,
-        written_1h=hour,
+        written_1h=hour or _by_time_to_live(usage, "cache_creation")[1],
         reasoning=count(dig(usage, "output_tokens_details", "thinking_tokens")),
     )
+
+
+def _anthropic_writes(step: Any) -> tuple[int, int] | None:
+    """Tokens written to the cache, and those of them that stay longer than 5 minutes; ``None`` for nonsense."""
+    short, long = _by_time_to_live(step, "cache_creation")
+    told = dig(step, "cache_creation_input_tokens")
+    written = short + long if told is None else count(told)
+    return None if written is None else (written, long)
+
+
+def _by_time_to_live(usage: Any, *names: str) -> tuple[int, int]:
+    """Cache writes by how long they stay: for the shortest time there is, and for longer."""
+    splits = [split for name in names if isinstance(split := dig(usage, name), dict)]
+    counts = [(name, _count_or_zero(value) or 0) for split in splits for name, value in split.items()]
+    short = sum(tokens for name, tokens in counts if name in _SHORTEST)
+    return short, sum(tokens for _, tokens in counts) - short
 
 
 def gemini_usage(usage: Any) -> Usage | None:
@@ -126,14 +156,22 @@ def _usage(
 
 
 def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
+    """The whole bill in US dollars. With an own key, OpenRouter's ``cost`` is its fee and the provider bills apart."""
     if dialect.reported_cost == "usd":
-        return money(dig(usage, "cost"))
+        fee = money(dig(usage, "cost"))
+        upstream = money(dig(usage, "cost_details", "upstream_inference_cost")) if dig(usage, "is_byok") is True else 0
+        return None if fee is None or upstream is None else fee + upstream
     ticks = count(dig(usage, "cost_in_usd_ticks")) if dialect.reported_cost == "ticks" else None
     return None if ticks is None else ticks * _TICK
 
 
 def _count_or_zero(value: Any) -> int | None:
     return 0 if value is None else count(value)
+
+
+def _largest(*values: Any) -> int:
+    """The largest of the counts that make sense; 0 where none does. The same count can have several names."""
+    return max((number for value in values if (number := count(value)) is not None), default=0)
 
 
 def _total(steps: list[Any], *path: str, default: int | None = None) -> int | None:

@@ -51,8 +51,10 @@ def string(value: Any) -> str:
 
 
 def count(value: Any) -> int | None:
-    """The value if it is a sane number of tokens, else ``None`` (negative, fractional, text, true)."""
-    return value if type(value) is int and 0 <= value <= _LARGEST_COUNT else None
+    """The value if it is a sane number of tokens, ``100.0`` too, else ``None`` (negative, fractional, text, true)."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 <= value <= _LARGEST_COUNT:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def money(value: Any) -> Decimal | None:
@@ -76,8 +78,8 @@ def day(value: Any) -> date | None:
     try:
         if isinstance(value, str):
             return datetime.fromisoformat(value).date()
-        if count(value) is not None:
-            return datetime.fromtimestamp(value, UTC).date()
+        if (seconds := count(value)) is not None:
+            return datetime.fromtimestamp(seconds, UTC).date()
     except (ValueError, OverflowError, OSError):
         pass
     return None
