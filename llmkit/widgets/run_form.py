@@ -82,7 +82,7 @@ class RunForm(Panel):
         self.picker.rows = picker_rows(
             state.models.values(), state.providers, key_states(self._kit, state.providers), self.picker.chosen, _today()
         )
-        self._draw_estimate()
+        self._throttle.flush()  # one that is being drawn from older input must not come after this one
 
     def _lay_out(self) -> list[ipw.Widget]:
         asked = ipw.HTML(_summary(self._given)) if self._given is not None else self.form["prompts"].widget
