@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,6 +22,7 @@ from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.money import pricing
 from llmkit.records import columns
+from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Store, queries, totals
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ class Run:
     @property
     def turns(self) -> pd.DataFrame:
         """One row for each answered prompt: see ``llmkit.records.columns.TURNS``."""
-        return self._table("turns", ("probe_id", "turn"))[list(columns.TURNS)]
+        return self._table("turns", ("position", "turn"))[list(columns.TURNS)]
 
     @property
     def attempts(self) -> pd.DataFrame:
@@ -84,7 +86,8 @@ class Run:
 
         A request that was on its way when its process died has no outcome: it may have been billed.
         """
-        frame = self._table("attempts", ("started_at", "attempt_id"))
+        frame = self._table("attempts", ("started_at", "position", "turn", "attempt"))
+        frame["request"] = pd.Series(self._requests(frame), index=frame.index, dtype="str")
         if not self._store.is_live(self.id):
             lost = frame["ended_at"].isna()
             frame.loc[lost, "maybe_billed"] = True
@@ -228,6 +231,16 @@ class Run:
 
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)
+
+    def _requests(self, attempts: pd.DataFrame) -> list[str | None]:
+        """What was sent in each attempt, made anew."""
+        plan = stored_plan(self._store.run(self.id, with_scenarios=True))
+        turns = self._table("turns", ("position", "turn")) if len(attempts) else pd.DataFrame()
+        answers: defaultdict[int, list[str]] = defaultdict(list)
+        for position, response in zip(turns.get("position", ()), turns.get("response", ()), strict=True):
+            answers[position].append(response)
+        rows: list[Any] = attempts.to_dict("records")
+        return request_texts(plan, self._store.catalog().providers, rows, answers)
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
         return self._store.read(lambda c: queries.table(c, name, self.id, order))

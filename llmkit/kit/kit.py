@@ -230,7 +230,7 @@ class Kit:
         """
         shapes.function(on_event, "on_event", ON_EVENT)
         catalog = self._store.catalog()
-        spec = self._checker.stored(self._store.run(run_id), catalog)
+        spec = self._checker.stored(self._store.run(run_id, with_scenarios=True), catalog)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog)
 

@@ -6,9 +6,10 @@ from llmkit.runs.context import Services
 from llmkit.runs.estimating import PastAnswers
 from llmkit.runs.handle import Handle, RunHandle
 from llmkit.runs.progress import ModelProgress, Progress, RunEvent
+from llmkit.runs.rebuilt import request_texts
 from llmkit.runs.request import RunRequest
 from llmkit.runs.runner import Runner
-from llmkit.runs.spec import RunSpec
+from llmkit.runs.spec import RunSpec, stored_plan
 
 __all__ = [
     "Checker",
@@ -23,4 +24,6 @@ __all__ = [
     "Runner",
     "Services",
     "background",
+    "request_texts",
+    "stored_plan",
 ]

@@ -117,20 +117,18 @@ class Attempt:
         started_at, conversation, turn = datetime.now(UTC), self.conversation, self.conversation.turn
         number = conversation.begin_attempt(started_at, admission.waited_s, self.request.left_out)
         self.identity = {
-            "attempt_id": f"{conversation.probe_id}.{turn}.{number}",
             "run_id": self.run.run_id,
-            "probe_id": conversation.probe_id,
+            "position": conversation.probe.position,
             "turn": turn,
             "attempt": number,
-            "provider": self.target.provider.name,
-            "model": self.target.model.reference,
         }
         intent = events.intent(
             **self.identity,
             started_at=started_at.isoformat(),
             waited_s=round(admission.waited_s, 6),
             wait_reason=admission.wait_reason,
-            request=dict(self.request.body or {}),
+            body=dict(self.request.body or {}),
+            dropped=sorted(self.target.rejects) or None,
             worst_case=None if self.worst_case is None else format(self.worst_case, "f"),
         )
         await self.run.write([intent])
@@ -165,12 +163,12 @@ class Attempt:
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, latency: float
     ) -> None:
         is_answer = isinstance(result, Completion)
-        prompt = self.call.messages[-1].content
         lines = [
             events.outcome(
                 **self.identity,
                 **outcome_fields(result, response, cost, latency),
-                turn_answered=answer_fields(result, cost, prompt) if isinstance(result, Completion) else None,
+                reply=None if isinstance(response, Failure) else response.body,
+                answer=answer_fields(result, cost) if isinstance(result, Completion) else None,
             )
         ]
         if is_answer and self.conversation.finished:

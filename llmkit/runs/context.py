@@ -63,6 +63,8 @@ class RunContext:
     services: Services
     budget: Budget | None
     tracker: Tracker
+    session: int = 0
+    """The number of the state that the run was resumed with."""
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     spent: Counter[str] = field(default_factory=Counter)
     is_cut: bool = False
@@ -86,7 +88,9 @@ class RunContext:
         """Decide how a probe ends. The event is written with its last answer: no crash comes between the two."""
         refusal = self.breaker.refusal(conversation.probe.model)
         conversation.end(failure, refused=failure is not None and failure is refusal, check=self.spec.check_answer)
-        return events.probe(probe_id=conversation.probe_id, run_id=self.run_id, **conversation.row())
+        return events.probe(
+            run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
+        )
 
     def cut(self) -> None:
         """Give up the requests on their way, and send no more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmkit.money.pricing import Cost
-from llmkit.records import TOKEN_COLUMNS, Completion, Failure, HttpResponse
+from llmkit.records import Completion, Failure, HttpResponse
 
 
 def outcome_fields(
@@ -20,20 +20,17 @@ def outcome_fields(
         "latency_s": round(latency, 6),
         "request_id": result.request_id,
         "maybe_billed": isinstance(result, Failure) and result.maybe_billed,
-        "reply": None if isinstance(response, Failure) else response.body.decode("utf-8", "replace"),
         "usage": result.usage.to_row() if result.usage else None,
         "cost": None if cost.amount is None or not result.usage else format(cost.amount, "f"),
         "cost_source": cost.source if result.usage or not failed else None,
     }
 
 
-def answer_fields(reply: Completion, cost: Cost, prompt: str) -> dict[str, Any]:
+def answer_fields(reply: Completion, cost: Cost) -> dict[str, Any]:
     """The columns of ``turns`` that only an answer has."""
     return {
-        "prompt": prompt,
         "response": reply.text,
         "finish_reason": reply.finish_reason,
         "model_version": reply.model_version,
-        **{name: getattr(reply.usage, name) if reply.usage else None for name in TOKEN_COLUMNS},
-        **cost.rates.to_row(),
+        **{name: rate for name, rate in cost.rates.to_row().items() if rate is not None},
     }

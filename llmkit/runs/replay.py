@@ -61,10 +61,11 @@ def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
     return checked(row["response"], spec.check_answer)[1] is None
 
 
-def lost_outcome(row: Mapping[str, Any]) -> Event:
+def lost_outcome(run_id: str, row: Row) -> Event:
     """The outcome of an attempt whose process died before it could write one."""
     return events.outcome(
-        **{**row, "turn_answered": None},
+        run_id=run_id,
+        **row,
         error_code=Code.UNKNOWN,
         error_message="The process ended while this was on its way; it may have been billed.",
         maybe_billed=True,

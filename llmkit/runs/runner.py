@@ -65,7 +65,7 @@ class Runner(Generic[T]):
 
     def _begin(self, run_id: str, spec: RunSpec) -> RunHandle[T]:
         plan = spec.plan
-        line = events.run(
+        lines = events.run(
             run_id=run_id,
             name=spec.name,
             kind=spec.kind,
@@ -76,9 +76,9 @@ class Runner(Generic[T]):
             samples=plan.samples,
             estimate=spec.estimate,
         )
-        self._services.store.append([line]).result()
+        self._services.store.append(lines).result()
         positions = list(plan.asking_order())
-        context = self._context(run_id, spec, positions, spec.budget)
+        context = self._context(run_id, spec, positions, spec.budget, session=0)
         return self._launch(Session(context=context, queues=_queues(plan, positions)))
 
     def resume(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
@@ -95,20 +95,21 @@ class Runner(Generic[T]):
 
     def _continue(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
         store = self._services.store
-        lost = [lost_outcome(row) for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))]
+        lost = [lost_outcome(run_id, row) for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))]
+        number = store.read(lambda c: queries.next_state(c, run_id))
         if lost:
             warnings.warn(
                 f"The process of run {run_id} ended while requests were on their way ({len(lost)}). They may have been "
                 "billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
                 stacklevel=4,
             )
-        store.append([*lost, events.run_state(run_id=run_id, status="running", again=AGAIN)]).result()
+        store.append([*lost, events.run_state(run_id=run_id, number=number, status="running", again=AGAIN)]).result()
         resumed = conversations(spec, run_id, store.read(lambda c: queries.open_probes(c, run_id)))
         log.info("resume", extra={"run": run_id, "probes": len(resumed)})
         positions = [position for position in spec.plan.asking_order() if position in resumed]
         left = None if spec.budget is None else max(spec.budget - spent, Decimal(0))
         session = Session(
-            context=self._context(run_id, spec, positions, left),
+            context=self._context(run_id, spec, positions, left, session=number),
             queues=_queues(spec.plan, positions),
             conversations=resumed,
             undeducted=store.read(lambda c: totals.undeducted(c, run_id)),
@@ -137,7 +138,9 @@ class Runner(Generic[T]):
             self._services.store.release_run(run_id)
             raise
 
-    def _context(self, run_id: str, spec: RunSpec, positions: Iterable[int], budget: Decimal | None) -> RunContext:
+    def _context(
+        self, run_id: str, spec: RunSpec, positions: Iterable[int], budget: Decimal | None, session: int
+    ) -> RunContext:
         """What the requests of a run share; ``positions`` are the probes that are to be asked."""
         models = spec.plan.models
         counts = Counter(spec.plan.model_of(position).reference for position in positions)
@@ -158,6 +161,7 @@ class Runner(Generic[T]):
             services=self._services,
             budget=None if budget is None else Budget(budget),
             tracker=tracker,
+            session=session,
         )
 
     def _launch(self, session: Session) -> RunHandle[T]:

@@ -32,7 +32,9 @@ from llmkit.store import CatalogState, events
 log = logging.getLogger("llmkit.runs")
 
 REFRESH = 1.0
-"""Seconds between projections into the database and looks at the catalog's limits."""
+"""Seconds between looks at the catalog's limits, and at least between projections into the database."""
+SYNC_SHARE = 0.05
+"""The most of a run's time that projections take; who reads has the database brought up to date anyway."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Session:
     _workers: Counter[str] = field(default_factory=Counter)
     _drained: defaultdict[str, anyio.Event] = field(default_factory=lambda: defaultdict(anyio.Event))
     _sizes: Mapping[str, int] = field(default_factory=dict)
+    _next_sync: float = 0.0
     _cancelled: bool = False
     _ended: bool = False
 
@@ -168,7 +171,7 @@ class Session:
             [
                 events.skip(
                     run_id=self.run_id,
-                    scope="provider" if reference == model.provider else "model",
+                    session=self.context.session,
                     reference=reference,
                     code=refusal.code,
                     message=refusal.message,
@@ -205,7 +208,9 @@ class Session:
         if sizes == self._sizes:
             return None
         try:
-            store.sync()
+            if (began := time.monotonic()) >= self._next_sync:
+                store.sync()
+                self._next_sync = began + (time.monotonic() - began) / SYNC_SHARE
             catalog = store.catalog()
         except LlmkitError as error:  # held by another program, a full disk: the journal has everything, so go on
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
@@ -217,7 +222,11 @@ class Session:
     async def _end(self, problem: BaseException | None) -> None:
         status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
         line = events.run_state(
-            run_id=self.run_id, status=status, message=str(problem) if problem else None, spent=self._to_deduct()
+            run_id=self.run_id,
+            number=self.context.session + 1,
+            status=status,
+            message=str(problem) if problem else None,
+            spent=self._to_deduct(),
         )
         try:
             await self.context.write([line])

@@ -42,17 +42,8 @@ def stored_spec(
     check: Callable[[Mapping[str, Any]], Callable[[str], Any]],
 ) -> RunSpec:
     """The spec of a stored run, from its row in ``runs``; ``check`` makes ``check_answer`` from a JSON schema."""
-    settings = row["settings"]
-    params = Params(**{**settings["params"], "stop": tuple(settings["params"]["stop"])})
-    plan = Plan(
-        scenarios=tuple(_scenario(scenario) for scenario in row["scenarios"]),
-        models=tuple(Model.from_row(model) for model in row["models"]),
-        samples=settings["samples"],
-        params=params,
-        order=settings["order"],
-        order_seed=settings["order_seed"],
-    )
-    budget = settings["budget"]
+    settings, plan = row["settings"], stored_plan(row)
+    budget, schema = settings["budget"], plan.params.schema
     return RunSpec(
         plan=plan,
         providers=_at_stored_costs(providers, row["models"]),
@@ -64,7 +55,20 @@ def stored_spec(
         budget=None if budget is None else Decimal(budget),
         estimate=row["estimate"],
         simulated=row["simulated"],
-        check_answer=check(params.schema) if params.schema else None,
+        check_answer=check(schema) if schema else None,
+    )
+
+
+def stored_plan(row: Mapping[str, Any]) -> Plan:
+    """What a stored run asks, from its row in ``runs`` and its ``scenarios``."""
+    settings = row["settings"]
+    return Plan(
+        scenarios=tuple(_scenario(scenario) for scenario in row["scenarios"]),
+        models=tuple(Model.from_row(model) for model in row["models"]),
+        samples=settings["samples"],
+        params=Params(**{**settings["params"], "stop": tuple(settings["params"]["stop"])}),
+        order=settings["order"],
+        order_seed=settings["order_seed"],
     )
 
 

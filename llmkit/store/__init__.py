@@ -4,7 +4,7 @@ from duckdb import DuckDBPyConnection as Snapshot
 
 from llmkit.store import cost_tables, events, past, queries, totals
 from llmkit.store.edit import Edit
-from llmkit.store.journal import Event
+from llmkit.store.lines import Event
 from llmkit.store.queries import CatalogState
 from llmkit.store.store import Store
 

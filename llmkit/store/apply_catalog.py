@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import duckdb
 
 from llmkit.records import RATE_COLUMNS, Provider
-from llmkit.store.journal import Event
+from llmkit.store.lines import Event
 from llmkit.store.tables import Row, cast, upsert
 
 _PROVIDER = (
@@ -25,11 +25,42 @@ _MODEL = (
 
 
 def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Write the events themselves, and the entries as they became."""
+    """Write the events themselves, and the entries as they became; an entry keeps what a later event made of it."""
     columns = ("event_id", "edit_id", "at", "actor", "action", "entity", "reference", "before", "after")
-    upsert(connection, "catalog_events", columns, [{**e, "event_id": e["id"]} for e in events], key=("event_id",))
-    for entity, group in itertools.groupby(events, key=lambda event: event["entity"]):
+    latest = dict(
+        connection.execute(
+            "SELECT entity || ' ' || reference, max(event_id) FROM catalog_events "
+            "WHERE reference IN (SELECT unnest(?)) GROUP BY ALL",
+            [[event["reference"] for event in events]],
+        ).fetchall()
+    )
+    rows = [{**event, "event_id": event["id"]} for event in events]
+    upsert(connection, "catalog_events", columns, rows, key=("event_id",), update=())
+    due = [e for e in events if e["entity"] in _LOGS or e["id"] > latest.get(f"{e['entity']} {e['reference']}", "")]
+    for entity, group in itertools.groupby(due, key=lambda event: event["entity"]):
         _ENTITIES[entity](connection, list(group))
+
+
+def fold_balances(connection: duckdb.DuckDBPyConnection) -> None:
+    """What is left on each account: the amount that was last entered, and what has changed it since, by their ids."""
+    connection.execute(f"""
+        UPDATE llm_providers SET balance = {cast("f.balance", "DECIMAL(18, 10)")}
+        FROM (
+            WITH entered AS (
+                SELECT reference AS provider, max(event_id) AS event_id,
+                    max_by(coalesce(after ->> '$.amount', ''), event_id) AS amount
+                FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.amount') GROUP BY ALL
+            ), changes AS (
+                SELECT event_id, reference AS provider, after ->> '$.delta' AS amount
+                FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.delta')
+                UNION ALL SELECT event_id, provider, (-amount)::VARCHAR FROM provider_balance_deductions
+            )
+            SELECT e.provider, TRY_CAST(any_value(e.amount) AS DECIMAL(38, 10))
+                + coalesce(sum(TRY_CAST(c.amount AS DECIMAL(38, 10))), 0) AS balance
+            FROM entered e LEFT JOIN changes c ON c.provider = e.provider AND c.event_id > e.event_id
+            GROUP BY e.provider
+        ) f WHERE f.provider = llm_providers.name AND f.balance IS DISTINCT FROM llm_providers.balance
+    """)
 
 
 def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
@@ -70,13 +101,7 @@ def _apply_settings(connection: duckdb.DuckDBPyConnection, events: Sequence[Even
 
 
 def _apply_balances(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    for event in events:
-        after = event["after"]
-        expression = cast("balance + ?::DECIMAL(38, 10)" if "delta" in after else "?", "DECIMAL(18, 10)")
-        connection.execute(
-            f"UPDATE llm_providers SET balance = {expression} WHERE name = ?",
-            [after["delta"] if "delta" in after else after["amount"], event["reference"]],
-        )
+    """Nothing: :func:`fold_balances` looks at all of them."""
 
 
 def _apply_syncs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
@@ -84,6 +109,9 @@ def _apply_syncs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event])
     rows = [{**e["after"], "event_id": e["id"], "provider": e["reference"], "at": e["at"]} for e in events]
     upsert(connection, "provider_balance_syncs", columns, rows, key=("event_id",))
 
+
+_LOGS = ("price", "sync")
+"""Entities whose events each have a row of their own."""
 
 _Apply = Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], None]
 

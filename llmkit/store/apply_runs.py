@@ -1,171 +1,206 @@
-"""Events of runs into rows: what was asked, answered, billed, and how it ended."""
+"""Lines of runs into rows, in SQL: DuckDB parses them itself, and the interpreter never sees what is in them.
+
+Each statement may be repeated, and gives the same rows in whatever order the lines come.
+"""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import duckdb
+import pyarrow as pa
 
-from llmkit.records import RATE_COLUMNS
-from llmkit.store.events import probe_id
-from llmkit.store.journal import Event
-from llmkit.store.tables import Row, cast, column_types, incoming, upsert
-
-_TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-_PROBE_STATE = (
-    "status", "error_code", "error_message", "retryable", "answer", "finish_reason", "model_version", *_TOKENS,
-    "cost_input_per_million", "cost_output_per_million", "estimated_cost", "wasted_cost", "cost_source", "turns",
-    "attempts", "maybe_billed", "left_out", "latency_s", "queued_s", "started_at", "completed_at",
-)  # fmt: skip
-_INTENT = (
-    "attempt_id", "run_id", "probe_id", "turn", "attempt", "provider", "model", "started_at", "waited_s",
-    "wait_reason", "request", "worst_case",
-)  # fmt: skip
-_OUTCOME = (
-    "ended_at", "status_code", "error_code", "error_message", "latency_s", "request_id", "maybe_billed", "reply",
-    "usage", "cost", "cost_source",
-)  # fmt: skip
-_TURN = (
-    "probe_id", "turn", "run_id", "attempt_id", "prompt", "response", "finish_reason", "model_version", "request_id",
-    *_TOKENS, *RATE_COLUMNS, "usage", "cost", "cost_source", "latency_s", "answered_at",
-)  # fmt: skip
+from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS
+from llmkit.store.lines import for_duckdb
 
 
-def apply_runs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """A run, and a row for each of its probes, before any was asked."""
-    columns = ("id", "name", "kind", "status", "simulated", "n_probes", "settings", "scenarios", "models", "estimate",
-               "started_at")  # fmt: skip
-    for event in events:
-        n_probes = len(event["scenarios"]) * len(event["models"]) * event["samples"]
-        row = {**event, "id": event["run_id"], "status": "running", "n_probes": n_probes, "started_at": event["at"]}
-        upsert(connection, "runs", columns, [row], key=("id",), update=())
-        upsert(connection, "probes", _PENDING, list(_pending(event)), key=("probe_id",), update=())
+class RunLine(NamedTuple):
+    """A line of a run, as far as it must be known to apply it."""
+
+    run_id: str
+    event_id: str
+    type: str
+    data: bytes
 
 
-_PENDING = (
-    "probe_id", "run_id", "position", "scenario_id", "prompt", "system", "followups", "dimensions", "provider", "model",
-    "sample", "status", "cost_input_per_million", "cost_output_per_million", "price_snapshot", "simulated", "template",
-)  # fmt: skip
-
-_SNAPSHOT = (*RATE_COLUMNS, "price_tiers", "price_windows", "default_costs")
-
-
-def _pending(event: Event) -> Iterable[Row]:
-    """A row for every probe of a run, before any was asked."""
-    shared = [
-        {
-            "provider": model["provider"],
-            "model": f"{model['provider']}:{model['model_id']}",
-            "price_snapshot": json.dumps({n: model.get(n) for n in _SNAPSHOT}),
-            **{name: model[name] for name in ("cost_input_per_million", "cost_output_per_million")},
-        }
-        for model in event["models"]
-    ]
-    product = itertools.product(event["scenarios"], shared, range(1, event["samples"] + 1))
-    for position, (scenario, model, sample) in enumerate(product):
-        yield {
-            **scenario,
-            **model,
-            "probe_id": probe_id(event["run_id"], position),
-            "run_id": event["run_id"],
-            "position": position,
-            "sample": sample,
-            "status": "pending",
-            "simulated": event["simulated"],
-        }
-
-
-def apply_intents(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Attempts about to be sent."""
-    upsert(connection, "attempts", _INTENT, events, key=("attempt_id",), update=())
-
-
-def apply_outcomes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Attempts as they ended, and the turns that were answered."""
-    columns = ("attempt_id", "run_id", "probe_id", "turn", "attempt", "provider", "model", *_OUTCOME)
-    upsert(connection, "attempts", columns, events, key=("attempt_id",), update=_OUTCOME)
-    turns = [{**event, **event["answer"], "answered_at": event["ended_at"]} for event in events if event["answer"]]
-    # a turn is answered twice only when its first answer was not as asked: the later one counts
-    latest = {(turn["probe_id"], turn["turn"]): turn for turn in turns}
-    upsert(connection, "turns", _TURN, list(latest.values()), key=("probe_id", "turn"))
-    _count_so_far(connection, events)
+_KEY = {"position": "BIGINT", "turn": "INTEGER", "attempt": "INTEGER"}
+_SCENARIO = {
+    "scenario_id": "VARCHAR", "prompt": "VARCHAR", "system": "VARCHAR", "followups": "JSON", "dimensions": "JSON",
+    "template": "VARCHAR",
+}  # fmt: skip
+_RUN = {
+    "name": "VARCHAR", "kind": "VARCHAR", "simulated": "BOOLEAN", "settings": "JSON", "models": "JSON",
+    "samples": "BIGINT", "n_scenarios": "BIGINT", "estimate": "JSON", "at": "TIMESTAMP",
+}  # fmt: skip
+_INTENT = {
+    **_KEY, "started_at": "TIMESTAMP", "waited_s": "DOUBLE", "wait_reason": "VARCHAR", "worst_case": "DECIMAL(18, 10)",
+    "dropped": "JSON", "request_hash": "VARCHAR", "request": "VARCHAR",
+}  # fmt: skip
+_USAGE = {**dict.fromkeys(TOKEN_COLUMNS, "BIGINT"), "cache_write_1h_tokens": "BIGINT", "reported_cost": "VARCHAR"}
+_ANSWER = {
+    "response": "VARCHAR", "response_at": "VARCHAR", "finish_reason": "VARCHAR", "model_version": "VARCHAR",
+    **dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)"),
+}  # fmt: skip
+_OUTCOME = {
+    **_KEY, "ended_at": "TIMESTAMP", "status_code": "INTEGER", "error_code": "VARCHAR", "error_message": "VARCHAR",
+    "latency_s": "DOUBLE", "request_id": "VARCHAR", "maybe_billed": "BOOLEAN", "reply": "VARCHAR",
+    "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
+}  # fmt: skip
+_RESULT = {
+    "position": "BIGINT", "session": "INTEGER", "status": "VARCHAR", "error_code": "VARCHAR",
+    "error_message": "VARCHAR", "retryable": "BOOLEAN", "answer": "JSON", "finish_reason": "VARCHAR",
+    "model_version": "VARCHAR", **dict.fromkeys(TOKEN_COLUMNS, "BIGINT"), "cost_input_per_million": "DECIMAL(18, 8)",
+    "cost_output_per_million": "DECIMAL(18, 8)", "estimated_cost": "DECIMAL(18, 10)", "wasted_cost": "DECIMAL(18, 10)",
+    "cost_source": "VARCHAR", "turns": "INTEGER", "attempts": "INTEGER", "maybe_billed": "INTEGER", "left_out": "JSON",
+    "latency_s": "DOUBLE", "queued_s": "DOUBLE", "started_at": "TIMESTAMP", "completed_at": "TIMESTAMP",
+}  # fmt: skip
+_STATE = {
+    "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
+}  # fmt: skip
+_SKIP = {"session": "INTEGER", "reference": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR"}
+_PRICES = (*RATE_COLUMNS, "price_tiers", "price_windows", "default_costs")
 
 
-def _count_so_far(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """What probes in progress have cost: a run that is interrupted has spent it, though they never end."""
-    touched = [{"probe_id": probe_id} for probe_id in dict.fromkeys(event["probe_id"] for event in events)]
-    with incoming(connection, ("probe_id",), touched) as name:
-        connection.execute(f"""
-            UPDATE probes SET estimated_cost = s.cost, turns = s.turns, attempts = s.attempts, started_at = s.started_at
+def _parsed(kind: str, shape: Mapping[str, object]) -> str:
+    """The lines of one type as a table with a struct ``e``."""
+    return f"(SELECT run_id, event_id, from_json(line, '{_json(shape)}') AS e FROM incoming WHERE type = '{kind}')"
+
+
+def _json(shape: object) -> str:
+    if isinstance(shape, Mapping):
+        return "{" + ", ".join(f'"{name}": {_json(kind)}' for name, kind in shape.items()) + "}"
+    return f"[{_json(shape[0])}]" if isinstance(shape, list) else f'"{shape}"'
+
+
+def _fields(names: Sequence[str], struct: str = "e") -> str:
+    return ", ".join(f'{struct}."{name}"' for name in names)
+
+
+def _set(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} = excluded.{name}" for name in names)
+
+
+_AT_KEY = "o.run_id = n.run_id AND o.position = n.position"
+_STATEMENTS = (
+    ("scenarios", f"""
+        INSERT INTO run_scenarios
+        SELECT run_id, first + unnest(range(len(s))), {", ".join(f"unnest(s).{name}" for name in _SCENARIO)}
+        FROM (
+            SELECT run_id, e.first, e.scenarios AS s
+            FROM {_parsed("scenarios", {"first": "BIGINT", "scenarios": [_SCENARIO]})}
+        )
+        ON CONFLICT DO NOTHING"""),
+    ("run", f"""
+        INSERT INTO runs
+        SELECT run_id, e.name, e.kind, 'running', NULL, e.simulated,
+            e.n_scenarios * json_array_length(e.models) * e.samples, e.settings, e.models, e.estimate, e."at", NULL,
+            json_array_length(e.models) * e.samples, 0
+        FROM {_parsed("run", _RUN)} ON CONFLICT DO NOTHING"""),
+    ("run", f"""
+        INSERT INTO run_arms
+        SELECT run_id, arm, m ->> '$.provider', (m ->> '$.provider') || ':' || (m ->> '$.model_id'),
+            arm % samples + 1, TRY_CAST(m ->> '$.cost_input_per_million' AS DECIMAL(18, 8)),
+            TRY_CAST(m ->> '$.cost_output_per_million' AS DECIMAL(18, 8)),
+            json_object({", ".join(f"'{name}', m -> '$.{name}'" for name in _PRICES)})
+        FROM (
+            SELECT run_id, arm, samples, json_extract(models, '$[' || (arm // samples) || ']') AS m
             FROM (
-                SELECT a.probe_id, {cast("sum(a.cost)", "DECIMAL(18, 10)")} AS cost, count(*) AS attempts,
-                    count(*) FILTER (a.error_code IS NULL) AS turns, min(a.started_at) AS started_at
-                FROM attempts a SEMI JOIN {name} n ON n.probe_id = a.probe_id
-                WHERE a.ended_at IS NOT NULL GROUP BY a.probe_id
-            ) s
-            WHERE probes.probe_id = s.probe_id AND probes.status = 'pending'
-        """)
-
-
-def apply_probes(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Probes as they ended; the response is the last turn's."""
-    latest = list({event["probe_id"]: event for event in events}.values())
-    with incoming(connection, ("probe_id", *_PROBE_STATE), latest) as name:
-        types = column_types(connection, "probes")
-        assignments = ", ".join(f"{column} = {cast(f'b.{column}', types[column])}" for column in _PROBE_STATE)
-        connection.execute(f"UPDATE probes SET {assignments} FROM {name} b WHERE probes.probe_id = b.probe_id")
-        connection.execute(f"""
-            UPDATE probes SET response = t.response
-            FROM turns t JOIN {name} b ON t.probe_id = b.probe_id AND t.turn = b.turns::INTEGER
-            WHERE probes.probe_id = t.probe_id
-        """)
-
-
-def apply_skips(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """What is left for a provider or a model is not asked."""
-    for event in events:
-        column = "provider" if event["scope"] == "provider" else "model"
-        connection.execute(
-            "UPDATE probes SET status = 'skipped', error_code = ?, error_message = ?, retryable = false "
-            f"WHERE run_id = ? AND status = 'pending' AND {column} = ?",
-            [event["error_code"], event["error_message"], event["run_id"], event["reference"]],
-        )
-
-
-def apply_run_states(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """How runs ended or were taken up again, and what that did to the balances."""
-    for event in events:
-        run_id, status = event["run_id"], event["status"]
-        ended = None if status == "running" else event["at"]
-        connection.execute(
-            "UPDATE runs SET status = ?, message = ?, ended_at = ?::TIMESTAMP WHERE id = ?",
-            [status, event["message"], ended, run_id],
-        )
-        if status == "cancelled":
-            connection.execute(
-                "UPDATE probes SET status = 'cancelled', error_code = 'CANCELLED', retryable = true, "
-                "error_message = 'The run was cancelled before this was asked.' "
-                "WHERE run_id = ? AND status = 'pending'",
-                [run_id],
+                SELECT run_id, e.samples AS samples, e.models AS models,
+                    unnest(range((json_array_length(e.models) * e.samples)::BIGINT)) AS arm
+                FROM {_parsed("run", _RUN)}
             )
-        if status == "running":  # taken up again: what has no answer waits once more
-            connection.execute(
-                "UPDATE probes SET status = 'pending', error_code = NULL, error_message = NULL, retryable = NULL "
-                "WHERE run_id = ? AND (status IN ('cancelled', 'skipped') OR (status = 'failed' AND "
-                "error_code IN (SELECT unnest(?))))",
-                [run_id, event["again"]],
-            )
-        columns = ("event_id", "provider", "run_id", "amount", "at")
-        rows = [
-            {"event_id": event["id"], "provider": provider, "run_id": run_id, "amount": amount, "at": event["at"]}
-            for provider, amount in event["spent"].items()
-        ]
-        upsert(connection, "provider_balance_deductions", columns, rows, key=("event_id", "provider"), update=())
-        for row in rows:
-            connection.execute(
-                f"UPDATE llm_providers SET balance = {cast('balance - ?::DECIMAL(38, 10)', 'DECIMAL(18, 10)')} "
-                "WHERE name = ?",
-                [row["amount"], row["provider"]],
-            )
+        ) ON CONFLICT DO NOTHING"""),
+    ("skip", f"""
+        INSERT INTO run_skips SELECT event_id, run_id, {_fields(list(_SKIP))} FROM {_parsed("skip", _SKIP)}
+        ON CONFLICT DO NOTHING"""),
+    ("run_state", f"""
+        INSERT INTO run_states
+        SELECT event_id, run_id, e.number, e.status, e.message, e.again, e."at" FROM {_parsed("run_state", _STATE)}
+        ON CONFLICT DO NOTHING"""),
+    ("run_state", f"""
+        INSERT INTO provider_balance_deductions
+        SELECT event_id, provider, run_id, TRY_CAST(spent ->> provider AS DECIMAL(18, 10)), "at"
+        FROM (
+            SELECT run_id, event_id, e.spent AS spent, e."at" AS "at", unnest(json_keys(e.spent)) AS provider
+            FROM {_parsed("run_state", _STATE)}
+        ) WHERE TRY_CAST(spent ->> provider AS DECIMAL(18, 10)) IS NOT NULL ON CONFLICT DO NOTHING"""),
+    ("run run_state", """
+        UPDATE runs SET status = s.status, message = s.message, session = s.session,
+            ended_at = CASE WHEN s.status != 'running' THEN s."at" END
+        FROM (
+            SELECT *, coalesce(max(number) FILTER (status = 'running') OVER (PARTITION BY run_id), 0) AS session
+            FROM run_states WHERE run_id IN (SELECT run_id FROM incoming)
+            QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY number DESC, event_id DESC) = 1
+        ) s WHERE s.run_id = runs.id"""),
+    ("intent", f"""
+        INSERT INTO intents
+        SELECT run_id, {_fields(list(_INTENT)[:-2])}, unhex(e.request_hash), e.request
+        FROM {_parsed("intent", _INTENT)} ON CONFLICT DO NOTHING"""),
+    ("outcome", f"""
+        INSERT INTO outcomes BY NAME
+        SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(_USAGE), "e.usage")},
+            {_fields(list(_ANSWER), "e.answer")}, e.answer IS NOT NULL AS is_answer, false AS is_superseded
+        FROM {_parsed("outcome", {**_OUTCOME, "usage": _USAGE, "answer": _ANSWER})} ON CONFLICT DO NOTHING"""),
+    ("outcome", f"""
+        CREATE OR REPLACE TEMP TABLE arrived AS
+        SELECT DISTINCT run_id, {_fields(list(_KEY))} FROM {_parsed("outcome", _KEY)}"""),
+    ("outcome", "INSERT INTO intents BY NAME FROM temp.arrived ON CONFLICT DO NOTHING"),
+    ("outcome", """
+        UPDATE outcomes SET is_superseded = true
+        FROM (
+            SELECT o.* FROM outcomes o SEMI JOIN temp.arrived n ON n.run_id = o.run_id
+            WHERE o.attempt > 1 AND o.is_answer
+        ) later
+        WHERE later.run_id = outcomes.run_id AND later.position = outcomes.position AND later.turn = outcomes.turn
+            AND later.attempt > outcomes.attempt AND outcomes.is_answer AND NOT outcomes.is_superseded"""),
+    ("probe", f"""
+        INSERT INTO results BY NAME
+        SELECT run_id, {_fields(list(_RESULT))} FROM {_parsed("probe", _RESULT)}
+        QUALIFY row_number() OVER (PARTITION BY run_id, e.position ORDER BY e.session DESC, event_id DESC) = 1
+        ON CONFLICT DO UPDATE SET {_set(list(_RESULT)[1:])}
+        WHERE results.status IS NULL OR excluded.session >= results.session"""),
+    # what probes in progress have cost: a run that is interrupted has spent it, though they never end
+    ("outcome", f"""
+        INSERT INTO results BY NAME
+        SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
+            count(*) FILTER (o.error_code IS NULL) AS turns, count(*) AS attempts, min(i.started_at) AS started_at
+        FROM outcomes o SEMI JOIN temp.arrived n ON {_AT_KEY}
+            ANTI JOIN (FROM results WHERE status IS NOT NULL) n ON {_AT_KEY}
+            LEFT JOIN intents i ON i.run_id = o.run_id AND i.position = o.position AND i.turn = o.turn
+                AND i.attempt = o.attempt
+        GROUP BY o.run_id, o.position
+        ON CONFLICT DO UPDATE SET {_set(("estimated_cost", "turns", "attempts", "started_at"))}
+        WHERE results.status IS NULL"""),
+    # resumed: what has no answer waits once more
+    ("probe run_state", """
+        UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL
+        FROM run_states s
+        WHERE s.run_id = results.run_id AND s.run_id IN (SELECT run_id FROM incoming) AND s.status = 'running'
+            AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
+                OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
+)  # fmt: skip
+
+TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
+"""The types of lines that a run has."""
+
+
+def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Sequence[RunLine]) -> None:
+    """Apply lines of runs."""
+    run_ids, event_ids, types, texts = zip(*lines, strict=True)
+    columns = {
+        "run_id": pa.array(run_ids, pa.string()),
+        "event_id": pa.array(event_ids, pa.string()),
+        "type": pa.array(types, pa.string()),
+        "line": pa.array([for_duckdb(data) for data in texts], pa.string()),
+    }
+    present = set(types)
+    connection.register("incoming", pa.table(columns))
+    try:
+        for kinds, statement in _STATEMENTS:
+            if not present.isdisjoint(kinds.split()):
+                connection.execute(statement)
+    finally:
+        with contextlib.suppress(duckdb.TransactionException):  # the next batch takes its place
+            connection.unregister("incoming")

@@ -65,8 +65,13 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
         connection,
         f"""
         WITH lost AS (
-            SELECT probe_id, count(*) AS n, sum(worst_case) AS most
-            FROM attempts WHERE maybe_billed OR ended_at IS NULL GROUP BY probe_id
+            SELECT run_id, position, count(*) AS n, sum(worst_case) AS most
+            FROM (
+                SELECT run_id, position, worst_case FROM open_attempts
+                UNION ALL SELECT i.run_id, i.position, i.worst_case
+                FROM intents i SEMI JOIN (FROM outcomes WHERE maybe_billed) o ON o.run_id = i.run_id
+                    AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt
+            ) GROUP BY run_id, position
         ), grouped AS (
             SELECT {groups.select}
                 count(*) AS probes,
@@ -85,7 +90,8 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
                 failed_cost + retried_cost AS wasted_cost,
                 coalesce(sum(l.n), 0)::BIGINT AS maybe_billed,
                 sum(l.most)::DECIMAL(38, 10) AS maybe_billed_cost
-            FROM probes p JOIN runs r ON r.id = p.run_id LEFT JOIN lost l ON l.probe_id = p.probe_id
+            FROM {groups.source} p JOIN runs r ON r.id = p.run_id
+                LEFT JOIN lost l ON l.run_id = p.run_id AND l.position = p.position
             WHERE {groups.where}
             GROUP BY ALL
         )
@@ -104,10 +110,11 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
             sum(t.output_tokens)::BIGINT AS output_tokens,
             sum(t.cached_input_tokens)::BIGINT AS cached_input_tokens,
             sum(t.cache_write_tokens)::BIGINT AS cache_write_tokens,
-            sum(json_extract_string(t.usage, '$.cache_write_1h_tokens')::BIGINT)::BIGINT AS cache_write_1h_tokens,
+            sum(t.cache_write_1h_tokens)::BIGINT AS cache_write_1h_tokens,
             sum(t.reasoning_tokens)::BIGINT AS reasoning_tokens
-        FROM turns t JOIN probes p ON p.probe_id = t.probe_id JOIN runs r ON r.id = p.run_id
-        WHERE t.usage IS NOT NULL AND {groups.where}
+        FROM outcomes t JOIN {groups.source} p ON p.run_id = t.run_id AND p.position = t.position
+            JOIN runs r ON r.id = p.run_id
+        WHERE t.is_answer AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
         GROUP BY ALL
         """,
         groups.params,
@@ -151,6 +158,11 @@ class _Groups:
         )
 
     @property
+    def source(self) -> str:
+        """The view with what is grouped by; to look answers up takes as long as all the rest."""
+        return "probes" if "response" in self.by else "probe_states"
+
+    @property
     def select(self) -> str:
         return "".join(f"{expression} AS by{index}, " for index, expression in enumerate(self.by.values()))
 
@@ -190,7 +202,7 @@ def _value(column: str, name: str) -> str:
 
 def _answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> list[str]:
     found = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(answer)) AS name FROM probes "
+        "SELECT DISTINCT unnest(json_keys(answer)) AS name FROM results "
         "WHERE json_type(answer) = 'OBJECT' AND (?::VARCHAR IS NULL OR run_id = ?) ORDER BY name",
         [run_id, run_id],
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.store import events
-from llmkit.store.journal import Event
+from llmkit.store.lines import Event
 from llmkit.store.queries import CatalogState
 
 Entry = TypeVar("Entry", Provider, Model)

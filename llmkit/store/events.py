@@ -4,23 +4,31 @@
 type       meaning
 ========== ======================================================================================================
 catalog    an entry of the catalog was written: ``before`` and ``after`` are whole rows, or a balance's amount or delta
-run        a run began; carries its settings, scenarios, and every model with the prices in force
-intent     an attempt is about to be sent
+scenarios  up to a thousand of the scenarios of a run that is about to begin; ``first`` is the number of the first one
+run        a run began; carries its settings, and every model with the prices in force
+intent     an attempt is about to be sent; of the request only what the run itself does not tell
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
 probe      a probe reached a final state
 skip       what is left of a run for one provider or one model will not be asked, and why
-run_state  a run was taken up again or ended; carries what it spent by provider
+run_state  a run was resumed or ended; carries what it spent by provider
 ========== ======================================================================================================
+
+A probe is named by its run and its position in it. ``session`` counts how often a run was resumed: it is the ``number``
+of the ``run_state`` that began it, 0 at first, so that what follows what does not depend on a clock.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from llmkit.store.journal import Event
+from llmkit.store.lines import Event, dumps, pointer
+
+_PER_LINE = 1_000
+"""Scenarios of one line."""
 
 Entity = Literal["provider", "model", "price", "setting", "balance", "sync"]
 
@@ -65,21 +73,32 @@ def run(
     models: Sequence[Mapping[str, Any]],
     samples: int,
     estimate: Mapping[str, Any] | None,
-) -> Event:
-    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order."""
-    return {
-        "type": "run",
-        "run_id": run_id,
-        "name": name,
-        "kind": kind,
-        "simulated": simulated,
-        "settings": settings,
-        "scenarios": scenarios,
-        "models": models,
-        "samples": samples,
-        "estimate": estimate,
-        "at": now(),
-    }
+) -> list[Event]:
+    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. One append."""
+    return [
+        *scenario_lines(run_id, scenarios),
+        {
+            "type": "run",
+            "run_id": run_id,
+            "name": name,
+            "kind": kind,
+            "simulated": simulated,
+            "settings": settings,
+            "n_scenarios": len(scenarios),
+            "models": models,
+            "samples": samples,
+            "estimate": estimate,
+            "at": now(),
+        },
+    ]
+
+
+def scenario_lines(run_id: str, scenarios: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """The scenarios of a run in lines of a bearable length."""
+    return [
+        {"type": "scenarios", "run_id": run_id, "first": first, "scenarios": scenarios[first : first + _PER_LINE]}
+        for first in range(0, len(scenarios), _PER_LINE)
+    ]
 
 
 def probe_id(run_id: str, position: int) -> str:
@@ -87,34 +106,62 @@ def probe_id(run_id: str, position: int) -> str:
     return f"{run_id}.{position:06d}"
 
 
-def intent(*, attempt_id: str, run_id: str, **fields: Any) -> Event:
-    """An attempt is about to be sent. ``fields``: the columns of ``attempts`` that are known before."""
-    return {"type": "intent", "attempt_id": attempt_id, "run_id": run_id, "started_at": now(), **fields}
+def intent(*, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any], **fields: Any) -> Event:
+    """An attempt is about to be sent. Of the request's ``body`` a hash is kept.
+
+    ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; and ``dropped``, the parameters that the
+    request goes without because the model has rejected them since the run began.
+    """
+    identity = {"run_id": run_id, "position": position, "turn": turn, "attempt": attempt}
+    return {"type": "intent", **identity, "request_hash": body_hash(body), **fields}
 
 
-def outcome(*, attempt_id: str, run_id: str, turn_answered: Mapping[str, Any] | None, **fields: Any) -> Event:
-    """An attempt was answered or failed. ``turn_answered``: the columns of ``turns`` that only an answer has."""
+def body_hash(body: Mapping[str, Any]) -> str:
+    """What requests with the same body share: 16 bytes in hexadecimal."""
+    return hashlib.blake2b(dumps(body), digest_size=16).hexdigest()
+
+
+def outcome(
+    *,
+    run_id: str,
+    position: int,
+    turn: int,
+    attempt: int,
+    reply: bytes | None = None,
+    answer: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Event:
+    """An attempt was answered or failed, with the raw ``reply``.
+
+    ``answer``: the columns of ``turns`` that only an answer has; its ``response`` is stored where it is not in the
+    reply. ``fields``: the columns of ``attempts`` that are known afterwards.
+    """
+    at = pointer(reply, answer["response"]) if reply and answer else None
     return {
         "type": "outcome",
-        "attempt_id": attempt_id,
         "run_id": run_id,
+        "position": position,
+        "turn": turn,
+        "attempt": attempt,
         "ended_at": now(),
-        "answer": turn_answered,
+        "reply": None if reply is None else reply.decode("utf-8", "replace"),
+        "answer": {**answer, "response": None, "response_at": at} if answer and at else answer,
         **fields,
     }
 
 
-def probe(*, probe_id: str, run_id: str, **fields: Any) -> Event:
+def probe(*, run_id: str, position: int, session: int, **fields: Any) -> Event:
     """A probe reached a final state. ``fields``: the columns of ``probes`` that this settles."""
-    return {"type": "probe", "probe_id": probe_id, "run_id": run_id, "completed_at": now(), **fields}
+    identity = {"run_id": run_id, "position": position, "session": session}
+    return {"type": "probe", **identity, "completed_at": now(), **fields}
 
 
-def skip(*, run_id: str, scope: Literal["provider", "model"], reference: str, code: str, message: str) -> Event:
-    """What is left of a run for a provider or a model will not be asked."""
+def skip(*, run_id: str, session: int, reference: str, code: str, message: str) -> Event:
+    """What is left of a run for a provider (its name) or a model (its reference) will not be asked."""
     return {
         "type": "skip",
         "run_id": run_id,
-        "scope": scope,
+        "session": session,
         "reference": reference,
         "error_code": code,
         "error_message": message,
@@ -125,18 +172,20 @@ def skip(*, run_id: str, scope: Literal["provider", "model"], reference: str, co
 def run_state(
     *,
     run_id: str,
+    number: int = 1,
     status: str,
     message: str | None = None,
     spent: Mapping[str, Decimal] | None = None,
     again: Sequence[str] = (),
 ) -> Event:
-    """A run was taken up again or ended.
+    """A run was resumed or ended; ``number`` is one more than its state before had.
 
     ``spent`` is deducted from the providers' balances; ``again`` holds the codes of failures that are asked again.
     """
     return {
         "type": "run_state",
         "run_id": run_id,
+        "number": number,
         "status": status,
         "message": message,
         "spent": {provider: format(amount, "f") for provider, amount in (spent or {}).items()},

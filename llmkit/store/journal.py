@@ -1,63 +1,88 @@
 """The journal: append-only JSON lines beside the database, which make the database expendable.
 
-Each process writes segments of its own, so writers need no lock. An event is acknowledged when it is on the disk
-(``fsync``); one thread commits whatever has gathered, so that a hundred answers cost one ``fsync``. A torn last line,
-left by a crash, is ignored by readers.
+Each writer has segments of its own, so writers need no lock: one for its edits of the catalog, and one for each run. An
+event is acknowledged when it is on the disk (``fsync``); one thread commits whatever has gathered, so that a hundred
+answers cost one ``fsync``. A torn last line, left by a crash, is ignored by readers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
-import json
-import logging
 import os
+import platform
 import queue
 import re
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 from llmkit.errors import JournalError
+from llmkit.store.lines import Event, line
 
-log = logging.getLogger("llmkit.store")
+FORMAT = 2
+"""Of a segment, as its first line says; format 1 had no such line."""
+CATALOG = "catalog"
+"""Stands in a segment's name where others have the id of their run."""
 
-_BLOCK = 1 << 20
-"""Bytes read at once. A thread that reads little and often lets go of the interpreter and takes it back before any
-other thread has woken up, so that the event loop would wait for as long as the reading takes."""
-
-_TYPE = re.compile(rb'\{"type":"(\w+)"')
-
-Event = dict[str, Any]
-"""One line: ``id`` (unique, ordered by time), ``type``, and the type's own fields (see :mod:`llmkit.store.events`)."""
+_GATHER = 0.002
+"""Seconds that a commit waits for company when the one before had some."""
+_NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
+_TYPE = re.compile(rb'"type":"(\w+)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An event as it stands in a segment; ``end`` is the offset of the byte after its line."""
+class Segment(NamedTuple):
+    """What a segment's name says."""
 
-    event: Event
-    segment: str
+    name: str
+    about: str
+    """:data:`CATALOG` or the id of a run; empty in format 1, where a process wrote everything into one segment."""
+
+
+def segment(name: str) -> Segment:
+    """Read a segment's name: ``<time>-<about>-<writer>.jsonl``."""
+    about = _NAME.match(name)  # a copy has more behind it
+    return Segment(name, "" if about is None or about[1].isdigit() else about[1])
+
+
+class Block(NamedTuple):
+    """Whole lines of a segment; ``start`` is the offset of the first byte, ``end`` that after the last."""
+
+    segment: Segment
+    lines: list[bytes]
+    start: int
     end: int
 
 
-class Journal:
-    """The journal directory of one database, and this process's own segment in it.
+@dataclass(slots=True)
+class _Open:
+    """A segment that is being written."""
 
-    Threads may share it. The segment file is created by the first event.
+    file: IO[bytes]
+    seq: int = 0
+
+
+_Item = tuple[str, Sequence[Event], Future[None]]
+
+
+class Journal:
+    """The journal directory of one database, and this process's own segments in it.
+
+    Threads may share it. A segment is created by its first event.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | str | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
-        self._segment: IO[bytes] | None = None
+        self._open: dict[str, _Open] = {}
         self._last_ns = 0
         self._tag = ""
         self._pid = 0
@@ -66,15 +91,16 @@ class Journal:
         """Queue events and return a future that is done when they are on the disk.
 
         Gives each event its ``id``, later than every id given before here and than ``after``. The events of one call
-        are written together. The future raises :class:`JournalError` when they cannot be written.
+        belong to one run or to the catalog, and are written together. The future raises :class:`JournalError` when they
+        cannot be written.
         """
         future: Future[None] = Future()
         with self._lock:
             self._start_writer()
             for event in events:
                 event["id"] = self._next_id(after)
-            data = b"".join(_line(event) for event in events)
-            self._queue.put((data, future))
+            about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
+            self._queue.put((about, events, future))
         return future
 
     def commit(self, events: Sequence[Event], *, after: str = "") -> None:
@@ -93,19 +119,30 @@ class Journal:
             return {}
         return dict(sorted(found))
 
-    def read(self, offsets: Mapping[str, int], only: Collection[str] | None = None) -> Iterator[Entry]:
-        """Events after the given offsets, in the order of their ids over all segments, or ``only`` over some."""
-        tails = (
-            _read_segment(self.directory / name, offsets.get(name, 0), size)
-            for name, size in self.sizes().items()
-            if size > offsets.get(name, 0) and (only is None or name in only)
-        )
-        return heapq.merge(*tails, key=lambda entry: entry.event["id"])
+    def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
+        """The whole lines of a segment from an offset on, about ``size`` bytes of them at a time."""
+        with open(self.directory / segment.name, "rb", buffering=0) as file:
+            file.seek(offset)
+            rest = b""
+            while data := file.read(size):
+                lines = (rest + data).split(b"\n")
+                rest = lines.pop()
+                if lines:
+                    end = offset + sum(map(len, lines)) + len(lines)
+                    yield Block(segment, lines, offset, end)
+                    offset = end
 
-    def types(self, offsets: Mapping[str, int]) -> dict[str, set[str]]:
-        """Which types of event come after the given offsets, by segment. Costs less than reading them."""
-        tails = {name: offsets.get(name, 0) for name, size in self.sizes().items() if size > offsets.get(name, 0)}
-        return {name: _types(self.directory / name, offset) for name, offset in tails.items()}
+    def types(self, segment: Segment, offset: int) -> set[str]:
+        """Which types of event come after an offset. Costs less than reading them."""
+        blocks = self.blocks(segment, offset, 1 << 20)
+        found = (_TYPE.search(line, 0, 100) for block in blocks for line in block.lines)
+        return {"" if kind is None else kind[1].decode() for kind in found}
+
+    def end(self, about: str) -> None:
+        """Close the segment of a run that this process writes no more of."""
+        with self._lock:
+            if self._writer is not None and self._pid == os.getpid():
+                self._queue.put(about)
 
     def close(self) -> None:
         """Write what is queued and end the writer thread."""
@@ -124,53 +161,73 @@ class Journal:
     def _start_writer(self) -> None:
         if self._pid != os.getpid():  # first use, or a fork: the parent keeps its segment and its thread
             self._pid, self._tag = os.getpid(), secrets.token_hex(4)
-            self._segment, self._writer, self._queue = None, None, queue.SimpleQueue()
+            self._open, self._writer, self._queue = {}, None, queue.SimpleQueue()
         if self._writer is None:
             self._writer = threading.Thread(
-                target=self._write_forever, args=(self._queue,), name="llmkit-journal", daemon=True
+                target=self._write_forever, args=(self._queue, self._open), name="llmkit-journal", daemon=True
             )
             self._writer.start()
 
-    def _write_forever(self, source: queue.SimpleQueue[tuple[bytes, Future[None]] | None]) -> None:
-        while (item := source.get()) is not None:
-            batch, ending = [item], False
+    def _write_forever(self, source: queue.SimpleQueue[_Item | str | None], segments: dict[str, _Open]) -> None:
+        crowded, item = False, source.get()
+        while item is not None:
+            batch: list[_Item] = []
+            if crowded:
+                time.sleep(_GATHER)
             with contextlib.suppress(queue.Empty):
-                while not ending:
-                    more = source.get_nowait()
-                    if more is None:
-                        ending = True
-                    else:
-                        batch.append(more)
-            self._write(batch)
-            if ending:
-                break
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+                while isinstance(item, tuple):
+                    batch.append(item)
+                    item = source.get_nowait()
+            for about in dict.fromkeys(about for about, *_ in batch):
+                self._write(about, [each for each in batch if each[0] == about])
+            crowded = len(batch) > 1
+            if isinstance(item, str) and (ended := segments.pop(item, None)) is not None:
+                ended.file.close()
+            if item is not None:
+                item = source.get()
+        while segments:
+            segments.popitem()[1].file.close()
 
-    def _write(self, batch: Sequence[tuple[bytes, Future[None]]]) -> None:
+    def _write(self, about: str, batch: Sequence[_Item]) -> None:
+        events = [event for _, events, _ in batch for event in events]
+        futures = [future for *_, future in batch]
         try:
-            segment = self._segment or self._open_segment()
-            start = segment.tell()
+            segment = self._open.get(about) or self._create(about)
+            start = segment.file.tell()
         except OSError as error:
-            return _fail(batch, self._explain(error))
+            return _fail(futures, self._explain(error))
         try:
-            _write_all(segment, b"".join(data for data, _ in batch))
-            os.fsync(segment.fileno())
+            data = b"".join(line(event, segment.seq + number) for number, event in enumerate(events))
+            _write_all(segment.file, data)
+            os.fsync(segment.file.fileno())
         except OSError as error:
-            self._abandon(segment, start)
-            return _fail(batch, self._explain(error))
-        for _, future in batch:
+            self._abandon(about, segment, start)
+            return _fail(futures, self._explain(error))
+        except (TypeError, ValueError) as error:  # no JSON: a mistake of ours, which must not end the writer
+            return _fail(futures, error)
+        segment.seq += len(events)
+        for future in futures:
             future.set_result(None)
         return None
 
-    def _open_segment(self) -> IO[bytes]:
+    def _create(self, about: str) -> _Open:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{time.time_ns():016x}-{self._pid}-{secrets.token_hex(4)}.jsonl"
+        writer, before = secrets.token_hex(4), next(reversed(self.sizes()), None)
+        name = f"{time.time_ns():016x}-{about}-{writer}.jsonl"
         fd = os.open(self.directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._segment = open(fd, "wb", buffering=0)  # noqa: SIM115 - lives as long as the writer
+        created = self._open[about] = _Open(open(fd, "wb", buffering=0))  # noqa: SIM115 - lives as long as the writer
+        header = {
+            "id": f"{time.time_ns():016x}-{writer}",
+            "type": "segment",
+            "format": FORMAT,
+            "about": about,
+            "machine": _machine(),
+            "before": before,
+        }
+        _write_all(created.file, line(header, 0))
+        created.seq = 1
         self._sync_directory()
-        return self._segment
+        return created
 
     def _sync_directory(self) -> None:
         if hasattr(os, "O_DIRECTORY"):  # the new name must survive a power cut too; Windows has no such call
@@ -180,13 +237,13 @@ class Journal:
             finally:
                 os.close(fd)
 
-    def _abandon(self, segment: IO[bytes], start: int) -> None:
+    def _abandon(self, about: str, segment: _Open, start: int) -> None:
         """Cut a half-written batch off; the next batch begins a new segment, whatever state this one is in."""
         with contextlib.suppress(OSError):
-            segment.truncate(start)
+            segment.file.truncate(start)
         with contextlib.suppress(OSError):
-            segment.close()
-        self._segment = None
+            segment.file.close()
+        self._open.pop(about, None)
 
     def _explain(self, error: OSError) -> JournalError:
         return JournalError(
@@ -202,36 +259,11 @@ def _write_all(segment: IO[bytes], data: bytes) -> None:
         rest = rest[segment.write(rest) :]
 
 
-def _fail(batch: Sequence[tuple[bytes, Future[None]]], error: JournalError) -> None:
-    for _, future in batch:
+def _fail(futures: Sequence[Future[None]], error: Exception) -> None:
+    for future in futures:
         future.set_exception(error)
 
 
-def _line(event: Event) -> bytes:
-    try:
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    except UnicodeEncodeError:  # a lone surrogate in a prompt or an answer has no UTF-8 form
-        return json.dumps(event, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _types(path: Path, offset: int) -> set[str]:
-    with open(path, "rb", buffering=_BLOCK) as file:
-        file.seek(offset)
-        return {found[1].decode() if (found := _TYPE.match(line)) else "" for line in file}
-
-
-def _read_segment(path: Path, offset: int, size: int) -> Iterator[Entry]:
-    with open(path, "rb", buffering=_BLOCK) as file:
-        file.seek(offset)
-        end = offset
-        for line in file:
-            end += len(line)
-            if end > size or not line.endswith(b"\n"):
-                return  # torn, or still being written
-            try:
-                event = json.loads(line)
-                event["id"], event["type"]
-            except (ValueError, TypeError, KeyError):
-                log.warning("a damaged line was skipped", extra={"segment": path.name, "end": end})
-                continue
-            yield Entry(event, path.name, end)
+def _machine() -> str:
+    """Tells machines apart, and nothing else about them."""
+    return f"{zlib.crc32(f'{platform.node()} {uuid.getnode()}'.encode()):08x}"

@@ -13,22 +13,9 @@ import duckdb
 
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
+from llmkit.store.derived import RATES, TOKENS, derive_probes
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
-
-_RATES = """
-    cost_input_per_million DECIMAL(18, 8) CHECK (cost_input_per_million >= 0),
-    cost_output_per_million DECIMAL(18, 8) CHECK (cost_output_per_million >= 0),
-    cost_cached_input_per_million DECIMAL(18, 8) CHECK (cost_cached_input_per_million >= 0),
-    cost_cache_write_per_million DECIMAL(18, 8) CHECK (cost_cache_write_per_million >= 0),
-    cost_cache_write_1h_per_million DECIMAL(18, 8) CHECK (cost_cache_write_1h_per_million >= 0)"""
-
-_TOKENS = """
-    input_tokens BIGINT,
-    cached_input_tokens BIGINT,
-    cache_write_tokens BIGINT,
-    output_tokens BIGINT,
-    reasoning_tokens BIGINT"""
 
 
 def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
@@ -56,7 +43,7 @@ def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
             provider_id BIGINT NOT NULL,
             model_id VARCHAR NOT NULL,
             display_name VARCHAR NOT NULL,
-            {_RATES},
+            {RATES},
             price_tiers JSON,
             price_windows JSON,
             batch_discount DECIMAL(18, 8) CHECK (batch_discount BETWEEN 0 AND 1),
@@ -76,7 +63,7 @@ def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
             event_id VARCHAR PRIMARY KEY,
             reference VARCHAR NOT NULL,
             valid_from TIMESTAMP,
-            {_RATES},
+            {RATES},
             price_tiers JSON,
             price_windows JSON,
             source VARCHAR,
@@ -153,7 +140,7 @@ def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
             answer JSON,
             finish_reason VARCHAR,
             model_version VARCHAR,
-            {_TOKENS},
+            {TOKENS},
             cost_input_per_million DECIMAL(18, 8),
             cost_output_per_million DECIMAL(18, 8),
             price_snapshot JSON,
@@ -180,8 +167,8 @@ def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
             finish_reason VARCHAR,
             model_version VARCHAR,
             request_id VARCHAR,
-            {_TOKENS},
-            {_RATES},
+            {TOKENS},
+            {RATES},
             usage JSON,
             cost DECIMAL(18, 10),
             cost_source VARCHAR NOT NULL,
@@ -239,7 +226,13 @@ def add_dialects(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("UPDATE llm_providers SET dialect = ? WHERE name = ?", [dialect_before(*row), row[0]])
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_catalog, create_runs, add_templates_and_deductions, add_dialects)
+MIGRATIONS: tuple[Migration, ...] = (
+    create_catalog,
+    create_runs,
+    add_templates_and_deductions,
+    add_dialects,
+    derive_probes,
+)
 """Append only. A step's number is its place here, from 1."""
 
 

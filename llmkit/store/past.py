@@ -21,24 +21,26 @@ def answers(
         connection,
         """
         WITH latest AS (
-            SELECT t.probe_id, t.turn, t.answered_at
-            FROM turns t JOIN probes p ON p.probe_id = t.probe_id JOIN runs r ON r.id = t.run_id
-            WHERE r.kind = ? AND r.simulated = ? AND t.usage IS NOT NULL
-            QUALIFY row_number() OVER (PARTITION BY p.model, p.template ORDER BY t.answered_at DESC) <= ?
-            ORDER BY t.answered_at DESC LIMIT ?
+            SELECT o.run_id, o.position, o.turn, o.ended_at AS answered_at, a.provider, a.model, s.template, s.system
+            FROM outcomes o JOIN runs r ON r.id = o.run_id
+                JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms
+                JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
+            WHERE r.kind = ? AND r.simulated = ? AND o.is_answer AND NOT o.is_superseded AND o.input_tokens IS NOT NULL
+            QUALIFY row_number() OVER (PARTITION BY a.model, s.template ORDER BY o.ended_at DESC) <= ?
+            ORDER BY o.ended_at DESC LIMIT ?
         ), sent AS (
-            SELECT probe_id, turn, usage, latency_s, sum(length(prompt)) OVER so_far
+            SELECT run_id, position, turn, usage, latency_s, sum(length(prompt)) OVER so_far
                 + coalesce(sum(length(response)) OVER (so_far ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
                 AS chars
-            FROM turns WHERE probe_id IN (SELECT probe_id FROM latest)
-            WINDOW so_far AS (PARTITION BY probe_id ORDER BY turn)
+            FROM turns SEMI JOIN latest USING (run_id, position)
+            WINDOW so_far AS (PARTITION BY run_id, position ORDER BY turn)
         ), asked AS (
             SELECT id, json_extract_string(settings, '$.params.reasoning_effort') AS effort,
                 json_extract(settings, '$.params.schema')::VARCHAR AS schema, unnest(models::JSON[]) AS m
             FROM runs
         )
-        SELECT p.provider, p.model, p.template, s.usage, s.latency_s AS seconds,
-            (coalesce(length(p.system), 0) + s.chars)::BIGINT AS input_chars,
+        SELECT l.provider, l.model, l.template, s.usage, s.latency_s AS seconds,
+            (coalesce(length(l.system), 0) + s.chars)::BIGINT AS input_chars,
             CASE WHEN NOT coalesce(list_contains(p.left_out::VARCHAR[], 'schema'), false)
                 THEN nullif(a.schema, 'null') END AS schema,
             coalesce(
@@ -46,11 +48,11 @@ def answers(
                     THEN a.effort END,
                 json_extract_string(a.m, '$.api_config.default_reasoning_effort')
             ) AS effort
-        FROM latest l JOIN sent s ON s.probe_id = l.probe_id AND s.turn = l.turn
-            JOIN probes p ON p.probe_id = l.probe_id
-            JOIN asked a ON a.id = p.run_id
-                AND json_extract_string(a.m, '$.provider') || ':' || json_extract_string(a.m, '$.model_id') = p.model
-        ORDER BY l.answered_at, l.probe_id, l.turn
+        FROM latest l JOIN sent s USING (run_id, position, turn)
+            LEFT JOIN results p USING (run_id, position)
+            JOIN asked a ON a.id = l.run_id
+                AND json_extract_string(a.m, '$.provider') || ':' || json_extract_string(a.m, '$.model_id') = l.model
+        ORDER BY l.answered_at, l.run_id, l.position, l.turn
         """,
         [kind, simulated, per_template, most],
     )
@@ -67,7 +69,7 @@ def estimates(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list
         SELECT r.id AS run_id, r.name, r.started_at, r.estimate, p.model, count(*) AS probes,
             count(*) FILTER (p.status = 'ok') AS ok, count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
             sum(p.estimated_cost)::DECIMAL(38, 10) AS actual
-        FROM runs r JOIN probes p ON p.run_id = r.id
+        FROM runs r JOIN probe_states p ON p.run_id = r.id
         WHERE r.status = 'completed' AND r.simulated = ? AND r.estimate IS NOT NULL
         GROUP BY ALL ORDER BY r.started_at, r.id, min(p.position)
         """,

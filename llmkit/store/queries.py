@@ -76,17 +76,18 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
         connection,
         """
         SELECT r.id AS run_id, r.name, r.kind, r.status, r.started_at, r.n_probes,
-            count(*) FILTER (p.status = 'ok') AS ok,
-            count(*) FILTER (p.status = 'failed') AS failed,
-            count(*) FILTER (p.status = 'skipped') AS skipped,
-            count(*) FILTER (p.status = 'cancelled') AS cancelled,
-            count(*) FILTER (p.status = 'pending') AS pending,
-            coalesce(any_value(a.unknown), 0) AS "unknown",
-            sum(p.estimated_cost) AS estimated_cost, r.simulated, r.ended_at, r.message
-        FROM runs r LEFT JOIN probes p ON p.run_id = r.id
-            LEFT JOIN (SELECT run_id, count(*) AS "unknown" FROM attempts WHERE ended_at IS NULL GROUP BY run_id) a
-                ON a.run_id = r.id
-        GROUP BY ALL ORDER BY r.started_at DESC, r.id DESC
+            coalesce(p.ok, 0) AS ok, coalesce(p.failed, 0) AS failed, coalesce(p.skipped, 0) AS skipped,
+            coalesce(p.cancelled, 0) AS cancelled, coalesce(p.pending, 0) AS pending,
+            coalesce(a.unknown, 0) AS "unknown", p.estimated_cost, r.simulated, r.ended_at, r.message
+        FROM runs r
+            LEFT JOIN (
+                SELECT run_id, sum(estimated_cost) AS estimated_cost, count(*) FILTER (status = 'ok') AS ok,
+                    count(*) FILTER (status = 'failed') AS failed, count(*) FILTER (status = 'skipped') AS skipped,
+                    count(*) FILTER (status = 'cancelled') AS cancelled, count(*) FILTER (status = 'pending') AS pending
+                FROM probe_states GROUP BY run_id
+            ) p ON p.run_id = r.id
+            LEFT JOIN (SELECT run_id, count(*) AS "unknown" FROM open_attempts GROUP BY run_id) a ON a.run_id = r.id
+        ORDER BY r.started_at DESC, r.id DESC
         """,
     )
 
@@ -96,20 +97,33 @@ def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any
     return next(iter(rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
 
 
+def scenario_rows(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """What a run asks, in its order: scenario_id, prompt, system, followups, dimensions, template."""
+    return rows(
+        connection,
+        "SELECT * EXCLUDE (run_id, scenario) FROM run_scenarios WHERE run_id = ? ORDER BY scenario",
+        [run_id],
+    )
+
+
 def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str]) -> pd.DataFrame:
     """All rows of ``probes``, ``turns`` or ``attempts`` of one run."""
     return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? ORDER BY {', '.join(order)}", [run_id])
 
 
 def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of a run that were begun and never ended: attempt_id, run_id, probe_id, turn, attempt, provider,
-    model."""
+    """The attempts of a run that were begun and never ended: position, turn, attempt."""
     return rows(
         connection,
-        "SELECT attempt_id, run_id, probe_id, turn, attempt, provider, model FROM attempts "
-        "WHERE run_id = ? AND ended_at IS NULL ORDER BY attempt_id",
+        "SELECT position, turn, attempt FROM open_attempts WHERE run_id = ? ORDER BY ALL",
         [run_id],
     )
+
+
+def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
+    """The number of the next state that a run gets."""
+    found = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM run_states WHERE run_id = ?", [run_id])
+    return int((found.fetchone() or (1,))[0])
 
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
@@ -124,7 +138,8 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
         """
         SELECT p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.error_code, a.maybe_billed, a.usage,
             a.latency_s, t.response, t.finish_reason, t.model_version
-        FROM probes p LEFT JOIN attempts a ON a.probe_id = p.probe_id LEFT JOIN turns t ON t.attempt_id = a.attempt_id
+        FROM probe_states p LEFT JOIN attempts a ON a.run_id = p.run_id AND a.position = p.position
+            LEFT JOIN turns t ON t.attempt_id = a.attempt_id
         WHERE p.run_id = ? AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt
         """,
         [run_id],
@@ -134,8 +149,8 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
     """The names of all dimensions and carried columns, in the order of their first appearance."""
     found = connection.execute(
-        "SELECT name FROM (SELECT unnest(json_keys(dimensions)) AS name, position FROM probes "
-        "WHERE (?::VARCHAR IS NULL OR run_id = ?)) GROUP BY name ORDER BY min(position), name",
+        "SELECT name FROM (SELECT unnest(json_keys(dimensions)) AS name, scenario FROM run_scenarios "
+        "WHERE (?::VARCHAR IS NULL OR run_id = ?)) GROUP BY name ORDER BY min(scenario), name",
         [run_id, run_id],
     )
     return [name for (name,) in found.fetchall()]

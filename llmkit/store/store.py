@@ -17,10 +17,11 @@ import portalocker
 
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
-from llmkit.store import migrations, project, queries
+from llmkit.store import damage, migrations, project, queries
 from llmkit.store.edit import Edit
-from llmkit.store.journal import Event, Journal
+from llmkit.store.journal import Journal
 from llmkit.store.lease import Damaged, Lease, is_damage
+from llmkit.store.lines import Event
 from llmkit.store.queries import CatalogState
 
 log = logging.getLogger("llmkit.store")
@@ -45,6 +46,7 @@ class Store:
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
         self._live: dict[str, portalocker.Lock[Any]] = {}
+        self._told = False
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
         with shapes.reaching(path, "opened"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ class Store:
                 project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
 
     def append(self, events: Sequence[Event]) -> Future[None]:
-        """Journal events of a run; the future is done when they are on the disk."""
+        """Journal events of one run; the future is done when they are on the disk."""
         return self.journal.append(events)
 
     def sync(self) -> None:
@@ -103,8 +105,8 @@ class Store:
         """Answer one of the functions of :mod:`llmkit.store.queries`."""
         return self._read(question)
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        """A run's own row.
+    def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:
+        """A run's own row, and in ``scenarios`` what it asks if that is wanted too.
 
         Raises:
             RunNotFound: no run of that id.
@@ -116,7 +118,7 @@ class Store:
         row = self._read(lambda c: queries.run_row(c, run_id))
         if row is None:
             raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
-        return row
+        return {**row, "scenarios": self._read(lambda c: queries.scenario_rows(c, run_id))} if with_scenarios else row
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """The user's own SELECT, in a connection that can neither write nor reach other files.
@@ -143,7 +145,8 @@ class Store:
 
         def copy(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
             target = duckdb.connect()
-            for (name,) in source.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall():
+            views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+            for (name,) in source.execute(f"SELECT table_name FROM duckdb_tables() UNION {views}").fetchall():
                 target.register("incoming", source.sql(f"SELECT * FROM {name}").to_arrow_table())
                 target.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
                 target.unregister("incoming")
@@ -170,6 +173,7 @@ class Store:
     def release_run(self, run_id: str) -> None:
         """End the mark."""
         if (lock := self._live.pop(run_id, None)) is not None:
+            self.journal.end(run_id)
             self._run_lock(run_id).unlink(missing_ok=True)
             lock.release()
 
@@ -232,8 +236,7 @@ class Store:
         if migrations.version(connection) != len(migrations.MIGRATIONS):
             return False
         if catalog_only:
-            due = project.due_for_catalog(connection, self.journal)
-            return due is not None and not due
+            return not project.due_for_catalog(connection, self.journal)
         return not project.behind(connection, self.journal)
 
     def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit, str]:
@@ -253,8 +256,13 @@ class Store:
         """Open to write, migrate, and apply the journal."""
         with self._lease.connect(read_only=False) as connection:
             migrations.migrate(connection)
+            before = project.set_aside(connection)
             only = project.due_for_catalog(connection, self.journal) if catalog_only else None
             project.project(connection, self.journal, only)
+            damage.tell_lines(self.path, project.set_aside(connection) - before)
+            if not self._told and (lost := project.lost_segments(connection, self.journal)):
+                self._told = True
+                damage.tell_segments(self.path, lost)
             yield connection
 
     def _rebuilding(self, action: Callable[[], T]) -> T:

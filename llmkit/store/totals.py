@@ -12,12 +12,12 @@ from llmkit.store.queries import rows
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The sum of what is known to have been billed for a run, exact."""
-    return Decimal(_one(connection, "coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM probes", run_id))
+    return Decimal(_one(connection, "coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM results", run_id))
 
 
 def unpriced(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
     """How many probes of a run were billed at a cost that nobody knows."""
-    return int(_one(connection, "count(*) FILTER (cost_source = 'unpriced') FROM probes", run_id))
+    return int(_one(connection, "count(*) FILTER (cost_source = 'unpriced') FROM results", run_id))
 
 
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
             count(*) FILTER (status = 'skipped') AS skipped, count(*) FILTER (status = 'cancelled') AS cancelled,
             count(*) FILTER (status = 'pending') AS pending, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
             count(*) FILTER (estimated_cost IS NULL AND (cost_source = 'unpriced' OR maybe_billed > 0)) AS "unknown"
-        FROM probes WHERE run_id = ?
+        FROM probe_states WHERE run_id = ?
         """,
         [run_id],
     )[0]
@@ -73,7 +73,7 @@ def billed_attempts(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
     return rows(
         connection,
         "SELECT probe_id, model, started_at, usage, cost, cost_source FROM attempts "
-        "WHERE run_id = ? AND cost_source IS NOT NULL ORDER BY attempt_id",
+        "WHERE run_id = ? AND cost_source IS NOT NULL ORDER BY position, turn, attempt",
         [run_id],
     )
 
@@ -84,7 +84,7 @@ def probe_costs(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
     """
     return rows(
         connection,
-        "SELECT probe_id, scenario_id, model, sample, status, estimated_cost, cost_source FROM probes "
+        "SELECT probe_id, scenario_id, model, sample, status, estimated_cost, cost_source FROM probe_states "
         "WHERE run_id = ? ORDER BY position",
         [run_id],
     )

@@ -59,8 +59,8 @@ def tables(kit):
         "probes": "SELECT run_id, status, error_code, count(*) AS n, sum(estimated_cost)::VARCHAR AS cost, "
         "sum(wasted_cost)::VARCHAR AS wasted, sum(turns)::INT AS turns, sum(attempts)::INT AS attempts, "
         "sum(maybe_billed)::INT AS maybe, sum(input_tokens)::INT AS input, sum(output_tokens)::INT AS output, "
-        "md5(string_agg(response || coalesce(answer::VARCHAR, '') || sample || model || prompt "
-        "|| dimensions::VARCHAR, '|' ORDER BY position)) AS texts FROM probes GROUP BY ALL ORDER BY ALL",
+        "md5(string_agg(response || coalesce(json(answer)::VARCHAR, '') || sample || model || prompt "
+        "|| json(dimensions)::VARCHAR, '|' ORDER BY position)) AS texts FROM probes GROUP BY ALL ORDER BY ALL",
         "turns": "SELECT run_id, count(*) AS n, sum(cost)::VARCHAR AS cost, "
         "md5(string_agg(prompt || response, '|' ORDER BY probe_id, turn)) AS texts FROM turns GROUP BY ALL ORDER BY 1",
         "attempts": "SELECT run_id, error_code, count(*) AS n, count(ended_at) AS ended, sum(cost)::VARCHAR AS cost, "

@@ -1,0 +1,48 @@
+"""The requests of a run as they were sent, made anew from what the run itself tells: the journal keeps a hash only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from llmkit.providers.wires import wire_for
+from llmkit.records import Provider
+from llmkit.runs.context import Target
+from llmkit.runs.plan import Plan
+from llmkit.store import events
+
+
+def request_texts(
+    plan: Plan,
+    providers: Mapping[str, Provider],
+    attempts: Iterable[Mapping[str, Any]],
+    answers: Mapping[int, Sequence[str]],
+) -> list[str | None]:
+    """The body of each attempt's request as JSON text; ``None`` where this version would send something else.
+
+    ``attempts``: request (what an earlier version stored), position, turn, dropped, request_hash. ``answers`` holds
+    those of each probe, by its position.
+    """
+
+    @lru_cache
+    def target(index: int, dropped: tuple[str, ...]) -> Target:
+        model = plan.models[index]
+        provider = providers[model.provider]
+        made = Target(model=model, provider=provider, wire=wire_for(provider, model), fallback=None)
+        for name in dropped:
+            made = made.without(name)
+        return made
+
+    def text(row: Mapping[str, Any]) -> str | None:
+        if isinstance(row["request"], str) or not isinstance(row["request_hash"], bytes):
+            return row["request"] or None
+        probe = plan.probe(row["position"])
+        asked = target(plan.models.index(probe.model), tuple(row["dropped"] or ()))
+        earlier = answers.get(probe.position, [])[: row["turn"] - 1]
+        body = dict(asked.wire.build(plan.call(probe, earlier, asked.model)).body or {})
+        is_same = events.body_hash(body) == row["request_hash"].hex()
+        return json.dumps(body, ensure_ascii=False) if is_same else None
+
+    return [text(row) for row in attempts]

@@ -1,0 +1,48 @@
+"""Runs as the first format of the journal held them, in the shapes of this one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.store import events
+from llmkit.store.lines import Event
+
+
+@dataclass(slots=True)
+class Counted:
+    """How many states a run has had, and which of them began the session that it is in."""
+
+    states: int = 0
+    session: int = 0
+
+
+def modern(event: Event, runs: MutableMapping[str, Counted]) -> Iterator[Event]:
+    """The event in its present shape. ``runs`` counts what came before, and is changed."""
+    run_id, kind = event["run_id"], event["type"]
+    counted = runs.setdefault(run_id, Counted())
+    if kind == "run":
+        for each in events.scenario_lines(run_id, event["scenarios"]):
+            yield {**each, "id": event["id"]}
+        yield {**event, "scenarios": None, "n_scenarios": len(event["scenarios"])}
+    elif kind in ("intent", "outcome"):
+        yield {**event, "position": _position(event), "request": _text(event.get("request"))}
+    elif kind == "probe":
+        yield {**event, "position": _position(event), "session": counted.session}
+    elif kind == "skip":
+        yield {**event, "session": counted.session}
+    elif kind == "run_state":
+        counted.states += 1
+        if event["status"] == "running":
+            counted.session = counted.states
+        yield {**event, "number": counted.states}
+
+
+def _position(event: Event) -> int:
+    return int(event["probe_id"].rpartition(".")[2])
+
+
+def _text(request: Any) -> str | None:
+    return None if request is None else json.dumps(request, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""A line of the journal: JSON that any tool reads, with a checksum as its last member.
+
+``{"id":"…","type":"…","seq":n, …,"crc":"xxxxxxxx"}``: ``id`` is unique and ordered by time, ``seq`` counts the lines of
+its segment from 0, and ``crc`` is the CRC-32 of all that stands before ``,"crc"``. Lines of earlier versions have their
+``id`` at the end, and neither ``seq`` nor ``crc``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+Event = dict[str, Any]
+"""One line: ``id``, ``type``, and the type's own fields (see :mod:`llmkit.store.events`)."""
+
+_HEAD = re.compile(rb'\{"id":"([0-9a-f]{16}-[0-9a-f]+)","type":"(\w+)","seq":(\d+)')
+_TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n?$')
+_OLD_ID = re.compile(rb'"id":"([0-9a-f]{16}-[0-9a-f]+)"\}$')
+_LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)
+
+
+def dumps(value: Any) -> bytes:
+    """A value as JSON. A lone surrogate, which has no UTF-8 form, is written as an escape."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def line(event: Mapping[str, Any], seq: int) -> bytes:
+    """An event as a whole line, without what is ``None`` and without its run, which the segment names."""
+    head = {"id": event["id"], "type": event["type"], "seq": seq}
+    rest = {name: value for name, value in event.items() if value is not None and name != "run_id"}
+    body = dumps({**head, **rest})[:-1]
+    return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def verified(data: bytes) -> tuple[str, str, int] | None:
+    """The id, type and sequence number of a line whose checksum holds; ``None``: it is damaged."""
+    head, tail = _HEAD.match(data), _TAIL.search(data, max(0, len(data) - 20))
+    if head is None or tail is None or zlib.crc32(memoryview(data)[: tail.start()]) != int(tail[1], 16):
+        return None
+    return head[1].decode(), head[2].decode(), int(head[3])
+
+
+def id_of(data: bytes) -> str | None:
+    """The id of a line of either format, damaged or not; ``None`` when it cannot be found."""
+    found = _HEAD.match(data) or _OLD_ID.search(data, max(0, len(data) - 60))
+    return None if found is None else found[1].decode()
+
+
+def loads(data: bytes) -> Event:
+    """The event of a line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    event = json.loads(data)
+    if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
+        raise ValueError("not an event")
+    return event
+
+
+def for_duckdb(data: bytes) -> bytes:
+    """The line as DuckDB reads it: for half a surrogate pair, which it refuses, it gets a question mark."""
+    if _LONE.search(data) is None:
+        return data
+    return json.dumps(json.loads(data), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def pointer(document: bytes, text: str) -> str | None:
+    """Where in a JSON document a text stands, as a JSON pointer; ``None`` when it is not there as it is."""
+    try:
+        return _find(orjson.loads(document), text, "")
+    except ValueError:
+        return None
+
+
+def _find(value: Any, text: str, place: str) -> str | None:
+    if isinstance(value, str):
+        return place if value == text else None
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        if isinstance(key, int) or key.isidentifier():
+            found = _find(child, text, f"{place}/{key}")
+            if found is not None:
+                return found
+    return None

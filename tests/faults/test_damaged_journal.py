@@ -1,0 +1,101 @@
+"""A journal with a wrong byte, and segments that are missing, cut or doubled: nothing changes silently."""
+
+import random
+import shutil
+import warnings
+
+import pandas as pd
+import pytest
+from test_disk import tables
+
+import llmkit
+
+MODELS = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, loose_catalog, sim):
+    """A catalog with a run and an edit after it, and its tables as they stood."""
+    folder = tmp_path_factory.mktemp("finished") / "catalog"
+    shutil.copytree(loose_catalog, folder)
+    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
+        kit.use_simulator(sim)
+        sim.set(latency=0)
+        run = kit.run(["a", "b"], MODELS, followups=["why?"]).result(60)
+        kit.catalog.set_balance("openai", 12)
+        return folder, tables(kit, [run])
+
+
+def rebuilt(folder):
+    """The tables of a rebuilt database, how many lines were set aside, and what was said."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
+            runs = [kit.load(run_id) for run_id in kit.runs()["run_id"]]
+            aside = int(kit.sql("SELECT count(*) AS n FROM journal_quarantine")["n"][0])
+            return tables(kit, runs), aside, " ".join(str(entry.message) for entry in said)
+
+
+def same(before, after):
+    """Whether all tables are alike."""
+    try:
+        for old, new in zip(before, after, strict=True):
+            pd.testing.assert_frame_equal(old, new)
+    except (AssertionError, ValueError):
+        return False
+    return True
+
+
+def flipped(finished, folder, seed):
+    """Change one byte of a copy, and rebuild."""
+    source, before = finished
+    shutil.copytree(source, folder)
+    (folder / "k.duckdb").unlink()
+    chance = random.Random(seed)
+    segment = chance.choice(sorted(folder.glob("*.journal/*.jsonl")))
+    data = bytearray(segment.read_bytes())
+    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    segment.write_bytes(data)
+    after, aside, said = rebuilt(folder)
+    assert same(before, after) or (aside and "set aside" in said)
+
+
+def test_no_byte_changes_silently(finished, tmp_path):
+    """A wrong byte costs its line at most, is said, and never keeps a catalog from opening."""
+    for seed in range(25):
+        flipped(finished, tmp_path / str(seed), seed)
+
+
+@pytest.mark.soak
+def test_no_byte_of_five_hundred_changes_silently(finished, tmp_path):
+    """The same 500 times."""
+    for seed in range(1_000, 1_500):
+        flipped(finished, tmp_path / "copy", seed)
+        shutil.rmtree(tmp_path / "copy")
+
+
+def test_a_copy_of_a_segment_changes_nothing(finished, tmp_path):
+    """What a program that synchronizes folders leaves behind is read, and is nothing new."""
+    source, before = finished
+    shutil.copytree(source, tmp_path / "copy")
+    for segment in (tmp_path / "copy").glob("*.journal/*.jsonl"):
+        shutil.copy(segment, segment.with_name(f"{segment.stem} (conflict).jsonl"))
+    assert same(before, rebuilt(tmp_path / "copy")[0])
+    (tmp_path / "copy" / "k.duckdb").unlink()
+    assert same(before, rebuilt(tmp_path / "copy")[0])
+
+
+@pytest.mark.parametrize("how", ["missing", "cut"])
+def test_a_lost_segment_is_said(finished, tmp_path, how):
+    """The database still has what was in it; a sentence says that it could not be rebuilt."""
+    source, before = finished
+    shutil.copytree(source, tmp_path / "copy")
+    segment = max((tmp_path / "copy").glob("*.journal/*.jsonl"))
+    if how == "cut":
+        segment.write_bytes(segment.read_bytes()[:-100])
+    else:
+        segment.unlink()
+    after, _, said = rebuilt(tmp_path / "copy")
+    assert same(before, after)
+    assert segment.name in said
+    assert "incomplete" in said
