@@ -79,8 +79,7 @@ def test_an_interrupted_run_can_be_resumed_by_what_is_said(path):
     """A run whose process died is found, with the call that asks the rest."""
     with llmkit.open(path, simulate=True) as kit:
         run = kit.run("q", LUNA).result()
-        kit._store.append([{"type": "run_state", "run_id": run.id, "status": "running", "message": None, "spent": {},
-                            "again": [], "at": "2026-11-27T00:00:00+00:00"}]).result()  # fmt: skip
+        kit._store.append([events.run_state(run_id=run.id, number=2, status="running")]).result()
         assert findings(kit)["runs"]["remedy"] == f"kit.resume({run.id!r})"
 
 
