@@ -9,6 +9,7 @@ import pytest
 
 import llmkit
 from llmkit.cli import main
+from llmkit.store import events
 
 LUNA = "openai:gpt-6-luna"
 
