@@ -103,7 +103,7 @@ function prepare(data) {
   for (const probe of data.probes) {
     const scenario = (probe.scenario = data.scenarios[probe.s]);
     probe.words = [scenario.system, ...scenario.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
-      probe.message, probe.model, probe.comment, probe.label].filter(Boolean).join("\n").toLowerCase();
+      probe.message, probe.model].filter(Boolean).join("\n").toLowerCase();
   }
   return data;
 }
@@ -113,13 +113,12 @@ const FILTERS = [
   ["status", "Status", (probe) => probe.status],
   ["code", "Failure", (probe) => probe.code],
   ["run", "Run", (probe) => probe.run],
-  ["mark", "Mark", (probe) => (probe.mark ? "marked" : null)],
 ];
 
 // -------------------------------------------------------------------------------------------------------------- reader
 
-// Shows the data in an element. `live`: {attempts(probe), note(probe)} where a kernel answers; without it notes cannot
-// be kept and requests are not at hand. Returns {update(rows)} for what changes while a run goes on.
+// Shows the data in an element. `live`: {attempts(probe)} where a kernel answers; without it requests are not at hand.
+// Returns {update(rows)} for what changes while a run goes on.
 export function show(root, data, live = null) {
   prepare(data);
   const state = { filters: {}, text: "", selected: null, side: false, raw: false, matching: [] };
@@ -163,7 +162,7 @@ export function show(root, data, live = null) {
     selects.replaceChildren();
     for (const [name, label, get] of filters) {
       const tally = values(get);
-      const few = name === "mark" || name === "code" ? 1 : 2;
+      const few = name === "code" ? 1 : 2;
       if (tally.size < few || tally.size > 200) continue;
       const select = h("select", { "aria-label": label, onchange: () => {
         if (select.value) state.filters[name] = [get, select.value.slice(1)];
@@ -206,7 +205,7 @@ export function show(root, data, live = null) {
     const node = h("div", { class: "row" + (chosen ? " chosen" : ""), role: "option", id: `${root.dataset.id ?? "llmkit"}-${place}`,
       "aria-selected": String(chosen), "aria-posinset": place + 1, "aria-setsize": state.matching.length,
       style: `top: ${place * ROW}px`, onclick: () => select(place) },
-      h("div", { class: "line" }, probe.mark ? "★ " : null, short(probe.scenario.prompts[0])),
+      h("div", { class: "line" }, short(probe.scenario.prompts[0])),
       h("div", { class: "line quiet" }, probe.status === "ok" ? short(last?.response) : `${probe.code ?? probe.status} ${probe.message ?? ""}`),
       h("div", { class: "chips" }, probe.config, ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
         ` · ${money(probe.cost)}`, chips.length ? ` · ${chips.join(" · ")}` : ""));
@@ -253,28 +252,12 @@ export function show(root, data, live = null) {
       parts.push(h("p", { class: "bad" }, `${probe.code}: ${probe.message ?? ""} `, h("button", { type: "button",
         title: "Show all probes that failed so", onclick: () => { state.filters.code = [FILTERS[2][2], probe.code]; offer(); filter(); } }, "All like this")));
     }
-    if (live) parts.push(notes(probe), requests(probe));
+    if (live) parts.push(requests(probe));
     return h("article", {}, parts);
   }
 
   const said = (who, what, note, ...more) => h("section", { class: who.toLowerCase() }, h("div", { class: "who" }, who,
     note ? h("span", { class: "quiet" }, ` ${note}`) : null, ...more), what);
-
-  function notes(probe) {
-    const keep = () => { live.note(probe); prepare({ ...data, probes: [probe] }); offer(); draw(true); };
-    const field = (name, label) => {
-      const input = h("input", { type: "text", "aria-label": label, placeholder: label, class: name,
-        onchange: () => { probe[name] = input.value || null; keep(); } });
-      input.value = probe[name] ?? "";
-      return input;
-    };
-    const mark = h("button", { type: "button", class: "mark", "aria-pressed": String(Boolean(probe.mark)), title: "Mark (m)", onclick: () => {
-      probe.mark = !probe.mark;
-      mark.setAttribute("aria-pressed", String(probe.mark));
-      keep();
-    } }, "★ Mark");
-    return h("div", { class: "notes" }, mark, field("label", "Code"), field("comment", "Comment"));
-  }
 
   function requests(probe) {
     const details = h("details", { ontoggle: async () => {
@@ -301,8 +284,6 @@ export function show(root, data, live = null) {
       j: () => select(place + 1), ArrowDown: () => select(place + 1), k: () => select(place - 1), ArrowUp: () => select(place - 1),
       Home: () => select(0), End: () => select(state.matching.length - 1), PageDown: () => select(place + 5), PageUp: () => select(place - 5),
       "/": () => search.focus(), s: () => side.click(), r: () => raw.click(),
-      m: () => detail.querySelector(".mark")?.click(), c: () => detail.querySelector(".comment")?.focus(),
-      l: () => detail.querySelector(".label")?.focus(),
     };
     if (!actions[event.key] || (event.target.closest(".detail") && event.key.length > 1)) return;
     event.preventDefault();
@@ -334,7 +315,7 @@ const STYLE = `
   --bad: var(--jp-error-color1, light-dark(#c62828, #ef9a9a)); color: var(--text); background: var(--page);
   font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size; }
 .llmkit-reader * { box-sizing: border-box; }
-.llmkit-reader .bar, .llmkit-reader .selects, .llmkit-reader .notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
+.llmkit-reader .bar, .llmkit-reader .selects { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
 .llmkit-reader .bar { padding: 6px 0; }
 .llmkit-reader input, .llmkit-reader select, .llmkit-reader button { font: inherit; color: inherit; background: var(--page);
   border: 1px solid var(--quiet); border-radius: 4px; padding: 2px 8px; min-height: 26px; max-width: 220px; }
@@ -359,7 +340,6 @@ const STYLE = `
 .llmkit-reader pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 12px/1.5 var(--jp-code-font-family, monospace); margin: 4px 0; color: inherit; background: none; }
 .llmkit-reader p { margin: 4px 0; white-space: pre-wrap; } .llmkit-reader .heading { font-weight: 600; } .llmkit-reader td { border: 1px solid var(--line); padding: 2px 6px; }
 .llmkit-reader ul, .llmkit-reader ol { margin: 4px 0; padding-left: 22px; } .llmkit-reader blockquote { margin: 4px 0; padding-left: 10px; border-left: 3px solid var(--line); }
-.llmkit-reader .notes { border-top: 1px solid var(--line); padding-top: 8px; margin-top: 8px; }
 @container (max-width: 700px) { .llmkit-reader .panes { grid-template-columns: 1fr; grid-template-rows: 45% 1fr; } .llmkit-reader .list { border-right: none; border-bottom: 1px solid var(--line); } }
 `;
 
@@ -371,7 +351,6 @@ export default {
     const waiting = new Map();
     const live = {
       attempts: (probe) => new Promise((resolve) => { waiting.set(probe.id, resolve); model.send({ type: "attempts", run: probe.run, probe: probe.id }); }),
-      note: ({ run, id, mark, label, comment }) => model.send({ type: "note", run, probe: id, mark: Boolean(mark), label: label ?? null, comment: comment ?? null }),
     };
     const receive = async (message, buffers) => {
       if (message.type === "attempts") { waiting.get(message.probe)?.(message.attempts); return; }
