@@ -50,7 +50,7 @@ def test_a_panel_keeps_working_while_its_saved_form_is_renewed(lab, database):
     field = notebook.panel().locator("input[type=text]").first
     field.fill("haiku")
     lab.page.keyboard.press("Tab")
-    notebook.panel().get_by_text("key set").first.wait_for()
+    notebook.panel().get_by_text("simulated").first.wait_for()
     notebook.run_code("kit.catalog.update_model('anthropic:claude-haiku-5-5', display_name='Haiku the second')")
     notebook.panel().get_by_role("button", name="Refresh").click()
     notebook.panel().get_by_text("Haiku the second").first.wait_for()
