@@ -15,11 +15,6 @@ def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     return Decimal(_one(connection, "coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM results", run_id))
 
 
-def unpriced(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
-    """How many probes of a run were billed at a cost that nobody knows."""
-    return int(_one(connection, "count(*) FILTER (cost_source = 'unpriced') FROM results", run_id))
-
-
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
     """How a run stands: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes were or
     may have been billed at a cost that nobody knows.

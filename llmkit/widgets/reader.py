@@ -78,10 +78,11 @@ class Reader(Panel):
 
     def refresh(self) -> None:
         """Read the runs again, and show what has changed."""
-        before = self._sent
+        if not (before := self._sent):
+            return  # nothing is on the screen yet: what it will ask for is read then
         data = self._read()
         changed = [probe for probe in data["probes"] if before.get(probe["id"]) != probe]
-        if before and changed:
+        if changed:
             self.answers.show_changed({**data, "probes": changed})
 
     def _read(self) -> Mapping[str, Any]:
