@@ -17,6 +17,7 @@ import pandas as pd
 
 import llmkit
 from llmkit.catalog import load_seed, sample_scenarios
+from llmkit.kit import doctor
 from llmkit.kit.kit import catalog_path
 from llmkit.kit.watching import progress_line
 from llmkit.money.pricing import dollars
@@ -134,9 +135,13 @@ def _lab(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    with llmkit.open(args.db) as kit:
-        findings = kit.doctor(online=args.online)
-    print(_table(findings))
+    try:
+        with llmkit.open(args.db) as kit:
+            findings = kit.doctor(online=args.online)
+    except llmkit.LlmkitError:  # its sentence comes last
+        print(doctor.to_frame(doctor.examine_place(catalog_path(args.db))))
+        raise
+    print(findings)
     return int(findings["health"].eq("bad").any())
 
 

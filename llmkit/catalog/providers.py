@@ -36,12 +36,17 @@ class ProviderEdits(CatalogReader):
         list_models: ListModels = lambda names: {},
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         actor: str = "user",
+        card: Callable[[], dict[str, str]] = dict,
     ) -> None:
         super().__init__(store, has_key=has_key, clock=clock)
         self._actor = actor
         self._list_models = list_models
         self._approve_origin = approve_origin
         self._origin_allowed = origin_allowed
+        self._card = card
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return self._card()
 
     def apply_due_prices(self, now: datetime | None = None) -> list[Model]:
         """Write announced prices whose day has come into the table, as the actor ``system``; returns those models.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,8 @@ import pandas as pd
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
 from llmkit.records import Provider
-from llmkit.store import Store, queries
+from llmkit.store import Store, project, queries
+from llmkit.widgets import html
 
 Health = Literal["ok", "look", "bad"]
 
@@ -27,6 +28,31 @@ LITTLE_SPACE = 1 << 30
 """Bytes free on the disk below which the doctor says so."""
 OLD_PRICES = 30
 """Days after which prices should be looked at again."""
+
+
+_TONES: dict[Health, html.Tone] = {"ok": "good", "look": "warn", "bad": "bad"}
+
+
+class Findings(pd.DataFrame):
+    """A DataFrame that is shown whole, a finding a line with what to do below it."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def __repr__(self) -> str:
+        return "\n".join(_line(*row) for row in self.itertuples(index=False, name=None))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (html.badge(row["health"], _TONES[row["health"]]), row["about"], row["finding"], row["remedy"])
+            for row in self.to_dict("records")
+        ]
+        return html.literal(html.table(["health", "about", "finding", "what to do"], rows, markup=["health"]))
+
+
+def _line(about: str, health: str, finding: str, remedy: str) -> str:
+    return f"{health:<4}  {about}: {finding}" + (f"\n      -> {remedy}" if remedy else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +67,8 @@ class Finding:
 
 def examine(store: Store, connections: Connections, *, online: bool) -> Iterator[Finding]:
     """Everything that can be looked at; ``online`` also asks each provider that has a key for its models."""
-    yield Finding("versions", "ok", ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]))
-    yield _folder(store.path)
-    yield _disk(store.path)
-    for about, look in (("database", _database), ("runs", _runs), ("prices", _prices)):
+    yield from examine_place(store.path)
+    for about, look in (("journal", _journal), ("database", _database), ("runs", _runs), ("prices", _prices)):
         yield from _tried(about, partial(look, store))
     for provider in store.catalog().providers.values():
         yield from _tried(f"key of {provider.name}", partial(_key, connections, provider))
@@ -52,10 +76,17 @@ def examine(store: Store, connections: Connections, *, online: bool) -> Iterator
             yield from _tried(f"address of {provider.name}", partial(_reached, connections, provider))
 
 
-def to_frame(findings: Sequence[Finding]) -> pd.DataFrame:
+def examine_place(path: Path) -> Iterator[Finding]:
+    """What can be looked at without opening the catalog."""
+    yield Finding("versions", "ok", ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]))
+    yield _folder(path)
+    yield _disk(path)
+
+
+def to_frame(findings: Iterable[Finding]) -> Findings:
     """A row each: about, health, finding, remedy."""
     rows = [(each.about, each.health, each.finding, each.remedy) for each in findings]
-    return pd.DataFrame(rows, columns=["about", "health", "finding", "remedy"])
+    return Findings(rows, columns=["about", "health", "finding", "remedy"])
 
 
 def _tried(about: str, look: Callable[[], Finding]) -> Iterator[Finding]:
@@ -88,12 +119,22 @@ def _disk(path: Path) -> Finding:
 
 
 def _database(store: Store) -> Finding:
-    sizes = store.journal.sizes()
     store.sync()
-    if not sizes:
-        return Finding("journal", "bad", f"There is none in {store.journal.directory}.", "llmkit restore FILE")
+    sizes = store.journal.sizes()
     size = sum(sizes.values()) / 2**20
     return Finding("database", "ok", f"up to date with {len(sizes)} segments of its journal, {size:.1f} MiB")
+
+
+def _journal(store: Store) -> Finding:
+    sizes = store.journal.sizes()
+    if not sizes:
+        return Finding("journal", "bad", f"There is none in {store.journal.directory}.", "llmkit restore FILE")
+    read = store.read(project.offsets)
+    lost = sorted(name for name, end in read.items() if end > sizes.get(name, 0))
+    if lost:
+        words = f"{', '.join(lost[:3])}{' and others' * (len(lost) > 3)} in {store.journal.directory}: missing or cut."
+        return Finding("journal", "bad", words, "Bring the folder back from a copy, or keep a copy of the database.")
+    return Finding("journal", "ok", "complete")
 
 
 def _runs(store: Store) -> Finding:

@@ -6,7 +6,7 @@ import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +24,12 @@ from llmkit.analysis.run import Table
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
 from llmkit.kit import doctor, process_end
+from llmkit.kit.card import card
 from llmkit.kit.connections import Connections
 from llmkit.kit.watching import watching
 from llmkit.limiter import Gate
 from llmkit.money.estimate_table import Estimate
+from llmkit.money.pricing import billed
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, RemoteModel, Scenario
 from llmkit.records.checks import shapes
@@ -71,6 +73,7 @@ class Kit:
             origin_allowed=self._connections.credentials.origin_allowed,
             list_models=self._list_models,
             actor=actor,
+            card=self._repr_mimebundle_,
         )
         self.catalog.apply_due_prices()
         self._gate = Gate(path.with_name(path.name + ".gate"))
@@ -97,6 +100,24 @@ class Kit:
     def __repr__(self) -> str:
         state = " (closed)" if self._is_closed else " (simulated)" if self.simulated else ""
         return f"<llmkit.Kit {self.path}{state}>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        if self._is_closed:
+            return {"text/plain": repr(self)}
+        try:
+            return card(self.path, self._facts())
+        except LlmkitError as error:  # the database is held by another program, say: a cell's end raises nothing
+            return card(self.path, {"": error})
+
+    def _facts(self) -> dict[str, str]:
+        """Runs, spent this month and keys, in words."""
+        kinds = self.costs(since=datetime.now(UTC).date().replace(day=1), by="kind")
+        keys = self.catalog.providers()["key_status"]
+        return {
+            "runs": f"{len(self.runs()):,}" + (" (simulated from now on)" if self.simulated else ""),
+            "spent this month": billed(Decimal(str(kinds["estimated_cost"].sum())), int(kinds["unpriced"].sum())),
+            "keys": f"{keys.eq('set').sum()} of {keys.ne('not needed').sum()} set",
+        }
 
     def close(self) -> None:
         """Stop what is running, save what arrives within two seconds, and stop this kit's simulator.
@@ -452,7 +473,7 @@ class Kit:
 
         Columns: about, health (``ok``, ``look`` or ``bad``), finding, remedy.
         """
-        return doctor.to_frame(list(doctor.examine(self._store, self._connections, online=online)))
+        return doctor.to_frame(doctor.examine(self._store, self._connections, online=online))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Write the catalog with all its runs to one file (``.tar.gz``), also while runs go on; no keys are in it.

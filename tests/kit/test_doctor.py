@@ -95,6 +95,32 @@ def test_old_prices_and_a_readable_file_are_worth_a_look(path):
         assert told["prices"]["health"] == expected
 
 
+def test_a_journal_that_lost_a_segment_is_bad(path):
+    """The database still has what was in it; the finding names the segment and what to do."""
+    with llmkit.open(path):
+        pass  # a segment of its own
+    with llmkit.open(path, simulate=True) as kit:
+        kit.run("q", LUNA).result()
+        assert findings(kit)["journal"]["health"] == "ok"
+        lost = max(kit._store.journal.directory.glob("*.jsonl"))
+        lost.unlink()
+        told = findings(kit)["journal"]
+    assert told["health"] == "bad"
+    assert lost.name in told["finding"]
+    assert "copy" in told["remedy"]
+
+
+def test_findings_are_shown_whole_and_as_text_only(path, monkeypatch):
+    """Long sentences are not cut, what to do stands below, and nothing of a catalog becomes markup."""
+    monkeypatch.delenv("MISTRAL_API_KEY", raising=False)
+    with llmkit.open(path) as kit:
+        frame = kit.doctor()
+    assert "look  key of mistral: MISTRAL_API_KEY is not set.\n      -> export MISTRAL_API_KEY=..." in repr(frame)
+    assert str(path) in repr(frame)
+    frame.loc[0, "finding"] = "<img src=x>"
+    assert "<img" not in frame._repr_html_()
+
+
 def test_a_provider_that_answers_is_told_only_when_asked(path):
     """Nothing is sent unless ``online`` is set; then a server that is not there is bad."""
     with llmkit.open(path) as kit:
@@ -107,7 +133,9 @@ def test_a_newer_or_foreign_file_is_told_on_the_command_line(path, capsys):
     """``llmkit doctor`` says what is wrong with a file that cannot be opened, without a traceback."""
     path.write_text("this is no database")
     assert main(["doctor", "--db", str(path)]) == 1
-    assert "is not a database of llmkit" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "is not a database of llmkit" in told.err
+    assert f"ok    folder: {path}" in told.out or "can be read by other users" in told.out
 
 
 def frames(kit):
