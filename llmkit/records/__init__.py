@@ -5,8 +5,16 @@ Times are timezone-aware UTC.
 """
 
 from llmkit.records.calls import Call, Message, Params, Scenario
-from llmkit.records.columns import TOKEN_COLUMNS
-from llmkit.records.completions import Completion, Failure, FinishReason, RateInfo, RemoteModel, Scope, Usage
+from llmkit.records.completions import (
+    TOKEN_COLUMNS,
+    Completion,
+    Failure,
+    FinishReason,
+    RateInfo,
+    RemoteModel,
+    Scope,
+    Usage,
+)
 from llmkit.records.dialects import DIALECTS, STANDARD, Dialect, dialect_at, dialect_before
 from llmkit.records.entries import WIRE_NAMES, Model, ModelStatus, Provider, WireName, split_reference
 from llmkit.records.http_messages import HttpResponse, Request

@@ -1,16 +1,29 @@
 """The columns of a run's DataFrames, declared as lists. Dimensions and answer fields follow them."""
 
+from collections.abc import Mapping
+
+from llmkit.records.completions import TOKEN_COLUMNS
 from llmkit.records.prices import RATE_COLUMNS
 
-TOKEN_COLUMNS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-"""The counts of a ``Usage`` that tables have a column for."""
+_PROBES: Mapping[str, str | None] = {
+    **dict.fromkeys((
+        "run_id", "probe_id", "scenario_id", "prompt", "system", "followups", "provider", "model", "sample",
+    )),
+    "status": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR", "retryable": "BOOLEAN", "response": None,
+    "finish_reason": "VARCHAR", "model_version": "VARCHAR", **dict.fromkeys(TOKEN_COLUMNS, "BIGINT"),
+    "cost_input_per_million": "DECIMAL(18, 8)", "cost_output_per_million": "DECIMAL(18, 8)",
+    "estimated_cost": "DECIMAL(18, 10)", "wasted_cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
+    "turns": "INTEGER", "attempts": "INTEGER", "maybe_billed": "INTEGER", "left_out": "JSON", "latency_s": "DOUBLE",
+    "queued_s": "DOUBLE", "started_at": "TIMESTAMP", "completed_at": "TIMESTAMP", "simulated": None,
+}  # fmt: skip
+"""A row for each column, with the SQL type of those that a probe's final line in the journal has under that name
+(``Conversation.row`` writes it). Databases that lack one get it when they are next opened.
+"""
 
-PROBES = (
-    "run_id", "probe_id", "scenario_id", "prompt", "system", "followups", "provider", "model", "sample", "status",
-    "error_code", "error_message", "retryable", "response", "finish_reason", "model_version", *TOKEN_COLUMNS,
-    "cost_input_per_million", "cost_output_per_million", "estimated_cost", "wasted_cost", "cost_source", "turns",
-    "attempts", "maybe_billed", "left_out", "latency_s", "queued_s", "started_at", "completed_at", "simulated",
-)  # fmt: skip
+RESULT: Mapping[str, str] = {name: kind for name, kind in _PROBES.items() if kind} | {"answer": "JSON"}
+"""What the final line holds; the fields of a structured ``answer`` become columns of their own."""
+
+PROBES = tuple(_PROBES)
 """One row for each scenario × model × sample. Costs in US dollars, prices per million tokens, times in UTC.
 
 ``estimated_cost`` is all that is known to have been billed for the probe, failed attempts included (``wasted_cost`` is

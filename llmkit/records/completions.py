@@ -27,21 +27,28 @@ class Usage:
     """
 
     input_tokens: int
-    output_tokens: int
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    output_tokens: int
     reasoning_tokens: int = 0
     reported_cost: Decimal | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a usage from the values that ``to_row`` wrote."""
-        return cls(**field_values(cls, row, decimals=("reported_cost",)))
+        """Read a usage from the values that ``to_row`` wrote, perhaps when some kinds of token were not counted yet."""
+        values = field_values(cls, row, decimals=("reported_cost",))
+        return cls(**{name: value for name, value in values.items() if value is not None})
 
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values."""
         return {f.name: as_text(getattr(self, f.name)) for f in fields(self)}
+
+
+TOKEN_COLUMNS: tuple[str, ...] = tuple(
+    f.name for f in fields(Usage) if f.name.endswith("_tokens") and f.name != "cache_write_1h_tokens"
+)
+"""The counts that tables have a column for: all but those that are shown with the other cache writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

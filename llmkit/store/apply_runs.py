@@ -12,8 +12,10 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS
+from llmkit.records import RATE_COLUMNS
+from llmkit.records.columns import RESULT
 from llmkit.store.lines import for_duckdb
+from llmkit.store.schema import RATES, USAGE
 
 
 class RunLine(NamedTuple):
@@ -38,24 +40,16 @@ _INTENT = {
     **_KEY, "started_at": "TIMESTAMP", "waited_s": "DOUBLE", "wait_reason": "VARCHAR", "worst_case": "DECIMAL(18, 10)",
     "dropped": "JSON", "request_hash": "VARCHAR", "request": "VARCHAR",
 }  # fmt: skip
-_USAGE = {**dict.fromkeys(TOKEN_COLUMNS, "BIGINT"), "cache_write_1h_tokens": "BIGINT", "reported_cost": "VARCHAR"}
 _ANSWER = {
     "response": "VARCHAR", "response_at": "VARCHAR", "finish_reason": "VARCHAR", "model_version": "VARCHAR",
-    **dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)"),
+    **RATES,
 }  # fmt: skip
 _OUTCOME = {
     **_KEY, "ended_at": "TIMESTAMP", "status_code": "INTEGER", "error_code": "VARCHAR", "error_message": "VARCHAR",
     "latency_s": "DOUBLE", "request_id": "VARCHAR", "maybe_billed": "BOOLEAN", "reply": "VARCHAR",
     "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
 }  # fmt: skip
-_RESULT = {
-    "position": "BIGINT", "session": "INTEGER", "status": "VARCHAR", "error_code": "VARCHAR",
-    "error_message": "VARCHAR", "retryable": "BOOLEAN", "answer": "JSON", "finish_reason": "VARCHAR",
-    "model_version": "VARCHAR", **dict.fromkeys(TOKEN_COLUMNS, "BIGINT"), "cost_input_per_million": "DECIMAL(18, 8)",
-    "cost_output_per_million": "DECIMAL(18, 8)", "estimated_cost": "DECIMAL(18, 10)", "wasted_cost": "DECIMAL(18, 10)",
-    "cost_source": "VARCHAR", "turns": "INTEGER", "attempts": "INTEGER", "maybe_billed": "INTEGER", "left_out": "JSON",
-    "latency_s": "DOUBLE", "queued_s": "DOUBLE", "started_at": "TIMESTAMP", "completed_at": "TIMESTAMP",
-}  # fmt: skip
+_RESULT = {"position": "BIGINT", "session": "INTEGER", **RESULT}
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
 }  # fmt: skip
@@ -140,9 +134,9 @@ _STATEMENTS = (
         FROM {_parsed("intent", _INTENT)} ON CONFLICT DO NOTHING"""),
     ("outcome", f"""
         INSERT INTO outcomes BY NAME
-        SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(_USAGE), "e.usage")},
+        SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(USAGE), "e.usage")},
             {_fields(list(_ANSWER), "e.answer")}, e.answer IS NOT NULL AS is_answer, false AS is_superseded
-        FROM {_parsed("outcome", {**_OUTCOME, "usage": _USAGE, "answer": _ANSWER})} ON CONFLICT DO NOTHING"""),
+        FROM {_parsed("outcome", {**_OUTCOME, "usage": USAGE, "answer": _ANSWER})} ON CONFLICT DO NOTHING"""),
     ("outcome", f"""
         CREATE OR REPLACE TEMP TABLE arrived AS
         SELECT DISTINCT run_id, {_fields(list(_KEY))} FROM {_parsed("outcome", _KEY)}"""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,9 +13,10 @@ import duckdb
 import pandas as pd
 
 from llmkit.errors import ValidationError
-from llmkit.records import RATE_COLUMNS, Rates, Usage
+from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
 from llmkit.records.columns import PROBES
 from llmkit.store.queries import dimension_names, frame, rows
+from llmkit.store.schema import USAGE
 
 _GROUPS = {
     "month": "strftime(p.started_at, '%Y-%m')",
@@ -78,11 +79,7 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
                 count(*) FILTER (p.status = 'ok') AS ok,
                 count(*) FILTER (p.status = 'failed') AS failed,
                 count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
-                sum(p.input_tokens)::BIGINT AS input_tokens,
-                sum(p.cached_input_tokens)::BIGINT AS cached_input_tokens,
-                sum(p.cache_write_tokens)::BIGINT AS cache_write_tokens,
-                sum(p.output_tokens)::BIGINT AS output_tokens,
-                sum(p.reasoning_tokens)::BIGINT AS reasoning_tokens,
+                {_sums("p", TOKEN_COLUMNS)},
                 sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
                 sum(p.estimated_cost)::DOUBLE / nullif(count(*) FILTER (p.status = 'ok'), 0) AS cost_per_ok,
                 coalesce(sum(p.estimated_cost) FILTER (p.status != 'ok'), 0)::DECIMAL(38, 10) AS failed_cost,
@@ -106,12 +103,7 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
         connection,
         f"""
         SELECT {groups.select} {", ".join(f"t.{name}" for name in RATE_COLUMNS)},
-            sum(t.input_tokens)::BIGINT AS input_tokens,
-            sum(t.output_tokens)::BIGINT AS output_tokens,
-            sum(t.cached_input_tokens)::BIGINT AS cached_input_tokens,
-            sum(t.cache_write_tokens)::BIGINT AS cache_write_tokens,
-            sum(t.cache_write_1h_tokens)::BIGINT AS cache_write_1h_tokens,
-            sum(t.reasoning_tokens)::BIGINT AS reasoning_tokens
+            {_sums("t", [name for name, kind in USAGE.items() if kind == "BIGINT"])}
         FROM outcomes t JOIN {groups.source} p ON p.run_id = t.run_id AND p.position = t.position
             JOIN runs r ON r.id = p.run_id
         WHERE t.is_answer AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
@@ -128,6 +120,10 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
         for row in consumed
     ]
     return groups.named(table), parts
+
+
+def _sums(table: str, names: Iterable[str]) -> str:
+    return ", ".join(f"sum({table}.{name})::BIGINT AS {name}" for name in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The shape of the database, as numbered steps that are only ever appended to.
 
-Each step runs in one transaction with the record that it ran. No foreign keys: DuckDB rejects many updates of rows that
-are referred to; the code checks instead.
+Steps run in one transaction with the record that they ran. Columns that are declared elsewhere need none: see
+``schema.py``. No foreign keys: DuckDB rejects many updates of rows that are referred to; the code checks instead.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import duckdb
 
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
+from llmkit.store import schema
 from llmkit.store.derived import RATES, TOKENS, derive_probes
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
@@ -233,43 +234,56 @@ MIGRATIONS: tuple[Migration, ...] = (
     add_dialects,
     derive_probes,
 )
-"""Append only. A step's number is its place here, from 1."""
+"""Append only. A step is recorded by its name."""
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring an older or empty database to this version, each step in a transaction with its record.
+    """Bring an older or empty database to this version, in one transaction with the record of it.
 
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
-    """
-    done = version(connection)
-    if done > len(MIGRATIONS):
-        raise CatalogTooNew(
-            f"This database is of format {done}; this llmkit knows formats up to {len(MIGRATIONS)}. "
-            "Upgrade llmkit (pip install -U llmkit) or open another file."
-        )
-    for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
-        connection.begin()
-        if number == 1:
-            connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
-        step(connection)
-        connection.execute(
-            "INSERT INTO migrations VALUES (?, ?, ?)",
-            [number, step.__name__, datetime.now(UTC).replace(tzinfo=None)],
-        )
-        connection.commit()
-
-
-def version(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many steps this database has had; 0 when it is empty.
-
-    Raises:
         ValidationError: it is somebody else's.
     """
-    ours = "SELECT 1 FROM duckdb_columns() WHERE table_name = 'migrations' AND column_name = 'number'"
-    if connection.execute(ours).fetchone() is None:
-        if connection.execute("SELECT 1 FROM duckdb_tables() LIMIT 1").fetchone() is not None:
+    applied = _applied(connection, schema.columns(connection))
+    steps = [step for step in MIGRATIONS if step.__name__ not in applied]
+    connection.begin()
+    if not applied:
+        connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
+    for step in steps:
+        step(connection)
+    missing = schema.missing(schema.columns(connection))
+    for column, kind in missing.items():
+        schema.add_column(connection, column, kind)
+    if names := [*(step.__name__ for step in steps), *missing]:
+        schema.make_views(connection)
+        first, at = max(applied.values(), default=0) + 1, datetime.now(UTC).replace(tzinfo=None)
+        rows = [[number, name, at] for number, name in enumerate(names, first)]
+        connection.executemany("INSERT INTO migrations VALUES (?, ?, ?)", rows)
+    connection.commit()
+
+
+def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether :func:`migrate` has nothing to do.
+
+    Raises:
+        CatalogTooNew, ValidationError: as there.
+    """
+    columns = schema.columns(connection)
+    applied = _applied(connection, columns)
+    return all(step.__name__ in applied for step in MIGRATIONS) and not schema.missing(columns)
+
+
+def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]]) -> dict[str, int]:
+    """The steps that this database has had, and the columns that were added to it, by name; none when it is empty."""
+    if ("migrations", "number") not in columns:
+        if columns:
             raise ValidationError("This database holds other tables: name another file for llmkit's.", field="path")
-        return 0
-    row = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
-    return int(row[0]) if row else 0
+        return {}
+    applied = dict(connection.execute("SELECT name, number FROM migrations").fetchall())
+    known = {step.__name__ for step in MIGRATIONS}
+    if any(name not in known and not schema.is_declared(name) for name in applied):
+        raise CatalogTooNew(
+            f"This database is of format {max(applied.values())}, which this llmkit does not know yet. "
+            "Upgrade llmkit (pip install -U llmkit) or open another file."
+        )
+    return applied

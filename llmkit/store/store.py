@@ -233,7 +233,7 @@ class Store:
                 return question(memory)
 
     def _is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
-        if migrations.version(connection) != len(migrations.MIGRATIONS):
+        if not migrations.is_current(connection):
             return False
         if catalog_only:
             return not project.due_for_catalog(connection, self.journal)

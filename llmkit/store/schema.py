@@ -1,0 +1,139 @@
+"""Columns that follow from what records declare, and the views: a database gets new ones when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+import duckdb
+
+from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Usage
+from llmkit.records.columns import RESULT
+
+USAGE: Mapping[str, str] = {f.name: "BIGINT" if f.type == "int" else "VARCHAR" for f in fields(Usage)}
+RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
+"""What the journal and the tables hold of each, with SQL types."""
+
+_DECLARED: Mapping[str, Mapping[str, str]] = {
+    "results": RESULT,
+    "outcomes": {**USAGE, **RATES},
+    "llm_models": RATES,
+    "llm_model_prices": RATES,
+}
+"""Tables whose columns are declared elsewhere: one that a database lacks is added."""
+
+
+def columns(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    """The columns of all tables, each with its table's name before it."""
+    found = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name = current_database()"
+    )
+    return set(found.fetchall())
+
+
+def missing(present: set[tuple[str, str]]) -> dict[str, str]:
+    """The declared columns that a database lacks, as ``table.column`` with their SQL types."""
+    return {
+        f"{table}.{name}": kind
+        for table, declared in _DECLARED.items()
+        for name, kind in declared.items()
+        if (table, name) not in present
+    }
+
+
+def is_declared(column: str) -> bool:
+    """Whether ``table.column`` is a declared column."""
+    table, _, name = column.partition(".")
+    return name in _DECLARED.get(table, ())
+
+
+def add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
+    """Add a declared column; what was stored before is unknown in it."""
+    table, _, name = column.partition(".")
+    connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+
+def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make all views as they are now."""
+    for name, query in _VIEWS.items():
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+
+
+def _of(table: str, names: Iterable[str]) -> str:
+    return ", ".join(f"{table}.{name}" for name in names)
+
+
+def _shown(name: str, when_cancelled: str) -> str:
+    """A column of a probe that may have been skipped with the rest of its run, or never begun."""
+    skipped = "false" if name == "retryable" else f"k.{name}"
+    return f"""CASE WHEN q.status IS NOT NULL THEN q.{name} WHEN k.run_id IS NOT NULL THEN {skipped}
+                WHEN r.status = 'cancelled' THEN {when_cancelled} END"""
+
+
+_UNTIL_ASKED: Mapping[str, str] = {
+    "status": """coalesce(q.status, CASE WHEN k.run_id IS NOT NULL THEN 'skipped' WHEN r.status = 'cancelled'
+                THEN 'cancelled' ELSE 'pending' END)""",
+    "error_code": _shown("error_code", "'CANCELLED'"),
+    "error_message": _shown("error_message", "'The run was cancelled before this was asked.'"),
+    "retryable": _shown("retryable", "true"),
+    **{name: f"coalesce(q.{name}, a.{name})" for name in ("cost_input_per_million", "cost_output_per_million")},
+    **{name: f"coalesce(q.{name}, 0)" for name in ("turns", "attempts", "maybe_billed")},
+}
+"""Columns of a result that say something of a probe without one too."""
+_RESULT = ", ".join(f"{_UNTIL_ASKED.get(name, f'q.{name}')} AS {name}" for name in RESULT)
+_USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
+_ID = "r.id || format('.{{:06d}}', {})"
+_VIEWS: Mapping[str, str] = {
+    # requests that may be under way, or whose process died; most runs have none, which their counts tell
+    "open_attempts": """
+        WITH open AS (
+            SELECT run_id FROM (SELECT run_id, count(*) AS n FROM intents GROUP BY run_id) i
+                LEFT JOIN (SELECT run_id, count(*) AS n FROM outcomes GROUP BY run_id) o USING (run_id)
+            WHERE i.n != coalesce(o.n, 0)
+        )
+        SELECT i.run_id, i.position, i.turn, i.attempt, i.started_at, i.worst_case
+        FROM (FROM intents SEMI JOIN open USING (run_id)) i
+            ANTI JOIN (FROM outcomes SEMI JOIN open USING (run_id)) o
+            ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt""",
+    "probe_states": f"""
+        SELECT {_ID.format("s.scenario * r.arms + a.arm")} AS probe_id, r.id AS run_id,
+            s.scenario * r.arms + a.arm AS position, s.scenario_id, s.prompt, s.system, s.followups, s.dimensions,
+            a.provider, a.model, a.sample,
+            {_RESULT}, a.price_snapshot, r.simulated, s.template
+        FROM runs r JOIN run_scenarios s ON s.run_id = r.id JOIN run_arms a ON a.run_id = r.id
+            LEFT JOIN results q ON q.run_id = s.run_id AND q.position = s.scenario * r.arms + a.arm
+            LEFT JOIN (
+                SELECT b.run_id, b.arm, min_by(k.error_code, k.event_id) AS error_code,
+                    min_by(k.error_message, k.event_id) AS error_message
+                FROM run_skips k JOIN runs USING (session) JOIN run_arms b
+                    ON b.run_id = k.run_id AND k.reference IN (b.provider, b.model)
+                WHERE runs.id = k.run_id GROUP BY b.run_id, b.arm
+            ) k ON k.run_id = a.run_id AND k.arm = a.arm""",
+    "probes": """
+        SELECT p.* EXCLUDE (template), coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response,
+            p.template
+        FROM probe_states p LEFT JOIN outcomes o ON o.run_id = p.run_id AND o.position = p.position
+            AND o.turn = p.turns AND o.is_answer AND NOT o.is_superseded AND p.completed_at IS NOT NULL""",
+    "turns": f"""
+        SELECT {_ID.format("o.position")} AS probe_id, o.turn, o.run_id,
+            {_ID.format("o.position")} || '.' || o.turn || '.' || o.attempt AS attempt_id,
+            CASE WHEN o.turn = 1 THEN s.prompt ELSE json_extract_string(s.followups, '$[' || (o.turn - 2) || ']')
+                END AS prompt,
+            coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response, o.finish_reason,
+            o.model_version, o.request_id, {_of("o", TOKEN_COLUMNS)}, {_of("o", RATES)},
+            {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s, o.ended_at AS answered_at, o.position
+        FROM outcomes o JOIN runs r ON r.id = o.run_id
+            JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
+        WHERE o.is_answer AND NOT o.is_superseded""",
+    "attempts": f"""
+        SELECT {_ID.format("i.position")} || '.' || i.turn || '.' || i.attempt AS attempt_id, i.run_id,
+            {_ID.format("i.position")} AS probe_id, i.turn, i.attempt, a.provider, a.model, i.started_at, o.ended_at,
+            o.status_code, o.error_code, o.error_message, o.latency_s, i.waited_s, i.wait_reason, o.request_id,
+            coalesce(o.maybe_billed, false) AS maybe_billed, i.request, o.reply,
+            {_USAGE} AS usage, o.cost, o.cost_source, i.worst_case, i.position, i.dropped, i.request_hash
+        FROM intents i JOIN runs r ON r.id = i.run_id
+            JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
+            LEFT JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn
+                AND o.attempt = i.attempt""",
+}
+"""A step of the migrations that changes one has nothing else to do: all are made anew after it."""
