@@ -10,7 +10,7 @@ import importlib as _importlib
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from llmkit.analysis import Run
+from llmkit.analysis import Dataset, Run, dataset
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
     BudgetExceeded,
@@ -63,6 +63,7 @@ __all__ = [
     "CatalogBusy",
     "CatalogTooNew",
     "Code",
+    "Dataset",
     "DatedPrice",
     "DefaultChange",
     "Deprecation",
@@ -99,6 +100,7 @@ __all__ = [
     "UnsupportedProvider",
     "Usage",
     "ValidationError",
+    "dataset",
     "log_to",
     "open",
     "scenarios_from_csv",

@@ -30,14 +30,15 @@ import pandas as pd
 
 from llmkit.money import pricing
 from llmkit.records.checks import texts
-from llmkit.store import Store, cost_tables
+from llmkit.store import cost_tables
 from llmkit.store.cost_tables import Consumed
+from llmkit.store.queries import Source
 
 SHARES = ("share_input", "share_cached_input", "share_cache_write", "share_output", "share_reasoning")
 
 
 def cost_table(
-    store: Store,
+    store: Source,
     by: str | Sequence[str],
     *,
     run_id: str | None = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import charts, exports, reader_data
+from llmkit.analysis import archived_runs, charts, exports, reader_data
 from llmkit.analysis.charts import By
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
@@ -22,6 +22,7 @@ from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.money import pricing
 from llmkit.records import columns
+from llmkit.records.checks import shapes
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Store, queries, totals
 
@@ -195,6 +196,17 @@ class Run:
             ValidationError: no such table, or the file cannot be written.
         """
         return exports.to_parquet(self._named(table), path)
+
+    def archive(self, url: File) -> None:
+        """Write the run into a folder, or to a URL that fsspec can open, as Parquet, and compare what was written.
+
+        A folder may hold any number of runs; :func:`llmkit.dataset` reads them. An earlier archive of this run there
+        is replaced. Costs stay DECIMAL, and requests and replies are whole.
+
+        Raises:
+            ValidationError: the run goes on, or the folder cannot be written.
+        """
+        archived_runs.write(self._store, self.id, url if isinstance(url, str) else str(shapes.path(url, "url")))
 
     def to_html(self, path: File) -> Path:
         """Write all answers as one HTML file to read and to send: filters and search work without a network.

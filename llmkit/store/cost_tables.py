@@ -15,7 +15,7 @@ import pandas as pd
 from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
 from llmkit.records.columns import PROBES
-from llmkit.store.queries import dimension_names, frame, rows
+from llmkit.store.queries import dimension_names, frame, pointer, rows
 from llmkit.store.schema import USAGE
 
 _GROUPS = {
@@ -193,7 +193,7 @@ def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> di
 
 
 def _value(column: str, name: str) -> str:
-    return f"{_JSON}p.{column}, {_pointer(name)})::VARCHAR"
+    return f"{_JSON}p.{column}, {pointer(name)})::VARCHAR"
 
 
 def _answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> list[str]:
@@ -203,11 +203,6 @@ def _answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None) ->
         [run_id, run_id],
     )
     return [name for (name,) in found.fetchall()]
-
-
-def _pointer(name: str) -> str:
-    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-    return "'" + pointer.replace("'", "''") + "'"
 
 
 def _key(value: Any) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 import pandas as pd
@@ -14,6 +14,16 @@ import pyarrow as pa
 
 from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """What answers these questions: a catalog, or archived runs."""
+
+    def read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """The answer, with a connection that is open while it is looked for."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +164,11 @@ def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = 
         [run_id, run_id],
     )
     return [name for (name,) in found.fetchall()]
+
+
+def pointer(name: str) -> str:
+    """The JSON pointer to a field, as SQL."""
+    return "'" + ("/" + name.replace("~", "~0").replace("/", "~1")).replace("'", "''") + "'"
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

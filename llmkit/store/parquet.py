@@ -1,0 +1,188 @@
+"""Runs as Parquet: one folder a table, one partition a run, read by DuckDB wherever the files are.
+
+``runs/ scenarios/ probes/ turns/ attempts/`` each hold ``run_id=<id>/part-0.parquet``. Money stays DECIMAL; dimensions
+and answer fields are columns of ``probes`` with types of their own. A folder or any URL that fsspec knows will do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import posixpath
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from llmkit.errors import ValidationError
+from llmkit.records import TOKEN_COLUMNS
+from llmkit.store.lease import CONFIG
+from llmkit.store.queries import dimension_names, pointer
+from llmkit.store.schema import USAGE
+
+T = TypeVar("T")
+
+TABLES = ("attempts", "turns", "probes", "scenarios", "runs")
+"""In the order in which they are written: a run that stands in ``runs`` is there as a whole."""
+
+PAGED = ("attempts", "turns", "probes")
+PAGE = 50_000
+"""Probes whose rows are in memory at once."""
+
+
+# what cost tables and groupings read in a catalog, made from the archived tables
+_DERIVED = {
+    "probe_states": "FROM probes",
+    "run_scenarios": "FROM scenarios",
+    "results": "FROM probes",
+    "intents": "FROM attempts",
+    "open_attempts": "FROM attempts WHERE ended_at IS NULL",
+    "outcomes": "SELECT *, true AS is_answer, false AS is_superseded, false AS maybe_billed FROM turns UNION ALL "
+    "BY NAME SELECT run_id, position, turn, attempt, false AS is_answer, false AS is_superseded, maybe_billed "
+    "FROM attempts WHERE maybe_billed AND ended_at IS NOT NULL",
+}
+
+
+class Folder:
+    """A folder of archived runs, local or behind a URL.
+
+    Raises:
+        ValidationError: no such kind of URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        from fsspec.core import url_to_fs  # loaded by those who use archives only
+
+        with reaching(url, "used"):
+            self._files, self._root = url_to_fs(url)
+        self.url = url
+
+    def write(self, table: str, run_id: str, pages: Iterator[pa.Table]) -> None:
+        """Write a table of one run in the place of what is there; nothing is seen of it before it is whole.
+
+        Raises:
+            ValidationError: the folder cannot be written.
+        """
+        import pyarrow.parquet as pq  # as above
+
+        file, first = self._file(table, run_id), next(pages)
+        with reaching(self.url, "written"):
+            self._files.makedirs(posixpath.dirname(file), exist_ok=True)
+            with self._files.open(f"{file}.part", "wb") as sink, pq.ParquetWriter(sink, first.schema) as writer:
+                for page in itertools.chain([first], pages):
+                    writer.write_table(page.cast(first.schema))
+            self._files.mv(f"{file}.part", file)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection with a view for each table, which reaches these files and no others.
+
+        Raises:
+            ValidationError: no run was archived there.
+        """
+        with reaching(self.url, "read"):
+            is_empty = not self._files.glob(self._file("runs", "*"))
+        if is_empty:
+            raise ValidationError(f"There are no archived runs at {self.url}: run.archive writes them.", field="url")
+        connection = duckdb.connect(config=CONFIG)
+        local = "file" in self._files.protocol
+        root = self._root if local else self._files.unstrip_protocol(self._root)
+        if not local:
+            connection.register_filesystem(self._files)
+        for table in TABLES:
+            files = literal(f"{root}/{table}/*/*.parquet")
+            connection.execute(
+                f"CREATE VIEW {table} AS FROM read_parquet({files}, union_by_name = true, hive_partitioning = true, "
+                "hive_types = {'run_id': VARCHAR})"
+            )
+        for name, query in _DERIVED.items():
+            connection.execute(f"CREATE VIEW {name} AS {query}")
+        connection.execute(
+            f"SET preserve_insertion_order = false; SET allowed_directories = [{literal(root)}]; "
+            "SET enable_external_access = false; SET lock_configuration = true"
+        )
+        return connection
+
+    def _file(self, table: str, run_id: str) -> str:
+        return f"{self._root}/{table}/run_id={run_id}/part-0.parquet"
+
+
+def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    """Answer one question about archived runs.
+
+    Raises:
+        ValidationError: DuckDB cannot answer it.
+    """
+    try:
+        return question(connection.cursor())
+    except duckdb.Error as error:
+        raise ValidationError(f"This cannot be answered from the archived runs: {error}", field="sql") from None
+
+
+def page(connection: duckdb.DuckDBPyConnection, table: str, run_id: str, first: int) -> pa.Table:
+    """What is archived of a table for the probes from a position on, at most :data:`PAGE` of them."""
+    probes = "WHERE run_id = $run AND position >= $first AND position < $after ORDER BY position"
+    rest = {name: kind for name, kind in USAGE.items() if name not in TOKEN_COLUMNS}
+    usage = "".join(f", json_extract_string(usage, '$.{name}')::{kind} AS {name}" for name, kind in rest.items())
+    sql = {
+        "runs": "SELECT *, id AS run_id FROM runs WHERE id = $run",
+        "scenarios": "FROM run_scenarios WHERE run_id = $run ORDER BY scenario",
+        "probes": f"SELECT *{''.join(_columns(connection, run_id))} FROM probes {probes}" if table == "probes" else "",
+        "turns": f"SELECT *, split_part(attempt_id, '.', 4)::INTEGER AS attempt{usage} FROM turns {probes}, turn",
+        "attempts": f"FROM attempts {probes}, turn, attempt",
+    }[table]
+    bounds = {"first": first, "after": first + PAGE} if table in PAGED else {}
+    return connection.sql(sql, params={"run": run_id, **bounds}).to_arrow_table()
+
+
+def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]:
+    """What a run's tables hold, of rows and of money; the same in a catalog and in its archive."""
+    counts = ", ".join(
+        f"(SELECT (count(*), {money}) FROM {table} WHERE run_id = $run)"
+        for table, money in (
+            ("run_scenarios", "NULL"),
+            ("probe_states", "sum(estimated_cost)"),
+            ("turns", "sum(cost)"),
+            ("attempts", "sum(cost)"),
+        )
+    )
+    return connection.execute(f"SELECT {counts}", {"run": run_id}).fetchone() or ()
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
+    """Dimensions and answer fields as SQL, each with the type of its values; none that is called as a column is."""
+    own = {name for name, *_ in connection.execute("DESCRIBE probes").fetchall()}
+    dimensions = [(name, "dimensions", name) for name in dimension_names(connection, run_id) if name not in own]
+    fields = connection.execute(
+        "SELECT DISTINCT unnest(json_keys(answer)) AS name FROM results "
+        "WHERE run_id = ? AND json_type(answer) = 'OBJECT' ORDER BY name",
+        [run_id],
+    )
+    answers = [(f"answer.{name}", "answer", name) for (name,) in fields.fetchall()]
+    return [_column(connection, run_id, *each) for each in [*dimensions, *answers]]
+
+
+def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, column: str, key: str) -> str:
+    table, value = ("run_scenarios" if column == "dimensions" else "results"), f"{column}, {pointer(key)}"
+    found = connection.execute(f"SELECT DISTINCT json_type({value}) FROM {table} WHERE run_id = ?", [run_id]).fetchall()
+    kinds = {kind for (kind,) in found} - {None, "NULL"}
+    sql = next((sql for sql, all_of in _TYPES if kinds and kinds <= all_of), "VARCHAR")
+    text = f"json_extract_string({value})"
+    return f', {text if sql == "VARCHAR" else f"TRY_CAST({text} AS {sql})"} AS "{name.replace(chr(34), chr(34) * 2)}"'
+
+
+_TYPES = (("BIGINT", {"BIGINT", "UBIGINT"}), ("DOUBLE", {"BIGINT", "UBIGINT", "DOUBLE"}), ("BOOLEAN", {"BOOLEAN"}))
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextlib.contextmanager
+def reaching(url: str, doing: str) -> Iterator[None]:
+    """Say in a sentence why files at a URL cannot be ``doing`` ("read", "written")."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, NotImplementedError) as error:
+        raise ValidationError(f"{url} cannot be {doing}: {error}. Name another folder.", field="url") from None
