@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from llmkit.simulator.formats.error_bodies import encoded
-from llmkit.simulator.formats.key_headers import KEY_HEADERS
 from llmkit.simulator.formats.routes import Route, route
+from llmkit.simulator.formats.served_format import KEY_HEADERS, encoded
 from llmkit.simulator.questions import Question
 from llmkit.simulator.service import Delivery, Service, Visit, decoded
 from llmkit.simulator.stats import Received

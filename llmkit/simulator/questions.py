@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llmkit.records import WireName
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -20,7 +18,6 @@ class Question:
     """
 
     provider: str
-    wire: WireName
     model: str
     system: str = ""
     messages: tuple[tuple[str, str], ...] = ()

@@ -13,14 +13,9 @@ from typing import Any
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.faults import USABLE, Fault, Faults
-from llmkit.simulator.formats import FORMATS
-from llmkit.simulator.formats.error_bodies import encoded, error_response
-from llmkit.simulator.formats.key_headers import key_is_good
 from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
-from llmkit.simulator.formats.provider_styles import style_of
-from llmkit.simulator.formats.response_headers import id_headers, limit_headers
 from llmkit.simulator.formats.routes import Route
-from llmkit.simulator.formats.served_models import model_list
+from llmkit.simulator.formats.served_format import encoded
 from llmkit.simulator.limiter import Limiter, Refused
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
@@ -107,11 +102,10 @@ class Service:
         self, route: Route, received: Received, headers: Mapping[str, str], query: Mapping[str, str]
     ) -> Delivery:
         """The provider's list of models."""
-        if key_is_good(route.provider, route.wire, headers, query):
+        if route.takes_key(headers, query):
             models = self._behaviour.known_models(route.provider)
-            if models is None:
-                models = style_of(route.provider).models
-            delivery = Delivery(status=200, body=encoded(model_list(route.provider, route.wire, models)))
+            body = route.format.model_list(route.provider, route.models if models is None else models)
+            delivery = Delivery(status=200, body=encoded(body))
         else:
             delivery = self._error(Visit(route, received, self._next_id()), Problem(kind="auth"))
         self.stats.served(received, None, delivery.status, None)
@@ -125,7 +119,7 @@ class Service:
     def admit(self, visit: Visit, headers: Mapping[str, str], query: Mapping[str, str]) -> Question | Delivery:
         """The question, let through all limits, or the error that ends the visit."""
         route = visit.route
-        if not key_is_good(route.provider, route.wire, headers, query):
+        if not route.takes_key(headers, query):
             return self._error(visit, Problem(kind="auth"))
         try:
             question = self._read(visit, headers)
@@ -158,7 +152,7 @@ class Service:
             return Delivery(status=fault.status, body=fault.body.encode(), headers=fault.headers)
         if kind == "disconnect_before":
             return Delivery(status=0, body=b"", cut_after=0)
-        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and question.wire == "gemini"):
+        if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
             limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
             wait = fault.retry_after if kind == "rate_limit" else None
             problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=question.model)
@@ -186,7 +180,7 @@ class Service:
         body = visit.received.body
         if not isinstance(body, Mapping):
             raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
-        question = FORMATS[route.wire].read(route.provider, route.model, body, headers)
+        question = route.format.read(route.provider, route.model, body, headers)
         known = self._behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
             raise Rejected(Problem(kind="not_found", model=question.model))
@@ -199,20 +193,19 @@ class Service:
         return answer
 
     def _good(self, visit: Visit, question: Question, answer: Answer) -> Delivery:
-        body = FORMATS[question.wire].write(question, answer, visit.request_id)
+        body = visit.route.format.write(question, answer, visit.request_id)
         return Delivery(status=200, body=encoded(body), headers=self._headers(visit, {}))
 
     def _error(self, visit: Visit, problem: Problem) -> Delivery:
-        request_id = f"req_{visit.request_id}"
-        error = error_response(visit.route.provider, visit.route.wire, problem, request_id)
+        error = visit.route.format.error(visit.route.provider, problem, visit.request_id)
         return Delivery(status=error.status, body=encoded(error.body), headers=self._headers(visit, error.headers))
 
     def _headers(self, visit: Visit, more: Mapping[str, str]) -> dict[str, str]:
         """The provider's headers; those of a fault have the last word."""
-        route = visit.route
-        limits = limit_headers(route.provider, route.wire, self._limiter(route.provider), self.now())
-        of_fault = {} if visit.fault is None else visit.fault.headers
-        return {**id_headers(route.provider, route.wire, visit.request_id), **limits, **more, **of_fault}
+        route, of_fault = visit.route, {} if visit.fault is None else visit.fault.headers
+        ids = route.format.id_headers(route.provider, visit.request_id)
+        limits = route.format.limit_headers(route.provider, self._limiter(route.provider), self.now())
+        return {**ids, **limits, **more, **of_fault}
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:

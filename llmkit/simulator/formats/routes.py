@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from llmkit.records import WireName
-from llmkit.simulator.formats.provider_styles import STYLES, style_of
+from llmkit.simulator.formats import FORMATS, Format
+from llmkit.simulator.formats.served_openai import DIALECTS, dialect_of
 
-Action = Literal["answer", "list_models"]
+WRONG_KEY = "invalid"
 # the first segment of these is not the name of a provider
 _NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$")
-_GENERATE = re.compile(r"/models/(?P<model>.+):generateContent$")
-_USUAL: Mapping[WireName, str] = {
-    "openai_chat": "openai",
-    "openai_responses": "openai",
-    "anthropic_messages": "anthropic",
-    "gemini": "google",
-}
+_OWN: Mapping[str, Format] = {each.provider: each for each in FORMATS.values() if each.provider not in DIALECTS}
+"""Providers with a format of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +23,19 @@ class Route:
     """Where a request goes. ``model`` is the one in the URL (Gemini), else empty."""
 
     provider: str
-    wire: WireName
-    action: Action
+    format: Format
+    action: Literal["answer", "list_models"]
     model: str = ""
+
+    def takes_key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+        """Whether the request carries a key: any but ``invalid``. Providers that are not known by name need none."""
+        key = self.format.key(headers, query)
+        return key != WRONG_KEY and (bool(key) or not _is_known(self.provider))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What the provider lists."""
+        return _OWN[self.provider].models if self.provider in _OWN else dialect_of(self.provider).models
 
 
 def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
@@ -41,28 +46,26 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     named = path.strip("/").split("/")[0]
     provider = "" if _NOT_A_PROVIDER.match(named) else named
     if method == "GET" and path.endswith("/models"):
-        wire = STYLES[provider].wire if provider in STYLES else _wire_of_list(path, headers)
-        return Route(provider or _USUAL[wire], wire, "list_models")
-    question, model = _wire(path) if method == "POST" else (None, "")
-    return None if question is None else Route(provider or _USUAL[question], question, "answer", model)
+        format_ = _of_list(provider, path, headers)
+        return Route(provider or format_.provider, format_, "list_models")
+    for each in FORMATS.values() if method == "POST" else ():
+        if match := each.path.search(path):
+            return Route(provider or each.provider, each, "answer", match.groupdict().get("model", ""))
+    return None
 
 
 def base_path(provider: str) -> str:
     """What comes between the origin and the path that a wire appends: ``/openai/v1``, ``/anthropic``."""
-    return f"/{quote(provider, safe='')}{style_of(provider).prefix}"
+    prefix = _OWN[provider].prefix if provider in _OWN else dialect_of(provider).prefix
+    return f"/{quote(provider, safe='')}{prefix}"
 
 
-def _wire(path: str) -> tuple[WireName | None, str]:
-    if found := _GENERATE.search(path):
-        return "gemini", found["model"].removeprefix("models/")
-    if path.endswith("/chat/completions"):
-        return "openai_chat", ""
-    if path.endswith("/responses"):
-        return "openai_responses", ""
-    return ("anthropic_messages", "") if path.endswith("/messages") else (None, "")
+def _is_known(provider: str) -> bool:
+    return provider in _OWN or provider in DIALECTS
 
 
-def _wire_of_list(path: str, headers: Mapping[str, str]) -> WireName:
-    if "/v1beta/" in path:
-        return "gemini"
-    return "anthropic_messages" if "anthropic-version" in headers or "x-api-key" in headers else "openai_chat"
+def _of_list(provider: str, path: str, headers: Mapping[str, str]) -> Format:
+    usual = _OWN.get(provider, FORMATS["openai_chat"])
+    if _is_known(provider):
+        return usual
+    return next((each for each in FORMATS.values() if each.lists(path, headers)), usual)

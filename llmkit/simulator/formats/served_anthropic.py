@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import (
@@ -16,15 +18,32 @@ from llmkit.simulator.formats.body_values import (
     text_of,
     texts,
 )
-from llmkit.simulator.formats.problems import invalid
-from llmkit.simulator.formats.refused_parameters import check_anthropic
+from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, Format, bearer, left, retry_after
+from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
 
+_WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6: later ones refuse temperature and top_p
+_PREFILL = re.compile(r"-4-5(-|$)")
+_VERSIONS = ("2023-06-01", "2026-10-21")
+_NO_SAMPLING = "2026-10-21"
 
-class Anthropic:
+
+class Anthropic(Format):
     """``POST /v1/messages``."""
 
-    name: WireName = "anthropic_messages"
+    name: ClassVar[WireName] = "anthropic_messages"
+    provider = "anthropic"
+    path = re.compile(r"/messages$")
+    models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
+
+    def lists(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Its clients send a version, or the key in a header of its own."""
+        return "anthropic-version" in headers or "x-api-key" in headers
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+        """The key in either of two headers."""
+        return headers.get("x-api-key", "") or bearer(headers)
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
@@ -39,7 +58,6 @@ class Anthropic:
             raise invalid("max_tokens: Field required", "max_tokens")
         question = Question(
             provider=provider,
-            wire=self.name,
             model=model_of(body),
             system=text_of(body.get("system")),
             messages=tuple(messages_of(body.get("messages"))),
@@ -51,7 +69,7 @@ class Anthropic:
             wants_json=form.get("type") == "json_schema",
             caches=_has_cache_control(body),
         )
-        check_anthropic(question, body, headers)
+        _check(question, body, headers)
         return question
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
@@ -75,6 +93,95 @@ class Anthropic:
             "stop_details": details if refused else None,
             "usage": _usage(answer),
         }
+
+    def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
+        """A complaint in Anthropic's words."""
+        status, kind, message = {
+            "rate_limit": (
+                429,
+                "rate_limit_error",
+                "This request would exceed your organization's rate limit of "
+                f"{problem.limit} {problem.unit} per minute.",
+            ),
+            "quota": (429, "rate_limit_error", "Your organization has reached its spend limit for this month."),
+            "auth": (401, "authentication_error", "invalid x-api-key"),
+            "server_error": (500, "api_error", "Internal server error"),
+            "overloaded": (529, "overloaded_error", "Overloaded"),
+            "too_long": (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
+            "not_found": (404, "not_found_error", f"model: {problem.model}"),
+            "blocked": (400, "invalid_request_error", "Output blocked by content filtering policy"),
+        }.get(problem.kind, (400, "invalid_request_error", ""))
+        error: dict[str, Any] = {"type": kind, "message": problem.message or message}
+        if problem.kind == "quota":
+            error["details"] = {"error_code": "enforced_spend_limit_reached"}
+        body = {"type": "error", "error": error, "request_id": f"req_{request_id}"}
+        return ErrorResponse(status, body, retry_after(problem))
+
+    def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
+        """The body of a list of models."""
+        data = [_entry(model) for model in models]
+        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+        return {"data": data, "has_more": False, **ends}
+
+    def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
+        """The request's id, and whose it is."""
+        return {"request-id": f"req_{request_id}", "anthropic-organization-id": "org-simulated"}
+
+    def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
+        """What is left of requests, of tokens, and of input tokens."""
+        allowances = left(limiter, now)
+        if "tokens" in allowances:
+            allowances["input-tokens"] = allowances["tokens"]
+        headers = {}
+        for what, allowance in allowances.items():
+            # whole seconds, rounded up: an allowance must not be promised too early
+            at = datetime.fromtimestamp(now, UTC) + timedelta(seconds=allowance.reset + 0.999)
+            headers[f"anthropic-ratelimit-{what}-limit"] = str(allowance.limit)
+            headers[f"anthropic-ratelimit-{what}-remaining"] = str(allowance.remaining)
+            headers[f"anthropic-ratelimit-{what}-reset"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return headers
+
+
+def _check(question: Question, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    """Refuse what Anthropic refuses: sampling by API version and model, prefill, a missing version.
+
+    Raises:
+        Rejected: it does.
+    """
+    version = headers.get("anthropic-version")
+    if version not in _VERSIONS:
+        raise invalid(
+            "anthropic-version: header is required"
+            if version is None
+            else f'anthropic-version: "{version}" is not a valid version'
+        )
+    if body.get("stream"):
+        raise invalid("stream: must be false here: answers come in one piece", "stream")
+    sampled = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
+    if sampled and version >= _NO_SAMPLING:
+        raise invalid(f"{sampled[0]}: is not supported in API version {version}", sampled[0])
+    if sampled and not _WITH_SAMPLING.search(question.model):
+        unusual = [name for name in sampled if body[name] != 1]
+        if unusual:
+            raise invalid(f"`{unusual[0]}` is deprecated for this model.", unusual[0])
+    if "temperature" in sampled and "top_p" in sampled:
+        raise invalid("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+    if question.messages[-1][0] == "assistant" and not _PREFILL.search(question.model):
+        raise invalid(
+            "This model does not support assistant message prefill. The conversation must end with a user message."
+        )
+
+
+def _entry(model: str) -> dict[str, Any]:
+    return {
+        "type": "model",
+        "id": model,
+        "display_name": model.replace("-", " ").title(),
+        "created_at": "2026-09-01T00:00:00Z",
+        "lifecycle": "active",
+        "max_input_tokens": CONTEXT,
+        "max_tokens": MAX_OUTPUT,
+    }
 
 
 def _effort(body: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:

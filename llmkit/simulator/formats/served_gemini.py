@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
-from llmkit.simulator.formats.problems import invalid
-from llmkit.simulator.formats.refused_parameters import check_gemini
+from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, Format
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.request_schemas import modern
 
+_FIELDS = frozenset(
+    {
+        "contents", "systemInstruction", "generationConfig", "safetySettings", "tools", "toolConfig", "cachedContent",
+        "serviceTier", "labels", "model", "store",
+    }
+)  # fmt: skip
 
-class Gemini:
+
+class Gemini(Format):
     """``POST /v1beta/models/{model}:generateContent``."""
 
-    name: WireName = "gemini"
+    name: ClassVar[WireName] = "gemini"
+    provider = "google"
+    path = re.compile(r"/models/(?:models/)?(?P<model>.+):generateContent$")
+    blocks_prompts = True
+    models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
+
+    def lists(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Its path has a version of its own."""
+        return "/v1beta/" in path
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+        """The key in a header, or in the URL."""
+        return headers.get("x-goog-api-key", "") or query.get("key", "")
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
@@ -24,13 +44,12 @@ class Gemini:
         Raises:
             Rejected: the provider would not take it.
         """
-        check_gemini(body)
+        _check(body)
         generation = mapping(body.get("generationConfig"), "generation_config")
         schema = generation.get("responseJsonSchema") or modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
         return Question(
             provider=provider,
-            wire=self.name,
             model=model,
             system=text_of(mapping(body.get("systemInstruction"), "system_instruction").get("parts")),
             messages=_messages(body.get("contents")),
@@ -55,6 +74,79 @@ class Gemini:
         if answer.text:
             content["parts"] = [{"text": answer.text}]
         return {"candidates": [{"content": content, **candidate}], **about}
+
+    def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
+        """A complaint in Google's words. No header says how long to wait; ``RetryInfo`` in the body does."""
+        status, word, message = {
+            "rate_limit": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please retry later."),
+            "quota": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan."),
+            "auth": (400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
+            "server_error": (500, "INTERNAL", "An internal error has occurred. Please retry."),
+            "overloaded": (503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
+            "too_long": (
+                400,
+                "INVALID_ARGUMENT",
+                "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            ),
+            "not_found": (
+                404,
+                "NOT_FOUND",
+                f"models/{problem.model} is not found for API version v1beta, or is not supported for generateContent.",
+            ),
+        }.get(problem.kind, (400, "INVALID_ARGUMENT", ""))
+        error: dict[str, Any] = {"code": status, "message": problem.message or message, "status": word}
+        if problem.kind in ("rate_limit", "quota"):
+            error["details"] = _quota_details(problem)
+        if problem.kind == "auth":
+            reason = {"reason": "API_KEY_INVALID", "domain": "googleapis.com"}
+            error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **reason}]
+        return ErrorResponse(status, {"error": error})
+
+    def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
+        """The body of a list of models."""
+        return {"models": [_entry(model) for model in models]}
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    """Refuse fields that Gemini does not know.
+
+    Raises:
+        Rejected: there is one.
+    """
+    for name in body:
+        if name not in _FIELDS:
+            raise invalid(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
+
+
+def _quota_details(problem: Problem) -> list[dict[str, Any]]:
+    period = "PerDay" if problem.kind == "quota" else "PerMinute"
+    what = "Tokens" if problem.unit == "tokens" else "Requests"
+    violation = {
+        "quotaMetric": f"generativelanguage.googleapis.com/generate_content_paid_tier_{what.lower()}",
+        "quotaId": f"GenerateContent{what}{period}PerProjectPerModel",
+        "quotaDimensions": {"location": "global", "model": problem.model},
+        "quotaValue": str(problem.limit),
+    }
+    details: list[dict[str, Any]] = [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
+    ]
+    # even an exhausted day asks for seconds
+    wait = 38.5 if problem.kind == "quota" else problem.retry_after
+    if wait is not None:
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait:.9g}s"})
+    return details
+
+
+def _entry(model: str) -> dict[str, Any]:
+    return {
+        "name": f"models/{model}",
+        "baseModelId": model,
+        "version": "001",
+        "displayName": model.replace("-", " ").title(),
+        "inputTokenLimit": CONTEXT,
+        "outputTokenLimit": MAX_OUTPUT,
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+    }
 
 
 def _messages(contents: Any) -> tuple[tuple[str, str], ...]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of
 from llmkit.simulator.formats.problems import invalid
-from llmkit.simulator.formats.refused_parameters import check_responses
-from llmkit.simulator.formats.served_chat import version_of, writes_to_cache
-from llmkit.simulator.formats.ticks import cost_in_ticks
+from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed, dialect_of
 from llmkit.simulator.questions import Answer, Question
 
+_OF_CHAT = ("messages", "max_tokens", "max_completion_tokens", "seed", "stop", "response_format")
 
-class Responses:
+
+class Responses(OpenAIFormat):
     """``POST /responses``."""
 
-    name: WireName = "openai_responses"
+    name: ClassVar[WireName] = "openai_responses"
+    path = re.compile(r"/responses$")
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """What is asked.
@@ -31,7 +33,6 @@ class Responses:
         effort = mapping(body.get("reasoning"), "reasoning").get("effort")
         question = Question(
             provider=provider,
-            wire=self.name,
             model=model_of(body),
             system=instructions if isinstance(instructions, str) else "",
             messages=_messages(body.get("input")),
@@ -41,7 +42,11 @@ class Responses:
             schema=schema_of(form.get("schema"), "text.format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
-        check_responses(question, body)
+        for name in _OF_CHAT:
+            if name in body:
+                raise invalid(f"Unknown parameter: '{name}'.", name)
+        check_not_streamed(body)
+        dialect_of(provider).check_sampling(question, body)
         return question
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
@@ -58,7 +63,7 @@ class Responses:
             "incomplete_details": None if reason is None else {"reason": reason},
             "instructions": question.system or None,
             "max_output_tokens": question.max_tokens,
-            "model": version_of(question),
+            "model": dialect_of(question.provider).version(question.model),
             "output": list(_output(answer, request_id)),
             "parallel_tool_calls": True,
             "previous_response_id": None,
@@ -99,14 +104,15 @@ def _output(answer: Answer, request_id: str) -> list[dict[str, Any]]:
 
 
 def _usage(question: Question, answer: Answer) -> dict[str, Any]:
-    details: dict[str, Any] = {"cached_tokens": answer.cached, "cache_write_tokens": 0}
-    if question.provider == "openai" and writes_to_cache(question.model):
-        details["cache_write_tokens"] = answer.written
-    usage: dict[str, Any] = {
+    dialect = dialect_of(question.provider)
+    return {
         "input_tokens": answer.input_tokens,
-        "input_tokens_details": details,
+        "input_tokens_details": {
+            "cached_tokens": answer.cached,
+            "cache_write_tokens": dialect.written(question, answer),
+        },
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
         "total_tokens": answer.input_tokens + answer.output_tokens,
+        **dialect.bill(question, answer),
     }
-    return usage | ({"cost_in_usd_ticks": cost_in_ticks(question.model, answer)} if question.provider == "xai" else {})

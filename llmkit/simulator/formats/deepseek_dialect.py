@@ -1,0 +1,77 @@
+"""DeepSeek's ways with chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
+from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
+from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.questions import Answer, Question
+
+
+class DeepSeek(ServedDialect):
+    """No version in the path, no refusals but a filter, hits and misses of the cache."""
+
+    prefix = ""
+    models = ("deepseek-flash", "deepseek-v4-pro")
+    id_header = "x-ds-trace-id"
+
+    def check(self, question: Question, body: Mapping[str, Any]) -> None:
+        """JSON mode takes no schema, and the prompt must say that it wants JSON.
+
+        Raises:
+            Rejected: as said.
+        """
+        form = body.get("response_format") or {}
+        if form.get("type") == "json_schema":
+            raise invalid("This response_format type is unavailable now", "response_format")
+        if form.get("type") == "json_object" and "json" not in question.characters.lower():
+            raise invalid("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
+
+    def finish(self, answer: Answer) -> str:
+        """A model that declines was filtered."""
+        return "content_filter" if answer.refusal is not None else answer.finish
+
+    def message(self, answer: Answer) -> dict[str, Any]:
+        """With the reasoning beside the text."""
+        message = {"role": "assistant", "content": answer.text}
+        return message | ({"reasoning_content": THOUGHT} if answer.reasoning_tokens else {})
+
+    def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """With hits and misses of the cache."""
+        hits = {
+            "prompt_cache_hit_tokens": answer.cached,
+            "prompt_cache_miss_tokens": answer.input_tokens - answer.cached,
+        }
+        return super().usage(question, answer) | hits
+
+    def entry(self, provider: str, model: str) -> dict[str, Any]:
+        """Little is said of it."""
+        return {"id": model, "object": "model", "owned_by": provider}
+
+    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def error(self, problem: Problem) -> ErrorResponse:
+        """OpenAI's shape with types and codes that say nothing; the status counts."""
+        status, message = {
+            "rate_limit": (429, "Rate limit reached for requests"),
+            "quota": (402, "Insufficient Balance"),
+            "auth": (401, "Authentication Fails, your api key is invalid"),
+            "server_error": (500, "Internal Server Error"),
+            "overloaded": (503, "Service is too busy. We advise users to temporarily switch to alternative providers."),
+            "too_long": (400, f"This model's {TOO_LONG}"),
+            "not_found": (400, "Model Not Exist"),
+            "blocked": (400, "Content Exists Risk"),
+        }.get(problem.kind, (400, ""))
+        body = {
+            "message": problem.message or message,
+            "type": "authentication_error" if problem.kind == "auth" else "unknown_error",
+            "param": None,
+            "code": "invalid_request_error",
+        }
+        return ErrorResponse(status, {"error": body}, retry_after(problem))

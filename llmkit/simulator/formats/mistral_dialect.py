@@ -1,0 +1,84 @@
+"""Mistral's ways with chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
+from llmkit.simulator.formats.problems import Problem, unsupported_parameter
+from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
+from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.questions import Answer, Question, number
+
+
+class Mistral(ServedDialect):
+    """Content that can be a list, a seed of another name, no extra fields, flat errors."""
+
+    models = ("mistral-small-2603", "mistral-medium-3-5", "mistral-large-4")
+    id_header = "mistral-correlation-id"
+    seed = "random_seed"
+
+    def check(self, question: Question, body: Mapping[str, Any]) -> None:
+        """The seed is called ``random_seed``, and no other extra field is allowed.
+
+        Raises:
+            Rejected: as said.
+        """
+        for name in ("seed", "max_completion_tokens"):
+            if name in body:
+                raise unsupported_parameter("Extra inputs are not permitted", name)
+
+    def message(self, answer: Answer) -> dict[str, Any]:
+        """A list when there is thinking to show, and now and then for no reason that one could see."""
+        content: Any = answer.text if answer.refusal is None else answer.refusal  # there is no field for a refusal
+        text = {"type": "text", "text": answer.text}
+        if answer.text and answer.refusal is None:
+            if answer.reasoning_tokens:
+                content = [{"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}, text]
+            elif number("list", answer.text) % 5 == 0:
+                content = [text]
+        return {"role": "assistant", "content": content, "tool_calls": None}
+
+    def entry(self, provider: str, model: str) -> dict[str, Any]:
+        """With what it can do."""
+        capabilities = {"completion_chat": True, "function_calling": True, "vision": False, "reasoning": True}
+        return super().entry(provider, model) | {
+            "name": model,
+            "aliases": [],
+            "max_context_length": 262_144,
+            "capabilities": capabilities,
+            "deprecation": None,
+            "type": "base",
+        }
+
+    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
+        """The limit of the whole minute, and no reset; what is used up comes back at that rate."""
+        headers, limits = {}, {"requests": limiter.limits.rpm, "tokens": limiter.limits.tpm}
+        for what, allowance in left(limiter, now).items():
+            name, limit = "req-minute" if what == "requests" else "tokens-minute", limits[what] or 0
+            headers[f"x-ratelimit-limit-{name}"] = str(limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - allowance.limit + allowance.remaining))
+        return headers
+
+    def error(self, problem: Problem) -> ErrorResponse:
+        """Flat; a parameter that is not known is FastAPI's 422."""
+        if problem.kind in ("unsupported_parameter", "invalid") and problem.param:
+            kind = "extra_forbidden" if problem.kind == "unsupported_parameter" else "value_error"
+            detail = {"type": kind, "loc": ["body", problem.param], "msg": problem.message, "input": None}
+            return ErrorResponse(422, _body({"detail": [detail]}, "invalid_request_error", None))
+        status, kind, code, message = {
+            "rate_limit": (429, "rate_limited", "1300", "Rate limit exceeded"),
+            "quota": (402, "payment_required", "1500", "You have reached your spending limit."),
+            "auth": (401, "unauthorized", "1100", "Unauthorized"),
+            "server_error": (500, "internal_server_error", "3000", "Internal server error"),
+            "overloaded": (503, "service_unavailable", "3505", "Service tier capacity exceeded for this model."),
+            "too_long": (400, "invalid_request_error", "3051", f"Prompt is too large for this model: {TOO_LONG}"),
+            "not_found": (400, "invalid_model", "1500", f"Invalid model: {problem.model}"),
+            "blocked": (403, "guardrail", "1800", "The prompt violates usage guidelines and was blocked."),
+        }.get(problem.kind, (400, "invalid_request_error", "2000", ""))
+        return ErrorResponse(status, _body(problem.message or message, kind, code), retry_after(problem))
+
+
+def _body(message: Any, kind: str, code: str | None) -> dict[str, Any]:
+    return {"object": "error", "message": message, "type": kind, "param": None, "code": code}

@@ -1,0 +1,66 @@
+"""What OpenAI's two formats share, whoever speaks them: key, errors, headers and lists, by the provider's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from llmkit.simulator.formats.deepseek_dialect import DeepSeek
+from llmkit.simulator.formats.mistral_dialect import Mistral
+from llmkit.simulator.formats.openai_dialect import OpenAI, ServedDialect
+from llmkit.simulator.formats.problems import Problem, unsupported_value
+from llmkit.simulator.formats.served_format import ErrorResponse, Format, bearer
+from llmkit.simulator.formats.xai_dialect import Xai
+from llmkit.simulator.limiter import Limiter
+
+DIALECTS: Mapping[str, ServedDialect] = {
+    "openai": OpenAI(),
+    "xai": Xai(),
+    "deepseek": DeepSeek(),
+    "mistral": Mistral(),
+}
+"""By provider; all others speak plainly."""
+_PLAIN = ServedDialect()
+
+
+def dialect_of(provider: str) -> ServedDialect:
+    """How a provider departs from OpenAI's formats."""
+    return DIALECTS.get(provider, _PLAIN)
+
+
+class OpenAIFormat(Format):
+    """Either of OpenAI's formats."""
+
+    provider = "openai"
+    prefix: ClassVar[str] = OpenAI.prefix
+    models = OpenAI.models
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+        """The bearer token."""
+        return bearer(headers)
+
+    def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
+        """A complaint in the words of the provider's dialect."""
+        return dialect_of(provider).error(problem)
+
+    def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
+        """The body of a list of models."""
+        return {"object": "list", "data": [dialect_of(provider).entry(provider, model) for model in models]}
+
+    def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
+        """The request's id, where the dialect has it."""
+        return {dialect_of(provider).id_header: f"req_{request_id}"}
+
+    def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
+        """What is left of the limits, as the dialect says it."""
+        return dialect_of(provider).limit_headers(limiter, now)
+
+
+def check_not_streamed(body: Mapping[str, Any]) -> None:
+    """Refuse to stream.
+
+    Raises:
+        Rejected: that is asked for.
+    """
+    if body.get("stream"):
+        raise unsupported_value("Unsupported value: 'stream' must be false here: answers come in one piece.", "stream")

@@ -1,0 +1,103 @@
+"""xAI's ways with OpenAI's formats; the cost in its usage is as xai-sdk 1.21 has it (cost.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
+from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
+from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.questions import Answer, Question
+
+# Ticks (1e-10 US dollars) a token: input, cached input, output. 10,000 ticks a token are 1 US dollar per million.
+# Prices as listed in November 2026; a rehearsal needs plausible ones, not current ones.
+_RATES = (
+    ("grok-4.7", (20_000, 5_000, 60_000)),
+    ("grok-4.6", (20_000, 5_000, 60_000)),
+    ("grok-4.5", (20_000, 3_000, 60_000)),
+    ("grok-build", (10_000, 2_000, 20_000)),
+)
+_USUAL = (12_500, 2_000, 25_000)
+_LONG = 199_999  # input tokens above which everything costs double
+_REFUSED = {"stop": "stop", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
+
+
+class Xai(ServedDialect):
+    """Errors are two strings, a wrong key is a 400, only the total has the reasoning, and usage tells the cost."""
+
+    models = ("grok-4.3", "grok-4.5", "grok-4.7")
+
+    def check(self, question: Question, body: Mapping[str, Any]) -> None:
+        """Reasoning models take neither ``stop`` nor penalties, and grok-4.20 no effort.
+
+        Raises:
+            Rejected: as said.
+        """
+        for name, words in _REFUSED.items():
+            if body.get(name):
+                raise invalid(f"Model {question.model} does not support parameter {words}.", name)
+        single = question.model.startswith("grok-4.20") and "multi-agent" not in question.model
+        if body.get("reasoning_effort") and single:
+            raise invalid(f"Model {question.model} does not support parameter reasoningEffort.", "reasoning_effort")
+
+    def message(self, answer: Answer) -> dict[str, Any]:
+        """With the reasoning beside the text."""
+        return super().message(answer) | ({"reasoning_content": THOUGHT} if answer.reasoning_tokens else {})
+
+    def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """Completion tokens are without the reasoning."""
+        own = {"completion_tokens": answer.text_tokens, "num_sources_used": 0}
+        return super().usage(question, answer) | own | self.bill(question, answer)
+
+    def bill(self, question: Question, answer: Answer) -> dict[str, Any]:
+        """The cost in ticks."""
+        rates = next((rates for prefix, rates in _RATES if question.model.startswith(prefix)), _USUAL)
+        counts = (answer.input_tokens - answer.cached, answer.cached, answer.output_tokens)
+        cost = sum(count * rate for count, rate in zip(counts, rates, strict=True))
+        return {"cost_in_usd_ticks": cost * (2 if answer.input_tokens > _LONG else 1)}
+
+    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def error(self, problem: Problem) -> ErrorResponse:
+        """A complaint in xAI's words."""
+        argument = "Client specified an invalid argument"
+        status, code, message = {
+            "rate_limit": (
+                429,
+                "Some resource has been exhausted",
+                f"Too many requests for team simulated and model {problem.model}. Your team's rate limit is "
+                f"{problem.limit} {problem.unit} per minute.",
+            ),
+            "quota": (
+                403,
+                "personal-team-blocked:spending-limit",
+                "Your team has used all available credits or reached its monthly spending limit.",
+            ),
+            "auth": (
+                400,
+                argument,
+                "Incorrect API key provided. You can obtain an API key from https://console.x.ai.",
+            ),
+            "server_error": (500, "Internal error", "Something went wrong while processing the request."),
+            "overloaded": (503, "The service is currently unavailable", BUSY),
+            "too_long": (
+                400,
+                argument,
+                "This model's maximum prompt length is 131072 but the request contains more tokens.",
+            ),
+            "not_found": (
+                404,
+                "Some requested entity was not found",
+                f"The model {problem.model} does not exist or your team does not have access to it.",
+            ),
+            "blocked": (
+                403,
+                "The caller does not have permission to execute the specified operation",
+                "Content violates usage guidelines.",
+            ),
+        }.get(problem.kind, (400, argument, ""))
+        return ErrorResponse(status, {"code": code, "error": problem.message or message}, retry_after(problem))
