@@ -10,7 +10,7 @@ import importlib as _importlib
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from llmkit.analysis import Dataset, Run, dataset
+from llmkit.analysis import Agreement, Comparison, Dataset, Run, agreement, compare, dataset
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
     BudgetExceeded,
@@ -58,11 +58,13 @@ __version__ = "0.1.0"
 _logging.getLogger("llmkit").addHandler(_logging.NullHandler())
 
 __all__ = [
+    "Agreement",
     "BudgetExceeded",
     "Catalog",
     "CatalogBusy",
     "CatalogTooNew",
     "Code",
+    "Comparison",
     "Dataset",
     "DatedPrice",
     "DefaultChange",
@@ -100,6 +102,8 @@ __all__ = [
     "UnsupportedProvider",
     "Usage",
     "ValidationError",
+    "agreement",
+    "compare",
     "dataset",
     "log_to",
     "open",

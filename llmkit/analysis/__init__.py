@@ -1,6 +1,8 @@
 """What comes out of a run: DataFrames, cost tables, charts."""
 
 from llmkit.analysis.archived_runs import Dataset, dataset
+from llmkit.analysis.coder_agreement import Agreement, agreement
+from llmkit.analysis.comparison import Comparison, compare
 from llmkit.analysis.run import Run, effective_status
 
-__all__ = ["Dataset", "Run", "dataset", "effective_status"]
+__all__ = ["Agreement", "Comparison", "Dataset", "Run", "agreement", "compare", "dataset", "effective_status"]

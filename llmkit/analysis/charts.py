@@ -138,6 +138,26 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
     return ax
 
 
+def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: str, zero: bool = False) -> Axes:
+    """The estimates in the column ``of`` with their intervals (``low``, ``high``), one row each, the first on top.
+
+    ``name`` is what stands beside each. An estimate without an interval is drawn hollow; ``zero`` marks no difference.
+    """
+    shown = table[table[of].notna()].head(MOST).iloc[::-1]
+    ax = _axes(ax, len(shown))
+    if zero:
+        ax.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+    for place, row in enumerate(shown.to_dict("records")):
+        whole = pd.notna(row["low"])
+        if whole:
+            ax.plot([row["low"], row["high"]], [place, place], color=BLUE, linewidth=1.5)
+        ax.plot([row[of]], [place], "s", color=BLUE, markersize=5, markerfacecolor=BLUE if whole else "none")
+    _finish(ax, [short(name, _LONGEST) for name in shown["name"]], f"{label}, with 95 % intervals", len(table))
+    ax.xaxis.label.set_parse_math(False)
+    ax.set_ylim(-0.6, max(len(shown), 1) - 0.4)
+    return ax
+
+
 def height(rows: int) -> float:
     """Inches that a chart of so many bars needs."""
     return 0.9 + 0.3 * max(2, min(rows, MOST))

@@ -1,0 +1,122 @@
+"""How far coders agree: Krippendorff's alpha and Cohen's kappa. krippendorff and statsmodels compute them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from llmkit.errors import ValidationError
+
+Level = Literal["nominal", "ordinal", "interval", "ratio"]
+
+_RESAMPLES = 1000
+_SEED = 20_260_101
+"""Fixed, so that the same codes have the same interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far coders agree, chance aside: 1 is always, 0 is as by chance."""
+
+    alpha: float
+    """Krippendorff's; NaN when all codes are one and the same, which says nothing about agreement."""
+    low: float
+    high: float
+    """The 95 % interval of alpha: percentiles of a bootstrap over items."""
+    kappa: float | None
+    """Cohen's, unweighted, of two coders; ``None`` of more."""
+    table: pd.DataFrame
+    """The items that coders disagree on: one row each, a column for each coder."""
+
+
+def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = "nominal") -> Agreement:
+    """How far coders agree; items that somebody left out (``None``, NaN) count for those who coded them.
+
+    Args:
+        codes: the codes of each coder, as ``{coder: codes}`` with items in the same order (or Series with the items as
+            their index), or a table with a row for each item and a column for each coder.
+        level: ``nominal``, ``ordinal``, ``interval`` or ``ratio``. Ordinal codes are numbers or ordered categoricals.
+
+    Raises:
+        ValidationError: fewer than two coders, codes of different lengths, no item that two have coded, or codes that
+            do not suit the level.
+    """
+    import krippendorff  # slow to load, as are scipy and statsmodels below
+
+    if level not in get_args(Level):
+        raise ValidationError(f"level is one of {', '.join(get_args(Level))}, not {level!r}.", field="level")
+    table = _table(codes)
+    domain = _domain(table, level)
+    counts = np.stack([(table == value).sum(axis=1) for value in domain], axis=1)
+    counts = counts[counts.sum(axis=1) > 1]
+    if not len(counts):
+        raise ValidationError("No item has codes of two coders: there is nothing to compare.", field="codes")
+    values = range(len(domain)) if level in ("nominal", "ordinal") else domain
+
+    def alpha(counts: np.ndarray[Any, Any]) -> float:
+        if (counts.sum(axis=0) > 0).sum() < 2:
+            return nan
+        return float(krippendorff.alpha(value_counts=counts, value_domain=list(values), level_of_measurement=level))
+
+    generator = np.random.default_rng(_SEED)
+    resampled = [alpha(counts[generator.integers(len(counts), size=len(counts))]) for _ in range(_RESAMPLES)]
+    usable = [each for each in resampled if not np.isnan(each)]
+    low, high = np.quantile(usable, (0.025, 0.975)) if usable and len(counts) > 1 else (nan, nan)
+    differ = table.nunique(axis=1) > 1
+    return Agreement(alpha(counts), float(low), float(high), _kappa(table, domain), table[differ])
+
+
+def _kappa(table: pd.DataFrame, domain: Sequence[Any]) -> float | None:
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    if table.shape[1] != 2:
+        return None
+    both = table.dropna()
+    places = {value: place for place, value in enumerate(domain)}
+    counts = np.zeros((len(domain), len(domain)))
+    for first, second in both.itertuples(index=False):
+        counts[places[first], places[second]] += 1
+    expected = float(counts.sum(axis=0) @ counts.sum(axis=1))
+    return float(cohens_kappa(counts, return_results=False)) if expected < counts.sum() ** 2 else nan
+
+
+def _table(codes: Any) -> pd.DataFrame:
+    if isinstance(codes, Mapping):
+        try:
+            codes = pd.DataFrame(dict(codes))
+        except (ValueError, TypeError):
+            raise ValidationError(
+                "Every coder needs a code for each item, in the same order; None where there is none.", field="codes"
+            ) from None
+    if not isinstance(codes, pd.DataFrame) or codes.shape[1] < 2:
+        raise ValidationError(
+            "Agreement needs two coders: {'Ann': ['a', 'b'], 'Ben': ['a', 'c']}, or a table with a column for each.",
+            field="codes",
+        )
+    return codes
+
+
+def _domain(table: pd.DataFrame, level: str) -> list[Any]:
+    """The codes that occur, in their order."""
+    kinds = [table.iloc[:, place].dtype for place in range(table.shape[1])]
+    ordered = [list(kind.categories) for kind in kinds if isinstance(kind, pd.CategoricalDtype) and kind.ordered]
+    stacked = pd.concat([table.iloc[:, place].astype(object) for place in range(table.shape[1])]).dropna()
+    if not stacked.map(pd.api.types.is_hashable).all():
+        raise ValidationError("A code is a word or a number, not a list of them.", field="codes")
+    values = list(dict.fromkeys(stacked))
+    if ordered and level == "ordinal":
+        if len(ordered) < len(kinds) or any(each != ordered[0] for each in ordered):
+            raise ValidationError("All coders need the same categories in the same order.", field="codes")
+        return [value for value in ordered[0] if value in values]
+    if level != "nominal":
+        if not all(isinstance(value, int | float | np.number) for value in values):
+            raise ValidationError(f"Codes of level {level!r} are numbers, or ordered categoricals.", field="codes")
+        values.sort()
+        if level == "ratio" and values and values[0] < 0:
+            raise ValidationError("Codes of level 'ratio' are not below 0.", field="codes")
+    return values

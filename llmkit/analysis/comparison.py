@@ -1,0 +1,221 @@
+"""Levels of a run compared: means with honest intervals, and the differences between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import combinations
+from math import nan
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from llmkit.analysis import charts, intervals
+from llmkit.analysis.charts import By
+from llmkit.errors import ValidationError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BETWEEN_NAMES = " · "
+
+
+class Asked(Protocol):
+    """A run."""
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """One row for each probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Levels compared; three tidy tables and a chart. All intervals are of 95 %."""
+
+    value: str
+    levels: pd.DataFrame
+    """One row a level: by, mean (of numbers; the share of yes or no), low, high, n (answers that count), n_clusters,
+    missing (answers that failed or have no value), method, and cost (US dollars, what is known) when it is recorded."""
+    differences: pd.DataFrame
+    """One row a pair of levels: a, b, difference (a minus b), low, high, p, p_holm (corrected for all pairs), effect
+    (Cohen's d, of shares his h), n_clusters (those that are paired, or of both together), method."""
+    variance: pd.DataFrame
+    """One row a level: by, between (variance between clusters), within (between answers of one cluster), icc (the
+    intraclass correlation); NaN without clusters of several answers."""
+
+    def plot(self, ax: Axes | None = None, *, of: Literal["levels", "differences"] = "levels") -> Axes:
+        """A forest plot of the levels' means or of the differences, with their intervals."""
+        if of == "levels":
+            names = [f"{row['by']} (n = {row['n']:,})" for row in self.levels.to_dict("records")]
+            return charts.plot_forest(self.levels.assign(name=names), "mean", ax, label=self.value)
+        if of != "differences":
+            raise ValidationError(f"of is 'levels' or 'differences', not {of!r}.", field="of")
+        names = [f"{row['a']} − {row['b']}" for row in self.differences.to_dict("records")]
+        label = f"Difference in {self.value}"
+        return charts.plot_forest(self.differences.assign(name=names), "difference", ax, label=label, zero=True)
+
+    def __repr__(self) -> str:
+        tables = (self.levels, self.differences) if len(self.differences) else (self.levels,)
+        return "\n\n".join(table.to_string(index=False, float_format="{:.4g}".format) for table in tables)
+
+    def _repr_html_(self) -> str:
+        return "".join(table.to_html(index=False) for table in (self.levels, self.differences) if len(table))
+
+
+def compare(run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By | None = None) -> Comparison:
+    """Compare the levels of ``by`` in the numbers of a column, with 95 % intervals.
+
+    Args:
+        run_or_frame: a run, or a table such as ``run.probes`` or ``llmkit.concat([...])`` with columns of your own.
+        value: a column of numbers, of true and false (compared as shares), or ordered categories (as ranks 1, 2, …).
+        by: the column or columns whose levels are compared, such as ``"config"``.
+        within: what makes answers alike, such as ``"scenario_id"``: standard errors are clustered by it, and levels
+            that share it are compared in pairs. ``None`` takes all answers as independent of each other.
+
+    Probes that are not ``ok`` and answers without a value are counted as ``missing``.
+
+    Raises:
+        ValidationError: there is no such column, no answer, or a value that is no number.
+    """
+    frame = _frame(run_or_frame)
+    column, share = _numbers(_column(frame, value, "value"), value)
+    if "status" in frame:
+        column = column.where(frame["status"].astype(object) == "ok")
+    data = pd.DataFrame({"by": _key(frame, by, "by"), "value": column})
+    if within is not None:
+        data["within"] = _key(frame, within, "within")
+    if "estimated_cost" in frame:
+        data["cost"] = pd.to_numeric(frame["estimated_cost"])
+    levels = [(level, data[data["by"] == level]) for level in _levels(data["by"])]
+    answered = {level: rows[rows["value"].notna()] for level, rows in levels}
+    return Comparison(
+        value=value,
+        levels=pd.DataFrame([_level(level, rows, answered[level], share) for level, rows in levels]),
+        differences=_differences(answered, share),
+        variance=pd.DataFrame([_variance(level, rows) for level, rows in answered.items()]),
+    )
+
+
+def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) -> dict[str, Any]:
+    clusters = answered.get("within")
+    mean = intervals.mean(answered["value"], clusters, share=share)
+    row = {
+        "by": level,
+        "mean": mean.estimate,
+        "low": mean.low,
+        "high": mean.high,
+        "n": len(answered),
+        "n_clusters": mean.n,
+        "missing": len(rows) - len(answered),
+        "method": mean.method,
+    }
+    return row | ({"cost": float(rows["cost"].sum(min_count=1))} if "cost" in rows else {})
+
+
+def _differences(answered: dict[Any, pd.DataFrame], share: bool) -> pd.DataFrame:
+    rows = [_difference(a, b, answered[a], answered[b], share) for a, b in combinations(answered, 2)]
+    names = ["a", "b", "difference", "low", "high", "p", "p_holm", "effect", "n_clusters", "method"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(p_holm=intervals.holm(table["p"].astype(float)))
+
+
+def _difference(a: Any, b: Any, of_a: pd.DataFrame, of_b: pd.DataFrame, share: bool) -> dict[str, Any]:
+    clusters = (of_a["within"], of_b["within"]) if "within" in of_a else None
+    result = intervals.difference(of_a["value"], of_b["value"], clusters, share=share)
+    return {
+        "a": a,
+        "b": b,
+        "difference": result.estimate,
+        "low": result.low,
+        "high": result.high,
+        "p": result.p,
+        "effect": intervals.effect_size(of_a["value"], of_b["value"], share=share),
+        "n_clusters": result.n,
+        "method": result.method,
+    }
+
+
+def _variance(level: Any, answered: pd.DataFrame) -> dict[str, Any]:
+    between, within = nan, nan
+    if "within" in answered:
+        between, within = intervals.variance_components(answered["value"], answered["within"])
+    total = between + within
+    return {"by": level, "between": between, "within": within, "icc": between / total if total > 0 else nan}
+
+
+# --- what comes in --------------------------------------------------------------------------------------------------
+
+
+def _frame(run_or_frame: Any) -> pd.DataFrame:
+    frame = run_or_frame if isinstance(run_or_frame, pd.DataFrame) else getattr(run_or_frame, "probes", None)
+    if not isinstance(frame, pd.DataFrame):
+        raise ValidationError(
+            "Compare a run, or a table such as run.probes; several runs as llmkit.concat([...]).", field="run_or_frame"
+        )
+    if frame.empty:
+        raise ValidationError("There are no answers to compare: the table is empty.", field="run_or_frame")
+    return frame.reset_index(drop=True)
+
+
+def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
+    if not isinstance(name, str) or name not in frame:
+        columns = ", ".join(map(str, frame.columns))
+        raise ValidationError(f"There is no column {name!r}. There are: {columns}.", field=field)
+    column: pd.Series[Any] = frame[name]
+    return column
+
+
+def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
+    """The level of each row: the column's own values, or the texts of several columns in one."""
+    listed: Sequence[str] = [names] if isinstance(names, str) else list(names)
+    if not listed:
+        raise ValidationError(f"{field} names no column.", field=field)
+    columns = [_column(frame, name, field) for name in listed]
+    for name, column in zip(listed, columns, strict=True):
+        if missing := int(column.isna().sum()):
+            raise ValidationError(
+                f"{missing} row{'s have' if missing > 1 else ' has'} nothing in the column {name!r}: "
+                "leave them out, or fill in a word for it.",
+                field=field,
+            )
+    if len(columns) == 1 and columns[0].map(pd.api.types.is_hashable).all():
+        return columns[0]
+    rows = zip(*(column.map(str) for column in columns), strict=True)
+    return pd.Series([_BETWEEN_NAMES.join(row) for row in rows], index=frame.index)
+
+
+def _levels(key: pd.Series[Any]) -> list[Any]:
+    """Those that occur, in the order of the categories or of their first appearance."""
+    if isinstance(key.dtype, pd.CategoricalDtype):
+        return [level for level in key.cat.categories if (key == level).any()]
+    return list(key.drop_duplicates())
+
+
+def _numbers(column: pd.Series[Any], name: str) -> tuple[pd.Series[float], bool]:
+    """The values as numbers, NaN where there is none, and whether they are nothing but 0 and 1."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        if column.cat.ordered and not pd.api.types.is_numeric_dtype(column.cat.categories):
+            codes = column.cat.codes.astype(float) + 1
+            return codes.where(codes > 0), False
+        column = column.astype(object)
+    numbers = [
+        nan if is_missing else _number(value, name) for value, is_missing in zip(column, column.isna(), strict=True)
+    ]
+    values = pd.Series(numbers, index=column.index, dtype=float)
+    return values, bool(values.dropna().isin((0.0, 1.0)).all())
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        number = float(value) if not isinstance(value, date | timedelta | np.datetime64 | np.timedelta64) else nan
+    except (TypeError, ValueError):
+        number = nan
+    if not np.isfinite(number):
+        raise ValidationError(
+            f"{name!r} holds {str(value)[:80]!r}, which is no number: compare numbers or true and false, "
+            f"such as frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",
+            field="value",
+        )
+    return number

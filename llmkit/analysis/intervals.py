@@ -1,0 +1,184 @@
+"""Means, shares and differences with 95 % intervals that take answers to one scenario as alike. Pure; by scipy and
+statsmodels, which are imported when an interval is computed: they are slow to load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ALPHA = 0.05
+_EQUAL = 1e-12
+"""Values that differ by less, beside their size, differ by rounding only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its interval; NaN where there is too little to compute one, which ``method`` then says."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    n: int
+    """Clusters, or answers where there are none, that the interval rests on."""
+    method: str
+
+
+def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bool, alpha: float = ALPHA) -> Interval:
+    """The mean of answers, or their share when they are 0 and 1, with its interval.
+
+    Means: t with standard errors clustered as statsmodels does (CR1), G − 1 degrees of freedom. Shares: Wilson's score
+    interval; with clusters for the effective number of answers p(1 − p) / SE² and the quantile of t (Franco et al.,
+    *Journal of Survey Statistics and Methodology* 7, 2019), and for as many answers as clusters where all are alike.
+    """
+    from statsmodels.regression.linear_model import OLS
+
+    count = len(values) if clusters is None else clusters.nunique()
+    if count == 0:
+        return Interval(nan, nan, nan, nan, 0, "no answers")
+    estimate = float(values.mean())
+    if share and clusters is None:
+        return Interval(estimate, *_wilson(estimate, count, alpha), nan, count, "Wilson")
+    if count == 1:
+        return Interval(estimate, nan, nan, nan, 1, f"one {'answer' if clusters is None else 'cluster'}: no interval")
+    model = OLS(values.to_numpy(), np.ones(len(values)))
+    if clusters is None:
+        fit, method = model.fit(), "t"
+    else:
+        groups = {"groups": pd.factorize(clusters)[0]}
+        fit, method = model.fit(cov_type="cluster", cov_kwds=groups, use_t=True), "t, clustered"
+    if share:
+        limits = _clustered_wilson(estimate, fit.bse[0], len(values), count, alpha)
+        return Interval(estimate, *limits, nan, count, "Wilson, clustered")
+    low, high = fit.conf_int(alpha)[0]
+    return Interval(estimate, float(low), float(high), nan, count, method)
+
+
+def difference(
+    a: pd.Series[float],
+    b: pd.Series[float],
+    clusters: tuple[pd.Series[Any], pd.Series[Any]] | None,
+    *,
+    share: bool,
+    alpha: float = ALPHA,
+) -> Interval:
+    """The mean of ``a`` minus that of ``b``, with its interval and the p of no difference.
+
+    Clusters that most of both sides share are paired: t over the differences of their means. Otherwise Welch's t over
+    the means of clusters, or over answers without clusters; shares of single answers by Agresti and Caffo.
+    """
+    if not len(a) or not len(b):
+        return Interval(nan, nan, nan, nan, 0, "no answers")
+    if clusters is None:
+        return _agresti_caffo(a, b, alpha) if share else _welch(a, b, alpha, "Welch")
+    a, b = a.groupby(clusters[0]).mean(), b.groupby(clusters[1]).mean()
+    paired = (a - b).dropna()
+    if len(paired) < 2 or 2 * len(paired) < min(len(a), len(b)):
+        return _welch(a, b, alpha, "Welch, clustered")
+    return _paired(paired, a[paired.index], b[paired.index], alpha, share=share)
+
+
+def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> tuple[float, float]:
+    """The variance between clusters and within them, by the one-way analysis of variance for unequal sizes; NaN when
+    no cluster has a second answer, or there is one cluster only."""
+    groups = values.groupby(clusters)
+    sizes, means = groups.size(), groups.mean()
+    n, count = len(values), len(sizes)
+    if count < 2 or n == count:
+        return nan, nan
+    within = float(((values - groups.transform("mean")) ** 2).sum() / (n - count))
+    size = (n - (sizes**2).sum() / n) / (count - 1)
+    between = float((sizes * (means - values.mean()) ** 2).sum() / (count - 1))
+    return max(0.0, (between - within) / size), within
+
+
+def effect_size(a: pd.Series[float], b: pd.Series[float], *, share: bool) -> float:
+    """Cohen's d with the pooled standard deviation of answers, or his h of two shares; NaN when answers do not vary."""
+    if share and len(a) and len(b):
+        from statsmodels.stats.proportion import proportion_effectsize
+
+        return float(proportion_effectsize(a.mean(), b.mean()))
+    freedom = len(a) + len(b) - 2
+    if min(len(a), len(b)) < 1 or freedom < 1:
+        return nan
+    pooled = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / freedom
+    return float((a.mean() - b.mean()) / pooled**0.5) if pooled > 0 else nan
+
+
+def holm(p: pd.Series[float]) -> pd.Series[float]:
+    """p values after Holm's correction for all that there are; NaN stays NaN and counts for nothing."""
+    from statsmodels.stats.multitest import multipletests
+
+    corrected, known = p.copy(), p.notna()
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
+    return corrected
+
+
+def _wilson(share: float, count: float, alpha: float) -> tuple[float, float]:
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(share * count, count, alpha=alpha, method="wilson")
+    return float(max(low, 0.0)), float(min(high, 1.0))
+
+
+def _clustered_wilson(share: float, error: float, n: int, count: int, alpha: float) -> tuple[float, float]:
+    from scipy import stats
+
+    if share in (0.0, 1.0):
+        effective = float(count)
+    else:
+        effective = min(float(n), share * (1 - share) / error**2) if error > 0 else float(n)
+    wider = 2 * stats.norm.sf(stats.t.isf(alpha / 2, count - 1))
+    return _wilson(share, effective, wider)
+
+
+def _paired(
+    differences: pd.Series[float], a: pd.Series[float], b: pd.Series[float], alpha: float, *, share: bool
+) -> Interval:
+    from scipy import stats
+
+    if _is_constant(differences):
+        return (
+            _agresti_caffo(a, b, alpha) if share else _without_variation(float(differences.iloc[0]), len(differences))
+        )
+    result = stats.ttest_1samp(differences, 0)
+    low, high = result.confidence_interval(1 - alpha)
+    estimate = float(differences.mean())
+    return Interval(estimate, float(low), float(high), float(result.pvalue), len(differences), "t of paired clusters")
+
+
+def _welch(a: pd.Series[float], b: pd.Series[float], alpha: float, method: str) -> Interval:
+    from scipy import stats
+
+    estimate, n = float(a.mean() - b.mean()), len(a) + len(b)
+    if min(len(a), len(b)) < 2:
+        return Interval(estimate, nan, nan, nan, n, "one answer or cluster: no interval")
+    if _is_constant(a) and _is_constant(b):
+        return _without_variation(estimate, n)
+    result = stats.ttest_ind(a, b, equal_var=False)
+    low, high = result.confidence_interval(1 - alpha)
+    return Interval(estimate, float(low), float(high), float(result.pvalue), n, method)
+
+
+def _agresti_caffo(a: pd.Series[float], b: pd.Series[float], alpha: float) -> Interval:
+    from statsmodels.stats import proportion
+
+    counts: dict[str, Any] = {"count1": a.sum(), "nobs1": len(a), "count2": b.sum(), "nobs2": len(b)}
+    low, high = proportion.confint_proportions_2indep(**counts, method="agresti-caffo", alpha=alpha)
+    with np.errstate(divide="ignore"):  # in an odds ratio beside it
+        p = proportion.test_proportions_2indep(**counts, method="agresti-caffo").pvalue
+    return Interval(float(a.mean() - b.mean()), float(low), float(high), float(p), len(a) + len(b), "Agresti–Caffo")
+
+
+def _without_variation(estimate: float, n: int) -> Interval:
+    p = 1.0 if abs(estimate) < _EQUAL else 0.0
+    return Interval(estimate, estimate, estimate, p, n, "answers do not vary")
+
+
+def _is_constant(values: pd.Series[float]) -> bool:
+    return bool(np.ptp(values) <= _EQUAL * max(1.0, float(values.abs().max())))
