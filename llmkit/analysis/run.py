@@ -53,13 +53,21 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``completed``, ``cancelled``, ``failed``, ``running``, or ``interrupted`` when its process died."""
+        """``completed``, ``budget`` (which ended it), ``cancelled``, ``failed``, ``running``, or ``interrupted`` when
+        its process died.
+        """
         return effective_status(self._row()["status"], self._store.is_live(self.id))
 
     @property
     def settings(self) -> dict[str, Any]:
         """How the run was asked: samples, parameters, order and its seed, budget, retry policy."""
         return dict(self._row()["settings"])
+
+    @property
+    def message(self) -> str | None:
+        """Why the run ended before everything was asked, where it did so by itself: its budget, or an error."""
+        message: str | None = self._row()["message"]
+        return message
 
     @property
     def estimate(self) -> Decimal | None:
@@ -233,6 +241,8 @@ class Run:
         probes = f"{row['n_probes']:,} probe{'' if row['n_probes'] == 1 else 's'}"
         states = [f"{now[state]:,} {state}" for state in _STATES if now[state] or state == "ok"]
         notes = "".join(f"; {note}" for note in self.notes)
+        if row["status"] == "budget":
+            notes = f"; {row['message']}{notes}"
         return f"<Run {self.id}{label} {self.status}: {', '.join([probes, *states, _spent(now)])}{notes}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

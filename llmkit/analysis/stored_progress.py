@@ -22,6 +22,8 @@ def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
         started_at=datetime.now(UTC) if pd.isna(started) else started,
         ended_at=(datetime.now(UTC) if pd.isna(started) else started) if unknown else ended,
         estimate=run.estimate,
+        budget=None if run.settings["budget"] is None else Decimal(run.settings["budget"]),
+        notes=(run.message,) if status == "budget" and run.message else (),
         models=progress_by_model(probes),
         codes=dict(Counter(failures)),
     )

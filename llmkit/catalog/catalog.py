@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.catalog import changes, price_checks, rules, undo
+from llmkit.catalog import budget_settings, changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
 from llmkit.catalog.purposes import purpose_name
 from llmkit.errors import ModelDeprecated, ValidationError
@@ -222,7 +222,12 @@ class Catalog(ProviderEdits):
         with self._edit() as edit:
             return price_checks.accept(edit, records, self._clock())
 
-    # --- settings ---
+    # --- budgets and settings ---
+
+    def set_budget(self, scope: str, amount: Any, *, provider: str | None = None, alert_at: Any = 0.8) -> None:
+        """See :meth:`llmkit.Kit.set_budget`."""
+        with self._edit() as edit:
+            budget_settings.set_budget(edit, scope, amount, provider, alert_at)
 
     def set_setting(self, key: str, value: Any) -> None:
         """Keep a value that JSON can hold; ``None`` empties it. ``infra_model_...`` takes references of active models.
@@ -232,6 +237,8 @@ class Catalog(ProviderEdits):
         """
         if not isinstance(key, str) or not key.isidentifier() or key.startswith("_") or len(key) > 100:
             raise ValidationError("A setting's key is a word such as 'my_setting'.", field="key")
+        if key == budget_settings.KEY:
+            raise ValidationError("Budgets are set with kit.set_budget('2026-12', 200).", field="key")
         kept = texts.json_value(value, "value")
         purpose = purpose_name(key)
         if purpose is not None:

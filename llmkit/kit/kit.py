@@ -17,11 +17,13 @@ import platformdirs
 
 from llmkit import tasks
 from llmkit.analysis import Run, effective_status
+from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
 from llmkit.analysis.run import Table
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
+from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
 from llmkit.kit import doctor, process_end
 from llmkit.kit.card import card
@@ -33,7 +35,8 @@ from llmkit.money.pricing import billed
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, RemoteModel, Scenario
 from llmkit.records.checks import shapes
-from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services
+from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
+from llmkit.runs.affordability import raised
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS
 from llmkit.scenarios import Prompts
@@ -81,10 +84,13 @@ class Kit:
             store=store,
             gate=self._gate,
             transport=self._connections.transport,
+            spending=Spending(store, path.with_name(path.name + ".gate")),
             learn_rejected=self.catalog.learn_rejected,
         )
-        self._checker = Checker(self._connections, PastAnswers(store), answer_check)
+        self._spending = services.spending
+        self._checker = Checker(self._connections, PastAnswers(store), services.spending, answer_check)
         self._runner: Runner[Run] = Runner(services, self._run, self._run_panel, watching)
+        self._runner.deduct_interrupted()
         self._infra = tasks.Infra(self.catalog, self._start_infra)
         self._is_closed = False
         process_end.close_at_exit(self, self._connections, self._gate, store)
@@ -135,7 +141,7 @@ class Kit:
         self._is_closed = True
         process_end.closed(self)
         closed: Any = _Closed(self.path)
-        self.catalog = self._store = self._connections = self._checker = self._runner = closed
+        self.catalog = self._store = self._connections = self._checker = self._runner = self._spending = closed
 
     @property
     def simulated(self) -> bool:
@@ -191,6 +197,7 @@ class Kit:
         retry: RetryPolicy | None = None,
         options: Mapping[str, Any] | None = None,
         schema: Schema | None = None,
+        project: str | None = None,
     ) -> RunHandle[Run]:
         """Ask every prompt of every model, ``samples`` times; returns at once.
 
@@ -211,7 +218,9 @@ class Kit:
             on_event: called with every :class:`RunEvent`, on a background thread.
             retry: a :class:`RetryPolicy`.
             options: ``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` (refuse parameters that a
-                model does not take), ``adaptive`` (find the best concurrency below the limit), ``order_seed``.
+                model does not take), ``adaptive`` (find the best concurrency below the limit), ``order_seed``,
+                ``overdraw`` (ask providers whose balance is negative).
+            project: what it belongs to, for :meth:`set_budget` and ``kit.costs(by="project")``.
             schema: a JSON schema or pydantic model that answers must match; fields become columns ``answer.<field>``.
 
         Raises:
@@ -233,11 +242,20 @@ class Kit:
             retry=retry,
             options={} if options is None else options,
             schema=json_schema(schema),
+            project=project,
         )
         return self._runner.start(self._checker.spec(request, self.catalog.state()))
 
-    def resume(self, run_id: str, *, on_event: Callable[[RunEvent], None] | None = None) -> RunHandle[Run]:
+    def resume(
+        self,
+        run_id: str,
+        *,
+        budget: Decimal | int | str | float | None = None,
+        on_event: Callable[[RunEvent], None] | None = None,
+    ) -> RunHandle[Run]:
         """Resume a run: ask what has no answer yet, at the prices noted when it was started.
+
+        ``budget`` takes the place of the run's own: what it may have cost in all, in US dollars.
 
         Probes that were cancelled, skipped, interrupted, or failed in a way that may pass are asked; a request that was
         on its way when the process died may be billed twice, and is counted in ``costs()`` as maybe billed. Probes of
@@ -245,6 +263,7 @@ class Kit:
 
         Raises:
             RunNotFound: no such run.
+            BudgetExceeded: ``budget`` is spent already.
             ValidationError: it is running, or was a rehearsal and this kit is not (or the other way round), or
                 ``on_event`` is no function.
             MissingApiKey: a provider's key is not set.
@@ -253,7 +272,40 @@ class Kit:
         catalog = self._store.catalog()
         spec = self._checker.stored(self._store.run(run_id, with_scenarios=True), catalog)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
+        if budget is not None:
+            spec = replace(spec, budget=raised(budget, spent))
         return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog)
+
+    # --- budgets above runs ---
+
+    def set_budget(
+        self,
+        scope: str,
+        amount: Decimal | int | str | float | None,
+        *,
+        provider: str | None = None,
+        alert_at: Decimal | str | float = 0.8,
+    ) -> None:
+        """Limit what all runs together may spend, in all processes: in a month (``"2026-12"``, UTC) or on a project.
+
+        ``amount`` is in US dollars, and ``None`` takes the budget away; with ``provider`` it is for that one alone.
+        A warning says once that the share ``alert_at`` is spent. It holds for runs that are going on too, and before
+        anything is sent: a request of which nobody knows what it may cost is refused. Rehearsals have accounts of
+        their own.
+
+        Raises:
+            ValidationError: not a month or the name of a project, a negative amount, or a share above 1.
+            UnsupportedProvider: no such provider.
+        """
+        self.catalog.set_budget(scope, amount, provider=provider, alert_at=alert_at)
+
+    def budgets(self) -> pd.DataFrame:
+        """The budgets of :meth:`set_budget`, in US dollars: scope, provider (missing: all of them), amount, spent,
+        reserved (for requests under way), left (amount less spent), share (spent of amount), alert_at, is_alert.
+
+        What may have been billed without anybody knowing is counted at the most that it can have cost.
+        """
+        return budget_table(self._spending.standings(budgets_of(self.catalog.state()), simulated=self.simulated))
 
     # --- reading ---
 
@@ -633,5 +685,5 @@ def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
     merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", *RUN_OPTIONS)
+    unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", "project", *RUN_OPTIONS)
     return {name: value for name, value in merged.items() if name not in unpriced}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from llmkit.limiter.budget import Reservation
+from llmkit.limiter.budget import Advance, Reservation
 from llmkit.limiter.pace import PaceState, outcome, settle
 
 
@@ -25,7 +25,7 @@ class Admission:
     waits: Mapping[str, float]
     on_sent: Callable[[Admission], object]
     adaptive: bool = False
-    reservation: Reservation | None = None
+    reservation: Reservation | Advance | None = None
     used: int | None = None
     ok: bool | None = None
 

@@ -1,57 +1,85 @@
-"""The money of one run: reserved at the worst case before a request is sent, settled at its cost afterwards."""
+"""The money of a run: reserved at the worst case before a request is sent, settled at its cost afterwards.
+
+One mechanism with several scopes: the run's own budget, and those that it shares with other runs (:mod:`ledger`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 import anyio
 
 from llmkit.errors import BudgetExceeded
+from llmkit.limiter.ledger import ZERO, Account
+from llmkit.limiter.shared_money import SharedMoney
 from llmkit.money.pricing import dollars
+
+GLANCE = 0.1
+"""Seconds between looks at what other processes have given back."""
 
 
 class Budget:
     """What one run may spend, in US dollars. Used from one event loop; the properties may be read from anywhere.
 
-    Who comes first is served first. A request waits while what others have reserved may still come free; it is refused
-    as soon as it would not fit even if all of that came free, because what is spent never comes back. So ``spent`` is
-    at most ``total`` as long as no request costs more than its worst case.
+    Who comes first is served first, and whoever has begun a conversation comes before those who have not. A request
+    waits while what others have reserved may still come free; it is refused as soon as it would not fit even if all of
+    that came free, because what is spent never comes back. So ``spent`` is at most ``total`` as long as no request
+    costs more than its worst case.
     """
 
-    def __init__(self, total: Decimal) -> None:
+    def __init__(self, total: Decimal | None, shared: SharedMoney | None = None, *, spent: Decimal = ZERO) -> None:
+        """``total`` is the run's own, ``None`` without one, of which so much is ``spent``; ``shared`` is what it shares
+        with other runs.
+        """
         self.total = total
-        self._spent = Decimal(0)
-        self._reserved = Decimal(0)
+        self.shared = shared
+        self._own = Account(ZERO if total is None else total, spent)
         self._queue: deque[_Asking] = deque()
+        self.passed: dict[str, Decimal] = {}
+        """By how much budgets were passed, by their keys; the run's own has none."""
 
     @property
     def spent(self) -> Decimal:
         """What the requests that are over have cost, those of unknown cost at their worst case."""
-        return self._spent
+        return self._own.spent
 
     @property
     def reserved(self) -> Decimal:
         """The worst case of the requests under way."""
-        return self._reserved
+        return self._own.reserved
 
     @property
     def left(self) -> Decimal:
         """What a request may still cost once everything under way is over, at best."""
-        return self.total - self._spent
+        return self._own.left
 
     @property
     def is_overdrawn(self) -> bool:
         """Whether requests have cost so much more than their worst case that what is reserved is not there any more."""
-        return self._spent + self._reserved > self.total
+        return self.total is not None and self._own.free < 0
+
+    def limits(self, provider: str) -> bool:
+        """Whether there is any limit to what may be spent at a provider."""
+        return self.total is not None or bool(self.shared and self.shared.keys(provider))
 
     def must_wait(self, worst_case: Decimal) -> bool:
-        """Whether ``reserve`` would wait now."""
-        return worst_case <= self.left and (bool(self._queue) or worst_case > self.left - self._reserved)
+        """Whether ``reserve`` would wait now for the run's own money."""
+        return worst_case <= self.left and (bool(self._queue) or worst_case > self._own.free)
 
-    async def reserve(self, worst_case: Decimal | None) -> Reservation:
-        """Set ``worst_case`` aside, waiting while it may yet come free.
+    async def reserve(
+        self,
+        worst_case: Decimal | None,
+        *,
+        provider: str = "",
+        whole: Decimal | None = None,
+        likely: Decimal | None = None,
+        begun: bool = False,
+    ) -> Reservation:
+        """Set ``worst_case`` aside, waiting while it may yet come free; of a conversation more, see :class:`_Asking`.
 
         Raises:
             BudgetExceeded: it does not fit into what is left, or is unknown.
@@ -61,17 +89,17 @@ class Budget:
                 "The budget cannot be checked, because the price or the longest answer of this model is unknown. "
                 "Set its prices in the catalog and max_tokens for the run, or run without a budget."
             )
-        asking = _Asking(worst_case)
-        self._queue.append(asking)
+        asking = _Asking(worst_case, provider, worst_case if whole is None else whole, likely, begun)
+        self._queue.insert(sum(other.begun for other in self._queue) if begun else len(self._queue), asking)
         try:
             self._serve()
-            await asking.answered.wait()
+            while not asking.answered.is_set():
+                with anyio.move_on_after(GLANCE if self.shared else None):
+                    await asking.answered.wait()
+                if not asking.answered.is_set():
+                    self._serve(glance=True)
             if asking.granted is None:
-                total, most, spent = (dollars(each, exact=True) for each in (self.total, worst_case, self._spent))
-                raise BudgetExceeded(
-                    f"The budget of {total} does not cover this request: it may cost up to {most}, and {spent} is "
-                    f"spent already. Raise the budget or lower max_tokens."
-                )
+                raise BudgetExceeded(asking.refusal)
             reservation, asking.granted = asking.granted, None
             return reservation
         finally:
@@ -81,44 +109,186 @@ class Budget:
             if asking.granted is not None:  # cancelled between the grant and its arrival
                 asking.granted.release()
 
-    def _serve(self) -> None:
+    def _serve(self, *, glance: bool = False) -> None:
         """Answer whoever can be answered, in order."""
         while self._queue:
             asking = self._queue[0]
-            if asking.amount <= self.left:
-                if asking.amount > self.left - self._reserved:
-                    return
-                self._reserved += asking.amount
-                asking.granted = Reservation(self, asking.amount)
+            with self._accounts(asking.provider, glance) as accounts:
+                left = min((account.left for account in accounts.values()), default=asking.whole)
+                amount = asking.amount(left)
+                if amount <= left:
+                    if any(amount > account.free for account in accounts.values()):
+                        return
+                    for account in accounts.values():
+                        account.change(self._run_id, reserved=amount)
+                    asking.granted = Reservation(self, amount, tuple(accounts))
+                else:
+                    key, account = min(accounts.items(), key=lambda entry: entry[1].left)
+                    asking.refusal = _refusal(key, account, amount)
             self._queue.popleft()
             asking.answered.set()
 
-    def _over(self, amount: Decimal, cost: Decimal) -> None:
-        self._reserved -= amount
-        self._spent += cost
+    def over(self, keys: tuple[str, ...], cost: Decimal, freed: Decimal) -> None:
+        """Something reserved under ``keys`` cost ``cost``; ``freed`` is set aside no longer."""
+        with self._opened(keys) as accounts:
+            for key, account in accounts.items():
+                account.change(self._run_id, spent=cost, reserved=-freed)
+                if account.left < 0:
+                    self.passed[key] = -account.left
         self._serve()
+
+    @property
+    def _run_id(self) -> str:
+        return self.shared.run_id if self.shared else ""
+
+    def _accounts(self, provider: str, glance: bool = False) -> contextlib.AbstractContextManager[dict[str, Account]]:
+        """All accounts that a request to a provider counts against, by the keys of their budgets."""
+        own = () if self.total is None else (_OWN,)
+        return self._opened((*own, *(self.shared.keys(provider) if self.shared else ())), glance)
+
+    @contextlib.contextmanager
+    def _opened(self, keys: tuple[str, ...], glance: bool = False) -> Iterator[dict[str, Account]]:
+        own = {_OWN: self._own} if _OWN in keys else {}
+        others = tuple(key for key in keys if key != _OWN)
+        if self.shared is None or not others:
+            yield own
+            return
+        with self.shared.open(others, glance=glance) as accounts:
+            yield own | accounts
 
 
 class Reservation:
-    """Money set aside for one request; over once it was settled or released, later calls change nothing."""
+    """Money set aside; over once it was settled or released, later calls change nothing."""
 
-    def __init__(self, budget: Budget, amount: Decimal) -> None:
+    def __init__(self, budget: Budget, amount: Decimal, keys: tuple[str, ...]) -> None:
         self.amount = amount
         self._budget: Budget | None = budget
+        self._keys = keys
 
     def settle(self, cost: Decimal | None) -> None:
         """The request is over and cost ``cost``; ``None`` is unknown, and counts as the worst case."""
         budget, self._budget = self._budget, None
         if budget is not None:
-            budget._over(self.amount, self.amount if cost is None else cost)
+            budget.over(self._keys, self.amount if cost is None else cost, self.amount)
+
+    def spend(self, cost: Decimal, keep: Decimal) -> None:
+        """A part of it is over and cost ``cost``; of the rest at most ``keep`` stays set aside."""
+        kept = max(ZERO, min(self.amount - cost, keep))
+        if self._budget is not None:
+            freed, self.amount = self.amount - kept, kept
+            self._budget.over(self._keys, cost, freed)
 
     def release(self) -> None:
         """The request was never sent."""
-        self.settle(Decimal(0))
+        self.settle(ZERO)
 
 
 @dataclass(eq=False, slots=True)
 class _Asking:
-    amount: Decimal
+    """Who waits for money: ``worst_case`` is for the next request, ``whole`` for all that is left of a conversation.
+
+    The whole is set aside where it fits. Where it does not, so much that a conversation of ``likely`` cost can be
+    finished; while nobody knows what is likely, all that is left. What has ``begun`` is content with its next request.
+    """
+
+    worst_case: Decimal
+    provider: str
+    whole: Decimal
+    likely: Decimal | None
+    begun: bool
     answered: anyio.Event = field(default_factory=anyio.Event)
     granted: Reservation | None = None
+    refusal: str = ""
+
+    def amount(self, left: Decimal) -> Decimal:
+        """What is asked for while so much is left."""
+        if self.whole <= left:
+            return self.whole
+        if self.begun:
+            return self.worst_case
+        return max(self.worst_case, min(self.whole, left if self.likely is None else self.likely))
+
+
+class Purse:
+    """What one conversation has set aside in a budget, so that what was begun can be finished.
+
+    To the gate it is a budget. ``rest`` is the worst case of the turns after the next, ``likely`` what a conversation
+    must have set aside to be finished as a rule; whoever asks sets them before each request.
+    """
+
+    def __init__(self, budget: Budget, provider: str) -> None:
+        self.rest = ZERO
+        self.likely: Decimal | None = None
+        self.begun = False
+        self._budget = budget
+        self._provider = provider
+        self._held: Reservation | None = None
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """As that of the budget."""
+        return self._budget.is_overdrawn
+
+    def must_wait(self, worst_case: Decimal) -> bool:
+        """Whether ``reserve`` would wait now."""
+        return (self._held is None or self._held.amount < worst_case) and self._budget.must_wait(worst_case)
+
+    async def reserve(self, worst_case: Decimal | None) -> Advance:
+        """Money for the next request: what is set aside already, or else anew.
+
+        Raises:
+            BudgetExceeded: it does not fit into what is left, or is unknown.
+        """
+        if self._held is None or worst_case is None or self._held.amount < worst_case:
+            self.close()  # nobody waits for money while keeping some from others
+            whole = None if worst_case is None else worst_case + self.rest
+            how = {"provider": self._provider, "whole": whole, "likely": self.likely, "begun": self.begun}
+            self._held = await self._budget.reserve(worst_case, **how)  # type: ignore[arg-type]
+        assert worst_case is not None  # else it was refused
+        return Advance(self, worst_case)
+
+    def over(self, cost: Decimal) -> None:
+        """A request cost this; what the rest may need is kept."""
+        self.begun = True
+        if self._held is not None:
+            self._held.spend(cost, self.rest)
+            if not self._held.amount:
+                self._held = None
+
+    def close(self) -> None:
+        """Give back what is set aside."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.release()
+
+
+@dataclass(slots=True)
+class Advance:
+    """The money of one request of a conversation."""
+
+    purse: Purse | None
+    worst_case: Decimal
+
+    def settle(self, cost: Decimal | None) -> None:
+        """As :meth:`Reservation.settle`."""
+        purse, self.purse = self.purse, None
+        if purse is not None:
+            purse.over(self.worst_case if cost is None else cost)
+
+    def release(self) -> None:
+        """The request was never sent: all that was set aside is given back."""
+        purse, self.purse = self.purse, None
+        if purse is not None:
+            purse.close()
+
+
+_OWN = ""
+
+
+def _refusal(key: str, account: Account, amount: Decimal) -> str:
+    total, most, spent = (dollars(each, exact=True) for each in (account.total, amount, account.spent))
+    name, remedy = ("budget", "Raise the budget") if key == _OWN else (f"budget {key}", "Raise it with kit.set_budget")
+    return (
+        f"The {name} of {total} does not cover this request: it may cost up to {most}, and {spent} is spent already. "
+        f"{remedy} or lower max_tokens."
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Budget, Reservation
+from llmkit.limiter.budget import Advance, Budget, Purse, Reservation
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.provider_queue import ProviderQueue
@@ -59,7 +59,7 @@ class Gate:
         run_id: str,
         model: str,
         tokens: int = 0,
-        budget: Budget | None = None,
+        budget: Budget | Purse | None = None,
         worst_case: Decimal | None = None,
         on_wait: OnWait | None = None,
         adaptive: bool = False,
@@ -115,7 +115,7 @@ class Gate:
             queue.close()
 
     async def _enter(
-        self, queue: ProviderQueue, waiter: Waiter, budget: Budget | None, worst_case: Decimal | None
+        self, queue: ProviderQueue, waiter: Waiter, budget: Budget | Purse | None, worst_case: Decimal | None
     ) -> Admission:
         """Reserve the money, then wait for the provider; again when others cost more than their worst case meanwhile,
         so that the money is not there any more.
@@ -137,7 +137,9 @@ class Gate:
             queue.leave(admission)
             waiter = replace(waiter, waits=admission.waits, turn=asyncio.get_running_loop().create_future())
 
-    async def _reserve(self, budget: Budget, worst_case: Decimal | None, waiter: Waiter) -> Reservation:
+    async def _reserve(
+        self, budget: Budget | Purse, worst_case: Decimal | None, waiter: Waiter
+    ) -> Reservation | Advance:
         asked_at = self._clock()
         if waiter.on_wait is not None and worst_case is not None and budget.must_wait(worst_case):
             waiter.on_wait(BUDGET, None)

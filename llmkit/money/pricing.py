@@ -106,6 +106,11 @@ def worst_case(
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
+def times(amount: Decimal, factor: Decimal) -> Decimal:
+    """An amount that is to cover ``factor`` times as much, rounded up; at most :data:`LARGEST`."""
+    return min(_rounded(_EXACT.multiply(amount, factor), ROUND_CEILING), LARGEST)
+
+
 def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:
     """The rates of a request of ``input_tokens`` (whole input) made at ``at``: base, then window, then tier.
 

@@ -4,6 +4,7 @@ Money is :class:`decimal.Decimal` in US dollars; prices are per million tokens. 
 Times are timezone-aware UTC.
 """
 
+from llmkit.records.budgets import SharedBudget, is_month, month_of
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import (
     TOKEN_COLUMNS,
@@ -34,5 +35,6 @@ __all__ = [
     "DIALECTS", "PRICE_COLUMNS", "RATE_COLUMNS", "STANDARD", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion",
     "CostSource", "DatedPrice", "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus",
     "Params", "Price", "PriceTier", "PriceWindow", "Provider", "RateInfo", "Rates", "RemoteModel", "Request",
-    "Scenario", "Scope", "Usage", "WireName", "dialect_at", "dialect_before", "source_of_sum", "split_reference",
+    "Scenario", "Scope", "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of",
+    "source_of_sum", "split_reference",
 ]  # fmt: skip

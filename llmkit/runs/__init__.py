@@ -10,6 +10,7 @@ from llmkit.runs.rebuilt import request_texts
 from llmkit.runs.request import RunRequest
 from llmkit.runs.runner import Runner
 from llmkit.runs.spec import RunSpec, stored_plan
+from llmkit.runs.spending import Spending, Standing
 
 __all__ = [
     "Checker",
@@ -23,6 +24,8 @@ __all__ = [
     "RunSpec",
     "Runner",
     "Services",
+    "Spending",
+    "Standing",
     "background",
     "request_texts",
     "stored_plan",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.records import Provider, Request
 from llmkit.records.checks import numbers
 from llmkit.runs.plan import Plan, most_input_tokens, most_output_tokens
+from llmkit.runs.spending import Standing
 
 
 def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> None:
@@ -29,23 +30,60 @@ def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> N
             )
 
 
+def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
+    """Ask nothing of an account that owes money.
+
+    Raises:
+        BudgetExceeded: a balance is negative.
+        RunRefused: several are.
+    """
+    refuse(
+        [
+            BudgetExceeded(
+                f"The balance of {provider.display_name} is {pricing.dollars(provider.balance, exact=True)}. Correct "
+                f"it with kit.catalog.sync_balance({name!r}, ...). Or run anyway with options={{'overdraw': True}}."
+            )
+            for name, provider in providers.items()
+            if provider.balance is not None and provider.balance < 0
+        ]
+    )
+
+
+def warn_of_budget(estimate: Estimate, budget: Decimal | None) -> None:
+    """One warning where a budget will probably end the run before everything was asked."""
+    if budget is not None and estimate.total is not None and estimate.total > budget:
+        warnings.warn(
+            f"This run will probably cost {pricing.dollars(estimate.total)}, and its budget of "
+            f"{pricing.dollars(budget, exact=True)} covers only {budget / estimate.total:.0%} of that: it will stop "
+            "there, and kit.resume(run_id, budget=...) goes on.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def check_budget(
-    plan: Plan, providers: Mapping[str, Provider], requests: Mapping[str, Request], budget: Any
+    plan: Plan,
+    providers: Mapping[str, Provider],
+    requests: Mapping[str, Request],
+    budget: Any,
+    shared: Sequence[Standing] = (),
 ) -> Decimal | None:
-    """The budget as a Decimal, after checking that it can be kept: every price known, every answer's length limited.
+    """The budget as a Decimal, after checking that it can be kept, and those that it ``shared`` with other runs: every
+    price known, every answer's length limited.
 
     Raises:
         ValidationError: not a positive amount.
         BudgetExceeded: a model is unpriced, or not even one request fits.
         RunRefused: several of these.
     """
-    if budget is None:
-        return None
-    amount = numbers.amount(budget, "budget")
-    if amount <= 0:
-        raise ValidationError("budget must be a positive amount in US dollars.", field="budget")
+    amount = None if budget is None else positive(budget)
     problems: list[LlmkitError] = []
     for index, model in enumerate(plan.models):
+        limits = [] if amount is None else [(amount, f"the budget of {pricing.dollars(amount)}", "budget=")]
+        limits += [_left(standing) for standing in shared if standing.budget.provider in (None, model.provider)]
+        if not limits:
+            continue
+        least, words, name = min(limits)
         call, request = plan.call(plan.probe(index * plan.samples)), requests[model.reference]
         most_output = most_output_tokens(request, model)
         if most_output is None:
@@ -65,13 +103,45 @@ def check_budget(
                     "cost_output_per_million=...), or leave the model or the budget out."
                 )
             )
-        elif worst > amount:
+        elif worst > least:
             problems.append(
                 BudgetExceeded(
                     f"One request to {model.reference} can cost up to {pricing.dollars(worst)} (answers of up to "
-                    f"{most_output:,} tokens), more than the budget of {pricing.dollars(amount)}. Give a smaller "
-                    "max_tokens=, or a larger budget=."
+                    f"{most_output:,} tokens), more than {words}. Give a smaller max_tokens=, or a larger {name}."
                 )
             )
     refuse(problems)
     return amount
+
+
+def positive(budget: Any) -> Decimal:
+    """A run's budget in US dollars.
+
+    Raises:
+        ValidationError: not a positive amount.
+    """
+    amount = numbers.amount(budget, "budget", rounded_down=True)
+    if amount <= 0:
+        raise ValidationError("budget must be a positive amount in US dollars.", field="budget")
+    return amount
+
+
+def raised(budget: Any, spent: Decimal) -> Decimal:
+    """The new budget of a run that has spent so much.
+
+    Raises:
+        ValidationError: not a positive amount.
+        BudgetExceeded: nothing is left of it.
+    """
+    amount = positive(budget)
+    if amount <= spent:
+        raise BudgetExceeded(
+            f"The run has spent {pricing.dollars(spent)} already (what may have been billed at its worst), so a budget "
+            f"of {pricing.dollars(amount, exact=True)} leaves nothing: give more."
+        )
+    return amount
+
+
+def _left(now: Standing) -> tuple[Decimal, str, str]:
+    words = f"the {pricing.dollars(now.left)} that are left of the budget {now.budget.key}"
+    return now.left, words, "amount with kit.set_budget"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import Any
 import anyio
 
 from llmkit.errors import BudgetExceeded, Code
-from llmkit.limiter import Admission
+from llmkit.limiter import Admission, Purse
 from llmkit.money import pricing
 from llmkit.money.pricing import Cost
 from llmkit.records import Call, Completion, Failure, HttpResponse, Request
@@ -31,6 +32,8 @@ CUT = Failure(
     scope="probe",
     maybe_billed=True,
 )
+ANSWER_BYTES = 4
+"""Of a token of an answer that is sent back, as a rule."""
 ANSWER_GUESS = 1_000
 """Tokens that an answer is reckoned at where nobody limits its length."""
 
@@ -63,6 +66,8 @@ class Attempt:
                 max_output_tokens=most_output,
                 fallback=target.fallback,
             )
+        if worst_case is not None and (factor := run.dearer.get(target.model.reference)) is not None:
+            worst_case = pricing.times(worst_case, factor)
         return cls(run, conversation, target, call, request, most_input, worst_case, {})
 
     async def make(self) -> Completion | Failure:
@@ -74,7 +79,7 @@ class Attempt:
                 run_id=run.run_id,
                 model=model.reference,
                 tokens=self.most_input // 4 + (self.call.params.max_tokens or ANSWER_GUESS),
-                budget=run.budget,
+                budget=self._purse(),
                 worst_case=self.worst_case,
                 adaptive=run.spec.adaptive,
             ) as admission:
@@ -84,8 +89,35 @@ class Attempt:
                 with anyio.CancelScope(shield=True):
                     result = await self._carry_out(admission)
         except BudgetExceeded as error:
+            run.refusal = run.refusal or str(error)
             return Failure(code=Code.BUDGET_EXCEEDED, message=str(error), scope="probe")
         return result
+
+    def _purse(self) -> Purse | None:
+        """What the conversation has set aside, told what its other turns may cost."""
+        purse, run, conversation = self.run.purse(self.conversation), self.run, self.conversation
+        later = conversation.probe.scenario.prompts[conversation.turn :]
+        if purse is None or self.worst_case is None or not later:
+            if purse is not None:
+                purse.rest = Decimal(0)
+            return purse
+        worst = self._worst_of(later)
+        purse.rest = pricing.total(worst)
+        if (mean := run.mean_cost(self.target.model.reference)) is not None:
+            turns = len(conversation.probe.scenario.prompts)
+            purse.likely = mean * (turns - 1) / turns + worst[-1]
+        return purse
+
+    def _worst_of(self, prompts: Sequence[str]) -> list[Decimal]:
+        """About the most that each of these turns can cost, if every answer before it is as long as it may be."""
+        most_output = most_output_tokens(self.request, self.target.model) or 0
+        size, worst = self.most_input, []
+        for prompt in prompts:
+            size += len(prompt.encode()) + ANSWER_BYTES * most_output
+            price, fallback = self.target.model.price, self.target.fallback
+            most = pricing.worst_case(price, input_tokens=size, max_output_tokens=most_output, fallback=fallback)
+            worst.append(most or Decimal(0))
+        return worst
 
     async def _carry_out(self, admission: Admission) -> Completion | Failure:
         run, conversation, turn = self.run, self.conversation, self.conversation.turn
@@ -187,7 +219,9 @@ class Attempt:
         refused = isinstance(result, Failure) and result.code is Code.RATE_LIMITED
         ok = not refused if isinstance(response, HttpResponse) else None  # a wrong question is served too
         admission.settle(tokens=tokens, cost=billed, ok=ok)
-        self.run.spent[provider.name] += billed or 0  # type: ignore[assignment]  # a Counter of Decimals
+        if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
+            self.run.learn_dearer(self.target.model.reference, billed, self.worst_case)
+        self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)
         if isinstance(response, HttpResponse) and (info := self.target.wire.rate_info(response)) is not None:
             # providers count per model (OpenAI, Anthropic), so what one is told says nothing about the others
             reference = self.target.model.reference

@@ -10,17 +10,19 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from llmkit.catalog import Obstacle, blocking, obstacles, rules
+from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
-from llmkit.records import Model, Provider, Request, Scenario
+from llmkit.records import Model, Provider, Request, Scenario, SharedBudget, month_of
 from llmkit.records.checks import shapes
-from llmkit.runs.affordability import check_budget, warn_of_balances
+from llmkit.runs.affordability import check_budget, refuse_overdrawn, warn_of_balances, warn_of_budget
 from llmkit.runs.estimating import PastAnswers, estimate_plan
 from llmkit.runs.plan import Plan, check_order, check_samples, make_params
 from llmkit.runs.request import RunRequest
 from llmkit.runs.spec import RunSpec, stored_spec
+from llmkit.runs.spending import Spending, Standing
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
 
@@ -46,6 +48,7 @@ class Checker:
 
     reach: Reach
     past: PastAnswers
+    spending: Spending
     schema_check: SchemaCheck
 
     def spec(self, request: RunRequest, state: CatalogState) -> RunSpec:
@@ -60,8 +63,12 @@ class Checker:
         requests = first_requests(plan, providers)
         warn_of_retirement(plan, providers)
         warn_of_left_out(requests)
-        budget = check_budget(plan, providers, requests, request.budget)
+        shared = budgets_of(state)
+        budget = check_budget(plan, providers, requests, request.budget, self._standings(shared, request.project))
+        if not self.reach.simulating and not request.overdraw:
+            refuse_overdrawn(providers)
         estimate = self._estimate(plan, requests, providers, request.kind)
+        warn_of_budget(estimate, budget)
         if not self.reach.simulating:
             warn_of_balances(estimate, providers)
         policy = request.retry or RetryPolicy()
@@ -74,6 +81,8 @@ class Checker:
             name=request.name,
             kind=request.kind,
             budget=budget,
+            project=request.project,
+            shared_budgets=shared,
             estimate=estimate.to_row(),
             simulated=self.reach.simulating,
             check_answer=self.schema_check(plan.params.schema) if plan.params.schema else None,
@@ -110,7 +119,14 @@ class Checker:
             names = ", ".join(provider.name for provider in missing)
             raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
         self.reach.check(providers)
-        return spec
+        return replace(spec, shared_budgets=budgets_of(state))
+
+    def _standings(self, budgets: Sequence[SharedBudget], project: str | None) -> list[Standing]:
+        """Those that a run counts against from now on."""
+        scopes = (project, month_of(datetime.now(UTC)))
+        chosen = [budget for budget in budgets if budget.scope in scopes]
+        standings = self.spending.standings(budgets, simulated=self.reach.simulating)
+        return [standing for standing in standings if standing.budget in chosen]
 
     def _estimate(
         self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import anyio
 
-from llmkit.limiter import Budget, Gate
+from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
 from llmkit.providers.transport import Transport
 from llmkit.providers.wires import Wire, wire_for
@@ -19,6 +21,7 @@ from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.progress import RunEvent, Tracker
 from llmkit.runs.spec import RunSpec
+from llmkit.runs.spending import Spending
 from llmkit.store import Event, Store, events
 
 
@@ -29,6 +32,7 @@ class Services:
     store: Store
     gate: Gate
     transport: Transport
+    spending: Spending
     learn_rejected: Callable[[str, str], object]
     """Remembers that a model (reference) takes no such parameter (name)."""
 
@@ -56,18 +60,30 @@ class Target:
 
 @dataclass(slots=True, kw_only=True)
 class RunContext:
-    """One run as its requests see it. ``spent`` is what was billed, by provider."""
+    """One run as its requests see it.
+
+    ``spent`` is what was billed, by provider, and by an earlier process of the run and not deducted from balances any
+    more; ``deducted`` the part of it that was.
+    """
 
     run_id: str
     spec: RunSpec
     services: Services
-    budget: Budget | None
+    budget: Budget
     tracker: Tracker
     session: int = 0
     """The number of the state that the run was resumed with."""
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    spent: Counter[str] = field(default_factory=Counter)
+    spent: dict[str, Decimal] = field(default_factory=dict)
+    deducted: Mapping[str, Decimal] = field(default_factory=dict)
     is_cut: bool = False
+    refusal: str | None = None
+    """Why a budget refused the first of the requests that it refused."""
+    dearer: dict[str, Decimal] = field(default_factory=dict)
+    """By model, how many times its worst case a request has cost."""
+    has_passed: bool = False
+    finished: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+    """By model, how many conversations have ended well and what they cost."""
     in_flight: set[anyio.CancelScope] = field(default_factory=set)
     targets: dict[str, Target] = field(default_factory=dict)
 
@@ -84,10 +100,56 @@ class RunContext:
             )
         return target
 
+    def purse(self, conversation: Conversation) -> Purse | None:
+        """What a conversation has set aside; ``None`` where nothing limits what may be spent."""
+        provider = conversation.probe.model.provider
+        if conversation.purse is None and self.budget.limits(provider):
+            conversation.purse = Purse(self.budget, provider)
+            conversation.purse.begun = bool(conversation.turn_attempts)
+        return conversation.purse
+
+    def to_deduct(self) -> dict[str, Decimal]:
+        """What was spent by provider since this was asked before."""
+        if self.spec.simulated:
+            return {}
+        before, self.deducted = self.deducted, dict(self.spent)
+        left = {name: amount - before.get(name, 0) for name, amount in sorted(self.deducted.items())}
+        return {name: min(amount, pricing.LARGEST) for name, amount in left.items()}
+
+    def mean_cost(self, model: str) -> Decimal | None:
+        """What a conversation with a model has cost so far, on average; ``None`` while none is finished."""
+        count, cost = self.finished.get(model, (0, Decimal(0)))
+        return cost / count if count else None
+
+    def learn_dearer(self, model: str, cost: Decimal, worst_case: Decimal) -> None:
+        """A request has cost more than it could: from now on its model is reckoned with at that."""
+        news = model not in self.dearer or bool(self.budget.passed) > self.has_passed
+        self.has_passed = bool(self.budget.passed)
+        self.dearer[model] = max(cost / worst_case * self.dearer.get(model, 1), self.dearer.get(model, Decimal(1)))
+        passed = " and ".join(
+            f"the budget{' ' + key if key else ''} is passed by {pricing.dollars(amount)}"
+            for key, amount in self.budget.passed.items()
+        )
+        if news:
+            self.note(
+                f"A request to {model} has cost {pricing.dollars(cost)}, where at most {pricing.dollars(worst_case)} "
+                f"was to be expected{': ' + passed if passed else ''}. Its next requests are reckoned with at that."
+            )
+
+    def note(self, sentence: str) -> None:
+        """Say something that whoever pays should know, once: in the run's progress, and as a warning."""
+        self.tracker.note(sentence)
+        with contextlib.suppress(UserWarning):  # where warnings are errors
+            warnings.warn(sentence, UserWarning, stacklevel=2)
+
     def end_probe(self, conversation: Conversation, failure: Failure | None) -> Event:
         """Decide how a probe ends. The event is written with its last answer: no crash comes between the two."""
         refusal = self.breaker.refusal(conversation.probe.model)
         conversation.end(failure, refused=failure is not None and failure is refusal, check=self.spec.check_answer)
+        if conversation.status == "ok" and len(conversation.answers) > 1:
+            reference = conversation.probe.model.reference
+            count, cost = self.finished.get(reference, (0, Decimal(0)))
+            self.finished[reference] = count + 1, cost + (conversation.cost or 0)
         return events.probe(
             run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
         )

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.errors import Code
+from llmkit.limiter import Purse
 from llmkit.money.pricing import Cost
 from llmkit.records import TOKEN_COLUMNS, Completion, CostSource, Failure, Rates, Usage, source_of_sum
 from llmkit.runs.plan import Probe
@@ -37,6 +38,7 @@ class Conversation:
     answer: Any = None
     status: str | None = None
     failure: Failure | None = None
+    purse: Purse | None = None
 
     @property
     def turn(self) -> int:
@@ -47,6 +49,11 @@ class Conversation:
     def finished(self) -> bool:
         """Whether every prompt has its answer."""
         return len(self.answers) == len(self.probe.scenario.prompts)
+
+    def give_back(self) -> None:
+        """What is set aside for it is not needed any more."""
+        if self.purse is not None:
+            self.purse.close()
 
     def begin_attempt(self, at: datetime, waited_s: float, left_out: Sequence[str] = ()) -> int:
         """Count an attempt of this turn and return its number, from 1."""

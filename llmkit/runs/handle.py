@@ -13,7 +13,7 @@ from weakref import WeakSet
 import anyio
 
 from llmkit.errors import Code, LlmkitError, NotFinished
-from llmkit.money.pricing import billed
+from llmkit.money.pricing import billed, dollars
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
 
@@ -101,7 +101,7 @@ class RunHandle(Handle[T]):
 
     @property
     def status(self) -> str:
-        """``running``, ``completed``, ``cancelled`` or ``failed``."""
+        """``running``, ``completed``, ``budget`` (which a budget ended), ``cancelled`` or ``failed``."""
         return self._session.tracker.status
 
     @property
@@ -148,14 +148,21 @@ class RunHandle(Handle[T]):
 
     def __repr__(self) -> str:
         now = self.progress
-        probes = f"{now.done:,} of {now.total:,} probe{'' if now.total == 1 else 's'}"
-        return f"<RunHandle {self.run_id} {now.status}: {probes}, {billed(now.cost, now.unpriced)} so far>"
+        probes = f"{now.done - now.skipped:,} of {now.total:,} probe{'' if now.total == 1 else 's'}"
+        skipped = f", {now.skipped:,} skipped" if now.skipped else ""
+        notes = "".join(f"; {note}" for note in now.notes)
+        return f"<RunHandle {self.run_id} {now.status}: {probes}{skipped}, {_spent(now)} so far{notes}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.panel()._repr_mimebundle_(**kwargs)
 
     def _ipython_display_(self) -> None:
         self.panel()._ipython_display_()
+
+
+def _spent(now: Progress) -> str:
+    budget = "" if now.budget is None else f" of {dollars(now.budget, exact=True)}"
+    return billed(now.cost, now.unpriced) + budget
 
 
 _HANDLES: WeakSet[Handle[Any]] = WeakSet()

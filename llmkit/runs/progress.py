@@ -86,6 +86,9 @@ class Progress:
     ended_at: datetime | None = None
     done_before: int = 0
     left: Mapping[str, float] = field(default_factory=dict)
+    budget: Decimal | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences about its money: a budget that is nearly spent, or that ended it."""
 
     @property
     def total(self) -> int:
@@ -176,6 +179,7 @@ class Tracker:
         limits: Callable[[str], Limits],
         turns: float = 1.0,
         tokens: Mapping[str, float] | None = None,
+        budget: Decimal | None = None,
     ) -> None:
         self.run_id = run_id
         self._limits = limits
@@ -183,6 +187,8 @@ class Tracker:
         self._tokens = tokens or {}
         self._watches: dict[str, Watch] = {}
         self._estimate = estimate
+        self._budget = budget
+        self._notes: list[str] = []
         self._started_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
         self._counts = {model: defaultdict[str, Any](int, total=total) for model, total in totals.items()}
@@ -194,6 +200,14 @@ class Tracker:
         """Call ``listener`` with every event from now on, on the background thread; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._forget(listener)
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence that whoever pays should know."""
+        self._notes.append(sentence)
+
+    def refused(self) -> int:
+        """Probes that a budget refused so far."""
+        return self._codes[Code.BUDGET_EXCEEDED]
 
     def emit(self, event: RunEvent) -> None:
         """Count an event and pass it on."""
@@ -265,6 +279,8 @@ class Tracker:
             waiting=waiting,
             codes=dict(self._codes),
             estimate=self._estimate,
+            budget=self._budget,
+            notes=tuple(self._notes),
             ended_at=self._ended_at,
             left={} if self._ended_at else self._left(models),
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from llmkit.catalog.budget_settings import check_project
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model
 from llmkit.records.checks import numbers, shapes, texts
@@ -14,7 +15,7 @@ from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
 from llmkit.scenarios import Prompts
 
-RUN_OPTIONS = ("adaptive", "order_seed")
+RUN_OPTIONS = ("adaptive", "order_seed", "overdraw")
 """What ``options`` may hold besides the rarer parameters of a request."""
 
 OPTIONS_EXAMPLE = "{'top_p': 0.9}"
@@ -45,9 +46,11 @@ class RunRequest:
     retry: RetryPolicy | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Any] | None = None
+    project: str | None = None
 
     def __post_init__(self) -> None:
         shapes.optional_string(self.name, "name")
+        check_project(self.project)
         shapes.function(self.on_event, "on_event", ON_EVENT)
         shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
         shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
@@ -56,6 +59,11 @@ class RunRequest:
     def adaptive(self) -> bool:
         """Whether to look for the best concurrency below the limit."""
         return texts.flag(self.options.get("adaptive", False), "adaptive")
+
+    @property
+    def overdraw(self) -> bool:
+        """Whether to ask providers whose balance is negative."""
+        return texts.flag(self.options.get("overdraw", False), "overdraw")
 
     @property
     def order_seed(self) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from statistics import fmean
 from typing import Any, Generic, TypeVar
 
@@ -78,7 +79,7 @@ class Runner(Generic[T]):
         )
         self._services.store.append(lines).result()
         positions = list(plan.asking_order())
-        context = self._context(run_id, spec, positions, spec.budget, session=0)
+        context = self._context(run_id, spec, positions, session=0)
         return self._launch(Session(context=context, queues=_queues(plan, positions)))
 
     def resume(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
@@ -107,15 +108,29 @@ class Runner(Generic[T]):
         resumed = conversations(spec, run_id, store.read(lambda c: queries.open_probes(c, run_id)))
         log.info("resume", extra={"run": run_id, "probes": len(resumed)})
         positions = [position for position in spec.plan.asking_order() if position in resumed]
-        left = None if spec.budget is None else max(spec.budget - spent, Decimal(0))
+        context = self._context(run_id, spec, positions, session=number, spent=spent)
+        context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
         session = Session(
-            context=self._context(run_id, spec, positions, left, session=number),
+            context=context,
             queues=_queues(spec.plan, positions),
             conversations=resumed,
-            undeducted=store.read(lambda c: totals.undeducted(c, run_id)),
             catalog=catalog,
         )
         return self._launch(session)
+
+    def deduct_interrupted(self) -> None:
+        """Take off the balances what runs have spent whose process died before it could."""
+        store = self._services.store
+        for run_id in store.read(totals.unfinished):
+            if store.is_live(run_id) or not store.claim_run(run_id):
+                continue
+            try:
+                if spent := store.read(partial(totals.undeducted, run_id=run_id)):
+                    number = store.read(partial(queries.next_state, run_id=run_id)) - 1
+                    line = events.run_state(run_id=run_id, number=number, status="running", spent=spent)
+                    store.append([line]).result()
+            finally:
+                store.release_run(run_id)
 
     def close(self, grace: float) -> None:
         """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""
@@ -139,7 +154,7 @@ class Runner(Generic[T]):
             raise
 
     def _context(
-        self, run_id: str, spec: RunSpec, positions: Iterable[int], budget: Decimal | None, session: int
+        self, run_id: str, spec: RunSpec, positions: Iterable[int], session: int, spent: Decimal = Decimal(0)
     ) -> RunContext:
         """What the requests of a run share; ``positions`` are the probes that are to be asked."""
         models = spec.plan.models
@@ -151,18 +166,22 @@ class Runner(Generic[T]):
             None if expected is None else Decimal(expected),
             limits=self._services.gate.limits,
             turns=fmean(len(scenario.prompts) for scenario in spec.plan.scenarios),
+            budget=spec.budget,
             tokens={name: row.get("tokens", 0.0) for name, row in (spec.estimate or {}).get("models", {}).items()},
         )
         if spec.on_event is not None:
             tracker.listen(spec.on_event)
-        return RunContext(
+        context = RunContext(
             run_id=run_id,
             spec=spec,
             services=self._services,
-            budget=None if budget is None else Budget(budget),
+            budget=Budget(spec.budget, spent=spent),
             tracker=tracker,
             session=session,
         )
+        how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note}
+        context.budget.shared = self._services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
+        return context
 
     def _launch(self, session: Session) -> RunHandle[T]:
         run_id, spec = session.run_id, session.context.spec

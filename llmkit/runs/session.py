@@ -8,17 +8,16 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
 from llmkit.catalog import ObstacleKind, blocking
+from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError
 from llmkit.limiter import Gate, Wait
 from llmkit.limiter.pace import Limits
-from llmkit.money import pricing
 from llmkit.records import Failure, Model, Provider
 from llmkit.records.completions import Scope
 from llmkit.runs.attempt import STOPPED
@@ -45,8 +44,6 @@ class Session:
     queues: dict[str, deque[int]]
     conversations: Mapping[int, Conversation] = field(default_factory=dict)
     """Those of a resumed run, by position."""
-    undeducted: Mapping[str, Decimal] = field(default_factory=dict)
-    """What an earlier process of this run spent by provider and could not deduct from the balances any more."""
     catalog: CatalogState | None = None
     """The catalog at which a resumed run is looked at before anything is asked."""
     _scope: anyio.CancelScope | None = None
@@ -145,6 +142,8 @@ class Session:
             if conversation.turn_attempts and conversation.status is None:  # what it has cost so far must be counted
                 await self.context.write([self.context.end_probe(conversation, STOPPED)])
             raise
+        finally:
+            conversation.give_back()
         if conversation.status is None:
             await self.context.write([self.context.end_probe(conversation, failure)])
         code = conversation.failure.code if conversation.failure else None
@@ -209,6 +208,7 @@ class Session:
             return None
         try:
             if (began := time.monotonic()) >= self._next_sync:
+                self._deduct()
                 store.sync()
                 self._next_sync = began + (time.monotonic() - began) / SYNC_SHARE
             catalog = store.catalog()
@@ -216,17 +216,27 @@ class Session:
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
             return None
         self._sizes = store.journal.sizes()
+        self._follow_budgets(catalog)
         set_limits(gate, {name: catalog.providers[name] for name in self.queues}, catalog.models)
         return catalog
 
+    def _follow_budgets(self, catalog: CatalogState) -> None:
+        money, spec = self.context.budget.shared, self.context.spec
+        if money is not None:
+            self.context.services.spending.follow(money, budgets_of(catalog), simulated=spec.simulated)
+
     async def _end(self, problem: BaseException | None) -> None:
         status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
+        message = str(problem) if problem else None
+        if status == "completed" and self.context.refusal is not None:
+            status, message = "budget", self._stopped_by(self.context.refusal)
+            self.tracker.note(message)
         line = events.run_state(
             run_id=self.run_id,
             number=self.context.session + 1,
             status=status,
-            message=str(problem) if problem else None,
-            spent=self._to_deduct(),
+            message=message,
+            spent=self.context.to_deduct(),
         )
         try:
             await self.context.write([line])
@@ -238,12 +248,17 @@ class Session:
             self._ended = True
             self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
 
-    def _to_deduct(self) -> dict[str, Decimal]:
-        if self.context.spec.simulated:
-            return {}
-        names = {*self.context.spent, *self.undeducted}
-        spent = {name: Decimal(self.context.spent[name]) + self.undeducted.get(name, 0) for name in sorted(names)}
-        return {name: min(amount, pricing.LARGEST) for name, amount in spent.items()}
+    def _stopped_by(self, refusal: str) -> str:
+        count = self.tracker.refused()
+        asked = f"{count:,} probe{'' if count == 1 else 's'} of {len(self.context.spec.plan):,} ended without an answer"
+        return f"{refusal} So {asked}; kit.resume({self.run_id!r}, budget=...) asks on."
+
+    def _deduct(self) -> None:
+        """Take what was spent off the balances, while the run goes on."""
+        if any((spent := self.context.to_deduct()).values()):
+            number = self.context.session
+            line = events.run_state(run_id=self.run_id, number=number, status="running", spent=spent)
+            self.context.services.store.append([line]).result()
 
 
 def _withdrawn(model: Model, provider: Provider) -> Failure | None:

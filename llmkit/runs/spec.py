@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.money import pricing
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Model, Params, Price, Provider, Scenario
+from llmkit.records import Model, Params, Price, Provider, Scenario, SharedBudget
 from llmkit.runs.plan import Plan
 from llmkit.runs.progress import RunEvent
 
@@ -30,6 +30,8 @@ class RunSpec:
     name: str | None = None
     kind: str = "probe"
     budget: Decimal | None = None
+    project: str | None = None
+    shared_budgets: tuple[SharedBudget, ...] = ()
     estimate: Mapping[str, Any] | None = None
     simulated: bool = False
     check_answer: Callable[[str], Any] | None = None
@@ -53,6 +55,7 @@ def stored_spec(
         name=row["name"],
         kind=row["kind"],
         budget=None if budget is None else Decimal(budget),
+        project=settings.get("project"),
         estimate=row["estimate"],
         simulated=row["simulated"],
         check_answer=check(schema) if schema else None,
@@ -82,6 +85,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
         "order": plan.order,
         "order_seed": plan.order_seed,
         "budget": None if spec.budget is None else format(spec.budget, "f"),
+        "project": spec.project,
         "policy": policy,
         "retry_unknown": spec.retry_unknown,
         "adaptive": spec.adaptive,

@@ -10,7 +10,7 @@ intent     an attempt is about to be sent; of the request only what the run itse
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
 probe      a probe reached a final state
 skip       what is left of a run for one provider or one model will not be asked, and why
-run_state  a run was resumed or ended; carries what it spent by provider
+run_state  a run was resumed, goes on or ended; carries what it spent by provider since its state before
 ========== ======================================================================================================
 
 A probe is named by its run and its position in it. ``session`` counts how often a run was resumed: it is the ``number``
@@ -178,7 +178,8 @@ def run_state(
     spent: Mapping[str, Decimal] | None = None,
     again: Sequence[str] = (),
 ) -> Event:
-    """A run was resumed or ended; ``number`` is one more than its state before had.
+    """A run was resumed or ended; ``number`` is one more than its state before had. A run that goes on may say again
+    what it is, under the number that it has, to have ``spent`` deducted.
 
     ``spent`` is deducted from the providers' balances; ``again`` holds the codes of failures that are asked again.
     """

@@ -61,6 +61,12 @@ def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, 
     return {row["provider"]: row["amount"] for row in found if row["amount"]}
 
 
+def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The real runs that have not ended: they go on, or their process died."""
+    found = connection.execute("SELECT id FROM runs WHERE status = 'running' AND NOT simulated ORDER BY id")
+    return [run_id for (run_id,) in found.fetchall()]
+
+
 def billed_attempts(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The requests of a run that were answered or billed, in the order of their probes: probe_id, model, started_at,
     usage, cost, cost_source.
@@ -82,4 +88,26 @@ def probe_costs(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
         "SELECT probe_id, scenario_id, model, sample, status, estimated_cost, cost_source FROM probe_states "
         "WHERE run_id = ? ORDER BY position",
         [run_id],
+    )
+
+
+def committed(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list[dict[str, Any]]:
+    """What every run has, or may have, spent: run_id, project, provider, month (of the requests, UTC), amount (exact;
+    requests of unknown cost at their worst case).
+    """
+    return rows(
+        connection,
+        """
+        SELECT r.id AS run_id, json_extract_string(r.settings, '$.project') AS project, a.provider,
+            strftime(i.started_at, '%Y-%m') AS month, sum(CASE
+                WHEN o.cost IS NOT NULL THEN o.cost
+                WHEN o.run_id IS NULL OR o.maybe_billed OR o.error_code IS NULL THEN coalesce(i.worst_case, 0)
+                ELSE 0 END)::DECIMAL(38, 10) AS amount
+        FROM intents i JOIN runs r ON r.id = i.run_id
+            JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
+            LEFT JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn
+                AND o.attempt = i.attempt
+        WHERE r.simulated = ? GROUP BY ALL HAVING amount > 0
+        """,
+        [simulated],
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import pandas as pd
+
 from llmkit.analysis import Run
 from llmkit.catalog import Catalog
 from llmkit.money.estimate_table import Estimate
@@ -39,6 +41,9 @@ class StartsRuns(HasCatalog, Protocol):
         self, prompts: Prompts, models: Sequence[str], samples: int, *, system: str | None, max_tokens: int | None
     ) -> Estimate:
         """What a run would probably cost."""
+
+    def budgets(self) -> pd.DataFrame:
+        """What is left of the budgets that runs share."""
 
     @property
     def run(self) -> Callable[..., RunHandle[Run]]:

@@ -17,6 +17,7 @@ from llmkit.records.checks.texts import one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
+from llmkit.widgets.budget_words import budget_words
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
@@ -175,13 +176,11 @@ class RunForm(Panel):
     def _warn_of_budget(self, values: dict[str, Any]) -> None:
         if "budget" not in values:
             return
-        place, budget = self.form["budget"].error, values["budget"]
-        expected = None if self._estimate is None else self._estimate.total
-        if budget is None or expected is None or expected <= budget:
-            place.clear()
-        else:
-            words = f"The estimate is {dollars(expected)}: the run will stop at {dollars(budget, exact=True)}."
+        place = self.form["budget"].error
+        if words := budget_words(self._estimate, values["budget"], self._kit.budgets()):
             place.show(words, "warn")
+        else:
+            place.clear()
 
     def _over_balance(self, state: Any) -> dict[str, str]:
         """Providers whose balance the estimate is over, with the words for it."""

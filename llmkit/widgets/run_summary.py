@@ -18,6 +18,7 @@ _TONES: Mapping[str, html.Tone] = {
     "completed": "good",
     "cancelled": "warn",
     "interrupted": "warn",
+    "budget": "warn",
     "failed": "bad",
 }
 _BAR = {"ok": "var(--jp-success-color1, #388e3c)", "failed": "var(--jp-error-color1, #d32f2f)",
@@ -35,7 +36,9 @@ def summary_html(
     head = html.heading(title, html.muted(run_id), html.badge(now.status, _TONES.get(now.status, "plain")), *badges)
     bar = _bar(now, "8px", f"All models: {now.done:,} of {now.total:,} probes done")
     lines, failures = ("", "") if short else (_lines(now), _failures(now))
-    return html.literal(f'{head}<div style="margin: 6px 0">{bar}</div>{_facts(now)}{lines}{_waits(now)}{failures}')
+    return html.literal(
+        f'{head}<div style="margin: 6px 0">{bar}</div>{_facts(now)}{_notes(now)}{lines}{_waits(now)}{failures}'
+    )
 
 
 def _waits(now: Progress) -> str:
@@ -54,10 +57,14 @@ def _waits(now: Progress) -> str:
 
 
 def _facts(now: Progress) -> str:
-    done = f"{now.done:,} of {now.total:,}"
+    done = f"{now.done - now.skipped:,} of {now.total:,}"
     estimate = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
     spent = billed(now.cost, now.unpriced) + estimate
     facts = {"Probes done": done, "Cost so far" if now.running else "Cost": spent}
+    if now.budget is not None:
+        facts["Budget"] = dollars(now.budget, exact=True)
+    if now.skipped:
+        facts["Skipped"] = f"{now.skipped:,}"
     if now.failed:
         facts["Failed"] = f"{now.failed:,}"
     if now.running:
@@ -66,6 +73,13 @@ def _facts(now: Progress) -> str:
     if now.seconds:
         facts["Running for" if now.running else "Took"] = duration(now.seconds)
     return fact_line(facts)
+
+
+def _notes(now: Progress) -> str:
+    """What whoever pays should know."""
+    lines = "".join(f'<div style="overflow-wrap: anywhere">{html.esc(note)}</div>' for note in now.notes)
+    color = "var(--jp-warn-color1, #ef6c00)"
+    return lines and f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {color}">{lines}</div>'
 
 
 def _slowest(now: Progress) -> str:

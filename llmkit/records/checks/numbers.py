@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import time
-from decimal import Context, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
 from numbers import Integral, Real
 from typing import Any
 
@@ -36,9 +36,12 @@ def price(value: Any, field: str) -> Decimal | None:
     return number
 
 
-def amount(value: Any, field: str) -> Decimal:
-    """An amount of US dollars, overdrawn accounts included: below 10^8, with at most 10 decimals."""
-    return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW)
+def amount(value: Any, field: str, *, rounded_down: bool = False) -> Decimal:
+    """An amount of US dollars, overdrawn accounts included: below 10^8, with at most 10 decimals. What may be spent is
+    ``rounded_down`` to those, as in ``total / 3``.
+    """
+    rounding = ROUND_DOWN if rounded_down else None
+    return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW, rounding=rounding)
 
 
 def difference(real: Decimal, ours: Decimal) -> Decimal:
@@ -54,7 +57,7 @@ def share(value: Any, field: str) -> Decimal | None:
     return number
 
 
-def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
+def _decimal(value: Any, field: str, *, places: int, below: Decimal, rounding: str | None = None) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
         raise ValidationError(f"{field} must be a number (or text such as '0.25'), not {kind(value)}.", field=field)
     try:
@@ -65,8 +68,8 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal) -> Decimal:
         raise ValidationError(f"{field} must be a finite number; use None when it is not known.", field=field)
     if number.copy_abs() >= below:
         raise ValidationError(f"{field} must be below {below:,f}.", field=field)
-    rounded = number.quantize(Decimal(1).scaleb(-places, _EXACT), context=_EXACT)
-    if rounded != number:
+    rounded = number.quantize(Decimal(1).scaleb(-places, _EXACT), rounding, context=_EXACT)
+    if rounded != number and rounding is None:
         raise ValidationError(f"{field} can have at most {places} decimals; round it.", field=field)
     return _plain(rounded)
 

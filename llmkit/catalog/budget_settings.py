@@ -1,0 +1,58 @@
+"""Budgets above runs, kept as a setting of the catalog."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from llmkit.catalog import rules
+from llmkit.errors import ValidationError
+from llmkit.records import SharedBudget, is_month
+from llmkit.records.checks import numbers, texts
+from llmkit.store import CatalogState, Edit
+
+KEY = "budgets"
+_ALMOST_A_MONTH = re.compile(r"\d{4}[-/.]?\d{1,2}")
+
+
+def budgets_of(state: CatalogState) -> tuple[SharedBudget, ...]:
+    """All of them, in the order in which they were set."""
+    return tuple(map(SharedBudget.from_row, state.settings.get(KEY) or ()))
+
+
+def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any) -> None:
+    """Set a budget in the place of the one of the same scope and provider; ``None`` as the amount takes it away.
+
+    Raises:
+        ValidationError: something that makes none.
+        UnsupportedProvider: no such provider.
+    """
+    budget = SharedBudget(
+        scope=_scope(scope),
+        amount=Decimal(0) if amount is None else numbers.amount(amount, "amount", rounded_down=True),
+        provider=None if provider is None else rules.find_provider(edit.state, provider).name,
+        alert_at=numbers.share(alert_at, "alert_at") or Decimal(1),
+    )
+    if budget.amount < 0:
+        raise ValidationError("amount cannot be negative; None takes the budget away.", field="amount")
+    others = [each for each in budgets_of(edit.state) if each.key != budget.key]
+    chosen = others if amount is None else [*others, budget]
+    edit.put_setting(KEY, [each.to_row() for each in chosen], "set_budget")
+
+
+def check_project(value: Any) -> None:
+    """Refuse what cannot be the project of a run.
+
+    Raises:
+        ValidationError: not a line of text, or one that is a month.
+    """
+    if value is not None and _ALMOST_A_MONTH.fullmatch(texts.text(value, "project")):
+        raise ValidationError(f"project={value!r} reads like a month: name the project otherwise.", field="project")
+
+
+def _scope(value: Any) -> str:
+    scope = texts.text(value, "scope")
+    if _ALMOST_A_MONTH.fullmatch(scope) and not is_month(scope):
+        raise ValidationError(f"{scope!r} is no month: write it as '2026-12'.", field="scope")
+    return scope

@@ -1,0 +1,64 @@
+"""The budgets that one run shares with others, as the run sees them while it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from llmkit.limiter.ledger import ZERO, Account, Ledger
+from llmkit.money.pricing import dollars
+from llmkit.records import SharedBudget, month_of
+
+
+@dataclass(slots=True)
+class SharedMoney:
+    """``budgets`` may be replaced at any time; ``known`` are their accounts as they were last counted.
+
+    ``on_alert`` is told once in a sentence, over all processes, that the share of a budget is spent at which somebody
+    wants to know.
+    """
+
+    ledger: Ledger
+    run_id: str
+    project: str | None
+    on_alert: Callable[[str], object]
+    budgets: Sequence[SharedBudget] = ()
+    known: Mapping[str, Account] = field(default_factory=dict)
+
+    def keys(self, provider: str) -> tuple[str, ...]:
+        """The budgets that a request to a provider counts against now."""
+        if not self.budgets:
+            return ()
+        month = month_of(datetime.now(UTC))
+        return tuple(budget.key for budget in self.budgets if budget.covers(provider, self.project, month))
+
+    @contextlib.contextmanager
+    def open(self, keys: Sequence[str], *, glance: bool = False) -> Iterator[dict[str, Account]]:
+        """The accounts of these budgets, to be changed. With ``glance``, what died processes had set aside is spent."""
+        with self.ledger.open() as accounts:
+            for key in keys:
+                if key not in accounts and key in self.known:  # the file was lost
+                    accounts[key] = self.known[key]
+            chosen = {key: accounts.get(key, Account(ZERO)) for key in keys}  # what was settled may exist no more
+            for account in chosen.values() if glance else ():
+                self.ledger.bury(account)
+            yield chosen
+            alerts = [sentence for key, account in chosen.items() if (sentence := self._alert(account, key))]
+        for sentence in alerts:
+            self.on_alert(sentence)
+
+    def _alert(self, account: Account, key: str) -> str | None:
+        at = next((budget.alert_at for budget in self.budgets if budget.key == key), None)
+        if at is None or account.is_alerted or account.spent <= ZERO or account.spent < at * account.total:
+            return None
+        account.is_alerted = True
+        return alert(key, account)
+
+
+def alert(key: str, account: Account) -> str:
+    """That a budget will soon be used up."""
+    spent, total = dollars(account.spent), dollars(account.total, exact=True)
+    share = f" ({account.spent / account.total:.0%})" if account.total else ""
+    return f"Of the budget {key}, {spent} of {total}{share} is spent. kit.budgets() shows what is left."

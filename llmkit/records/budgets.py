@@ -1,0 +1,55 @@
+"""Budgets above runs: what all runs together may spend in a month or on a project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Self
+
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+
+
+def is_month(scope: str) -> bool:
+    """Whether a scope is a month such as ``2026-12``; any other is the name of a project."""
+    return _MONTH.fullmatch(scope) is not None
+
+
+def month_of(at: datetime) -> str:
+    """The month that a request made at ``at`` counts for, in UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedBudget:
+    """What may be spent in US dollars in a month or on a project (``scope``), at one provider or (``None``) at all.
+
+    ``alert_at`` is the share of it at which somebody is told.
+    """
+
+    scope: str
+    amount: Decimal
+    provider: str | None = None
+    alert_at: Decimal = Decimal("0.8")
+
+    @property
+    def key(self) -> str:
+        """What tells it from other budgets, also as a reader understands it: ``2026-12 at openai``."""
+        return self.scope if self.provider is None else f"{self.scope} at {self.provider}"
+
+    def covers(self, provider: str, project: str | None, month: str) -> bool:
+        """Whether a request counts against it."""
+        return self.scope in (project, month) and self.provider in (None, provider)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The budget that ``to_row`` wrote."""
+        numbers = {name: Decimal(row[name]) for name in ("amount", "alert_at")}
+        return cls(scope=row["scope"], provider=row["provider"], **numbers)
+
+    def to_row(self) -> dict[str, Any]:
+        """JSON-ready, amounts as text."""
+        numbers = {name: format(getattr(self, name), "f") for name in ("amount", "alert_at")}
+        return {"scope": self.scope, "provider": self.provider, **numbers}
