@@ -65,7 +65,8 @@ class Kit:
 
     def __init__(self, path: Path, *, simulate: bool = False, actor: str = "user") -> None:
         seed, store = load_seed(), Store(path)
-        seed_catalog(store, seed)
+        if not store.is_read_only:
+            seed_catalog(store, seed)
         self.path = path
         self._store = store
         self._connections = Connections(seed.origins, simulating=simulate)
@@ -78,7 +79,8 @@ class Kit:
             actor=actor,
             card=self._repr_mimebundle_,
         )
-        self.catalog.apply_due_prices()
+        if not store.is_read_only:
+            self.catalog.apply_due_prices()
         self._gate = Gate(path.with_name(path.name + ".gate"))
         services = Services(
             store=store,
@@ -657,7 +659,7 @@ def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
         ValidationError: it is a folder.
     """
     chosen = path or os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
-    file = shapes.path(chosen).absolute()
+    file = Path(os.path.realpath(shapes.path(chosen)))  # one file has one journal and one lock, by whatever link
     with shapes.reaching(file, "opened"):
         is_folder = file.is_dir()
     if is_folder:

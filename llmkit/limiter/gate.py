@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -34,7 +35,8 @@ class Gate:
     """
 
     def __init__(self, directory: Path, *, clock: Clock = time.time) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # whoever wants to be let through is told
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._clock = directory, clock
         self._queues: dict[str, ProviderQueue] = {}
         self._lock = threading.Lock()

@@ -18,11 +18,10 @@ def tell_lines(path: Path, count: int) -> None:
         )
 
 
-def tell_segments(path: Path, names: Sequence[str]) -> None:
-    """Say that the database rests on segments that are not there any more."""
-    warnings.warn(
+def incomplete(path: Path, names: Sequence[str]) -> str:
+    """That the database rests on segments that are not there any more."""
+    return (
         f"The journal of {path.name} is incomplete: {', '.join(names[:3])}{' and others' * (len(names) > 3)} "
         f"{'is' if len(names) == 1 else 'are'} missing or cut. The database still has what was in them, but could not "
-        f"be rebuilt: keep a copy of it, or bring the folder {path.name}.journal back.",
-        stacklevel=7,
+        f"be rebuilt: keep a copy of it, or bring the folder {path.name}.journal back."
     )

@@ -7,30 +7,30 @@ is locked around open … close: exclusively to write, shared to read. Nobody ho
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
-import re
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
-import portalocker
+from portalocker import LockFlags
 
-from llmkit.errors import CatalogBusy, LlmkitError
+from llmkit.errors import CatalogBusy
+from llmkit.store import locks, trouble
+from llmkit.store.trouble import OutOfReach
 
-CONFIG: dict[str, Any] = {"python_enable_replacements": False, "threads": 2}
-CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False, "lock_configuration": True}
+CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
+CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
 
-_BUSY = re.compile(r"Could not set lock|different configuration|Unique file handle conflict")
-_PID = re.compile(r"PID (\d+)")
-_NOT_DAMAGE = re.compile(
-    r"Permission denied|No space left|Too many open files|Read-only file system|No such file or directory"
-    r"|Is a directory"
+_REMEDY = (
+    "Free some space, check the folder's permissions or let a process open more files (ulimit -n); everything "
+    "acknowledged so far is saved in the journal beside it."
 )
-_DAMAGE = re.compile(r"checksum|corrupt|not a valid DuckDB|Could not read enough|WAL|deserializ|database file", re.I)
 
 
 class Damaged(Exception):
@@ -49,12 +49,26 @@ class Lease:
 
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
-        """Hold the sidecar lock. Waits for other llmkit processes, which hold it for milliseconds."""
-        with self._mutex:
-            fd = os.open(self._lockfile, os.O_RDWR | os.O_CREAT, 0o600)
-            with open(fd, "rb+", buffering=0) as file:
-                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE if exclusive else portalocker.LockFlags.SHARED)
-                yield  # closing the file releases the lock, also when the process dies
+        """Hold the sidecar lock. Waits for other llmkit processes, which hold it for milliseconds.
+
+        Raises:
+            CatalogBusy: one of them has held it for ten seconds.
+            OutOfReach: the system does not let it be locked.
+        """
+        with self._mutex, self._opened(exclusive) as file:
+            if file is not None:
+                locks.lock(file, LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED, self.path)
+            yield  # closing the file releases the lock, also when the process dies
+
+    def _opened(self, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
+        """The file to lock; ``None`` in a folder that is read-only, where nobody wrote yet."""
+        try:
+            fd = os.open(self._lockfile, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if not exclusive and error.errno in (errno.EROFS, errno.EACCES):
+                return open(self._lockfile, "rb") if self._lockfile.exists() else contextlib.nullcontext()
+            raise OutOfReach(f"{self._lockfile} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
+        return open(fd, "rb+", buffering=0)
 
     @contextlib.contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -89,6 +103,7 @@ class Lease:
         """
         try:
             with duckdb.connect(self.path, read_only=True, config=CONFINED) as connection:
+                confine(connection)
                 yield connection
         except duckdb.Error as error:
             raise self._translate(error) from error
@@ -108,7 +123,9 @@ class Lease:
 
     def set_aside(self) -> Path:
         """Rename a damaged database, and its write-ahead log, out of the way; returns the new path."""
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        stem = f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        aside = next(place for place in map(self.path.with_name, names) if not place.exists())
         self.path.rename(aside)
         wal = self.path.with_name(self.path.name + ".wal")
         if wal.exists():
@@ -121,30 +138,24 @@ class Lease:
         return self.path.with_name(self.path.name + ".wal").exists()
 
     def _translate(self, error: duckdb.Error) -> Exception:
-        text = str(error)
-        if _BUSY.search(text):
-            found = _PID.search(text)
-            pid = int(found[1]) if found else os.getpid()
+        if trouble.is_held(error):
+            pid = trouble.holder(error) or os.getpid()
             who = "this very process (a duckdb.connect in the notebook?)" if pid == os.getpid() else f"process {pid}"
             return CatalogBusy(
                 f"{self.path} is held open by {who}. Close that connection, or work on kit.snapshot() there instead; "
                 "runs go on into the journal meanwhile.",
                 pid=pid,
             )
-        if found := _NOT_DAMAGE.search(text):
-            return LlmkitError(
-                f"{self.path} cannot be opened or written: {found[0]}. Free some space, check the folder's "
-                "permissions or let a process open more files (ulimit -n); everything acknowledged so far is saved in "
-                "the journal beside it."
-            )
-        return Damaged(text) if is_damage(error) else error
+        if trouble.is_damage(error, self.path):
+            return Damaged(trouble.words(error))
+        if trouble.is_of_the_system(error):
+            return OutOfReach(f"{self.path} cannot be opened or written: {trouble.words(error)}. {_REMEDY}")
+        return error
 
 
-def is_damage(error: duckdb.Error) -> bool:
-    """Whether an error comes from a broken file rather than from what was asked."""
-    if isinstance(error, duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException):
-        return True
-    return type(error) in (duckdb.Error, duckdb.IOException) and _DAMAGE.search(str(error)) is not None
+def confine(connection: duckdb.DuckDBPyConnection) -> None:
+    """From now on the connection reaches no other file, and errors are for people; neither can be changed back."""
+    connection.execute("SET errors_as_json = false; SET enable_external_access = false; SET lock_configuration = true")
 
 
 _leases: weakref.WeakSet[Lease] = weakref.WeakSet()

@@ -23,6 +23,7 @@ from llmkit.store.apply_catalog import apply_catalog, fold_balances
 from llmkit.store.apply_runs import RunLine
 from llmkit.store.journal import CATALOG, Block, Journal, Segment, segment
 from llmkit.store.lines import Event, dumps, id_of, loads, verified
+from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
 
@@ -155,7 +156,8 @@ def _apply(connection: duckdb.DuckDBPyConnection, batch: _Batch) -> None:
         _in_transaction(connection, batch, _sort(connection, batch))
     except _UNFIT as error:
         if len(batch.lines) == 1:
-            reason = f"does not fit: {type(error).__name__}: {error}"
+            why = words(error) if isinstance(error, duckdb.Error) else error
+            reason = f"does not fit: {type(error).__name__}: {why}"
             _in_transaction(connection, batch, _Sorted(aside=[(batch.lines[0], reason)]))
             return
         middle = len(batch.lines) // 2

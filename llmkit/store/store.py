@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -13,23 +14,21 @@ from typing import Any, TypeVar
 
 import duckdb
 import pandas as pd
-import portalocker
 
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
-from llmkit.store import damage, migrations, project, queries
+from llmkit.store import damage, lease, migrations, project, queries, user_sql
+from llmkit.store.claims import Claims
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
-from llmkit.store.lease import Damaged, Lease, is_damage
+from llmkit.store.lease import Damaged, Lease
 from llmkit.store.lines import Event
 from llmkit.store.queries import CatalogState
+from llmkit.store.trouble import OutOfReach
 
 log = logging.getLogger("llmkit.store")
 
 T = TypeVar("T")
-
-_MINE = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
-_LOOK = portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING
 
 
 class Store:
@@ -45,13 +44,24 @@ class Store:
         self.path = path
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
-        self._live: dict[str, portalocker.Lock[Any]] = {}
-        self._told = False
+        self._claims = Claims(self.journal.directory)
+        self._told: set[str] = set()
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
         with shapes.reaching(path, "opened"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(CatalogBusy):  # then reading goes by the journal until the file is free
-                self.sync()
+            self.is_read_only = not all(os.access(place, os.W_OK) for place in (path.parent, path) if place.exists())
+            self._begin()
+
+    def _begin(self) -> None:
+        """Bring the database up to date. Where that cannot be done now, reading goes by the journal until it can."""
+        try:
+            self._read(lambda _: None) if self.is_read_only else self.sync()
+        except CatalogBusy:
+            return
+        except OutOfReach as error:
+            if not self.journal.sizes():
+                raise ValidationError(str(error), field="path") from error
+            self._tell(str(error))
 
     # --- writing ---
 
@@ -63,15 +73,22 @@ class Store:
             CatalogBusy: another program holds the database open.
             JournalError: the change could not be saved.
         """
-        with self._lease.hold(exclusive=True), contextlib.ExitStack() as stack:
-            connection, edit, last = self._rebuilding(lambda: self._begin_edit(stack, actor))
-            yield edit
-            if edit.events:
-                self.journal.commit(edit.events, after=last)
-                first = edit.events[0]
-                fields = {name: first[name] for name in ("actor", "action", "entity", "reference")}
-                log.info("catalog edit", extra={**fields, "changes": len(edit.events)})
-                project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
+        is_saved = False
+        try:
+            with self._lease.hold(exclusive=True), contextlib.ExitStack() as stack:
+                connection, edit, last = self._rebuilding(lambda: self._begin_edit(stack, actor))
+                yield edit
+                if edit.events:
+                    self.journal.commit(edit.events, after=last)
+                    is_saved = True
+                    first = edit.events[0]
+                    fields = {name: first[name] for name in ("actor", "action", "entity", "reference")}
+                    log.info("catalog edit", extra={**fields, "changes": len(edit.events)})
+                    project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
+        except (OutOfReach, Damaged) as error:
+            if not is_saved:
+                raise
+            self._tell(str(error))  # it is in the journal, and comes into the database with the next reading that can
 
     def append(self, events: Sequence[Event]) -> Future[None]:
         """Journal events of one run; the future is done when they are on the disk."""
@@ -123,82 +140,43 @@ class Store:
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """The user's own SELECT, in a connection that can neither write nor reach other files.
 
+        What takes longer than ``user_sql.PATIENCE`` seconds is asked of a copy, so that it holds nobody up.
+
         Raises:
             ValidationError: ``params`` is no list and no dict, the statement fails (the reason is DuckDB's), or it
                 returns what a DataFrame cannot hold.
         """
-
-        given = _statement_params(params)
-
-        def ask(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-            try:
-                return queries.frame(connection, sql, given)
-            except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
-                if isinstance(error, duckdb.Error) and is_damage(error):
-                    raise
-                raise ValidationError(f"This SQL cannot be answered (read-only): {error}", field="sql") from None
-
-        return self._read(ask, confined=True)
+        statement = user_sql.Statement.of(sql, params)
+        with contextlib.suppress(user_sql.TakesLong):
+            return self._read(lambda connection: statement.ask_briefly(connection, self.path), confined=True)
+        with self.snapshot() as copy:
+            lease.confine(copy)
+            return statement.ask(copy)
 
     def snapshot(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection of the user's own: all tables copied into memory, free to change."""
-
-        def copy(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-            target = duckdb.connect()
-            views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
-            for (name,) in source.execute(f"SELECT table_name FROM duckdb_tables() UNION {views}").fetchall():
-                target.register("incoming", source.sql(f"SELECT * FROM {name}").to_arrow_table())
-                target.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
-                target.unregister("incoming")
-            return target
-
-        return self._read(copy)
+        return self._read(user_sql.copied)
 
     # --- who is running ---
 
     def claim_run(self, run_id: str) -> bool:
         """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
-        path = self._run_lock(run_id)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        # somebody who only looks whether it is live holds it for an instant
-        lock = portalocker.Lock(path, "rb+", timeout=0.3, check_interval=0.02, flags=_MINE, buffering=0)
-        try:
-            lock.acquire()
-        except portalocker.LockException:
-            return False
-        self._live[run_id] = lock
-        return True
+        return self._claims.claim(run_id)
 
     def release_run(self, run_id: str) -> None:
-        """End the mark."""
-        if (lock := self._live.pop(run_id, None)) is not None:
-            self.journal.end(run_id)
-            self._run_lock(run_id).unlink(missing_ok=True)
-            lock.release()
+        """End the mark, and write no more of the run."""
+        self.journal.end(run_id)
+        self._claims.release(run_id)
 
     def is_live(self, run_id: str) -> bool:
         """Whether some process is running this run now."""
-        if run_id in self._live:
-            return True
-        try:
-            with open(self._run_lock(run_id), "rb+", buffering=0) as file:
-                portalocker.lock(file, _LOOK)
-        except FileNotFoundError:
-            return False
-        except portalocker.LockException:
-            return True
-        return False
+        return self._claims.is_live(run_id)
 
     def close(self) -> None:
         """Write what is queued; nothing else is held."""
         self.journal.close()
         self._lease.close()
-        for run_id in list(self._live):
-            self.release_run(run_id)
-
-    def _run_lock(self, run_id: str) -> Path:
-        return self.journal.directory / f"{run_id}.live"
+        self._claims.close()
 
     # --- opening ---
 
@@ -217,6 +195,12 @@ class Store:
                     if self._is_up_to_date(connection, catalog_only):
                         return question(connection)
 
+            if self.is_read_only:
+                raise OutOfReach(
+                    f"{self.path} is read-only and not up to date. Copy it, with the folder {self.path.name}.journal, "
+                    "to a place where it can be written."
+                )
+
             def ask() -> T:
                 self._bring_up_to_date(catalog_only)
                 with opened() as connection:
@@ -224,12 +208,16 @@ class Store:
 
             with self._lease.hold(exclusive=True):
                 return self._rebuilding(ask)
-        except CatalogBusy:
+        except (CatalogBusy, OutOfReach) as error:
+            if not self.journal.sizes():
+                raise
+            if isinstance(error, OutOfReach) and not self.is_read_only:
+                self._tell(str(error))
             with duckdb.connect() as memory:
                 migrations.migrate(memory)
                 project.project(memory, self.journal)
                 if confined:
-                    memory.execute("SET enable_external_access = false; SET lock_configuration = true")
+                    lease.confine(memory)
                 return question(memory)
 
     def _is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
@@ -260,10 +248,15 @@ class Store:
             only = project.due_for_catalog(connection, self.journal) if catalog_only else None
             project.project(connection, self.journal, only)
             damage.tell_lines(self.path, project.set_aside(connection) - before)
-            if not self._told and (lost := project.lost_segments(connection, self.journal)):
-                self._told = True
-                damage.tell_segments(self.path, lost)
+            if lost := project.lost_segments(connection, self.journal):
+                self._tell(damage.incomplete(self.path, lost))
             yield connection
+
+    def _tell(self, words: str) -> None:
+        """Warn, once of each thing."""
+        if words not in self._told:
+            self._told.add(words)
+            warnings.warn(words, stacklevel=8)
 
     def _rebuilding(self, action: Callable[[], T]) -> T:
         """Do something with the database; if that finds it damaged, rebuild it from the journal and do it once more."""
@@ -283,17 +276,3 @@ class Store:
                 stacklevel=5,
             )
             return action()
-
-
-_NOT_IN_A_FRAME = (ValueError, TypeError, OverflowError, NotImplementedError, RecursionError)
-"""What Arrow and pandas raise for values that they have no form for, such as the date 'infinity'."""
-
-
-def _statement_params(params: Any) -> list[Any] | dict[str, Any]:
-    if isinstance(params, Mapping):
-        return dict(params)
-    if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
-        return [] if params is None else list(params)
-    raise ValidationError(
-        "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
-    )

@@ -14,7 +14,14 @@ MODEL = "openai:gpt-6-luna"
 @contextlib.contextmanager
 def holder(path):
     """Another program that has the database open; yields its process."""
-    program = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    program = (  # llmkit may have it open at that instant
+        "import duckdb, sys\n"
+        "for _ in range(1000):\n"
+        "    try: c = duckdb.connect(sys.argv[1])\n"
+        "    except duckdb.IOException: continue\n"
+        "    break\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,0 +1,113 @@
+"""Which process has which run: a locked file for each, which the system unlocks when its process dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from weakref import WeakSet
+
+import portalocker
+from portalocker import LockFlags
+
+from llmkit.store.locks import try_lock
+from llmkit.store.trouble import OutOfReach
+
+_LOOKED_AT = 0.3
+"""Seconds for which a claim is tried: somebody who only looks whether a run is live holds its file for an instant."""
+
+
+class Claims:
+    """The runs of this process, and whether others are live. Threads may share it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._mine: dict[str, IO[Any]] = {}
+        _CLAIMS.add(self)
+
+    def claim(self, run_id: str) -> bool:
+        """Mark a run as this process's; ``False`` when another live process, or this one, has it already.
+
+        Raises:
+            OutOfReach: the system does not let the mark be made.
+        """
+        path, until = self._path(run_id), time.monotonic() + _LOOKED_AT
+        with _reaching(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            while (file := _claimed(path)) is None:
+                if time.monotonic() > until:
+                    return False
+                time.sleep(0.01)
+        self._mine[run_id] = file
+        return True
+
+    def release(self, run_id: str) -> None:
+        """End the mark."""
+        file = self._mine.pop(run_id, None)
+        if file is not None:
+            with contextlib.suppress(OSError):  # a file that stays is nobody's once it is unlocked
+                self._path(run_id).unlink(missing_ok=True)
+            portalocker.unlock(file)  # closing alone would leave it to children forked meanwhile
+            file.close()
+
+    def is_live(self, run_id: str) -> bool:
+        """Whether some process has the run now."""
+        if run_id in self._mine:
+            return True
+        try:
+            with open(self._path(run_id), "rb", buffering=0) as file:
+                return not try_lock(file, LockFlags.SHARED)
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """End all marks."""
+        for run_id in tuple(self._mine):
+            self.release(run_id)
+
+    def _path(self, run_id: str) -> Path:
+        return self._directory / f"{run_id}.live"
+
+    def _forget(self) -> None:
+        while self._mine:
+            self._mine.popitem()[1].close()
+
+
+def _claimed(path: Path) -> IO[Any] | None:
+    """The file, locked and still the one of that name: who had it before may have removed it since it was opened."""
+    file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb+", buffering=0)  # noqa: SIM115
+    try:
+        if try_lock(file, LockFlags.EXCLUSIVE) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return None
+
+
+@contextlib.contextmanager
+def _reaching(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutOfReach(
+            f"The run cannot be begun, since {path} cannot be written: {error.strerror or error}."
+        ) from error
+
+
+_CLAIMS: WeakSet[Claims] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for claims in tuple(_CLAIMS):  # they are its parent's
+        claims._forget()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_in_child)

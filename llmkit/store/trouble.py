@@ -1,0 +1,100 @@
+"""What an error of DuckDB is about: another holder, a damaged file, or the system.
+
+Never decided by words that a path or a question could hold.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from llmkit.errors import LlmkitError
+
+CONFIG: dict[str, Any] = {"errors_as_json": True}
+"""What a connection needs for its errors to be told apart: their type and the system's number come with them."""
+
+_HEADER = slice(8, 12)
+_MAGIC = b"DUCK"
+_PID = re.compile(r"\(PID (\d+)\)")
+_SUSPECT = (
+    duckdb.IOException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.SerializationException,
+)
+
+
+class OutOfReach(LlmkitError):
+    """The system does not let the database be opened, locked or written, and nothing is known to be wrong with it."""
+
+
+def is_held(error: duckdb.Error) -> bool:
+    """Whether another connection holds the file, in this process or in another."""
+    here = isinstance(error, duckdb.ResourceInUseException | duckdb.ConnectionException)
+    return here or _errno(error) == errno.EAGAIN or holder(error) is not None
+
+
+def holder(error: duckdb.Error) -> int | None:
+    """The process that holds the file, where it is another one and the system tells."""
+    found = _PID.search(words(error))
+    return None if found is None else int(found[1])
+
+
+def is_of_the_system(error: duckdb.Error) -> bool:
+    """Whether the disk or a limit of the process stood in the way."""
+    return isinstance(error, duckdb.OperationalError | duckdb.FatalException)
+
+
+def is_damage(error: duckdb.Error, path: Path) -> bool:
+    """Whether an error comes from a broken file rather than from the system or from what was asked."""
+    if _is_corruption(error):
+        return True
+    return isinstance(error, _SUSPECT) and _errno(error) is None and is_broken(path)
+
+
+def is_broken(path: Path) -> bool:
+    """Whether a database does not read: its header, or any of its rows. Reads all of them."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(_HEADER.stop)[_HEADER] != _MAGIC:
+                return True
+        with duckdb.connect(path, read_only=True, config=CONFIG) as connection:
+            for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                connection.execute(f'SELECT count(COLUMNS(*)) FROM "{name}"').fetchall()
+    except OSError:
+        return False
+    except duckdb.Error as error:
+        return _is_corruption(error) or (isinstance(error, _SUSPECT) and _errno(error) is None)
+    return False
+
+
+def words(error: duckdb.Error) -> str:
+    """What DuckDB says, in one line."""
+    number = _errno(error)
+    text = str(_told(error).get("exception_message") or error)
+    return text.splitlines()[0] if number is None or os.strerror(number) in text else f"{text}: {os.strerror(number)}"
+
+
+def _is_corruption(error: duckdb.Error) -> bool:
+    return type(error) is duckdb.Error  # DuckDB's "Data Corruption" is the one that has no class of its own
+
+
+def _errno(error: duckdb.Error) -> int | None:
+    number = _told(error).get("errno")
+    return None if number is None else int(number)
+
+
+def _told(error: duckdb.Error) -> dict[str, Any]:
+    """An error's fields where they were asked for as JSON (:data:`CONFIG`); else none."""
+    start = str(error).find("{")
+    try:
+        told = json.loads(str(error)[start:]) if start >= 0 else {}
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

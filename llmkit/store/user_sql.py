@@ -1,0 +1,91 @@
+"""The user's own SQL: confined, and never in the way of others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from llmkit.errors import ValidationError
+from llmkit.store import queries, trouble
+
+PATIENCE = 3.0
+"""Seconds for which a statement may hold the database; others wait meanwhile."""
+
+_NOT_IN_A_FRAME = (ValueError, TypeError, OverflowError, NotImplementedError, RecursionError)
+"""What Arrow and pandas raise for values that they have no form for, such as the date 'infinity'."""
+
+
+class TakesLong(Exception):
+    """The statement was interrupted after ``PATIENCE`` seconds; internal to the store, which asks a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A SELECT with its parameters."""
+
+    sql: str
+    params: list[Any] | dict[str, Any]
+
+    @classmethod
+    def of(cls, sql: str, params: Sequence[Any] | Mapping[str, Any] | None) -> Statement:
+        """Check the parameters.
+
+        Raises:
+            ValidationError: they are no list and no dict.
+        """
+        if isinstance(params, Mapping):
+            return cls(sql, dict(params))
+        if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
+            return cls(sql, [] if params is None else list(params))
+        raise ValidationError(
+            "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
+        )
+
+    def ask(self, connection: duckdb.DuckDBPyConnection, path: Path | None = None) -> pd.DataFrame:
+        """The answer; damage of the database at ``path`` is raised as it is.
+
+        Raises:
+            ValidationError: the statement fails, or returns what a DataFrame cannot hold.
+        """
+        try:
+            return queries.frame(connection, self.sql, self.params)
+        except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
+            if path is not None and isinstance(error, duckdb.Error) and trouble.is_damage(error, path):
+                raise
+            raise ValidationError(f"This SQL cannot be answered (read-only): {error}", field="sql") from error
+
+    def ask_briefly(self, connection: duckdb.DuckDBPyConnection, path: Path) -> pd.DataFrame:
+        """The answer, if it comes soon.
+
+        Raises:
+            TakesLong: it does not.
+            ValidationError: as :meth:`ask`.
+        """
+        clock = threading.Timer(PATIENCE, connection.interrupt)
+        clock.name = "llmkit-user-sql"
+        clock.start()
+        try:
+            return self.ask(connection, path)
+        except ValidationError as error:
+            if isinstance(error.__cause__, duckdb.InterruptException):
+                raise TakesLong from None
+            raise error from None
+        finally:
+            clock.cancel()
+
+
+def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A database in memory with a copy of all tables and views."""
+    target = duckdb.connect()
+    views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+    for (name,) in source.execute(f"SELECT table_name FROM duckdb_tables() UNION {views}").fetchall():
+        target.register("incoming", source.sql(f"SELECT * FROM {name}").to_arrow_table())
+        target.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
+        target.unregister("incoming")
+    return target

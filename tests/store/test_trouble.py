@@ -1,0 +1,203 @@
+"""What keeps the database from being used: damage, the system, or somebody else; and what is done about each."""
+
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from decimal import Decimal
+
+import pytest
+from test_store import _flip, _garbage, run_a_little, store  # noqa: F401 - a fixture
+
+import llmkit
+from llmkit.errors import CatalogBusy
+from llmkit.store import Store, events, locks, queries, user_sql
+
+
+@pytest.fixture
+def small_files():
+    """Lets no file of this process grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def big_run(number: int) -> list[dict]:
+    """A run whose scenarios take more room than the database has left."""
+    scenarios = [
+        {"scenario_id": f"s{n}", "prompt": f"{number} {n} " * 300, "system": None, "followups": [], "dimensions": {}}
+        for n in range(2_000)
+    ]
+    return events.run(
+        run_id=f"big{number}", name=None, kind="probe", simulated=True, settings={}, scenarios=scenarios, models=[],
+        samples=1, estimate=None,
+    )  # fmt: skip
+
+
+def test_words_of_a_path_decide_nothing(tmp_path, small_files):
+    """A full disk in a folder whose name speaks of damage damages nothing, and damage in one named after a full disk
+    is mended.
+    """
+    folder = tmp_path / "walter's WAL: checksum of a corrupt database file (No space left on device)"
+    store = Store(folder / "k.duckdb")  # noqa: F811
+    store.append(big_run(1)).result()
+    small_files(store.path.stat().st_size + 4_096)
+    with pytest.warns(UserWarning, match="cannot be opened or written: .*File too large") as said:
+        assert len(store.read(queries.runs)) == 1  # by the journal
+    assert len(said) == 1
+    assert not list(folder.glob("*.corrupt-*"))
+    small_files(resource.RLIM_INFINITY)
+    assert len(store.read(queries.runs)) == 1
+    _garbage(store.path)
+    with pytest.warns(UserWarning, match="rebuilt from its journal"):
+        assert len(store.read(queries.runs)) == 1
+    store.close()
+
+
+def test_an_edit_is_saved_or_raises(store, small_files):  # noqa: F811
+    """When the journal has it, it does not raise, though the database cannot take it; it is read back all the same."""
+    store.append(big_run(1)).result()
+    small_files(store.path.stat().st_size + 4_096)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with store.edit() as edit:
+            edit.put_setting("note", "x" * 2_000)
+        for number in range(20):
+            with store.edit() as edit:
+                edit.put_setting(f"n{number}", "x" * 10_000)
+        assert len(store.catalog().settings) == 21
+    small_files(resource.RLIM_INFINITY)
+    store.sync()
+    assert len(store.query("SELECT * FROM system_settings")) == 21
+
+
+def test_a_file_set_aside_is_never_overwritten(store):  # noqa: F811
+    """A database that is damaged twice within a second leaves two files."""
+    run_a_little(store)
+    for _ in range(3):
+        _garbage(store.path)
+        with pytest.warns(UserWarning, match="rebuilt from its journal"):
+            store.sync()
+    assert len(list(store.path.parent.glob("*.corrupt-*"))) == 3
+
+
+def test_damage_that_only_a_users_sql_meets_is_mended(store):  # noqa: F811
+    """A part of the file that no question had read before is broken: the database is rebuilt, and the SQL answered."""
+    run_a_little(store)
+    store.sync()
+    _flip(store.path)
+    with pytest.warns(UserWarning, match="rebuilt from its journal"):
+        assert store.query("SELECT count(prompt) AS n FROM probes")["n"][0] == 6
+
+
+HOLDER = (
+    "import sys; from pathlib import Path; from llmkit.store.lease import Lease\n"
+    "with Lease(Path(sys.argv[1])).hold(exclusive=sys.argv[2] == 'write'): print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.parametrize("how", ["write", "read"])
+def test_a_process_that_holds_the_catalog_for_long_is_named(store, monkeypatch, how):  # noqa: F811
+    """Whoever waits for one that is stopped is told its process id, and does not wait forever; reading goes on."""
+    monkeypatch.setattr(locks, "TELL", 0.1)
+    monkeypatch.setattr(locks, "GIVE_UP", 0.3)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.path), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGSTOP)
+        with pytest.warns(UserWarning, match=f"pid {holder.pid} has held the catalog"):
+            with pytest.raises(CatalogBusy, match=f"pid {holder.pid} has held") as caught, store.edit():
+                pass
+        assert caught.value.pid == holder.pid
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert len(store.catalog().models) == 2
+    finally:
+        holder.send_signal(signal.SIGCONT)
+        holder.communicate("")
+    with store.edit() as edit:
+        edit.put_setting("free", True)
+    assert store.catalog().settings == {"free": True}
+
+
+def test_a_users_sql_holds_nobody_up(store, monkeypatch):  # noqa: F811
+    """What takes long goes on in a copy, where it still reaches no other file, and edits are made meanwhile."""
+    monkeypatch.setattr(user_sql, "PATIENCE", 0.05)
+    answers = []
+    slow = "SELECT count(*) AS n, (SELECT count(*) FROM llm_models) AS m FROM range(4000) a, range(4000) b"
+    asking = threading.Thread(target=lambda: answers.append(store.query(f"{slow} WHERE (a.range ^ b.range) % 7 = 3")))
+    asking.start()
+    edits = 0
+    while asking.is_alive():
+        with store.edit() as edit:
+            edit.put_setting("edits", edits := edits + 1)
+    asking.join()
+    assert answers[0]["m"].tolist() == [2]
+    assert edits > 1
+
+
+def test_one_file_has_one_claim(store):  # noqa: F811
+    """However many processes or threads want a run while it is given back again and again, one has it at a time."""
+    holders, most, over = [], [], threading.Event()
+
+    def want():
+        other = Store(store.path)
+        while not over.is_set():
+            if other.claim_run("r"):
+                holders.append(1)
+                most.append(len(holders))
+                holders.pop()
+                other.release_run("r")
+        other.close()
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(most) < 300:
+        pass
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert not store.is_live("r")
+
+
+def test_a_link_and_its_file_are_one_catalog(tmp_path):
+    """By whatever name a file is opened, it has one journal, one lock and one gate."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "link.duckdb").symlink_to(tmp_path / "study" / "k.duckdb")
+    with llmkit.open(tmp_path / "link.duckdb") as kit:
+        kit.catalog.set_setting("colour", "red")
+    with llmkit.open(tmp_path / "study" / "k.duckdb") as kit:
+        assert kit.catalog.get_setting("colour") == "red"
+    assert [file.name for file in tmp_path.glob("link*")] == ["link.duckdb"]
+
+
+def test_a_study_that_is_read_only_is_read_as_it_is(store, tmp_path):  # noqa: F811
+    """On a disk that cannot be written everything can be looked at, and an edit says why it cannot be made."""
+    run_a_little(store, spent=Decimal(1))
+    store.sync()
+    store.close()
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        shutil.copytree(store.path.parent, place / "study", ignore=shutil.ignore_patterns("disk", "*.lock"))
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            study = Store(place / "study" / store.path.name)
+            assert study.catalog().models.keys() == {"acme:a", "acme:b"}
+            assert study.read(queries.runs)["status"].tolist() == ["cancelled"]
+        with pytest.raises(Exception, match="Read-only file system"), study.edit():
+            pass
+        study.close()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
