@@ -3,7 +3,7 @@
 Every table has, after the columns that it is grouped by:
 
 ``probes``, ``ok``, ``failed``, ``unpriced``
-    how many there are; ``unpriced`` is behind a missing ``estimated_cost``
+    how many there are; ``unpriced`` ones, and partly unpriced ones, are behind what ``estimated_cost`` lacks
 ``input_tokens``, ``cached_input_tokens``, ``cache_write_tokens``, ``output_tokens``, ``reasoning_tokens``
     as in ``run.probes``
 ``estimated_cost``, ``cost_per_ok``

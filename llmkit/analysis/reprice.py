@@ -12,7 +12,7 @@ import pandas as pd
 
 from llmkit.catalog import rules
 from llmkit.money import pricing
-from llmkit.records import CostSource, Price, Rates, Usage, source_of_sum
+from llmkit.records import CostSource, Model, Price, Rates, Usage, source_of_sum
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Store, queries, totals
 
@@ -26,11 +26,11 @@ class Tariff:
     fallback: Rates | None
     trusts_reports: bool = False
 
-    def cost(self, usage: Usage | None, asked_at: datetime) -> pricing.Cost:
+    def cost(self, usage: Usage | None, asked_at: datetime, tier: str | None) -> pricing.Cost:
         """The cost of one answer."""
         if usage is not None and not self.trusts_reports:
             usage = replace(usage, reported_cost=None)
-        return pricing.cost(usage, self.price, asked_at, fallback=self.fallback)
+        return pricing.cost(usage, self.price, asked_at, tier=tier, fallback=self.fallback)
 
 
 def reprice(
@@ -60,7 +60,7 @@ def _noted(models: Iterable[Mapping[str, Any]]) -> Callable[[str], Tariff]:
         reference = f"{row['provider']}:{row['model_id']}"
         defaults = row.get("default_costs")
         fallback = Price.from_row(defaults) if defaults else None
-        tariffs[reference] = Tariff(reference, Price.from_row(row), fallback, trusts_reports=True)
+        tariffs[reference] = Tariff(reference, Model.from_row(row).full_price, fallback, trusts_reports=True)
     return tariffs.__getitem__
 
 
@@ -72,7 +72,8 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> Callable[[s
         chosen = other or reference
         entry = pricing.price_on(state.prices.get(chosen, ()), at)
         provider = state.providers[chosen.partition(":")[0]]
-        return Tariff(chosen, entry.price if entry else Price(), pricing.default_rates(provider))
+        model = replace(state.models[chosen], price=entry.price if entry else Price())
+        return Tariff(chosen, model.full_price, pricing.default_rates(provider))
 
     return tariff
 
@@ -84,7 +85,9 @@ def _costs(
     parts: dict[str, list[pricing.Cost]] = {}
     for row in attempts:
         usage = None if row["usage"] is None else Usage.from_row(row["usage"])
-        parts.setdefault(row["probe_id"], []).append(tariff(row["model"]).cost(usage, row["started_at"]))
+        parts.setdefault(row["probe_id"], []).append(
+            tariff(row["model"]).cost(usage, row["started_at"], row["service_tier"])
+        )
     return {probe_id: _sum(costs) for probe_id, costs in parts.items()}
 
 

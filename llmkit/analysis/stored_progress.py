@@ -42,5 +42,5 @@ def _counted(probes: pd.DataFrame) -> ModelProgress:
         failed=counts["failed"],
         skipped=counts["skipped"],
         cost=Decimal(str(round(float(probes["estimated_cost"].sum()), 10))),
-        unpriced=int((probes["cost_source"] == "unpriced").sum() + probes["maybe_billed"].sum()),
+        unpriced=int(probes["cost_source"].isin(["unpriced", "partly unpriced"]).sum() + probes["maybe_billed"].sum()),
     )

@@ -87,7 +87,8 @@ class Catalog(ProviderEdits):
         """Add a model to a provider. Prices are US dollars per million tokens; ``None`` means unknown, 0 means free.
 
         ``more``: ``cost_cached_input_per_million``, ``cost_cache_write_per_million``,
-        ``cost_cache_write_1h_per_million``, ``price_tiers``, ``price_windows``, ``batch_discount``, ``context_window``,
+        ``cost_cache_write_1h_per_million``, ``cost_per_thousand_searches``, ``price_tiers``, ``price_windows``,
+        ``price_variants`` (rates of other service tiers), ``batch_discount``, ``context_window``,
         ``max_output_tokens``, ``retires_on``, ``api_config``. ``source`` says where the price was read. It becomes the
         default only with ``set_as_default=True``, even when its provider has none.
         """

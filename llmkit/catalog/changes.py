@@ -43,6 +43,8 @@ _PRICE: Mapping[str, Check] = {
     **dict.fromkeys(RATE_COLUMNS, numbers.price),
     "price_tiers": numbers.price_tiers,
     "price_windows": numbers.price_windows,
+    "price_variants": numbers.price_variants,
+    "cost_per_thousand_searches": numbers.price,
 }
 _ELSEWHERE = {
     "provider": "A model never moves to another provider. Add it there, and deprecate this one.",

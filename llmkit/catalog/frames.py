@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.records import RATE_COLUMNS, Model, Price, Provider
+from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Price, Provider
 from llmkit.store import CatalogState
 
 _TEXT, _MONEY, _COUNT, _FLAG, _ANY = "str", "float64", "Int64", "bool", "object"
@@ -24,8 +24,9 @@ PROVIDER_COLUMNS: Mapping[str, str] = {
 
 MODEL_COLUMNS: Mapping[str, str] = {
     "model": _TEXT, "provider": _TEXT, "model_id": _TEXT, "display_name": _TEXT, "status": _TEXT, "is_default": _FLAG,
-    "is_available": _FLAG, **dict.fromkeys(RATE_COLUMNS, _MONEY), "price_tiers": _ANY, "price_windows": _ANY,
-    "batch_discount": _MONEY, "context_window": _COUNT, "max_output_tokens": _COUNT, "retires_on": _DAY,
+    "is_available": _FLAG, **dict.fromkeys((*RATE_COLUMNS, "cost_per_thousand_searches"), _MONEY),
+    **dict.fromkeys(PRICE_PARTS, _ANY), "batch_discount": _MONEY, "context_window": _COUNT,
+    "max_output_tokens": _COUNT, "retires_on": _DAY,
     "api_config": _ANY, "id": "int64", "provider_id": "int64", "created_at": _MOMENT, "updated_at": _MOMENT,
 }  # fmt: skip
 
@@ -75,17 +76,17 @@ def settings(values: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _numbers(price: Price) -> dict[str, Any]:
-    """Tiers and windows as lists of dicts whose prices are floats; ``None`` when there are none."""
-    row = price.to_row()
-    return {
-        column: entries and [{key: _float(key, value) for key, value in entry.items()} for entry in entries]
-        for column in ("price_tiers", "price_windows")
-        for entries in [row[column]]
-    }
+    """Tiers, windows and variants as lists of dicts whose prices are floats; ``None`` when there are none."""
+    return {name: _floats(entries) for name, entries in price.to_row().items() if name in PRICE_PARTS}
 
 
-def _float(key: str, value: Any) -> Any:
-    return float(Decimal(value)) if key.startswith("cost_") else value
+def _floats(value: Any, key: str = "") -> Any:
+    if isinstance(value, list):
+        return [
+            {name: _floats(each, name) for name, each in entry.items()} if isinstance(entry, dict) else entry
+            for entry in value
+        ]
+    return float(Decimal(value)) if value and (key.startswith("cost_") or key == "factor") else value
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -11,7 +11,17 @@ import pandas as pd
 
 from llmkit.money.pricing import price_on
 from llmkit.money.upstream_prices import PriceList
-from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price, PriceWindow, RemoteModel
+from llmkit.records import (
+    PRICE_COLUMNS,
+    PRICE_PARTS,
+    RATE_COLUMNS,
+    DatedPrice,
+    Model,
+    Price,
+    PriceVariant,
+    PriceWindow,
+    RemoteModel,
+)
 
 NEW, MISSING = "new model", "missing upstream"
 COLUMNS = ("model", "what", "ours", "theirs", "valid_from", "source", "date")
@@ -80,10 +90,8 @@ def list_differences(
                 retires_on = {"retires_on": (ours.retires_on, theirs.retires_on)}
                 yield from _rows(reference, retires_on, None, source, today)
             if theirs.price is not None:
-                # a list has no tiers and no hours; what it does not say is not different
-                listed_price = replace(
-                    theirs.price, price_tiers=ours.price.price_tiers, price_windows=ours.price.price_windows
-                )
+                # a list has no tiers, hours or variants; what it does not say is not different
+                listed_price = replace(theirs.price, **{part: getattr(ours.price, part) for part in PRICE_PARTS})
                 stated = _changes(ours.price, listed_price).items()
                 changed = {name: sides for name, sides in stated if sides[1] is not None}
                 yield from _rows(reference, changed, None, source, today)
@@ -115,7 +123,11 @@ def _shown(value: Any) -> Any:
 
 def _changes(ours: Price, theirs: Price) -> dict[str, tuple[Any, Any]]:
     """Field → (ours, theirs), where they differ."""
-    adjusted = replace(theirs, price_windows=_on_our_days(ours.price_windows, theirs.price_windows))
+    adjusted = replace(
+        theirs,
+        price_windows=_on_our_days(ours.price_windows, theirs.price_windows),
+        price_variants=_with_our_tiers(ours.price_variants, theirs.price_variants),
+    )
     pairs = ((name, (getattr(ours, name), getattr(adjusted, name))) for name in PRICE_COLUMNS)
     return {name: pair for name, pair in pairs if pair[0] != pair[1]}
 
@@ -126,6 +138,12 @@ def _on_our_days(ours: Sequence[PriceWindow], theirs: Sequence[PriceWindow]) -> 
     unknown = len(place)
     ranked = [(place.get((window.start, window.end), (unknown, window.weekdays)), window) for window in theirs]
     return tuple(replace(window, weekdays=days) for (_, days), window in sorted(ranked, key=lambda pair: pair[0][0]))
+
+
+def _with_our_tiers(ours: Sequence[PriceVariant], theirs: Sequence[PriceVariant]) -> tuple[PriceVariant, ...]:
+    """Their variants, and ours of tiers that they do not list (they know no places of inference)."""
+    variants = {variant.service_tier: variant for variant in (*ours, *theirs)}
+    return tuple(variants[tier] for tier in sorted(variants))
 
 
 def _rows(

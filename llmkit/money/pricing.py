@@ -2,12 +2,14 @@
 
 How the parts of a :class:`~llmkit.records.Price` combine, in this order:
 
+0. the variant of the service tier that the answer was served at (see :mod:`llmkit.money.service_tiers`);
 1. the base rates;
 2. the first window that covers the moment of the request replaces the rates that it names;
 3. the highest tier whose ``above`` is less than the whole input replaces the rates that it names, for *all* tokens of
    the request. A tier therefore wins over a window where both name a rate, and ``above`` tokens exactly are still
    below the tier;
-4. input and output rates that are still unknown are taken from the fallback (the provider's default costs).
+4. input and output rates that are still unknown are taken from the fallback (the provider's default costs), which is
+   one for the standard tier.
 
 Cached input and cache writes without a rate of their own are billed as plain input, one-hour writes without one as
 cache writes.
@@ -15,22 +17,32 @@ cache writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
 from operator import attrgetter
 
 from llmkit.errors import ValidationError
-from llmkit.records import RATE_COLUMNS, CostSource, DatedPrice, Model, Price, PriceWindow, Provider, Rates, Usage
+from llmkit.money.exact import EXACT
+from llmkit.money.service_tiers import at_tier
+from llmkit.records import (
+    RATE_COLUMNS,
+    STANDARD_TIER,
+    CostSource,
+    DatedPrice,
+    Model,
+    Price,
+    PriceWindow,
+    Provider,
+    Rates,
+    Usage,
+)
 
 MILLION = 1_000_000
 QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xAI's "ticks"
 LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10): nobody is billed that much for one answer
 
-# Wide enough for any sum of DECIMAL(18,8) prices times token counts: nothing is rounded before the last step,
-# whatever precision the caller's own decimal context has.
-_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _each_rate = attrgetter(*RATE_COLUMNS)
 
 
@@ -53,15 +65,18 @@ def cost(
     price: Price,
     at: datetime,
     *,
+    tier: str | None = None,
     fallback: Rates | None = None,
     batch_discount: Decimal | None = None,
 ) -> Cost:
-    """What an answer cost that was asked for at ``at`` (timezone-aware).
+    """What an answer cost that was asked for at ``at`` (timezone-aware) and served at ``tier``.
 
     A cost that the provider itself reports is taken as it is (``"provider_reported"``, discount included), but for a
     doubtful 0 where ``price`` says that the tokens cost something. Otherwise it is computed, from ``price``
     (``"computed"``) or where that lacks a rate that is needed from ``fallback`` (``"provider_default"``). A rate
-    matters only when there are tokens of its kind; a rate of 0 is a price.
+    matters only when there are tokens of its kind; a rate of 0 is a price. A tier that ``price`` has no variant for is
+    ``"unpriced"``. Searches are billed with the tokens; what is billed by the call and has no price makes the amount
+    that of the tokens alone (``"partly unpriced"``).
     ``batch_discount`` is the share that is taken off: 0.5 halves the cost.
 
     Raises:
@@ -69,46 +84,69 @@ def cost(
     """
     if batch_discount is not None and not 0 <= batch_discount <= 1:
         raise ValidationError("A batch discount is a share between 0 and 1; 0.5 is half off.", field="batch_discount")
-    base = rates_at(price, usage.input_tokens if usage else 0, at)
+    served = at_tier(price, tier)
+    base = rates_at(served or Price(), usage.input_tokens if usage else 0, at)
     if usage is None:
         return Cost(amount=None, rates=base, source="unpriced")
     reported = usage.reported_cost
-    if reported == 0 and _amount(usage, base):
+    if reported == 0 and _amount(usage, rates_at(price, usage.input_tokens, at)):
         reported = None
     if reported is not None and reported.is_finite() and 0 <= reported <= LARGEST:
         return Cost(amount=_rounded(reported), rates=base, source="provider_reported")
     rates = base
     source: CostSource = "computed"
-    if (amount := _amount(usage, rates)) is None and fallback is not None:
+    if (amount := _amount(usage, rates)) is None and tier in (None, STANDARD_TIER) and fallback is not None:
         rates, source = with_fallback(base, fallback), "provider_default"
         amount = _amount(usage, rates)
     if amount is not None and batch_discount is not None:
-        amount = _EXACT.multiply(amount, 1 - batch_discount)
+        amount = EXACT.multiply(amount, 1 - batch_discount)
+    searches = _sum((usage.searches * 1000,), (price.cost_per_thousand_searches,))
+    if amount is not None and (searches is None or usage.other_calls):
+        source = "partly unpriced"
+    if amount is not None and searches is not None:
+        amount = EXACT.add(amount, searches)
     if amount is None or amount > LARGEST:
         return Cost(amount=None, rates=base, source="unpriced")
     return Cost(amount=_rounded(amount), rates=rates, source=source)
 
 
 def worst_case(
-    price: Price, *, input_tokens: int, max_output_tokens: int, fallback: Rates | None = None
+    price: Price,
+    *,
+    input_tokens: int,
+    max_output_tokens: int,
+    fallback: Rates | None = None,
+    tiers: Iterable[str] = (STANDARD_TIER,),
 ) -> Decimal | None:
-    """The most that a request of at most so many tokens can cost, at any time of the week; ``None`` when unpriced.
+    """The most that a request of at most so many tokens can cost, at any time of the week and at the dearest of the
+    service ``tiers``; ``None`` when unpriced at one of them.
 
     Takes the dearest hours, the dearest tier that the input can reach, and the dearest way to bill input (a cache write
-    can cost more than plain input). No *computed* cost within these bounds is higher; what a provider reports may be.
-    At most :data:`LARGEST`.
+    can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
+    reports, or bills by the call, may be. At most :data:`LARGEST`.
     """
-    windows = (None, *price.price_windows)
-    reachable = (None, *(tier for tier in price.price_tiers if tier.above < input_tokens))
-    choices = [with_fallback(_overlaid(price, window, tier), fallback) for window in windows for tier in reachable]
-    amounts = [_dearest(rates, input_tokens, max_output_tokens) for rates in choices]
+    amounts = [
+        _dearest(rates, input_tokens, max_output_tokens)
+        for tier in tiers
+        for rates in _possible(
+            at_tier(price, tier) or Price(), input_tokens, fallback if tier == STANDARD_TIER else None
+        )
+    ]
     known = [amount for amount in amounts if amount is not None]
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
+def _possible(price: Price, input_tokens: int, fallback: Rates | None) -> Iterator[Rates]:
+    """The rates that can hold for inputs of up to so many tokens, at any time of the week."""
+    reachable = (None, *(tier for tier in price.price_tiers if tier.above < input_tokens))
+    for window in (None, *price.price_windows):
+        for tier in reachable:
+            yield with_fallback(_overlaid(price, window, tier), fallback)
+
+
 def times(amount: Decimal, factor: Decimal) -> Decimal:
     """An amount that is to cover ``factor`` times as much, rounded up; at most :data:`LARGEST`."""
-    return min(_rounded(_EXACT.multiply(amount, factor), ROUND_CEILING), LARGEST)
+    return min(_rounded(EXACT.multiply(amount, factor), ROUND_CEILING), LARGEST)
 
 
 def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:
@@ -189,7 +227,7 @@ def default_rates(provider: Provider) -> Rates | None:
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal:
     """The exact sum of the amounts that are known."""
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return sum((amount for amount in amounts if amount is not None), Decimal(0))
 
 
@@ -280,12 +318,12 @@ def _sum(counts: Sequence[int], rates: Sequence[Decimal | None]) -> Decimal | No
         if count and rate is None:
             return None
         if count and rate:
-            amount = _EXACT.fma(rate, count, amount)
-    return _EXACT.divide(amount, MILLION)
+            amount = EXACT.fma(rate, count, amount)
+    return EXACT.divide(amount, MILLION)
 
 
 def _rounded(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
-    return amount.quantize(QUANTUM, rounding=rounding, context=_EXACT)
+    return amount.quantize(QUANTUM, rounding=rounding, context=EXACT)
 
 
 def _overlaid(price: Price, *overlays: Rates | None) -> Rates:

@@ -10,7 +10,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import Code, RequestFailed, ValidationError
-from llmkit.records import DatedPrice, Price, PriceTier, PriceWindow
+from llmkit.money.service_tiers import at_tier
+from llmkit.records import RATE_COLUMNS, DatedPrice, Price, PriceTier, PriceVariant, PriceWindow
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -26,6 +27,7 @@ _RATES = {
     "cost_cache_write_1h_per_million": "cache_write_1h_mtok",
 }
 _EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
+_TIER_KEYS = ("processing", "service_tier", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class PriceList:
             DatedPrice(
                 reference=f"{provider}:{model_id}",
                 valid_from=begins,
-                price=price,
+                # Gemini's grounding is free up to a daily number, which no reply tells of
+                price=price if provider != "google" else replace(price, cost_per_thousand_searches=None),
                 source=self.source,
                 read_on=self.read_on,
             )
@@ -103,13 +106,12 @@ def _history(model: ModelInfo) -> list[tuple[datetime | None, Price]]:
     genai-prices can give an hour or a day as a condition, but not both.
     """
     listed: Any = model.prices if isinstance(model.prices, list) else [model]
+    variants: Any = [variant for variant in model.price_variants or () if _tier(variant) is not None]
     dated: list[tuple[datetime | None, Price]] = []
     windows: list[PriceWindow] = []
     for entry in listed:
         constraint: Any = getattr(entry, "constraint", None)
-        if constraint is None:
-            dated.append((None, _price(entry.prices)))
-        elif hasattr(constraint, "start_time"):
+        if hasattr(constraint, "start_time"):
             windows.append(
                 PriceWindow(
                     weekdays=_EVERY_DAY,
@@ -119,9 +121,57 @@ def _history(model: ModelInfo) -> list[tuple[datetime | None, Price]]:
                 )
             )
         else:
-            dated.append((datetime.combine(constraint.start_date, time(), UTC), _price(entry.prices)))
-    # of two that hold, the last in their list counts: ours is the first
-    return [(begins, replace(price, price_windows=tuple(reversed(windows)))) for begins, price in dated]
+            dated.append((_begins(entry), _price(entry.prices)))
+    dated.sort(key=lambda entry: _order(entry[0]))
+    days = sorted({*(day for day, _ in dated), *map(_begins, variants)}, key=_order)
+    history = []
+    for day in days:
+        begun = [price for begins, price in dated if _order(begins) <= _order(day)]
+        if begun:
+            # of two that hold, the last in their list counts: ours is the first
+            price = replace(begun[-1], price_windows=tuple(reversed(windows)))
+            history.append((day, replace(price, price_variants=_variants(variants, day, price))))
+    return history
+
+
+def _begins(entry: Any) -> datetime | None:
+    constraint = getattr(entry, "constraint", None)
+    return None if constraint is None else datetime.combine(constraint.start_date, time(), UTC)
+
+
+def _order(begins: datetime | None) -> datetime:
+    return datetime.min.replace(tzinfo=UTC) if begins is None else begins
+
+
+def _variants(variants: Iterable[Any], day: datetime | None, standard: Price) -> tuple[PriceVariant, ...]:
+    """Those in force on a day, by name; of one tier the first in their list that is."""
+    begun = [variant for variant in variants if _order(_begins(variant)) <= _order(day)]
+    first = {tier: variant.prices for variant in reversed(begun) if (tier := _tier(variant)) is not None}
+    return tuple(_variant(tier, first[tier], standard) for tier in sorted(first))
+
+
+def _tier(variant: Any) -> str | None:
+    """The service tier of a variant; ``None`` where it is about something else, or the standard one."""
+    (key, tier), *others = variant.when.items()
+    return str(tier) if key in _TIER_KEYS and not others and tier != "default" else None
+
+
+def _variant(tier: str, prices: ModelPrice, standard: Price) -> PriceVariant:
+    """A factor where one says it all, else the rates."""
+    own = _price(prices)
+    rates = {name: getattr(own, name) for name in RATE_COLUMNS}
+    named = PriceVariant(service_tier=tier, price_tiers=own.price_tiers, **rates)
+    whole, part = standard.cost_output_per_million, own.cost_output_per_million
+    if whole and part:
+        factored = PriceVariant(service_tier=tier, factor=part / whole)
+        if _served(standard, factored) == _served(standard, named):
+            return factored
+    return named
+
+
+def _served(standard: Price, variant: PriceVariant) -> Any:
+    price = at_tier(replace(standard, price_variants=(variant,)), variant.service_tier)
+    return price and replace(price, price_variants=())
 
 
 def _utc(clock: time) -> time:
@@ -131,7 +181,8 @@ def _utc(clock: time) -> time:
 
 def _price(prices: ModelPrice) -> Price:
     tiers = [PriceTier(above=start, **_rates(prices, start)) for start in sorted(_starts(prices))]
-    return Price(price_tiers=tuple(tiers), **_rates(prices))
+    searches = _rate(prices.web_searches_kcount, None)
+    return Price(price_tiers=tuple(tiers), cost_per_thousand_searches=searches, **_rates(prices))
 
 
 def _starts(prices: ModelPrice) -> set[int]:

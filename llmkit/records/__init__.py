@@ -7,6 +7,7 @@ Times are timezone-aware UTC.
 from llmkit.records.budgets import SharedBudget, is_month, month_of
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import (
+    CALL_COUNTS,
     TOKEN_COLUMNS,
     Completion,
     Failure,
@@ -20,21 +21,26 @@ from llmkit.records.dialects import DIALECTS, STANDARD, Dialect, dialect_at, dia
 from llmkit.records.entries import WIRE_NAMES, Model, ModelStatus, Provider, WireName, split_reference
 from llmkit.records.http_messages import HttpResponse, Request
 from llmkit.records.prices import (
+    BATCH_TIER,
     PRICE_COLUMNS,
+    PRICE_PARTS,
     RATE_COLUMNS,
+    STANDARD_TIER,
     CostSource,
     DatedPrice,
     Price,
     PriceTier,
+    PriceVariant,
     PriceWindow,
     Rates,
     source_of_sum,
 )
 
 __all__ = [
-    "DIALECTS", "PRICE_COLUMNS", "RATE_COLUMNS", "STANDARD", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion",
-    "CostSource", "DatedPrice", "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus",
-    "Params", "Price", "PriceTier", "PriceWindow", "Provider", "RateInfo", "Rates", "RemoteModel", "Request",
-    "Scenario", "Scope", "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of",
-    "source_of_sum", "split_reference",
+    "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
+    "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "CostSource", "DatedPrice", "Dialect",
+    "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price", "PriceTier",
+    "PriceVariant", "PriceWindow", "Provider", "RateInfo", "Rates", "RemoteModel", "Request", "Scenario", "Scope",
+    "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of", "source_of_sum",
+    "split_reference",
 ]  # fmt: skip

@@ -61,7 +61,8 @@ class Message:
 class Params:
     """How to ask; ``None`` leaves a parameter to the provider. ``strict`` refuses what a model rejects.
 
-    ``schema`` is a JSON schema that the answer must match. ``extra_body`` is merged into the request as it is.
+    ``schema`` is a JSON schema that the answer must match. ``service_tier`` is one that the model's price has a variant
+    for, or ``"standard"``. ``extra_body`` is merged into the request as it is.
     """
 
     temperature: float | None = None
@@ -71,6 +72,7 @@ class Params:
     stop: tuple[str, ...] = ()
     reasoning_effort: str | None = None
     schema: Mapping[str, Any] | None = None
+    service_tier: str | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
 

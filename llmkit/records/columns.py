@@ -10,7 +10,8 @@ _PROBES: Mapping[str, str | None] = {
         "run_id", "probe_id", "scenario_id", "prompt", "system", "followups", "provider", "model", "sample",
     )),
     "status": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR", "retryable": "BOOLEAN", "response": None,
-    "finish_reason": "VARCHAR", "model_version": "VARCHAR", **dict.fromkeys(TOKEN_COLUMNS, "BIGINT"),
+    "finish_reason": "VARCHAR", "model_version": "VARCHAR", "service_tier": "VARCHAR",
+    **dict.fromkeys(TOKEN_COLUMNS, "BIGINT"),
     "cost_input_per_million": "DECIMAL(18, 8)", "cost_output_per_million": "DECIMAL(18, 8)",
     "estimated_cost": "DECIMAL(18, 10)", "wasted_cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
     "turns": "INTEGER", "attempts": "INTEGER", "maybe_billed": "INTEGER", "left_out": "JSON", "latency_s": "DOUBLE",
@@ -28,18 +29,19 @@ PROBES = tuple(_PROBES)
 
 ``estimated_cost`` is all that is known to have been billed for the probe, failed attempts included (``wasted_cost`` is
 their part); ``maybe_billed`` counts attempts whose answer never came; ``left_out`` names parameters that the model
-does not take. ``latency_s`` is the time on the wire of the answered turns, ``queued_s`` the time at the gate.
+does not take; ``service_tier`` is what the answers were served at, several joined by commas. ``latency_s`` is the time
+on the wire of the answered turns, ``queued_s`` the time at the gate.
 """
 
 TURNS = (
-    "run_id", "probe_id", "turn", "prompt", "response", "finish_reason", "model_version", "request_id",
+    "run_id", "probe_id", "turn", "prompt", "response", "finish_reason", "model_version", "service_tier", "request_id",
     *TOKEN_COLUMNS, *RATE_COLUMNS, "cost", "cost_source", "latency_s", "answered_at",
 )  # fmt: skip
 """One row for each answered prompt, at the rates that it was billed at."""
 
 ATTEMPTS = (
     "run_id", "probe_id", "turn", "attempt", "provider", "model", "started_at", "ended_at", "status_code",
-    "error_code", "error_message", "latency_s", "waited_s", "wait_reason", "request_id", "maybe_billed", "cost",
-    "cost_source", "request", "reply",
+    "error_code", "error_message", "latency_s", "waited_s", "wait_reason", "request_id", "maybe_billed",
+    "service_tier", "cost", "cost_source", "request", "reply",
 )  # fmt: skip
 """One row for each HTTP request. ``request`` and ``reply`` are the bodies as text; neither holds a key."""

@@ -24,6 +24,9 @@ class Usage:
     billed as output, reasoning included; ``reasoning_tokens`` is the part of it that was reasoning.
     ``cache_write_1h_tokens`` is the part of ``cache_write_tokens`` kept for an hour. ``reported_cost`` is what the
     provider itself says that the answer cost, in US dollars, where it says so.
+
+    ``searches`` counts those of the provider's own search tool. ``other_calls`` counts what is billed apart from these
+    tokens by nothing that a price here covers: other tools of the provider, steps of another model.
     """
 
     input_tokens: int
@@ -33,6 +36,8 @@ class Usage:
     output_tokens: int
     reasoning_tokens: int = 0
     reported_cost: Decimal | None = None
+    searches: int = 0
+    other_calls: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -41,9 +46,13 @@ class Usage:
         return cls(**{name: value for name, value in values.items() if value is not None})
 
     def to_row(self) -> dict[str, Any]:
-        """The usage as JSON-ready values."""
-        return {f.name: as_text(getattr(self, f.name)) for f in fields(self)}
+        """The usage as JSON-ready values; calls are left out where there were none."""
+        row = {f.name: as_text(getattr(self, f.name)) for f in fields(self)}
+        return {name: value for name, value in row.items() if value or name not in CALL_COUNTS}
 
+
+CALL_COUNTS = ("searches", "other_calls")
+"""The counts of a ``Usage`` that are not tokens."""
 
 TOKEN_COLUMNS: tuple[str, ...] = tuple(
     f.name for f in fields(Usage) if f.name.endswith("_tokens") and f.name != "cache_write_1h_tokens"
@@ -53,11 +62,16 @@ TOKEN_COLUMNS: tuple[str, ...] = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A usable answer. ``usage`` is ``None`` when the provider did not say (then the cost is unknown, not 0)."""
+    """A usable answer. ``usage`` is ``None`` when the provider did not say (then the cost is unknown, not 0).
+
+    ``service_tier`` is the one that it was served at, in our words (``"standard"``, ``"priority"``, ``"fast+us"``);
+    ``None`` when the provider did not say.
+    """
 
     text: str
     finish_reason: FinishReason
     usage: Usage | None
+    service_tier: str | None = None
     model_version: str | None = None
     request_id: str | None = None
 
@@ -68,8 +82,9 @@ class Failure:
 
     ``scope`` says what is affected: this attempt only, this probe whatever is tried, every probe of the model, or
     every probe of the provider. ``retry_after`` is the wait in seconds that the server asked for. A failure can have
-    been billed: then ``usage`` holds the tokens. ``maybe_billed`` marks a request that was sent and whose answer never
-    came. ``rejected_param`` names a request parameter (in our words) that the model does not take.
+    been billed: then ``usage`` holds the tokens, and ``service_tier`` is as in a completion. ``maybe_billed`` marks a
+    request that was sent and whose answer never came. ``rejected_param`` names a request parameter (in our words) that
+    the model does not take.
     """
 
     code: Code
@@ -78,6 +93,7 @@ class Failure:
     retry_after: float | None = None
     status: int | None = None
     usage: Usage | None = None
+    service_tier: str | None = None
     finish_reason: FinishReason | None = None
     model_version: str | None = None
     request_id: str | None = None

@@ -14,7 +14,8 @@ class Dialect:
 
     It is guessed for a new provider at ``domain`` or below. ``defaults`` are ``api_config`` values (see
     ``providers.wires.options``) for models that do not say otherwise; ``seed_param`` of ``None`` means that there is no
-    seed. ``reported_cost`` is the unit of the cost that the provider reports, if it does.
+    seed. ``reported_cost`` is the unit of the cost that the provider reports, if it does. ``standard_tier`` is what a
+    request calls the standard service tier, if it can ask for that.
     """
 
     domain: str = ""
@@ -24,13 +25,14 @@ class Dialect:
     structured: str | None = "json_schema"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     reported_cost: Literal["usd", "ticks"] | None = None
+    standard_tier: str | None = None
 
 
 STANDARD = Dialect()
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
         # max_tokens is deprecated, and rejected by o-series and gpt-5 and later
-        "openai": Dialect(domain="openai.com", max_tokens_param="max_completion_tokens"),
+        "openai": Dialect(domain="openai.com", max_tokens_param="max_completion_tokens", standard_tier="default"),
         "xai": Dialect(domain="x.ai", reported_cost="ticks"),
         # thinks unless told not to, and then ignores sampling without a word; takes no schema
         "deepseek": Dialect(

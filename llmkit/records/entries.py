@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from llmkit.errors import ValidationError
 from llmkit.records.dialects import dialect_before
-from llmkit.records.prices import Price, PriceTier
+from llmkit.records.prices import BATCH_TIER, Price, PriceTier, PriceVariant
 from llmkit.records.rows import as_day, as_text, field_values
 
 ModelStatus = Literal["ACTIVE", "DEPRECATED"]
@@ -108,6 +108,14 @@ class Model:
     def price_tiers(self) -> tuple[PriceTier, ...]:
         """The long-context tiers, lowest first."""
         return self.price.price_tiers
+
+    @property
+    def full_price(self) -> Price:
+        """The price with the batch discount as one more variant, unless batches have prices of their own."""
+        if self.batch_discount is None or any(each.service_tier == BATCH_TIER for each in self.price.price_variants):
+            return self.price
+        batch = PriceVariant(service_tier=BATCH_TIER, factor=1 - self.batch_discount)
+        return replace(self.price, price_variants=(*self.price.price_variants, batch))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

@@ -10,8 +10,13 @@ from typing import Any, Literal, Self, get_args
 
 from llmkit.records.rows import as_day, as_decimal, as_moment, as_text
 
-CostSource = Literal["unpriced", "provider_default", "computed", "provider_reported"]
-"""How a cost is known, the most doubtful first."""
+CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported"]
+"""How a cost is known, the most doubtful first. Of a partly unpriced one the tokens are known, the calls are not."""
+
+STANDARD_TIER = "standard"
+"""The service tier that a model's own rates are those of."""
+BATCH_TIER = "batch"
+"""The one that no request can ask for: how it is sent decides."""
 
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
@@ -86,30 +91,70 @@ class PriceWindow(Rates):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price(Rates):
-    """All that decides what a request to a model costs at one moment: base rates, long-context tiers, peak hours."""
+class PriceVariant(Rates):
+    """Rates of answers that were served at another service tier than the standard one.
 
+    Either ``factor`` times all standard rates; or the rates that are named, with long-context tiers of their own, in
+    place of the standard ones of their kind.
+    """
+
+    service_tier: str
+    factor: Decimal | None = None
+    price_tiers: tuple[PriceTier, ...] = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a variant as ``to_row`` wrote it."""
+        return cls(
+            service_tier=row["service_tier"],
+            factor=as_decimal(row.get("factor")),
+            price_tiers=tuple(PriceTier.from_row(tier) for tier in row.get("price_tiers") or ()),
+            **_rates(row),
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """The variant as JSON-ready values; what it does not have is left out."""
+        row = {
+            "service_tier": self.service_tier,
+            "factor": as_text(self.factor),
+            **_known(self),
+            "price_tiers": [tier.to_row() for tier in self.price_tiers],
+        }
+        return {name: value for name, value in row.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price(Rates):
+    """All that decides what a request to a model costs at one moment: base rates, long-context tiers, peak hours,
+    rates of other service tiers, and US dollars per thousand searches of the provider's own search tool.
+    """
+
+    cost_per_thousand_searches: Decimal | None = None
     price_tiers: tuple[PriceTier, ...] = ()
     price_windows: tuple[PriceWindow, ...] = ()
+    price_variants: tuple[PriceVariant, ...] = ()
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Read a price from column values as the store, the journal or a TOML file holds them."""
         return cls(
+            cost_per_thousand_searches=as_decimal(row.get("cost_per_thousand_searches")),
             price_tiers=tuple(PriceTier.from_row(tier) for tier in row.get("price_tiers") or ()),
             price_windows=tuple(PriceWindow.from_row(window) for window in row.get("price_windows") or ()),
+            price_variants=tuple(PriceVariant.from_row(variant) for variant in row.get("price_variants") or ()),
             **_rates(row),
         )
 
     def to_row(self) -> dict[str, Any]:
-        """The price as JSON-ready column values; tiers and windows are ``None`` when there are none."""
+        """The price as JSON-ready column values; tiers, windows and variants are ``None`` when there are none."""
         return {
-            **{name: as_text(getattr(self, name)) for name in RATE_COLUMNS},
-            "price_tiers": [tier.to_row() for tier in self.price_tiers] or None,
-            "price_windows": [window.to_row() for window in self.price_windows] or None,
+            **{name: as_text(getattr(self, name)) for name in (*RATE_COLUMNS, "cost_per_thousand_searches")},
+            **{name: [part.to_row() for part in getattr(self, name)] or None for name in PRICE_PARTS},
         }
 
 
+PRICE_PARTS = ("price_tiers", "price_windows", "price_variants")
+"""The columns of a price that hold lists of dicts."""
 PRICE_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Price))
 
 

@@ -12,6 +12,7 @@ from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
 from llmkit.records import Provider, Request
 from llmkit.records.checks import numbers
+from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, most_input_tokens, most_output_tokens
 from llmkit.runs.spending import Standing
 
@@ -89,11 +90,8 @@ def check_budget(
         if most_output is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
             continue
-        worst = pricing.worst_case(
-            model.price,
-            input_tokens=most_input_tokens(call, request),
-            max_output_tokens=most_output,
-            fallback=pricing.default_rates(providers[model.provider]),
+        worst = Target.of(model, providers[model.provider]).worst_case(
+            request, input_tokens=most_input_tokens(call, request), max_output_tokens=most_output
         )
         if worst is None:
             problems.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -60,12 +60,7 @@ class Attempt:
         most_input, most_output = most_input_tokens(call, request), most_output_tokens(request, target.model)
         worst_case = None
         if most_output is not None:
-            worst_case = pricing.worst_case(
-                target.model.price,
-                input_tokens=most_input,
-                max_output_tokens=most_output,
-                fallback=target.fallback,
-            )
+            worst_case = target.worst_case(request, input_tokens=most_input, max_output_tokens=most_output)
         if worst_case is not None and (factor := run.dearer.get(target.model.reference)) is not None:
             worst_case = pricing.times(worst_case, factor)
         return cls(run, conversation, target, call, request, most_input, worst_case, {})
@@ -114,8 +109,7 @@ class Attempt:
         size, worst = self.most_input, []
         for prompt in prompts:
             size += len(prompt.encode()) + ANSWER_BYTES * most_output
-            price, fallback = self.target.model.price, self.target.fallback
-            most = pricing.worst_case(price, input_tokens=size, max_output_tokens=most_output, fallback=fallback)
+            most = self.target.worst_case(self.request, input_tokens=size, max_output_tokens=most_output)
             worst.append(most or Decimal(0))
         return worst
 
@@ -128,7 +122,10 @@ class Attempt:
         response = await self._send()
         latency = time.monotonic() - clock
         result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
-        cost = pricing.cost(result.usage, self.target.model.price, started_at, fallback=self.target.fallback)
+        if isinstance(result, Completion) or result.usage is not None:
+            result = replace(result, service_tier=self.target.served_tier(self.request, result))
+        price, fallback = self.target.model.full_price, self.target.fallback
+        cost = pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
             run.breaker.note(self.target.model, result)  # before the slot is free for the next
@@ -218,7 +215,8 @@ class Attempt:
         billed = cost.amount if usage else None if unknown else Decimal(0)
         refused = isinstance(result, Failure) and result.code is Code.RATE_LIMITED
         ok = not refused if isinstance(response, HttpResponse) else None  # a wrong question is served too
-        admission.settle(tokens=tokens, cost=billed, ok=ok)
+        is_known = cost.source != "partly unpriced"
+        admission.settle(tokens=tokens, cost=billed if is_known else None, ok=ok)
         if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
             self.run.learn_dearer(self.target.model.reference, billed, self.worst_case)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)

@@ -16,7 +16,7 @@ from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
 from llmkit.providers.transport import Transport
 from llmkit.providers.wires import Wire, wire_for
-from llmkit.records import Failure, Model, Provider, Rates
+from llmkit.records import Completion, Failure, Model, Provider, Rates, Request
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.progress import RunEvent, Tracker
@@ -49,6 +49,28 @@ class Target:
     wire: Wire
     fallback: Rates | None
     rejects: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, model: Model, provider: Provider) -> Target:
+        """A model as nothing is known about it yet."""
+        fallback = pricing.default_rates(provider)
+        return cls(model=model, provider=provider, wire=wire_for(provider, model), fallback=fallback)
+
+    def worst_case(self, request: Request, *, input_tokens: int, max_output_tokens: int) -> Decimal | None:
+        """The most that a request of so many tokens can cost, at the dearest service tier that it may be served at."""
+        price = self.model.full_price
+        listed = {variant.service_tier for variant in price.price_variants}
+        return pricing.worst_case(
+            price,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            fallback=self.fallback,
+            tiers=self.wire.may_serve(request.body or {}, listed),
+        )
+
+    def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
+        """The service tier of what came back: what it tells, or where it does not, what was asked for."""
+        return result.service_tier or self.wire.asked_tier(request.body or {})
 
     def without(self, parameter: str) -> Target:
         """The same, asked without a parameter from now on."""
@@ -91,13 +113,7 @@ class RunContext:
         """How a model is asked now."""
         target = self.targets.get(model.reference)
         if target is None:
-            provider = self.spec.providers[model.provider]
-            target = self.targets[model.reference] = Target(
-                model=model,
-                provider=provider,
-                wire=wire_for(provider, model),
-                fallback=pricing.default_rates(provider),
-            )
+            target = self.targets[model.reference] = Target.of(model, self.spec.providers[model.provider])
         return target
 
     def purse(self, conversation: Conversation) -> Purse | None:

@@ -34,6 +34,7 @@ class Conversation:
     left_out: set[str] = field(default_factory=set)
     finish_reason: str | None = None
     model_version: str | None = None
+    tiers: dict[str, None] = field(default_factory=dict)
     rates: dict[str, Any] = field(default_factory=dict)
     answer: Any = None
     status: str | None = None
@@ -79,6 +80,8 @@ class Conversation:
         if result.usage is not None:
             self._count(result.usage)
             self.rates = _listed(cost.rates)
+        if result.service_tier is not None:
+            self.tiers[result.service_tier] = None
         self.finish_reason = result.finish_reason or self.finish_reason
         self.model_version = result.model_version or self.model_version
 
@@ -110,6 +113,7 @@ class Conversation:
             "answer": self.answer,
             "finish_reason": self.finish_reason,
             "model_version": self.model_version,
+            "service_tier": ", ".join(self.tiers) or None,
             **{name: self.tokens.get(name) for name in TOKEN_COLUMNS},
             **(self.rates or _listed(self.probe.model.price)),
             "estimated_cost": _text(self._known_cost()),

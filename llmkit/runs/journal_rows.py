@@ -20,6 +20,7 @@ def outcome_fields(
         "latency_s": round(latency, 6),
         "request_id": result.request_id,
         "maybe_billed": isinstance(result, Failure) and result.maybe_billed,
+        "service_tier": result.service_tier,
         "usage": result.usage.to_row() if result.usage else None,
         "cost": None if cost.amount is None or not result.usage else format(cost.amount, "f"),
         "cost_source": cost.source if result.usage or not failed else None,

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from llmkit.providers.wires import wire_for
 from llmkit.records import Provider
 from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan
@@ -29,8 +28,7 @@ def request_texts(
     @lru_cache
     def target(index: int, dropped: tuple[str, ...]) -> Target:
         model = plan.models[index]
-        provider = providers[model.provider]
-        made = Target(model=model, provider=provider, wire=wire_for(provider, model), fallback=None)
+        made = Target.of(model, providers[model.provider])
         for name in dropped:
             made = made.without(name)
         return made

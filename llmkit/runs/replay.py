@@ -33,7 +33,9 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
             continue
         conversation.begin_attempt(row["started_at"], row["waited_s"] or 0.0)
         result = _result(row)
-        cost = pricing.cost(result.usage, model.price, row["started_at"], fallback=fallback)
+        cost = pricing.cost(
+            result.usage, model.full_price, row["started_at"], tier=row["service_tier"], fallback=fallback
+        )
         conversation.add(result, cost, row["latency_s"] or 0.0)
         if isinstance(result, Completion) and not _counts(spec, conversation, row):
             conversation.discard_answer(cost)
@@ -43,11 +45,18 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
 def _result(row: Row) -> Completion | Failure:
     usage = Usage.from_row(row["usage"]) if row["usage"] else None
     if row["error_code"] is not None:
-        return Failure(code=Code(row["error_code"]), message="", usage=usage, maybe_billed=bool(row["maybe_billed"]))
+        return Failure(
+            code=Code(row["error_code"]),
+            message="",
+            usage=usage,
+            maybe_billed=bool(row["maybe_billed"]),
+            service_tier=row["service_tier"],
+        )
     return Completion(
         text=row["response"] or "",
         finish_reason=row["finish_reason"],
         usage=usage,
+        service_tier=row["service_tier"],
         model_version=row["model_version"],
     )
 

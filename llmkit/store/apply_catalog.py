@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import duckdb
 
-from llmkit.records import RATE_COLUMNS, Provider
+from llmkit.records import PRICE_COLUMNS, Provider
 from llmkit.store.lines import Event
 from llmkit.store.tables import Row, cast, upsert
 
@@ -18,8 +18,8 @@ _PROVIDER = (
     "default_cost_output_per_million", "created_at", "updated_at",
 )  # fmt: skip
 _MODEL = (
-    "id", "provider_id", "model_id", "display_name", *RATE_COLUMNS, "price_tiers", "price_windows", "batch_discount",
-    "status", "is_default", "context_window", "max_output_tokens", "retires_on", "api_config", "created_at",
+    "id", "provider_id", "model_id", "display_name", *PRICE_COLUMNS, "batch_discount", "status",
+    "is_default", "context_window", "max_output_tokens", "retires_on", "api_config", "created_at",
     "updated_at",
 )  # fmt: skip
 
@@ -81,16 +81,7 @@ def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
 
 
 def _apply_prices(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    columns = (
-        "event_id",
-        "reference",
-        "valid_from",
-        *RATE_COLUMNS,
-        "price_tiers",
-        "price_windows",
-        "source",
-        "read_on",
-    )
+    columns = ("event_id", "reference", "valid_from", *PRICE_COLUMNS, "source", "read_on")
     rows = [{**event["after"], "event_id": event["id"]} for event in events]
     upsert(connection, "llm_model_prices", columns, rows, key=("event_id",))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from llmkit.records import RATE_COLUMNS
+from llmkit.records import PRICE_COLUMNS
 from llmkit.records.columns import RESULT
 from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, USAGE
@@ -47,14 +47,14 @@ _ANSWER = {
 _OUTCOME = {
     **_KEY, "ended_at": "TIMESTAMP", "status_code": "INTEGER", "error_code": "VARCHAR", "error_message": "VARCHAR",
     "latency_s": "DOUBLE", "request_id": "VARCHAR", "maybe_billed": "BOOLEAN", "reply": "VARCHAR",
-    "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
+    "service_tier": "VARCHAR", "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
 }  # fmt: skip
 _RESULT = {"position": "BIGINT", "session": "INTEGER", **RESULT}
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
 }  # fmt: skip
 _SKIP = {"session": "INTEGER", "reference": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR"}
-_PRICES = (*RATE_COLUMNS, "price_tiers", "price_windows", "default_costs")
+_PRICES = (*PRICE_COLUMNS, "batch_discount", "default_costs")
 
 
 def _parsed(kind: str, shape: Mapping[str, object]) -> str:

@@ -79,7 +79,7 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
                 count(*) AS probes,
                 count(*) FILTER (p.status = 'ok') AS ok,
                 count(*) FILTER (p.status = 'failed') AS failed,
-                count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
+                count(*) FILTER (p.cost_source LIKE '%unpriced') AS unpriced,
                 {_sums("p", TOKEN_COLUMNS)},
                 sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
                 sum(p.estimated_cost)::DOUBLE / nullif(count(*) FILTER (p.status = 'ok'), 0) AS cost_per_ok,

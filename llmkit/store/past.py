@@ -67,7 +67,7 @@ def estimates(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list
         connection,
         """
         SELECT r.id AS run_id, r.name, r.started_at, r.estimate, p.model, count(*) AS probes,
-            count(*) FILTER (p.status = 'ok') AS ok, count(*) FILTER (p.cost_source = 'unpriced') AS unpriced,
+            count(*) FILTER (p.status = 'ok') AS ok, count(*) FILTER (p.cost_source LIKE '%unpriced') AS unpriced,
             sum(p.estimated_cost)::DECIMAL(38, 10) AS actual
         FROM runs r JOIN probe_states p ON p.run_id = r.id
         WHERE r.status = 'completed' AND r.simulated = ? AND r.estimate IS NOT NULL

@@ -140,14 +140,14 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
     """The attempts of all probes that wait for answers, in the order in which they were made; one row of NULLs for a
     probe without any.
 
-    Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, latency_s; response,
-    finish_reason and model_version are NULL where a later answer has taken the place of this one.
+    Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier,
+    latency_s; response, finish_reason and model_version are NULL where a later answer has taken the place of this one.
     """
     return rows(
         connection,
         """
         SELECT p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.error_code, a.maybe_billed, a.usage,
-            a.latency_s, t.response, t.finish_reason, t.model_version
+            a.service_tier, a.latency_s, t.response, t.finish_reason, t.model_version
         FROM probe_states p LEFT JOIN attempts a ON a.run_id = p.run_id AND a.position = p.position
             LEFT JOIN turns t ON t.attempt_id = a.attempt_id
         WHERE p.run_id = ? AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt

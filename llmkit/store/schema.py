@@ -13,12 +13,14 @@ from llmkit.records.columns import RESULT
 USAGE: Mapping[str, str] = {f.name: "BIGINT" if f.type == "int" else "VARCHAR" for f in fields(Usage)}
 RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
 """What the journal and the tables hold of each, with SQL types."""
+PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_COLUMNS[0]], "price_variants": "JSON"}
+"""What catalog tables have got since they were made."""
 
 _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
-    "outcomes": {**USAGE, **RATES},
-    "llm_models": RATES,
-    "llm_model_prices": RATES,
+    "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR"},
+    "llm_models": PRICES,
+    "llm_model_prices": PRICES,
 }
 """Tables whose columns are declared elsewhere: one that a database lacks is added."""
 
@@ -120,7 +122,7 @@ _VIEWS: Mapping[str, str] = {
             CASE WHEN o.turn = 1 THEN s.prompt ELSE json_extract_string(s.followups, '$[' || (o.turn - 2) || ']')
                 END AS prompt,
             coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response, o.finish_reason,
-            o.model_version, o.request_id, {_of("o", TOKEN_COLUMNS)}, {_of("o", RATES)},
+            o.model_version, o.service_tier, o.request_id, {_of("o", TOKEN_COLUMNS)}, {_of("o", RATES)},
             {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s, o.ended_at AS answered_at, o.position
         FROM outcomes o JOIN runs r ON r.id = o.run_id
             JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
@@ -130,7 +132,8 @@ _VIEWS: Mapping[str, str] = {
             {_ID.format("i.position")} AS probe_id, i.turn, i.attempt, a.provider, a.model, i.started_at, o.ended_at,
             o.status_code, o.error_code, o.error_message, o.latency_s, i.waited_s, i.wait_reason, o.request_id,
             coalesce(o.maybe_billed, false) AS maybe_billed, i.request, o.reply,
-            {_USAGE} AS usage, o.cost, o.cost_source, i.worst_case, i.position, i.dropped, i.request_hash
+            {_USAGE} AS usage, o.service_tier, o.cost, o.cost_source, i.worst_case, i.position, i.dropped,
+            i.request_hash
         FROM intents i JOIN runs r ON r.id = i.run_id
             JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
             LEFT JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn

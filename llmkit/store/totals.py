@@ -25,7 +25,7 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
         SELECT count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'failed') AS failed,
             count(*) FILTER (status = 'skipped') AS skipped, count(*) FILTER (status = 'cancelled') AS cancelled,
             count(*) FILTER (status = 'pending') AS pending, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER (estimated_cost IS NULL AND (cost_source = 'unpriced' OR maybe_billed > 0)) AS "unknown"
+            count(*) FILTER (cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0) AS "unknown"
         FROM probe_states WHERE run_id = ?
         """,
         [run_id],
@@ -69,11 +69,11 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def billed_attempts(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The requests of a run that were answered or billed, in the order of their probes: probe_id, model, started_at,
-    usage, cost, cost_source.
+    usage, service_tier, cost, cost_source.
     """
     return rows(
         connection,
-        "SELECT probe_id, model, started_at, usage, cost, cost_source FROM attempts "
+        "SELECT probe_id, model, started_at, usage, service_tier, cost, cost_source FROM attempts "
         "WHERE run_id = ? AND cost_source IS NOT NULL ORDER BY position, turn, attempt",
         [run_id],
     )

@@ -24,6 +24,8 @@ from llmkit.money.upstream_prices import PriceList, read_price_list
 from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price
 from llmkit.records.checks import texts
 
+_NUMBERS = (*RATE_COLUMNS, "factor")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status."""
@@ -98,8 +100,9 @@ def _end_of_model(lines: Sequence[str], index: int) -> int:
 
 def _entry(price: Price, day: date, difference: Difference) -> list[str]:
     """A price as lines of TOML, written as the files write it."""
-    rates = [f"{name} = {rate.normalize():f}" for name in RATE_COLUMNS if (rate := getattr(price, name)) is not None]
-    lines = ["[[models.prices]]", f"valid_from = {day}", *rates]
+    names = (*RATE_COLUMNS, "cost_per_thousand_searches")
+    rates = [f"{name} = {rate.normalize():f}" for name in names if (rate := getattr(price, name)) is not None]
+    lines = ["[[models.prices]]", f"valid_from = {day}", *rates, *variant_lines(price)]
     lines += [f"source = {json.dumps(difference.source)}", f"read_on = {difference.date}"]
     for name in ("price_tiers", "price_windows"):
         for part in getattr(price, name):
@@ -107,8 +110,21 @@ def _entry(price: Price, day: date, difference: Difference) -> list[str]:
     return lines
 
 
+def variant_lines(price: Price) -> list[str]:
+    """The variants of a price, one a line: tables of their own would part them from the rest of the entry."""
+    if not price.price_variants:
+        return []
+    return ["price_variants = [", *(f"    {_inline(variant.to_row())}," for variant in price.price_variants), "]"]
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(_line(*cell) for cell in value.items()) + "}"
+    return f"[{', '.join(map(_inline, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
 def _line(name: str, value: Any) -> str:
-    return f"{name} = {Decimal(value).normalize():f}" if name in RATE_COLUMNS else f"{name} = {json.dumps(value)}"
+    return f"{name} = {Decimal(value).normalize():f}" if name in _NUMBERS else f"{name} = {_inline(value)}"
 
 
 def _words(value: Any) -> str:

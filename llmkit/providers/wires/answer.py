@@ -23,6 +23,7 @@ class Answer:
     text: str = ""
     finish_reason: FinishReason = "other"
     usage: Usage | None = None
+    service_tier: str | None = None
     model_version: str | None = None
     request_id: str | None = None
     mark: str | None = None
@@ -31,12 +32,12 @@ class Answer:
 
 
 def body_or_failure(
-    response: HttpResponse, usage_in: Callable[[Any], Usage | None] = lambda _: None
+    response: HttpResponse, read: Callable[[Any], Answer] = lambda _: Answer()
 ) -> tuple[Any, Failure | None]:
     """The decoded body, and a failure if the status, the body or an error in it says so already.
 
     A 2xx answer that is not JSON was probably produced and billed, and is marked so. An error was not, unless
-    ``usage_in`` reads the tokens that were used beside the error or inside it.
+    ``read`` finds the tokens that were used beside the error or inside it.
     """
     body = decode(response.body)
     good = 200 <= response.status < 300
@@ -45,8 +46,9 @@ def body_or_failure(
     error = error_in(body)
     if good and error is None:
         return body, None
-    usage = usage_in(body) or usage_in(error)
-    return body, classify(response, read_problem(response, body, error=error), usage=usage)
+    billed = next((answer for answer in map(read, (body, error)) if answer.usage), Answer())
+    problem = read_problem(response, body, error=error)
+    return body, classify(response, problem, usage=billed.usage, service_tier=billed.service_tier)
 
 
 def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
@@ -64,6 +66,7 @@ def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
         text=answer.text,
         finish_reason=answer.finish_reason,
         usage=answer.usage,
+        service_tier=answer.service_tier,
         model_version=answer.model_version,
         request_id=headers.request_id(response.headers) or answer.request_id,
     )
@@ -86,6 +89,7 @@ def _failed(response: HttpResponse, answer: Answer, problem: Problem) -> Failure
         response,
         problem,
         usage=answer.usage,
+        service_tier=answer.service_tier,
         maybe_billed=answer.usage is None,
         finish_reason=answer.finish_reason,
         model_version=answer.model_version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,10 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
+from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
+from llmkit.records import STANDARD_TIER, Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
 
 # The version on which models that know temperature and top_p still take them: 2026-10-21 rejects both on every model
 # (platform.claude.com/docs/en/api/versioning).
@@ -26,6 +28,13 @@ _UNKNOWN_MODEL_MAX_TOKENS = 4096
 # Tokens of thinking for the models that take a budget; the format's smallest is 1,024.
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768}
 _SMALLEST_BUDGET = 1024
+_TIERS = {
+    STANDARD_TIER: ("service_tier", "standard_only"),
+    "priority": ("service_tier", "auto"),
+    "fast": ("speed", "fast"),
+}
+_HOME = "us"
+_FAST = {"anthropic-beta": "fast-mode-2026-02-01"}  # "some models require" it (anthropic 2.14.0)
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -77,16 +86,32 @@ class AnthropicMessages(Wire):
             output["format"] = {"type": "json_schema", "schema": plain(params.schema)}
         if output:
             body["output_config"] = output
+        body = merged(body | _tier(params.service_tier), params.extra_body)
         return Request(
             path="/v1/messages",
-            body=merged(body, params.extra_body),
-            headers={"anthropic-version": version},
+            body=body,
+            headers={"anthropic-version": version, **(_FAST if body.get("speed") == "fast" else {})},
             left_out=settled.left_out,
         )
 
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"x-api-key": key}
+
+    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
+        """See ``Wire.asked_tier``. Left out, the account decides about priority and about the place of inference."""
+        tier = body.get("service_tier")
+        return service_tier(None if tier == "auto" else tier, body.get("speed"), body.get("inference_geo"))
+
+    def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
+        """See ``Wire.may_serve``. A workspace can have its own place of inference, beside whatever is asked for."""
+        tiers = super().may_serve(body, listed)
+        if _HOME not in listed or body.get("inference_geo"):
+            return tiers
+        return tiers | {_HOME} | {f"{tier}+{_HOME}" for tier in tiers if tier != STANDARD_TIER}
+
+    def _by_account(self, listed: Collection[str]) -> Iterable[str]:
+        return {"priority"} & {*listed}
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models: one page, the largest that there is."""
@@ -97,7 +122,7 @@ class AnthropicMessages(Wire):
         return parse_list(response, "data", _remote_model)
 
     def _read(self, body: Any) -> Answer:
-        content = dig(body, "content")
+        content, usage = dig(body, "content"), dig(body, "usage")
         reason = string(dig(body, "stop_reason"))
         mark = failure_rules.REFUSAL if reason == "refusal" else None
         if not isinstance(content, list):
@@ -105,12 +130,18 @@ class AnthropicMessages(Wire):
         return Answer(
             text="".join(string(dig(block, "text")) for block in items(content) if dig(block, "type") == "text"),
             finish_reason=_FINISH.get(reason, "other"),
-            usage=anthropic_usage(dig(body, "usage")),
+            usage=anthropic_usage(usage),
+            service_tier=service_tier(*(dig(usage, name) for name in ("service_tier", "speed", "inference_geo"))),
             model_version=string(dig(body, "model")) or None,
             request_id=string(dig(body, "id")) or None,
             mark=mark,
             words=string(dig(body, "stop_details", "explanation")) or string(dig(body, "stop_details", "category")),
         )
+
+
+def _tier(tier: str | None) -> dict[str, str]:
+    """What a body says of a service tier: a word of its own for each part of it."""
+    return dict(_TIERS.get(part, ("inference_geo", part)) for part in tier.split("+")) if tier else {}
 
 
 def _untaken(call: Call, version: str, style: str) -> set[str]:

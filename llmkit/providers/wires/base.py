@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from llmkit.providers.wires import headers
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
-from llmkit.records import STANDARD, Call, Completion, Dialect, Failure, HttpResponse, RateInfo, RemoteModel, Request
+from llmkit.records import (
+    STANDARD,
+    STANDARD_TIER,
+    Call,
+    Completion,
+    Dialect,
+    Failure,
+    HttpResponse,
+    RateInfo,
+    RemoteModel,
+    Request,
+)
 from llmkit.records.entries import WireName
 
 
@@ -31,8 +43,23 @@ class Wire(ABC):
 
     def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
         """The answer, or why there is none. Total: any status, headers and body give one of the two."""
-        body, failure = body_or_failure(response, lambda value: self._read(value).usage)
+        body, failure = body_or_failure(response, self._read)
         return failure or conclude(response, self._read(body))
+
+    @abstractmethod
+    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
+        """The service tier that a request asks for, in our words; ``None`` where it leaves that to the provider."""
+
+    def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
+        """The tiers at which a request may be served: the standard one (a provider need not have what was asked for),
+        the one asked for; where none was, those of ``listed`` that a setting of the account can choose.
+        """
+        asked = self.asked_tier(body)
+        return frozenset({STANDARD_TIER, *([asked] if asked else self._by_account(listed))})
+
+    def _by_account(self, listed: Collection[str]) -> Iterable[str]:
+        """Those of the tiers that a request gets without asking where the account is set so."""
+        return ()
 
     @abstractmethod
     def _read(self, body: Any) -> Answer:

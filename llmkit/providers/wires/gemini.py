@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
-from llmkit.providers.wires.usage import gemini_usage
+from llmkit.providers.wires.served import service_tier
+from llmkit.providers.wires.usage import gemini_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, Failure, FinishReason, HttpResponse, Params, RemoteModel, Request
 
@@ -60,6 +62,8 @@ class Gemini(Wire):
         }
         if call.system:
             body["systemInstruction"] = {"parts": [{"text": call.system}]}
+        if params.service_tier is not None:
+            body["serviceTier"] = params.service_tier
         if generation:
             body["generationConfig"] = generation
         model_id = quote(call.model.model_id.removeprefix("models/"), safe="")
@@ -73,6 +77,10 @@ class Gemini(Wire):
         """The headers that carry the key."""
         return {"x-goog-api-key": key}
 
+    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
+        """See ``Wire.asked_tier``. Left out, it is the standard one."""
+        return service_tier(body.get("serviceTier"))
+
     def list_models(self) -> Request:
         """The request for the provider's own list of models: one page, the largest that there is."""
         return Request(path="/v1beta/models?pageSize=1000", method="GET")
@@ -82,7 +90,7 @@ class Gemini(Wire):
         return parse_list(response, "models", _remote_model)
 
     def _read(self, body: Any) -> Answer:
-        candidate = dig(body, "candidates", 0)
+        candidate, usage = dig(body, "candidates", 0), dig(body, "usageMetadata")
         blocked = string(dig(body, "promptFeedback", "blockReason"))
         reason = string(dig(candidate, "finishReason"))
         mark = failure_rules.NO_ANSWER if not isinstance(candidate, dict) else None
@@ -93,7 +101,11 @@ class Gemini(Wire):
                 if not dig(part, "thought")
             ),
             finish_reason=_FINISH.get(reason, "content_filter" if blocked else "other"),
-            usage=gemini_usage(dig(body, "usageMetadata")),
+            # grounding is billed by the prompt or by the query, beyond a daily number that is free
+            usage=with_calls(
+                gemini_usage(usage), other_calls=len(items(dig(candidate, "groundingMetadata", "webSearchQueries")))
+            ),
+            service_tier=service_tier(dig(usage, "serviceTier"), dig(usage, "trafficType")),
             model_version=string(dig(body, "modelVersion")) or None,
             request_id=string(dig(body, "responseId")) or None,
             mark=failure_rules.BLOCKED if blocked else mark,

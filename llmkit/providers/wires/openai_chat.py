@@ -9,6 +9,7 @@ from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import configured, learned_rejects, merged, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
+from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import chat_usage
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, Dialect, FinishReason, Model, Request
@@ -64,6 +65,7 @@ class OpenAIChat(OpenAIWire):
             system.append(asks_for_json(params.schema))
         elif params.schema is not None:
             body["response_format"] = {"type": "json_schema", "json_schema": json_schema_format(params.schema)}
+        body |= self._tier(params)
         body["messages"] = [
             *({"role": "system", "content": "\n\n".join(system)} for _ in system[:1]),
             *({"role": message.role, "content": message.content} for message in call.messages),
@@ -85,6 +87,7 @@ class OpenAIChat(OpenAIWire):
             text=text,
             finish_reason=FINISH.get(reason, "other"),
             usage=chat_usage(dig(body, "usage"), self.dialect),
+            service_tier=service_tier(dig(body, "service_tier") or dig(body, "usage", "service_tier")),
             model_version=string(dig(body, "model")) or None,
             request_id=string(dig(body, "id")) or None,
             mark=mark,

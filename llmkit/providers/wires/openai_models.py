@@ -4,13 +4,15 @@ prices and retirement dates in their own ways.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.values import dig, items, money, string
-from llmkit.records import Failure, HttpResponse, Price, RemoteModel, Request
+from llmkit.records import BATCH_TIER, STANDARD_TIER, Failure, HttpResponse, Params, Price, RemoteModel, Request
 
 _MILLION = Decimal(1_000_000)
 _OTHER_TYPES = frozenset({"audio", "embedding", "image", "moderation", "rerank", "transcribe", "video"})  # Together
@@ -22,6 +24,19 @@ class OpenAIWire(Wire):
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"authorization": f"Bearer {key}"}
+
+    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
+        """See ``Wire.asked_tier``. Left out, it is ``auto``: the one that the project is set to."""
+        word = body.get("service_tier")
+        return None if word == "auto" else service_tier(word)
+
+    def _by_account(self, listed: Collection[str]) -> Iterable[str]:
+        return (name for name in listed if name != BATCH_TIER)
+
+    def _tier(self, params: Params) -> dict[str, str]:
+        """What a body says of the service tier."""
+        word = self.dialect.standard_tier if params.service_tier == STANDARD_TIER else params.service_tier
+        return {} if word is None else {"service_tier": word}
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""

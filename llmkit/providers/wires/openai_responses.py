@@ -9,11 +9,13 @@ from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import merged, settle
 from llmkit.providers.wires.schemas import json_schema_format
-from llmkit.providers.wires.usage import responses_usage
+from llmkit.providers.wires.served import service_tier
+from llmkit.providers.wires.usage import responses_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, FinishReason, Request
 
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_BILLED_CALLS = ("file_search_call", "code_interpreter_call", "image_generation_call")
 _UNTAKEN = ("seed", "stop")  # the format has no place for them
 
 
@@ -43,6 +45,7 @@ class OpenAIResponses(OpenAIWire):
             body["reasoning"] = {"effort": params.reasoning_effort}
         if params.schema is not None:
             body["text"] = {"format": {"type": "json_schema", **json_schema_format(params.schema)}}
+        body |= self._tier(params)
         return Request(path="/responses", body=merged(body, params.extra_body), left_out=settled.left_out)
 
     def _read(self, body: Any) -> Answer:
@@ -54,12 +57,18 @@ class OpenAIResponses(OpenAIWire):
         ]
         text = "".join(string(dig(part, "text")) for part in parts if dig(part, "type") == "output_text")
         refusal = "".join(string(dig(part, "refusal")) for part in parts if dig(part, "type") == "refusal").strip()
+        calls = [string(dig(item, "type")) for item in items(dig(body, "output"))]
         status = string(dig(body, "status"))
         incomplete = string(dig(body, "incomplete_details", "reason"))
         return Answer(
             text=text,
             finish_reason="stop" if status == "completed" else _INCOMPLETE.get(incomplete, "other"),
-            usage=responses_usage(dig(body, "usage"), self.dialect),
+            usage=with_calls(
+                responses_usage(dig(body, "usage"), self.dialect),
+                searches=calls.count("web_search_call"),
+                other_calls=sum(calls.count(name) for name in _BILLED_CALLS),
+            ),
+            service_tier=service_tier(dig(body, "service_tier")),
             model_version=string(dig(body, "model")) or None,
             request_id=string(dig(body, "id")) or None,
             mark=_mark(status, text, refusal, has_output=isinstance(dig(body, "output"), list)),

@@ -6,6 +6,7 @@ Counts that make no sense are unknown: without a known input and output there is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -51,7 +52,10 @@ def _openai_usage(
     reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), dig(usage, "reasoning_tokens"))
     cached = _largest(dig(details, "cached_tokens"), *(dig(usage, name) for name in _CACHED))
     proxied = dig(usage, "cache_creation_input_tokens"), dig(details, "cache_creation_tokens")
-    short, long = _by_time_to_live(details, "cache_write_tokens_details", "cache_creation_token_details")
+    short, long = max(
+        _by_time_to_live(details, "cache_write_tokens_details", "cache_creation_token_details"),
+        _by_time_to_live(usage, "cache_creation"),
+    )
     written = _largest(dig(details, "cache_write_tokens"), *proxied) or short + long
     if total == whole + output + reasoning:
         output += reasoning
@@ -66,6 +70,8 @@ def _openai_usage(
         written_1h=long,
         reasoning=reasoning,
         reported=_reported(usage, dialect),
+        searches=_largest(dig(usage, "server_tool_use", "web_search_requests")),  # OpenRouter, a proxied Claude
+        other_calls=_largest(dig(usage, "num_sources_used")),  # xAI
     )
 
 
@@ -73,8 +79,11 @@ def anthropic_usage(usage: Any) -> Usage | None:
     """Usage of an Anthropic message: ``input_tokens`` excludes cache reads and writes, so both are added.
 
     When compaction ran, ``iterations`` holds what each step was billed and the sum counts, in place of the totals.
+    Steps of an advisor are billed at another model's prices, which makes each a call of its own.
     """
-    steps = items(dig(usage, "iterations")) or [usage]
+    steps = items(dig(usage, "iterations"))
+    own = [step for step in steps if dig(step, "type") != "advisor_message"]
+    advice, steps = len(steps) - len(own), own or [usage]
     plain, output = _total(steps, "input_tokens"), _total(steps, "output_tokens")
     read = _total(steps, "cache_read_input_tokens", default=0)
     writes = [_anthropic_writes(step) for step in steps]
@@ -88,15 +97,16 @@ def anthropic_usage(usage: Any) -> Usage | None:
         written=written,
         written_1h=hour or _by_time_to_live(usage, "cache_creation")[1],
         reasoning=count(dig(usage, "output_tokens_details", "thinking_tokens")),
+        searches=_largest(dig(usage, "server_tool_use", "web_search_requests")),
+        other_calls=advice + _largest(dig(usage, "server_tool_use", "code_execution_requests")),
     )
 
 
 def _anthropic_writes(step: Any) -> tuple[int, int] | None:
     """Tokens written to the cache, and those of them that stay longer than 5 minutes; ``None`` for nonsense."""
     short, long = _by_time_to_live(step, "cache_creation")
-    told = dig(step, "cache_creation_input_tokens")
-    written = short + long if told is None else count(told)
-    return None if written is None else (written, long)
+    told = _count_or_zero(dig(step, "cache_creation_input_tokens"))
+    return None if told is None else (told or short + long, long)
 
 
 def _by_time_to_live(usage: Any, *names: str) -> tuple[int, int]:
@@ -138,6 +148,8 @@ def _usage(
     written_1h: int | None = None,
     reasoning: int | None = None,
     reported: Decimal | None = None,
+    searches: int = 0,
+    other_calls: int = 0,
 ) -> Usage | None:
     if total_input is None or total_output is None:
         return None
@@ -152,17 +164,32 @@ def _usage(
         cache_write_1h_tokens=written_1h if written_1h <= written else 0,
         reasoning_tokens=reasoning if reasoning <= total_output else 0,
         reported_cost=reported,
+        searches=searches,
+        other_calls=other_calls,
     )
 
 
 def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
-    """The whole bill in US dollars. With an own key, OpenRouter's ``cost`` is its fee and the provider bills apart."""
+    """The whole bill in US dollars. With an own key, OpenRouter's ``cost`` is its fee and the provider bills apart;
+    where it does not say whose key it was, a fee below what the provider bills tells.
+    """
     if dialect.reported_cost == "usd":
-        fee = money(dig(usage, "cost"))
-        upstream = money(dig(usage, "cost_details", "upstream_inference_cost")) if dig(usage, "is_byok") is True else 0
-        return None if fee is None or upstream is None else fee + upstream
+        fee, upstream = money(dig(usage, "cost")), money(dig(usage, "cost_details", "upstream_inference_cost"))
+        own_key = dig(usage, "is_byok")
+        if own_key is None and fee is not None and upstream is not None:
+            own_key = upstream > fee
+        if own_key is not True or fee is None:
+            return fee
+        return None if upstream is None else fee + upstream
     ticks = count(dig(usage, "cost_in_usd_ticks")) if dialect.reported_cost == "ticks" else None
     return None if ticks is None else ticks * _TICK
+
+
+def with_calls(usage: Usage | None, *, searches: int = 0, other_calls: int = 0) -> Usage | None:
+    """The usage with calls that an answer tells elsewhere than in its usage."""
+    if usage is None or not (searches or other_calls):
+        return usage
+    return replace(usage, searches=searches or usage.searches, other_calls=other_calls or usage.other_calls)
 
 
 def _count_or_zero(value: Any) -> int | None:

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from llmkit.errors import ValidationError
-from llmkit.records import RATE_COLUMNS, PriceTier, PriceWindow
+from llmkit.records import RATE_COLUMNS, STANDARD_TIER, PriceTier, PriceVariant, PriceWindow
 from llmkit.records.checks.shapes import kind
 from llmkit.records.checks.texts import known_names
 
@@ -106,12 +106,37 @@ def price_windows(value: Any, field: str = "price_windows") -> tuple[PriceWindow
     return tuple(windows)
 
 
+def price_variants(value: Any, field: str = "price_variants") -> tuple[PriceVariant, ...]:
+    """Rates of other service tiers, from dicts such as ``{"service_tier": "priority", "factor": 2}`` or
+    ``{"service_tier": "flex", "cost_input_per_million": 0.5, "cost_output_per_million": 2, "price_tiers": [...]}``.
+    They are kept by name.
+    """
+    variants = []
+    for row in _rows(value, field, ("service_tier", "factor", "price_tiers", *RATE_COLUMNS)):
+        name, factor = row.get("service_tier"), price(row.get("factor"), f"{field}.factor")
+        if not isinstance(name, str) or not name.strip() or name == STANDARD_TIER:
+            raise ValidationError(
+                f"{field}: 'service_tier' is the name of another tier than the standard one, such as 'flex'.",
+                field=field,
+            )
+        if factor is not None and row.keys() - {"service_tier", "factor"}:
+            raise ValidationError(f"{field}: {name} has a factor or rates of its own, not both.", field=field)
+        tiers = price_tiers(row.get("price_tiers"), f"{field}.price_tiers")
+        rates = {} if factor is not None else _rates(row, field)
+        variants.append(PriceVariant(service_tier=name, factor=factor, price_tiers=tiers, **rates))
+    if len({variant.service_tier for variant in variants}) < len(variants):
+        raise ValidationError(f"{field}: one service tier is named twice.", field=field)
+    return tuple(sorted(variants, key=lambda variant: variant.service_tier))
+
+
 def _is_weekday(day: Any) -> bool:
     return not isinstance(day, bool) and isinstance(day, Integral) and 1 <= int(day) <= 7
 
 
 def _rows(value: Any, field: str, allowed: Iterable[str]) -> list[Mapping[str, Any]]:
-    rows = [row.to_row() if isinstance(row, PriceTier | PriceWindow) else row for row in _list(value, field)]
+    rows = [
+        row.to_row() if isinstance(row, PriceTier | PriceWindow | PriceVariant) else row for row in _list(value, field)
+    ]
     for row in rows:
         if not isinstance(row, Mapping):
             raise ValidationError(f"{field} must be a list of dicts.", field=field)

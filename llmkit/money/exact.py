@@ -1,0 +1,7 @@
+"""The decimal context in which money is computed."""
+
+from decimal import ROUND_HALF_EVEN, Context
+
+# Wide enough for any sum of DECIMAL(18,8) prices times factors times token counts: nothing is rounded before the last
+# step, whatever precision the caller's own decimal context has.
+EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)

@@ -1,0 +1,77 @@
+"""What a model costs at a service tier: its price with the variant of that tier in place of the standard rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from llmkit.money.exact import EXACT
+from llmkit.records import RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
+
+
+def at_tier(price: Price, tier: str | None) -> Price | None:
+    """The price of answers at a tier: ``"flex"``, or several at once such as ``"fast+us"``; ``None`` where the price
+    has no such variant. A tier of ``None`` is the standard one.
+    """
+    return price if tier in (None, STANDARD_TIER) else _at_other_tier(price, tier)
+
+
+@lru_cache(maxsize=4096)  # asked for with every answer
+def _at_other_tier(price: Price, tier: str) -> Price | None:
+    variants = {variant.service_tier: variant for variant in price.price_variants}
+    if tier in variants:  # "fast+us" can have rates of its own
+        return _applied(price, [variants[tier]])
+    names = tier.split("+")
+    if not variants.keys() >= set(names):
+        return None
+    return _applied(price, sorted((variants[name] for name in names), key=lambda variant: variant.factor is not None))
+
+
+def _applied(price: Price, variants: Iterable[PriceVariant]) -> Price:
+    """The price with variants in it: rates before factors, which hold for those too."""
+    for variant in variants:
+        price = _replaced(price, variant) if variant.factor is None else _scaled(price, variant.factor)
+    return price
+
+
+def _scaled(price: Price, factor: Decimal) -> Price:
+    return replace(
+        price,
+        **_times(price, factor),
+        price_tiers=tuple(replace(tier, **_times(tier, factor)) for tier in price.price_tiers),
+        price_windows=tuple(replace(window, **_times(window, factor)) for window in price.price_windows),
+    )
+
+
+def _times(rates: Rates, factor: Decimal) -> dict[str, Any]:
+    return {name: EXACT.multiply(rate, factor) for name, rate in _named(rates).items()}
+
+
+def _replaced(price: Price, variant: PriceVariant) -> Price:
+    """The rates that the variant names, with its long-context tiers, in place of the standard ones of their kind."""
+    unset: dict[str, Any] = dict.fromkeys(_named(variant))
+    standard = [replace(tier, **unset) for tier in price.price_tiers]
+    bounds = sorted({tier.above for tier in (*standard, *variant.price_tiers)})
+    return replace(
+        price,
+        **_named(variant),
+        price_tiers=tuple(
+            PriceTier(above=above, **{**_from(standard, above), **_from(variant.price_tiers, above)})
+            for above in bounds
+        ),
+        price_windows=tuple(replace(window, **unset) for window in price.price_windows),
+    )
+
+
+def _from(tiers: Iterable[PriceTier], above: int) -> Mapping[str, Any]:
+    """The rates that hold from a size on: those of the highest tier that begins there or before."""
+    begun = (tier for tier in tiers if tier.above <= above)
+    highest = max(begun, key=lambda tier: tier.above, default=None)
+    return {} if highest is None else _named(highest)
+
+
+def _named(rates: Rates) -> dict[str, Any]:
+    return {name: rate for name in RATE_COLUMNS if (rate := getattr(rates, name)) is not None}

@@ -1,0 +1,29 @@
+"""At which service tier an answer was served, in our words, whatever the provider calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmkit.providers.wires.values import string
+from llmkit.records import STANDARD_TIER
+
+_STANDARD = ("standard", "standard_only", "default", "auto", "on_demand", "unspecified", "global", "not_available")
+_PREFIXES = ("service_tier_", "traffic_type_", "on_demand_")  # Gemini's enumerations, and Vertex AI's kinds of traffic
+_LONGEST = 40
+
+
+def service_tier(*told: Any) -> str | None:
+    """The tier that a reply (or a request) tells: ``"standard"``, ``"flex"``, ``"fast+us"``; ``None`` if it tells none.
+
+    ``told`` are the provider's own words for tier, speed and place; what differs from its standard in any of them
+    makes another tier.
+    """
+    words = [_ours(word) for value in told if (word := string(value).strip().lower()[:_LONGEST])]
+    others = [word for word in words if word not in _STANDARD]
+    return "+".join(dict.fromkeys(others)) or (STANDARD_TIER if words else None)
+
+
+def _ours(word: str) -> str:
+    for prefix in _PREFIXES:
+        word = word.removeprefix(prefix)
+    return word
