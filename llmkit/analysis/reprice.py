@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -33,6 +34,11 @@ class Tariff:
         return pricing.cost(usage, self.price, asked_at, tier=tier, fallback=self.fallback)
 
 
+FindTariff = Callable[[str, datetime], Tariff]
+"""The tariff of a model (its reference) for what was asked at a time."""
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
 def reprice(
     store: Store, run_id: str, *, as_of: datetime | date | str | None = None, model: str | None = None
 ) -> pd.DataFrame:
@@ -40,35 +46,39 @@ def reprice(
     moment = None if as_of is None else texts.moment(as_of, "as_of")
     run, state, probes, attempts = store.read(
         lambda c: (
-            queries.run_row(c, run_id) or {"models": []},
+            queries.run_row(c, run_id) or {"models": [], "changes": []},
             queries.catalog_state(c),
             totals.probe_costs(c, run_id),
             totals.billed_attempts(c, run_id),
         )
     )
-    if moment is None and model is None:
-        tariff = _noted(run["models"])
-    else:
-        tariff = _listed(state, moment or datetime.now(UTC), model)
+    tariff = _noted(run) if moment is None and model is None else _listed(state, moment or datetime.now(UTC), model)
     return _frame(probes, _costs(attempts, tariff), tariff)
 
 
-def _noted(models: Iterable[Mapping[str, Any]]) -> Callable[[str], Tariff]:
-    """The prices that were written down when the run was started."""
-    tariffs: dict[str, Tariff] = {}
-    for row in models:
+def _noted(run: Mapping[str, Any]) -> FindTariff:
+    """The prices that were written down when the run was started, and where it was resumed at others, those."""
+    tariffs: defaultdict[str, list[tuple[datetime, Tariff]]] = defaultdict(list)
+    rows = [(_BEFORE_ALL, row) for row in run["models"]]
+    rows += [(each["at"], row) for each in run["changes"] for row in each["changes"].get("models", {}).values()]
+    for begins, row in rows:
         reference = f"{row['provider']}:{row['model_id']}"
         defaults = row.get("default_costs")
         fallback = Price.from_row(defaults) if defaults else None
-        tariffs[reference] = Tariff(reference, Model.from_row(row).full_price, fallback, trusts_reports=True)
-    return tariffs.__getitem__
+        tariff = Tariff(reference, Model.from_row(row).full_price, fallback, trusts_reports=True)
+        tariffs[reference].append((begins, tariff))
+
+    def find(reference: str, asked_at: datetime) -> Tariff:
+        return [tariff for begins, tariff in tariffs[reference] if begins <= asked_at][-1]
+
+    return find
 
 
-def _listed(state: CatalogState, at: datetime, model: str | None) -> Callable[[str], Tariff]:
+def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
     """The prices of the catalog in force at a time; all of one model, if one is named."""
     other = None if model is None else rules.find_model(state, model).reference
 
-    def tariff(reference: str) -> Tariff:
+    def tariff(reference: str, _: datetime) -> Tariff:
         chosen = other or reference
         entry = pricing.price_on(state.prices.get(chosen, ()), at)
         provider = state.providers[chosen.partition(":")[0]]
@@ -79,15 +89,14 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> Callable[[s
 
 
 def _costs(
-    attempts: Iterable[Mapping[str, Any]], tariff: Callable[[str], Tariff]
+    attempts: Iterable[Mapping[str, Any]], tariff: FindTariff
 ) -> dict[str, tuple[Decimal | None, CostSource | None]]:
     """What each probe costs that was billed at all; ``None`` when a part of it is unknown."""
     parts: dict[str, list[pricing.Cost]] = {}
     for row in attempts:
         usage = None if row["usage"] is None else Usage.from_row(row["usage"])
-        parts.setdefault(row["probe_id"], []).append(
-            tariff(row["model"]).cost(usage, row["started_at"], row["service_tier"])
-        )
+        at = row["started_at"]
+        parts.setdefault(row["probe_id"], []).append(tariff(row["model"], at).cost(usage, at, row["service_tier"]))
     return {probe_id: _sum(costs) for probe_id, costs in parts.items()}
 
 
@@ -99,7 +108,7 @@ def _sum(costs: list[pricing.Cost]) -> tuple[Decimal | None, CostSource | None]:
 def _frame(
     probes: Iterable[Mapping[str, Any]],
     costs: Mapping[str, tuple[Decimal | None, CostSource | None]],
-    tariff: Callable[[str], Tariff],
+    tariff: FindTariff,
 ) -> pd.DataFrame:
     rows = []
     for probe in probes:
@@ -109,7 +118,7 @@ def _frame(
         rows.append(
             {
                 **{name: probe[name] for name in ("probe_id", "scenario_id", "sample", "status", "model")},
-                "priced_as": tariff(probe["model"]).model,
+                "priced_as": tariff(probe["model"], datetime.now(UTC)).model,
                 "cost_before": before,
                 "cost_after": after,
                 "difference": None if before is None or after is None else after - before,

@@ -36,7 +36,6 @@ from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, RemoteModel, Scenario
 from llmkit.records.checks import shapes
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
-from llmkit.runs.affordability import raised
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS
 from llmkit.scenarios import Prompts
@@ -255,7 +254,7 @@ class Kit:
         budget: Decimal | int | str | float | None = None,
         on_event: Callable[[RunEvent], None] | None = None,
     ) -> RunHandle[Run]:
-        """Resume a run: ask what has no answer yet, at the prices noted when it was started.
+        """Resume a run: ask what has no answer yet, at today's prices; a warning says where they have changed.
 
         ``budget`` takes the place of the run's own: what it may have cost in all, in US dollars.
 
@@ -271,12 +270,11 @@ class Kit:
             MissingApiKey: a provider's key is not set.
         """
         shapes.function(on_event, "on_event", ON_EVENT)
-        catalog = self._store.catalog()
-        spec = self._checker.stored(self._store.run(run_id, with_scenarios=True), catalog)
+        catalog = self.catalog.state()
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
-        if budget is not None:
-            spec = replace(spec, budget=raised(budget, spent))
-        return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog)
+        row = self._store.run(run_id, with_scenarios=True)
+        spec, changes = self._checker.resumed(row, catalog, budget, spent)
+        return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes)
 
     # --- budgets above runs ---
 

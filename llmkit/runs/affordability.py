@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
-from llmkit.records import Provider, Request
+from llmkit.records import Price, Provider, Request
 from llmkit.records.checks import numbers
 from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, most_input_tokens, most_output_tokens
@@ -138,6 +138,19 @@ def raised(budget: Any, spent: Decimal) -> Decimal:
             f"of {pricing.dollars(amount, exact=True)} leaves nothing: give more."
         )
     return amount
+
+
+def warn_of_prices(models: Mapping[str, Mapping[str, Any]], before: Plan) -> None:
+    """One warning for each model whose price was changed since the run was started or last resumed."""
+    for model in before.models:
+        if (row := models.get(model.reference)) is not None:
+            was, now = (pricing.in_words(rates) for rates in (model.price, Price.from_row(row)))
+            warnings.warn(
+                f"The price of {model.reference} was changed: what is asked from now on costs {now} per million "
+                f"tokens, what was asked before {was}. Both stay noted; run.reprice(as_of=...) compares.",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _left(now: Standing) -> tuple[Decimal, str, str]:

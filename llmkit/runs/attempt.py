@@ -49,6 +49,8 @@ class Attempt:
     request: Request
     most_input: int
     worst_case: Decimal | None
+    factor: Decimal
+    """How many times what it can cost it is reckoned with."""
     identity: dict[str, Any]
 
     @classmethod
@@ -61,9 +63,9 @@ class Attempt:
         worst_case = None
         if most_output is not None:
             worst_case = target.worst_case(request, input_tokens=most_input, max_output_tokens=most_output)
-        if worst_case is not None and (factor := run.dearer.get(target.model.reference)) is not None:
-            worst_case = pricing.times(worst_case, factor)
-        return cls(run, conversation, target, call, request, most_input, worst_case, {})
+        factor = run.dearer.get(target.model.reference, Decimal(1))
+        worst_case = None if worst_case is None else pricing.times(worst_case, factor)
+        return cls(run, conversation, target, call, request, most_input, worst_case, factor, {})
 
     async def make(self) -> Completion | Failure:
         """Wait until it may be sent, send it, and return what came when that is on the disk."""
@@ -218,7 +220,7 @@ class Attempt:
         is_known = cost.source != "partly unpriced"
         admission.settle(tokens=tokens, cost=billed if is_known else None, ok=ok)
         if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
-            self.run.learn_dearer(self.target.model.reference, billed, self.worst_case)
+            self.run.learn_dearer(self.target.model.reference, billed, self.worst_case / self.factor)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)
         if isinstance(response, HttpResponse) and (info := self.target.wire.rate_info(response)) is not None:
             # providers count per model (OpenAI, Anthropic), so what one is told says nothing about the others

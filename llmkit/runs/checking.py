@@ -7,21 +7,30 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
-from llmkit.catalog import Obstacle, blocking, obstacles, rules
+from llmkit.catalog import obstacles
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
-from llmkit.records import Model, Provider, Request, Scenario, SharedBudget, month_of
+from llmkit.records import Provider, Request, Scenario, SharedBudget, month_of
 from llmkit.records.checks import shapes
-from llmkit.runs.affordability import check_budget, refuse_overdrawn, warn_of_balances, warn_of_budget
+from llmkit.runs.affordability import (
+    check_budget,
+    raised,
+    refuse_overdrawn,
+    warn_of_balances,
+    warn_of_budget,
+    warn_of_prices,
+)
+from llmkit.runs.chosen_models import choose_models
 from llmkit.runs.estimating import PastAnswers, estimate_plan
 from llmkit.runs.plan import Plan, check_order, check_samples, make_params
 from llmkit.runs.request import RunRequest
-from llmkit.runs.spec import RunSpec, stored_spec
+from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending, Standing
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
@@ -98,6 +107,26 @@ class Checker:
         plan = make_plan(request, state, self.reach.has_key)
         return self._estimate(plan, first_requests(plan, state.providers), state.providers, request.kind)
 
+    def resumed(
+        self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
+    ) -> tuple[RunSpec, dict[str, Any]]:
+        """The spec of a stored run when it can be resumed here, and what is otherwise than it was: its ``budget``, if
+        that is not ``None``, and the ``models`` whose prices have changed.
+
+        Raises:
+            BudgetExceeded: so much is ``spent`` that nothing is left of the budget.
+            LlmkitError: as :meth:`stored` does.
+        """
+        before = self.stored(row, state)
+        spec, changes = repriced(before, state.models, state.providers), {}
+        if models := changed_models(before, spec):
+            warn_of_prices(models, before.plan)
+            changes["models"] = models
+        if budget is not None:
+            spec = replace(spec, budget=raised(budget, spent))
+            changes["budget"] = settings_row(spec)["budget"]
+        return spec, changes
+
     def stored(self, row: Mapping[str, Any], state: CatalogState) -> RunSpec:
         """The spec of a stored run, from its row in ``runs``, when it can be resumed here.
 
@@ -160,69 +189,6 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
         order=request.order,
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
     )
-
-
-_MODELS = "references such as 'openai:gpt-6-luna', one or a list of them"
-
-
-def choose_models(
-    models: str | Model | Sequence[str | Model] | None,
-    state: CatalogState,
-    has_key: Callable[[Provider], bool],
-) -> tuple[Model, ...]:
-    """The models of a run, in their order; ``None``: the default of every enabled provider with a key.
-
-    Raises:
-        ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
-        RunRefused: several of them.
-    """
-    if models is None:
-        return _defaults(state, has_key)
-    entries = [models] if isinstance(models, str | Model) else shapes.several(models, "models", _MODELS)
-    if not entries:
-        raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
-    problems: list[LlmkitError] = []
-    chosen: dict[str, Model] = {}
-    for entry in entries:
-        reference = entry.reference if isinstance(entry, Model) else entry
-        try:
-            model = rules.find_model(state, reference)
-            if (obstacle := _blocking(model, state, has_key)) is not None:
-                raise obstacle.error()
-        except LlmkitError as problem:
-            problems.append(problem)
-            continue
-        if model.reference in chosen:
-            problems.append(
-                ValidationError(f"{model.reference} is named twice: use samples= to ask it more often.", field="models")
-            )
-        chosen[model.reference] = model
-    refuse(problems)
-    return tuple(chosen.values())
-
-
-def _blocking(model: Model, state: CatalogState, has_key: Callable[[Provider], bool]) -> Obstacle | None:
-    provider = state.providers[model.provider]
-    return blocking(model, provider, has_key(provider), datetime.now(UTC).date())
-
-
-def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple[Model, ...]:
-    active = [model for model in state.models.values() if _blocking(model, state, has_key) is None]
-    defaults = tuple(model for model in active if model.is_default)
-    if not defaults:
-        if active:
-            raise ValidationError(
-                f"{state.providers[active[0].provider].display_name} can be asked, but has no default model. Name "
-                f"models=, or choose one with kit.catalog.set_default_model({active[0].reference!r}).",
-                field="models",
-            )
-        enabled = [provider for provider in state.providers.values() if provider.is_enabled]
-        variables = ", ".join(sorted({p.api_key_env for p in enabled if p.api_key_env}))
-        raise MissingApiKey(
-            "No provider is available. Set at least one of these environment variables and try again: "
-            f"{variables}. Or rehearse without keys: llmkit.open(simulate=True)."
-        )
-    return defaults
 
 
 def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:

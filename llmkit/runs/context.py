@@ -141,7 +141,7 @@ class RunContext:
         """A request has cost more than it could: from now on its model is reckoned with at that."""
         news = model not in self.dearer or bool(self.budget.passed) > self.has_passed
         self.has_passed = bool(self.budget.passed)
-        self.dearer[model] = max(cost / worst_case * self.dearer.get(model, 1), self.dearer.get(model, Decimal(1)))
+        self.dearer[model] = max(cost / worst_case, self.dearer.get(model, Decimal(1)))
         passed = " and ".join(
             f"the budget{' ' + key if key else ''} is passed by {pricing.dollars(amount)}"
             for key, amount in self.budget.passed.items()

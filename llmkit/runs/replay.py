@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -36,6 +37,8 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
         cost = pricing.cost(
             result.usage, model.full_price, row["started_at"], tier=row["service_tier"], fallback=fallback
         )
+        if row["cost_source"] is not None:  # at the prices of that time, whatever they are now
+            cost = replace(cost, amount=row["cost"], source=row["cost_source"])
         conversation.add(result, cost, row["latency_s"] or 0.0)
         if isinstance(result, Completion) and not _counts(spec, conversation, row):
             conversation.discard_answer(cost)

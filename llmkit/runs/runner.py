@@ -7,7 +7,7 @@ import logging
 import secrets
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -82,8 +82,12 @@ class Runner(Generic[T]):
         context = self._context(run_id, spec, positions, session=0)
         return self._launch(Session(context=context, queues=_queues(plan, positions)))
 
-    def resume(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
+    def resume(
+        self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState, changes: Mapping[str, Any]
+    ) -> RunHandle[T]:
         """Ask what has no answer yet, conversations at the turn that they had reached.
+
+        ``changes`` is what is otherwise from now on, as :func:`llmkit.store.events.run_state` writes it down.
 
         ``spent`` is what the run has, or may have, cost so far; it counts against its budget. What ``catalog`` has
         disabled or deprecated meanwhile is skipped.
@@ -92,9 +96,11 @@ class Runner(Generic[T]):
             ValidationError: the run is running, here or in another process.
         """
         with self._claimed(run_id):
-            return self._continue(run_id, spec, spent, catalog)
+            return self._continue(run_id, spec, spent, catalog, changes)
 
-    def _continue(self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState) -> RunHandle[T]:
+    def _continue(
+        self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState, changes: Mapping[str, Any]
+    ) -> RunHandle[T]:
         store = self._services.store
         lost = [lost_outcome(run_id, row) for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))]
         number = store.read(lambda c: queries.next_state(c, run_id))
@@ -104,7 +110,8 @@ class Runner(Generic[T]):
                 "billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
                 stacklevel=4,
             )
-        store.append([*lost, events.run_state(run_id=run_id, number=number, status="running", again=AGAIN)]).result()
+        state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changes or None)
+        store.append([*lost, state]).result()
         resumed = conversations(spec, run_id, store.read(lambda c: queries.open_probes(c, run_id)))
         log.info("resume", extra={"run": run_id, "probes": len(resumed)})
         positions = [position for position in spec.plan.asking_order() if position in resumed]

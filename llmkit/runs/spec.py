@@ -48,7 +48,7 @@ def stored_spec(
     budget, schema = settings["budget"], plan.params.schema
     return RunSpec(
         plan=plan,
-        providers=_at_stored_costs(providers, row["models"]),
+        providers=_at_stored_costs(providers, noted_models(row)),
         policy=RetryPolicy(**settings["policy"]),
         retry_unknown=settings["retry_unknown"],
         adaptive=settings["adaptive"],
@@ -67,12 +67,43 @@ def stored_plan(row: Mapping[str, Any]) -> Plan:
     settings = row["settings"]
     return Plan(
         scenarios=tuple(_scenario(scenario) for scenario in row["scenarios"]),
-        models=tuple(Model.from_row(model) for model in row["models"]),
+        models=tuple(Model.from_row(model) for model in noted_models(row)),
         samples=settings["samples"],
         params=Params(**{**settings["params"], "stop": tuple(settings["params"]["stop"])}),
         order=settings["order"],
         order_seed=settings["order_seed"],
     )
+
+
+def noted_models(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The models of a stored run at the prices at which it was last started or resumed."""
+    models = {f"{model['provider']}:{model['model_id']}": model for model in row["models"]}
+    for each in row["changes"]:
+        models |= each["changes"].get("models", {})
+    return list(models.values())
+
+
+def repriced(spec: RunSpec, models: Mapping[str, Model], providers: Mapping[str, Provider]) -> RunSpec:
+    """The same run at the prices of a catalog; what it does not list any more stays as it was noted."""
+    listed = ((model, models.get(model.reference, model)) for model in spec.plan.models)
+    chosen = tuple(replace(old, price=new.price, batch_discount=new.batch_discount) for old, new in listed)
+    costs = {
+        name: replace(
+            provider,
+            default_cost_input_per_million=providers[name].default_cost_input_per_million,
+            default_cost_output_per_million=providers[name].default_cost_output_per_million,
+        )
+        for name, provider in spec.providers.items()
+    }
+    return replace(spec, plan=replace(spec.plan, models=chosen), providers=costs)
+
+
+def changed_models(before: RunSpec, after: RunSpec) -> dict[str, dict[str, Any]]:
+    """By reference, the rows of the models that are billed otherwise."""
+    rows = (
+        [model_row(model, spec.providers[model.provider]) for model in spec.plan.models] for spec in (before, after)
+    )
+    return {f"{new['provider']}:{new['model_id']}": new for old, new in zip(*rows, strict=True) if old != new}
 
 
 def settings_row(spec: RunSpec) -> dict[str, Any]:

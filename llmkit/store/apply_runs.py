@@ -52,6 +52,7 @@ _OUTCOME = {
 _RESULT = {"position": "BIGINT", "session": "INTEGER", **RESULT}
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
+    "changes": "JSON",
 }  # fmt: skip
 _SKIP = {"session": "INTEGER", "reference": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR"}
 _PRICES = (*PRICE_COLUMNS, "batch_discount", "default_costs")
@@ -110,9 +111,9 @@ _STATEMENTS = (
         INSERT INTO run_skips SELECT event_id, run_id, {_fields(list(_SKIP))} FROM {_parsed("skip", _SKIP)}
         ON CONFLICT DO NOTHING"""),
     ("run_state", f"""
-        INSERT INTO run_states
-        SELECT event_id, run_id, e.number, e.status, e.message, e.again, e."at" FROM {_parsed("run_state", _STATE)}
-        ON CONFLICT DO NOTHING"""),
+        INSERT INTO run_states BY NAME
+        SELECT event_id, run_id, e.number, e.status, e.message, e.again, e."at", e.changes
+        FROM {_parsed("run_state", _STATE)} ON CONFLICT DO NOTHING"""),
     ("run_state", f"""
         INSERT INTO provider_balance_deductions
         SELECT event_id, provider, run_id, TRY_CAST(spent ->> provider AS DECIMAL(18, 10)), "at"

@@ -177,11 +177,13 @@ def run_state(
     message: str | None = None,
     spent: Mapping[str, Decimal] | None = None,
     again: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
 ) -> Event:
     """A run was resumed or ended; ``number`` is one more than its state before had. A run that goes on may say again
     what it is, under the number that it has, to have ``spent`` deducted.
 
     ``spent`` is deducted from the providers' balances; ``again`` holds the codes of failures that are asked again.
+    ``changes`` says what is otherwise from now on: the ``budget``, and by reference the ``models`` whose prices differ.
     """
     return {
         "type": "run_state",
@@ -191,5 +193,6 @@ def run_state(
         "message": message,
         "spent": {provider: format(amount, "f") for provider, amount in (spent or {}).items()},
         "again": list(again),
+        "changes": changes,
         "at": now(),
     }

@@ -103,8 +103,23 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 
 def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any] | None:
-    """The run's own row, JSON parsed; ``None`` when there is no such run."""
-    return next(iter(rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
+    """The run's own row, JSON parsed; ``None`` when there is no such run.
+
+    Its settings are those that it was last resumed with. ``changes`` holds what was changed when it was, oldest first:
+    at, changes.
+    """
+    row = next(iter(rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
+    if row is None:
+        return None
+    changes = rows(
+        connection,
+        "SELECT \"at\", changes FROM run_states WHERE run_id = ? AND json_type(changes) = 'OBJECT' "
+        "ORDER BY number, event_id",
+        [run_id],
+    )
+    budgets = [each["changes"]["budget"] for each in changes if "budget" in each["changes"]]
+    settings = row["settings"] | ({"budget": budgets[-1]} if budgets else {})
+    return {**row, "settings": settings, "changes": changes}
 
 
 def scenario_rows(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
@@ -140,14 +155,15 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
     """The attempts of all probes that wait for answers, in the order in which they were made; one row of NULLs for a
     probe without any.
 
-    Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier,
+    Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier, cost,
+    cost_source,
     latency_s; response, finish_reason and model_version are NULL where a later answer has taken the place of this one.
     """
     return rows(
         connection,
         """
         SELECT p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.error_code, a.maybe_billed, a.usage,
-            a.service_tier, a.latency_s, t.response, t.finish_reason, t.model_version
+            a.service_tier, a.cost, a.cost_source, a.latency_s, t.response, t.finish_reason, t.model_version
         FROM probe_states p LEFT JOIN attempts a ON a.run_id = p.run_id AND a.position = p.position
             LEFT JOIN turns t ON t.attempt_id = a.attempt_id
         WHERE p.run_id = ? AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt

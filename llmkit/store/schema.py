@@ -19,6 +19,7 @@ PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_C
 _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
     "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR"},
+    "run_states": {"changes": "JSON"},
     "llm_models": PRICES,
     "llm_model_prices": PRICES,
 }

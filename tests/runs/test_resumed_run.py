@@ -1,0 +1,61 @@
+"""A run that goes on with more money, or at other prices."""
+
+import warnings
+from decimal import Decimal
+
+import pytest
+
+import llmkit
+
+LUNA = "openai:gpt-6-luna"
+PROMPTS = [f"Write a poem about the number {n}." for n in range(30)]
+
+
+@pytest.fixture
+def stopped(kit):
+    """A run that its budget ended."""
+    whole = kit.run(PROMPTS, LUNA, max_tokens=200).result(60).total_cost
+    with pytest.warns(UserWarning, match=r"covers only \d+% of that"):
+        run = kit.run(PROMPTS, LUNA, max_tokens=200, budget=whole / 2).result(60)
+    assert run.status == "budget"
+    return run
+
+
+def test_a_run_that_its_budget_ended_says_so(stopped):
+    """Its words, its view and its panel name the budget and what was skipped, and none says that all is done."""
+    skipped = (stopped.probes["status"] == "skipped").sum()
+    assert f"{skipped} probes of 30" in repr(stopped)
+    text = stopped.view()._repr_mimebundle_()["text/html"]
+    assert "30 of 30" not in text.replace("30 of 30 probes done", "")
+    assert "kit.resume" in stopped.message
+
+
+def test_a_larger_budget_asks_the_rest(kit, stopped):
+    """It is the run's own from then on; what is spent counts against it."""
+    spent = stopped.total_cost
+    with pytest.raises(llmkit.BudgetExceeded, match="leaves nothing"):
+        kit.resume(stopped.id, budget=spent / 2)
+    with pytest.raises(llmkit.ValidationError, match="positive"):
+        kit.resume(stopped.id, budget=-1)
+    run = kit.resume(stopped.id, budget=spent * 10).result(60)
+    assert run.status == "completed"
+    assert set(run.probes["status"]) == {"ok"}
+    assert spent < run.total_cost <= spent * 10
+    assert Decimal(run.settings["budget"]) == spent * 10
+
+
+def test_a_resumed_run_asks_at_the_price_of_the_day(kit, stopped):
+    """A warning says which price was changed; each answer keeps the one that it was billed at, to the last digit."""
+    before = stopped.turns
+    kit.catalog.update_model(LUNA, cost_output_per_million=50)
+    with pytest.warns(UserWarning, match=r"price of openai:gpt-6-luna was changed.*\$50\.00 out"):
+        run = kit.resume(stopped.id, budget=100).result(60)
+    turns = run.turns.set_index("probe_id")
+    assert (turns.loc[before["probe_id"], "cost"].to_numpy() == before["cost"].to_numpy()).all()
+    assert set(turns["cost_output_per_million"]) == {0.5, 50.0}
+    again = run.reprice()
+    assert (again["cost_after"] == again["cost_before"]).all()
+    assert again.attrs["total"] == run.total_cost
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kit.resume(run.id).result(60)
