@@ -35,7 +35,7 @@ from llmkit.kit import Kit, log_to
 from llmkit.kit import open_kit as open
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import DatedPrice, Model, Price, PriceTier, PriceWindow, Provider, Rates, Scenario, Usage
+from llmkit.records import Config, DatedPrice, Model, Price, PriceTier, PriceWindow, Provider, Rates, Scenario, Usage
 from llmkit.runs import Handle, ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.scenarios import (
     Level,
@@ -65,6 +65,7 @@ __all__ = [
     "CatalogTooNew",
     "Code",
     "Comparison",
+    "Config",
     "Dataset",
     "DatedPrice",
     "DefaultChange",

@@ -30,7 +30,7 @@ def calibration(rows: Iterable[Mapping[str, Any]], by: Literal["model", "run"] =
 
 
 def _of_model(row: Mapping[str, Any]) -> dict[str, Any]:
-    entry = row["estimate"]["models"].get(row["model"], {})
+    entry = row["estimate"]["models"].get(row["config"], {})
     return _line(row, entry, None if row["unpriced"] else row["actual"], entry.get("observations"))
 
 

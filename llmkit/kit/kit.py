@@ -37,7 +37,7 @@ from llmkit.records import Model, RemoteModel, Scenario
 from llmkit.records.checks import shapes
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
 from llmkit.runs.plan import AskingOrder
-from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS
+from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
 from llmkit.scenarios import Prompts
 from llmkit.store import Snapshot, Store, archive, past, queries, totals
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
@@ -154,7 +154,7 @@ class Kit:
     def estimate(
         self,
         prompts: Prompts,
-        models: str | Model | Sequence[str | Model] | None = None,
+        models: Models = None,
         samples: int = 1,
         *,
         system: str | None = None,
@@ -183,7 +183,7 @@ class Kit:
     def run(
         self,
         prompts: Prompts,
-        models: str | Model | Sequence[str | Model] | None = None,
+        models: Models = None,
         samples: int = 1,
         *,
         name: str | None = None,
@@ -206,7 +206,8 @@ class Kit:
 
         Args:
             prompts: a string, a list of strings or :class:`Scenario`, or a DataFrame with a column ``prompt``.
-            models: references (``provider:model_id``); by default the default model of every provider with a key.
+            models: references (``provider:model_id``) and :class:`llmkit.Config`, mixed; by default the default model
+                of every provider with a key.
             samples: how often each model answers each prompt.
             name: a label for the run.
             system: the system prompt of scenarios that have none.

@@ -12,7 +12,7 @@ import pandas as pd
 from llmkit.money.estimates import ModelEstimate, combine
 from llmkit.money.pricing import dollars
 
-COLUMNS = ("model", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
+COLUMNS = ("model", "config", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
            "observations", "chars_per_token", "hours")  # fmt: skip
 
 
@@ -66,7 +66,7 @@ class Estimate:
             "basis": self.basis,
             "unpriced": list(self.unpriced),
             "models": {
-                model.model: {
+                model.config: {
                     **{name: _text(getattr(model, name)) for name in ("cost", "low", "high")},
                     "basis": model.basis,
                     "observations": model.observations,

@@ -63,7 +63,8 @@ class Workload:
         chars: list[int] = []
         earlier: list[int] = []
         for scenario in scenarios:
-            own = accumulate((len(prompt) for prompt in scenario.prompts), initial=len(scenario.system or ""))
+            before = len(scenario.system or "") + sum(len(message.content) for message in scenario.messages)
+            own = accumulate((len(prompt) for prompt in scenario.prompts), initial=before)
             chars.extend(list(own)[1:])
             earlier.extend(range(len(scenario.prompts)))
         return cls(
@@ -85,9 +86,10 @@ class ModelEstimate:
 
     ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80 % interval; all ``None`` when the model is
     unpriced. ``cost`` is set so that actual costs divided by it average to 1. ``draws`` are possible totals.
-    ``seconds`` is how long one answer takes, on average.
+    ``seconds`` is how long one answer takes, on average. ``config`` is the label of the configuration.
     """
 
+    config: str
     model: str
     provider: str
     requests: int
@@ -127,14 +129,17 @@ def estimate_model(
     effort: str | None = None,
     max_tokens: int | None = None,
     fallback: Rates | None = None,
+    config: str | None = None,
     seed: int = 0,
 ) -> ModelEstimate:
     """Estimate a workload on a model at the prices of ``at``.
 
     ``effort`` is the reasoning effort that will be asked for, or the model's own default; ``None`` when the model does
-    not reason or nobody knows. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`.
-    The same arguments give the same estimate, whatever other models are estimated beside it.
+    not reason or nobody knows. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`; ``config``
+    is the label of the configuration, by default the model's reference. The same arguments give the same estimate,
+    whatever other models are estimated beside it.
     """
+    label = model.reference if config is None else config
     basis, seen, spread = history.nearest(model, workload.template, effort)
     sample = Sample.of(seen, effort) if seen else Sample.constant(effort)
     cap = min((limit for limit in (max_tokens, model.max_output_tokens) if limit is not None), default=None)
@@ -155,18 +160,19 @@ def estimate_model(
     mix = ALL_PLAIN if spread else sample.mix
     rates = _mean_rates(model.price, tokens, at, mix, fallback)
     if rates is None:
-        return ModelEstimate(model=model.reference, provider=model.provider, **usage)
+        return ModelEstimate(config=label, model=model.reference, provider=model.provider, **usage)
     rate_in, rate_out = rates
     resent = workload.earlier.mean()
     # What one request of this run costs if its answer, and its prompt's tokens, come out like this one of the history
     costs = rate_out * sample.output + rate_in * (resent * sample.visible + own.mean() * (1 + sample.excess))
-    generator = np.random.default_rng([seed, crc32(model.reference.encode())])
+    generator = np.random.default_rng([seed, crc32(label.encode())])
     expected, draws = predict(np.maximum(costs, 0), workload.requests, spread, generator)
     if cap is not None:  # no run costs more than all its answers at full length, with half as much prompt again
         most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
         expected, draws = min(expected, most), np.minimum(draws, most)
     low, high = interval(expected, draws)
     return ModelEstimate(
+        config=label,
         model=model.reference,
         provider=model.provider,
         **usage,

@@ -17,6 +17,7 @@ from llmkit.records.completions import (
     Scope,
     Usage,
 )
+from llmkit.records.configurations import Config
 from llmkit.records.dialects import DIALECTS, STANDARD, Dialect, dialect_at, dialect_before
 from llmkit.records.entries import WIRE_NAMES, Model, ModelStatus, Provider, WireName, split_reference
 from llmkit.records.http_messages import HttpResponse, Request
@@ -38,8 +39,9 @@ from llmkit.records.prices import (
 
 __all__ = [
     "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
-    "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "CostSource", "DatedPrice", "Dialect",
-    "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price", "PriceTier",
+    "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource", "DatedPrice",
+    "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
+    "PriceTier",
     "PriceVariant", "PriceWindow", "Provider", "RateInfo", "Rates", "RemoteModel", "Request", "Scenario", "Scope",
     "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of", "source_of_sum",
     "split_reference",

@@ -12,12 +12,21 @@ from llmkit.records.entries import Model
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; the system prompt travels apart from it."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One thing to ask: a prompt, an optional system prompt, follow-up prompts, and the dimension values behind it.
 
     ``dimensions`` become columns of ``run.probes``. ``scenario_id`` is given by position when it is left out.
     ``template`` identifies the template that it was made from: answers to prompts of one template are alike in length,
-    which estimates rest on.
+    which estimates rest on. ``messages`` are turns before the prompt, examples for the model say: questions and answers
+    in turn, as ``{"role": "user", "content": ...}`` and ``{"role": "assistant", "content": ...}``.
     """
 
     prompt: str
@@ -26,6 +35,7 @@ class Scenario:
     scenario_id: str | None = None
     dimensions: Mapping[str, Any] = field(default_factory=dict)
     template: str | None = None
+    messages: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -41,6 +51,7 @@ class Scenario:
         if not all(isinstance(text, str) and text.strip() for text in followups):
             raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
         object.__setattr__(self, "followups", followups)
+        object.__setattr__(self, "messages", _earlier(self.messages))
         object.__setattr__(self, "dimensions", MappingProxyType(dict(self.dimensions)))
 
     @property
@@ -49,12 +60,31 @@ class Scenario:
         return (self.prompt, *self.followups)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation; the system prompt travels apart from it."""
+def _earlier(messages: Any) -> tuple[Message, ...]:
+    """Turns before the prompt: a question, its answer, and so on."""
+    if messages is None or isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
+        if not messages:
+            return ()
+        raise ValidationError(_TURNS, field="messages")
+    turns = []
+    for place, message in enumerate(messages):
+        turn = Message(**message) if isinstance(message, Mapping) and message.keys() == _TURN else message
+        role = ("user", "assistant")[place % 2]
+        if not isinstance(turn, Message) or turn.role != role:
+            raise ValidationError(f"Message {place + 1} is not from the {role}. {_TURNS}", field="messages")
+        if not isinstance(turn.content, str) or not turn.content.strip():
+            raise ValidationError(f"Message {place + 1} has no text.", field="messages")
+        turns.append(turn)
+    if len(turns) % 2:
+        raise ValidationError(f"The last message has no answer: put it into the prompt. {_TURNS}", field="messages")
+    return tuple(turns)
 
-    role: Literal["user", "assistant"]
-    content: str
+
+_TURN = {"role", "content"}
+_TURNS = (
+    "messages are questions and answers in turn, [{'role': 'user', 'content': '...'}, "
+    "{'role': 'assistant', 'content': '...'}]; what the system says goes into system=."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

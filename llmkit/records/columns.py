@@ -7,7 +7,7 @@ from llmkit.records.prices import RATE_COLUMNS
 
 _PROBES: Mapping[str, str | None] = {
     **dict.fromkeys((
-        "run_id", "probe_id", "scenario_id", "prompt", "system", "followups", "provider", "model", "sample",
+        "run_id", "probe_id", "scenario_id", "prompt", "system", "followups", "provider", "model", "config", "sample",
     )),
     "status": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR", "retryable": "BOOLEAN", "response": None,
     "finish_reason": "VARCHAR", "model_version": "VARCHAR", "service_tier": "VARCHAR",

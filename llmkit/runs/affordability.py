@@ -79,13 +79,14 @@ def check_budget(
     """
     amount = None if budget is None else positive(budget)
     problems: list[LlmkitError] = []
-    for index, model in enumerate(plan.models):
+    for index, config in enumerate(plan.configs):
+        model = config.model
         limits = [] if amount is None else [(amount, f"the budget of {pricing.dollars(amount)}", "budget=")]
         limits += [_left(standing) for standing in shared if standing.budget.provider in (None, model.provider)]
         if not limits:
             continue
         least, words, name = min(limits)
-        call, request = plan.call(plan.probe(index * plan.samples)), requests[model.reference]
+        call, request = plan.call(plan.probe(index * plan.samples)), requests[config.label]
         most_output = most_output_tokens(request, model)
         if most_output is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))

@@ -16,8 +16,7 @@ from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
-from llmkit.records import Provider, Request, Scenario, SharedBudget, month_of
-from llmkit.records.checks import shapes
+from llmkit.records import Provider, Request, SharedBudget, month_of
 from llmkit.runs.affordability import (
     check_budget,
     raised,
@@ -26,13 +25,12 @@ from llmkit.runs.affordability import (
     warn_of_budget,
     warn_of_prices,
 )
-from llmkit.runs.chosen_models import choose_models
+from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_plan
-from llmkit.runs.plan import Plan, check_order, check_samples, make_params
+from llmkit.runs.plan import Plan, check_order, check_samples
 from llmkit.runs.request import RunRequest
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending, Standing
-from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
 
 SchemaCheck = Callable[[Mapping[str, Any]], Callable[[str], Any]]
@@ -171,42 +169,24 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
         LlmkitError: prompts, models or parameters that make no sense or cannot be used.
     """
     check_order(request.order)
-    params = make_params(
-        temperature=request.temperature,
-        max_tokens=request.max_tokens,
-        seed=request.seed,
-        schema=request.schema,
-        options=request.request_options,
-    )
+    params = request_params(request, {})
     order_seed = request.order_seed
     scenarios = make_scenarios(request.prompts, request.system, request.followups)
-    models = choose_models(request.models, state, has_key)
+    configs = choose_configs(request, params, state, has_key)
+    refuse_two_systems(request.prompts, configs)
     return Plan(
         scenarios=scenarios,
-        models=models,
-        samples=check_samples(request.samples, len(scenarios) * len(models)),
+        configs=configs,
+        samples=check_samples(request.samples, len(scenarios) * len(configs)),
         params=params,
         order=request.order,
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
     )
 
 
-def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
-    """Scenarios from prompts of any kind; ``system`` and ``followups`` go to those that have none of their own.
-
-    Raises:
-        ValidationError: there is nothing to ask, or something that is not text.
-    """
-    shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
-    scenarios = as_scenarios(prompts)
-    return tuple(
-        replace(scenario, system=scenario.system or shared_system, followups=scenario.followups or shared)
-        for scenario in scenarios
-    )
-
-
 def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
-    """Each model's first request, by reference: what a model does not take and how long its answers get is known now.
+    """Each configuration's first request, by its label: what a model does not take and how long its answers get is
+    known now.
 
     Raises:
         ValidationError: ``strict`` is set and a parameter would be left out.
@@ -214,10 +194,10 @@ def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, R
     """
     problems: list[LlmkitError] = []
     requests: dict[str, Request] = {}
-    for index, model in enumerate(plan.models):
+    for index, config in enumerate(plan.configs):
         call = plan.call(plan.probe(index * plan.samples))
         try:
-            requests[model.reference] = wire_for(providers[model.provider], model).build(call)
+            requests[config.label] = wire_for(providers[config.model.provider], config.model).build(call)
         except ValidationError as problem:
             problems.append(problem)
     refuse(problems)
@@ -233,8 +213,8 @@ def warn_of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> None:
 
 
 def warn_of_left_out(requests: Mapping[str, Request]) -> None:
-    """One warning for each model that does not take a parameter."""
-    for reference, request in requests.items():
+    """One warning for each configuration whose model does not take a parameter."""
+    for label, request in requests.items():
         if request.left_out:
             names = ", ".join(request.left_out)
-            warnings.warn(f"{reference} does not take {names}: asked without.", UserWarning, stacklevel=4)
+            warnings.warn(f"{label} does not take {names}: asked without.", UserWarning, stacklevel=4)

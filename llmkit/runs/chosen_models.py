@@ -1,53 +1,108 @@
-"""Which models a run asks: those that were named, or the default of every provider that can be asked."""
+"""Of whom a run asks what: its scenarios, and the models with the way that each is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from llmkit.catalog import Obstacle, blocking, rules
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
-from llmkit.records import Model, Provider
+from llmkit.records import Config, Model, Params, Provider, Scenario
 from llmkit.records.checks import shapes
+from llmkit.runs.plan import Configuration, make_params
+from llmkit.runs.request import RunRequest
+from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState
 
-_MODELS = "references such as 'openai:gpt-6-luna', one or a list of them"
+
+def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
+    """The parameters of a run, or of a configuration with some of its ``own``."""
+    direct: dict[str, Any] = {
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+        "seed": request.seed,
+    }
+    direct |= {name: value for name, value in own.items() if name in direct}
+    options = {**request.request_options, **{name: value for name, value in own.items() if name not in direct}}
+    return make_params(**direct, schema=request.schema, options=options)
 
 
-def choose_models(
-    models: str | Model | Sequence[str | Model] | None,
-    state: CatalogState,
-    has_key: Callable[[Provider], bool],
-) -> tuple[Model, ...]:
-    """The models of a run, in their order; ``None``: the default of every enabled provider with a key.
+def refuse_two_systems(prompts: Prompts, configs: Sequence[Configuration]) -> None:
+    """Where scenarios have system prompts of their own, a configuration's would take their place unseen."""
+    with_system = next((config for config in configs if config.system is not None), None)
+    if with_system is None:
+        return
+    own = next((scenario for scenario in make_scenarios(prompts, None, None) if scenario.system), None)
+    if own is not None:
+        raise ValidationError(
+            f"The configuration {with_system.label!r} and the scenario {own.scenario_id} both have a system prompt, "
+            "and only one can be sent: leave one of them out.",
+            field="models",
+        )
+
+
+_MODELS = "references such as 'openai:gpt-6-luna' or llmkit.Config(...), one or a list of them"
+
+
+def choose_configs(
+    request: RunRequest, params: Params, state: CatalogState, has_key: Callable[[Provider], bool]
+) -> tuple[Configuration, ...]:
+    """The configurations of a run, in their order; without ``models``: the default of every enabled provider with a
+    key, each as the run asks (``params``).
 
     Raises:
         ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
         RunRefused: several of them.
     """
+    models = request.models
     if models is None:
-        return _defaults(state, has_key)
-    entries = [models] if isinstance(models, str | Model) else shapes.several(models, "models", _MODELS)
+        defaults = _defaults(state, has_key)
+        return tuple(Configuration(model=model, label=model.reference, params=params) for model in defaults)
+    entries = [models] if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
     if not entries:
         raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
     problems: list[LlmkitError] = []
-    chosen: dict[str, Model] = {}
+    chosen: dict[str, Configuration] = {}
     for entry in entries:
-        reference = entry.reference if isinstance(entry, Model) else entry
+        config = entry if isinstance(entry, Config) else None
+        reference = config.ref if config else entry.reference if isinstance(entry, Model) else entry
         try:
             model = rules.find_model(state, reference)
             if (obstacle := _blocking(model, state, has_key)) is not None:
                 raise obstacle.error()
+            made = (
+                _configuration(config, model, request)
+                if config
+                else Configuration(model=model, label=model.reference, params=params)
+            )
         except LlmkitError as problem:
             problems.append(problem)
             continue
-        if model.reference in chosen:
-            problems.append(
-                ValidationError(f"{model.reference} is named twice: use samples= to ask it more often.", field="models")
-            )
-        chosen[model.reference] = model
+        if made.label in chosen:
+            problems.append(_named_twice(made.label, model))
+        chosen[made.label] = made
     refuse(problems)
     return tuple(chosen.values())
+
+
+def _configuration(config: Config, model: Model, request: RunRequest) -> Configuration:
+    own = dict(config.how)
+    try:
+        system = shapes.optional_string(own.pop("system", None), "system")
+        return Configuration(
+            model=model, label=config.label, params=request_params(request, own), system=system or None
+        )
+    except ValidationError as error:
+        raise ValidationError(f"Config {config.label!r}: {error}", field=error.field) from None
+
+
+def _named_twice(label: str, model: Model) -> ValidationError:
+    remedy = "use samples= to ask it more often, or llmkit.Config(..., label=...) to ask it in several ways"
+    if label != model.reference:
+        remedy = "give every Config a label of its own"
+    return ValidationError(f"{label} is named twice: {remedy}.", field="models")
 
 
 def _blocking(model: Model, state: CatalogState, has_key: Callable[[Provider], bool]) -> Obstacle | None:
@@ -72,3 +127,17 @@ def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple
             f"{variables}. Or rehearse without keys: llmkit.open(simulate=True)."
         )
     return defaults
+
+
+def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
+    """Scenarios from prompts of any kind; ``system`` and ``followups`` go to those that have none of their own.
+
+    Raises:
+        ValidationError: there is nothing to ask, or something that is not text.
+    """
+    shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
+    scenarios = as_scenarios(prompts)
+    return tuple(
+        replace(scenario, system=scenario.system or shared_system, followups=scenario.followups or shared)
+        for scenario in scenarios
+    )

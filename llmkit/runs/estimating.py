@@ -16,7 +16,7 @@ from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.providers.wires import answer_limit
 from llmkit.records import Model, Params, Provider, Request, Usage
-from llmkit.runs.plan import Plan
+from llmkit.runs.plan import Plan, asked
 from llmkit.store import Store, past
 
 MOST = 20_000
@@ -53,27 +53,28 @@ def estimate_plan(
     providers: Mapping[str, Provider],
     at: datetime,
 ) -> Estimate:
-    """The estimate of a plan; ``requests`` holds the first request of each model, which tells what is really sent."""
+    """The estimate of a plan; ``requests`` holds the first request of each configuration: what is really sent."""
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
     models = []
-    for model in plan.models:
-        request = requests[model.reference]
-        schema = None if "schema" in request.left_out else _canonical(plan.params.schema)
+    for config in plan.configs:
+        model, request = config.model, requests[config.label]
+        schema = None if "schema" in request.left_out else _canonical(config.params.schema)
         models.append(
             estimate_model(
                 model,
                 Workload.of(
-                    plan.scenarios,
+                    [asked(scenario, config) for scenario in plan.scenarios],
                     samples=plan.samples,
                     template=_alike(template, schema),
                     extra_chars=len(schema or ""),
                 ),
                 history,
                 at=at,
-                effort=_effort(model, plan.params, request),
+                effort=_effort(model, config.params, request),
                 max_tokens=answer_limit(request),
                 fallback=pricing.default_rates(providers[model.provider]),
+                config=config.label,
             )
         )
     return Estimate.of(models, _hours(models, providers))

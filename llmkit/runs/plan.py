@@ -21,46 +21,69 @@ MOST_PROBES = 1_000_000
 MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """A model with the way it is asked: a level of the grid. ``system`` takes the place of the scenarios'."""
+
+    model: Model
+    label: str
+    params: Params
+    system: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One scenario × one model × one sample; ``position`` is its place in the product, ``sample`` counts from 1."""
+    """One scenario × one configuration × one sample; ``position`` is its place in the product, ``sample`` counts from
+    1, and ``scenario`` is as this configuration is asked."""
 
     position: int
     scenario: Scenario
-    model: Model
+    config: Configuration
     sample: int
+
+    @property
+    def model(self) -> Model:
+        """The model that is asked."""
+        return self.config.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run asks. Probes are numbered scenario by scenario, model by model, sample by sample."""
+    """What a run asks. Probes are numbered scenario by scenario, configuration by configuration, sample by sample."""
 
     scenarios: tuple[Scenario, ...]
-    models: tuple[Model, ...]
+    configs: tuple[Configuration, ...]
     samples: int
     params: Params
     order: AskingOrder = "interleaved"
     order_seed: int = 0
 
     def __len__(self) -> int:
-        return len(self.scenarios) * len(self.models) * self.samples
+        return len(self.scenarios) * len(self.configs) * self.samples
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models of the run, each once."""
+        return tuple({config.model.reference: config.model for config in self.configs}.values())
 
     def probe(self, position: int) -> Probe:
         """The probe at a position."""
         rest, sample = divmod(position, self.samples)
-        scenario, model = divmod(rest, len(self.models))
-        return Probe(position, self.scenarios[scenario], self.models[model], sample + 1)
+        place, which = divmod(rest, len(self.configs))
+        scenario, config = self.scenarios[place], self.configs[which]
+        return Probe(position, asked(scenario, config), config, sample + 1)
 
     def model_of(self, position: int) -> Model:
         """The model that the probe at a position asks."""
-        return self.models[position // self.samples % len(self.models)]
+        return self.configs[position // self.samples % len(self.configs)].model
 
     def asking_order(self) -> Iterator[int]:
         """Every position once.
 
         ``interleaved`` asks all scenarios once before it asks any a second time, in an order shuffled anew for each
-        sample and with the models shuffled within each scenario, so that a drift at a provider is not confounded with
-        a scenario, a model or a sample. The same ``order_seed`` gives the same order. ``sequential`` is by position.
+        sample and with the configurations shuffled within each scenario, so that a drift at a provider is not
+        confounded with a scenario, a configuration or a sample. The same ``order_seed`` gives the same order.
+        ``sequential`` is by position.
         """
         if self.order == "sequential":
             yield from range(len(self))
@@ -68,26 +91,32 @@ class Plan:
         generator = random.Random(self.order_seed)
         for sample in range(self.samples):
             for scenario in generator.sample(range(len(self.scenarios)), len(self.scenarios)):
-                for model in generator.sample(range(len(self.models)), len(self.models)):
-                    yield (scenario * len(self.models) + model) * self.samples + sample
+                for config in generator.sample(range(len(self.configs)), len(self.configs)):
+                    yield (scenario * len(self.configs) + config) * self.samples + sample
 
     def call(self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None) -> Call:
         """The call of a probe's next turn, given the answers so far; to ``model`` when that is how it is asked now.
 
         With a seed, each sample gets a seed of its own (seed, seed + 1, …): equal seeds would give equal answers.
         """
-        seed = self.params.seed
-        params = self.params if seed is None else replace(self.params, seed=seed + probe.sample - 1)
+        params = probe.config.params
+        if params.seed is not None:
+            params = replace(params, seed=params.seed + probe.sample - 1)
         prompts = probe.scenario.prompts
         call = Call(
             model=model or probe.model,
-            messages=(Message("user", prompts[0]),),
+            messages=(*probe.scenario.messages, Message("user", prompts[0])),
             system=probe.scenario.system,
             params=params,
         )
         for answer, prompt in zip(answers, prompts[1:], strict=False):
             call = call.answered(answer, prompt)
         return call
+
+
+def asked(scenario: Scenario, config: Configuration) -> Scenario:
+    """The scenario as a configuration is asked it."""
+    return scenario if config.system is None else replace(scenario, system=config.system)
 
 
 def most_input_tokens(call: Call, request: Request) -> int:

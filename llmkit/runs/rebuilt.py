@@ -24,10 +24,11 @@ def request_texts(
     ``attempts``: request (what an earlier version stored), position, turn, dropped, request_hash. ``answers`` holds
     those of each probe, by its position.
     """
+    models = {model.reference: model for model in plan.models}
 
     @lru_cache
-    def target(index: int, dropped: tuple[str, ...]) -> Target:
-        model = plan.models[index]
+    def target(reference: str, dropped: tuple[str, ...]) -> Target:
+        model = models[reference]
         made = Target.of(model, providers[model.provider])
         for name in dropped:
             made = made.without(name)
@@ -37,7 +38,7 @@ def request_texts(
         if isinstance(row["request"], str) or not isinstance(row["request_hash"], bytes):
             return row["request"] or None
         probe = plan.probe(row["position"])
-        asked = target(plan.models.index(probe.model), tuple(row["dropped"] or ()))
+        asked = target(probe.model.reference, tuple(row["dropped"] or ()))
         earlier = answers.get(probe.position, [])[: row["turn"] - 1]
         body = dict(asked.wire.build(plan.call(probe, earlier, asked.model)).body or {})
         is_same = events.body_hash(body) == row["request_hash"].hex()

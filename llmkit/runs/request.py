@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmkit.catalog.budget_settings import check_project
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Model
+from llmkit.records import Config, Model
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
@@ -17,6 +17,9 @@ from llmkit.scenarios import Prompts
 
 RUN_OPTIONS = ("adaptive", "order_seed", "overdraw")
 """What ``options`` may hold besides the rarer parameters of a request."""
+
+Models: TypeAlias = str | Model | Config | Sequence[str | Model | Config] | None
+"""What ``models`` may be; ``None`` for the defaults."""
 
 OPTIONS_EXAMPLE = "{'top_p': 0.9}"
 ON_EVENT = "every RunEvent"
@@ -31,7 +34,7 @@ class RunRequest:
     """
 
     prompts: Prompts
-    models: str | Model | Sequence[str | Model] | None = None
+    models: Models = None
     samples: int = 1
     kind: str = "probe"
     name: str | None = None

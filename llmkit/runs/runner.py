@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import warnings
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import Tracker
 from llmkit.runs.replay import conversations, lost_outcome
 from llmkit.runs.session import Session, set_limits
-from llmkit.runs.spec import RunSpec, model_row, scenario_row, settings_row
+from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.store import CatalogState, events, queries, totals
 
 log = logging.getLogger("llmkit.runs")
@@ -73,7 +73,7 @@ class Runner(Generic[T]):
             simulated=spec.simulated,
             settings=settings_row(spec),
             scenarios=[scenario_row(scenario) for scenario in plan.scenarios],
-            models=[model_row(model, spec.providers[model.provider]) for model in plan.models],
+            models=[config_row(each, spec.providers[each.model.provider], plan.params) for each in plan.configs],
             samples=plan.samples,
             estimate=spec.estimate,
         )
@@ -174,7 +174,7 @@ class Runner(Generic[T]):
             limits=self._services.gate.limits,
             turns=fmean(len(scenario.prompts) for scenario in spec.plan.scenarios),
             budget=spec.budget,
-            tokens={name: row.get("tokens", 0.0) for name, row in (spec.estimate or {}).get("models", {}).items()},
+            tokens=_tokens(spec),
         )
         if spec.on_event is not None:
             tracker.listen(spec.on_event)
@@ -203,6 +203,14 @@ class Runner(Generic[T]):
         handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))
         self.handles[run_id] = handle
         return handle
+
+
+def _tokens(spec: RunSpec) -> dict[str, float]:
+    """What a request is expected to take, by model: the average over its configurations."""
+    expected, tokens = (spec.estimate or {}).get("models", {}), defaultdict(list)
+    for config in spec.plan.configs:
+        tokens[config.model.reference].append(expected.get(config.label, {}).get("tokens", 0.0))
+    return {reference: fmean(each) for reference, each in tokens.items()}
 
 
 def _queues(plan: Plan, positions: Iterable[int]) -> dict[str, deque[int]]:

@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.money import pricing
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, Params, Price, Provider, Scenario, SharedBudget
-from llmkit.runs.plan import Plan
+from llmkit.runs.plan import Configuration, Plan
 from llmkit.runs.progress import RunEvent
 
 
@@ -65,11 +65,12 @@ def stored_spec(
 def stored_plan(row: Mapping[str, Any]) -> Plan:
     """What a stored run asks, from its row in ``runs`` and its ``scenarios``."""
     settings = row["settings"]
+    params = Params(**_with_stops(settings["params"]))
     return Plan(
         scenarios=tuple(_scenario(scenario) for scenario in row["scenarios"]),
-        models=tuple(Model.from_row(model) for model in noted_models(row)),
+        configs=tuple(_config(model, params) for model in noted_models(row)),
         samples=settings["samples"],
-        params=Params(**{**settings["params"], "stop": tuple(settings["params"]["stop"])}),
+        params=params,
         order=settings["order"],
         order_seed=settings["order_seed"],
     )
@@ -77,16 +78,19 @@ def stored_plan(row: Mapping[str, Any]) -> Plan:
 
 def noted_models(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The models of a stored run at the prices at which it was last started or resumed."""
-    models = {f"{model['provider']}:{model['model_id']}": model for model in row["models"]}
+    changed: dict[str, Any] = {}
     for each in row["changes"]:
-        models |= each["changes"].get("models", {})
-    return list(models.values())
+        changed |= each["changes"].get("models", {})
+    return [{**model, **changed.get(f"{model['provider']}:{model['model_id']}", {})} for model in row["models"]]
 
 
 def repriced(spec: RunSpec, models: Mapping[str, Model], providers: Mapping[str, Provider]) -> RunSpec:
     """The same run at the prices of a catalog; what it does not list any more stays as it was noted."""
-    listed = ((model, models.get(model.reference, model)) for model in spec.plan.models)
-    chosen = tuple(replace(old, price=new.price, batch_discount=new.batch_discount) for old, new in listed)
+    listed = ((config, models.get(config.model.reference, config.model)) for config in spec.plan.configs)
+    configs = tuple(
+        replace(config, model=replace(config.model, price=new.price, batch_discount=new.batch_discount))
+        for config, new in listed
+    )
     costs = {
         name: replace(
             provider,
@@ -95,7 +99,7 @@ def repriced(spec: RunSpec, models: Mapping[str, Model], providers: Mapping[str,
         )
         for name, provider in spec.providers.items()
     }
-    return replace(spec, plan=replace(spec.plan, models=chosen), providers=costs)
+    return replace(spec, plan=replace(spec.plan, configs=configs), providers=costs)
 
 
 def changed_models(before: RunSpec, after: RunSpec) -> dict[str, dict[str, Any]]:
@@ -132,6 +136,7 @@ def scenario_row(scenario: Scenario) -> dict[str, Any]:
         "followups": list(scenario.followups),
         "dimensions": dict(scenario.dimensions),
         "template": scenario.template,
+        "messages": [asdict(message) for message in scenario.messages] or None,
     }
 
 
@@ -139,6 +144,31 @@ def model_row(model: Model, provider: Provider) -> dict[str, Any]:
     """The model with everything that its answers are billed at, the provider's default costs included."""
     fallback = pricing.default_rates(provider)
     return {**model.to_row(), "default_costs": fallback.to_row() if fallback else None}
+
+
+def config_row(config: Configuration, provider: Provider, params: Params) -> dict[str, Any]:
+    """The model, and how it is asked where that differs from the ``params`` of the run."""
+    own, shared = asdict(config.params), asdict(params)
+    how = {name: value for name, value in own.items() if value != shared[name]}
+    return {
+        **model_row(config.model, provider),
+        "config": config.label,
+        "system": config.system,
+        "how": how,
+    }
+
+
+def _config(row: Mapping[str, Any], params: Params) -> Configuration:
+    """As :func:`config_row` stores it; a version before stored the model alone."""
+    model = Model.from_row(row)
+    how = _with_stops(row.get("how") or {})
+    label = row.get("config") or model.reference
+    return Configuration(model=model, label=label, params=replace(params, **how), system=row.get("system"))
+
+
+def _with_stops(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters from JSON, which has no tuples."""
+    return {name: tuple(value) if name == "stop" else value for name, value in params.items()}
 
 
 def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping[str, Any]]) -> dict[str, Provider]:
@@ -155,4 +185,4 @@ def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping
 
 
 def _scenario(row: Mapping[str, Any]) -> Scenario:
-    return Scenario(**{**row, "followups": tuple(row["followups"])})
+    return Scenario(**row)

@@ -39,7 +39,7 @@ async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | Non
         if isinstance(result, Completion):
             return None
         name = result.rejected_param
-        if name is None or run.spec.plan.params.strict or name in rejects:
+        if name is None or conversation.probe.config.params.strict or name in rejects:
             return result
         if name not in run.target(model).rejects:  # else another probe learnt it while this one was on its way
             await _drop(run, conversation, name)

@@ -19,7 +19,7 @@ from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.columns import PROBES
 
-ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups")
+ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups", "messages")
 """The columns of a table of scenarios that are not dimensions."""
 
 RESERVED_COLUMNS = frozenset({*ASKED_COLUMNS, *PROBES})
@@ -31,7 +31,7 @@ ANSWER_PREFIX = "answer."
 _SENT_INSTEAD = {
     **dict.fromkeys(("system_prompt", "system_message", "system_instruction"), "name it 'system' to send it"),
     **dict.fromkeys(("followup", "follow_up", "follow_ups"), "name it 'followups' to send it"),
-    **dict.fromkeys(("message", "messages"), "put what is said into 'prompt', 'system' and 'followups'"),
+    "message": "put what is said into 'prompt', 'system', 'followups' and 'messages'",
     **dict.fromkeys(
         ("image", "images", "audio", "video", "file", "files", "attachment", "attachments", "pdf"),
         "only text is sent, so write what the model should know into 'prompt' or 'system'",

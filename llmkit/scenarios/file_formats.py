@@ -10,6 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from io import StringIO
 from os import PathLike
 from typing import Any
@@ -64,7 +65,8 @@ def scenarios_to_csv(scenarios: Prompts, path: AnyPath) -> None:
     """
     file = shapes.path(path)
     frame = scenarios_to_frame(scenarios)
-    frame["followups"] = [json.dumps(each, ensure_ascii=False) if each else "" for each in frame["followups"]]
+    for name in frame.columns.intersection(["followups", "messages"]):
+        frame[name] = [json.dumps(each, ensure_ascii=False) if each else "" for each in frame[name]]
     # Everything in quotes: pandas leaves a lone carriage return bare, and would read it as the end of a row.
     with shapes.reaching(file, "written"):
         frame.to_csv(file, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -97,6 +99,7 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
             "prompt": scenario.prompt,
             **({"system": scenario.system} if scenario.system else {}),
             **({"followups": list(scenario.followups)} if scenario.followups else {}),
+            **({"messages": [asdict(message) for message in scenario.messages]} if scenario.messages else {}),
             **scenario.dimensions,
         }
         for scenario in as_scenarios(scenarios)

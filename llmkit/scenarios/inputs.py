@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -24,9 +25,9 @@ def as_scenarios(prompts: Prompts) -> list[Scenario]:
 
     Takes a string, a :class:`Scenario`, a mapping with the key ``prompt``; a list, Series, generator of these, also
     mixed; or a DataFrame with a column ``prompt`` and, optionally, ``system``, ``followups`` (a list, one text, or a
-    JSON list of texts) and ``scenario_id``. All other columns or keys travel along as dimensions. Missing values
-    become ``None``, numpy's scalars Python's, dates ISO text. A column of a DataFrame that looks as if it were sent
-    (``image``, ``messages``, ``system_prompt``) gives a warning.
+    JSON list of texts), ``messages`` (as in :class:`Scenario`, or as JSON) and ``scenario_id``. All other columns or
+    keys travel along as dimensions. Missing values become ``None``, numpy's scalars Python's, dates ISO text. A column
+    of a DataFrame that looks as if it were sent (``image``, ``system_prompt``) gives a warning.
 
     A scenario without id is called by its position: ``s0001``, ``s0002`` and so on.
 
@@ -54,10 +55,17 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
         "prompt": [scenario.prompt for scenario in ready],
         "system": [scenario.system for scenario in ready],
         "followups": [list(scenario.followups) for scenario in ready],
+        **_turns(ready),
         **{name: [scenario.dimensions.get(name) for scenario in ready] for name in names},
     }
     # As objects first: pandas would else turn whole numbers into floats where one is missing.
     return pd.DataFrame({name: pd.Series(cells, dtype=object).infer_objects() for name, cells in columns.items()})
+
+
+def _turns(scenarios: list[Scenario]) -> dict[str, list[Any]]:
+    """The column of turns before the prompts, where there are any."""
+    turns = [[asdict(message) for message in scenario.messages] for scenario in scenarios]
+    return {"messages": turns} if any(turns) else {}
 
 
 def _read(prompts: Prompts) -> Iterator[Scenario]:
@@ -121,6 +129,7 @@ def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position
         prompt=text(prompt, where="it"),
         system=system if system and system.strip() else None,
         followups=_followups(fields.get("followups")),
+        messages=_messages(fields.get("messages")),
         scenario_id=_scenario_id(fields.get("scenario_id")) or f"s{position:04d}",
         dimensions={name: plain(value, where=name) for name, value in dimensions.items()},
         template=fields.get("template"),
@@ -143,6 +152,16 @@ def _followups(value: Any) -> tuple[str, ...]:
             'its follow-ups cannot be read. Give a list of texts, or as JSON ["first", "second"].', field="followups"
         )
     return tuple(listed)
+
+
+def _messages(value: Any) -> Any:
+    """Turns before the prompt, also written as JSON; or nothing."""
+    if isinstance(value, str) and value.strip():
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value  # which is refused as what it is
+    return () if value is None or isinstance(value, str) or (isinstance(value, float) and pd.isna(value)) else value
 
 
 def _scenario_id(value: Any) -> str | None:

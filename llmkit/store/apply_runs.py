@@ -30,7 +30,7 @@ class RunLine(NamedTuple):
 _KEY = {"position": "BIGINT", "turn": "INTEGER", "attempt": "INTEGER"}
 _SCENARIO = {
     "scenario_id": "VARCHAR", "prompt": "VARCHAR", "system": "VARCHAR", "followups": "JSON", "dimensions": "JSON",
-    "template": "VARCHAR",
+    "template": "VARCHAR", "messages": "JSON",
 }  # fmt: skip
 _RUN = {
     "name": "VARCHAR", "kind": "VARCHAR", "simulated": "BOOLEAN", "settings": "JSON", "models": "JSON",
@@ -80,8 +80,9 @@ def _set(names: Sequence[str]) -> str:
 _AT_KEY = "o.run_id = n.run_id AND o.position = n.position"
 _STATEMENTS = (
     ("scenarios", f"""
-        INSERT INTO run_scenarios
-        SELECT run_id, first + unnest(range(len(s))), {", ".join(f"unnest(s).{name}" for name in _SCENARIO)}
+        INSERT INTO run_scenarios BY NAME
+        SELECT run_id, first + unnest(range(len(s))) AS scenario,
+            {", ".join(f"unnest(s).{name} AS {name}" for name in _SCENARIO)}
         FROM (
             SELECT run_id, e.first, e.scenarios AS s
             FROM {_parsed("scenarios", {"first": "BIGINT", "scenarios": [_SCENARIO]})}
@@ -94,11 +95,13 @@ _STATEMENTS = (
             json_array_length(e.models) * e.samples, 0
         FROM {_parsed("run", _RUN)} ON CONFLICT DO NOTHING"""),
     ("run", f"""
-        INSERT INTO run_arms
-        SELECT run_id, arm, m ->> '$.provider', (m ->> '$.provider') || ':' || (m ->> '$.model_id'),
-            arm % samples + 1, TRY_CAST(m ->> '$.cost_input_per_million' AS DECIMAL(18, 8)),
-            TRY_CAST(m ->> '$.cost_output_per_million' AS DECIMAL(18, 8)),
-            json_object({", ".join(f"'{name}', m -> '$.{name}'" for name in _PRICES)})
+        INSERT INTO run_arms BY NAME
+        SELECT run_id, arm, m ->> '$.provider' AS provider,
+            (m ->> '$.provider') || ':' || (m ->> '$.model_id') AS model, m ->> '$.config' AS config,
+            m ->> '$.system' AS system, arm % samples + 1 AS sample,
+            TRY_CAST(m ->> '$.cost_input_per_million' AS DECIMAL(18, 8)) AS cost_input_per_million,
+            TRY_CAST(m ->> '$.cost_output_per_million' AS DECIMAL(18, 8)) AS cost_output_per_million,
+            json_object({", ".join(f"'{name}', m -> '$.{name}'" for name in _PRICES)}) AS price_snapshot
         FROM (
             SELECT run_id, arm, samples, json_extract(models, '$[' || (arm // samples) || ']') AS m
             FROM (

@@ -20,6 +20,8 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
     "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR"},
     "run_states": {"changes": "JSON"},
+    "run_scenarios": {"messages": "JSON"},
+    "run_arms": {"config": "VARCHAR", "system": "VARCHAR"},
     "llm_models": PRICES,
     "llm_model_prices": PRICES,
 }
@@ -100,8 +102,8 @@ _VIEWS: Mapping[str, str] = {
             ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt""",
     "probe_states": f"""
         SELECT {_ID.format("s.scenario * r.arms + a.arm")} AS probe_id, r.id AS run_id,
-            s.scenario * r.arms + a.arm AS position, s.scenario_id, s.prompt, s.system, s.followups, s.dimensions,
-            a.provider, a.model, a.sample,
+            s.scenario * r.arms + a.arm AS position, s.scenario_id, s.prompt, coalesce(a.system, s.system) AS system,
+            s.followups, s.dimensions, a.provider, a.model, coalesce(a.config, a.model) AS config, a.sample,
             {_RESULT}, a.price_snapshot, r.simulated, s.template
         FROM runs r JOIN run_scenarios s ON s.run_id = r.id JOIN run_arms a ON a.run_id = r.id
             LEFT JOIN results q ON q.run_id = s.run_id AND q.position = s.scenario * r.arms + a.arm

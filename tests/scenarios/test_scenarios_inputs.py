@@ -227,7 +227,7 @@ def test_exactly_the_columns_of_run_probes_are_reserved(kit):
     [
         ("image", "'prompt'"),
         ("Files", "'prompt'"),
-        ("messages", "'followups'"),
+        ("message", "'followups'"),
         ("system_prompt", "'system'"),
         ("System Message", "'system'"),
         ("follow_ups", "'followups'"),

@@ -8,7 +8,7 @@ import pytest
 
 from llmkit.analysis.versions import version_notes
 from llmkit.records import Model, Params, Scenario
-from llmkit.runs.plan import Plan
+from llmkit.runs.plan import Configuration, Plan
 
 TONES, CITIES = ("polite", "blunt"), ("Rome", "Oslo", "Lima")
 
@@ -21,8 +21,9 @@ def plan(seed, order="interleaved", samples=5):
         for city in CITIES
         for i in range(4)
     )
-    models = tuple(Model(provider="p", model_id=name, display_name=name) for name in "abc")
-    return Plan(scenarios=scenarios, models=models, samples=samples, params=Params(), order=order, order_seed=seed)
+    models = [Model(provider="p", model_id=name, display_name=name) for name in "abc"]
+    configs = tuple(Configuration(model=model, label=model.reference, params=Params()) for model in models)
+    return Plan(scenarios=scenarios, configs=configs, samples=samples, params=Params(), order=order, order_seed=seed)
 
 
 def mean_places(asked):
