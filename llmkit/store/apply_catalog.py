@@ -41,26 +41,41 @@ def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         _ENTITIES[entity](connection, list(group))
 
 
+def restore_prices(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the price history anew from its events, without what was written into it with SQL."""
+    recorded = connection.execute(
+        "SELECT event_id, after FROM catalog_events WHERE entity = 'price' ORDER BY event_id"
+    ).fetchall()
+    connection.begin()
+    connection.execute("DELETE FROM llm_model_prices")
+    _apply_prices(connection, [{"id": event_id, "after": json.loads(after)} for event_id, after in recorded])
+    connection.commit()
+
+
 def fold_balances(connection: duckdb.DuckDBPyConnection) -> None:
     """What is left on each account: the amount that was last entered, and what has changed it since, by their ids."""
     connection.execute(f"""
-        UPDATE llm_providers SET balance = {cast("f.balance", "DECIMAL(18, 10)")}
-        FROM (
-            WITH entered AS (
-                SELECT reference AS provider, max(event_id) AS event_id,
-                    max_by(coalesce(after ->> '$.amount', ''), event_id) AS amount
-                FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.amount') GROUP BY ALL
-            ), changes AS (
-                SELECT event_id, reference AS provider, after ->> '$.delta' AS amount
-                FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.delta')
-                UNION ALL SELECT event_id, provider, (-amount)::VARCHAR FROM provider_balance_deductions
-            )
-            SELECT e.provider, TRY_CAST(any_value(e.amount) AS DECIMAL(38, 10))
-                + coalesce(sum(TRY_CAST(c.amount AS DECIMAL(38, 10))), 0) AS balance
-            FROM entered e LEFT JOIN changes c ON c.provider = e.provider AND c.event_id > e.event_id
-            GROUP BY e.provider
-        ) f WHERE f.provider = llm_providers.name AND f.balance IS DISTINCT FROM llm_providers.balance
+        UPDATE llm_providers SET balance = f.balance FROM ({BALANCES}) f
+        WHERE f.provider = llm_providers.name AND f.balance IS DISTINCT FROM llm_providers.balance
     """)
+
+
+BALANCES = f"""
+    WITH entered AS (
+        SELECT reference AS provider, max(event_id) AS event_id,
+            max_by(coalesce(after ->> '$.amount', ''), event_id) AS amount
+        FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.amount') GROUP BY ALL
+    ), changes AS (
+        SELECT event_id, reference AS provider, after ->> '$.delta' AS amount
+        FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.delta')
+        UNION ALL SELECT event_id, provider, (-amount)::VARCHAR FROM provider_balance_deductions
+    ), sums AS (
+        SELECT e.provider, TRY_CAST(any_value(e.amount) AS DECIMAL(38, 10))
+            + coalesce(sum(TRY_CAST(c.amount AS DECIMAL(38, 10))), 0) AS balance
+        FROM entered e LEFT JOIN changes c ON c.provider = e.provider AND c.event_id > e.event_id
+        GROUP BY e.provider
+    )
+    SELECT provider, {cast("balance", "DECIMAL(18, 10)")} AS balance FROM sums"""
 
 
 def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:

@@ -45,6 +45,7 @@ class Lease:
         self._lockfile = path.with_name(path.name + ".lock")
         self._mutex = _mutex(path)
         self._engine: duckdb.DuckDBPyConnection | None = None
+        self._sidecar: IO[bytes] | None = None
         _leases.add(self)
 
     @contextlib.contextmanager
@@ -58,6 +59,7 @@ class Lease:
         with self._mutex, self._opened(exclusive) as file:
             if file is not None:
                 locks.lock(file, LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED, self.path)
+            self._sidecar = file
             yield  # closing the file releases the lock, also when the process dies
 
     def _opened(self, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
@@ -69,6 +71,21 @@ class Lease:
                 return open(self._lockfile, "rb") if self._lockfile.exists() else contextlib.nullcontext()
             raise OutOfReach(f"{self._lockfile} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
         return open(fd, "rb+", buffering=0)
+
+    def note(self, mark: bytes) -> None:
+        """Leave a mark for whoever holds the lease next; only while :meth:`hold` is held exclusively."""
+        if self._sidecar is not None:
+            self._sidecar.seek(0)
+            self._sidecar.truncate()
+            self._sidecar.write(mark)
+
+    @property
+    def mark(self) -> bytes:
+        """What was noted last; only while :meth:`hold` is held."""
+        if self._sidecar is None:
+            return b""
+        self._sidecar.seek(0)
+        return self._sidecar.read()
 
     @contextlib.contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
-from llmkit.store import damage, lease, migrations, project, queries, user_sql
+from llmkit.store import damage, lease, migrations, outside, project, queries, user_sql
 from llmkit.store.claims import Claims
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
@@ -47,6 +47,7 @@ class Store:
         self._claims = Claims(self.journal.directory)
         self._told: set[str] = set()
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
+        self._watch = outside.Watch(self._lease)
         with shapes.reaching(path, "opened"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.is_read_only = not all(os.access(place, os.W_OK) for place in (path.parent, path) if place.exists())
@@ -109,7 +110,7 @@ class Store:
         """The whole catalog in one consistent reading. Reads again only what was changed, here or by other kernels."""
         sizes = self.journal.sizes()
         known = self._known
-        if known is None or not project.leaves_catalog(self.journal, known[0]):
+        if known is None or self._watch.is_changed() or not project.leaves_catalog(self.journal, known[0]):
             known = sizes, self._read(queries.catalog_state, catalog_only=True)
         self._known = sizes, known[1]
         return known[1]
@@ -223,6 +224,8 @@ class Store:
     def _is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
         if not migrations.is_current(connection):
             return False
+        if not self._watch.is_clean(connection):
+            return False
         if catalog_only:
             return not project.due_for_catalog(connection, self.journal)
         return not project.behind(connection, self.journal)
@@ -242,8 +245,11 @@ class Store:
     @contextlib.contextmanager
     def _up_to_date(self, catalog_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open to write, migrate, and apply the journal."""
+        is_as_left = self._watch.is_as_left()
         with self._lease.connect(read_only=False) as connection:
             migrations.migrate(connection)
+            if not is_as_left:
+                outside.take_over(connection, self.journal, after=project.last_event_id(connection))
             before = project.set_aside(connection)
             only = project.due_for_catalog(connection, self.journal) if catalog_only else None
             project.project(connection, self.journal, only)
@@ -251,6 +257,7 @@ class Store:
             if lost := project.lost_segments(connection, self.journal):
                 self._tell(damage.incomplete(self.path, lost))
             yield connection
+        self._watch.leave()
 
     def _tell(self, words: str) -> None:
         """Warn, once of each thing."""

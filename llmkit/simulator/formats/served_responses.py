@@ -97,9 +97,8 @@ def _output(answer: Answer, request_id: str) -> list[dict[str, Any]]:
         content = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
     if answer.text or answer.refusal is not None:
         status = "completed" if answer.finish == "stop" else "incomplete"
-        output.append(
-            {"type": "message", "id": f"msg_{request_id}", "status": status, "role": "assistant", "content": [content]}
-        )
+        message = {"type": "message", "id": f"msg_{request_id}", "status": status, "role": "assistant"}
+        output.append({**message, "content": [content]})
     return output
 
 

@@ -1,0 +1,226 @@
+"""What was changed in the catalog's tables with plain SQL: kept, and recorded as events by the actor ``sql``.
+
+The tables hold what the latest events say; where they differ, somebody else has written. What is new or changed becomes
+an event like that of any other edit, so that neither a later edit nor a rebuild undoes it. What no edit may do, to
+delete or rename an entry or to make it unreadable, is put back, with a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self
+
+import duckdb
+
+from llmkit.errors import ValidationError
+from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
+from llmkit.records.rows import as_moment, as_text
+from llmkit.store import events
+from llmkit.store.apply_catalog import BALANCES, restore_prices
+from llmkit.store.journal import Journal
+from llmkit.store.lease import Lease
+from llmkit.store.lines import Event
+from llmkit.store.queries import rows
+
+log = logging.getLogger("llmkit.store")
+
+ACTOR = "sql"
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+_UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    id: int
+    key: str
+    value: Any
+    updated_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        return cls(row["id"], row["key"], row["value"], as_moment(row["updated_at"]))
+
+    def to_row(self) -> dict[str, Any]:
+        return {"id": self.id, "key": self.key, "value": self.value, "updated_at": as_text(self.updated_at)}
+
+
+_Entry = Provider | Model | _Setting
+
+
+class _Change(NamedTuple):
+    action: str
+    entity: events.Entity
+    reference: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any]
+
+
+_ENTRIES: Mapping[events.Entity, tuple[type[Provider] | type[Model] | type[_Setting], str]] = {
+    "provider": (Provider, "SELECT *, name AS reference FROM llm_providers"),
+    "model": (
+        Model,
+        "SELECT m.*, p.name AS provider, p.name || ':' || m.model_id AS reference "
+        "FROM llm_models m JOIN llm_providers p ON p.id = m.provider_id",
+    ),
+    "setting": (_Setting, "SELECT *, key AS reference FROM system_settings"),
+}
+
+
+class Changes(NamedTuple):
+    """What was changed: the events that record it, and whose entries in the history of prices were deleted."""
+
+    events: list[Event]
+    lost_prices: list[str]
+
+
+def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
+    """Where the tables are not what their events say.
+
+    Raises:
+        ValidationError: a new row cannot be read.
+    """
+    now, edit_id = datetime.now(UTC), secrets.token_hex(8)
+    found: list[_Change] = []
+    for entity in _ENTRIES:
+        for action, reference, before, after in _changed_entries(connection, entity):
+            if isinstance(after, Model) and action != "restore":
+                found.extend(_price(connection, action, before, after, now))
+            row = (after if action == "restore" else replace(after, updated_at=now)).to_row()
+            found.append(_Change(action, entity, reference, before.to_row() if before else None, row))
+    recorded = {row["event_id"]: DatedPrice.from_row(row["after"]) for row in rows(connection, _PRICE_EVENTS)}
+    dated = _dated(connection) if recorded else {}
+    for event_id, price in dated.items():
+        if recorded.get(event_id) != price:
+            found.append(_Change("add_price", "price", price.reference, None, price.to_row()))
+    for row in rows(connection, _BALANCES):
+        before, after = ({"amount": as_text(row[name])} for name in ("before", "after"))
+        found.append(_Change("set_balance", "balance", row["name"], before, after))
+    return Changes(
+        [events.catalog(edit_id=edit_id, actor=ACTOR, **each._asdict()) for each in found],
+        [recorded[event_id].reference for event_id in recorded.keys() - dated.keys()],
+    )
+
+
+def take_over(connection: duckdb.DuckDBPyConnection, journal: Journal, *, after: str) -> None:
+    """Record what was changed, and say what is put back; before the journal is applied. ``after``: the last event id.
+
+    Raises:
+        ValidationError: a new row cannot be read.
+        JournalError: the journal cannot be written.
+    """
+    changed = changes(connection)
+    if not any(changed):
+        return
+    if changed.events:
+        journal.commit(changed.events, after=after)
+    restore_prices(connection)
+    log.info("changed with SQL", extra={"actor": ACTOR, "changes": len(changed.events)})
+    restored = [each["reference"] for each in changed.events if each["action"] == "restore"]
+    if names := list(dict.fromkeys([*restored, *changed.lost_prices])):
+        warnings.warn(
+            f"{', '.join(names[:3])}{' and others' * (len(names) > 3)}: what was deleted, renamed or made unreadable "
+            "with SQL is put back, because runs refer to it. Deprecate a model, or disable a provider, that you do not "
+            "want.",
+            stacklevel=7,
+        )
+
+
+class Watch:
+    """Whether anybody but llmkit has written into the database, as far as its file tells: then it is looked into."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._seen = b""
+
+    def is_changed(self) -> bool:
+        """Whether somebody, perhaps llmkit in another process, has written since this one last looked."""
+        return self._stamp() != self._seen
+
+    def is_as_left(self) -> bool:
+        """Whether the file is as llmkit left it, here or in another process; only while the lease is held."""
+        return self._stamp() in (self._seen, self._lease.mark)
+
+    def is_clean(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether there is nothing to take over; only while the lease is held."""
+        if not self.is_as_left() and any(changes(connection)):
+            return False
+        self._seen = self._stamp()
+        return True
+
+    def leave(self) -> None:
+        """The file is as it shall be; only while the lease is held exclusively."""
+        self._seen = self._stamp()
+        self._lease.note(self._seen)
+
+    def _stamp(self) -> bytes:
+        try:
+            state = self._lease.path.stat()
+        except FileNotFoundError:
+            return b"no file"
+        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {self._lease.has_wal}".encode()
+
+
+def _changed_entries(
+    connection: duckdb.DuckDBPyConnection, entity: events.Entity
+) -> Iterator[tuple[str, str, Any, Any]]:
+    """Action, reference, and the entry before and after, of each that is not as its latest event left it."""
+    record, query = _ENTRIES[entity]
+    recorded = {
+        row["reference"]: record.from_row(row["after"])
+        for row in rows(
+            connection,
+            "SELECT reference, max_by(after, event_id) AS after FROM catalog_events WHERE entity = ? GROUP BY ALL",
+            [entity],
+        )
+    }
+    owners = {entry.id: reference for reference, entry in recorded.items()}
+    present = {row["reference"]: row for row in rows(connection, query)} if recorded else {}
+    for reference, row in present.items():
+        before = recorded.get(reference)
+        if before is None and row["id"] in owners:
+            continue  # it was renamed: the entry of that number is put back
+        try:
+            after = record.from_row(row)
+        except _UNREADABLE as error:
+            if before is None:
+                raise ValidationError(f"The row of {reference} in the catalog cannot be read: {error}.") from error
+            yield "restore", reference, before, before
+            continue
+        if isinstance(before, Provider) and isinstance(after, Provider):
+            before = replace(before, balance=after.balance)  # it has events of its own
+        if before != after:
+            yield f"{'update' if before else 'add'}_{entity}", reference, before, after
+    for reference in recorded.keys() - present.keys():
+        yield "restore", reference, recorded[reference], recorded[reference]
+
+
+def _price(
+    connection: duckdb.DuckDBPyConnection, action: str, before: Model | None, after: Model, now: datetime
+) -> Iterator[_Change]:
+    """The entry of the price history that a changed price makes: from now on, or of a new model always."""
+    old = before.price if before else Price()
+    new = {name: getattr(after.price, name) for name in PRICE_COLUMNS}
+    if changed := {name: value for name, value in new.items() if value != getattr(old, name)}:
+        entries = [price for price in _dated(connection).values() if price.reference == after.reference]
+        begun = [price for price in entries if (price.valid_from or _ALWAYS) <= now]
+        in_force = max(begun, key=lambda price: price.valid_from or _ALWAYS).price if begun else old
+        price = DatedPrice(
+            reference=after.reference, valid_from=now if before else None, price=replace(in_force, **changed)
+        )
+        yield _Change(action, "price", after.reference, None, price.to_row())
+
+
+def _dated(connection: duckdb.DuckDBPyConnection) -> dict[str, DatedPrice]:
+    found = rows(connection, "SELECT * FROM llm_model_prices ORDER BY event_id")
+    return {row["event_id"]: DatedPrice.from_row(row) for row in found}
+
+
+_BALANCES = f"""
+    SELECT p.name, f.balance AS before, p.balance AS after FROM llm_providers p LEFT JOIN ({BALANCES}) f
+        ON f.provider = p.name WHERE p.balance IS DISTINCT FROM f.balance"""
+_PRICE_EVENTS = "SELECT event_id, after FROM catalog_events WHERE entity = 'price' ORDER BY event_id"
