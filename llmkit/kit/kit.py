@@ -161,6 +161,7 @@ class Kit:
         followups: str | Sequence[str] | None = None,
         max_tokens: int | None = None,
         schema: Schema | None = None,
+        service_tier: str | None = None,
         **options: Any,
     ) -> Estimate:
         """What :meth:`run` would probably cost with the same arguments. Nothing is sent.
@@ -176,6 +177,7 @@ class Kit:
             followups=followups,
             max_tokens=max_tokens,
             schema=json_schema(schema),
+            service_tier=service_tier,
             options=_without_run_options(options),
         )
         return self._checker.estimate(request, self.catalog.state())
@@ -199,6 +201,7 @@ class Kit:
         options: Mapping[str, Any] | None = None,
         schema: Schema | None = None,
         project: str | None = None,
+        service_tier: str | None = None,
     ) -> RunHandle[Run]:
         """Ask every prompt of every model, ``samples`` times; returns at once.
 
@@ -222,6 +225,8 @@ class Kit:
             options: ``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` (refuse parameters that a
                 model does not take), ``adaptive`` (find the best concurrency below the limit), ``order_seed``,
                 ``overdraw`` (ask providers whose balance is negative).
+            service_tier: what to be served at, ``"standard"`` or one of the model's ``price_variants`` (``"flex"``); by
+                default what the provider chooses. ``run.probes`` has what the answers were served at.
             project: what it belongs to, for :meth:`set_budget` and ``kit.costs(by="project")``.
             schema: a JSON schema or pydantic model that answers must match; fields become columns ``answer.<field>``.
 
@@ -245,6 +250,7 @@ class Kit:
             options={} if options is None else options,
             schema=json_schema(schema),
             project=project,
+            service_tier=service_tier,
         )
         return self._runner.start(self._checker.spec(request, self.catalog.state()))
 

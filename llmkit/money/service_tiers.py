@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmkit.money.exact import EXACT
-from llmkit.records import RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
+from llmkit.records import BATCH_TIER, RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
 
 
 def at_tier(price: Price, tier: str | None) -> Price | None:
@@ -17,6 +17,11 @@ def at_tier(price: Price, tier: str | None) -> Price | None:
     has no such variant. A tier of ``None`` is the standard one.
     """
     return price if tier in (None, STANDARD_TIER) else _at_other_tier(price, tier)
+
+
+def askable(price: Price) -> tuple[str, ...]:
+    """The tiers that a request can ask for and that have a price. The parts of ``"fast+us"`` count one by one."""
+    return (STANDARD_TIER, *(each.service_tier for each in price.price_variants if each.service_tier != BATCH_TIER))
 
 
 @lru_cache(maxsize=4096)  # asked for with every answer

@@ -17,8 +17,8 @@ class Config:
 
     >>> llmkit.Config("openai:gpt-6-luna", label="terse", temperature=0.2, system="Answer in one word.")
 
-    ``how`` takes ``system``, ``temperature``, ``max_tokens``, ``seed`` and what ``options`` of ``kit.run`` holds for a
-    request (``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` …); the rest is as the run asks. Its
+    ``how`` takes ``system``, ``temperature``, ``max_tokens``, ``seed``, ``service_tier`` and what ``options`` of
+    ``kit.run`` holds for a request (``top_p``, ``stop``, ``reasoning_effort`` …); the rest is as the run asks. Its
     system prompt takes the place of the run's. The label is the column ``config`` of the results; by default it is the
     model's reference.
 

@@ -23,6 +23,7 @@ def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         "seed": request.seed,
+        "service_tier": request.service_tier,
     }
     direct |= {name: value for name, value in own.items() if name in direct}
     options = {**request.request_options, **{name: value for name, value in own.items() if name not in direct}}

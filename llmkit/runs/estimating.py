@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from llmkit.limiter.pace import Limits
 from llmkit.limiter.time_left import seconds_left
-from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
+from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import answer_limit
-from llmkit.records import Model, Params, Provider, Request, Usage
+from llmkit.records import STANDARD_TIER, Model, Params, Price, Provider, Request, Usage
+from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, asked
 from llmkit.store import Store, past
 
@@ -59,10 +61,12 @@ def estimate_plan(
     models = []
     for config in plan.configs:
         model, request = config.model, requests[config.label]
+        target = Target.of(model, providers[model.provider])
+        tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
         schema = None if "schema" in request.left_out else _canonical(config.params.schema)
         models.append(
             estimate_model(
-                model,
+                replace(model, price=at_tier(model.full_price, tier) or Price()),
                 Workload.of(
                     [asked(scenario, config) for scenario in plan.scenarios],
                     samples=plan.samples,
@@ -73,7 +77,7 @@ def estimate_plan(
                 at=at,
                 effort=_effort(model, config.params, request),
                 max_tokens=answer_limit(request),
-                fallback=pricing.default_rates(providers[model.provider]),
+                fallback=target.fallback if tier == STANDARD_TIER else None,
                 config=config.label,
             )
         )

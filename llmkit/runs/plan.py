@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
-from llmkit.errors import ValidationError
+from llmkit.errors import ValidationError, refuse
+from llmkit.money.service_tiers import askable
 from llmkit.providers.wires import answer_limit, answers_asked
 from llmkit.records import Call, Message, Model, Params, Request, Scenario
 from llmkit.records.checks import numbers, shapes, texts
@@ -136,6 +137,7 @@ def make_params(
     max_tokens: int | None = None,
     seed: int | None = None,
     schema: Mapping[str, Any] | None = None,
+    service_tier: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Params:
     """The parameters of a run, checked. ``options`` holds the rarer ones by their names in :class:`Params`.
@@ -143,7 +145,7 @@ def make_params(
     Raises:
         ValidationError: an unknown option, or a value out of range.
     """
-    names = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema"}
+    names = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema", "service_tier"}
     values = shapes.mapping(options, "options", "{'top_p': 0.9}")
     if unknown := sorted(set(values) - names):
         raise ValidationError(
@@ -159,6 +161,7 @@ def make_params(
         max_tokens=None if max_tokens is None else numbers.whole(max_tokens, "max_tokens", 1),
         seed=None if seed is None else numbers.whole(seed, "seed", 0),
         schema=schema,
+        service_tier=shapes.optional_string(service_tier, "service_tier"),
         **values,
     )
     shapes.optional_string(params.reasoning_effort, "reasoning_effort")
@@ -184,6 +187,27 @@ def _body(value: Any) -> dict[str, Any]:
         shapes.mapping(value, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
     )
     return body
+
+
+def check_tiers(configs: Sequence[Configuration]) -> None:
+    """Refuse a service tier that a model has no price for, or that no request can ask for.
+
+    Raises:
+        ValidationError: one configuration asks for such a tier.
+        RunRefused: several do.
+    """
+    problems = []
+    for config in configs:
+        tier, names = config.params.service_tier, askable(config.model.full_price)
+        if tier is not None and tier not in names and not {*tier.split("+")} <= {*names}:
+            problems.append(
+                ValidationError(
+                    f"{config.label} has no service tier {tier!r} to ask for. It has: {', '.join(names)}; leave "
+                    "service_tier out to have the provider choose.",
+                    field="service_tier",
+                )
+            )
+    refuse(problems)
 
 
 def check_order(order: str) -> None:

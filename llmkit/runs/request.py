@@ -50,6 +50,7 @@ class RunRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Any] | None = None
     project: str | None = None
+    service_tier: str | None = None
 
     def __post_init__(self) -> None:
         shapes.optional_string(self.name, "name")

@@ -161,6 +161,28 @@ def test_batch_discounts_agree_with_genai_prices(provider: str) -> None:
             assert abs(ours - reference) <= TOLERANCE, (model.reference, at, usage, ours, reference)
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "google", "mistral", "openai", "xai"])
+def test_variants_agree_with_genai_prices(provider: str) -> None:
+    """Every model costs at each tier that it has what genai-prices says, but for the places that only we know."""
+    rng = random.Random(20261124)
+    seed = load_seed()
+    keys = {"batch": "processing", "fast": "speed" if provider == "anthropic" else "service_tier"}
+    tiers = Counter()
+    for model in (model for model in seed.unpriced_models.values() if model.provider == provider):
+        entries = seed.prices[model.reference]
+        for _ in range(20):
+            usage, at = random_usage(rng, entries), random_moment(rng, entries, BATCH_SINCE)
+            price = price_on(entries, at).price
+            for tier in (each.service_tier for each in price.price_variants if each.service_tier != "us"):
+                ours = cost(usage, price, at, tier=tier).amount
+                reference = theirs(model.reference, usage, at, **{keys.get(tier, "service_tier"): tier})
+                assert abs(ours - reference) <= TOLERANCE, (model.reference, tier, at, usage, ours, reference)
+                tiers[tier] += 1
+    print(f"{provider}: {dict(tiers)}")
+    assert tiers["batch"]
+    assert (provider == "openai") == bool(tiers["priority"] and tiers["flex"])
+
+
 def test_the_price_comparison_finds_nothing_to_change_in_the_shipped_catalog() -> None:
     """Every shipped price, tier and hour is the one of the pinned data, on the day on which they were read and after
     all announced changes; only DeepSeek's weekdays, which genai-prices cannot say, are ours.
