@@ -3,7 +3,7 @@
 An answer's length is not known before it is asked for, so it is taken from history: from answers of the same model to
 the same scenario template; if those are fewer than :data:`MIN_OBSERVATIONS`, from all of that model; then of its
 provider; then of all; and with no history at all from documented constants. The interval is a studentised bootstrap
-of the total: it holds both the luck of the new answers and the little that a short history tells. It treats answers
+of the total: it reflects both the chance in the new answers and the uncertainty of a short history. It treats answers
 as independent of each other.
 
 Simulation is done in floats; what leaves here as money is Decimal, rounded to ten decimals.
@@ -140,8 +140,8 @@ def estimate_model(
     whatever other models are estimated beside it.
     """
     label = model.reference if config is None else config
-    basis, seen, spread = history.nearest(model, workload.template, effort)
-    sample = Sample.of(seen, effort) if seen else Sample.constant(effort)
+    basis, observations, spread = history.nearest(model, workload.template, effort)
+    sample = Sample.of(observations, effort) if observations else Sample.constant(effort)
     cap = min((limit for limit in (max_tokens, model.max_output_tokens) if limit is not None), default=None)
     if cap is not None:
         sample = sample.capped(cap)
@@ -152,9 +152,9 @@ def estimate_model(
         "input_tokens": round(tokens.sum() * workload.samples),
         "output_tokens": round(sample.output.mean() * workload.requests),
         "basis": basis,
-        "observations": len(seen),
+        "observations": len(observations),
         "chars_per_token": 1 / sample.tokens_per_char,
-        "seconds": _mean_seconds(seen, float(sample.output.mean())),
+        "seconds": _mean_seconds(observations, float(sample.output.mean())),
     }
     # Cached shares depend on the prompts, so they are believed only for the same prompts.
     mix = ALL_PLAIN if spread else sample.mix
@@ -196,10 +196,10 @@ def combine(estimates: Sequence[ModelEstimate]) -> TotalEstimate:
     )
 
 
-def _mean_seconds(seen: Sequence[Observation], output_tokens: float) -> float:
-    """How long an answer of so many tokens takes, by those that were seen."""
-    known = [each.seconds for each in seen if each.seconds is not None]
-    return sum(known) / len(known) if known else SECONDS + output_tokens / TOKENS_PER_SECOND
+def _mean_seconds(observations: Sequence[Observation], output_tokens: float) -> float:
+    """How long an answer of so many tokens takes, by the history where it says so."""
+    durations = [each.seconds for each in observations if each.seconds is not None]
+    return sum(durations) / len(durations) if durations else SECONDS + output_tokens / TOKENS_PER_SECOND
 
 
 def _mean_rates(

@@ -1,4 +1,4 @@
-"""Earlier answers: finding the nearest ones, and turning them into numbers."""
+"""Earlier answers: choosing those most like the ones to come, and turning them into arrays."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from llmkit.money.pricing import billed_tokens
-from llmkit.records import Model, Usage
+from llmkit.money.pricing import billed_tokens, input_rates
+from llmkit.records import Model, Rates, Usage
 
 Floats = npt.NDArray[np.float64]
 Basis = Literal["model × template", "model", "provider", "all", "constant"]
@@ -43,7 +43,8 @@ SPREAD: Mapping[Basis, float] = {"model": 0.3, "provider": 0.5, "all": 0.7, "con
 """How far (standard deviation of the logarithm) a run may lie from answers to other prompts or of other models.
 Assumptions. Answers of the same model to the same template (or both to prompts without one) count as alike: 0."""
 
-ALL_PLAIN: Floats = np.array([1.0, 0.0, 0.0, 0.0])
+ALL_PLAIN: Floats = np.eye(1, len(input_rates(Rates())))[0]
+"""The shares of input by kind when all of it is plain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,25 +65,25 @@ class Observation:
 
 
 class Nearest(NamedTuple):
-    """Answers to estimate from; ``spread`` is how unlike the answers to come they may be (see :data:`SPREAD`)."""
+    """Answers to estimate from; ``spread`` is how far the answers to come may differ from them (see :data:`SPREAD`)."""
 
     basis: Basis
-    seen: tuple[Observation, ...]
+    observations: tuple[Observation, ...]
     spread: float
 
 
 class History:
-    """Earlier answers, ready to be asked for the nearest ones. Built once, then read for any number of estimates."""
+    """Earlier answers, indexed by similarity. Built once, then read for any number of estimates."""
 
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
         """``observations`` come oldest first; simulated answers and answers without usage do not belong in it."""
         self._levels: dict[Hashable, deque[Observation]] = {}
-        for seen in observations:
-            for key in ((seen.model, seen.template), seen.model, ("provider", seen.provider), None):
-                self._levels.setdefault(key, deque(maxlen=HISTORY_LIMIT)).append(seen)
+        for each in observations:
+            for key in ((each.model, each.template), each.model, ("provider", each.provider), None):
+                self._levels.setdefault(key, deque(maxlen=HISTORY_LIMIT)).append(each)
 
     def nearest(self, model: Model, template: str | None, effort: str | None) -> Nearest:
-        """The answers to estimate from: of the first level that has enough.
+        """The answers to estimate from: those of the first level with enough of them.
 
         Within a level, answers at the same reasoning effort are preferred when there are enough of them.
         """
@@ -94,11 +95,11 @@ class History:
             ("all", None, SPREAD["all"]),
         )
         for basis, key, spread in ladder:
-            found = self._levels.get(key, ())
-            same_effort = [seen for seen in found if seen.effort == effort]
-            for chosen in (same_effort, found):
-                if len(chosen) >= MIN_OBSERVATIONS:
-                    return Nearest(basis, tuple(chosen), spread)
+            level = self._levels.get(key, ())
+            same_effort = [each for each in level if each.effort == effort]
+            for observations in (same_effort, level):
+                if len(observations) >= MIN_OBSERVATIONS:
+                    return Nearest(basis, tuple(observations), spread)
         return Nearest("constant", (), SPREAD["constant"])
 
 
@@ -106,8 +107,8 @@ class History:
 class Sample:
     """Answers of the history as arrays, one entry each.
 
-    ``visible`` is the output that is sent back in a conversation (all but reasoning); ``excess`` how far the input was
-    from what its characters make expect, as a share of the mean input; ``mix`` the shares of input by kind.
+    ``visible`` is the output that is sent back in a conversation (all but reasoning); ``excess`` how far the input
+    deviates from what its characters predict, as a share of the mean input; ``mix`` the shares of input by kind.
     """
 
     tokens_per_char: float
@@ -117,22 +118,22 @@ class Sample:
     mix: Floats
 
     @classmethod
-    def of(cls, seen: Sequence[Observation], effort: str | None) -> Self:
-        """The answers as they were, but for reasoning, which is scaled to ``effort``."""
-        chars = np.array([each.input_chars for each in seen], dtype=float)
-        kinds = np.array([billed_tokens(each.usage) for each in seen], dtype=float)
+    def of(cls, observations: Sequence[Observation], effort: str | None) -> Self:
+        """The answers as they are, with reasoning rescaled to ``effort``."""
+        chars = np.array([each.input_chars for each in observations], dtype=float)
+        kinds = np.array([billed_tokens(each.usage) for each in observations], dtype=float)
         whole, output = kinds[:, :-1].sum(axis=1), kinds[:, -1]
-        reasoning = np.minimum([max(each.usage.reasoning_tokens, 0) for each in seen], output)
+        reasoning = np.minimum([max(each.usage.reasoning_tokens, 0) for each in observations], output)
         visible = output - reasoning
-        scaled = [_at_effort(tokens, each.effort, effort) for tokens, each in zip(reasoning, seen, strict=True)]
-        known = chars.sum() > 0 and whole.sum() > 0
-        per_char = whole.sum() / chars.sum() if known else 1 / CHARS_PER_TOKEN
+        scaled = [_at_effort(tokens, each.effort, effort) for tokens, each in zip(reasoning, observations, strict=True)]
+        has_input = chars.sum() > 0 and whole.sum() > 0
+        per_char = whole.sum() / chars.sum() if has_input else 1 / CHARS_PER_TOKEN
         return cls(
             tokens_per_char=per_char,
             output=visible + np.array(scaled),
             visible=visible,
-            excess=(whole - per_char * chars) / whole.mean() if known else np.zeros(len(seen)),
-            mix=kinds[:, :-1].sum(axis=0) / whole.sum() if known else ALL_PLAIN,
+            excess=(whole - per_char * chars) / whole.mean() if has_input else np.zeros(len(observations)),
+            mix=kinds[:, :-1].sum(axis=0) / whole.sum() if has_input else ALL_PLAIN,
         )
 
     @classmethod
@@ -159,7 +160,7 @@ def _reasoning(effort: str) -> float:
 
 
 def _at_effort(tokens: float, was: str | None, wanted: str | None) -> float:
-    """Reasoning tokens of an answer had it been asked for at another effort; as they were when one is not known."""
+    """Reasoning tokens of an answer rescaled to another effort; unchanged when either effort is unknown."""
     if was is None or wanted is None or was == wanted:
         return tokens
     return tokens * _reasoning(wanted) / _reasoning(was) if tokens and _reasoning(was) else _reasoning(wanted)

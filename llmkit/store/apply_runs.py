@@ -19,7 +19,7 @@ from llmkit.store.schema import RATES, USAGE
 
 
 class RunLine(NamedTuple):
-    """A line of a run, as far as it must be known to apply it."""
+    """A line of a run, with the fields that decide how it is applied."""
 
     run_id: str
     event_id: str
@@ -142,13 +142,13 @@ _STATEMENTS = (
             {_fields(list(_ANSWER), "e.answer")}, e.answer IS NOT NULL AS is_answer, false AS is_superseded
         FROM {_parsed("outcome", {**_OUTCOME, "usage": USAGE, "answer": _ANSWER})} ON CONFLICT DO NOTHING"""),
     ("outcome", f"""
-        CREATE OR REPLACE TEMP TABLE arrived AS
+        CREATE OR REPLACE TEMP TABLE new_outcomes AS
         SELECT DISTINCT run_id, {_fields(list(_KEY))} FROM {_parsed("outcome", _KEY)}"""),
-    ("outcome", "INSERT INTO intents BY NAME FROM temp.arrived ON CONFLICT DO NOTHING"),
+    ("outcome", "INSERT INTO intents BY NAME FROM temp.new_outcomes ON CONFLICT DO NOTHING"),
     ("outcome", """
         UPDATE outcomes SET is_superseded = true
         FROM (
-            SELECT o.* FROM outcomes o SEMI JOIN temp.arrived n ON n.run_id = o.run_id
+            SELECT o.* FROM outcomes o SEMI JOIN temp.new_outcomes n ON n.run_id = o.run_id
             WHERE o.attempt > 1 AND o.is_answer
         ) later
         WHERE later.run_id = outcomes.run_id AND later.position = outcomes.position AND later.turn = outcomes.turn
@@ -159,12 +159,12 @@ _STATEMENTS = (
         QUALIFY row_number() OVER (PARTITION BY run_id, e.position ORDER BY e.session DESC, event_id DESC) = 1
         ON CONFLICT DO UPDATE SET {_set(list(_RESULT)[1:])}
         WHERE results.status IS NULL OR excluded.session >= results.session"""),
-    # what probes in progress have cost: a run that is interrupted has spent it, though they never end
+    # costs of probes in progress: an interrupted run has spent them even if its probes never end
     ("outcome", f"""
         INSERT INTO results BY NAME
         SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
             count(*) FILTER (o.error_code IS NULL) AS turns, count(*) AS attempts, min(i.started_at) AS started_at
-        FROM outcomes o SEMI JOIN temp.arrived n ON {_AT_KEY}
+        FROM outcomes o SEMI JOIN temp.new_outcomes n ON {_AT_KEY}
             ANTI JOIN (FROM results WHERE status IS NOT NULL) n ON {_AT_KEY}
             LEFT JOIN intents i ON i.run_id = o.run_id AND i.position = o.position AND i.turn = o.turn
                 AND i.attempt = o.attempt

@@ -6,10 +6,10 @@ type       meaning
 catalog    an entry of the catalog was written: ``before`` and ``after`` are whole rows, or a balance's amount or delta
 scenarios  up to a thousand of the scenarios of a run that is about to begin; ``first`` is the number of the first one
 run        a run began; carries its settings, and every model with the prices in force
-intent     an attempt is about to be sent; of the request only what the run itself does not tell
+intent     an attempt is about to be sent; with a hash of its request
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
 probe      a probe reached a final state
-skip       what is left of a run for one provider or one model will not be asked, and why
+skip       the remaining probes of a provider or a model will not be sent, and why
 run_state  a run was resumed, goes on or ended; carries what it spent by provider since its state before
 ========== ======================================================================================================
 
@@ -34,7 +34,7 @@ Entity = Literal["provider", "model", "price", "setting", "balance", "sync"]
 
 
 def now() -> str:
-    """This moment in UTC as ISO 8601, as every event holds it."""
+    """The current time in UTC as ISO 8601, the form used in every event."""
     return datetime.now(UTC).isoformat()
 
 
@@ -94,7 +94,7 @@ def run(
 
 
 def scenario_lines(run_id: str, scenarios: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """The scenarios of a run in lines of a bearable length."""
+    """The scenarios of a run, a thousand to a line."""
     return [
         {"type": "scenarios", "run_id": run_id, "first": first, "scenarios": scenarios[first : first + _PER_LINE]}
         for first in range(0, len(scenarios), _PER_LINE)
@@ -134,7 +134,7 @@ def outcome(
     """An attempt was answered or failed, with the raw ``reply``.
 
     ``answer``: the columns of ``turns`` that only an answer has; its ``response`` is stored where it is not in the
-    reply. ``fields``: the columns of ``attempts`` that are known afterwards.
+    reply. ``fields``: the columns of ``attempts`` that only the outcome determines.
     """
     at = pointer(reply, answer["response"]) if reply and answer else None
     return {
@@ -151,13 +151,13 @@ def outcome(
 
 
 def probe(*, run_id: str, position: int, session: int, **fields: Any) -> Event:
-    """A probe reached a final state. ``fields``: the columns of ``probes`` that this settles."""
+    """A probe reached a final state. ``fields``: the columns of ``probes`` that become final."""
     identity = {"run_id": run_id, "position": position, "session": session}
     return {"type": "probe", **identity, "completed_at": now(), **fields}
 
 
 def skip(*, run_id: str, session: int, reference: str, code: str, message: str) -> Event:
-    """What is left of a run for a provider (its name) or a model (its reference) will not be asked."""
+    """The remaining probes of a provider (by name) or a model (by reference) will not be sent."""
     return {
         "type": "skip",
         "run_id": run_id,

@@ -1,4 +1,4 @@
-"""Reading what was learnt: earlier answers to estimate from, and estimates held against what came."""
+"""Queries over past runs: answers to estimate from, and estimates compared with actual costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def answers(
 ) -> list[dict[str, Any]]:
     """The latest answers whose usage is known, oldest first; of each model and template at most ``per_template``.
 
-    Keys: provider, model, template, schema (JSON text), effort, input_chars (of everything that was sent but the
+    Keys: provider, model, template, schema (JSON text), effort, input_chars (of everything sent except the
     schema), usage, seconds.
     """
     return rows(
@@ -36,7 +36,7 @@ def answers(
                 AS chars
             FROM turns SEMI JOIN latest USING (run_id, position)
             WINDOW so_far AS (PARTITION BY run_id, position ORDER BY turn)
-        ), asked AS (
+        ), settings AS (
             SELECT id, json_extract_string(settings, '$.params.reasoning_effort') AS effort,
                 json_extract(settings, '$.params.schema')::VARCHAR AS schema, unnest(models::JSON[]) AS m,
                 generate_subscripts(models::JSON[], 1) AS place
@@ -54,7 +54,7 @@ def answers(
             ) AS effort
         FROM latest l JOIN sent s USING (run_id, position, turn)
             LEFT JOIN results p USING (run_id, position)
-            JOIN asked a ON a.id = l.run_id AND a.place = l.place
+            JOIN settings a ON a.id = l.run_id AND a.place = l.place
         ORDER BY l.answered_at, l.run_id, l.position, l.turn
         """,
         [kind, simulated, per_template, most],
