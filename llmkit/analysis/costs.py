@@ -8,6 +8,8 @@ Every table has, after the columns that it is grouped by:
     as in ``run.probes``
 ``estimated_cost``, ``cost_per_ok``
     all that is known to have been billed, and the same for each probe that is ok
+``original_cost``
+    what reused answers cost when they were bought; missing where none was reused
 ``failed_cost``, ``retried_cost``, ``wasted_cost``
     what probes cost that are not ok; what failed attempts cost of probes that are; both together
 ``maybe_billed``, ``maybe_billed_cost``

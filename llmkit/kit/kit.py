@@ -38,6 +38,7 @@ from llmkit.records.checks import shapes
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
+from llmkit.runs.reuse import Reuse
 from llmkit.scenarios import Prompts
 from llmkit.store import Snapshot, Store, archive, past, queries, totals
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
@@ -162,9 +163,13 @@ class Kit:
         max_tokens: int | None = None,
         schema: Schema | None = None,
         service_tier: str | None = None,
+        reuse: Reuse = False,
+        reuse_within: float | None = None,
         **options: Any,
     ) -> Estimate:
         """What :meth:`run` would probably cost with the same arguments. Nothing is sent.
+
+        With ``reuse`` only what has no answer yet is counted: ``.df`` has the requests of each model.
 
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.
@@ -178,6 +183,10 @@ class Kit:
             max_tokens=max_tokens,
             schema=json_schema(schema),
             service_tier=service_tier,
+            temperature=options.pop("temperature", None),
+            seed=options.pop("seed", None),
+            reuse=reuse,
+            reuse_within=reuse_within,
             options=_without_run_options(options),
         )
         return self._checker.estimate(request, self.catalog.state())
@@ -202,6 +211,8 @@ class Kit:
         schema: Schema | None = None,
         project: str | None = None,
         service_tier: str | None = None,
+        reuse: Reuse = False,
+        reuse_within: float | None = None,
     ) -> RunHandle[Run]:
         """Ask every prompt of every model, ``samples`` times; returns at once.
 
@@ -229,6 +240,10 @@ class Kit:
                 default what the provider chooses. ``run.probes`` has what the answers were served at.
             project: what it belongs to, for :meth:`set_budget` and ``kit.costs(by="project")``.
             schema: a JSON schema or pydantic model that answers must match; fields become columns ``answer.<field>``.
+            reuse: take answers that were bought before for the same request (byte for byte) and sample; they cost
+                nothing, and ``reused_from`` and ``original_cost`` say where they are from. ``"only"`` asks nothing
+                besides, and leaves the rest pending: :meth:`resume` asks it. Rehearsals reuse rehearsals only.
+            reuse_within: how old such answers may be, in days.
 
         Raises:
             LlmkitError: whatever can be known before anything is sent; :class:`RunRefused` lists several problems.
@@ -251,6 +266,8 @@ class Kit:
             schema=json_schema(schema),
             project=project,
             service_tier=service_tier,
+            reuse=reuse,
+            reuse_within=reuse_within,
         )
         return self._runner.start(self._checker.spec(request, self.catalog.state()))
 
@@ -692,5 +709,5 @@ def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
     merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "temperature", "seed", "budget", "order", "on_event", "retry", "project", *RUN_OPTIONS)
+    unpriced = ("name", "budget", "order", "on_event", "retry", "project", *RUN_OPTIONS)
     return {name: value for name, value in merged.items() if name not in unpriced}

@@ -24,6 +24,7 @@ import numpy as np
 from llmkit.errors import ValidationError
 from llmkit.money.history import (
     ALL_PLAIN,
+    CHARS_PER_TOKEN,
     SECONDS,
     TOKENS_PER_SECOND,
     Basis,
@@ -51,9 +52,17 @@ class Workload:
 
     @classmethod
     def of(
-        cls, scenarios: Sequence[Scenario], *, samples: int = 1, template: str | None = None, extra_chars: int = 0
+        cls,
+        scenarios: Sequence[Scenario],
+        *,
+        samples: int = 1,
+        template: str | None = None,
+        extra_chars: int = 0,
+        answered: Sequence[int] | None = None,
     ) -> Self:
         """Count scenarios; ``extra_chars`` go with every request besides the prompts (a JSON schema, say).
+
+        ``answered``: how many turns of each scenario have an answer already, and are not asked.
 
         Raises:
             ValidationError: there is nothing to ask.
@@ -62,11 +71,11 @@ class Workload:
             raise ValidationError("An estimate needs at least one scenario and at least one sample.")
         chars: list[int] = []
         earlier: list[int] = []
-        for scenario in scenarios:
+        for scenario, first in zip(scenarios, answered or [0] * len(scenarios), strict=True):
             before = len(scenario.system or "") + sum(len(message.content) for message in scenario.messages)
             own = accumulate((len(prompt) for prompt in scenario.prompts), initial=before)
-            chars.extend(list(own)[1:])
-            earlier.extend(range(len(scenario.prompts)))
+            chars.extend(list(own)[1 + first :])
+            earlier.extend(range(first, len(scenario.prompts)))
         return cls(
             chars=np.array(chars, dtype=float) + extra_chars,
             earlier=np.array(earlier, dtype=float),
@@ -107,7 +116,26 @@ class ModelEstimate:
     @property
     def tokens(self) -> float:
         """Tokens of one request with its answer, on average."""
-        return (self.input_tokens + self.output_tokens) / self.requests
+        return (self.input_tokens + self.output_tokens) / max(self.requests, 1)
+
+    @classmethod
+    def nothing(cls, model: Model, config: str) -> Self:
+        """Of a model that need not be asked, since all its answers are there."""
+        free = Decimal(0)
+        return cls(
+            config=config,
+            model=model.reference,
+            provider=model.provider,
+            requests=0,
+            input_tokens=0,
+            output_tokens=0,
+            basis="reused",
+            observations=0,
+            chars_per_token=CHARS_PER_TOKEN,
+            cost=free,
+            low=free,
+            high=free,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

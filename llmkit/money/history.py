@@ -15,7 +15,7 @@ from llmkit.money.pricing import billed_tokens, input_rates
 from llmkit.records import Model, Rates, Usage
 
 Floats = npt.NDArray[np.float64]
-Basis = Literal["model × template", "model", "provider", "all", "constant"]
+Basis = Literal["model × template", "model", "provider", "all", "constant", "reused"]
 
 MIN_OBSERVATIONS = 5
 """A level of history with fewer answers is not used."""

@@ -16,6 +16,7 @@ _PROBES: Mapping[str, str | None] = {
     "estimated_cost": "DECIMAL(18, 10)", "wasted_cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
     "turns": "INTEGER", "attempts": "INTEGER", "maybe_billed": "INTEGER", "left_out": "JSON", "latency_s": "DOUBLE",
     "queued_s": "DOUBLE", "started_at": "TIMESTAMP", "completed_at": "TIMESTAMP", "simulated": None,
+    "reused_from": "VARCHAR", "original_cost": "DECIMAL(18, 10)",
 }  # fmt: skip
 """A row for each column, with the SQL type of those that a probe's final line in the journal has under that name
 (``Conversation.row`` writes it). Databases that lack one get it when they are next opened.
@@ -30,7 +31,8 @@ PROBES = tuple(_PROBES)
 ``estimated_cost`` is all that is known to have been billed for the probe, failed attempts included (``wasted_cost`` is
 their part); ``maybe_billed`` counts attempts whose answer never came; ``left_out`` names parameters that the model
 does not take; ``service_tier`` is what the answers were served at, several joined by commas. ``latency_s`` is the time
-on the wire of the answered turns, ``queued_s`` the time at the gate.
+on the wire of the answered turns, ``queued_s`` the time at the gate. ``reused_from`` is the probe whose answers were
+reused, ``original_cost`` what they cost when they were bought.
 """
 
 TURNS = (

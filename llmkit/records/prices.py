@@ -10,8 +10,9 @@ from typing import Any, Literal, Self, get_args
 
 from llmkit.records.rows import as_day, as_decimal, as_moment, as_text
 
-CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported"]
-"""How a cost is known, the most doubtful first. Of a partly unpriced one the tokens are known, the calls are not."""
+CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported", "reused"]
+"""How a cost is known, the most doubtful first. Of a partly unpriced one the tokens are known, the calls are not; what
+was ``reused`` costs nothing."""
 
 STANDARD_TIER = "standard"
 """The service tier that a model's own rates are those of."""

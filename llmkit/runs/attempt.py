@@ -131,6 +131,8 @@ class Attempt:
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
             run.breaker.note(self.target.model, result)  # before the slot is free for the next
+        elif run.reused_versions:
+            run.compare_version(conversation, result.model_version)
         await self._write_outcome(response, result, cost, latency)
         billed = self._settle(response, result, cost, admission)
         is_answer = isinstance(result, Completion)

@@ -29,6 +29,7 @@ from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two
 from llmkit.runs.estimating import PastAnswers, estimate_plan
 from llmkit.runs.plan import Plan, check_order, check_samples, check_tiers
 from llmkit.runs.request import RunRequest
+from llmkit.runs.reuse import Reused
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending, Standing
 from llmkit.store import CatalogState
@@ -64,9 +65,11 @@ class Checker:
         Raises:
             LlmkitError: the one problem; :class:`RunRefused` for several.
         """
-        plan = make_plan(request, state, self.reach.has_key)
+        asks = request.reuse != "only"
+        plan = make_plan(request, state, self.reach.has_key if asks else _any_key)
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
-        self.reach.check(list(providers.values()))
+        if asks:
+            self.reach.check(list(providers.values()))
         requests = first_requests(plan, providers)
         warn_of_retirement(plan, providers)
         warn_of_left_out(requests)
@@ -74,7 +77,9 @@ class Checker:
         budget = check_budget(plan, providers, requests, request.budget, self._standings(shared, request.project))
         if not self.reach.simulating and not request.overdraw:
             refuse_overdrawn(providers)
-        estimate = self._estimate(plan, requests, providers, request.kind)
+        check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
+        reused = self.past.reused(request, plan, providers, self.reach.simulating, check_answer)
+        estimate = self._estimate(plan, requests, providers, request.kind, reused)
         warn_of_budget(estimate, budget)
         if not self.reach.simulating:
             warn_of_balances(estimate, providers)
@@ -92,8 +97,10 @@ class Checker:
             shared_budgets=shared,
             estimate=estimate.to_row(),
             simulated=self.reach.simulating,
-            check_answer=self.schema_check(plan.params.schema) if plan.params.schema else None,
+            check_answer=check_answer,
             on_event=request.on_event,
+            reused=reused,
+            asks=asks,
         )
 
     def estimate(self, request: RunRequest, state: CatalogState) -> Estimate:
@@ -103,7 +110,10 @@ class Checker:
             LlmkitError: as :meth:`spec` does for prompts and models.
         """
         plan = make_plan(request, state, self.reach.has_key)
-        return self._estimate(plan, first_requests(plan, state.providers), state.providers, request.kind)
+        requests = first_requests(plan, state.providers)
+        check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
+        reused = self.past.reused(request, plan, state.providers, self.reach.simulating, check_answer)
+        return self._estimate(plan, requests, state.providers, request.kind, reused)
 
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
@@ -156,10 +166,20 @@ class Checker:
         return [standing for standing in standings if standing.budget in chosen]
 
     def _estimate(
-        self, plan: Plan, requests: Mapping[str, Request], providers: Mapping[str, Provider], kind: str
+        self,
+        plan: Plan,
+        requests: Mapping[str, Request],
+        providers: Mapping[str, Provider],
+        kind: str,
+        reused: Reused,
     ) -> Estimate:
         history = self.past.history(kind, self.reach.simulating)
-        return estimate_plan(plan, requests, history, providers, datetime.now(UTC))
+        return estimate_plan(plan, requests, history, providers, datetime.now(UTC), reused)
+
+
+def _any_key(provider: Provider) -> bool:
+    """Where nothing is asked, no key is needed."""
+    return True
 
 
 def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:

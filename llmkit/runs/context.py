@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from llmkit.runs.progress import RunEvent, Tracker
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
 from llmkit.store import Event, Store, events
+
+log = logging.getLogger("llmkit.runs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,8 @@ class RunContext:
     """By model, how many conversations have ended well and what they cost."""
     in_flight: set[anyio.CancelScope] = field(default_factory=set)
     targets: dict[str, Target] = field(default_factory=dict)
+    reused_versions: dict[str, set[str | None]] = field(default_factory=dict)
+    """Of each model (reference) the versions whose answers were reused, until it gives its first new answer."""
 
     def target(self, model: Model) -> Target:
         """How a model is asked now."""
@@ -169,6 +174,14 @@ class RunContext:
         return events.probe(
             run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
         )
+
+    def compare_version(self, conversation: Conversation, version: str | None) -> None:
+        """Say so when a model answers in another version than the answers that were reused beside."""
+        reference = conversation.probe.model.reference
+        reused = self.reused_versions.pop(reference, {version})
+        if version not in reused:
+            before = sorted(filter(None, reused))
+            log.warning("version changed", extra=self.log_fields(conversation, version=version, reused=before))
 
     def cut(self) -> None:
         """Give up the requests on their way, and send no more."""

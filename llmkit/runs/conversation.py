@@ -27,6 +27,8 @@ class Conversation:
     tokens: dict[str, int] = field(default_factory=dict)
     cost: Decimal | None = Decimal(0)
     wasted: Decimal = Decimal(0)
+    original_cost: Decimal | None = Decimal(0)
+    reused_from: str | None = None
     sources: set[CostSource] = field(default_factory=set)
     latency_s: float = 0.0
     queued_s: float = 0.0
@@ -85,6 +87,13 @@ class Conversation:
         self.finish_reason = result.finish_reason or self.finish_reason
         self.model_version = result.model_version or self.model_version
 
+    def reuse(self, completion: Completion, source: str, cost: Decimal | None, latency_s: float) -> None:
+        """Count an answer that was bought for another probe (``source``), at what it cost there."""
+        self.add(completion, Cost(amount=Decimal(0), rates=Rates(), source="reused"), latency_s)
+        self.rates = {}
+        self.reused_from = self.reused_from or source
+        self.original_cost = None if self.original_cost is None or cost is None else self.original_cost + cost
+
     def discard_answer(self, cost: Cost) -> None:
         """The last answer is not as it should be: its turn comes again, and what it cost is wasted."""
         self.answers.pop()
@@ -126,6 +135,8 @@ class Conversation:
             "latency_s": self.latency_s if self.answers else None,
             "queued_s": self.queued_s,
             "started_at": self.started_at.isoformat() if self.started_at else None,
+            "reused_from": self.reused_from,
+            "original_cost": _text(self.original_cost) if self.reused_from else None,
         }
 
     def _known_cost(self) -> Decimal | None:

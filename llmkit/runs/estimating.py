@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,9 +16,11 @@ from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import answer_limit
-from llmkit.records import STANDARD_TIER, Model, Params, Price, Provider, Request, Usage
+from llmkit.records import STANDARD_TIER, Model, Params, Price, Provider, Request, Scenario, Usage
 from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, asked
+from llmkit.runs.request import RunRequest
+from llmkit.runs.reuse import NOTHING, Reused, check_reuse, reused_answers
 from llmkit.store import Store, past
 
 MOST = 20_000
@@ -32,20 +34,34 @@ class PastAnswers:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._kept: dict[tuple[str, bool], tuple[Mapping[str, int], History]] = {}
 
     def history(self, kind: str, simulated: bool) -> History:
         """The history for a run of that kind."""
-        sizes = self._store.journal.sizes()
+        sizes = self.store.journal.sizes()
         read, history = self._kept.get((kind, simulated), ({}, History()))
         if read != sizes:
-            rows = self._store.read(
+            rows = self.store.read(
                 lambda c: past.answers(c, kind=kind, simulated=simulated, per_template=HISTORY_LIMIT, most=MOST)
             )
             history = History(map(_observation, rows))
             self._kept[kind, simulated] = (sizes, history)
         return history
+
+    def reused(
+        self,
+        request: RunRequest,
+        plan: Plan,
+        providers: Mapping[str, Provider],
+        simulated: bool,
+        check: Callable[[str], Any] | None,
+    ) -> Reused:
+        """Those that a request wants to reuse; see :func:`llmkit.runs.reuse.reused_answers`."""
+        if not request.reuse:
+            return NOTHING
+        within = check_reuse(request.reuse, request.reuse_within)
+        return reused_answers(self.store, plan, providers, simulated=simulated, within=within, check=check)
 
 
 def estimate_plan(
@@ -54,22 +70,30 @@ def estimate_plan(
     history: History,
     providers: Mapping[str, Provider],
     at: datetime,
+    reused: Reused = NOTHING,
 ) -> Estimate:
-    """The estimate of a plan; ``requests`` holds the first request of each configuration: what is really sent."""
+    """The estimate of a plan without what is reused; ``requests`` holds the first request of each configuration: what
+    is really sent.
+    """
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
     models = []
-    for config in plan.configs:
+    for index, config in enumerate(plan.configs):
         model, request = config.model, requests[config.label]
         target = Target.of(model, providers[model.provider])
         tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
+        left = list(_left(plan, index, reused))
+        if not left:
+            models.append(ModelEstimate.nothing(model, config.label))
+            continue
         schema = None if "schema" in request.left_out else _canonical(config.params.schema)
         models.append(
             estimate_model(
                 replace(model, price=at_tier(model.full_price, tier) or Price()),
                 Workload.of(
-                    [asked(scenario, config) for scenario in plan.scenarios],
-                    samples=plan.samples,
+                    [asked(scenario, config) for scenario, _ in left],
+                    samples=1 if reused.answers else plan.samples,
+                    answered=[answered for _, answered in left],
                     template=_alike(template, schema),
                     extra_chars=len(schema or ""),
                 ),
@@ -84,12 +108,24 @@ def estimate_plan(
     return Estimate.of(models, _hours(models, providers))
 
 
+def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[Scenario, int]]:
+    """The scenarios that a configuration is asked, each with how many of its turns are reused; by sample if any is."""
+    if not reused.answers:
+        yield from ((scenario, 0) for scenario in plan.scenarios)
+        return
+    for number, scenario in enumerate(plan.scenarios):
+        first = (number * len(plan.configs) + config) * plan.samples
+        for position in range(first, first + plan.samples):
+            if position not in reused.whole:
+                yield scenario, len(reused.answers.get(position, ()))
+
+
 def _hours(models: Sequence[ModelEstimate], providers: Mapping[str, Provider]) -> dict[str, float]:
     """How long each provider will take for all that is asked of its models, by its limits."""
     hours = {}
     for name in dict.fromkeys(model.provider for model in models):
         own = [model for model in models if model.provider == name]
-        requests = sum(model.requests for model in own)
+        requests = sum(model.requests for model in own) or 1
         seconds = seconds_left(
             requests,
             Limits.of(providers[name]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 from llmkit.errors import Code
 from llmkit.money import pricing
@@ -31,6 +31,10 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
     fallback = pricing.default_rates(spec.providers[model.provider])
     for row in attempts:
         if row["attempt"] is None:  # of a probe that was never asked
+            continue
+        if row["attempt"] == 0:
+            completion = cast(Completion, _result(row))
+            conversation.reuse(completion, row["reused_from"], row["original_cost"], row["latency_s"] or 0.0)
             continue
         conversation.begin_attempt(row["started_at"], row["waited_s"] or 0.0)
         result = _result(row)

@@ -13,6 +13,7 @@ from llmkit.records import Config, Model
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
+from llmkit.runs.reuse import Reuse, check_reuse
 from llmkit.scenarios import Prompts
 
 RUN_OPTIONS = ("adaptive", "order_seed", "overdraw")
@@ -51,6 +52,8 @@ class RunRequest:
     schema: Mapping[str, Any] | None = None
     project: str | None = None
     service_tier: str | None = None
+    reuse: Reuse = False
+    reuse_within: float | None = None
 
     def __post_init__(self) -> None:
         shapes.optional_string(self.name, "name")
@@ -58,6 +61,7 @@ class RunRequest:
         shapes.function(self.on_event, "on_event", ON_EVENT)
         shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
         shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
+        check_reuse(self.reuse, self.reuse_within)
 
     @property
     def adaptive(self) -> bool:

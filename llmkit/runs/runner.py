@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, ValidationError
 from llmkit.limiter import Budget
-from llmkit.runs import background
+from llmkit.runs import background, reused_lines
 from llmkit.runs.context import RunContext, Services
 from llmkit.runs.handle import RunHandle
 from llmkit.runs.plan import Plan
@@ -77,10 +77,13 @@ class Runner(Generic[T]):
             samples=plan.samples,
             estimate=spec.estimate,
         )
-        self._services.store.append(lines).result()
-        positions = list(plan.asking_order())
+        begun = list(reused_lines.replayed(run_id, plan, spec.reused, spec.check_answer))
+        # before the line that begins the run: no crash leaves a run that would ask for what it had reused
+        self._services.store.append([*reused_lines.lines(run_id, spec.reused, begun), *lines]).result()
+        positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
         context = self._context(run_id, spec, positions, session=0)
-        return self._launch(Session(context=context, queues=_queues(plan, positions)))
+        conversations = {each.probe.position: each for each in begun if not each.finished}
+        return self._launch(Session(context=context, queues=_queues(plan, positions), conversations=conversations))
 
     def resume(
         self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState, changes: Mapping[str, Any]
@@ -185,6 +188,7 @@ class Runner(Generic[T]):
             budget=Budget(spec.budget, spent=spent),
             tracker=tracker,
             session=session,
+            reused_versions=spec.reused.versions(spec.plan),
         )
         how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note}
         context.budget.shared = self._services.spending.money(spec.shared_budgets, run_id, spec.project, **how)

@@ -12,6 +12,7 @@ from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, Params, Price, Provider, Scenario, SharedBudget
 from llmkit.runs.plan import Configuration, Plan
 from llmkit.runs.progress import RunEvent
+from llmkit.runs.reuse import NOTHING, Reused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class RunSpec:
     simulated: bool = False
     check_answer: Callable[[str], Any] | None = None
     on_event: Callable[[RunEvent], None] | None = None
+    reused: Reused = NOTHING
+    asks: bool = True
+    """Whether what is not reused is asked for."""
 
 
 def stored_spec(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from llmkit.records import PRICE_COLUMNS
 from llmkit.records.columns import RESULT
 from llmkit.store.lines import for_duckdb
-from llmkit.store.schema import RATES, USAGE
+from llmkit.store.schema import RATES, REUSE, USAGE
 
 
 class RunLine(NamedTuple):
@@ -47,7 +47,7 @@ _ANSWER = {
 _OUTCOME = {
     **_KEY, "ended_at": "TIMESTAMP", "status_code": "INTEGER", "error_code": "VARCHAR", "error_message": "VARCHAR",
     "latency_s": "DOUBLE", "request_id": "VARCHAR", "maybe_billed": "BOOLEAN", "reply": "VARCHAR",
-    "service_tier": "VARCHAR", "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR",
+    "service_tier": "VARCHAR", "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR", **REUSE,
 }  # fmt: skip
 _RESULT = {"position": "BIGINT", "session": "INTEGER", **RESULT}
 _STATE = {
@@ -144,7 +144,7 @@ _STATEMENTS = (
     ("outcome", f"""
         CREATE OR REPLACE TEMP TABLE new_outcomes AS
         SELECT DISTINCT run_id, {_fields(list(_KEY))} FROM {_parsed("outcome", _KEY)}"""),
-    ("outcome", "INSERT INTO intents BY NAME FROM temp.new_outcomes ON CONFLICT DO NOTHING"),
+    ("outcome", "INSERT INTO intents BY NAME FROM temp.new_outcomes WHERE attempt > 0 ON CONFLICT DO NOTHING"),
     ("outcome", """
         UPDATE outcomes SET is_superseded = true
         FROM (
@@ -163,7 +163,8 @@ _STATEMENTS = (
     ("outcome", f"""
         INSERT INTO results BY NAME
         SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
-            count(*) FILTER (o.error_code IS NULL) AS turns, count(*) AS attempts, min(i.started_at) AS started_at
+            count(*) FILTER (o.error_code IS NULL) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
+            min(i.started_at) AS started_at
         FROM outcomes o SEMI JOIN temp.new_outcomes n ON {_AT_KEY}
             ANTI JOIN (FROM results WHERE status IS NOT NULL) n ON {_AT_KEY}
             LEFT JOIN intents i ON i.run_id = o.run_id AND i.position = o.position AND i.turn = o.turn

@@ -82,6 +82,7 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
                 count(*) FILTER (p.cost_source LIKE '%unpriced') AS unpriced,
                 {_sums("p", TOKEN_COLUMNS)},
                 sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
+                sum(p.original_cost)::DECIMAL(38, 10) AS original_cost,
                 sum(p.estimated_cost)::DOUBLE / nullif(count(*) FILTER (p.status = 'ok'), 0) AS cost_per_ok,
                 coalesce(sum(p.estimated_cost) FILTER (p.status != 'ok'), 0)::DECIMAL(38, 10) AS failed_cost,
                 coalesce(sum(p.wasted_cost) FILTER (p.status = 'ok'), 0)::DECIMAL(38, 10) AS retried_cost,
@@ -107,7 +108,7 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
             {_sums("t", [name for name, kind in USAGE.items() if kind == "BIGINT"])}
         FROM outcomes t JOIN {groups.source} p ON p.run_id = t.run_id AND p.position = t.position
             JOIN runs r ON r.id = p.run_id
-        WHERE t.is_answer AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
+        WHERE t.is_answer AND t.attempt > 0 AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
         GROUP BY ALL
         """,
         groups.params,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import duckdb
+
+from llmkit.store.events import body_hash
 
 RATES = """
     cost_input_per_million DECIMAL(18, 8) CHECK (cost_input_per_million >= 0),
@@ -121,3 +125,13 @@ def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
         DROP TABLE attempts;
         DROP TABLE old_runs;
     """)
+
+
+def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
+    """What was asked before requests were kept as hashes can be recognised too."""
+    stored = connection.execute(
+        "SELECT DISTINCT request FROM intents WHERE request_hash IS NULL AND request IS NOT NULL"
+    )
+    for (request,) in stored.fetchall():
+        value = bytes.fromhex(body_hash(json.loads(request)))
+        connection.execute("UPDATE intents SET request_hash = ? WHERE request = ?", [value, request])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
 from llmkit.store import events
 from llmkit.store.lines import Event
@@ -28,7 +27,13 @@ def modern(event: Event, runs: MutableMapping[str, Counted]) -> Iterator[Event]:
             yield {**each, "id": event["id"]}
         yield {**event, "scenarios": None, "n_scenarios": len(event["scenarios"])}
     elif kind in ("intent", "outcome"):
-        yield {**event, "position": _position(event), "request": _text(event.get("request"))}
+        request = event.get("request")
+        yield {
+            **event,
+            "position": _position(event),
+            "request": None if request is None else json.dumps(request, ensure_ascii=False),
+            "request_hash": None if request is None else events.body_hash(request),
+        }
     elif kind == "probe":
         yield {**event, "position": _position(event), "session": counted.session}
     elif kind == "skip":
@@ -42,7 +47,3 @@ def modern(event: Event, runs: MutableMapping[str, Counted]) -> Iterator[Event]:
 
 def _position(event: Event) -> int:
     return int(event["probe_id"].rpartition(".")[2])
-
-
-def _text(request: Any) -> str | None:
-    return None if request is None else json.dumps(request, ensure_ascii=False)

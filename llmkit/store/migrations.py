@@ -14,7 +14,7 @@ import duckdb
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
 from llmkit.store import schema
-from llmkit.store.derived import RATES, TOKENS, derive_probes
+from llmkit.store.derived import RATES, TOKENS, derive_probes, hash_requests
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -233,6 +233,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     add_templates_and_deductions,
     add_dialects,
     derive_probes,
+    hash_requests,
 )
 """Append only. A step is recorded by its name."""
 

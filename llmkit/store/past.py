@@ -27,7 +27,8 @@ def answers(
             FROM outcomes o JOIN runs r ON r.id = o.run_id
                 JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms
                 JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
-            WHERE r.kind = ? AND r.simulated = ? AND o.is_answer AND NOT o.is_superseded AND o.input_tokens IS NOT NULL
+            WHERE r.kind = ? AND r.simulated = ? AND o.is_answer AND o.attempt > 0 AND NOT o.is_superseded
+                AND o.input_tokens IS NOT NULL
             QUALIFY row_number() OVER (PARTITION BY a.model, s.template ORDER BY o.ended_at DESC) <= ?
             ORDER BY o.ended_at DESC LIMIT ?
         ), sent AS (

@@ -152,23 +152,32 @@ def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
 
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of all probes that wait for answers, in the order in which they were made; one row of NULLs for a
-    probe without any.
+    """The attempts of all probes that wait for answers, in the order in which they were made, reused answers as attempt
+    0; one row of NULLs for a probe without any.
 
     Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier, cost,
-    cost_source,
-    latency_s; response, finish_reason and model_version are NULL where a later answer has taken the place of this one.
+    cost_source, latency_s, reused_from, original_cost; response, finish_reason and model_version are NULL where a later
+    answer has taken the place of this one.
     """
     return rows(
         connection,
         """
+        WITH counted AS (
+            SELECT position, turn, attempt, attempt_id, started_at, waited_s, error_code, maybe_billed, usage,
+                service_tier, cost, cost_source, latency_s
+            FROM attempts WHERE run_id = $run
+            UNION ALL BY NAME
+            SELECT position, turn, 0 AS attempt, attempt_id, usage, service_tier, cost, cost_source, latency_s
+            FROM turns WHERE run_id = $run AND cost_source = 'reused'
+        )
         SELECT p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.error_code, a.maybe_billed, a.usage,
-            a.service_tier, a.cost, a.cost_source, a.latency_s, t.response, t.finish_reason, t.model_version
-        FROM probe_states p LEFT JOIN attempts a ON a.run_id = p.run_id AND a.position = p.position
+            a.service_tier, a.cost, a.cost_source, a.latency_s, t.response, t.finish_reason, t.model_version,
+            t.reused_from, t.original_cost
+        FROM probe_states p LEFT JOIN counted a ON a.position = p.position
             LEFT JOIN turns t ON t.attempt_id = a.attempt_id
-        WHERE p.run_id = ? AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt
+        WHERE p.run_id = $run AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt
         """,
-        [run_id],
+        {"run": run_id},
     )
 
 
@@ -248,7 +257,9 @@ def _parsed(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else None
 
 
-def rows(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+def rows(
+    connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """A query's result as it is stored: money as Decimal, times in UTC, JSON parsed."""
     cursor = connection.execute(sql, params or [])
     columns = [(name, str(kind)) for name, kind, *_ in cursor.description or ()]

@@ -13,12 +13,14 @@ from llmkit.records.columns import RESULT
 USAGE: Mapping[str, str] = {f.name: "BIGINT" if f.type == "int" else "VARCHAR" for f in fields(Usage)}
 RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
 """What the journal and the tables hold of each, with SQL types."""
+REUSE: Mapping[str, str] = {"reused_from": "VARCHAR", "original_cost": "DECIMAL(18, 10)"}
+"""Of an answer that was bought for another probe: for which, and what it cost there."""
 PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_COLUMNS[0]], "price_variants": "JSON"}
 """What catalog tables have got since they were made."""
 
 _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
-    "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR"},
+    "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE},
     "run_states": {"changes": "JSON"},
     "run_scenarios": {"messages": "JSON"},
     "run_arms": {"config": "VARCHAR", "system": "VARCHAR"},
@@ -93,7 +95,8 @@ _VIEWS: Mapping[str, str] = {
     "open_attempts": """
         WITH open AS (
             SELECT run_id FROM (SELECT run_id, count(*) AS n FROM intents GROUP BY run_id) i
-                LEFT JOIN (SELECT run_id, count(*) AS n FROM outcomes GROUP BY run_id) o USING (run_id)
+                LEFT JOIN (SELECT run_id, count(*) AS n FROM outcomes WHERE attempt > 0 GROUP BY run_id) o
+                    USING (run_id)
             WHERE i.n != coalesce(o.n, 0)
         )
         SELECT i.run_id, i.position, i.turn, i.attempt, i.started_at, i.worst_case
@@ -126,7 +129,8 @@ _VIEWS: Mapping[str, str] = {
                 END AS prompt,
             coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response, o.finish_reason,
             o.model_version, o.service_tier, o.request_id, {_of("o", TOKEN_COLUMNS)}, {_of("o", RATES)},
-            {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s, o.ended_at AS answered_at, o.position
+            {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s, o.ended_at AS answered_at, o.position,
+            {_of("o", REUSE)}
         FROM outcomes o JOIN runs r ON r.id = o.run_id
             JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
         WHERE o.is_answer AND NOT o.is_superseded""",

@@ -67,6 +67,7 @@ def _time(hours: Mapping[str, float]) -> str:
 
 
 _BASIS: Mapping[str, str] = {
+    "reused": "answers that are there",
     "model × template": "earlier answers to the same template",
     "model": "earlier answers of the same model",
     "provider": "earlier answers of the same provider",

@@ -70,6 +70,7 @@ def start(job, kit, listen):
         job["models"],
         samples=job.get("samples", 1),
         followups=job.get("followups"),
+        reuse=job.get("reuse", False),
         max_tokens=60,
         retry=RetryPolicy(**job.get("retry", {"scale": 0.001})),
         on_event=listen,

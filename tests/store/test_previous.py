@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from previous.write import tables
+from previous.write import MODELS, SCHEMA, tables
 
 import llmkit
 from llmkit.catalog import FINGERPRINT
@@ -77,3 +77,10 @@ def test_runs_are_resumed(previous, name):
     after = run.turns.set_index(["probe_id", "turn"])["response"]
     assert len(after) == 40
     assert after.loc[before.index].equals(before)
+
+
+def test_answers_of_the_version_before_are_reused(previous):
+    """Its requests are recognised, whether they come from its database or from its journal."""
+    run = previous.run(["How was it?", "And you?"], MODELS, schema=SCHEMA, reuse="only").result()
+    assert run.probes["reused_from"].tolist() == previous.load(RUNS["schema"]).probes["probe_id"].tolist()
+    assert run.probes["answer.mood"].isin(["good", "bad"]).all()

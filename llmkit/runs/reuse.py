@@ -1,0 +1,150 @@
+"""Answers that were bought before: found by the request that would be sent, turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Literal
+
+from llmkit.errors import ValidationError
+from llmkit.providers.wires import wire_for
+from llmkit.records import Completion, Provider, Usage
+from llmkit.records.checks import numbers
+from llmkit.runs.conversation import checked
+from llmkit.runs.plan import Plan
+from llmkit.store import Store, bought, events
+
+Reuse = bool | Literal["only"]
+"""Whether answers are reused; ``only``: nothing is asked besides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReusedAnswer:
+    """An answer with the probe that it was bought for (``source``), what it cost then, and when it came."""
+
+    completion: Completion
+    source: str
+    cost: Decimal | None
+    answered_at: datetime
+    latency_s: float
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ReusedAnswer:
+        """Read an answer from a row of :func:`llmkit.store.bought.answers`."""
+        completion = Completion(
+            text=row["response"],
+            finish_reason=row["finish_reason"],
+            usage=None if row["usage"] is None else Usage.from_row(row["usage"]),
+            model_version=row["model_version"],
+            service_tier=row["service_tier"],
+        )
+        return cls(
+            completion=completion,
+            source=row["source"],
+            cost=row["cost"],
+            answered_at=row["answered_at"],
+            latency_s=row["latency_s"] or 0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The answers of a plan that need not be asked for, by position, those of the first turns first."""
+
+    answers: Mapping[int, Sequence[ReusedAnswer]]
+    whole: frozenset[int]
+    """Probes that have all their answers."""
+
+    def versions(self, plan: Plan) -> dict[str, set[str | None]]:
+        """The versions of each model (reference) that gave the answers."""
+        versions: dict[str, set[str | None]] = {}
+        for position, answers in self.answers.items():
+            served = {answer.completion.model_version for answer in answers}
+            versions.setdefault(plan.model_of(position).reference, set()).update(served)
+        return versions
+
+    @property
+    def cost(self) -> Decimal:
+        """What is known to have been paid for them, in US dollars."""
+        return sum((answer.cost or Decimal(0) for each in self.answers.values() for answer in each), Decimal(0))
+
+
+NOTHING = Reused({}, frozenset())
+
+
+def check_reuse(reuse: Any, within: Any) -> timedelta | None:
+    """How old reused answers may be; ``within`` is in days.
+
+    Raises:
+        ValidationError: ``reuse`` is none of its values, or ``within`` is no positive number or has nothing to limit.
+    """
+    if not isinstance(reuse, bool) and reuse != "only":
+        raise ValidationError('reuse is True, False or "only".', field="reuse")
+    if within is None:
+        return None
+    if reuse is False:
+        raise ValidationError("reuse_within is the age of reused answers: it needs reuse=True.", field="reuse_within")
+    days = numbers.amount(within, "reuse_within")
+    if days <= 0:
+        raise ValidationError("reuse_within is a positive number of days.", field="reuse_within")
+    return timedelta(days=float(days))
+
+
+def reused_answers(
+    store: Store,
+    plan: Plan,
+    providers: Mapping[str, Provider],
+    *,
+    simulated: bool,
+    within: timedelta | None = None,
+    check: Callable[[str], Any] | None = None,
+) -> Reused:
+    """What of a plan was answered before: the same request, byte for byte, to the same model for the same sample.
+
+    Rehearsals reuse rehearsals only. An answer that ``check`` refuses is asked for again. Where a plan asks the same
+    question several times, each takes another answer.
+    """
+    since = None if within is None else datetime.now(UTC) - within
+    answers: dict[int, list[ReusedAnswer]] = {}
+    whole: set[int] = set()
+    going_on: Iterable[int] = range(len(plan))
+    while questions := _questions(plan, providers, going_on, answers):
+        rows = store.read(partial(bought.answers, questions=questions, simulated=simulated, since=since))
+        going_on = []
+        for row in rows:
+            position, answer = row["position"], ReusedAnswer.from_row(row)
+            is_last = len(answers.get(position, ())) + 1 == len(plan.probe(position).scenario.prompts)
+            if is_last and check is not None and checked(answer.completion.text, check)[1] is not None:
+                continue
+            answers.setdefault(position, []).append(answer)
+            (whole.add if is_last else going_on.append)(position)
+    return Reused(answers, frozenset(whole))
+
+
+def _questions(
+    plan: Plan,
+    providers: Mapping[str, Provider],
+    positions: Iterable[int],
+    answers: Mapping[int, Sequence[ReusedAnswer]],
+) -> list[bought.Question]:
+    """The next request of each conversation that has got as far as its answers go."""
+
+    wires = {model.reference: wire_for(providers[model.provider], model) for model in plan.models}
+    questions = []
+    for position in positions:
+        probe, earlier = plan.probe(position), answers.get(position, ())
+        request = wires[probe.model.reference].build(plan.call(probe, [answer.completion.text for answer in earlier]))
+        questions.append(
+            bought.Question(
+                position=position,
+                turn=len(earlier) + 1,
+                request_hash=events.body_hash(dict(request.body or {})),
+                model=probe.model.reference,
+                sample=probe.sample,
+                source=earlier[-1].source if earlier else None,
+            )
+        )
+    return questions
