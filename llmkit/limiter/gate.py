@@ -7,9 +7,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from weakref import WeakSet
@@ -53,8 +53,7 @@ class Gate:
         """The limits of a provider; one request at a time and 60 a minute until they are set."""
         return self._queue(provider).limits
 
-    @asynccontextmanager
-    async def admit(
+    def admit(
         self,
         provider: str,
         *,
@@ -65,7 +64,7 @@ class Gate:
         worst_case: Decimal | None = None,
         on_wait: OnWait | None = None,
         adaptive: bool = False,
-    ) -> AsyncGenerator[Admission]:
+    ) -> AbstractAsyncContextManager[Admission]:
         """Wait until a request to ``model`` (its reference) may be sent; it is under way until the block is left.
 
         Runs take turns; within a run, who comes first goes first. ``tokens`` is an estimate of input and output,
@@ -85,11 +84,7 @@ class Gate:
             asked_at=self._clock(),
             on_wait=on_wait,
         )
-        admission = await self._enter(queue, waiter, budget, worst_case)
-        try:
-            yield admission
-        finally:
-            queue.leave(admission)
+        return _Entry(queue, self._enter(queue, waiter, budget, worst_case))
 
     def pause(self, provider: str, seconds: float, reason: str = RATE_LIMITED) -> bool:
         """Let nothing through to a provider for ``seconds``, then one request, and the rest when that was served.
@@ -159,6 +154,22 @@ class Gate:
     def _forget(self) -> None:
         """In a forked child: what is under way or waits is its parent's."""
         self._queues, self._lock = {}, threading.Lock()
+
+
+@dataclass(slots=True)
+class _Entry(AbstractAsyncContextManager[Admission]):
+    """A request from its coming to its leaving. A generator would cost it as much as its admission does."""
+
+    _queue: ProviderQueue
+    _enter: Coroutine[None, None, Admission]
+    _admission: Admission = field(init=False)
+
+    async def __aenter__(self) -> Admission:
+        self._admission = await self._enter
+        return self._admission
+
+    async def __aexit__(self, *_: object) -> None:
+        self._queue.leave(self._admission)
 
 
 _GATES: WeakSet[Gate] = WeakSet()

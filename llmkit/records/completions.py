@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal, Self
 
 from llmkit.errors import Code
 from llmkit.records.prices import Price
-from llmkit.records.rows import as_text, field_values
+from llmkit.records.rows import as_text, field_names, field_values
 
 Scope = Literal["attempt", "probe", "model", "provider"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
@@ -47,7 +47,7 @@ class Usage:
 
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values; calls are left out where there were none."""
-        row = {f.name: as_text(getattr(self, f.name)) for f in fields(self)}
+        row = {name: as_text(getattr(self, name)) for name in field_names(Usage)}
         return {name: value for name, value in row.items() if value or name not in CALL_COUNTS}
 
 
@@ -55,7 +55,7 @@ CALL_COUNTS = ("searches", "other_calls")
 """The counts of a ``Usage`` that are not tokens."""
 
 TOKEN_COLUMNS: tuple[str, ...] = tuple(
-    f.name for f in fields(Usage) if f.name.endswith("_tokens") and f.name != "cache_write_1h_tokens"
+    name for name in field_names(Usage) if name.endswith("_tokens") and name != "cache_write_1h_tokens"
 )
 """The counts that tables have a column for: all but those that are shown with the other cache writes."""
 

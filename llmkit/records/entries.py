@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args
 from llmkit.errors import ValidationError
 from llmkit.records.dialects import dialect_before
 from llmkit.records.prices import BATCH_TIER, Price, PriceTier, PriceVariant
-from llmkit.records.rows import as_day, as_text, field_values
+from llmkit.records.rows import as_day, as_text, field_names, field_values
 
 ModelStatus = Literal["ACTIVE", "DEPRECATED"]
 WireName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
@@ -50,7 +50,7 @@ class Provider:
 
     def to_row(self) -> dict[str, Any]:
         """The provider as JSON-ready column values; decimals and times as strings."""
-        return {f.name: as_text(getattr(self, f.name)) for f in fields(self)}
+        return {name: as_text(getattr(self, name)) for name in field_names(Provider)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class Model:
 
     def to_row(self) -> dict[str, Any]:
         """The model as JSON-ready column values; decimals, dates and times as strings."""
-        row = {f.name: as_text(getattr(self, f.name)) for f in fields(self) if f.name not in ("price", "api_config")}
+        row = {name: as_text(getattr(self, name)) for name in field_names(Model) if name not in ("price", "api_config")}
         return {**row, **self.price.to_row(), "api_config": dict(self.api_config)}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 
@@ -33,6 +34,12 @@ def as_day(value: Any) -> date | None:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
+@cache
+def field_names(cls: type) -> tuple[str, ...]:
+    """The names of a dataclass's fields; ``fields`` looks for them anew each time."""
+    return tuple(field.name for field in fields(cls))
+
+
 def field_values(
     cls: type,
     row: Mapping[str, Any],
@@ -42,7 +49,7 @@ def field_values(
     skip: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The values of a dataclass's fields that a row has, with those of some columns converted."""
-    values = {f.name: row[f.name] for f in fields(cls) if f.name in row and f.name not in skip}
+    values = {name: row[name] for name in field_names(cls) if name in row and name not in skip}
     for name in decimals:
         values[name] = as_decimal(values.get(name))
     for name in datetimes:

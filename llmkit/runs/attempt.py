@@ -137,10 +137,9 @@ class Attempt:
         billed = self._settle(response, result, cost, admission)
         is_answer = isinstance(result, Completion)
         code = None if isinstance(result, Completion) else result.code
-        log.debug(
-            "sent",
-            extra=run.log_fields(conversation, turn=turn, status=response.status, code=code, seconds=round(latency, 3)),
-        )
+        if log.isEnabledFor(logging.DEBUG):
+            fields = {"turn": turn, "status": response.status, "code": code, "seconds": round(latency, 3)}
+            log.debug("sent", extra=run.log_fields(conversation, **fields))
         kind = "answered" if is_answer else "failed_attempt"
         run.emit(kind, conversation, turn=turn, code=code, cost=billed, seconds=latency)
         return result
@@ -164,7 +163,7 @@ class Attempt:
             dropped=sorted(self.target.rejects) or None,
             worst_case=None if self.worst_case is None else format(self.worst_case, "f"),
         )
-        await self.run.write([intent])
+        await self.run.services.store.append([intent])
         return started_at
 
     async def _send(self) -> HttpResponse | Failure:
@@ -206,7 +205,7 @@ class Attempt:
         ]
         if is_answer and self.conversation.finished:
             lines.append(self.run.end_probe(self.conversation, None))
-        await self.run.write(lines)
+        await self.run.services.store.append(lines)
 
     def _settle(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission

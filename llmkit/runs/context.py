@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import warnings
@@ -192,7 +191,7 @@ class RunContext:
     async def write(self, lines: list[Event]) -> None:
         """Return when the lines are on the disk. What has begun is written whatever is cancelled."""
         with anyio.CancelScope(shield=True):
-            await asyncio.wrap_future(self.services.store.append(lines))
+            await self.services.store.append(lines)
 
     def emit(self, kind: Any, conversation: Conversation, *, turn: int | None = None, **details: Any) -> None:
         """Tell the listeners of the run."""

@@ -31,9 +31,11 @@ from llmkit.store import CatalogState, events
 log = logging.getLogger("llmkit.runs")
 
 REFRESH = 1.0
-"""Seconds between looks at the catalog's limits, and at least between projections into the database."""
+"""Seconds between looks at the catalog's limits."""
+SYNC_AFTER = 5.0
+"""Seconds before the first projection into the database; who reads has it brought up to date anyway."""
 SYNC_SHARE = 0.05
-"""The most of a run's time that projections take; who reads has the database brought up to date anyway."""
+"""The most of a run's time that projections take."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class Session:
     _workers: Counter[str] = field(default_factory=Counter)
     _drained: defaultdict[str, anyio.Event] = field(default_factory=lambda: defaultdict(anyio.Event))
     _sizes: Mapping[str, int] = field(default_factory=dict)
-    _next_sync: float = 0.0
+    _next_sync: float = field(default_factory=lambda: time.monotonic() + SYNC_AFTER)
     _cancelled: bool = False
     _ended: bool = False
 

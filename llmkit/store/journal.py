@@ -18,12 +18,13 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from llmkit.errors import JournalError
+from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line
 
 FORMAT = 2
@@ -45,6 +46,7 @@ class Segment(NamedTuple):
     """:data:`CATALOG` or the id of a run; empty in format 1, where a process wrote everything into one segment."""
 
 
+@lru_cache(maxsize=1024)
 def segment(name: str) -> Segment:
     """Read a segment's name: ``<time>-<about>-<writer>.jsonl``."""
     about = _NAME.match(name)  # a copy has more behind it
@@ -68,9 +70,6 @@ class _Open:
     seq: int = 0
 
 
-_Item = tuple[str, Sequence[Event], Future[None]]
-
-
 class Journal:
     """The journal directory of one database, and this process's own segments in it.
 
@@ -80,28 +79,32 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[_Item | str | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Commit | str | None] = queue.SimpleQueue()
+        self._gathering: dict[str, Commit] = {}
         self._writer: threading.Thread | None = None
         self._open: dict[str, _Open] = {}
         self._last_ns = 0
         self._tag = ""
         self._pid = 0
 
-    def append(self, events: Sequence[Event], *, after: str = "") -> Future[None]:
-        """Queue events and return a future that is done when they are on the disk.
+    def append(self, events: Sequence[Event], *, after: str = "") -> Commit:
+        """Queue events; they are on the disk when the commit that is returned is done.
 
         Gives each event its ``id``, later than every id given before here and than ``after``. The events of one call
-        belong to one run or to the catalog, and are written together. The future raises :class:`JournalError` when they
-        cannot be written.
+        belong to one run or to the catalog, and are written together.
         """
-        future: Future[None] = Future()
+        about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
         with self._lock:
             self._start_writer()
             for event in events:
                 event["id"] = self._next_id(after)
-            about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
-            self._queue.put((about, events, future))
-        return future
+            commit = self._gathering.get(about)
+            if commit is None:
+                commit = self._gathering[about] = Commit(about)
+                self._queue.put(commit)
+            commit.events += events
+            commit.calls += 1
+        return commit
 
     def commit(self, events: Sequence[Event], *, after: str = "") -> None:
         """Write events and wait until they are on the disk.
@@ -161,53 +164,46 @@ class Journal:
     def _start_writer(self) -> None:
         if self._pid != os.getpid():  # first use, or a fork: the parent keeps its segment and its thread
             self._pid, self._tag = os.getpid(), secrets.token_hex(4)
-            self._open, self._writer, self._queue = {}, None, queue.SimpleQueue()
+            self._open, self._writer, self._queue, self._gathering = {}, None, queue.SimpleQueue(), {}
         if self._writer is None:
             self._writer = threading.Thread(
                 target=self._write_forever, args=(self._queue, self._open), name="llmkit-journal", daemon=True
             )
             self._writer.start()
 
-    def _write_forever(self, source: queue.SimpleQueue[_Item | str | None], segments: dict[str, _Open]) -> None:
-        crowded, item = False, source.get()
-        while item is not None:
-            batch: list[_Item] = []
+    def _write_forever(self, source: queue.SimpleQueue[Commit | str | None], segments: dict[str, _Open]) -> None:
+        crowded = False
+        while (item := source.get()) is not None:
+            if isinstance(item, str):
+                if (ended := segments.pop(item, None)) is not None:
+                    ended.file.close()
+                continue
             if crowded:
                 time.sleep(_GATHER)
-            with contextlib.suppress(queue.Empty):
-                while isinstance(item, tuple):
-                    batch.append(item)
-                    item = source.get_nowait()
-            for about in dict.fromkeys(about for about, *_ in batch):
-                self._write(about, [each for each in batch if each[0] == about])
-            crowded = len(batch) > 1
-            if isinstance(item, str) and (ended := segments.pop(item, None)) is not None:
-                ended.file.close()
-            if item is not None:
-                item = source.get()
+            with self._lock:
+                del self._gathering[item.about]
+            crowded = item.calls > 1
+            item.end(self._write(item))
         while segments:
             segments.popitem()[1].file.close()
 
-    def _write(self, about: str, batch: Sequence[_Item]) -> None:
-        events = [event for _, events, _ in batch for event in events]
-        futures = [future for *_, future in batch]
+    def _write(self, commit: Commit) -> Exception | None:
+        """Write the lines; what has failed if they cannot be written."""
         try:
-            segment = self._open.get(about) or self._create(about)
+            segment = self._open.get(commit.about) or self._create(commit.about)
             start = segment.file.tell()
         except OSError as error:
-            return _fail(futures, self._explain(error))
+            return self._explain(error)
         try:
-            data = b"".join(line(event, segment.seq + number) for number, event in enumerate(events))
+            data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
             _write_all(segment.file, data)
             os.fsync(segment.file.fileno())
         except OSError as error:
-            self._abandon(about, segment, start)
-            return _fail(futures, self._explain(error))
+            self._abandon(commit.about, segment, start)
+            return self._explain(error)
         except (TypeError, ValueError) as error:  # no JSON: a mistake of ours, which must not end the writer
-            return _fail(futures, error)
-        segment.seq += len(events)
-        for future in futures:
-            future.set_result(None)
+            return error
+        segment.seq += len(commit.events)
         return None
 
     def _create(self, about: str) -> _Open:
@@ -257,11 +253,6 @@ def _write_all(segment: IO[bytes], data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[segment.write(rest) :]
-
-
-def _fail(futures: Sequence[Future[None]], error: Exception) -> None:
-    for future in futures:
-        future.set_exception(error)
 
 
 def _machine() -> str:

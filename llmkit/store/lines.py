@@ -21,7 +21,8 @@ Event = dict[str, Any]
 _HEAD = re.compile(rb'\{"id":"([0-9a-f]{16}-[0-9a-f]+)","type":"(\w+)","seq":(\d+)')
 _TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n?$')
 _OLD_ID = re.compile(rb'"id":"([0-9a-f]{16}-[0-9a-f]+)"\}$')
-_LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)  # searching for this alone takes fifty times as long
 
 
 def dumps(value: Any) -> bytes:
@@ -68,7 +69,7 @@ def loads(data: bytes) -> Event:
 
 def for_duckdb(data: bytes) -> bytes:
     """The line as DuckDB reads it: for half a surrogate pair, which it refuses, it gets a question mark."""
-    if _LONE.search(data) is None:
+    if _SURROGATE.search(data) is None or _LONE.search(data) is None:
         return data
     return json.dumps(json.loads(data), ensure_ascii=False).encode("utf-8", "replace")
 

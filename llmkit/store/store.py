@@ -7,7 +7,6 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
 from llmkit.store import damage, lease, migrations, outside, project, queries, user_sql
 from llmkit.store.claims import Claims
+from llmkit.store.commit import Commit
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Damaged, Lease
@@ -54,9 +54,12 @@ class Store:
             self._begin()
 
     def _begin(self) -> None:
-        """Bring the database up to date. Where that cannot be done now, reading goes by the journal until it can."""
+        """Bring the database up to date, and read what everybody asks for next: the catalog. Where that cannot be done
+        now, reading goes by the journal until it can.
+        """
+        sizes, ask = self.journal.sizes(), self._read if self.is_read_only else self._synced
         try:
-            self._read(lambda _: None) if self.is_read_only else self.sync()
+            self._known = sizes, ask(queries.catalog_state)
         except CatalogBusy:
             return
         except OutOfReach as error:
@@ -91,8 +94,8 @@ class Store:
                 raise
             self._tell(str(error))  # it is in the journal, and comes into the database with the next reading that can
 
-    def append(self, events: Sequence[Event]) -> Future[None]:
-        """Journal events of one run; the future is done when they are on the disk."""
+    def append(self, events: Sequence[Event]) -> Commit:
+        """Journal events of one run; the commit is done when they are on the disk."""
         return self.journal.append(events)
 
     def sync(self) -> None:
@@ -101,8 +104,7 @@ class Store:
         Raises:
             CatalogBusy: another program holds the database open; nothing is lost, a later call applies it.
         """
-        with self._lease.hold(exclusive=True):
-            self._rebuilding(self._bring_up_to_date)
+        self._synced(lambda _: None)
 
     # --- reading ---
 
@@ -203,7 +205,8 @@ class Store:
                 )
 
             def ask() -> T:
-                self._bring_up_to_date(catalog_only)
+                with self._up_to_date(catalog_only):
+                    pass
                 with opened() as connection:
                     return question(connection)
 
@@ -238,9 +241,15 @@ class Store:
             stack.enter_context(opening.pop_all())
         return connection, edit, last
 
-    def _bring_up_to_date(self, catalog_only: bool = False) -> None:
-        with self._up_to_date(catalog_only):
-            pass
+    def _synced(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Apply what the journal holds, and answer a question in the same connection."""
+
+        def ask() -> T:
+            with self._up_to_date() as connection:
+                return question(connection)
+
+        with self._lease.hold(exclusive=True):
+            return self._rebuilding(ask)
 
     @contextlib.contextmanager
     def _up_to_date(self, catalog_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:

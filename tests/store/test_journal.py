@@ -1,5 +1,6 @@
 """The journal: what is acknowledged is on the disk, whatever happens next."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -43,6 +44,31 @@ def test_acknowledged_events_are_read_back_in_order(tmp_path):
     for number in range(4):
         assert [event["index"] for event in found if event["thread"] == number] == list(range(50))
     journal.close()
+
+
+@pytest.mark.anyio
+async def test_all_that_wait_for_a_commit_hear_of_it(tmp_path):
+    """Coroutines and threads alike, of what is written and of what cannot be; one that was cancelled holds none up."""
+    for directory, wrong in ((tmp_path / "j", None), (tmp_path / "file" / "j", JournalError)):
+        (tmp_path / "file").touch()
+        journal = Journal(directory)
+
+        async def write(number: int, journal=journal) -> int:
+            await journal.append([{"type": "t", "n": number}])
+            return number
+
+        tasks = [asyncio.create_task(write(number)) for number in range(20)]
+        threads = [asyncio.to_thread(journal.commit, [{"type": "t", "n": number}]) for number in range(20, 25)]
+        await asyncio.sleep(0)
+        tasks[7].cancel()
+        ends = await asyncio.gather(*tasks, *threads, return_exceptions=True)
+        assert isinstance(ends.pop(7), asyncio.CancelledError)
+        journal.close()
+        if wrong is None:
+            assert ends == [*(n for n in range(20) if n != 7), *[None] * 5]
+            assert sorted(event["n"] for event in events(journal)) == list(range(25))
+        else:
+            assert {type(end) for end in ends} == {wrong}
 
 
 def test_a_torn_last_line_is_ignored_and_counted_once_whole(tmp_path):

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import anyio
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from llmkit.errors import Code, ValidationError
 from llmkit.providers.credentials import redact
+from llmkit.providers.transport.aiohttp_transport import AiohttpTransport
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.records import Failure, HttpResponse
@@ -50,17 +49,18 @@ class Client:
             await transport.aclose()
 
     async def exchange(self, outgoing: Outgoing, *, timeout: float) -> HttpResponse | Failure:
-        """Send a request and read the whole answer, in at most ``timeout`` seconds once the connection stands."""
+        """Send a request and read the whole answer, in ``timeout`` seconds at most and those that connecting takes."""
         host, connect = urlsplit(outgoing.origin).netloc, min(CONNECT_TIMEOUT, timeout)
-        # to aiohttp, pool includes finding the host
-        limits = {"connect": connect, "read": timeout, "pool": connect}
+        limits = aiohttp.ClientTimeout(
+            total=connect + timeout,  # and none for a single read, which an answer that trickles in never meets
+            connect=connect,  # finding the host included
+        )
         try:
-            with anyio.fail_after(connect + timeout):  # an answer that trickles in never meets the read timeout
-                return await self._exchange(outgoing, host, limits)
+            return await self._exchange(outgoing, host, limits)
         except FOREIGN as error:
             return failure_of(error, host)
 
-    async def _exchange(self, outgoing: Outgoing, host: str, limits: dict[str, float]) -> HttpResponse | Failure:
+    async def _exchange(self, outgoing: Outgoing, host: str, limits: aiohttp.ClientTimeout) -> HttpResponse | Failure:
         request = httpx.Request(
             outgoing.method,
             _url(f"{outgoing.origin}/{outgoing.path}"),
@@ -68,7 +68,7 @@ class Client:
             stream=httpx.ByteStream(outgoing.content),
             extensions={"timeout": limits},
         )
-        request.read()  # now aiohttp is given the bytes, and adds their length
+        request.read()  # now the transport is given the bytes, and aiohttp adds their length
         if outgoing.key is not None:
             request.headers.update(outgoing.authorize(outgoing.key.reveal()))
         # Some providers quote the key in their errors; it is taken out before anybody sees or keeps the answer.
@@ -94,14 +94,8 @@ class Client:
 
     def _transport(self, origin: str) -> AiohttpTransport:
         if origin not in self._transports:
-            self._transports[origin] = AiohttpTransport(
-                verify=self._certificates, proxy=_proxy_for(origin), client=self._open_session
-            )
+            self._transports[origin] = AiohttpTransport(self._certificates, _proxy_for(origin))
         return self._transports[origin]
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=self._certificates)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _proxy_for(origin: str) -> httpx.Proxy | None:

@@ -1,8 +1,8 @@
 """What foreign exceptions mean. The sentences are ours: a foreign message or its cause may quote headers or a URL.
 
-httpx-aiohttp turns several aiohttp errors into the wrong httpx error (a connection that the server closed becomes a
-``ConnectTimeout``), so the aiohttp error behind it decides where there is one. What matters is whether the request may
-have reached the provider: then the answer may have been billed although it never came.
+Where an httpx error was made of one of aiohttp's, that one decides: httpx-aiohttp makes a ``ConnectTimeout`` of a
+connection that the server closed. What matters is whether the request may have reached the provider: then the answer
+may have been billed although it never came.
 """
 
 from __future__ import annotations

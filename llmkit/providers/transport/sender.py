@@ -73,16 +73,15 @@ class Transport:
         client = await self._client()
         started = time.monotonic()
         result = await client.exchange(outgoing, timeout=timeout)
-        log.debug(
-            "exchange",
-            extra={
+        if log.isEnabledFor(logging.DEBUG):
+            fields = {
                 "provider": provider.name,
                 "status": result.status,
                 "code": result.code if isinstance(result, Failure) else None,
                 "bytes": len(result.body) if isinstance(result, HttpResponse) else None,
                 "seconds": round(time.monotonic() - started, 3),
-            },
-        )
+            }
+            log.debug("exchange", extra=fields)
         return result
 
     async def aclose(self) -> None:
@@ -128,9 +127,9 @@ class Transport:
     async def _client(self) -> Client:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
-        if client is None or (
-            client.done() and client.exception() is not None
-        ):  # the certificates may be mended by now
+        if client is not None and client.done() and client.exception() is None:
+            return client.result()
+        if client is None or client.done():  # failed: the certificates may be mended by now
             client = self._clients[loop] = loop.run_in_executor(None, _new_client)
         return await asyncio.shield(client)  # who stops waiting must not stop it for the others
 

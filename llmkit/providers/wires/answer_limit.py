@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from llmkit.providers.wires.values import count, dig
+from collections.abc import Mapping
+
+from llmkit.providers.wires.values import count
 from llmkit.records import Request
 
-_LIMITS = (("max_tokens",), ("max_completion_tokens",), ("max_output_tokens",), ("generationConfig", "maxOutputTokens"))
-_ANSWERS = (("n",), ("generationConfig", "candidateCount"))
-"""Where the bodies of the formats hold the limit, and how many answers are asked for at once."""
+_LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"}
+_ANSWERS = {"n", "candidateCount"}
+"""How the bodies of the formats name the limit, and how many answers are asked for at once."""
 
 
 def answer_limit(request: Request) -> int | None:
@@ -16,10 +18,17 @@ def answer_limit(request: Request) -> int | None:
     It is read from the body, since what is sent is not always what was asked for: a limit that the model refused is
     left out, Anthropic's format demands one, and ``extra_body`` may hold another.
     """
-    limits = [limit for path in _LIMITS if (limit := count(dig(request.body, *path))) is not None]
-    return max(limits, default=None)
+    return max(_counts(request, _LIMITS), default=None)
 
 
 def answers_asked(request: Request) -> int:
     """How many answers a request asks for at once: 1, unless ``extra_body`` says otherwise. Each of them is billed."""
-    return max((count(dig(request.body, *path)) or 1 for path in _ANSWERS), default=1)
+    return max((1, *_counts(request, _ANSWERS)))
+
+
+def _counts(request: Request, names: set[str]) -> list[int]:
+    """The counts of these names in a body, or in Gemini's ``generationConfig``."""
+    body = request.body or {}
+    inner = body.get("generationConfig")
+    settings = body if not isinstance(inner, Mapping) else {**body, **inner}
+    return [number for name in names if (number := count(settings.get(name))) is not None]

@@ -54,6 +54,8 @@ def rate_info(response: HttpResponse) -> RateInfo | None:
     Understands the names of OpenAI (also xAI, Groq, vLLM), Anthropic and Mistral. Mistral names no reset. Anthropic's
     ``tokens`` headers describe its tightest token limit; ``input-tokens`` stands in where they are missing.
     """
+    if _EVERY_NAME.isdisjoint(response.headers):
+        return None
     values: dict[str, float | None] = {}
     for field, names in _NAMES.items():
         text = next((response.headers[name] for name in names if name in response.headers), None)
@@ -105,6 +107,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "anthropic-ratelimit-input-tokens-reset",
     ),
 }
+_EVERY_NAME = frozenset(name for names in _NAMES.values() for name in names)
 
 
 def _number(text: str) -> float | None:

@@ -37,7 +37,7 @@ from llmkit.records import Call, Model, Params
 
 SAMPLING = ("temperature", "top_p")
 PARAMETERS = (*SAMPLING, "max_tokens", "seed", "stop", "reasoning_effort", "schema")
-_UNSET = Params()
+_UNSET = {name: getattr(Params(), name) for name in PARAMETERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def settle(
         ValidationError: something would be left out and ``call.params.strict`` is set.
     """
     config = {**(defaults or {}), **call.model.api_config}
-    names = [name for name in PARAMETERS if getattr(call.params, name) != getattr(_UNSET, name)]
+    names = [name for name, unset in _UNSET.items() if getattr(call.params, name) != unset]
     refused = {*untaken, *_names(config.get("rejects")), *learned_rejects(call.model) - {*indispensable}}
     refused.update(_refused_by_reasoning(call.params, config, refused))
     left_out = tuple(name for name in names if name in refused)
@@ -74,7 +74,7 @@ def settle(
             "or unset strict to have it left out.",
             field=left_out[0],
         )
-    unset = {name: getattr(_UNSET, name) for name in left_out}
+    unset = {name: _UNSET[name] for name in left_out}
     return Settled(replace(call.params, **unset) if unset else call.params, left_out)
 
 

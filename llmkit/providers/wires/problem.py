@@ -67,13 +67,14 @@ def error_in(body: Any) -> Any:
     """
     if isinstance(body, list) and len(body) == 1:
         body = body[0]
-    error = dig(body, "error")
-    if isinstance(error, str) and error:
-        return body
-    if error:
-        return {"code": dig(body, "code"), **error} if isinstance(error, dict) else {"message": str(error)}
-    flat = dig(body, "object") in ("error", "Error") or dig(body, "type") == "error" or dig(body, "detail") is not None
-    return body if flat or (string(dig(body, "message")) and dig(body, "code") is not None) else None
+    if not isinstance(body, dict):
+        return None
+    if error := body.get("error"):
+        if isinstance(error, str):
+            return body
+        return {"code": body.get("code"), **error} if isinstance(error, dict) else {"message": str(error)}
+    flat = body.get("object") in ("error", "Error") or body.get("type") == "error" or body.get("detail") is not None
+    return body if flat or (body.get("code") is not None and string(body.get("message"))) else None
 
 
 def _facts(value: Any, depth: int = 0) -> Iterator[str]:

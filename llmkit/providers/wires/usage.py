@@ -50,7 +50,7 @@ def _openai_usage(
         return None
     details, total = dig(usage, input_details), count(dig(usage, "total_tokens"))
     reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), dig(usage, "reasoning_tokens"))
-    cached = _largest(dig(details, "cached_tokens"), *(dig(usage, name) for name in _CACHED))
+    cached = _largest(dig(details, "cached_tokens"), *map(usage.get, _CACHED))
     proxied = dig(usage, "cache_creation_input_tokens"), dig(details, "cache_creation_tokens")
     short, long = max(
         _by_time_to_live(details, "cache_write_tokens_details", "cache_creation_token_details"),
@@ -112,6 +112,8 @@ def _anthropic_writes(step: Any) -> tuple[int, int] | None:
 def _by_time_to_live(usage: Any, *names: str) -> tuple[int, int]:
     """Cache writes by how long they stay: for the shortest time there is, and for longer."""
     splits = [split for name in names if isinstance(split := dig(usage, name), dict)]
+    if not splits:
+        return 0, 0
     counts = [(name, _count_or_zero(value) or 0) for split in splits for name, value in split.items()]
     short = sum(tokens for name, tokens in counts if name in _SHORTEST)
     return short, sum(tokens for _, tokens in counts) - short
@@ -198,7 +200,8 @@ def _count_or_zero(value: Any) -> int | None:
 
 def _largest(*values: Any) -> int:
     """The largest of the counts that make sense; 0 where none does. The same count can have several names."""
-    return max((number for value in values if (number := count(value)) is not None), default=0)
+    counts = [number for value in values if value is not None and (number := count(value)) is not None]
+    return max(counts, default=0)
 
 
 def _total(steps: list[Any], *path: str, default: int | None = None) -> int | None:

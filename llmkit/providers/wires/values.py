@@ -31,9 +31,9 @@ def decode(body: bytes) -> Any:
 def dig(value: Any, *path: str | int) -> Any:
     """The value at a path of keys and positions, or ``None`` where there is no such place."""
     for step in path:
-        if isinstance(step, str) and isinstance(value, dict):
+        if isinstance(value, dict):
             value = value.get(step)
-        elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
+        elif isinstance(value, list) and isinstance(step, int) and -len(value) <= step < len(value):
             value = value[step]
         else:
             return None
@@ -47,12 +47,16 @@ def items(value: Any) -> list[Any]:
 
 def string(value: Any) -> str:
     """The value if it is a string, else ``""``. Half characters, which no file could hold, become ``?``."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def count(value: Any) -> int | None:
     """The value if it is a sane number of tokens, ``100.0`` too, else ``None`` (negative, fractional, text, true)."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 <= value <= _LARGEST_COUNT:
+    if type(value) is int:
+        return value if 0 <= value <= _LARGEST_COUNT else None
+    if not isinstance(value, Decimal) or not 0 <= value <= _LARGEST_COUNT:
         return None
     return int(value) if value == int(value) else None
 

@@ -1,0 +1,61 @@
+"""Lines on their way to the journal, and those who wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from llmkit.store.lines import Event
+
+
+class Commit:
+    """Lines of one run, or of the catalog, that go to the disk together: wait for it in a thread, or await it."""
+
+    def __init__(self, about: str) -> None:
+        self.about = about
+        self.events: list[Event] = []
+        self.calls = 0
+        self._lock = threading.Lock()
+        self._done: Future[None] = Future()
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def result(self) -> None:
+        """Wait until the lines are on the disk.
+
+        Raises:
+            JournalError: they cannot be written.
+        """
+        self._done.result()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        with self._lock:
+            if self._done.done():
+                return self._done.result()
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+        yield from waiter
+
+    def end(self, error: Exception | None = None) -> None:
+        """Wake who waits for it: threads, and with one call into each event loop all that it has waiting."""
+        with self._lock:
+            _conclude([self._done], error)
+        by_loop = defaultdict(list)
+        for waiter in self._waiting:
+            by_loop[waiter.get_loop()].append(waiter)
+        for loop, waiters in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(_conclude, waiters, error)
+
+
+def _conclude(futures: Sequence[Future[None] | asyncio.Future[None]], error: Exception | None) -> None:
+    for future in futures:
+        if not future.done():  # who waits may have been cancelled
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
