@@ -65,7 +65,8 @@ def _noted(run: Mapping[str, Any]) -> FindTariff:
         reference = f"{row['provider']}:{row['model_id']}"
         defaults = row.get("default_costs")
         fallback = Price.from_row(defaults) if defaults else None
-        tariff = Tariff(reference, Model.from_row(row).full_price, fallback, trusts_reports=True)
+        model = Model.from_row(row)
+        tariff = Tariff(model.priced_as, model.full_price, fallback, trusts_reports=True)
         tariffs[reference].append((begins, tariff))
 
     def find(reference: str, asked_at: datetime) -> Tariff:
@@ -79,11 +80,12 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
     other = None if model is None else rules.find_model(state, model).reference
 
     def tariff(reference: str, _: datetime) -> Tariff:
-        chosen = other or reference
+        chosen = other or rules.priced_as(state, reference)
         entry = pricing.price_on(state.prices.get(chosen, ()), at)
         provider = state.providers[chosen.partition(":")[0]]
-        model = replace(state.models[chosen], price=entry.price if entry else Price())
-        return Tariff(chosen, model.full_price, pricing.default_rates(provider))
+        price, listed = entry.price if entry else Price(), state.models.get(chosen)
+        price = replace(listed, price=price).full_price if listed else price
+        return Tariff(chosen, price, pricing.default_rates(provider))
 
     return tariff
 

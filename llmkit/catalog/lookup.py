@@ -83,13 +83,13 @@ class CatalogReader:
         return rules.find_provider(self.state(), name)
 
     def model(self, ref: str) -> Model:
-        """One model, at its price in force now.
+        """One model, at its price in force now; a dated snapshot that is not listed is as its family.
 
         Raises:
             ModelNotFound: no such model; names the nearest, at other providers too.
             UnsupportedProvider: no such provider.
         """
-        return rules.find_model(self.state(), ref)
+        return rules.askable_model(self.state(), ref)
 
     def defaults(self) -> dict[str, Model]:
         """The default model of every enabled provider that has one, by the provider's name, with or without a key."""

@@ -16,6 +16,7 @@ from llmkit.money.pricing import blended, price_on
 from llmkit.records import Model, Provider
 from llmkit.store import CatalogState
 
+_SNAPSHOT = re.compile(r"(?P<family>.+?)-(?P<day>20\d{2}-?[01]\d-?[0-3]\d)")
 OWN_ACTORS = ("seed", "system")
 """Who changes the catalog without being a user of it."""
 
@@ -58,6 +59,28 @@ def find_model(state: CatalogState, ref: Any) -> Model:
         "models() lists them all, add_model() adds one.",
         suggestions=near,
     )
+
+
+def priced_as(state: CatalogState, reference: str) -> str:
+    """Whose price holds for a reference: its own, or of a dated snapshot that is not listed, that of its family."""
+    snapshot = None if reference in state.models else _SNAPSHOT.fullmatch(reference)
+    return snapshot["family"] if snapshot and snapshot["family"] in state.models else reference
+
+
+def askable_model(state: CatalogState, ref: Any) -> Model:
+    """The model of that reference; of a dated snapshot that is not listed, its family under the snapshot's id, which
+    says as ``priced_as`` in ``api_config`` whose price it has.
+
+    Raises:
+        ModelNotFound, UnsupportedProvider: as :func:`find_model`.
+    """
+    reference = ref.strip() if isinstance(ref, str) else ""
+    family = priced_as(state, reference)
+    if family == reference:
+        return find_model(state, ref)
+    model, model_id = state.models[family], reference.partition(":")[2]
+    config = {**model.api_config, "priced_as": family}
+    return replace(model, id=0, is_default=False, model_id=model_id, display_name=model_id, api_config=config)
 
 
 def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:

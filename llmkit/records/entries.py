@@ -110,6 +110,11 @@ class Model:
         return self.price.price_tiers
 
     @property
+    def priced_as(self) -> str:
+        """The reference of the model whose price this one has: of a snapshot that is not listed, its family's."""
+        return str(self.api_config.get("priced_as", self.reference))
+
+    @property
     def full_price(self) -> Price:
         """The price with the batch discount as one more variant, unless batches have prices of their own."""
         if self.batch_discount is None or any(each.service_tier == BATCH_TIER for each in self.price.price_variants):

@@ -72,6 +72,7 @@ class Checker:
             self.reach.check(list(providers.values()))
         requests = first_requests(plan, providers)
         warn_of_retirement(plan, providers)
+        warn_of_snapshots(plan)
         warn_of_left_out(requests)
         shared = budgets_of(state)
         budget = check_budget(plan, providers, requests, request.budget, self._standings(shared, request.project))
@@ -231,6 +232,18 @@ def warn_of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> None:
     for model in plan.models:
         for obstacle in obstacles(model, providers[model.provider], True, today):
             warnings.warn(obstacle.sentence, UserWarning, stacklevel=4)
+
+
+def warn_of_snapshots(plan: Plan) -> None:
+    """One warning for each dated snapshot that is billed at the price of its family."""
+    for model in plan.models:
+        if model.priced_as != model.reference:
+            warnings.warn(
+                f"{model.reference} is not in the catalog: it is billed at the price of {model.priced_as}. "
+                f"kit.catalog.add_model({model.reference!r}, ...) gives it one of its own.",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def warn_of_left_out(requests: Mapping[str, Request]) -> None:

@@ -70,7 +70,7 @@ def choose_configs(
         config = entry if isinstance(entry, Config) else None
         reference = config.ref if config else entry.reference if isinstance(entry, Model) else entry
         try:
-            model = rules.find_model(state, reference)
+            model = rules.askable_model(state, reference)
             if (obstacle := _blocking(model, state, has_key)) is not None:
                 raise obstacle.error()
             made = (

@@ -191,6 +191,26 @@ def test_a_tier_that_a_model_does_not_have_is_refused_with_those_it_has(paying, 
         paying.run("Yes?", SOL, service_tier=5)
 
 
+def test_a_pinned_snapshot_is_billed_as_its_family_and_says_so(paying, provider):
+    """It is asked under its own id, with a warning; repricing names the family, now and at another day's price."""
+    pinned = f"{SOL}-2026-10-01"
+    with pytest.warns(UserWarning, match=f"{pinned} is not in the catalog: it is billed at the price of {SOL}"):
+        handle = paying.run("Yes?", pinned, max_tokens=1000)
+    run = handle.result(60)
+    family = paying.run("Yes?", SOL, max_tokens=1000).result(60)
+    assert provider.bodies[0]["model"] == "gpt-6-sol-2026-10-01"
+    assert only(run)["model"] == pinned
+    added = Decimal(len("-2026-10-01")) * 2 / 10**6  # the longer name in the request is what this server counts
+    assert run.total_cost == family.total_cost + added
+    for again in (run.reprice(), run.reprice(as_of="2030-01-01")):
+        assert again["priced_as"].tolist() == [SOL]
+        assert again.attrs["total"] == run.total_cost
+    assert paying.catalog.model(pinned).price == paying.catalog.model(SOL).price
+    for unknown in ("openai:gpt-9-2026-10-01", f"{SOL}-2026-33-01"):
+        with pytest.raises(llmkit.ModelNotFound):
+            paying.run("Yes?", unknown)
+
+
 def test_each_configuration_has_its_own_tier(paying, provider):
     """The run's tier holds where a configuration has none; both are billed at theirs."""
     configs = [llmkit.Config(SOL, label="soon"), llmkit.Config(SOL, label="later", service_tier="flex")]

@@ -215,5 +215,4 @@ def _usage(answer: Answer) -> dict[str, Any]:
         "cache_creation": {"ephemeral_5m_input_tokens": answer.written, "ephemeral_1h_input_tokens": 0},
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"thinking_tokens": answer.reasoning_tokens},
-        "service_tier": "standard",
     }
