@@ -22,18 +22,17 @@ from zlib import crc32
 import numpy as np
 
 from llmkit.errors import ValidationError
+from llmkit.money.cut_answers import Floats
 from llmkit.money.history import (
     ALL_PLAIN,
     CHARS_PER_TOKEN,
     SECONDS,
     TOKENS_PER_SECOND,
-    Basis,
-    Floats,
     History,
     Observation,
     Sample,
 )
-from llmkit.money.prediction import DRAWS, interval, predict
+from llmkit.money.prediction import DRAWS, Groups, interval, predict
 from llmkit.money.pricing import MILLION, QUANTUM, input_rates, rates_at, total, with_fallback
 from llmkit.records import Model, Price, Rates, Scenario
 
@@ -42,10 +41,12 @@ from llmkit.records import Model, Price, Rates, Scenario
 class Workload:
     """What will be asked of every model, reduced to numbers: one entry for each request of one sample.
 
-    ``chars`` is the text that we send ourselves, ``earlier`` how many answers are sent back with it.
+    ``chars`` is the text that we send ourselves, in bytes of UTF-8 as in :class:`Observation`, ``letters`` the same in
+    characters, ``earlier`` how many answers are sent back with it.
     """
 
     chars: Floats
+    letters: float
     earlier: Floats
     samples: int = 1
     template: str | None = None
@@ -70,18 +71,31 @@ class Workload:
         if not scenarios or samples < 1:
             raise ValidationError("An estimate needs at least one scenario and at least one sample.")
         chars: list[int] = []
+        letters: list[int] = []
         earlier: list[int] = []
         for scenario, first in zip(scenarios, answered or [0] * len(scenarios), strict=True):
-            before = len(scenario.system or "") + sum(len(message.content) for message in scenario.messages)
-            own = accumulate((len(prompt) for prompt in scenario.prompts), initial=before)
-            chars.extend(list(own)[1 + first :])
+            before = [scenario.system or "", *(message.content for message in scenario.messages)]
+            for sizes, size in ((chars, _bytes), (letters, len)):
+                own = accumulate(map(size, scenario.prompts), initial=sum(map(size, before)))
+                sizes.extend(list(own)[1 + first :])
             earlier.extend(range(first, len(scenario.prompts)))
         return cls(
             chars=np.array(chars, dtype=float) + extra_chars,
+            letters=float(sum(letters) + extra_chars * len(letters)),
             earlier=np.array(earlier, dtype=float),
             samples=samples,
             template=template,
         )
+
+    @property
+    def scenarios(self) -> int:
+        """How many conversations begin in each sample; at least one."""
+        return max(1, int((self.earlier == 0).sum()))
+
+    @property
+    def turns(self) -> frozenset[int]:
+        """The places in a conversation that there are, from 1."""
+        return frozenset(int(each) + 1 for each in np.unique(self.earlier))
 
     @property
     def requests(self) -> int:
@@ -104,7 +118,7 @@ class ModelEstimate:
     requests: int
     input_tokens: int
     output_tokens: int
-    basis: Basis
+    basis: str
     observations: int
     chars_per_token: float
     seconds: float = SECONDS
@@ -168,9 +182,10 @@ def estimate_model(
     whatever other models are estimated beside it.
     """
     label = model.reference if config is None else config
-    basis, observations, spread = history.nearest(model, workload.template, effort)
+    basis, observations, spread = history.nearest(model, workload.template, effort, workload.turns)
     sample = Sample.of(observations, effort) if observations else Sample.constant(effort)
     cap = min((limit for limit in (max_tokens, model.max_output_tokens) if limit is not None), default=None)
+    sample = sample.uncut(observations, cap, effort)
     if cap is not None:
         sample = sample.capped(cap)
     own = workload.chars * sample.tokens_per_char
@@ -179,9 +194,9 @@ def estimate_model(
         "requests": workload.requests,
         "input_tokens": round(tokens.sum() * workload.samples),
         "output_tokens": round(sample.output.mean() * workload.requests),
-        "basis": basis,
+        "basis": f"{basis}, answers cut" if sample.doubt else basis,
         "observations": len(observations),
-        "chars_per_token": 1 / sample.tokens_per_char,
+        "chars_per_token": workload.letters / own.sum() if own.sum() else 1 / sample.tokens_per_char,
         "seconds": _mean_seconds(observations, float(sample.output.mean())),
     }
     # Cached shares depend on the prompts, so they are believed only for the same prompts.
@@ -194,7 +209,9 @@ def estimate_model(
     # What one request of this run costs if its answer, and its prompt's tokens, come out like this one of the history
     costs = rate_out * sample.output + rate_in * (resent * sample.visible + own.mean() * (1 + sample.excess))
     generator = np.random.default_rng([seed, crc32(label.encode())])
-    expected, draws = predict(np.maximum(costs, 0), workload.requests, spread, generator)
+    groups = Groups.of(observations, workload.scenarios) if observations else None
+    doubt = (spread**2 + sample.doubt**2) ** 0.5
+    expected, draws = predict(np.maximum(costs, 0), workload.requests, doubt, generator, groups)
     if cap is not None:  # no run costs more than all its answers at full length, with half as much prompt again
         most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
         expected, draws = min(expected, most), np.minimum(draws, most)
@@ -222,6 +239,10 @@ def combine(estimates: Sequence[ModelEstimate]) -> TotalEstimate:
         high=max(_money(high), expected),
         unpriced=tuple(each.model for each in estimates if each.cost is None),
     )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _mean_seconds(observations: Sequence[Observation], output_tokens: float) -> float:

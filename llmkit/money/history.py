@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from llmkit.money.cut_answers import Floats, uncut
 from llmkit.money.pricing import billed_tokens, input_rates
 from llmkit.records import Model, Rates, Usage
 
-Floats = npt.NDArray[np.float64]
 Basis = Literal["model × template", "model", "provider", "all", "constant", "reused"]
 
 MIN_OBSERVATIONS = 5
@@ -49,10 +48,13 @@ ALL_PLAIN: Floats = np.eye(1, len(input_rates(Rates())))[0]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One answer of an earlier run.
+    """One answer of an earlier run, with whatever was billed for it in vain before, or instead of it.
 
-    ``input_chars`` counts everything that was sent: system prompt, conversation so far and prompt. ``template`` is
-    the scenario template that the prompt came from, ``None`` for a prompt of its own; ``seconds`` is how long it took.
+    ``input_chars`` counts the bytes in UTF-8 of all that was sent: system prompt, conversation so far and prompt. A
+    token has about as many bytes in any script, though not as many characters. ``template`` is the scenario template
+    that the prompt came from, ``None`` for a prompt of its own; ``seconds`` is how long it took. ``is_cut``: it was
+    ended by ``max_tokens``. ``turn`` is its place in the conversation, ``scenario`` and ``run`` say what it has in
+    common with others; ``None`` where nobody knows.
     """
 
     provider: str
@@ -62,6 +64,10 @@ class Observation:
     input_chars: int
     usage: Usage
     seconds: float | None = None
+    is_cut: bool = False
+    turn: int = 1
+    scenario: Hashable = None
+    run: Hashable = None
 
 
 class Nearest(NamedTuple):
@@ -82,10 +88,11 @@ class History:
             for key in ((each.model, each.template), each.model, ("provider", each.provider), None):
                 self._levels.setdefault(key, deque(maxlen=HISTORY_LIMIT)).append(each)
 
-    def nearest(self, model: Model, template: str | None, effort: str | None) -> Nearest:
+    def nearest(self, model: Model, template: str | None, effort: str | None, turns: Collection[int] = (1,)) -> Nearest:
         """The answers to estimate from: those of the first level with enough of them.
 
-        Within a level, answers at the same reasoning effort are preferred when there are enough of them.
+        Within a level, answers at the same reasoning effort are preferred when there are enough of them, and among
+        those the answers to the same ``turns`` of a conversation.
         """
         same_kind: Basis = "model" if template is None else "model × template"
         ladder: tuple[tuple[Basis, Hashable, float], ...] = (
@@ -97,9 +104,10 @@ class History:
         for basis, key, spread in ladder:
             level = self._levels.get(key, ())
             same_effort = [each for each in level if each.effort == effort]
-            for observations in (same_effort, level):
-                if len(observations) >= MIN_OBSERVATIONS:
-                    return Nearest(basis, tuple(observations), spread)
+            for alike in (same_effort, level):
+                for observations in ([each for each in alike if each.turn in turns], alike):
+                    if len(observations) >= MIN_OBSERVATIONS:
+                        return Nearest(basis, tuple(observations), spread)
         return Nearest("constant", (), SPREAD["constant"])
 
 
@@ -116,6 +124,8 @@ class Sample:
     visible: Floats
     excess: Floats
     mix: Floats
+    doubt: float = 0.0
+    """How far the answers as a whole may lie from what is guessed for those that were cut."""
 
     @classmethod
     def of(cls, observations: Sequence[Observation], effort: str | None) -> Self:
@@ -148,6 +158,14 @@ class Sample:
             excess=np.zeros(16),
             mix=ALL_PLAIN,
         )
+
+    def uncut(self, observations: Sequence[Observation], most: int | None, effort: str | None) -> Self:
+        """The same, with answers that were cut before ``most`` tokens as long as they may have become."""
+        cut = np.array([each.is_cut and (most is None or each.usage.output_tokens < most) for each in observations])
+        if not cut.any():
+            return self
+        output, doubt = uncut(self.output, cut, ANSWER_TOKENS + _reasoning(effort or "none"))
+        return replace(self, output=output, visible=self.visible + output - self.output, doubt=doubt)
 
     def capped(self, most: int) -> Self:
         """The same answers cut off at ``most`` tokens."""

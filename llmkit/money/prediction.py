@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 
-from llmkit.money.history import HISTORY_LIMIT, Floats
+from llmkit.money.cut_answers import Floats
+from llmkit.money.history import HISTORY_LIMIT, Observation
 
 INTERVAL = (0.1, 0.9)
 DRAWS = 400
+DRIFT, DRIFT_WEIGHT = 0.25, 4
+"""How far (standard deviation of the logarithm) two runs of the same differ at least, and as many runs it is worth."""
+BETWEEN, BETWEEN_WEIGHT = 0.2, 2
+"""The same for scenarios: how far their mean answers lie from each other. Assumptions, all four."""
 
 
-def predict(costs: Floats, count: int, spread: float, generator: np.random.Generator) -> tuple[float, Floats]:
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """What earlier answers have in common: the scenario and the run of each; and how many scenarios are to be asked."""
+
+    scenarios: Sequence[Hashable]
+    runs: Sequence[Hashable]
+    new_scenarios: int
+
+    @classmethod
+    def of(cls, observations: Sequence[Observation], new_scenarios: int) -> Self:
+        """Of the answers of a history."""
+        return cls([each.scenario for each in observations], [each.run for each in observations], new_scenarios)
+
+
+def predict(
+    costs: Floats, count: int, spread: float, generator: np.random.Generator, groups: Groups | None = None
+) -> tuple[float, Floats]:
     """The total of ``count`` new answers that cost like those in ``costs``: an estimate, and possible totals.
 
-    ``spread`` is how far the new answers as a whole may differ, as a standard deviation of the logarithm.
+    ``spread`` is how far the new answers as a whole may differ, as a standard deviation of the logarithm. With
+    ``groups``, answers to a scenario are alike (a cluster), and so are those of a run (a drift); without, each answer
+    is by itself.
 
     With few answers of a skewed kind the mean of the history is as a rule too low and a plain bootstrap too narrow.
     So the error of the mean's logarithm is bootstrapped in units of its own standard error (studentised), which
-    widens the interval upwards, and widened once more by a factor that simulations with 5 to 300 log-normal,
-    exponential and Pareto answers called for. The estimate is raised by the squared coefficient of variation over the
-    number of answers: by so much does actual / estimate otherwise exceed 1 on average.
+    widens the interval upwards, and widened once more, where no drift does that, by a factor that simulations with 5 to
+    300 log-normal, exponential and Pareto answers called for. The estimate is raised by the squared coefficient of
+    variation over the number of answers: by so much does actual / estimate otherwise exceed 1 on average.
     """
     size, mean = len(costs), costs.mean()
     variation = costs.std(ddof=1) / mean if mean else 0.0
     noise = np.exp(spread * generator.standard_normal(DRAWS) - spread**2 / 2)
+    if groups is not None:
+        noise = noise * np.exp(_group_errors(costs, groups, generator))
     if not variation:
         return mean * count, mean * count * noise
     past = costs[generator.integers(size, size=(DRAWS, size))]
@@ -34,8 +63,36 @@ def predict(costs: Floats, count: int, spread: float, generator: np.random.Gener
     past_mean, new = np.maximum(past.mean(axis=1), mean / 100), np.maximum(new, mean / 100)
     # a resample can by chance hold equal answers only, and would divide by 0
     past_variation = np.maximum(past.std(axis=1, ddof=1) / past_mean, 0.3 * variation)
-    error = np.log(new / past_mean) * variation / past_variation * (1 + size**-0.5)
+    error = np.log(new / past_mean) * variation / past_variation * (1 + (size**-0.5 if groups is None else 0.0))
     return mean * count * (1 + variation**2 / size), mean * count * np.exp(error) * noise
+
+
+def _group_errors(costs: Floats, groups: Groups, generator: np.random.Generator) -> Floats:
+    """Errors of the logarithm of the total that come from scenarios and runs being unlike each other."""
+    variance = 0.0
+    if None not in groups.scenarios and len(set(groups.scenarios)) < len(costs):
+        number, between = _between(costs, groups.scenarios)
+        weight = BETWEEN_WEIGHT + number - 1
+        between = (BETWEEN_WEIGHT * BETWEEN**2 + (number - 1) * between) / weight
+        variance += between * (1 / number + 1 / groups.new_scenarios)
+    if None not in groups.runs:
+        number, drift = _between(costs, groups.runs)
+        drift = (DRIFT_WEIGHT * DRIFT**2 + (number - 1) * drift) / (DRIFT_WEIGHT + number - 1)
+        variance += max(DRIFT**2, drift)
+    return np.sqrt(variance) * generator.standard_normal(DRAWS)  # type: ignore[no-any-return]
+
+
+def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
+    """How many groups there are, and the variance of the logarithm of their means beyond that of their answers."""
+    numbers = {each: number for number, each in enumerate(dict.fromkeys(ids))}
+    group = np.array([numbers[each] for each in ids])
+    counts = np.bincount(group)
+    means = np.maximum(np.bincount(group, weights=costs) / counts, costs.mean() / 100 or 1.0)
+    if len(counts) == 1:
+        return 1, 0.0
+    within = ((costs - means[group]) / means[group]) ** 2
+    own = within.sum() / max(len(costs) - len(counts), 1)
+    return len(counts), max(0.0, float(np.log(means).var(ddof=1) - (own / counts).mean()))
 
 
 def interval(expected: float, draws: Floats) -> tuple[float, float]:

@@ -23,6 +23,10 @@ from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import NOTHING, Reused, check_reuse, reused_answers
 from llmkit.store import Store, past
 
+USUAL_EFFORT = "medium"
+"""Of models that reason by default and do not say how much."""
+_REASONS_IF_ASKED = ("anthropic_messages",)
+"""Wires of which models reason only when a request says so."""
 MOST = 20_000
 """Answers that estimates look back on."""
 
@@ -99,7 +103,7 @@ def estimate_plan(
                 ),
                 history,
                 at=at,
-                effort=_effort(model, config.params, request),
+                effort=_effort(model, config.params, request, target.wire.name),
                 max_tokens=answer_limit(request),
                 fallback=target.fallback if tier == STANDARD_TIER else None,
                 config=config.label,
@@ -136,10 +140,11 @@ def _hours(models: Sequence[ModelEstimate], providers: Mapping[str, Provider]) -
     return hours
 
 
-def _effort(model: Model, params: Params, request: Request) -> str | None:
-    """The reasoning effort that is asked for, or else the model's own."""
+def _effort(model: Model, params: Params, request: Request, wire: str) -> str | None:
+    """The reasoning effort that is asked for, or else the model's own, or else a usual one where it reasons unasked."""
     effort = None if "reasoning_effort" in request.left_out else params.reasoning_effort
-    return effort or model.api_config.get("default_reasoning_effort")
+    usual = USUAL_EFFORT if model.api_config.get("reasoning") and wire not in _REASONS_IF_ASKED else None
+    return effort or model.api_config.get("default_reasoning_effort") or usual
 
 
 def _observation(row: Mapping[str, Any]) -> Observation:
@@ -152,6 +157,10 @@ def _observation(row: Mapping[str, Any]) -> Observation:
         input_chars=row["input_chars"] + len(schema or ""),
         usage=Usage.from_row(row["usage"]),
         seconds=row["seconds"],
+        is_cut=row["is_cut"],
+        turn=row["turn"],
+        scenario=row["scenario"],
+        run=row["run_id"],
     )
 
 

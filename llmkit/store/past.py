@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from llmkit.records import TOKEN_COLUMNS
 from llmkit.store.queries import rows
 
 
@@ -14,38 +15,45 @@ def answers(
 ) -> list[dict[str, Any]]:
     """The latest answers whose usage is known, oldest first; of each model and template at most ``per_template``.
 
-    Keys: provider, model, template, schema (JSON text), effort, input_chars (of everything sent except the
-    schema), usage, seconds.
+    Keys: provider, model, template, schema (JSON text), effort, input_chars (bytes of everything that was sent but the
+    schema), usage (of all attempts of the turn, also of those that were billed in vain), seconds, is_cut, turn,
+    scenario, run_id. A turn that was billed and never answered counts too.
     """
+    names = (*TOKEN_COLUMNS, "cache_write_1h_tokens")
+    sums = ", ".join(f"'{name}': coalesce(sum({name}), 0)::BIGINT" for name in names)
     return rows(
         connection,
-        """
-        WITH latest AS (
-            SELECT o.run_id, o.position, o.turn, o.ended_at AS answered_at, a.provider, a.model, s.template,
-                coalesce(a.system, s.system) AS system, json_extract_string(s.messages, '$[*].content') AS messages,
-                (o.position % r.arms) * json_array_length(r.models) // r.arms + 1 AS place
-            FROM outcomes o JOIN runs r ON r.id = o.run_id
-                JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms
-                JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
-            WHERE r.kind = ? AND r.simulated = ? AND o.is_answer AND o.attempt > 0 AND NOT o.is_superseded
-                AND o.input_tokens IS NOT NULL
-            QUALIFY row_number() OVER (PARTITION BY a.model, s.template ORDER BY o.ended_at DESC) <= ?
-            ORDER BY o.ended_at DESC LIMIT ?
-        ), sent AS (
-            SELECT run_id, position, turn, usage, latency_s, sum(length(prompt)) OVER so_far
-                + coalesce(sum(length(response)) OVER (so_far ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
-                AS chars
+        f"""
+        WITH billed AS (
+            SELECT run_id, position, turn, max(ended_at) AS answered_at, max(latency_s) FILTER (is_answer) AS seconds,
+                coalesce(arg_max(finish_reason, attempt) = 'length', false) AS is_cut, {{{sums}}} AS usage
+            FROM outcomes WHERE input_tokens IS NOT NULL AND attempt > 0 GROUP BY ALL
+        ), latest AS (
+            SELECT b.*, a.provider, a.model, s.template,
+                (b.position % r.arms) * json_array_length(r.models) // r.arms + 1 AS place,
+                hash(s.prompt, coalesce(a.system, s.system)) AS scenario,
+                list_sum(list_transform([coalesce(a.system, s.system), s.prompt]
+                    || coalesce(json_extract_string(s.messages, '$[*].content'), [])
+                    || coalesce(json_extract_string(s.followups, '$[*]'), [])[: b.turn - 1],
+                    lambda text: coalesce(strlen(text), 0))) AS own
+            FROM billed b JOIN runs r ON r.id = b.run_id
+                JOIN run_arms a ON a.run_id = b.run_id AND a.arm = b.position % r.arms
+                JOIN run_scenarios s ON s.run_id = b.run_id AND s.scenario = b.position // r.arms
+            WHERE r.kind = ? AND r.simulated = ?
+            QUALIFY row_number() OVER (PARTITION BY a.model, s.template ORDER BY b.answered_at DESC) <= ?
+            ORDER BY b.answered_at DESC LIMIT ?
+        ), before AS (
+            SELECT run_id, position, turn + 1 AS turn,
+                sum(strlen(response)) OVER (PARTITION BY run_id, position ORDER BY turn) AS answers
             FROM turns SEMI JOIN latest USING (run_id, position)
-            WINDOW so_far AS (PARTITION BY run_id, position ORDER BY turn)
         ), settings AS (
             SELECT id, json_extract_string(settings, '$.params.reasoning_effort') AS effort,
                 json_extract(settings, '$.params.schema')::VARCHAR AS schema, unnest(models::JSON[]) AS m,
                 generate_subscripts(models::JSON[], 1) AS place
             FROM runs
         )
-        SELECT l.provider, l.model, l.template, s.usage, s.latency_s AS seconds,
-            (coalesce(length(l.system), 0) + coalesce(length(array_to_string(l.messages, '')), 0) + s.chars)::BIGINT
-                AS input_chars,
+        SELECT l.provider, l.model, l.template, l.usage, l.seconds, l.is_cut, l.turn, l.scenario, l.run_id,
+            (l.own + coalesce(b.answers, 0))::BIGINT AS input_chars,
             CASE WHEN NOT coalesce(list_contains(p.left_out::VARCHAR[], 'schema'), false)
                 THEN nullif(a.schema, 'null') END AS schema,
             coalesce(
@@ -53,7 +61,7 @@ def answers(
                     THEN coalesce(json_extract_string(a.m, '$.how.reasoning_effort'), a.effort) END,
                 json_extract_string(a.m, '$.api_config.default_reasoning_effort')
             ) AS effort
-        FROM latest l JOIN sent s USING (run_id, position, turn)
+        FROM latest l LEFT JOIN before b USING (run_id, position, turn)
             LEFT JOIN results p USING (run_id, position)
             JOIN settings a ON a.id = l.run_id AND a.place = l.place
         ORDER BY l.answered_at, l.run_id, l.position, l.turn

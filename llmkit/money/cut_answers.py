@@ -1,0 +1,63 @@
+"""How long answers would have been that were cut at ``max_tokens``: they are censored, not short."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+_NORMAL = NormalDist()
+_AROUND = 0.7
+"""How far (standard deviation of the logarithm) answers may lie from what is usual. An assumption, as the next two."""
+_SIGMA, _SIGMA_SPREAD = 0.9, 0.25
+_SIGMAS = np.linspace(0.4, 1.8, 15)
+
+
+class Uncut(NamedTuple):
+    """Lengths had no answer been cut; ``spread`` is how far (sd of the logarithm) their mean may be from that."""
+
+    output: Floats
+    spread: float
+
+
+def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
+    """Replace each answer that was cut by a longer one, in a log-normal distribution that fits them all.
+
+    That is the mean of a posterior over location and spread: answers that were not cut count with their density, the
+    others with the chance to be at least so long, and a prior says that answers have about ``usual`` tokens.
+    """
+    logs = np.log(np.maximum(output, 1))
+    centre = np.log(usual) - _SIGMA**2 / 2
+    mu, sigma = np.meshgrid(np.linspace(centre - 4, centre + 4, 81), _SIGMAS, indexing="ij")
+    weight = -(((mu - centre) / _AROUND) ** 2 + ((sigma - _SIGMA) / _SIGMA_SPREAD) ** 2) / 2
+    if len(whole := logs[~is_cut]):
+        squares = len(whole) * (mu - whole.mean()) ** 2 + ((whole - whole.mean()) ** 2).sum()
+        weight = weight - squares / sigma**2 / 2 - len(whole) * np.log(sigma)
+    limits, counts = np.unique(logs[is_cut], return_counts=True)
+    for limit, count in zip(limits, counts, strict=True):
+        weight = weight + count * np.log(np.maximum(_cdf((mu - limit) / sigma), 1e-300))
+    chance = np.exp(weight - weight.max())
+    chance /= chance.sum()
+    means = mu + sigma**2 / 2
+    doubt = np.sqrt((chance * (means - (chance * means).sum()) ** 2).sum())
+    longer = output.copy()
+    for limit in limits:
+        at = is_cut & (logs == limit)
+        longer[at] = _longer(float(limit), int(at.sum()), float((chance * mu).sum()), float((chance * sigma).sum()))
+    return Uncut(longer, float(doubt * longer[is_cut].sum() / longer.sum()))
+
+
+def _longer(limit: float, count: int, mu: float, sigma: float) -> Floats:
+    """So many lengths beyond a limit (its logarithm), evenly spread over what is probable there."""
+    below = min(_NORMAL.cdf((limit - mu) / sigma), 1 - 1e-9)
+    shuffled = np.random.default_rng(0).permutation(count)  # or the first scenarios would have the shortest
+    ranks = (below + (1 - below) * (rank + 0.5) / count for rank in shuffled)
+    return np.exp([max(limit, mu + sigma * _NORMAL.inv_cdf(rank)) for rank in ranks])
+
+
+def _cdf(values: Floats) -> Floats:
+    return np.vectorize(_NORMAL.cdf, otypes=[float])(values)  # type: ignore[no-any-return]
