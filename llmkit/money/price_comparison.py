@@ -117,7 +117,10 @@ def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_shown(entry.to_row()) for entry in value]
     if isinstance(value, dict):
-        return {name: float(cell) if name in RATE_COLUMNS and cell else _shown(cell) for name, cell in value.items()}
+        return {
+            name: float(cell) if name in (*RATE_COLUMNS, "factor") and cell else _shown(cell)
+            for name, cell in value.items()
+        }
     return float(value) if hasattr(value, "as_tuple") else value
 
 

@@ -141,7 +141,7 @@ class Attempt:
             fields = {"turn": turn, "status": response.status, "code": code, "seconds": round(latency, 3)}
             log.debug("sent", extra=run.log_fields(conversation, **fields))
         kind = "answered" if is_answer else "failed_attempt"
-        run.emit(kind, conversation, turn=turn, code=code, cost=billed, seconds=latency)
+        run.emit(kind, conversation, turn=turn, code=code, cost=billed, cost_source=cost.source, seconds=latency)
         return result
 
     async def _write_intent(self, admission: Admission) -> datetime:

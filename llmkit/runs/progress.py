@@ -15,6 +15,7 @@ from typing import Any, Literal
 from llmkit.errors import Code
 from llmkit.limiter.pace import Limits
 from llmkit.limiter.time_left import Watch
+from llmkit.records import CostSource
 
 EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting", "probe_done", "skipped", "ended"]
 
@@ -36,6 +37,7 @@ class RunEvent:
     seconds: float | None = None
     cost: Decimal | None = None
     """US dollars of what came back; ``None`` where only the provider knows what it billed."""
+    cost_source: CostSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class ModelProgress:
     in_flight: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
-    """Requests of unknown cost: answers without a price, and failures that may have been billed."""
+    """Requests of unknown cost: answers without a price for all of them, and failures that may have been billed."""
 
     @property
     def done(self) -> int:
@@ -237,7 +239,7 @@ class Tracker:
             counts["in_flight"] += 1
         elif event.kind in ("answered", "failed_attempt"):
             counts["in_flight"] -= 1
-            counts["unpriced"] += event.cost is None
+            counts["unpriced"] += event.cost is None or event.cost_source == "partly unpriced"
             counts["cost"] += event.cost or Decimal(0)
         elif event.kind == "probe_done" and event.status in ("ok", "failed", "skipped"):
             counts[event.status] += 1

@@ -57,6 +57,21 @@ def test_accepted_rows_become_dated_entries_in_one_change(kit):
     assert kit.catalog.model(HAIKU).price == before.price
 
 
+def test_variants_are_compared_and_taken_over(kit):
+    """A tier at another factor is one difference; tiers that upstream does not list stay ours."""
+    shipped = kit.catalog.model(HAIKU).price.price_variants
+    dear = [{"service_tier": "batch", "factor": 0.75}, {"service_tier": "us", "factor": 1.1}]
+    kit.catalog.update_model(HAIKU, price_variants=dear, cost_per_thousand_searches=1)
+    found = kit.catalog.check_prices()
+    assert sorted(found["what"]) == ["cost_per_thousand_searches", "price_variants"]
+    row = found.set_index("what").loc["price_variants"]
+    assert row["ours"] == dear
+    assert row["theirs"] == [{"service_tier": "batch", "factor": 0.5}, dear[1]]
+    assert kit.catalog.apply_prices(found) == (HAIKU,)
+    assert kit.catalog.model(HAIKU).price.price_variants == shipped
+    assert kit.catalog.check_prices().empty
+
+
 def test_peak_hours_are_taken_over_and_weekdays_kept(kit):
     """genai-prices knows hours but no days: where the hours are ours too, our days stay."""
     shipped = kit.catalog.model(DEEPSEEK).price

@@ -191,6 +191,19 @@ def test_a_tier_that_a_model_does_not_have_is_refused_with_those_it_has(paying, 
         paying.run("Yes?", SOL, service_tier=5)
 
 
+def test_calls_without_a_price_make_a_cost_partly_unpriced(paying, provider):
+    """What the tokens cost is known, and that it is not all: in the probe, the table, the run's progress and now."""
+    provider.tier = {"server_tool_use": {"web_search_requests": 2, "code_execution_requests": 1}}
+    handle = paying.run("Yes?", CLAUDE, max_tokens=100, budget="1")
+    run = handle.result(60)
+    tokens_and_searches = Decimal("0.006") + 2 * Decimal("0.01")
+    assert only(run)["cost_source"] == "partly unpriced"
+    assert run.total_cost == run.reprice().attrs["total"] == tokens_and_searches
+    assert run.costs()["unpriced"].tolist() == [1]
+    assert handle.progress.unpriced == 1
+    assert "and 1 unpriced" in repr(handle)
+
+
 def test_a_pinned_snapshot_is_billed_as_its_family_and_says_so(paying, provider):
     """It is asked under its own id, with a warning; repricing names the family, now and at another day's price."""
     pinned = f"{SOL}-2026-10-01"
