@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from wire_requests import spoken
 
-from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model
+from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model, Usage
 
 FOLDER = Path(__file__).parent.parent / "replies"
 
@@ -63,9 +64,17 @@ def read(path: Path) -> Case:
             body=body.encode(),
             received_at=datetime.fromisoformat(case["now"]),
         ),
-        expect=case["expect"],
+        expect=case["expect"] | _usage(case["expect"].get("usage")),
         bill=case.get("bill", {}),
     )
+
+
+def _usage(usage: dict[str, Any] | None) -> dict[str, Any]:
+    """The usage that a case states, complete: kinds of token that came later than the case are 0 in it."""
+    if usage is None:
+        return {}
+    reported = usage.get("reported_cost")
+    return {"usage": Usage(**usage | {"reported_cost": reported and Decimal(reported)}).to_row()}
 
 
 def cases() -> Iterator[Case]:
