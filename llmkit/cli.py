@@ -154,7 +154,7 @@ def _backup(args: argparse.Namespace) -> int:
 def _restore(args: argparse.Namespace) -> int:
     path = catalog_path(args.db)
     archive.restore(Path(args.file), path)
-    with llmkit.open(path) as kit:
+    with llmkit.open(path, adopt=True) as kit:
         print(f"Restored {len(kit.runs()):,} runs to {path}")
     return 0
 

@@ -18,7 +18,7 @@ import pandas as pd
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
 from llmkit.records import Provider
-from llmkit.store import Store, project, queries
+from llmkit.store import Store, damage, project, queries
 from llmkit.widgets import html
 
 Health = Literal["ok", "look", "bad"]
@@ -129,11 +129,14 @@ def _journal(store: Store) -> Finding:
     sizes = store.journal.sizes()
     if not sizes:
         return Finding("journal", "bad", f"There is none in {store.journal.directory}.", "llmkit restore FILE")
-    read = store.read(project.offsets)
-    lost = sorted(name for name, end in read.items() if end > sizes.get(name, 0))
-    if lost:
-        words = f"{', '.join(lost[:3])}{' and others' * (len(lost) > 3)} in {store.journal.directory}: missing or cut."
-        return Finding("journal", "bad", words, "Bring the folder back from a copy, or keep a copy of the database.")
+    told = store.read(lambda connection: damage.look(connection, store.journal)).sentences(store.path)
+    if told:
+        return Finding(
+            "journal", "bad", " ".join(told), "Bring the folder back from a copy, or keep a copy of the database."
+        )
+    aside = store.read(project.set_aside)
+    if aside:
+        return Finding("journal", "look", damage.aside(store.path, aside), "Upgrade llmkit, or look at them.")
     return Finding("journal", "ok", "complete")
 
 

@@ -63,8 +63,8 @@ class Kit:
     catalog: Catalog
     """Providers, models, prices and settings."""
 
-    def __init__(self, path: Path, *, simulate: bool = False, actor: str = "user") -> None:
-        seed, store = load_seed(), Store(path)
+    def __init__(self, path: Path, *, simulate: bool = False, actor: str = "user", adopt: bool = False) -> None:
+        seed, store = load_seed(), Store(path, adopt=adopt)
         if not store.is_read_only:
             seed_catalog(store, seed)
         self.path = path
@@ -658,20 +658,28 @@ class _Closed:
         )
 
 
-def open_kit(path: str | os.PathLike[str] | None = None, *, simulate: bool = False, actor: str | None = None) -> Kit:
+def open_kit(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    simulate: bool = False,
+    actor: str | None = None,
+    adopt: bool = False,
+) -> Kit:
     """Open a catalog, made and seeded on first use.
 
     Args:
         path: a DuckDB file; by default ``$LLMKIT_DB``, else ``llmkit.duckdb`` in the user's data folder.
         simulate: rehearse: every provider counts as available and all requests go to a simulator on this machine.
         actor: whose name changes of the catalog carry in ``kit.catalog.history()``; by default your login name.
+        adopt: make the database of a journal that is incomplete or that no database belongs to, and of what a damaged
+            database still gives; take in the runs of other journals in the folder.
 
     Raises:
         CatalogTooNew: the file was written by a newer llmkit.
-        ValidationError: the path is a folder, or no file can be made there.
+        ValidationError: the path is a folder, no file can be made there, or the journal has to be adopted first.
     """
     file = catalog_path(path)
-    return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name())
+    return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name(), adopt=adopt)
 
 
 def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:

@@ -1,27 +1,153 @@
-"""What is said about a journal that is damaged or incomplete."""
+"""What is wrong with a journal, and how it is said: lines set aside; segments missing, cut, doubled, or of another."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 
-def tell_lines(path: Path, count: int) -> None:
-    """Say that lines were set aside, if any were."""
-    if count:
-        warnings.warn(
-            f"{count} line{'s' * (count > 1)} of the journal of {path.name} cannot be used and "
-            f"{'were' if count > 1 else 'was'} set aside; everything else was read. "
-            'kit.sql("SELECT * FROM journal_quarantine") lists them.',
-            stacklevel=7,
+from llmkit.errors import ValidationError
+from llmkit.store.journal import Journal
+from llmkit.store.segments import CATALOG, Header, is_copy, segment
+
+FOREIGN = "of another journal"
+"""Why a whole segment is set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The names of segments, by what is wrong with them."""
+
+    missing: tuple[str, ...]
+    cut: tuple[str, ...]
+    foreign: tuple[str, ...]
+    copies: tuple[str, ...]
+
+    def sentences(self, path: Path) -> list[str]:
+        """What is wrong and what to do, of the journal of the database at ``path``."""
+        folder = f"{path.name}.journal"
+        lost = (*self.missing, *self.cut)
+        told = (
+            (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or cut. The database still has "
+                   "what was in them, but could not be rebuilt: keep a copy of it, or bring the folder "
+                   f"{folder} back."),
+            (self.foreign, f"{_names(self.foreign)} of another journal than {folder}, and left out. Move them away, or "
+                           "take their runs in: llmkit.open(path, adopt=True)."),
+            (self.copies, f"{_names(self.copies)} in {folder} twice, which changes nothing. Programs that synchronize "
+                          "folders make such copies; delete them."),
+        )  # fmt: skip
+        return [words for names, words in told if names]
+
+
+def look(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Findings:
+    """What the database knows of its journal, compared with what is there."""
+    sizes = journal.sizes()
+    rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
+    headers = {name: header for name, _, line in rows if (header := Header.of(line)) is not None}
+    times = Counter(header.id for header in headers.values())
+    foreign = connection.execute(
+        "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN]
+    ).fetchall()
+    gone = {name for name, *_ in rows if name not in sizes and not is_copy(name)}
+    return Findings(
+        missing=tuple(sorted(gone | _named(headers.values()).difference(sizes))),
+        cut=tuple(name for name, end, _ in rows if end > sizes.get(name, end)),
+        foreign=tuple(name for (name,) in foreign if name in sizes),
+        copies=tuple(
+            name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes
+        ),
+    )
+
+
+def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ()) -> None:
+    """Refuse to make a database of a journal that lacks segments which others follow, or that ``rests_on`` names.
+
+    Raises:
+        ValidationError: it does.
+    """
+    sizes = journal.sizes()
+    headers = (journal.header(name) for name in sizes)
+    followed = _named(header for header in headers if header is not None)
+    if missing := sorted({*followed, *rests_on}.difference(sizes)):
+        raise ValidationError(
+            f"{path} would have to be made of its journal, in which {_names(missing)} missing. Bring that back from a "
+            f"copy of {path.name}.journal; or have it made of what is left, and of what a damaged database gives, "
+            "with llmkit.open(path, adopt=True).",
+            field="adopt",
         )
 
 
-def incomplete(path: Path, names: Sequence[str]) -> str:
-    """That the database rests on segments that are not there any more."""
-    return (
-        f"The journal of {path.name} is incomplete: {', '.join(names[:3])}{' and others' * (len(names) > 3)} "
-        f"{'is' if len(names) == 1 else 'are'} missing or cut. The database still has what was in them, but could not "
-        f"be rebuilt: keep a copy of it, or bring the folder {path.name}.journal back."
+def foreign(connection: duckdb.DuckDBPyConnection, journal: Journal, names: Collection[str]) -> set[str]:
+    """Which of these segments are of another journal than those that the database rests on. An empty database rests on
+    the journal that most of them are of.
+    """
+    headers = {name: header for name in names if (header := journal.header(name)) is not None and header.journal}
+    own = journals(connection)
+    if not own:
+        own = [most for most, _ in Counter(header.journal for header in headers.values()).most_common(1)]
+    return {
+        name
+        for name, header in headers.items()
+        if header.journal not in (own[:1] if segment(name).about == CATALOG else own)
+    }
+
+
+def journals(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """What the database rests on: its own journal, then those whose runs were taken in."""
+    found = connection.execute(
+        "SELECT header ->> '$.journal' AS journal FROM journal_segments WHERE header ->> '$.journal' IS NOT NULL "
+        "GROUP BY ALL ORDER BY bool_or(header ->> '$.about' = ?) DESC, count(*) DESC, journal",
+        [CATALOG],
     )
+    return [journal for (journal,) in found.fetchall()]
+
+
+def check_orphaned(path: Path, journal: Journal) -> None:
+    """Refuse to make a new database of a journal that is here without one. Those of earlier versions are taken up.
+
+    Raises:
+        ValidationError: there is such a journal.
+    """
+    if any(journal.header(name) is not None for name in journal.sizes()):
+        raise ValidationError(
+            f"There is no database at {path}, but {journal.directory} holds a journal. Make a database of it with "
+            "llmkit.open(path, adopt=True), name another file, or move that folder away.",
+            field="adopt",
+        )
+
+
+def not_ours(path: Path) -> str:
+    """That a file is no database, and that nothing could be made of it."""
+    return (
+        f"{path} is not a database of llmkit, or is damaged without a journal beside it to rebuild it from. Name "
+        "another file, or move this one away."
+    )
+
+
+def read_only(path: Path) -> str:
+    """That a database cannot be brought up to date."""
+    return (
+        f"{path} is read-only and not up to date. Copy it, with the folder {path.name}.journal, to a place where it "
+        "can be written."
+    )
+
+
+def aside(path: Path, count: int) -> str:
+    """That lines were set aside."""
+    return (
+        f"{count} line{'s' * (count > 1)} of the journal of {path.name} cannot be used and "
+        f"{'were' if count > 1 else 'was'} set aside; everything else was read. "
+        'kit.sql("SELECT * FROM journal_quarantine") lists them.'
+    )
+
+
+def _named(headers: Iterable[Header]) -> set[str]:
+    return {header.before for header in headers if header.before}
+
+
+def _names(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:3])
+    return f"{shown}{' and others' * (len(names) > 3)} {'is' if len(names) == 1 else 'are'}"

@@ -19,38 +19,19 @@ import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from llmkit.errors import JournalError
 from llmkit.store.commit import Commit
-from llmkit.store.lines import Event, line
+from llmkit.store.lines import Event, line, verified
+from llmkit.store.segments import CATALOG, Header, Segment, is_copy, new_journal
 
 FORMAT = 2
 """Of a segment, as its first line says; format 1 had no such line."""
-CATALOG = "catalog"
-"""Stands in a segment's name where others have the id of their run."""
-
 _GATHER = 0.002
 """Seconds that a commit waits for company when the one before had some."""
-_NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
 _TYPE = re.compile(rb'"type":"(\w+)"')
-
-
-class Segment(NamedTuple):
-    """What a segment's name says."""
-
-    name: str
-    about: str
-    """:data:`CATALOG` or the id of a run; empty in format 1, where a process wrote everything into one segment."""
-
-
-@lru_cache(maxsize=1024)
-def segment(name: str) -> Segment:
-    """Read a segment's name: ``<time>-<about>-<writer>.jsonl``."""
-    about = _NAME.match(name)  # a copy has more behind it
-    return Segment(name, "" if about is None or about[1].isdigit() else about[1])
 
 
 class Block(NamedTuple):
@@ -84,20 +65,22 @@ class Journal:
         self._writer: threading.Thread | None = None
         self._open: dict[str, _Open] = {}
         self._last_ns = 0
+        self._rests_on = ""
+        self._latest = ""
         self._tag = ""
         self._pid = 0
 
-    def append(self, events: Sequence[Event], *, after: str = "") -> Commit:
+    def append(self, events: Sequence[Event]) -> Commit:
         """Queue events; they are on the disk when the commit that is returned is done.
 
-        Gives each event its ``id``, later than every id given before here and than ``after``. The events of one call
-        belong to one run or to the catalog, and are written together.
+        Gives each event its ``id``, later than every id given before here and than what this follows. The events of
+        one call belong to one run or to the catalog, and are written together.
         """
         about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
         with self._lock:
             self._start_writer()
             for event in events:
-                event["id"] = self._next_id(after)
+                event["id"] = self._next_id()
             commit = self._gathering.get(about)
             if commit is None:
                 commit = self._gathering[about] = Commit(about)
@@ -106,13 +89,13 @@ class Journal:
             commit.calls += 1
         return commit
 
-    def commit(self, events: Sequence[Event], *, after: str = "") -> None:
+    def commit(self, events: Sequence[Event]) -> None:
         """Write events and wait until they are on the disk.
 
         Raises:
             JournalError: the disk is full, read-only or gone.
         """
-        self.append(events, after=after).result()
+        self.append(events).result()
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every segment, by name, oldest first."""
@@ -124,16 +107,33 @@ class Journal:
 
     def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
         """The whole lines of a segment from an offset on, about ``size`` bytes of them at a time."""
-        with open(self.directory / segment.name, "rb", buffering=0) as file:
+        rest, position = b"", offset
+        while data := self._read(segment.name, position, size):
+            position += len(data)
+            lines = (rest + data).split(b"\n")
+            rest = lines.pop()
+            if lines:
+                end = offset + sum(map(len, lines)) + len(lines)
+                yield Block(segment, lines, offset, end)
+                offset = end
+        if verified(rest[:-1]):  # a whole line whose line end is damaged, not one that is being written
+            yield Block(segment, [rest[:-1]], offset, offset + len(rest))
+
+    def _read(self, name: str, offset: int, size: int) -> bytes:
+        """A part of a segment; no file stays open, however many are read side by side."""
+        with open(self.directory / name, "rb", buffering=0) as file:
             file.seek(offset)
-            rest = b""
-            while data := file.read(size):
-                lines = (rest + data).split(b"\n")
-                rest = lines.pop()
-                if lines:
-                    end = offset + sum(map(len, lines)) + len(lines)
-                    yield Block(segment, lines, offset, end)
-                    offset = end
+            return file.read(size)
+
+    def header(self, name: str) -> Header | None:
+        """What the first line of a segment says."""
+        return Header.read(self.directory / name)
+
+    def follow(self, journal: str, latest: str, event_id: str) -> None:
+        """Go on after what the database rests on, by whatever clock it was written, and even if it is not here."""
+        with self._lock:
+            self._rests_on, self._latest = journal, latest
+            self._last_ns = max(self._last_ns, int(event_id[:16] or "0", 16))
 
     def types(self, segment: Segment, offset: int) -> set[str]:
         """Which types of event come after an offset. Costs less than reading them."""
@@ -156,9 +156,8 @@ class Journal:
         if writer is not None and self._pid == os.getpid():
             writer.join()
 
-    def _next_id(self, after: str) -> str:
-        floor = int(after[:16], 16) if after else 0
-        self._last_ns = max(time.time_ns(), self._last_ns + 1, floor + 1)
+    def _next_id(self) -> str:
+        self._last_ns = max(time.time_ns(), self._last_ns + 1)
         return f"{self._last_ns:016x}-{self._tag}"
 
     def _start_writer(self) -> None:
@@ -199,8 +198,8 @@ class Journal:
             _write_all(segment.file, data)
             os.fsync(segment.file.fileno())
         except OSError as error:
-            self._abandon(commit.about, segment, start)
-            return self._explain(error)
+            is_cut = self._abandon(commit.about, segment, start)
+            return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
         except (TypeError, ValueError) as error:  # no JSON: a mistake of ours, which must not end the writer
             return error
         segment.seq += len(commit.events)
@@ -208,22 +207,41 @@ class Journal:
 
     def _create(self, about: str) -> _Open:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        writer, before = secrets.token_hex(4), next(reversed(self.sizes()), None)
+        writer = secrets.token_hex(4)
         name = f"{time.time_ns():016x}-{about}-{writer}.jsonl"
-        fd = os.open(self.directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        created = self._open[about] = _Open(open(fd, "wb", buffering=0))  # noqa: SIM115 - lives as long as the writer
+        journal, before = self._place(name)
         header = {
             "id": f"{time.time_ns():016x}-{writer}",
             "type": "segment",
             "format": FORMAT,
             "about": about,
             "machine": _machine(),
+            "journal": journal,
             "before": before,
         }
-        _write_all(created.file, line(header, 0))
-        created.seq = 1
-        self._sync_directory()
+        fd = os.open(self.directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        file = open(fd, "wb", buffering=0)  # noqa: SIM115 - lives as long as the writer
+        try:
+            _write_all(file, line(header, 0))
+            self._sync_directory()
+        except OSError:
+            file.close()
+            with contextlib.suppress(OSError):
+                (self.directory / name).unlink()
+            raise
+        created = self._open[about] = _Open(file, 1)
         return created
+
+    def _place(self, name: str) -> tuple[str, str | None]:
+        """The journal that a new segment belongs to, and the segment of it that is the latest so far."""
+        names = [each for each in self.sizes() if not is_copy(each)]
+        journal, before = self._rests_on, self._latest
+        for each in reversed(names):
+            header = self.header(each)
+            if header is None or not header.journal or header.journal == (journal or header.journal):
+                journal, before = journal or (header.journal if header else ""), max(before, each)
+                break
+        return journal or new_journal([*names, name]), before or None
 
     def _sync_directory(self) -> None:
         if hasattr(os, "O_DIRECTORY"):  # the new name must survive a power cut too; Windows has no such call
@@ -233,18 +251,23 @@ class Journal:
             finally:
                 os.close(fd)
 
-    def _abandon(self, about: str, segment: _Open, start: int) -> None:
-        """Cut a half-written batch off; the next batch begins a new segment, whatever state this one is in."""
+    def _abandon(self, about: str, segment: _Open, start: int) -> bool:
+        """Cut a half-written batch off, and say whether that could be done; the next batch begins a new segment,
+        whatever state this one is in.
+        """
+        is_cut = False
         with contextlib.suppress(OSError):
             segment.file.truncate(start)
+            is_cut = True
         with contextlib.suppress(OSError):
             segment.file.close()
         self._open.pop(about, None)
+        return is_cut
 
-    def _explain(self, error: OSError) -> JournalError:
+    def _explain(self, error: OSError, doubt: str = "") -> JournalError:
         return JournalError(
             f"The journal in {self.directory} cannot be written: {error.strerror or error}. "
-            "Free some space or check the folder's permissions; everything acknowledged so far is saved."
+            f"Free some space or check the folder's permissions; everything acknowledged so far is saved.{doubt}"
         )
 
 

@@ -75,9 +75,10 @@ class Lease:
     def note(self, mark: bytes) -> None:
         """Leave a mark for whoever holds the lease next; only while :meth:`hold` is held exclusively."""
         if self._sidecar is not None:
-            self._sidecar.seek(0)
-            self._sidecar.truncate()
-            self._sidecar.write(mark)
+            with contextlib.suppress(OSError):  # a full disk: without the mark the database is looked into once more
+                self._sidecar.seek(0)
+                self._sidecar.truncate()
+                self._sidecar.write(mark)
 
     @property
     def mark(self) -> bytes:
@@ -148,6 +149,11 @@ class Lease:
         if wal.exists():
             wal.rename(aside.with_name(aside.name + ".wal"))
         return aside
+
+    @property
+    def was_used(self) -> bool:
+        """Whether a database of this name was ever opened here."""
+        return self._lockfile.exists()
 
     @property
     def has_wal(self) -> bool:

@@ -106,8 +106,8 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
     )
 
 
-def take_over(connection: duckdb.DuckDBPyConnection, journal: Journal, *, after: str) -> None:
-    """Record what was changed, and say what is put back; before the journal is applied. ``after``: the last event id.
+def take_over(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
+    """Record what was changed, and say what is put back; before the journal is applied.
 
     Raises:
         ValidationError: a new row cannot be read.
@@ -117,7 +117,7 @@ def take_over(connection: duckdb.DuckDBPyConnection, journal: Journal, *, after:
     if not any(changed):
         return
     if changed.events:
-        journal.commit(changed.events, after=after)
+        journal.commit(changed.events)
     restore_prices(connection)
     log.info("changed with SQL", extra={"actor": ACTOR, "changes": len(changed.events)})
     restored = [each["reference"] for each in changed.events if each["action"] == "restore"]

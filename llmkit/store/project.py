@@ -13,22 +13,25 @@ import heapq
 import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import duckdb
 
-from llmkit.store import apply_runs, format_1
+from llmkit.store import apply_runs, damage
 from llmkit.store.apply_catalog import apply_catalog, fold_balances
-from llmkit.store.apply_runs import RunLine
-from llmkit.store.journal import CATALOG, Block, Journal, Segment, segment
-from llmkit.store.lines import Event, dumps, id_of, loads, verified
+from llmkit.store.damage import FOREIGN
+from llmkit.store.journal import Block, Journal
+from llmkit.store.lines import id_of
+from llmkit.store.segments import CATALOG, Segment, is_copy, segment
+from llmkit.store.triage import Line, Sorted, sort
 from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
 
 _LEAST, _MOST = 4 << 20, 32 << 20
 """Bytes of a run's segment that are applied in one transaction: more go faster, and hold others up for longer."""
+_AT_ONCE = 64 << 20
+"""Bytes of segments that are in memory while they are merged."""
 _BATCH = 500
 """Events of one transaction where each is looked at."""
 _CHANGES_CATALOG = {CATALOG, "run_state"}
@@ -37,12 +40,12 @@ _UNFIT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException,
 """What a line raises that does not fit, other than a disk that is full or a file that is damaged."""
 
 
-class Line(NamedTuple):
-    """A line of a segment and where it stands."""
+class _Due(NamedTuple):
+    """A segment that has grown to ``size`` since it was applied up to ``offset``."""
 
-    segment: str
+    segment: Segment
     offset: int
-    data: bytes
+    size: int
 
 
 class _Batch(NamedTuple):
@@ -90,33 +93,44 @@ def offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return dict(connection.execute("SELECT segment, applied_bytes FROM journal_segments").fetchall())
 
 
-def lost_segments(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[str]:
-    """The segments that this database rests on and that are missing, or shorter than what was applied of them."""
-    sizes = journal.sizes()
-    return sorted(name for name, applied in offsets(connection).items() if applied > sizes.get(name, 0))
-
-
 def set_aside(connection: duckdb.DuckDBPyConnection) -> int:
     """How many lines of the journal were set aside."""
-    row = connection.execute("SELECT count(*) FROM journal_quarantine").fetchone()
+    row = connection.execute("SELECT count(*) FROM journal_quarantine WHERE reason != ?", [FOREIGN]).fetchone()
     return int(row[0]) if row else 0
 
 
-def last_event_id(connection: duckdb.DuckDBPyConnection) -> str:
-    """The latest event applied; empty when there is none."""
-    row = connection.execute("SELECT coalesce(max(last_event_id), '') FROM journal_segments").fetchone()
-    return str(row[0]) if row else ""
+def follow(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
+    """Have what is written from now on come after all that was applied."""
+    rows = connection.execute(
+        "SELECT segment, last_event_id FROM journal_segments ANTI JOIN "
+        "(FROM journal_quarantine WHERE reason = ?) aside USING (segment)",
+        [FOREIGN],
+    ).fetchall()
+    latest = max((name for name, _ in rows if not is_copy(name)), default="")
+    journal.follow(next(iter(damage.journals(connection)), ""), latest, max((last for _, last in rows), default=""))
 
 
-def project(connection: duckdb.DuckDBPyConnection, journal: Journal, only: Collection[str] | None = None) -> None:
-    """Apply what is missing, in batches of one transaction each; ``only`` names the segments, ``None`` is all."""
+def project(
+    connection: duckdb.DuckDBPyConnection,
+    journal: Journal,
+    only: Collection[str] | None = None,
+    *,
+    adopting: bool = False,
+) -> None:
+    """Apply what is missing, in batches of one transaction each; ``only`` names the segments, ``None`` is all.
+
+    ``adopting``: the runs of other journals are taken in. Their catalogs never are: their numbers mean other entries.
+    """
     applied = offsets(connection)
     due = [
-        (segment(name), applied.get(name, 0), size)
+        _Due(segment(name), applied.get(name, 0), size)
         for name, size in journal.sizes().items()
         if size > applied.get(name, 0) and (only is None or name in only)
     ]
-    runs = [each for each in due if each[0].about not in ("", CATALOG)]
+    if not due:
+        return
+    due = _without_foreign(connection, journal, due, adopting)
+    runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each not in runs])
     while lines := list(itertools.islice(merged, _BATCH)):
         _apply(connection, _Batch(lines, _ends(lines)))
@@ -125,12 +139,37 @@ def project(connection: duckdb.DuckDBPyConnection, journal: Journal, only: Colle
             _apply(connection, _Batch(list(_lines(block)), {which.name: block.end}))
 
 
-def _merged(journal: Journal, due: Sequence[tuple[Segment, int, int]]) -> Iterator[Line]:
+def _without_foreign(
+    connection: duckdb.DuckDBPyConnection, journal: Journal, due: Sequence[_Due], adopting: bool
+) -> list[_Due]:
+    """What is of this journal. A segment of another one is set aside as a whole, in one row."""
+    noted = connection.execute("SELECT segment FROM journal_segments WHERE header IS NOT NULL").fetchall()
+    unseen = {each.segment.name for each in due}.difference(name for (name,) in noted)
+    foreign = damage.foreign(connection, journal, unseen) if unseen else set()
+    if adopting:
+        foreign = {name for name in foreign if segment(name).about == CATALOG}
+    for which, _, size in due:
+        if which.name in foreign:
+            aside = [(Line(which.name, 0, b""), FOREIGN)]
+            _in_transaction(connection, _Batch((), {which.name: size}), Sorted(aside=aside))
+    return [each for each in due if each.segment.name not in foreign]
+
+
+def adopt(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have what was set aside as of another journal looked at again."""
+    names = connection.execute("SELECT segment FROM journal_quarantine WHERE reason = ?", [FOREIGN]).fetchall()
+    for table in ("journal_segments", "journal_quarantine"):
+        connection.execute(f"DELETE FROM {table} WHERE segment IN (SELECT unnest(?))", [[name for (name,) in names]])
+
+
+def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Line]:
     """The lines of several segments in the order of their ids."""
+
+    size = min(_LEAST, max(_AT_ONCE // max(len(due), 1), 1 << 14))
 
     def read(which: Segment, offset: int) -> Iterator[tuple[str, Line]]:
         last = ""
-        for block in journal.blocks(which, offset, _LEAST):
+        for block in journal.blocks(which, offset, size):
             for each in _lines(block):
                 last = id_of(each.data) or last  # a damaged line stays where it stands
                 yield last, each
@@ -153,19 +192,19 @@ def _lines(block: Block) -> Iterator[Line]:
 def _apply(connection: duckdb.DuckDBPyConnection, batch: _Batch) -> None:
     """Apply a batch in one transaction; if a line of it does not fit, in halves, until that line is alone."""
     try:
-        _in_transaction(connection, batch, _sort(connection, batch))
+        _in_transaction(connection, batch, sort(connection, batch.lines))
     except _UNFIT as error:
         if len(batch.lines) == 1:
             why = words(error) if isinstance(error, duckdb.Error) else error
             reason = f"does not fit: {type(error).__name__}: {why}"
-            _in_transaction(connection, batch, _Sorted(aside=[(batch.lines[0], reason)]))
+            _in_transaction(connection, batch, Sorted(aside=[(batch.lines[0], reason)]))
             return
         middle = len(batch.lines) // 2
         for lines in batch.lines[:middle], batch.lines[middle:]:
             _apply(connection, _Batch(lines, _ends(lines)))
 
 
-def _in_transaction(connection: duckdb.DuckDBPyConnection, batch: _Batch, found: _Sorted) -> None:
+def _in_transaction(connection: duckdb.DuckDBPyConnection, batch: _Batch, found: Sorted) -> None:
     connection.begin()
     try:
         if found.catalog:
@@ -193,78 +232,3 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection, batch: _Batch, found:
         with contextlib.suppress(duckdb.TransactionException):  # a commit that failed has ended it already
             connection.rollback()
         raise
-
-
-@dataclass(slots=True)
-class _Sorted:
-    """The lines of a batch by what is done with them."""
-
-    catalog: list[Event] = field(default_factory=list)
-    runs: list[RunLine] = field(default_factory=list)
-    aside: list[tuple[Line, str]] = field(default_factory=list)
-    last: dict[str, str] = field(default_factory=dict)
-    next_seq: dict[str, int] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def _sort(connection: duckdb.DuckDBPyConnection, batch: _Batch) -> _Sorted:
-    found = _Sorted(next_seq=_next_seqs(connection, batch.ends))
-    counted: dict[str, format_1.Counted] | None = None
-    for each in batch.lines:
-        which = segment(each.segment)
-        if which.about:
-            _take(found, which, each)
-        elif each.data:
-            counted = _counted(connection) if counted is None else counted
-            _take_old(found, each, counted)
-    return found
-
-
-def _take(found: _Sorted, which: Segment, each: Line) -> None:
-    seen, name = verified(each.data), each.segment
-    expected = found.next_seq.get(name, 0)
-    if seen is None:
-        found.aside.append((each, "damaged"))
-        found.next_seq[name] = expected + 1
-        return
-    event_id, kind, seq = seen
-    if seq != expected:
-        found.aside.append((each, f"line {seq} stands where line {expected} should"))
-    found.next_seq[name] = seq + 1
-    found.last[name] = max(event_id, found.last.get(name, ""))
-    if kind == "segment":
-        found.headers[name] = each.data.decode()
-    elif kind == "catalog":
-        found.catalog.append(loads(each.data))
-    elif kind in apply_runs.TYPES:
-        found.runs.append(RunLine(which.about, event_id, kind, each.data))
-    else:
-        found.aside.append((each, f"type {kind} is not known to this version"))
-
-
-def _take_old(found: _Sorted, each: Line, counted: dict[str, format_1.Counted]) -> None:
-    try:
-        event = loads(each.data)
-    except ValueError:
-        found.aside.append((each, "damaged"))
-        return
-    found.last[each.segment] = max(event["id"], found.last.get(each.segment, ""))
-    if event["type"] == "catalog":
-        found.catalog.append(event)
-    elif event["type"] in apply_runs.TYPES:
-        modern = format_1.modern(event, counted)
-        found.runs.extend(RunLine(event["run_id"], event["id"], now["type"], dumps(now)) for now in modern)
-    else:
-        found.aside.append((each, f"type {event['type']} is not known to this version"))
-
-
-def _next_seqs(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, int]:
-    rows = connection.execute("SELECT segment, next_seq FROM journal_segments WHERE next_seq IS NOT NULL").fetchall()
-    return {name: seq for name, seq in rows if name in names}
-
-
-def _counted(connection: duckdb.DuckDBPyConnection) -> dict[str, format_1.Counted]:
-    rows = connection.execute(
-        "SELECT run_id, max(number), coalesce(max(number) FILTER (status = 'running'), 0) FROM run_states GROUP BY ALL"
-    ).fetchall()
-    return {run_id: format_1.Counted(states, session) for run_id, states, session in rows}

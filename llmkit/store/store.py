@@ -16,7 +16,7 @@ import pandas as pd
 
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
-from llmkit.store import damage, lease, migrations, outside, project, queries, user_sql
+from llmkit.store import damage, lease, migrations, outside, project, queries, salvage, user_sql
 from llmkit.store.claims import Claims
 from llmkit.store.commit import Commit
 from llmkit.store.edit import Edit
@@ -37,11 +37,14 @@ class Store:
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
         CatalogBusy: another program holds the file open.
-        ValidationError: the system does not let the file be made or opened.
+        ValidationError: the system does not let the file be made or opened; or the database would have to be made of a
+            journal that is incomplete or of nobody. ``adopt`` makes it all the same, of what the journal and a damaged
+            database still give, and takes in the runs of other journals.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, adopt: bool = False) -> None:
         self.path = path
+        self._adopt = adopt
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
         self._claims = Claims(self.journal.directory)
@@ -51,6 +54,8 @@ class Store:
         with shapes.reaching(path, "opened"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.is_read_only = not all(os.access(place, os.W_OK) for place in (path.parent, path) if place.exists())
+            if not (adopt or path.exists() or self._lease.was_used):
+                damage.check_orphaned(path, self.journal)
             self._begin()
 
     def _begin(self) -> None:
@@ -80,13 +85,12 @@ class Store:
         is_saved = False
         try:
             with self._lease.hold(exclusive=True), contextlib.ExitStack() as stack:
-                connection, edit, last = self._rebuilding(lambda: self._begin_edit(stack, actor))
+                connection, edit = self._rebuilding(lambda: self._begin_edit(stack, actor))
                 yield edit
                 if edit.events:
-                    self.journal.commit(edit.events, after=last)
+                    self.journal.commit(edit.events)
                     is_saved = True
-                    first = edit.events[0]
-                    fields = {name: first[name] for name in ("actor", "action", "entity", "reference")}
+                    fields = {name: edit.events[0][name] for name in ("actor", "action", "entity", "reference")}
                     log.info("catalog edit", extra={**fields, "changes": len(edit.events)})
                     project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
         except (OutOfReach, Damaged) as error:
@@ -199,10 +203,7 @@ class Store:
                         return question(connection)
 
             if self.is_read_only:
-                raise OutOfReach(
-                    f"{self.path} is read-only and not up to date. Copy it, with the folder {self.path.name}.journal, "
-                    "to a place where it can be written."
-                )
+                raise OutOfReach(damage.read_only(self.path))
 
             def ask() -> T:
                 with self._up_to_date(catalog_only):
@@ -233,13 +234,12 @@ class Store:
             return not project.due_for_catalog(connection, self.journal)
         return not project.behind(connection, self.journal)
 
-    def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit, str]:
+    def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit]:
         with contextlib.ExitStack() as opening:
             connection = opening.enter_context(self._up_to_date(catalog_only=True))
             edit = Edit(queries.catalog_state(connection), queries.setting_rows(connection), actor)
-            last = project.last_event_id(connection)
             stack.enter_context(opening.pop_all())
-        return connection, edit, last
+        return connection, edit
 
     def _synced(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Apply what the journal holds, and answer a question in the same connection."""
@@ -254,19 +254,29 @@ class Store:
     @contextlib.contextmanager
     def _up_to_date(self, catalog_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open to write, migrate, and apply the journal."""
+        if not self._adopt and not self.path.exists():
+            damage.check_complete(self.path, self.journal)
         is_as_left = self._watch.is_as_left()
         with self._lease.connect(read_only=False) as connection:
-            migrations.migrate(connection)
-            if not is_as_left:
-                outside.take_over(connection, self.journal, after=project.last_event_id(connection))
-            before = project.set_aside(connection)
-            only = project.due_for_catalog(connection, self.journal) if catalog_only else None
-            project.project(connection, self.journal, only)
-            damage.tell_lines(self.path, project.set_aside(connection) - before)
-            if lost := project.lost_segments(connection, self.journal):
-                self._tell(damage.incomplete(self.path, lost))
+            self._apply_journal(connection, catalog_only, is_as_left)
             yield connection
         self._watch.leave()
+
+    def _apply_journal(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool, is_as_left: bool) -> None:
+        migrations.migrate(connection)
+        project.follow(connection, self.journal)
+        if not is_as_left:
+            outside.take_over(connection, self.journal)
+        before = project.set_aside(connection)
+        if self._adopt:
+            project.adopt(connection)
+        only = project.due_for_catalog(connection, self.journal) if catalog_only else None
+        project.project(connection, self.journal, only, adopting=self._adopt)
+        project.follow(connection, self.journal)
+        if count := project.set_aside(connection) - before:
+            warnings.warn(damage.aside(self.path, count), stacklevel=9)
+        for words in damage.look(connection, self.journal).sentences(self.path):
+            self._tell(words)
 
     def _tell(self, words: str) -> None:
         """Warn, once of each thing."""
@@ -278,17 +288,10 @@ class Store:
         """Do something with the database; if that finds it damaged, rebuild it from the journal and do it once more."""
         try:
             return action()
-        except Damaged as damage:
+        except Damaged as damaged:
             if not self.journal.sizes():
-                raise ValidationError(
-                    f"{self.path} is not a database of llmkit, or is damaged without a journal beside it to rebuild it "
-                    "from. Name another file, or move this one away.",
-                    field="path",
-                ) from damage
-            aside = self._lease.set_aside()
-            warnings.warn(
-                f"The database {self.path.name} was damaged ({str(damage).splitlines()[0]}). "
-                f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.",
-                stacklevel=5,
-            )
+                raise ValidationError(damage.not_ours(self.path), field="path") from damaged
+            if not self._adopt:
+                damage.check_complete(self.path, self.journal, salvage.segments(self.path))
+            salvage.make_way(self._lease, damaged, adopting=self._adopt)
             return action()

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.errors import JournalError
-from llmkit.store.journal import Journal, segment
+from llmkit.store.journal import Journal
 from llmkit.store.lines import loads, verified
+from llmkit.store.segments import segment
 
 
 def events(journal: Journal) -> list[dict]:

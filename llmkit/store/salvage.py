@@ -1,0 +1,90 @@
+"""What a damaged database still gives, for a journal that cannot give it any more."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from llmkit.store import migrations, trouble
+from llmkit.store.lease import Damaged, Lease
+
+_OLD = "damaged"
+
+
+def segments(path: Path) -> list[str]:
+    """The segments that a damaged database rests on; none where it does not tell."""
+    try:
+        with duckdb.connect(path, read_only=True, config=trouble.CONFIG) as connection:
+            return [name for (name,) in connection.execute("SELECT segment FROM journal_segments").fetchall()]
+    except duckdb.Error:
+        return []
+
+
+def make_way(lease: Lease, damaged: Damaged, *, adopting: bool) -> None:
+    """Set a damaged database aside, and say so; the next that opens it makes a new one of the journal. ``adopting``:
+    what it still gives is in there already.
+    """
+    aside, taken = lease.set_aside(), ""
+    if adopting:
+        with lease.connect(read_only=False) as connection:
+            migrations.migrate(connection)
+            taken = " " + words(take_over(connection, aside))
+    warnings.warn(
+        f"The database {lease.path.name} was damaged ({str(damaged).splitlines()[0]}). "
+        f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.{taken}",
+        stacklevel=6,
+    )
+
+
+def take_over(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int | None]:
+    """Copy what reads into an empty database; returns the rows of each table, ``None`` for one that does not read.
+
+    A table about runs is taken by itself; those of the catalog only together, since they depend on one another.
+    """
+    file = str(path).replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{file}' AS {_OLD} (TYPE duckdb, READ_ONLY)")
+    except duckdb.Error:
+        return {}
+    try:
+        return {table: rows for group in _groups(connection) for table, rows in _taken(connection, group).items()}
+    finally:
+        with contextlib.suppress(duckdb.Error):
+            connection.execute(f"DETACH {_OLD}")
+
+
+def _groups(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    tables = connection.execute(
+        "SELECT table_name, bool_or(column_name = 'run_id') OR table_name = 'runs' AS is_of_run FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND table_name IN (SELECT table_name FROM duckdb_tables()) "
+        "AND table_name NOT IN ('migrations', 'journal_segments', 'journal_quarantine') GROUP BY table_name ORDER BY 1"
+    ).fetchall()
+    return [[name for name, is_of_run in tables if not is_of_run], *([name] for name, is_of_run in tables if is_of_run)]
+
+
+def _taken(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> dict[str, int | None]:
+    connection.begin()
+    try:
+        taken: dict[str, int | None] = {}
+        for table in tables:
+            found = connection.execute(
+                f"INSERT INTO {table} BY NAME FROM {_OLD}.{table} ON CONFLICT DO NOTHING"
+            ).fetchone()
+            taken[table] = int(found[0]) if found else 0
+        connection.commit()
+    except duckdb.Error:
+        connection.rollback()
+        return dict.fromkeys(tables)
+    return taken
+
+
+def words(taken: dict[str, int | None]) -> str:
+    """What was taken over, in a sentence."""
+    got = [f"{rows:,} of {table}" for table, rows in taken.items() if rows]
+    lost = [table for table, rows in taken.items() if rows is None]
+    unread = f" Not to be read: {', '.join(lost)}." if lost else ""
+    return f"Taken over from it: {', '.join(got) or 'nothing'}.{unread}"

@@ -1,0 +1,75 @@
+"""A segment of the journal: its name, and its first line, which says what it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from llmkit.store.lines import verified
+
+CATALOG = "catalog"
+"""Stands in a segment's name where others have the id of their run."""
+
+_NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
+_MOST = 4_096
+"""Bytes of a first line at most."""
+
+
+class Segment(NamedTuple):
+    """What a segment's name says."""
+
+    name: str
+    about: str
+    """:data:`CATALOG` or the id of a run; empty in format 1, where a process wrote everything into one segment."""
+
+
+@lru_cache(maxsize=1024)
+def segment(name: str) -> Segment:
+    """Read a segment's name: ``<time>-<about>-<writer>.jsonl``."""
+    about = _NAME.match(name)  # a copy has more behind it
+    return Segment(name, "" if about is None or about[1].isdigit() else about[1])
+
+
+def is_copy(name: str) -> bool:
+    """Whether a name is one that no segment gets, such as those that programs give that synchronize folders."""
+    found = _NAME.match(name)
+    return found is not None and name[found.end() :] != ".jsonl"
+
+
+class Header(NamedTuple):
+    """What a segment's first line says."""
+
+    id: str
+    journal: str
+    """Tells journals apart: made of the name of the first segment, and the same in all that follow."""
+    before: str | None
+    """The segment that was the latest of its journal when this one was begun."""
+
+    @classmethod
+    def of(cls, line: bytes | str | None) -> Header | None:
+        """Read a first line; ``None`` where it is damaged, or of an earlier version."""
+        data = (line.encode() if isinstance(line, str) else line or b"").rstrip(b"\n")
+        seen = verified(data)
+        if seen is None or seen[1] != "segment":
+            return None
+        event = json.loads(data)
+        return cls(event["id"], event.get("journal", ""), event.get("before"))
+
+    @classmethod
+    def read(cls, path: Path) -> Header | None:
+        """Read that of a file; ``None`` as well where there is none yet."""
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return cls.of(file.read(_MOST).partition(b"\n")[0])
+        except FileNotFoundError:
+            return None
+
+
+def new_journal(names: Iterable[str]) -> str:
+    """What tells a journal apart whose oldest segment is the first of these."""
+    return hashlib.blake2b(min(names).encode(), digest_size=8).hexdigest()
