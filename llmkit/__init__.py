@@ -10,7 +10,7 @@ import importlib as _importlib
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from llmkit.analysis import Agreement, Comparison, Dataset, Run, agreement, compare, dataset
+from llmkit.analysis import Agreement, Comparison, Dataset, Run, agreement, compare, concat, dataset
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
     BudgetExceeded,
@@ -39,6 +39,7 @@ from llmkit.records import Config, DatedPrice, Model, Price, PriceTier, PriceWin
 from llmkit.runs import Handle, ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.scenarios import (
     Level,
+    question,
     scenarios_from_csv,
     scenarios_from_template,
     scenarios_from_yaml,
@@ -105,9 +106,11 @@ __all__ = [
     "ValidationError",
     "agreement",
     "compare",
+    "concat",
     "dataset",
     "log_to",
     "open",
+    "question",
     "scenarios_from_csv",
     "scenarios_from_template",
     "scenarios_from_yaml",

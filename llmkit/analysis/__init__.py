@@ -2,7 +2,7 @@
 
 from llmkit.analysis.archived_runs import Dataset, dataset
 from llmkit.analysis.coder_agreement import Agreement, agreement
-from llmkit.analysis.comparison import Comparison, compare
+from llmkit.analysis.comparison import Comparison, compare, concat
 from llmkit.analysis.run import Run, effective_status
 
-__all__ = ["Agreement", "Comparison", "Dataset", "Run", "agreement", "compare", "dataset", "effective_status"]
+__all__ = ["Agreement", "Comparison", "Dataset", "Run", "agreement", "compare", "concat", "dataset", "effective_status"]

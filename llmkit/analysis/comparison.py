@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import combinations
@@ -24,6 +24,10 @@ _BETWEEN_NAMES = " · "
 
 class Asked(Protocol):
     """A run."""
+
+    @property
+    def name(self) -> str | None:
+        """The name given to it."""
 
     @property
     def probes(self) -> pd.DataFrame:
@@ -96,6 +100,21 @@ def compare(run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By |
         differences=_differences(answered, share),
         variance=pd.DataFrame([_variance(level, rows) for level, rows in answered.items()]),
     )
+
+
+def concat(runs: Iterable[Asked]) -> pd.DataFrame:
+    """The probes of several runs as one table, with the column ``run_name``, to be compared by it or by ``run_id``.
+
+    Scenarios of one id are the same to ``within="scenario_id"``; where they are not, take
+    ``within=["run_id", "scenario_id"]``.
+
+    Raises:
+        ValidationError: no runs.
+    """
+    tables = [run.probes.assign(run_name=run.name) for run in runs]
+    if not tables:
+        raise ValidationError("Give the runs to put together: llmkit.concat([run, other]).", field="runs")
+    return pd.concat(tables, ignore_index=True)
 
 
 def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) -> dict[str, Any]:

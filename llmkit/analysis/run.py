@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pandas as pd
 
 from llmkit.analysis import archived_runs, charts, exports, reader_data
+from llmkit.analysis.answer_columns import answer_columns, column
 from llmkit.analysis.charts import By
+from llmkit.analysis.comparison import Comparison, compare
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
@@ -80,8 +82,9 @@ class Run:
         """One row for each scenario × model × sample, whatever happened: see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
         names = self._store.read(lambda c: queries.dimension_names(c, self.id))
-        dimensions = {name: _column([row.get(name) for row in frame["dimensions"]]) for name in names}
-        answers = pd.DataFrame(answer_columns(list(frame["answer"])), index=frame.index)
+        dimensions = {name: column([row.get(name) for row in frame["dimensions"]]) for name in names}
+        questions = self._store.read(lambda c: queries.questions(c, self.id))
+        answers = pd.DataFrame(answer_columns(list(frame["answer"]), questions), index=frame.index)
         return pd.concat([frame[list(columns.PROBES)], pd.DataFrame(dimensions, index=frame.index), answers], axis=1)
 
     @property
@@ -174,6 +177,16 @@ class Run:
         """
         probes, column = categories(self.probes, of)
         return charts.plot_shares(probes, column, ax, by=by)
+
+    def compare(self, value: str, by: By, within: By | None = "scenario_id") -> Comparison:
+        """The levels of ``by`` compared in a column of numbers, as :func:`llmkit.compare` does.
+
+        Errors are clustered by scenario; ``within=None`` takes all answers as independent of each other.
+
+        Raises:
+            ValidationError: there is no such column, or a value that is no number.
+        """
+        return compare(self.probes, value, by, within)
 
     @property
     def notes(self) -> list[str]:
@@ -279,14 +292,3 @@ def _spent(tally: Mapping[str, Any]) -> str:
         return "cost unknown"
     more = f" and {tally['unknown']:,} of unknown cost" if tally["unknown"] else ""
     return pricing.dollars(tally["cost"]) + more
-
-
-def answer_columns(answers: Sequence[Any]) -> dict[str, Any]:
-    """Structured answers as columns ``answer.<field>``, in the order of their first appearance."""
-    rows = [answer if isinstance(answer, dict) else {} for answer in answers]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {f"answer.{name}": _column([row.get(name) for row in rows]) for name in names}
-
-
-def _column(values: list[Any]) -> pd.Series[Any]:
-    return pd.Series(values, dtype=object).infer_objects()

@@ -36,13 +36,13 @@ from llmkit.records.prices import (
     Rates,
     source_of_sum,
 )
+from llmkit.records.typed_questions import Question
 
 __all__ = [
     "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
     "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource", "DatedPrice",
     "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
-    "PriceTier",
-    "PriceVariant", "PriceWindow", "Provider", "RateInfo", "Rates", "RemoteModel", "Request", "Scenario", "Scope",
-    "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of", "source_of_sum",
-    "split_reference",
+    "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel", "Request",
+    "Scenario", "Scope", "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of",
+    "source_of_sum", "split_reference",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from llmkit.errors import ValidationError
 from llmkit.records.entries import Model
+from llmkit.records.typed_questions import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Scenario:
     ``template`` identifies the template that it was made from: answers to prompts of one template are alike in length,
     which estimates rest on. ``messages`` are turns before the prompt, examples for the model say: questions and answers
     in turn, as ``{"role": "user", "content": ...}`` and ``{"role": "assistant", "content": ...}``.
+    ``question`` says how it is to be answered; :mod:`llmkit.question` makes it.
     """
 
     prompt: str
@@ -36,6 +38,7 @@ class Scenario:
     dimensions: Mapping[str, Any] = field(default_factory=dict)
     template: str | None = None
     messages: tuple[Message, ...] = ()
+    question: Question | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -52,6 +55,8 @@ class Scenario:
             raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
         object.__setattr__(self, "followups", followups)
         object.__setattr__(self, "messages", _earlier(self.messages))
+        if self.question is not None and followups:
+            raise ValidationError("A question of a type is asked alone, without follow-ups.", field="followups")
         object.__setattr__(self, "dimensions", MappingProxyType(dict(self.dimensions)))
 
     @property

@@ -25,6 +25,12 @@ _PROBES: Mapping[str, str | None] = {
 RESULT: Mapping[str, str] = {name: kind for name, kind in _PROBES.items() if kind} | {"answer": "JSON"}
 """What the final line holds; the fields of a structured ``answer`` become columns of their own."""
 
+
+def answer_column(name: str) -> str:
+    """The column of a field of a structured answer; the empty name is the answer to a question itself."""
+    return f"answer.{name}" if name else "answer"
+
+
 PROBES = tuple(_PROBES)
 """One row for each scenario × model × sample. Costs in US dollars, prices per million tokens, times in UTC.
 

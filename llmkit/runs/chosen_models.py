@@ -138,6 +138,12 @@ def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequen
     """
     shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
     scenarios = as_scenarios(prompts)
+    names = {name.casefold() for scenario in scenarios for name in scenario.dimensions}
+    if "answer" in names and any(scenario.question is not None for scenario in scenarios):
+        raise ValidationError(
+            "A column 'answer' travels along, and the answers to questions need that name: rename yours.",
+            field="prompts",
+        )
     return tuple(
         replace(scenario, system=scenario.system or shared_system, followups=scenario.followups or shared)
         for scenario in scenarios

@@ -165,7 +165,11 @@ class RunContext:
     def end_probe(self, conversation: Conversation, failure: Failure | None) -> Event:
         """Decide how a probe ends. The event is written with its last answer: no crash comes between the two."""
         refusal = self.breaker.refusal(conversation.probe.model)
-        conversation.end(failure, refused=failure is not None and failure is refusal, check=self.spec.check_answer)
+        conversation.end(
+            failure,
+            refused=failure is not None and failure is refusal,
+            check=self.spec.plan.check_of(conversation.probe, self.spec.check_answer),
+        )
         if conversation.status == "ok" and len(conversation.answers) > 1:
             reference = conversation.probe.model.reference
             count, cost = self.finished.get(reference, (0, Decimal(0)))

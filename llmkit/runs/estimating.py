@@ -18,7 +18,7 @@ from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import answer_limit
 from llmkit.records import STANDARD_TIER, Model, Params, Price, Provider, Request, Scenario, Usage
 from llmkit.runs.context import Target
-from llmkit.runs.plan import Plan, asked
+from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import NOTHING, Reused, check_reuse, reused_answers
 from llmkit.store import Store, past
@@ -95,7 +95,7 @@ def estimate_plan(
             estimate_model(
                 replace(model, price=at_tier(model.full_price, tier) or Price()),
                 Workload.of(
-                    [asked(scenario, config) for scenario, _ in left],
+                    [with_options(asked(scenario, config)) for scenario, _ in left],
                     samples=1 if reused.answers else plan.samples,
                     answered=[answered for _, answered in left],
                     template=_alike(template, schema),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
@@ -13,11 +14,15 @@ from llmkit.money.service_tiers import askable
 from llmkit.providers.wires import answer_limit, answers_asked
 from llmkit.records import Call, Message, Model, Params, Request, Scenario
 from llmkit.records.checks import numbers, shapes, texts
+from llmkit.records.typed_questions import Order
 
 AskingOrder = Literal["interleaved", "sequential"]
 
 MOST_PROBES = 1_000_000
 """In one run. More would not fit into a notebook's memory, and is surely a slip."""
+
+Check = Callable[[str], Any]
+"""Parses an answer; raises ``ValueError`` with a sentence when that is not as asked."""
 
 MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
 
@@ -71,8 +76,26 @@ class Plan:
         """The probe at a position."""
         rest, sample = divmod(position, self.samples)
         place, which = divmod(rest, len(self.configs))
-        scenario, config = self.scenarios[place], self.configs[which]
-        return Probe(position, asked(scenario, config), config, sample + 1)
+        scenario, config = asked(self.scenarios[place], self.configs[which]), self.configs[which]
+        if scenario.question is not None:
+            order = self.order_of(position)
+            config = replace(config, params=replace(config.params, schema=scenario.question.schema(order)))
+            scenario = with_options(scenario, order)
+        return Probe(position, scenario, config, sample + 1)
+
+    def scenario_of(self, position: int) -> Scenario:
+        """The scenario of the probe at a position, as it was given."""
+        return self.scenarios[position // (self.samples * len(self.configs))]
+
+    def order_of(self, position: int) -> Order:
+        """The order in which the probe at a position is shown the options of its question."""
+        question = self.scenario_of(position).question
+        return question.order(f"{self.order_seed}:{position}") if question is not None else ()
+
+    def check_of(self, probe: Probe, shared: Check | None) -> Check | None:
+        """What parses the last answer of a probe: its question, or what all others of the run ``shared``."""
+        question = probe.scenario.question
+        return shared if question is None else partial(question.read, order=self.order_of(probe.position))
 
     def model_of(self, position: int) -> Model:
         """The model that the probe at a position asks."""
@@ -118,6 +141,14 @@ class Plan:
 def asked(scenario: Scenario, config: Configuration) -> Scenario:
     """The scenario as a configuration is asked it."""
     return scenario if config.system is None else replace(scenario, system=config.system)
+
+
+def with_options(scenario: Scenario, order: Order | None = None) -> Scenario:
+    """The scenario with what its question adds to the prompt, by default in the order given."""
+    if (question := scenario.question) is None:
+        return scenario
+    text = question.text(tuple(range(len(question.rows or question.options))) if order is None else order)
+    return replace(scenario, prompt=f"{scenario.prompt}\n\n{text}".rstrip())
 
 
 def most_input_tokens(call: Call, request: Request) -> int:

@@ -72,9 +72,10 @@ def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
     """Whether an answer stays: it was not asked for once more since, and it is as the schema asks."""
     if row["response"] is None:
         return False
-    if not conversation.finished or spec.check_answer is None:
+    check = spec.plan.check_of(conversation.probe, spec.check_answer)
+    if not conversation.finished or check is None:
         return True
-    return checked(row["response"], spec.check_answer)[1] is None
+    return checked(row["response"], check)[1] is None
 
 
 def lost_outcome(run_id: str, row: Row) -> Event:

@@ -116,8 +116,10 @@ def reused_answers(
         going_on = []
         for row in rows:
             position, answer = row["position"], ReusedAnswer.from_row(row)
-            is_last = len(answers.get(position, ())) + 1 == len(plan.probe(position).scenario.prompts)
-            if is_last and check is not None and checked(answer.completion.text, check)[1] is not None:
+            probe = plan.probe(position)
+            is_last = len(answers.get(position, ())) + 1 == len(probe.scenario.prompts)
+            own = plan.check_of(probe, check)
+            if is_last and own is not None and checked(answer.completion.text, own)[1] is not None:
                 continue
             answers.setdefault(position, []).append(answer)
             (whole.add if is_last else going_on.append)(position)

@@ -18,7 +18,7 @@ def replayed(run_id: str, plan: Plan, reused: Reused, check: Callable[[str], Any
         for answer in answers:
             conversation.reuse(answer.completion, answer.source, answer.cost, answer.latency_s)
         if conversation.finished:
-            conversation.end(None, refused=False, check=check)
+            conversation.end(None, refused=False, check=plan.check_of(conversation.probe, check))
         yield conversation
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.money import pricing
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Model, Params, Price, Provider, Scenario, SharedBudget
+from llmkit.records import Model, Params, Price, Provider, Question, Scenario, SharedBudget
 from llmkit.runs.plan import Configuration, Plan
 from llmkit.runs.progress import RunEvent
 from llmkit.runs.reuse import NOTHING, Reused
@@ -19,8 +19,8 @@ from llmkit.runs.reuse import NOTHING, Reused
 class RunSpec:
     """What to run: the plan and all that goes with it.
 
-    ``check_answer`` parses the last answer of a probe; it raises ``ValueError`` with a sentence when that is not as
-    asked.
+    ``check_answer`` parses the last answer of a probe that has no question of its own; it raises ``ValueError`` with a
+    sentence when that is not as asked.
     """
 
     plan: Plan
@@ -141,6 +141,7 @@ def scenario_row(scenario: Scenario) -> dict[str, Any]:
         "dimensions": dict(scenario.dimensions),
         "template": scenario.template,
         "messages": [asdict(message) for message in scenario.messages] or None,
+        "question": scenario.question.to_row() if scenario.question else None,
     }
 
 
@@ -189,4 +190,5 @@ def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping
 
 
 def _scenario(row: Mapping[str, Any]) -> Scenario:
-    return Scenario(**row)
+    question = row.get("question")
+    return Scenario(**{**row, "question": Question.from_row(question) if question else None})

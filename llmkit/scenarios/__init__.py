@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmkit.scenarios import question
 from llmkit.scenarios.carried import RESERVED_COLUMNS
 from llmkit.scenarios.file_formats import (
     scenarios_from_csv,
@@ -19,6 +20,7 @@ __all__ = [
     "Level",
     "Prompts",
     "as_scenarios",
+    "question",
     "scenarios_from_csv",
     "scenarios_from_template",
     "scenarios_from_yaml",

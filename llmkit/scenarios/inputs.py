@@ -81,7 +81,7 @@ def _read(prompts: Prompts) -> Iterator[Scenario]:
 def _parts(row: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """What is asked, and the dimensions."""
     if isinstance(row, Scenario):
-        return {name: getattr(row, name) for name in (*ASKED_COLUMNS, "template")}, row.dimensions
+        return {name: getattr(row, name) for name in (*ASKED_COLUMNS, "template", "question")}, row.dimensions
     if isinstance(row, Mapping):
         if "prompt" not in row:
             raise _no_prompt(row, "A scenario has no 'prompt'")
@@ -133,6 +133,7 @@ def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position
         scenario_id=_scenario_id(fields.get("scenario_id")) or f"s{position:04d}",
         dimensions={name: plain(value, where=name) for name, value in dimensions.items()},
         template=fields.get("template"),
+        question=fields.get("question"),
     )
 
 

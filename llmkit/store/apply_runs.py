@@ -30,7 +30,7 @@ class RunLine(NamedTuple):
 _KEY = {"position": "BIGINT", "turn": "INTEGER", "attempt": "INTEGER"}
 _SCENARIO = {
     "scenario_id": "VARCHAR", "prompt": "VARCHAR", "system": "VARCHAR", "followups": "JSON", "dimensions": "JSON",
-    "template": "VARCHAR", "messages": "JSON",
+    "template": "VARCHAR", "messages": "JSON", "question": "JSON",
 }  # fmt: skip
 _RUN = {
     "name": "VARCHAR", "kind": "VARCHAR", "simulated": "BOOLEAN", "settings": "JSON", "models": "JSON",

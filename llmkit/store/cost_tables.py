@@ -14,7 +14,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
-from llmkit.records.columns import PROBES
+from llmkit.records.columns import PROBES, answer_column
 from llmkit.store.queries import dimension_names, frame, pointer, rows
 from llmkit.store.schema import USAGE
 
@@ -190,7 +190,7 @@ def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> di
     """What can be grouped by, as SQL by name."""
     probes = {name: f"{_JSON}p.{name}, '$')::VARCHAR" if name in _LISTS else f"p.{name}" for name in PROBES}
     own = {name: _value("dimensions", name) for name in dimension_names(connection, chosen.run_id)}
-    answers = {f"answer.{name}": _value("answer", name) for name in _answer_fields(connection, chosen.run_id)}
+    answers = {answer_column(name): _value("answer", name) for name in _answer_fields(connection, chosen.run_id)}
     return {**_GROUPS, **own, **probes, **answers} if chosen.own_first else {**own, **_GROUPS, **probes, **answers}
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from llmkit.errors import ValidationError
 from llmkit.records import TOKEN_COLUMNS
+from llmkit.records.columns import answer_column
 from llmkit.store.lease import CONFIG
 from llmkit.store.queries import dimension_names, pointer
 from llmkit.store.schema import USAGE
@@ -158,7 +159,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
         "WHERE run_id = ? AND json_type(answer) = 'OBJECT' ORDER BY name",
         [run_id],
     )
-    answers = [(f"answer.{name}", "answer", name) for (name,) in fields.fetchall()]
+    answers = [(answer_column(name), "answer", name) for (name,) in fields.fetchall()]
     return [_column(connection, run_id, *each) for each in [*dimensions, *answers]]
 
 

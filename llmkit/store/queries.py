@@ -181,6 +181,17 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
     )
 
 
+def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The different questions of a run, as they are stored, in its order."""
+    found = rows(
+        connection,
+        "SELECT question, min(scenario) FROM run_scenarios WHERE run_id = ? AND json_type(question) = 'OBJECT' "
+        "GROUP BY question ORDER BY 2",
+        [run_id],
+    )
+    return [row["question"] for row in found]
+
+
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
     """The names of all dimensions and carried columns, in the order of their first appearance."""
     found = connection.execute(

@@ -22,7 +22,7 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
     "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE},
     "run_states": {"changes": "JSON"},
-    "run_scenarios": {"messages": "JSON"},
+    "run_scenarios": {"messages": "JSON", "question": "JSON"},
     "run_arms": {"config": "VARCHAR", "system": "VARCHAR"},
     "llm_models": PRICES,
     "llm_model_prices": PRICES,

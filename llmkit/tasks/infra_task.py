@@ -20,8 +20,8 @@ from llmkit.catalog.lookup import CatalogReader
 from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import Model, Scenario
+from llmkit.records.checks.json_text import parse_json
 from llmkit.runs import Handle, Progress, RunHandle, background
-from llmkit.tasks.structured import parse_json
 
 log = logging.getLogger("llmkit.tasks")
 

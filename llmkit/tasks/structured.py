@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Never, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import texts
+from llmkit.records.checks.json_text import parse_json
 
 if TYPE_CHECKING:
     import jsonschema
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
 Schema: TypeAlias = "Mapping[str, Any] | type[BaseModel]"
 """A JSON schema, or a pydantic model (its JSON schema is what is asked for and checked, not its Python validators)."""
-
-_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
-_BROKEN = re.compile("[\ud800-\udfff]")
 
 
 def json_schema(schema: Schema | None) -> dict[str, Any] | None:
@@ -83,37 +78,6 @@ def _formats() -> jsonschema.FormatChecker:
     checker = jsonschema.FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
     checker.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or _moment(value))
     return checker
-
-
-def parse_json(text: str) -> Any:
-    """The JSON in an answer: all of it, or what stands in a Markdown fence or between words, as models like to do.
-
-    Raises:
-        ValueError: there is none, or it cannot be stored; with a sentence.
-    """
-    candidates = [text.strip(), *_FENCE.findall(text)]
-    first, last = text.find("{"), text.rfind("}")
-    if 0 <= first < last:
-        candidates.append(text[first : last + 1])
-    for candidate in candidates:
-        try:
-            value = json.loads(candidate, parse_float=_finite, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            continue
-        if _BROKEN.search(json.dumps(value, ensure_ascii=False)):
-            raise ValueError("The answer holds half of a character, which no file can take.")
-        return value
-    raise ValueError("The answer is not JSON, though a schema asked for it.")
-
-
-def _finite(number: str) -> float:
-    if math.isinf(found := float(number)):
-        raise ValueError(f"{number} is too large")
-    return found
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _refuse_dangling(schema: Mapping[str, Any]) -> None:

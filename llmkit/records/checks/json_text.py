@@ -1,0 +1,42 @@
+"""JSON as models write it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Never
+
+_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_BROKEN = re.compile("[\ud800-\udfff]")
+
+
+def parse_json(text: str) -> Any:
+    """The JSON in an answer: all of it, or what stands in a Markdown fence or between words, as models like to do.
+
+    Raises:
+        ValueError: there is none, or it cannot be stored; with a sentence.
+    """
+    candidates = [text.strip(), *_FENCE.findall(text)]
+    first, last = text.find("{"), text.rfind("}")
+    if 0 <= first < last:
+        candidates.append(text[first : last + 1])
+    for candidate in candidates:
+        try:
+            value = json.loads(candidate, parse_float=_finite, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            continue
+        if _BROKEN.search(json.dumps(value, ensure_ascii=False)):
+            raise ValueError("The answer holds half of a character, which no file can take.")
+        return value
+    raise ValueError("The answer is not JSON, though a schema asked for it.")
+
+
+def _finite(number: str) -> float:
+    if math.isinf(found := float(number)):
+        raise ValueError(f"{number} is too large")
+    return found
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,173 @@
+"""Questions with types: what is added to the prompt, the schema of the answer, and how it is read. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import Any, Literal
+
+from llmkit.records.checks.json_text import parse_json
+
+Kind = Literal["choice", "likert", "yes_no", "number", "rank", "matrix", "free"]
+Order = tuple[int, ...]
+"""The places of what is shuffled, in the order in which they are shown."""
+
+_FORM = "Answer with one JSON object and nothing else: {}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """How a prompt is to be answered. Made by :mod:`llmkit.question`.
+
+    ``options`` are what to choose from, ``rows`` what a matrix asks about, ``low`` and ``high`` bounds of a number.
+    ``shuffle`` shows options (the rows of a matrix) in an order of each probe's own; scales only from either end.
+    """
+
+    kind: Kind
+    options: tuple[Any, ...] = ()
+    rows: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    shuffle: bool = True
+
+    def order(self, seed: str) -> Order:
+        """The order of a probe; the same seed gives the same."""
+        places = tuple(range(len(self.rows or self.options)))
+        if not self.shuffle:
+            return places
+        generator = Random(seed)
+        if self.kind == "likert":
+            return places if generator.random() < 0.5 else places[::-1]
+        return tuple(generator.sample(places, len(places)))
+
+    def text(self, order: Order) -> str:
+        """What is said after the prompt; empty for free answers."""
+        if self.kind == "free":
+            return ""
+        if self.kind == "number":
+            return _FORM.format('{"answer": 0}') + self._bounds()
+        shown = [(self.rows or self.options)[place] for place in order]
+        lines = "\n".join(f"- {each}" for each in shown)
+        if self.kind == "matrix":
+            scale, form = ", ".join(map(str, self.options)), json.dumps(dict.fromkeys(shown, "..."), ensure_ascii=False)
+            return f"Give one of these for each: {scale}\n{lines}\n\n{_FORM.format(form)}"
+        if self.kind == "rank":
+            return f"Rank all of these, the first first:\n{lines}\n\n" + _FORM.format('{"answer": ["...", "..."]}')
+        return f"Choose one of these, word for word:\n{lines}\n\n" + _FORM.format('{"answer": "..."}')
+
+    def schema(self, order: Order) -> dict[str, Any] | None:
+        """The JSON schema of an answer; ``None`` for free ones."""
+        if self.kind == "free":
+            return None
+        if self.kind == "number":
+            bounds = {"minimum": self.low, "maximum": self.high}
+            return _object({"answer": {"type": "number"} | {k: v for k, v in bounds.items() if v is not None}})
+        if self.kind == "matrix":
+            scale = {"type": "string", "enum": list(map(str, self.options))}
+            return _object({self.rows[place]: scale for place in order})
+        choice = {"type": "string", "enum": [str(self.options[place]) for place in order]}
+        if self.kind == "rank":
+            return _object(
+                {"answer": {"type": "array", "items": choice, "minItems": len(order), "maxItems": len(order)}}
+            )
+        return _object({"answer": choice})
+
+    def read(self, text: str, order: Order) -> dict[str, Any]:
+        """The answer in a text, as the columns that it fills: the empty name is the answer itself.
+
+        ``position`` is the place, from 1, at which the chosen option was shown (of a ranking its first); ``score`` is
+        1, 2, … in the order of a scale, and 1 or 0 for yes or no; ranks and cells are by option and by row.
+
+        Raises:
+            ValueError: the answer is not as asked, with a sentence.
+        """
+        if self.kind == "free":
+            return {"": text}
+        answer = self._parsed(text)
+        if self.kind == "number":
+            return {"": self._number(answer)}
+        if self.kind == "matrix":
+            return self._cells(answer)
+        if self.kind == "rank":
+            return self._ranks(answer, order)
+        place = self._place(answer)
+        score = {"likert": {"score": place + 1}, "yes_no": {"score": 1 - place}}.get(self.kind, {})
+        return {"": self.options[place], "position": order.index(place) + 1, **score}
+
+    def to_row(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {**asdict(self), "options": list(self.options), "rows": list(self.rows)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Question:
+        """As :meth:`to_row` stores it."""
+        return cls(**{**row, "options": tuple(row["options"]), "rows": tuple(row["rows"])})
+
+    def _bounds(self) -> str:
+        limits = (("at least", self.low), ("at most", self.high))
+        parts = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
+        bounds = " and ".join(parts)
+        return f"\nThe number is {bounds}." if bounds else ""
+
+    def _parsed(self, text: str) -> Any:
+        """What stands under ``answer`` in the JSON; of an answer in plain words the words."""
+        try:
+            value = parse_json(text)
+        except ValueError:
+            if self.kind in ("matrix", "rank"):
+                raise
+            return text
+        if self.kind == "matrix" or not isinstance(value, Mapping):
+            return value
+        if "answer" not in value:
+            raise ValueError("The answer has no field 'answer'.")
+        return value["answer"]
+
+    def _place(self, value: Any, options: Sequence[Any] | None = None) -> int:
+        options = self.options if options is None else options
+        words = [_plain(option) for option in options]
+        if isinstance(value, bool | int | float | str) and _plain(value) in words:
+            return words.index(_plain(value))
+        listed = ", ".join(map(str, options))
+        raise ValueError(f"The answer {str(value)[:80]!r} is none of the options: {listed}.")
+
+    def _number(self, value: Any) -> float | int:
+        try:
+            number = float(value) if not isinstance(value, bool) else None
+        except (TypeError, ValueError):
+            number = None
+        if number is None or number != number or number in (float("inf"), float("-inf")):
+            raise ValueError(f"The answer {str(value)[:80]!r} is no number.")
+        if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+            raise ValueError(f"The answer {number:g} is out of bounds.{self._bounds()}")
+        return int(number) if number.is_integer() else number
+
+    def _ranks(self, value: Any, order: Order) -> dict[str, Any]:
+        places = [self._place(each) for each in value] if isinstance(value, list) else []
+        if sorted(places) != list(range(len(self.options))):
+            raise ValueError("The answer does not rank every option once.")
+        ranks = {str(option): places.index(place) + 1 for place, option in enumerate(self.options)}
+        return {"": [self.options[place] for place in places], "position": order.index(places[0]) + 1, **ranks}
+
+    def _cells(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError("The answer is no table of rows.")
+        named = {_plain(row): cell for row, cell in value.items()}
+        if missing := [row for row in self.rows if _plain(row) not in named]:
+            raise ValueError(f"The answer leaves out {', '.join(missing)}.")
+        return {row: self.options[self._place(named[_plain(row)])] for row in self.rows}
+
+
+def _plain(value: Any) -> str:
+    return str(value).strip(" \t\n\"'.-").casefold()
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,116 @@
+"""Questions with types, to be asked like prompts: ``kit.run([llmkit.question.yes_no("Is it fair?"), ...])``.
+
+Each makes a :class:`llmkit.Scenario` that says how it is to be answered: what is added to the prompt, the schema, and
+how the answer is read. A prompt may be a :class:`llmkit.Scenario` itself (a persona with its system prompt, a case with
+its dimensions), which is then asked that way; other arguments are those of a Scenario. Options are shown in an order of
+each probe's own, by the run's ``order_seed``, and put back in the results: ``answer`` is what was chosen (a
+categorical in the order given here), ``answer.position`` where it was shown. ``shuffle=False`` keeps the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+from typing import Any
+
+from llmkit.errors import ValidationError
+from llmkit.records import Question, Scenario
+from llmkit.records.checks import shapes
+
+__all__ = ["choice", "free", "likert", "matrix", "number", "rank", "yes_no"]
+
+AGREEMENT = ("strongly disagree", "disagree", "neither agree nor disagree", "agree", "strongly agree")
+
+
+def choice(prompt: str | Scenario, options: Sequence[Any], *, shuffle: bool = True, **scenario: Any) -> Scenario:
+    """One of several options, texts or numbers.
+
+    Raises:
+        ValidationError: fewer than two options, or two that are alike but for case.
+    """
+    return _asked(prompt, Question(kind="choice", options=_options(options), shuffle=shuffle), scenario)
+
+
+def likert(
+    prompt: str | Scenario, options: Sequence[Any] = AGREEMENT, *, shuffle: bool = True, **scenario: Any
+) -> Scenario:
+    """One step of a scale, the lowest first; ``answer.score`` is 1, 2, …. It is shown from either end.
+
+    Raises:
+        ValidationError: as :func:`choice`.
+    """
+    return _asked(prompt, Question(kind="likert", options=_options(options), shuffle=shuffle), scenario)
+
+
+def yes_no(prompt: str | Scenario, *, shuffle: bool = True, **scenario: Any) -> Scenario:
+    """Yes or no; ``answer.score`` is 1 for yes and 0 for no."""
+    return _asked(prompt, Question(kind="yes_no", options=("yes", "no"), shuffle=shuffle), scenario)
+
+
+def number(prompt: str | Scenario, low: float | None = None, high: float | None = None, **scenario: Any) -> Scenario:
+    """A number, from ``low`` to ``high``.
+
+    Raises:
+        ValidationError: bounds that are no numbers, or the wrong way round.
+    """
+    least, most = _bound(low, "low"), _bound(high, "high")
+    if least is not None and most is not None and least >= most:
+        raise ValidationError(f"low is {low} and high is {high}: give the smaller one as low.", field="low")
+    return _asked(prompt, Question(kind="number", low=least, high=most), scenario)
+
+
+def rank(prompt: str | Scenario, options: Sequence[Any], *, shuffle: bool = True, **scenario: Any) -> Scenario:
+    """All options in an order, the first first; ``answer.<option>`` is the rank of each, from 1.
+
+    Raises:
+        ValidationError: as :func:`choice`, or an option called ``position``.
+    """
+    question = Question(kind="rank", options=_options(options), shuffle=shuffle)
+    if "position" in map(str, question.options):
+        raise ValidationError("'position' is a column of the results: call the option otherwise.", field="options")
+    return _asked(prompt, question, scenario)
+
+
+def matrix(
+    prompt: str | Scenario,
+    rows: Sequence[str],
+    options: Sequence[Any] = AGREEMENT,
+    *,
+    shuffle: bool = True,
+    **scenario: Any,
+) -> Scenario:
+    """One step of a scale for each of several rows, in columns ``answer.<row>``. The rows are shuffled.
+
+    Raises:
+        ValidationError: no row, or as :func:`choice`.
+    """
+    question = Question(kind="matrix", rows=_options(rows, "rows", 1), options=_options(options), shuffle=shuffle)
+    return _asked(prompt, replace(question, rows=tuple(map(str, question.rows))), scenario)
+
+
+def free(prompt: str | Scenario, **scenario: Any) -> Scenario:
+    """An answer in words of the model's own."""
+    return _asked(prompt, Question(kind="free"), scenario)
+
+
+def _asked(prompt: str | Scenario, question: Question, more: dict[str, Any]) -> Scenario:
+    """A scenario with the question; answers to questions of a kind are alike in length, which its template says."""
+    scenario = replace(prompt, **more) if isinstance(prompt, Scenario) else Scenario(prompt, **more)
+    template = " ".join(filter(None, (scenario.template, question.kind)))
+    return replace(scenario, question=question, template=template)
+
+
+def _bound(value: Any, name: str) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value)):
+        raise ValidationError(f"{name} is a number, not {value!r}.", field=name)
+    return None if value is None else float(value)
+
+
+def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tuple[Any, ...]:
+    options = tuple(shapes.several(values, name, "a list of texts or numbers"))
+    if not all(isinstance(each, str | int | float) and str(each).strip() for each in options):
+        raise ValidationError(f"{name} are texts or numbers, none of them empty.", field=name)
+    if len({str(each).strip().casefold() for each in options}) < max(len(options), least):
+        raise ValidationError(f"{name} need at least {least} that differ, and no two alike.", field=name)
+    return options

@@ -1,0 +1,196 @@
+"""Questions with types: asked of every provider, shuffled by a recorded seed, read and checked, put back in order."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import llmkit
+from llmkit import Scenario, question
+from llmkit.records import Question
+
+COLOURS = ["red", "green", "blue"]
+EACH = {
+    "choice": question.choice("Which?", COLOURS),
+    "likert": question.likert("It is fair."),
+    "yes_no": question.yes_no("Is it fair?"),
+    "number": question.number("How many?", 0, 10),
+    "rank": question.rank("Rank them.", COLOURS),
+    "matrix": question.matrix("Rate them.", ["price", "size"], [1, 2, 3]),
+    "free": question.free("Why?"),
+}
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_each_type_is_answered_by_all_six_providers(kit, kind):
+    """Over every wire, with its schema, and each answer is one that was asked for."""
+    run = kit.run([EACH[kind]]).result(60)
+    probes = run.probes
+    assert probes["status"].tolist() == ["ok"] * 6
+    assert probes["provider"].nunique() == 6
+    assert run.attempts["request"].notna().all()
+    if kind == "number":
+        assert probes["answer"].between(0, 10).all()
+    elif kind == "rank":
+        assert all(sorted(answer) == sorted(COLOURS) for answer in probes["answer"])
+        ranks = probes[[f"answer.{colour}" for colour in COLOURS]]
+        assert ranks.sum(axis=1).tolist() == [6] * 6
+    elif kind == "matrix":
+        assert probes["answer.price"].cat.categories.tolist() == [1, 2, 3]
+        assert probes["answer.size"].cat.ordered
+    elif kind == "free":
+        assert probes["answer"].tolist() == probes["response"].tolist()
+    else:
+        assert probes["answer"].cat.categories.tolist() == list(EACH[kind].question.options)
+        assert probes["answer"].notna().all()
+    if kind in ("likert", "yes_no"):
+        codes = probes["answer"].cat.codes
+        assert probes["answer.score"].tolist() == (codes + 1 if kind == "likert" else 1 - codes).tolist()
+
+
+def test_questions_scenarios_and_prompts_mix_in_one_run(kit):
+    """Each is asked in its own way, and costs are grouped by what was answered."""
+    persona = Scenario("Is it fair?", system="You are a farmer.", dimensions={"job": "farmer"})
+    run = kit.run(
+        [question.yes_no(persona), "Tell me more.", EACH["choice"], EACH["rank"]], "openai:gpt-6-luna"
+    ).result(60)
+    probes = run.probes
+    assert probes["status"].eq("ok").all()
+    assert probes["job"].tolist()[0] == "farmer"
+    assert probes["system"].tolist()[0] == "You are a farmer."
+    assert probes["answer"].isna().tolist() == [False, True, False, False]
+    assert probes["prompt"].tolist() == ["Is it fair?", "Tell me more.", "Which?", "Rank them."]
+    assert run.costs("answer")["probes"].sum() == 4
+    assert kit.load(run.id).probes["answer"].tolist()[2] == probes["answer"].tolist()[2]
+
+
+def test_options_are_shown_in_an_order_of_each_probe_and_put_back(kit, sim):
+    """The same seed shows the same orders; positions say where the answer stood in what was sent."""
+    ask = {"samples": 20, "options": {"order_seed": 3}}
+    run = kit.run([EACH["choice"]], "mistral:mistral-small-2603", **ask).result(60)
+    sent = [body["messages"][-1]["content"] for body in (request.body for request in sim.requests) if body]
+    orders = [[line[2:] for line in text.splitlines() if line.startswith("- ")] for text in sent]
+    assert len({tuple(order) for order in orders}) > 3
+    attempts = run.attempts.merge(run.probes[["probe_id", "answer", "answer.position"]], on="probe_id")
+    for row in attempts.to_dict("records"):
+        shown = [line[2:] for line in row["request"].replace("\\n", "\n").splitlines() if line.startswith("- ")]
+        assert shown[row["answer.position"] - 1].strip() == row["answer"]
+    again = kit.run([EACH["choice"]], "mistral:mistral-small-2603", **ask).result(60)
+    assert again.probes["answer.position"].tolist() == run.probes["answer.position"].tolist()
+
+
+def test_an_answer_bought_before_is_read_again(kit):
+    """The same question in the same order is reused, and lands in the same columns."""
+    ask = {"options": {"order_seed": 3}}
+    first = kit.run([EACH["likert"]], "openai:gpt-6-luna", **ask).result(60).probes
+    again = kit.run([EACH["likert"]], "openai:gpt-6-luna", reuse=True, **ask).result(60).probes
+    assert again["reused_from"].notna().all()
+    names = ["answer", "answer.position", "answer.score"]
+    assert again[names].values.tolist() == first[names].values.tolist()
+
+
+def test_a_planted_order_effect_is_found():
+    """Somebody who always takes what stands first chooses position 1 always, and no option more than others."""
+    asked = EACH["choice"].question
+    orders = [asked.order(f"7:{number}") for number in range(300)]
+    answers = [asked.read(f'{{"answer": "{COLOURS[order[0]]}"}}', order) for order in orders]
+    frame = pd.DataFrame(answers).assign(first=lambda table: table["position"] == 1, who="lazy")
+    assert llmkit.compare(frame, "first", "who").levels.loc[0, "low"] > 0.95
+    for colour in COLOURS:
+        shares = llmkit.compare(frame.assign(chosen=frame[""] == colour), "chosen", "who").levels.loc[0]
+        assert shares["low"] < 1 / 3 < shares["high"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("choice", '{"answer": "purple"}'),
+        ("choice", "I would rather not say."),
+        ("choice", '{"choice": "red"}'),
+        ("choice", '{"answer": ["red"]}'),
+        ("likert", '{"answer": null}'),
+        ("number", '{"answer": 11}'),
+        ("number", '{"answer": true}'),
+        ("number", "many"),
+        ("rank", '{"answer": ["red", "red", "blue"]}'),
+        ("rank", '{"answer": "red"}'),
+        ("matrix", '{"price": 1}'),
+        ("matrix", '{"price": 1, "size": 9}'),
+        ("matrix", "[1, 2]"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused_with_a_sentence(kind, text):
+    """It becomes a failed probe, kept with what it cost."""
+    asked = EACH[kind].question
+    with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
+        asked.read(text, asked.order("1:1"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "answer"),
+    [
+        ("choice", "Red.", "red"),
+        ("choice", '```json\n{"answer": "GREEN"}\n```', "green"),
+        ("yes_no", '"Yes"', "yes"),
+        ("number", '{"answer": "7"}', 7),
+        ("number", "2.5", 2.5),
+    ],
+)
+def test_plain_words_count_where_they_are_clear(kind, text, answer):
+    """Models without schemas answer as people do."""
+    asked = EACH[kind].question
+    assert asked.read(text, asked.order("1:1"))[""] == answer
+
+
+@given(st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=8), st.integers())
+def test_every_order_holds_every_option_once(options, seed):
+    """Also of scales, which are shown from either end, and a question survives being stored."""
+    for kind in ("choice", "likert", "rank"):
+        asked = Question(kind=kind, options=tuple(options))
+        assert sorted(asked.order(str(seed))) == list(range(len(options)))
+        assert Question.from_row(asked.to_row()) == asked
+        assert Question(kind=kind, options=tuple(options), shuffle=False).order(str(seed)) == tuple(range(len(options)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: question.choice("Which?", ["red"]),
+        lambda: question.choice("Which?", ["red", "Red"]),
+        lambda: question.choice("Which?", "red"),
+        lambda: question.choice("Which?", ["red", ""]),
+        lambda: question.choice(" ", COLOURS),
+        lambda: question.likert("Fair?", [None, 1]),
+        lambda: question.number("How many?", 3, 3),
+        lambda: question.number("How many?", low="none"),
+        lambda: question.rank("Rank.", ["position", "speed"]),
+        lambda: question.matrix("Rate.", []),
+        lambda: question.yes_no("Fair?", followups=["Why?"]),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(make):
+    """Where they are written."""
+    with pytest.raises(llmkit.ValidationError):
+        make()
+
+
+def test_a_column_of_the_name_of_answers_is_refused(kit):
+    """A gold answer that travels along needs another name."""
+    with pytest.raises(llmkit.ValidationError, match="rename yours"):
+        kit.run([question.yes_no("Fair?", dimensions={"answer": "yes"})])
+
+
+def test_runs_are_compared_by_scenario_alone_and_together(kit):
+    """``run.compare`` clusters by scenario; ``concat`` puts runs side by side under their names."""
+    asked = [question.likert(f"Statement {number}.") for number in range(5)]
+    models = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
+    runs = [kit.run(asked, models, samples=2, name=name).result(60) for name in ("first", "second")]
+    comparison = runs[0].compare("answer.score", by="config")
+    assert comparison.levels["n_clusters"].tolist() == [5, 5]
+    assert comparison.levels["by"].tolist() == models
+    assert comparison.levels["cost"].sum() == pytest.approx(float(runs[0].total_cost))
+    together = llmkit.compare(llmkit.concat(runs), "answer.score", "run_name", "scenario_id")
+    assert together.levels["by"].tolist() == ["first", "second"]
+    assert together.differences["n_clusters"].tolist() == [5]
+    with pytest.raises(llmkit.ValidationError):
+        llmkit.concat([])
