@@ -12,11 +12,11 @@ from typing import Any
 
 def as_text(value: Any) -> Any:
     """Decimals, dates and times as strings; everything else as it is."""
+    if value is None or isinstance(value, int | str):
+        return value
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, date | datetime | time):
-        return value.isoformat()
-    return value
+    return value.isoformat() if isinstance(value, date | datetime | time) else value
 
 
 def as_decimal(value: Any) -> Decimal | None:

@@ -34,7 +34,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         response = await self._session.request(
             request.method,
             str(request.url),
-            headers=request.headers.multi_items(),
+            headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
             data=request.content or None,
             allow_redirects=False,
             timeout=request.extensions["timeout"],
