@@ -57,6 +57,8 @@ MANY = probes(100_000, 100, watch=True)
 ONE, TWO = (probes(3_000, 100, "together", processes=processes) for processes in (1, 2))
 AIOHTTP, HTTPX, SENT = (probes(3_000, 100, "bare", library=name) for name in ("aiohttp", "httpx", "transport"))
 PANDAS = importing("pandas", "duckdb")
+OLD = Sample("stored", {"probes": 300_000, "runs": 300})
+LARGE = Sample("stored", {"probes": 1_000_000, "runs": 20})
 MS, MIB = 0.001, 2**20
 
 CASES = [
@@ -71,5 +73,13 @@ CASES = [
     Case("import", "import llmkit ÷ pandas, duckdb (CPU)", "cpu", importing("llmkit"), PANDAS, 1.25, 1.1),
     Case("open", "llmkit.open() of a known catalog ÷ DuckDB", "wall", opening(True), opening(False), 3.0, 2.0),
     Case("memory", "peak memory, 100,000 probes, MiB", "memory", MANY, MIB, 350, 250, long=True),
+    *(
+        Case(f"old-{what}", f"{what}, 300,000 probes in 300 runs, s", what, OLD, 1.0, 1.0, 0.3, long=True)
+        for what in ("open", "runs", "costs", "estimate")
+    ),
+    Case("large-costs", "kit.costs() ÷ SQL, 1,000,000 probes", "table", LARGE, 1.0, 1.5, 1.2, long=True),
+    Case("large-frame", "run.probes ÷ DuckDB's frame, 50,000 probes", "frame", LARGE, 1.0, 2.0, 1.5, long=True),
+    Case("rebuild", "rebuilding 1,000,000 attempts, s", "rebuild", LARGE, 1.0, 60, 30, long=True),
+    Case("rebuild-mem", "memory of rebuilding them, MiB", "rebuild_memory", LARGE, MIB, 1024, 512, long=True),
     Case("block-100k", "longest block in 100,000 probes, ms", "block", MANY, MS, 50, 20, long=True),
 ]

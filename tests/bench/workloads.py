@@ -17,8 +17,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from server import text
+from server import TEXT, text
 
+HERE = Path(__file__).parent
 WARM = 100
 """Requests before the measurement begins: connections, imports and code caches are there."""
 
@@ -220,6 +221,67 @@ def open_catalog(with_llmkit: bool) -> dict[str, float]:
             subprocess.run([sys.executable, "-c", seed], check=True)
         with measured(figures):
             (llmkit.open if with_llmkit else duckdb.connect)(path).close()
+    return figures
+
+
+# --- what was asked before ---
+
+
+def stored(probes: int, runs: int) -> dict[str, float]:
+    """A catalog with so many probes, rebuilt from its journal and read: seconds, and ratios to bare DuckDB.
+
+    ``rebuild`` and ``open`` to ``estimate`` are seconds, ``rebuild_memory`` bytes; ``table`` and ``frame`` are ratios:
+    the cost table to bare SQL, and ``run.probes`` to DuckDB's own DataFrame of that run.
+    """
+    import duckdb
+
+    import llmkit
+
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder:
+        path = Path(folder) / "k.duckdb"
+        subprocess.run([sys.executable, HERE / "stored.py", folder, str(probes), str(runs)], check=True)
+        path.unlink(missing_ok=True)
+        command = [sys.executable, __file__, "rebuild", json.dumps({"path": str(path)})]
+        rebuilt = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        figures |= {"rebuild": rebuilt["wall"], "rebuild_memory": rebuilt["memory"]}
+        with laps(figures, "open"):
+            kit = llmkit.open(path, simulate=True)
+        with laps(figures, "runs"):
+            run = kit.load(kit.runs()["run_id"].iloc[0])
+        with laps(figures, "costs"):
+            kit.costs()
+        with laps(figures, "estimate"):
+            kit.estimate("x" * TEXT, "openai:gpt-6-luna")
+        with laps(figures, "frame"):
+            rows = len(run.probes)
+        kit.close()
+        with duckdb.connect(path, read_only=True) as connection:
+            with laps(figures, "bare_table"):
+                connection.sql("SELECT model, count(*), sum(estimated_cost) FROM probes GROUP BY model").df()
+            with laps(figures, "bare_frame"):
+                assert len(connection.sql(f"SELECT * FROM probes WHERE run_id = '{run.id}'").df()) == rows
+    return figures | {
+        "table": figures["costs"] / figures["bare_table"],
+        "frame": figures["frame"] / figures["bare_frame"],
+    }
+
+
+@contextlib.contextmanager
+def laps(figures: dict[str, float], name: str) -> Iterator[None]:
+    """Put the seconds that the block takes into the figures."""
+    began = time.perf_counter()
+    yield
+    figures[name] = time.perf_counter() - began
+
+
+def rebuild(path: str) -> dict[str, float]:
+    """Make a database from its journal."""
+    from llmkit.store import Store
+
+    figures: dict[str, float] = {}
+    with measured(figures):
+        Store(Path(path)).close()
     return figures
 
 
