@@ -191,7 +191,7 @@ class Run:
     @property
     def notes(self) -> list[str]:
         """Sentences that a reader of the results should know: a model that was served in more than one version."""
-        return version_notes(self.probes, self.turns)
+        return version_notes(self._store.read(lambda c: totals.versions(c, self.id)))
 
     def to_csv(self, path: File, table: Table = "probes") -> Path:
         """Write ``probes`` (or ``turns``, ``attempts``) as CSV, with text that a spreadsheet would run defused.

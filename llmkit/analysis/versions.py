@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import groupby
+from typing import Any
 
 
-def version_notes(probes: pd.DataFrame, turns: pd.DataFrame) -> list[str]:
-    """A sentence for each model whose answers say that they come from more than one version, oldest version first."""
-    answered = turns.dropna(subset=["model_version"]).merge(probes[["probe_id", "model"]], on="probe_id")
+def version_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each model that was served in more than one version; ``rows`` are those of ``totals.versions``."""
     notes = []
-    for model, answers in answered.groupby("model", sort=False):
-        versions = answers.groupby("model_version")["answered_at"].agg(["count", "min", "max"]).sort_values("min")
+    for model, group in groupby(rows, key=lambda row: row["model"]):
+        versions = [_version(**row) for row in group]
         if len(versions) > 1:
-            listed = "; ".join(
-                f"{name} ({row['count']} answers, {row['min']:%Y-%m-%d %H:%M:%S} to {row['max']:%H:%M:%S} UTC)"
-                for name, row in versions.iterrows()
-            )
-            notes.append(f"{model} was served in {len(versions)} versions: {listed}.")
+            notes.append(f"{model} was served in {len(versions)} versions: {'; '.join(versions)}.")
     return notes
+
+
+def _version(model: str, version: str, answers: int, first: datetime, last: datetime) -> str:
+    return f"{version} ({answers} answers, {first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC)"

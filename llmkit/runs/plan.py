@@ -18,7 +18,7 @@ from llmkit.records.typed_questions import Order
 
 AskingOrder = Literal["interleaved", "sequential"]
 
-MOST_PROBES = 1_000_000
+MOST_PROBES = 10_000_000
 """In one run. More would not fit into a notebook's memory, and is surely a slip."""
 
 Check = Callable[[str], Any]

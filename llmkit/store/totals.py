@@ -111,3 +111,19 @@ def committed(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list
         """,
         [simulated],
     )
+
+
+def versions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The versions that each model of a run answered in, the oldest first: model, version, answers, first, last."""
+    return rows(
+        connection,
+        """
+        SELECT a.model, o.model_version AS version, count(*) AS answers, min(o.ended_at) AS first,
+            max(o.ended_at) AS last
+        FROM outcomes o JOIN runs r ON r.id = o.run_id
+            JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms
+        WHERE o.run_id = ? AND o.is_answer AND NOT o.is_superseded AND o.model_version IS NOT NULL
+        GROUP BY a.model, o.model_version ORDER BY a.model, first, version
+        """,
+        [run_id],
+    )

@@ -74,26 +74,24 @@ def test_the_order_is_kept_in_the_run(kit):
     assert other.settings["order_seed"] != seed
 
 
-def tables(*versions):
-    """Probes and turns of one model, one turn a minute, answered by these versions."""
-    ids = [f"p{i}" for i in range(len(versions))]
-    times = pd.date_range("2026-11-24 12:00", periods=len(versions), freq="min", tz="UTC")
-    probes = pd.DataFrame({"probe_id": ids, "model": "p:m"})
-    return probes, pd.DataFrame({"probe_id": ids, "model_version": list(versions), "answered_at": times})
+def row(version, answers, first, last):
+    """What a run tells of one version of a model."""
+    times = (pd.Timestamp(f"2026-11-24 {at}", tz="UTC") for at in (first, last))
+    return {"model": "p:m", "version": version, "answers": answers, **dict(zip(("first", "last"), times, strict=True))}
 
 
 def test_two_versions_of_a_model_are_said_with_their_times():
     """How many answers each gave, and when; the older first."""
-    notes = version_notes(*tables("m-2", "m-2", "m-1"))
+    notes = version_notes([row("m-2", 2, "12:00", "12:01"), row("m-1", 1, "12:02", "12:02")])
     assert len(notes) == 1
     assert "p:m was served in 2 versions" in notes[0]
     assert notes[0].index("m-2 (2 answers, 2026-11-24 12:00:00 to 12:01:00 UTC)") < notes[0].index("m-1 (1 answers")
 
 
-@pytest.mark.parametrize("versions", [(), ("m-1",), ("m-1", "m-1"), ("m-1", None), (None, None)])
-def test_one_version_is_nothing_to_speak_of(versions):
+@pytest.mark.parametrize("rows", [[], [row("m-1", 3, "12:00", "12:05")]])
+def test_one_version_is_nothing_to_speak_of(rows):
     """Nor is a provider that does not name it."""
-    assert version_notes(*tables(*versions)) == []
+    assert version_notes(rows) == []
 
 
 def test_a_run_says_that_its_model_changed(kit, sim):
