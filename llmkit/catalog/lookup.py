@@ -48,8 +48,8 @@ class CatalogReader:
         """One row a model, by provider, then in the order in which they were added.
 
         The table's columns, and ``model`` (the reference), ``provider``, ``is_available`` (active, and the provider is
-        available). Prices are float64 US dollars per million tokens, missing where unknown; ``price_tiers`` and
-        ``price_windows`` are lists of dicts, or ``None``.
+        available). Prices are float64 US dollars per million tokens, missing where unknown; ``price_tiers``,
+        ``price_windows`` and ``price_variants`` are lists of dicts, or ``None``.
 
         Raises:
             UnsupportedProvider: no such provider.

@@ -17,11 +17,13 @@ cache writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
+from functools import lru_cache
 from operator import attrgetter
+from typing import TypeVar
 
 from llmkit.errors import ValidationError
 from llmkit.money.exact import EXACT
@@ -33,6 +35,7 @@ from llmkit.records import (
     DatedPrice,
     Model,
     Price,
+    PriceVariant,
     PriceWindow,
     Provider,
     Rates,
@@ -44,6 +47,7 @@ QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xA
 LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10): nobody is billed that much for one answer
 
 _each_rate = attrgetter(*RATE_COLUMNS)
+_Rates = TypeVar("_Rates", bound=Rates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,23 +129,28 @@ def worst_case(
     can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
     reports, or bills by the call, may be. At most :data:`LARGEST`.
     """
-    amounts = [
-        _dearest(rates, input_tokens, max_output_tokens)
-        for tier in tiers
-        for rates in _possible(
-            at_tier(price, tier) or Price(), input_tokens, fallback if tier == STANDARD_TIER else None
-        )
-    ]
+    parts: tuple[Price | PriceVariant, ...] = (price, *price.price_variants)
+    bounds = (tier.above for part in parts for tier in part.price_tiers)
+    reached = max((above for above in bounds if above < input_tokens), default=-1)
+    possible = _possible(price, frozenset(tiers), fallback, reached)
+    amounts = [_dearest(rates, input_tokens, max_output_tokens) for rates in possible]
     known = [amount for amount in amounts if amount is not None]
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
-def _possible(price: Price, input_tokens: int, fallback: Rates | None) -> Iterator[Rates]:
-    """The rates that can hold for inputs of up to so many tokens, at any time of the week."""
-    reachable = (None, *(tier for tier in price.price_tiers if tier.above < input_tokens))
-    for window in (None, *price.price_windows):
-        for tier in reachable:
-            yield with_fallback(_overlaid(price, window, tier), fallback)
+@lru_cache(maxsize=1024)  # asked for before every request
+def _possible(price: Price, tiers: frozenset[str], fallback: Rates | None, reached: int) -> frozenset[Rates]:
+    """The rates that can hold at any time of the week, of inputs that go beyond bounds up to ``reached``; empty for a
+    tier without a price.
+    """
+    standard = price if fallback is None else with_fallback(price, fallback)
+    return frozenset(
+        _overlaid(served, window, tier)
+        for name in tiers
+        for served in [standard if name == STANDARD_TIER else at_tier(price, name) or Price()]
+        for window in (None, *served.price_windows)
+        for tier in (None, *(tier for tier in served.price_tiers if tier.above <= reached))
+    )
 
 
 def times(amount: Decimal, factor: Decimal) -> Decimal:
@@ -334,7 +343,7 @@ def _overlaid(price: Price, *overlays: Rates | None) -> Rates:
     return Rates(**dict(zip(RATE_COLUMNS, values, strict=True)))
 
 
-def with_fallback(rates: Rates, fallback: Rates | None) -> Rates:
+def with_fallback(rates: _Rates, fallback: Rates | None) -> _Rates:
     """The rates, with input and output rates that are unknown taken from ``fallback``."""
     if fallback is None:
         return rates
