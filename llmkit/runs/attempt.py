@@ -123,11 +123,7 @@ class Attempt:
         clock = time.monotonic()
         response = await self._send()
         latency = time.monotonic() - clock
-        result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
-        if isinstance(result, Completion) or result.usage is not None:
-            result = replace(result, service_tier=self.target.served_tier(self.request, result))
-        price, fallback = self.target.model.full_price, self.target.fallback
-        cost = pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
+        result, cost = self._understood(response, started_at)
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
             run.breaker.note(self.target.model, result)  # before the slot is free for the next
@@ -187,9 +183,23 @@ class Attempt:
                     timeout=run.spec.policy.timeout_s,
                     trace=trace,
                 )
+            except Exception as error:  # noqa: BLE001 - ends the probe, and its attempt as one that may have been billed
+                return run.unforeseen(conversation, error, maybe_billed=True)
             finally:
                 run.in_flight.discard(flight)
         return CUT
+
+    def _understood(self, response: HttpResponse | Failure, started_at: datetime) -> tuple[Completion | Failure, Cost]:
+        """What came and what it cost. Whatever goes wrong here, the reply is there to be saved."""
+        price, fallback = self.target.model.full_price, self.target.fallback
+        try:
+            result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
+            if isinstance(result, Completion) or result.usage is not None:
+                result = replace(result, service_tier=self.target.served_tier(self.request, result))
+            return result, pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
+        except Exception as error:  # noqa: BLE001 - the wire was not ready for it
+            failure = self.run.unforeseen(self.conversation, error, maybe_billed=True)
+            return failure, pricing.cost(None, price, started_at, fallback=fallback)
 
     async def _write_outcome(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, latency: float

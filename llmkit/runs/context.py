@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from llmkit.errors import Code
 from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
 from llmkit.providers.transport import Transport
@@ -109,6 +111,7 @@ class RunContext:
     finished: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
     """By model, how many conversations have ended well and what they cost."""
     in_flight: set[anyio.CancelScope] = field(default_factory=set)
+    _logged: set[tuple[str, str, int | None]] = field(default_factory=set)
     targets: dict[str, Target] = field(default_factory=dict)
     reused_versions: dict[str, set[str | None]] = field(default_factory=dict)
     """Of each model (reference) the versions whose answers were reused, until it gives its first new answer."""
@@ -211,6 +214,16 @@ class RunContext:
                 **details,
             )
         )
+
+    def unforeseen(self, conversation: Conversation, error: Exception, *, maybe_billed: bool = False) -> Failure:
+        """An error of llmkit's own: it ends the probe and not the run. Its traceback is logged, once of each place."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        key = (type(error).__name__, place.filename, place.lineno)
+        fields = self.log_fields(conversation, code=Code.UNKNOWN, error=key[0])
+        log.error("unforeseen error", extra=fields, exc_info=None if key in self._logged else error)
+        self._logged.add(key)
+        message = f"llmkit met an error that it did not foresee: {key[0]}. Its log has the traceback; please report it."
+        return Failure(code=Code.UNKNOWN, message=message, scope="probe", maybe_billed=maybe_billed)
 
     def log_fields(self, conversation: Conversation, **fields: Any) -> dict[str, Any]:
         """The ``extra`` of a log record about a probe."""

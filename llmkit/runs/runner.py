@@ -15,16 +15,17 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Generic, TypeVar
 
-from llmkit.errors import Code, ValidationError
+from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.limiter import Budget
 from llmkit.runs import background, reused_lines
 from llmkit.runs.context import RunContext, Services
+from llmkit.runs.following import set_limits
 from llmkit.runs.handle import RunHandle
 from llmkit.runs.plan import Plan
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import Tracker
 from llmkit.runs.replay import conversations, lost_outcome
-from llmkit.runs.session import Session, set_limits
+from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.store import CatalogState, events, queries, totals
 
@@ -159,8 +160,10 @@ class Runner(Generic[T]):
             )
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._services.store.release_run(run_id)
+            if isinstance(error, OSError):  # the files that processes share about limits
+                raise LlmkitError(f"The run cannot be begun: {error.strerror or error}.") from error
             raise
 
     def _context(

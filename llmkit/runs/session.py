@@ -6,24 +6,21 @@ import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from llmkit.catalog import ObstacleKind, blocking
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError
-from llmkit.limiter import Gate, Wait
-from llmkit.limiter.pace import Limits
-from llmkit.records import Failure, Model, Provider
-from llmkit.records.completions import Scope
+from llmkit.limiter import Wait
+from llmkit.records import Failure, Model
 from llmkit.runs.attempt import STOPPED
 from llmkit.runs.circuit_breaker import affected, concerns_others
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
+from llmkit.runs.following import set_limits, withdrawn
 from llmkit.runs.progress import Progress, RunEvent, Tracker
 from llmkit.runs.turns import ask_turn
 from llmkit.store import CatalogState, events
@@ -102,7 +99,7 @@ class Session:
         except BaseExceptionGroup as group:
             problem = _first(group)
         with anyio.CancelScope(shield=True):
-            await self._end(problem)
+            problem = await self._end(problem)
         code = problem.code if isinstance(problem, LlmkitError) else None
         fields = {"run": self.run_id, "status": self.tracker.status, "code": code}
         log.info("run ended", extra={**fields, "seconds": round(time.monotonic() - started, 3)})
@@ -144,6 +141,15 @@ class Session:
             if conversation.turn_attempts and conversation.status is None:  # what it has cost so far must be counted
                 await self.context.write([self.context.end_probe(conversation, STOPPED)])
             raise
+        except LlmkitError:
+            raise
+        except OSError as error:  # replies never raise it: it is the files that processes share
+            raise LlmkitError(
+                f"The limits of {conversation.probe.model.provider} cannot be kept on the disk: "
+                f"{error.strerror or error}. Free some space or check the catalog's folder, then resume the run."
+            ) from error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is of this probe, and others go on
+            failure = self.context.unforeseen(conversation, error)
         finally:
             conversation.give_back()
         if conversation.status is None:
@@ -187,7 +193,7 @@ class Session:
     async def _heed(self, catalog: CatalogState) -> None:
         """Follow the catalog: ask nothing more of a provider that was disabled or a model that was deprecated."""
         for model in self.context.spec.plan.models:
-            refusal = _withdrawn(catalog.models.get(model.reference, model), catalog.providers[model.provider])
+            refusal = withdrawn(catalog.models.get(model.reference, model), catalog.providers[model.provider])
             if refusal is not None and self.context.breaker.refusal(model) is None:
                 self.context.breaker.trip(model, refusal)
                 await self._skip_rest(model, affected(model, refusal))
@@ -227,7 +233,8 @@ class Session:
         if money is not None:
             self.context.services.spending.follow(money, budgets_of(catalog), simulated=spec.simulated)
 
-    async def _end(self, problem: BaseException | None) -> None:
+    async def _end(self, problem: BaseException | None) -> BaseException | None:
+        """Write how it ended; returns what it is that kept it from a good end."""
         status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
         message = str(problem) if problem else None
         if status == "completed" and self.context.refusal is not None:
@@ -242,13 +249,22 @@ class Session:
         )
         try:
             await self.context.write([line])
-            await anyio.to_thread.run_sync(self.context.services.store.sync)
-        except LlmkitError as error:  # it ends all the same, and is found interrupted or as the journal has it
+            await anyio.to_thread.run_sync(self._project)
+        except LlmkitError as error:  # it is found interrupted
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
+            problem = problem or error
+            status, message = "failed", str(problem)
         finally:  # whatever went wrong, it runs no more, and who watches must hear of it
             self.context.services.store.release_run(self.run_id)
             self._ended = True
-            self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=line["message"]))
+            self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=message))
+        return problem
+
+    def _project(self) -> None:
+        try:
+            self.context.services.store.sync()
+        except LlmkitError as error:  # the journal has it, and whoever reads next goes by that
+            log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
 
     def _stopped_by(self, refusal: str) -> str:
         count = self.tracker.refused()
@@ -261,29 +277,6 @@ class Session:
             number = self.context.session
             line = events.run_state(run_id=self.run_id, number=number, status="running", spent=spent)
             self.context.services.store.append([line]).result()
-
-
-def _withdrawn(model: Model, provider: Provider) -> Failure | None:
-    """Why the catalog allows no more requests to a model of a run that is under way."""
-    obstacle = blocking(model, provider, True, date.min)
-    if obstacle is None:
-        return None
-    message = f"Not asked, since it {obstacle.reason}. {obstacle.remedy} Then resume the run."
-    scope: Scope = "provider" if obstacle.kind is ObstacleKind.PROVIDER_DISABLED else "model"
-    return Failure(code=obstacle.error().code, message=message, scope=scope)
-
-
-def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
-    """Tell the gate the catalog's limits; a model may have its own in ``api_config["limits"]``, named as the
-    provider's.
-    """
-    for name, provider in providers.items():
-        own = {
-            model.reference: Limits.of(replace(provider, **model.api_config["limits"]))
-            for model in models.values()
-            if model.provider == name and model.api_config.get("limits")
-        }
-        gate.set_limits(name, Limits.of(provider), own)
 
 
 def _words(wait: Wait) -> str:

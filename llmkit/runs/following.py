@@ -1,0 +1,36 @@
+"""What a run takes from the catalog while it goes on: limits, and what may not be asked any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+from llmkit.catalog import ObstacleKind, blocking
+from llmkit.limiter import Gate
+from llmkit.limiter.pace import Limits
+from llmkit.records import Failure, Model, Provider
+from llmkit.records.completions import Scope
+
+
+def withdrawn(model: Model, provider: Provider) -> Failure | None:
+    """Why the catalog allows no more requests to a model of a run that is under way."""
+    obstacle = blocking(model, provider, True, date.min)
+    if obstacle is None:
+        return None
+    message = f"Not asked, since it {obstacle.reason}. {obstacle.remedy} Then resume the run."
+    scope: Scope = "provider" if obstacle.kind is ObstacleKind.PROVIDER_DISABLED else "model"
+    return Failure(code=obstacle.error().code, message=message, scope=scope)
+
+
+def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
+    """Tell the gate the catalog's limits; a model may have its own in ``api_config["limits"]``, named as the
+    provider's.
+    """
+    for name, provider in providers.items():
+        own = {
+            model.reference: Limits.of(replace(provider, **model.api_config["limits"]))
+            for model in models.values()
+            if model.provider == name and model.api_config.get("limits")
+        }
+        gate.set_limits(name, Limits.of(provider), own)
