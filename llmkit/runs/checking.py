@@ -140,7 +140,7 @@ class Checker:
         """The spec of a stored run, from its row in ``runs``, when it can be resumed here.
 
         Raises:
-            ValidationError: it was a rehearsal and this is none, or the other way round.
+            ValidationError: it was a rehearsal and this is none, or the other way round; or prompts of it are lost.
             MissingApiKey: a provider's key is not set.
             LlmkitError: a key that cannot be sent, an address that nobody approved.
         """
@@ -150,6 +150,11 @@ class Checker:
                 f"llmkit.open(..., simulate={bool(row['simulated'])}) to resume it."
             )
         spec = stored_spec(row, state.providers, self.schema_check)
+        if len(spec.plan) != row["n_probes"]:
+            raise ValidationError(
+                f"Run {row['id']} cannot be resumed: of its {row['n_probes']:,} probes the prompts of only "
+                f"{len(spec.plan):,} are left, because lines of its journal are damaged. kit.doctor() tells more."
+            )
         providers = [state.providers[name] for name in dict.fromkeys(model.provider for model in spec.plan.models)]
         missing = [provider for provider in providers if not self.reach.has_key(provider)]
         if missing:

@@ -37,6 +37,8 @@ def request_texts(
     def text(row: Mapping[str, Any]) -> str | None:
         if isinstance(row["request"], str) or not isinstance(row["request_hash"], bytes):
             return row["request"] or None
+        if row["position"] >= len(plan):
+            return None  # its scenario stood in a line of the journal that was damaged
         probe = plan.probe(row["position"])
         asked = target(probe.model.reference, tuple(row["dropped"] or ()))
         earlier = answers.get(probe.position, [])[: row["turn"] - 1]

@@ -74,6 +74,21 @@ def test_no_byte_of_five_hundred_changes_silently(finished, tmp_path):
         shutil.rmtree(tmp_path / "copy")
 
 
+def test_a_run_whose_prompts_are_lost_is_shown_and_not_resumed(finished, tmp_path):
+    """The line of its scenarios is damaged: answers are there, requests cannot be made anew, resume says why not."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "k.duckdb"
+    path.unlink()
+    for segment in path.parent.glob("*.journal/*.jsonl"):
+        segment.write_bytes(segment.read_bytes().replace(b'"type":"scenarios"', b'"type":"scenariot"'))
+    with pytest.warns(UserWarning, match="1 line of the journal"), llmkit.open(path, simulate=True) as kit:
+        run = kit.load(kit.runs()["run_id"][0])
+        assert run.attempts["request"].isna().all()
+        assert run.attempts["reply"].notna().all()
+        with pytest.raises(llmkit.ValidationError, match="cannot be resumed"):
+            kit.resume(run.id)
+
+
 def test_a_copy_of_a_segment_changes_nothing(finished, tmp_path):
     """What a program that synchronizes folders leaves behind is read, and is nothing new."""
     source, before = finished
