@@ -10,7 +10,19 @@ import importlib as _importlib
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from llmkit.analysis import Agreement, Comparison, Dataset, Run, agreement, compare, concat, dataset
+from llmkit.analysis import (
+    Agreement,
+    Comparison,
+    Dataset,
+    Design,
+    HalfWidth,
+    Run,
+    agreement,
+    compare,
+    concat,
+    dataset,
+    half_width,
+)
 from llmkit.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.errors import (
     BudgetExceeded,
@@ -71,9 +83,11 @@ __all__ = [
     "DatedPrice",
     "DefaultChange",
     "Deprecation",
+    "Design",
     "EditConflict",
     "Estimate",
     "Expansion",
+    "HalfWidth",
     "Handle",
     "InfraHandle",
     "JournalError",
@@ -108,6 +122,7 @@ __all__ = [
     "compare",
     "concat",
     "dataset",
+    "half_width",
     "log_to",
     "open",
     "question",

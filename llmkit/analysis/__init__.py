@@ -3,6 +3,21 @@
 from llmkit.analysis.archived_runs import Dataset, dataset
 from llmkit.analysis.coder_agreement import Agreement, agreement
 from llmkit.analysis.comparison import Comparison, compare, concat
+from llmkit.analysis.power import Design
 from llmkit.analysis.run import Run, effective_status
+from llmkit.analysis.stopping import HalfWidth, half_width
 
-__all__ = ["Agreement", "Comparison", "Dataset", "Run", "agreement", "compare", "concat", "dataset", "effective_status"]
+__all__ = [
+    "Agreement",
+    "Comparison",
+    "Dataset",
+    "Design",
+    "HalfWidth",
+    "Run",
+    "agreement",
+    "compare",
+    "concat",
+    "dataset",
+    "effective_status",
+    "half_width",
+]

@@ -158,6 +158,21 @@ def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: 
     return ax
 
 
+def plot_power(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """The power over the number of scenarios, a line for each number of samples."""
+    ax = _axes(ax, 10)
+    for number, (samples, rows) in enumerate(curve.groupby("samples")):
+        colour = COLOURS[number % len(COLOURS)]
+        ax.plot(rows["scenarios"], rows["power"], color=colour, label=f"{samples} sample{'' if samples == 1 else 's'}")
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1.02)
+    ax.set_xlabel("Scenarios")
+    ax.set_ylabel("Power")
+    ax.spines[["top", "right"]].set_visible(False)
+    _legend(ax)
+    return ax
+
+
 def height(rows: int) -> float:
     """Inches that a chart of so many bars needs."""
     return 0.9 + 0.3 * max(2, min(rows, MOST))

@@ -83,6 +83,20 @@ def compare(run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By |
     Raises:
         ValidationError: there is no such column, no answer, or a value that is no number.
     """
+    answered, levels, share = answers_by_level(run_or_frame, value, by, within)
+    return Comparison(
+        value=value,
+        levels=pd.DataFrame([_level(level, rows, answered[level], share) for level, rows in levels.items()]),
+        differences=_differences(answered, share),
+        variance=pd.DataFrame([_variance(level, rows) for level, rows in answered.items()]),
+    )
+
+
+def answers_by_level(
+    run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By | None = None
+) -> tuple[dict[Any, pd.DataFrame], dict[Any, pd.DataFrame], bool]:
+    """By level the answers that count and all rows, as tables with ``value``, ``within`` and ``cost`` where there are
+    such; and whether all values are 0 or 1. Arguments and errors are those of :func:`compare`."""
     frame = _frame(run_or_frame)
     column, share = _numbers(_column(frame, value, "value"), value)
     if "status" in frame:
@@ -92,14 +106,8 @@ def compare(run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By |
         data["within"] = _key(frame, within, "within")
     if "estimated_cost" in frame:
         data["cost"] = pd.to_numeric(frame["estimated_cost"])
-    levels = [(level, data[data["by"] == level]) for level in _levels(data["by"])]
-    answered = {level: rows[rows["value"].notna()] for level, rows in levels}
-    return Comparison(
-        value=value,
-        levels=pd.DataFrame([_level(level, rows, answered[level], share) for level, rows in levels]),
-        differences=_differences(answered, share),
-        variance=pd.DataFrame([_variance(level, rows) for level, rows in answered.items()]),
-    )
+    levels = {level: data[data["by"] == level] for level in _levels(data["by"])}
+    return {level: rows[rows["value"].notna()] for level, rows in levels.items()}, levels, share
 
 
 def concat(runs: Iterable[Asked]) -> pd.DataFrame:

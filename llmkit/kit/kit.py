@@ -16,11 +16,12 @@ import pandas as pd
 import platformdirs
 
 from llmkit import tasks
-from llmkit.analysis import Run, effective_status
+from llmkit.analysis import Design, Run, effective_status
 from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
+from llmkit.analysis.power import design, pilot_spread
 from llmkit.analysis.run import Table
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
 from llmkit.catalog.budget_settings import budgets_of
@@ -34,12 +35,13 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import billed
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, RemoteModel, Scenario
-from llmkit.records.checks import shapes
+from llmkit.records.checks import numbers, shapes
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
 from llmkit.runs.reuse import Reuse
-from llmkit.scenarios import Prompts
+from llmkit.runs.stop_rules import StopRule
+from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import Snapshot, Store, archive, past, queries, totals
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
 from llmkit.tasks.structured import Schema, answer_check, json_schema
@@ -213,6 +215,7 @@ class Kit:
         service_tier: str | None = None,
         reuse: Reuse = False,
         reuse_within: float | None = None,
+        stop_when: StopRule | None = None,
     ) -> RunHandle[Run]:
         """Ask every prompt of every model, ``samples`` times; returns at once.
 
@@ -244,6 +247,8 @@ class Kit:
                 nothing, and ``reused_from`` and ``original_cost`` say where they are from. ``"only"`` asks nothing
                 besides, and leaves the rest pending: :meth:`resume` asks it. Rehearsals reuse rehearsals only.
             reuse_within: how old such answers may be, in days.
+            stop_when: stop asking early, by a rule such as ``llmkit.half_width("answer.score", 0.03)``. The run is then
+                ``cancelled``, and :meth:`resume` asks the rest.
 
         Raises:
             LlmkitError: whatever can be known before anything is sent; :class:`RunRefused` lists several problems.
@@ -268,8 +273,52 @@ class Kit:
             service_tier=service_tier,
             reuse=reuse,
             reuse_within=reuse_within,
+            stop_when=stop_when,
         )
         return self._runner.start(self._checker.spec(request, self.catalog.state()))
+
+    def design(
+        self,
+        scenarios: Prompts,
+        models: Models = None,
+        *,
+        value: str,
+        detect: float,
+        power: float = 0.8,
+        budget: Decimal | int | str | float | None = None,
+        pilot: Run | pd.DataFrame,
+        **options: Any,
+    ) -> Design:
+        """How many of these scenarios, asked how often, find a difference between two configurations, and at what cost.
+
+        Args:
+            scenarios: what can be asked, as the prompts of :meth:`run`.
+            models: as in :meth:`run`.
+            value: the column of numbers that is to be compared, such as ``"answer.score"``.
+            detect: the difference of means to be found, at p < 0.05 in a paired comparison over scenarios.
+            power: the chance to find it.
+            budget: US dollars that the study may cost.
+            pilot: a run of a few scenarios (two samples or more tell scenarios from chance), for the variances.
+            options: as in :meth:`estimate`.
+
+        The costs are those of :meth:`estimate`, which knows the pilot's answers.
+
+        Raises:
+            ValidationError: numbers that make no sense, or a pilot of too few answers.
+            LlmkitError: as :meth:`estimate` does.
+        """
+        ready = as_scenarios(scenarios)
+        spread, estimate = pilot_spread(pilot, value), self.estimate(ready, models, **options)
+        priced = estimate.total is not None and not estimate.unpriced
+        amounts = {"cost": estimate.total, "low": estimate.low, "high": estimate.high}
+        return design(
+            spread,
+            detect=detect,
+            power=power,
+            available=len(ready),
+            unit={name: amount / len(ready) if priced and amount else None for name, amount in amounts.items()},
+            budget=None if budget is None else numbers.amount(budget, "budget"),
+        )
 
     def resume(
         self,
@@ -717,5 +766,5 @@ def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
     merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "budget", "order", "on_event", "retry", "project", *RUN_OPTIONS)
+    unpriced = ("name", "budget", "order", "on_event", "stop_when", "retry", "project", *RUN_OPTIONS)
     return {name: value for name, value in merged.items() if name not in unpriced}

@@ -100,6 +100,7 @@ class Checker:
             simulated=self.reach.simulating,
             check_answer=check_answer,
             on_event=request.on_event,
+            stop_when=request.stop_when,
             reused=reused,
             asks=asks,
         )

@@ -24,6 +24,7 @@ from llmkit.runs.conversation import Conversation
 from llmkit.runs.progress import RunEvent, Tracker
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
+from llmkit.runs.stop_rules import Watch
 from llmkit.store import Event, Store, events
 
 log = logging.getLogger("llmkit.runs")
@@ -97,6 +98,8 @@ class RunContext:
     services: Services
     budget: Budget
     tracker: Tracker
+    watch: Watch | None = None
+    """Says when the run has heard enough."""
     session: int = 0
     """The number of the state that the run was resumed with."""
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)

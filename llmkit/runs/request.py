@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from llmkit.catalog.budget_settings import check_project
+from llmkit.errors import ValidationError
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Config, Model
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
 from llmkit.runs.reuse import Reuse, check_reuse
+from llmkit.runs.stop_rules import StopRule
 from llmkit.scenarios import Prompts
 
 RUN_OPTIONS = ("adaptive", "order_seed", "overdraw")
@@ -47,6 +49,7 @@ class RunRequest:
     budget: Decimal | int | str | float | None = None
     order: AskingOrder = "interleaved"
     on_event: Callable[[RunEvent], None] | None = None
+    stop_when: StopRule | None = None
     retry: RetryPolicy | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Any] | None = None
@@ -59,6 +62,10 @@ class RunRequest:
         shapes.optional_string(self.name, "name")
         check_project(self.project)
         shapes.function(self.on_event, "on_event", ON_EVENT)
+        if self.stop_when is not None and not isinstance(self.stop_when, StopRule):
+            raise ValidationError(
+                "stop_when is a rule such as llmkit.half_width('answer.score', 0.03).", field="stop_when"
+            )
         shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
         shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
         check_reuse(self.reuse, self.reuse_within)

@@ -27,6 +27,7 @@ from llmkit.runs.progress import Tracker
 from llmkit.runs.replay import conversations, lost_outcome
 from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
+from llmkit.runs.stop_rules import watch_of
 from llmkit.store import CatalogState, events, queries, totals
 
 log = logging.getLogger("llmkit.runs")
@@ -190,6 +191,7 @@ class Runner(Generic[T]):
             services=self._services,
             budget=Budget(spec.budget, spent=spent),
             tracker=tracker,
+            watch=watch_of(spec.stop_when, spec.plan),
             session=session,
             reused_versions=spec.reused.versions(spec.plan),
         )

@@ -156,6 +156,9 @@ class Session:
             await self.context.write([self.context.end_probe(conversation, failure)])
         code = conversation.failure.code if conversation.failure else None
         self.context.emit("probe_done", conversation, status=conversation.status, code=code)
+        if self.context.watch is not None and self.context.watch.is_over(conversation):
+            for queue in self.queues.values():  # what is on its way still arrives
+                queue.clear()
         if failure is not None and conversation.status == "failed" and concerns_others(failure):
             await self._skip_rest(conversation.probe.model, affected(conversation.probe.model, failure))
 
@@ -235,8 +238,9 @@ class Session:
 
     async def _end(self, problem: BaseException | None) -> BaseException | None:
         """Write how it ended; returns what it is that kept it from a good end."""
-        status = "failed" if problem is not None else "cancelled" if self._cancelled else "completed"
-        message = str(problem) if problem else None
+        enough = self.context.watch.outcome if self.context.watch is not None else None
+        status = "failed" if problem is not None else "cancelled" if self._cancelled or enough else "completed"
+        message = str(problem) if problem else enough
         if status == "completed" and self.context.refusal is not None:
             status, message = "budget", self._stopped_by(self.context.refusal)
             self.tracker.note(message)

@@ -13,6 +13,7 @@ from llmkit.records import Model, Params, Price, Provider, Question, Scenario, S
 from llmkit.runs.plan import Configuration, Plan
 from llmkit.runs.progress import RunEvent
 from llmkit.runs.reuse import NOTHING, Reused
+from llmkit.runs.stop_rules import StopRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class RunSpec:
     simulated: bool = False
     check_answer: Callable[[str], Any] | None = None
     on_event: Callable[[RunEvent], None] | None = None
+    stop_when: StopRule | None = None
     reused: Reused = NOTHING
     asks: bool = True
     """Whether what is not reused is asked for."""

@@ -1,0 +1,190 @@
+"""How many scenarios and samples a study needs, and what they cost, from a pilot's variances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import combinations
+from math import isfinite, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llmkit.analysis import charts, intervals
+from llmkit.analysis.comparison import Asked, answers_by_level
+from llmkit.errors import ValidationError
+from llmkit.money.pricing import dollars
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SAMPLES = (1, 2, 3, 5, 10)
+_MOST_SCENARIOS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How many scenarios, each asked how often, find a difference between two configurations."""
+
+    scenarios: int
+    samples: int
+    power: float
+    """The chance to find the difference with these, at p < 0.05."""
+    cost: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+    """US dollars for all models, with an 80 % interval; ``None`` where a price is unknown."""
+    enough: bool
+    """Whether the power that was asked for is reached within the budget."""
+    curve: pd.DataFrame
+    """One row a number of scenarios and samples: scenarios, samples, power, cost (US dollars)."""
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The power over the number of scenarios, a line for each number of samples."""
+        return charts.plot_power(self.curve, ax)
+
+    def __repr__(self) -> str:
+        money = f"{dollars(self.cost)} ({dollars(self.low)} to {dollars(self.high)})" if self.cost else "unpriced"
+        state = "" if self.enough else "; the power asked for is not reached within the budget"
+        return f"<Design {self.scenarios:,} scenarios × {self.samples} samples: power {self.power:.0%}, {money}{state}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The variance of a difference between two configurations: between scenarios, and of one sample of each."""
+
+    between: float
+    within: float
+
+    def of_mean(self, samples: int) -> float:
+        """The standard deviation of a scenario's difference, each side asked so often."""
+        return sqrt(self.between + self.within / samples)
+
+
+def pilot_spread(pilot: Asked | pd.DataFrame, value: str, by: str = "config", within: str = "scenario_id") -> Spread:
+    """The spread of differences in a pilot, averaged over its pairs of configurations; of one alone that of two which
+    are independent of each other.
+
+    Raises:
+        ValidationError: as :func:`llmkit.compare` does, or fewer than two scenarios with answers.
+    """
+    levels = [rows for rows in answers_by_level(pilot, value, by, within)[0].values() if rows["within"].nunique() > 1]
+    if not levels:
+        raise ValidationError("A pilot needs answers to two scenarios at least.", field="pilot")
+    spreads = [spread for a, b in combinations(levels, 2) if (spread := _spread(a, b)) is not None]
+    if not spreads:
+        spreads = [_alone(rows) for rows in levels]
+    return Spread(float(np.mean([s.between for s in spreads])), float(np.mean([s.within for s in spreads])))
+
+
+def design(
+    spread: Spread,
+    *,
+    detect: float,
+    power: float,
+    available: int,
+    unit: Mapping[str, Decimal | None],
+    budget: Decimal | None = None,
+) -> Design:
+    """The cheapest design that finds ``detect`` with that ``power``, else the most powerful one within the ``budget``.
+
+    ``available`` scenarios there are; more are proposed only when they are needed. ``unit`` is what one sample of one
+    scenario costs on all models: cost, low, high.
+
+    Raises:
+        ValidationError: numbers that make no sense.
+    """
+    if not (_is_number(detect) and detect > 0):
+        raise ValidationError(f"detect is the difference to be found, above 0, not {detect!r}.", field="detect")
+    if not (_is_number(power) and 0.05 < power < 1):
+        raise ValidationError(f"power is a share between 0.05 and 1, not {power!r}.", field="power")
+    price = unit["cost"]
+    options = [(_needed(spread, k, detect, power), k) for k in SAMPLES]
+    fitting = [(g, k) for g, k in options if g <= available] or options
+    scenarios, samples = min(fitting, key=lambda each: (each[0] * each[1], each[1]))
+    enough = scenarios < _MOST_SCENARIOS
+    if budget is not None and price is not None and scenarios * samples * price > budget:
+        enough = False
+        affordable = int(budget / price) if price else _MOST_SCENARIOS
+        choices = [(min(affordable // k, max(available, 2)), k) for k in SAMPLES if affordable // k >= 2]
+        if not choices:
+            raise ValidationError(
+                f"A budget of {dollars(budget)} does not pay for two scenarios: one costs {dollars(price)}.",
+                field="budget",
+            )
+        scenarios, samples = max(choices, key=lambda each: _power(spread, each[0], each[1], detect))
+    size = scenarios * samples
+    costs = {name: None if amount is None else amount * size for name, amount in unit.items()}
+    return Design(
+        scenarios=scenarios,
+        samples=samples,
+        power=_power(spread, scenarios, samples, detect),
+        cost=costs["cost"],
+        low=costs["low"],
+        high=costs["high"],
+        enough=enough,
+        curve=_curve(spread, detect, max(scenarios, available), price),
+    )
+
+
+def _curve(spread: Spread, detect: float, most: int, price: Decimal | None) -> pd.DataFrame:
+    counts = sorted({int(count) for count in np.geomspace(2, max(4, 2 * most), 25)})
+    rows = [
+        {
+            "scenarios": count,
+            "samples": samples,
+            "power": _power(spread, count, samples, detect),
+            "cost": np.nan if price is None else float(price * count * samples),
+        }
+        for samples in SAMPLES
+        for count in counts
+    ]
+    return pd.DataFrame(rows)
+
+
+def _power(spread: Spread, scenarios: int, samples: int, detect: float) -> float:
+    """Of a paired t test over scenarios, two-sided at 0.05."""
+    from scipy import stats  # slow to load
+
+    deviation = spread.of_mean(samples)
+    if deviation == 0:
+        return 1.0
+    limit, shift = stats.t.isf(intervals.ALPHA / 2, scenarios - 1), detect * sqrt(scenarios) / deviation
+    right, wrong = stats.nct.sf(limit, scenarios - 1, shift), stats.nct.cdf(-limit, scenarios - 1, shift)
+    # far out, scipy has no number for what is certain and for what never happens
+    return float(np.nan_to_num(right, nan=1.0) + np.nan_to_num(wrong, nan=0.0))
+
+
+def _needed(spread: Spread, samples: int, detect: float, power: float) -> int:
+    """The fewest scenarios that have the power, by bisection."""
+    low, high = 2, _MOST_SCENARIOS
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(spread, middle, samples, detect) >= power else (middle + 1, high)
+    return low
+
+
+def _spread(a: pd.DataFrame, b: pd.DataFrame) -> Spread | None:
+    """Of the differences between two configurations over the scenarios that they share."""
+    groups = [rows.groupby("within")["value"] for rows in (a, b)]
+    differences = (groups[0].mean() - groups[1].mean()).dropna()
+    if len(differences) < 2:
+        return None
+    within, noise = 0.0, 0.0
+    for rows, group in zip((a, b), groups, strict=True):
+        own = intervals.variance_components(rows["value"], rows["within"])[1]
+        if not np.isfinite(own):  # one sample each: their variance cannot be told from that of scenarios
+            return Spread(float(differences.var()), 0.0)
+        within, noise = within + own, noise + own * float((1 / group.size()).mean())
+    return Spread(max(0.0, float(differences.var()) - noise), within)
+
+
+def _alone(rows: pd.DataFrame) -> Spread:
+    between, within = intervals.variance_components(rows["value"], rows["within"])
+    return Spread(2 * between, 2 * within) if np.isfinite(within) else Spread(2 * float(rows["value"].var()), 0.0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -1,0 +1,74 @@
+"""When to stop asking: as soon as intervals are narrow enough, with the correction for having looked all the time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, log, sqrt
+from statistics import fmean, variance
+from typing import Any
+
+from llmkit.analysis.intervals import ALPHA
+from llmkit.errors import ValidationError
+
+FEWEST = 10
+"""Clusters that each configuration needs before anything is decided."""
+_TUNED_TO = 30
+"""Clusters at which the sequence of intervals is narrowest."""
+
+
+@dataclass(frozen=True, slots=True)
+class HalfWidth:
+    """Stop when the mean of ``value`` is known to ± ``width`` for every configuration. Made by :func:`half_width`."""
+
+    value: str
+    width: float
+    within: str = "scenario_id"
+
+    def reached(self, rows: Iterable[Mapping[str, Any]], configs: Iterable[str]) -> bool:
+        """Whether answers (rows as of ``run.probes``) are enough for each of these configurations."""
+        clusters: dict[str, dict[Any, list[float]]] = {config: defaultdict(list) for config in configs}
+        for row in rows:
+            number = row.get(self.value)
+            if isinstance(number, int | float) and isfinite(number):
+                clusters[row["config"]][row.get(self.within)].append(float(number))
+        return all(_half_width(list(each.values())) <= self.width for each in clusters.values())
+
+    def __str__(self) -> str:
+        return f"{self.value} is known to ± {self.width:g} for every configuration"
+
+
+def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWidth:
+    """A rule for ``kit.run(..., stop_when=...)``: stop asking when every configuration's 95 % interval of the mean of
+    ``value`` (a column of numbers, such as ``"answer.score"``) is at most ± ``width`` wide.
+
+    Intervals are those of an asymptotic confidence sequence over the means of ``within`` (Waudby-Smith et al., *Annals
+    of Statistics* 52, 2024): they hold however often one looks, so that ``run.compare`` afterwards still covers. What
+    was not asked is cancelled; ``kit.resume`` asks it after all.
+
+    Raises:
+        ValidationError: no column, or a width that is not above 0.
+    """
+    for name, field in ((value, "value"), (within, "within")):
+        if not isinstance(name, str) or not name.strip():
+            raise ValidationError(f"{field} is the name of a column, such as 'answer.score'.", field=field)
+    is_number = isinstance(width, int | float) and not isinstance(width, bool) and isfinite(width)
+    if not is_number or width <= 0:
+        raise ValidationError(f"width is a number above 0, not {width!r}.", field="width")
+    return HalfWidth(value, float(width), within)
+
+
+def _half_width(clusters: Sequence[Sequence[float]]) -> float:
+    """Half of the width of the confidence sequence, infinite for few clusters. Of shares the variance counts as if two
+    more had answered in either way: ten answers that are alike do not say that all are."""
+    n = len(clusters)
+    if n < FEWEST:
+        return float("inf")
+    means = [fmean(each) for each in clusters]
+    spread = variance(means)
+    if all(number in (0.0, 1.0) for each in clusters for number in each):
+        share = (sum(means) + 2) / (n + 4)
+        spread = max(spread, share * (1 - share) / max(map(len, clusters)))
+    tuning = 1 / _TUNED_TO
+    return sqrt(spread * 2 * (n * tuning + 1) / (n**2 * tuning) * log(sqrt(n * tuning + 1) / ALPHA))

@@ -1,0 +1,179 @@
+"""Designs and stopping: the power foretold is the power achieved, and stopping early keeps intervals honest."""
+
+import gc
+from decimal import Decimal
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+from studies import World
+
+import llmkit
+from llmkit import question
+from llmkit.analysis.power import Spread, design, pilot_spread
+
+TRUE = Spread(between=2 * 0.5**2, within=2 * 1.0**2)  # of World's interaction and sample variances
+UNIT = {"cost": Decimal("0.01"), "low": Decimal("0.005"), "high": Decimal("0.02")}
+
+
+def _design(spread=TRUE, **changes):
+    return design(spread, **{"detect": 0.5, "power": 0.8, "available": 1000, "unit": UNIT, **changes})
+
+
+def test_power_is_that_of_statsmodels():
+    """Of a paired t test over as many scenarios, to 1e-8."""
+    for row in _design().curve.query("scenarios > 5").to_dict("records"):
+        deviation = TRUE.of_mean(row["samples"])
+        expected = TTestPower().power(0.5 / deviation, row["scenarios"], 0.05)
+        if not np.isfinite(expected):  # scipy gives up where the power is 1
+            expected = 1.0
+        assert row["power"] == pytest.approx(expected, abs=1e-8)
+
+
+def _achieved(studies):
+    plan, generator = _design(), np.random.default_rng(5)
+    gc.freeze()
+    world = World(plan.scenarios, samples=plan.samples)
+    tables = [
+        llmkit.compare(world.study(generator, {"a": 0.0, "b": 0.5}), "score", "config", "scenario_id").differences
+        for _ in range(studies)
+    ]
+    return plan.power, np.mean([table["p"].iloc[0] < 0.05 for table in tables])
+
+
+def test_the_power_foretold_is_achieved_in_few_studies():
+    """A glance at what the long test measures."""
+    foretold, achieved = _achieved(100)
+    assert abs(foretold - achieved) < 0.12
+
+
+@pytest.mark.soak
+def test_the_power_foretold_is_achieved():
+    """Of 1,000 studies as designed, as many find the difference as was said, to four points."""
+    foretold, achieved = _achieved(1000)
+    print(f"\npower foretold {foretold:.1%}, achieved {achieved:.1%}")
+    assert abs(foretold - achieved) <= 0.04
+
+
+def test_a_pilot_tells_scenarios_from_chance():
+    """Averaged over pilots, components are the true ones; one sample each puts all into scenarios, which is safe."""
+    generator, world = np.random.default_rng(3), World(12)
+    spreads = [pilot_spread(world.study(generator), "score") for _ in range(40)]
+    assert fmean(each.between for each in spreads) == pytest.approx(TRUE.between, rel=0.3)
+    assert fmean(each.within for each in spreads) == pytest.approx(TRUE.within, rel=0.15)
+    single = pilot_spread(World(200, samples=1).study(generator), "score")
+    assert single.within == 0
+    assert single.between == pytest.approx(TRUE.between + TRUE.within, rel=0.3)
+
+
+def test_the_cheapest_design_is_proposed_and_budgets_hold():
+    """More samples where scenarios are few; the most power that a budget buys where it is too small."""
+    ample = _design()
+    assert ample.enough
+    assert ample.power >= 0.8
+    assert ample.cost == UNIT["cost"] * ample.scenarios * ample.samples
+    scarce = _design(available=30)
+    assert scarce.scenarios <= 30
+    assert scarce.samples > ample.samples
+    poor = _design(budget=Decimal("0.30"))
+    assert not poor.enough
+    assert poor.cost <= Decimal("0.30")
+    assert poor.power < 0.8
+    assert "not reached" in repr(poor)
+    assert _design(unit=dict.fromkeys(UNIT)).cost is None
+    assert ample.plot().get_ylabel() == "Power"
+    for change in ({"detect": 0}, {"power": 1}, {"detect": "much"}, {"budget": Decimal("0.001")}):
+        with pytest.raises(llmkit.ValidationError):
+            _design(**change)
+
+
+def test_a_design_is_made_from_a_pilot_run(kit):
+    """The variances of a run, and costs as they are estimated for what can be asked."""
+    statements = [question.likert(f"Statement {number}.") for number in range(40)]
+    models = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
+    pilot = kit.run(statements[:6], models, samples=2).result(60)
+    plan = kit.design(statements, models, value="answer.score", detect=0.8, power=0.8, budget=20, pilot=pilot)
+    assert plan.low < plan.cost < plan.high
+    assert plan.scenarios >= 2
+    assert "power" in repr(plan)
+    with pytest.raises(llmkit.ValidationError, match="no column"):
+        kit.design(statements, models, value="answer.points", detect=0.8, pilot=pilot)
+
+
+# --- stopping early --------------------------------------------------------------------------------------------------
+
+
+def _stopped(generator, rule, share):
+    """The numbers of scenarios, and the means, of a study that is stopped by a rule."""
+    scores = (generator.random(400) < 0.8).astype(float) if share else generator.normal(0, 1, 400)
+    rows = [{"config": "a", "scenario_id": number, "score": score} for number, score in enumerate(scores)]
+    for count in range(10, 400, 2):
+        if rule.reached(rows[:count], ["a"]):
+            return scores[:count]
+    return scores
+
+
+def _covered(studies, share):
+    generator, truth = np.random.default_rng(11), 0.8 if share else 0.0
+    rule = llmkit.half_width("score", 0.2 if share else 0.5)
+    honest, naive = [], []
+    for _ in range(studies):
+        scores = _stopped(generator, rule, share)
+        frame = pd.DataFrame({"config": "a", "score": scores, "s": range(len(scores))})
+        row = llmkit.compare(frame, "score", "config", "s").levels.loc[0]
+        honest.append(row["low"] <= truth <= row["high"])
+        early = generator.normal(0, 1, 400)
+        for count in range(3, 400):
+            low, high = stats.t.interval(0.95, count - 1, early[:count].mean(), stats.sem(early[:count]))
+            if high - low <= 1.0:
+                break
+        naive.append(low <= 0 <= high)
+    return np.mean(honest), np.mean(naive)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("share", [False, True])
+def test_stopping_early_keeps_the_coverage(share):
+    """Of 500 studies stopped by the rule, at least 93 % of the intervals hold the truth; stopped at the first narrow
+    interval that shows up, far fewer do."""
+    honest, naive = _covered(500, share)
+    print(f"\nstopped by the rule {honest:.1%}; at the first narrow interval of a mean {naive:.1%}")
+    assert honest >= 0.93 > naive
+
+
+def test_a_rule_waits_for_every_configuration():
+    """Ten scenarios at least, and none of the configurations left behind; what is no number is not counted."""
+    rule = llmkit.half_width("score", 5)
+    rows = [{"config": config, "scenario_id": n, "score": n % 3} for config in "ab" for n in range(10)]
+    assert rule.reached(rows, ["a", "b"])
+    assert not rule.reached(rows, ["a", "b", "c"])
+    assert not rule.reached(rows[:-1], ["a", "b"])
+    assert not rule.reached([{**row, "score": None} for row in rows], ["a", "b"])
+
+
+def test_a_run_stops_when_enough_is_known_and_is_resumed(kit, sim):
+    """What was not asked costs nothing; resumed, it is asked, and the reason is kept with the run."""
+    statements = [question.likert(f"Statement {number}.") for number in range(60)]
+    rule = llmkit.half_width("answer.score", 3)
+    run = kit.run(statements, "mistral:mistral-small-2603", stop_when=rule).result(60)
+    asked = (run.probes["status"] == "ok").sum()
+    assert 10 <= asked < 60
+    assert run.status == "cancelled"
+    assert "answer.score is known to ± 3" in kit.runs()["message"].iloc[0]
+    assert sim.stats()["requests"] == asked
+    again = kit.resume(run.id).result(60)
+    assert (again.probes["status"] == "ok").all()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("", 1), ("score", 0), ("score", -1), ("score", float("nan")), ("score", "wide")]
+)
+def test_rules_that_make_no_sense_are_refused(kit, arguments):
+    """And so is what is no rule, before anything is sent."""
+    with pytest.raises(llmkit.ValidationError):
+        llmkit.half_width(*arguments)
+    with pytest.raises(llmkit.ValidationError, match="stop_when"):
+        kit.run("hello", stop_when=0.03)
