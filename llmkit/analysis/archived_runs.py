@@ -49,12 +49,13 @@ class Dataset:
         return self.sql("SELECT run_id, * EXCLUDE (run_id, id, arms, session) FROM runs ORDER BY started_at, run_id")
 
     def costs(self, by: str | Sequence[str] = "model", since: datetime | date | str | None = None) -> pd.DataFrame:
-        """Probes, tokens and costs (US dollars) of all runs, as in ``kit.costs``, by one or several columns.
+        """Probes, tokens and costs (US dollars) of all runs, as in ``kit.costs`` but for the shares, by one or several
+        columns. Memory does not grow with the number of rows.
 
         Raises:
             ValidationError: no column or an unknown one; the message lists the known ones.
         """
-        return cost_table(self, by, since=since)
+        return cost_table(self, by, since=since, shares=False)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """A SELECT over the views ``runs``, ``scenarios``, ``probes``, ``turns``, ``attempts``; other files are out of

@@ -40,14 +40,15 @@ SHARES = ("share_input", "share_cached_input", "share_cache_write", "share_outpu
 
 
 def cost_table(
-    store: Source,
+    source: Source,
     by: str | Sequence[str],
     *,
     run_id: str | None = None,
     since: datetime | date | str | None = None,
     simulated: bool | None = None,
+    shares: bool = True,
 ) -> pd.DataFrame:
-    """The table of one run or of all, of real probes or simulated ones or both, from a time on.
+    """The table of one run or of all, of real probes or simulated ones or both, from a time on, with or without shares.
 
     Of one run, a column that travelled along with the prompts goes before a group of ours of the same name; of all, it
     comes after it, so that ``month`` is the same for every run.
@@ -62,11 +63,13 @@ def cost_table(
         since=None if since is None else texts.moment(since, "since"),
         simulated=simulated,
     )
-    table, consumed = store.read(lambda c: cost_tables.costs(c, chosen))
-    shares = _shares(consumed, len(table))
+    if not shares:
+        return source.read(lambda c: cost_tables.costs(c, chosen))
+    table, consumed = source.read(lambda c: cost_tables.costs_and_consumed(c, chosen))
+    rows = _shares(consumed, len(table))
     for place, name in enumerate(SHARES):
         table[cost_tables.own_name(name, chosen.by)] = pd.Series(
-            [row[place] for row in shares], dtype="float64", index=table.index
+            [row[place] for row in rows], dtype="float64", index=table.index
         )
     return table
 

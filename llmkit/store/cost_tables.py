@@ -55,15 +55,55 @@ class Consumed:
     rates: Rates
 
 
-def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.DataFrame, list[Consumed]]:
-    """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields; and the
-    tokens behind each row, by rates. A column of the table that is called as one it is grouped by is ``total_<name>``.
+def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> pd.DataFrame:
+    """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields.
+
+    A column of the table that is called as one it is grouped by is ``total_<name>``.
 
     Raises:
         ValidationError: a column that none of these is, or none at all.
     """
     groups = _Groups.of(connection, chosen)
-    table = frame(
+    return groups.named(_table(connection, groups))
+
+
+def costs_and_consumed(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.DataFrame, list[Consumed]]:
+    """The same, with the tokens behind each row, by rates: the answers of all probes are looked up for that.
+
+    Raises:
+        ValidationError: as :func:`costs` does.
+    """
+    groups = _Groups.of(connection, chosen)
+    table = _table(connection, groups)
+    names = [f"by{index}" for index in range(len(groups.by))]
+    keys = table[names].itertuples(index=False, name=None)
+    places = {tuple(map(_key, key)): row for row, key in enumerate(keys)}
+    consumed = rows(
+        connection,
+        f"""
+        SELECT {groups.select} {", ".join(f"t.{name}" for name in RATE_COLUMNS)},
+            {_sums("t", [name for name, kind in USAGE.items() if kind == "BIGINT"])}
+        FROM outcomes t JOIN {groups.source} p ON p.run_id = t.run_id AND p.position = t.position
+            JOIN runs r ON r.id = p.run_id
+        WHERE t.is_answer AND t.attempt > 0 AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
+        GROUP BY ALL
+        """,
+        groups.params,
+    )
+    parts = [
+        Consumed(
+            places[tuple(_key(row[name]) for name in names)],
+            Usage.from_row(row),
+            Rates(**{name: row[name] for name in RATE_COLUMNS}),
+        )
+        for row in consumed
+    ]
+    return groups.named(table), parts
+
+
+def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFrame:
+    """The table with its groups as ``by0``, ``by1`` …"""
+    return frame(
         connection,
         f"""
         WITH lost AS (
@@ -98,30 +138,6 @@ def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.
         """,
         groups.params,
     )
-    names = [f"by{index}" for index in range(len(groups.by))]
-    keys = table[names].itertuples(index=False, name=None)
-    places = {tuple(map(_key, key)): row for row, key in enumerate(keys)}
-    consumed = rows(
-        connection,
-        f"""
-        SELECT {groups.select} {", ".join(f"t.{name}" for name in RATE_COLUMNS)},
-            {_sums("t", [name for name, kind in USAGE.items() if kind == "BIGINT"])}
-        FROM outcomes t JOIN {groups.source} p ON p.run_id = t.run_id AND p.position = t.position
-            JOIN runs r ON r.id = p.run_id
-        WHERE t.is_answer AND t.attempt > 0 AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
-        GROUP BY ALL
-        """,
-        groups.params,
-    )
-    parts = [
-        Consumed(
-            places[tuple(_key(row[name]) for name in names)],
-            Usage.from_row(row),
-            Rates(**{name: row[name] for name in RATE_COLUMNS}),
-        )
-        for row in consumed
-    ]
-    return groups.named(table), parts
 
 
 def _sums(table: str, names: Iterable[str]) -> str:
