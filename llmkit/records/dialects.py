@@ -15,7 +15,8 @@ class Dialect:
     It is guessed for a new provider at ``domain`` or below. ``defaults`` are ``api_config`` values (see
     ``providers.wires.options``) for models that do not say otherwise; ``seed_param`` of ``None`` means that there is no
     seed. ``reported_cost`` is the unit of the cost that the provider reports, if it does. ``standard_tier`` is what a
-    request calls the standard service tier, if it can ask for that.
+    request calls the standard service tier, if it can ask for that. ``batches`` names the provider's batch API, if it
+    has one.
     """
 
     domain: str = ""
@@ -26,14 +27,20 @@ class Dialect:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     reported_cost: Literal["usd", "ticks"] | None = None
     standard_tier: str | None = None
+    batches: Literal["openai", "mistral", "xai"] | None = None
 
 
 STANDARD = Dialect()
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
         # max_tokens is deprecated, and rejected by o-series and gpt-5 and later
-        "openai": Dialect(domain="openai.com", max_tokens_param="max_completion_tokens", standard_tier="default"),
-        "xai": Dialect(domain="x.ai", reported_cost="ticks"),
+        "openai": Dialect(
+            domain="openai.com",
+            max_tokens_param="max_completion_tokens",
+            standard_tier="default",
+            batches="openai",
+        ),
+        "xai": Dialect(domain="x.ai", reported_cost="ticks", batches="xai"),
         # thinks unless told not to, and then ignores sampling without a word; takes no schema
         "deepseek": Dialect(
             domain="deepseek.com",
@@ -42,7 +49,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             structured="json_object",
             defaults=MappingProxyType({"sampling": "without_reasoning", "default_reasoning_effort": "high"}),
         ),
-        "mistral": Dialect(domain="mistral.ai", seed_param="random_seed"),
+        "mistral": Dialect(domain="mistral.ai", seed_param="random_seed", batches="mistral"),
         "openrouter": Dialect(domain="openrouter.ai", reasoning_style="object", reported_cost="usd"),
     }
 )

@@ -14,7 +14,8 @@ from typing import Any, Literal
 class Request:
     """An HTTP request without origin and without key. ``path`` is appended to the provider's ``base_url``.
 
-    ``left_out`` names the parameters that were asked for and that the model does not take.
+    ``left_out`` names the parameters that were asked for and that the model does not take. ``raw`` is what is sent in
+    place of a body that is JSON; its headers say what it is. ``longest_reply``, in bytes, is for more than one answer.
     """
 
     path: str
@@ -22,6 +23,8 @@ class Request:
     method: Literal["GET", "POST"] = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    raw: bytes | None = None
+    longest_reply: int | None = None
 
     @cached_property
     def content(self) -> bytes:
@@ -30,8 +33,8 @@ class Request:
         Raises:
             TypeError, ValueError: the body is not JSON.
         """
-        if self.body is None:
-            return b""
+        if self.raw is not None or self.body is None:
+            return self.raw or b""
         try:
             return json.dumps(self.body, allow_nan=False, ensure_ascii=False).encode()
         except UnicodeEncodeError:

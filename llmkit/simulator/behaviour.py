@@ -32,9 +32,11 @@ class Behaviour:
     burst: PerProvider = None
     limiter: str | Mapping[str, str] = "token_bucket"
     models: Models = None
+    batch_delay: float = 0.2
 
     def __post_init__(self) -> None:
         _check_latency(self.latency)
+        numbers.amount(self.batch_delay, "batch_delay")
         for name in ("rpm", "max_concurrent", "tpm", "burst"):
             value = getattr(self, name)
             values = value.values() if isinstance(value, Mapping) else [value] if value is not None else []

@@ -40,6 +40,8 @@ KINDS: Mapping[str, str] = {
     "slow": "the answer takes longer",
     "too_few": "lists in a structured answer are shorter than asked for",
     "duplicates": "lists in a structured answer repeat their first entry",
+    # in a batch only; nothing is billed
+    "expired": "the batch ends before this was answered",
     # whatever the caller wants
     "raw": "the status, headers and body of the Fault",
 }
@@ -72,6 +74,8 @@ class Fault:
 
 # faults after which the whole answer arrives and has a text
 USABLE = frozenset({"blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
+# faults of a connection, which a batch does not have
+UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated"})
 Chance = float | Sequence[bool] | Callable[["Received"], bool]
 Chances = Mapping[str, Chance]
 FaultLike = str | Fault | None

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from llmkit.simulator.deliveries import Delivery, decoded
 from llmkit.simulator.formats.routes import Route, route
 from llmkit.simulator.formats.served_format import KEY_HEADERS, encoded
 from llmkit.simulator.questions import Question
-from llmkit.simulator.service import Delivery, Service, Visit, decoded
+from llmkit.simulator.service import Service, Visit
 from llmkit.simulator.stats import Received
 
 MOST_BYTES = 64 * 1024**2
@@ -31,6 +32,8 @@ def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamRes
         received = _received(request, found, headers, raw, service.now())
         if found.action == "list_models":
             return _response(service.list_models(found, received, headers, request.query))
+        if found.action == "batch":
+            return _response(service.batch(found, received, headers, request.query, raw))
         visit = service.arrive(found, received)
         return await _visit(service, visit, request, headers)
 

@@ -94,7 +94,7 @@ class Simulator:
     # --- what it does ---------------------------------------------------------------------------------------------
 
     def set(self, **changes: Any) -> None:
-        """Change ``latency``, ``rpm``, ``max_concurrent``, ``tpm``, ``burst``, ``limiter``, ``models`` or ``faults``.
+        """Change what ``serve`` was told, all but ``seed`` and ``port``.
 
         Takes effect with the next request. ``faults`` replaces all chances; scripts stay.
 
@@ -153,6 +153,10 @@ class Simulator:
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
         """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
         return self._stats.max_starts(provider, window)
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The batches that were handed in, in their order: batch_id, provider, name, status, and their custom_ids."""
+        return self._on_loop(self._service.batches.told)
 
     @property
     def requests(self) -> list[Served]:
@@ -228,6 +232,7 @@ def serve(
     limiter: str | Mapping[str, str] = "token_bucket",
     faults: Mapping[str, Chance | Chances] | None = None,
     models: Models = None,
+    batch_delay: float = 0.2,
     seed: int = 0,
     port: int = 0,
 ) -> Simulator:
@@ -245,6 +250,8 @@ def serve(
         faults: what goes wrong, and how often: kind → probability, booleans for the requests in turn, or a function of
             the request; or provider → such a mapping. The kinds are those of ``simulator.FAULTS``.
         models: the models that exist, for every provider or by provider; if not given, every name is taken.
+        batch_delay: seconds from the creation of a batch to its results. Its requests meet faults one by one;
+            ``expired`` is one that the batch has no time for.
         seed: decides answers, latencies and which requests meet a fault. The same seed and the same requests in the
             same order give the same.
         port: where to listen; 0 is any free port.
@@ -265,5 +272,6 @@ def serve(
         burst=burst,
         limiter=limiter,
         models=models,
+        batch_delay=batch_delay,
     )
     return Simulator(behaviour, Faults(faults, seed=seed), seed=seed, port=port).start()

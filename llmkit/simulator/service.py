@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
 
 from llmkit.simulator.answers import Answers, input_tokens
+from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
-from llmkit.simulator.faults import USABLE, Fault, Faults
+from llmkit.simulator.deliveries import Delivery, damaged, decoded, outcome
+from llmkit.simulator.faults import UNDELIVERED, Fault, Faults
 from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
-from llmkit.simulator.formats.routes import Route
+from llmkit.simulator.formats.routes import Route, route
+from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import encoded
 from llmkit.simulator.limiter import Limiter, Refused
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
-from llmkit.simulator.stats import Outcome, Received, Stats
+from llmkit.simulator.stats import Received, Stats
 
+_BATCH_HEADERS = {"anthropic-version": "2023-06-01"}
 _USUAL_RPM = 60  # named by a rate limit that is a fault and not a limit
-_GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 _TWISTS: Mapping[str, Twist] = {"malformed_json": "malformed", "too_few": "too_few", "duplicates": "duplicates"}
 _PROBLEMS: Mapping[str, ProblemKind] = {
     "rate_limit": "rate_limit",
@@ -35,17 +36,6 @@ _PROBLEMS: Mapping[str, ProblemKind] = {
     "error_200": "server_error",
     "blocked": "blocked",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """What goes over the wire. The connection is cut after ``cut_after`` bytes of the body; ``None``: it is not."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
-    cut_after: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +61,7 @@ class Service:
         self._behaviour, self._seed = behaviour, seed
         self._limiters: dict[str, Limiter] = {}
         self._arrivals = 0
+        self.batches = Batches(self._answer_in_batch)
         # seconds since the epoch that no clock adjustment disturbs
         self._epoch = time.time() - time.monotonic()
 
@@ -90,6 +81,7 @@ class Service:
         self.answers.clear()
         self.faults.clear()
         self.stats.clear()
+        self.batches.clear()
         self._arrivals = 0
         for provider, limiter in self._limiters.items():
             self._limiters[provider] = Limiter(limiter.limits, self.now(), limiter.in_flight)
@@ -110,6 +102,55 @@ class Service:
             delivery = self._error(Visit(route, received, self._next_id()), Problem(kind="auth"))
         self.stats.served(received, None, delivery.status, None)
         return delivery
+
+    def batch(
+        self, route: Route, received: Received, headers: Mapping[str, str], query: Mapping[str, str], raw: bytes
+    ) -> Delivery:
+        """What a request to a batch API gets."""
+        visit = Visit(route, received, self._next_id())
+        if not route.takes_key(headers, query) or route.call is None:
+            return self._error(visit, Problem(kind="auth"))
+        told = headers.get("content-type", "")
+        delay = self._behaviour.batch_delay
+        try:
+            found = self.batches.serve(
+                route.call, route.provider, received.path, told, raw, received.body, received.at, delay
+            )
+        except Rejected as rejected:
+            return self._error(visit, rejected.problem)
+        except LookupError:
+            return self._error(visit, Problem(kind="not_found", model=route.call.reference))
+        lines = found if isinstance(found, list) else [found]
+        return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
+
+    def _answer_in_batch(self, batch: Batch, item: Item) -> Result:
+        """A request of a batch: all that happens to one that comes alone but for limits and cut connections."""
+        found = route("POST", f"/{batch.provider}{item.url}", {})
+        received = Received(
+            provider=batch.provider,
+            path=item.url,
+            method="POST",
+            headers={},
+            body=item.body,
+            at=self.now(),
+            probe=item.custom_id,
+        )
+        if found is None or found.action != "answer":
+            return Result(404, {"error": {"message": f"Unknown request URL: {item.url}.", "code": None}})
+        self.stats.arrived(batch.provider, None)
+        visit = Visit(found, received, self._next_id())
+        fault = self.faults.draw(received)
+        visit.fault = Fault(kind="server_error") if fault is not None and fault.kind in UNDELIVERED else fault
+        kind = None if visit.fault is None else visit.fault.kind
+        if kind == "expired":
+            self.stats.served(received, "unknown", None, kind)
+            return Result(given_up="expired")
+        try:
+            delivery = self.conclude(visit, self._read(visit, _BATCH_HEADERS))
+        except Rejected as rejected:
+            delivery = self._error(visit, rejected.problem)
+        self.stats.served(received, outcome(delivery.status, kind), delivery.status, kind)
+        return Result(delivery.status, decoded(delivery.body))
 
     def arrive(self, route: Route, received: Received) -> Visit:
         """Count a request for an answer."""
@@ -161,7 +202,7 @@ class Service:
         answer = self._answer_to(question, kind)
         self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
         self._limiter(question.provider).spend(answer.output_tokens, self.now())
-        return _damaged(self._good(visit, question, answer), kind)
+        return damaged(self._good(visit, question, answer), kind)
 
     def leave(self, visit: Visit, delivery: Delivery | None) -> None:
         """Count how the visit ended; ``None`` if the client went away before it did."""
@@ -173,7 +214,7 @@ class Service:
             self.stats.served(visit.received, "unknown", None, kind)
             return
         status = delivery.status if delivery.cut_after is None else None
-        self.stats.served(visit.received, _outcome(status, kind), status, kind)
+        self.stats.served(visit.received, outcome(status, kind), status, kind)
 
     def _read(self, visit: Visit, headers: Mapping[str, str]) -> Question:
         route = visit.route
@@ -219,34 +260,3 @@ class Service:
 
 def _over(refused: Refused, model: str) -> Problem:
     return Problem(kind="rate_limit", retry_after=refused.wait, limit=refused.value, unit=refused.limit, model=model)
-
-
-def _damaged(delivery: Delivery, kind: str) -> Delivery:
-    """The delivery as a fault leaves it."""
-    body = delivery.body
-    match kind:
-        case "disconnect":
-            return replace(delivery, cut_after=0)
-        case "cut":
-            return replace(delivery, cut_after=len(body) // 2)
-        case "truncated":
-            return replace(delivery, body=body[: len(body) // 2])
-        case "garbage":
-            return replace(delivery, body=_GARBAGE, content_type="text/html")
-        case _:
-            return delivery
-
-
-def _outcome(status: int | None, fault: str | None) -> Outcome:
-    if status == 429:
-        return "rejected"
-    usable = fault is None or fault in USABLE or fault == "raw"
-    return "ok" if status is not None and 200 <= status < 300 and usable else "failed"
-
-
-def decoded(raw: bytes) -> Any:
-    """The JSON of a request body, or ``None`` if it is none."""
-    try:
-        return json.loads(raw) if raw else None
-    except (ValueError, RecursionError):
-        return None

@@ -85,11 +85,13 @@ class Stats:
             self._served: deque[Served] = deque(maxlen=KEPT)
             self.changed.notify_all()
 
-    def arrived(self, provider: str, now: float) -> None:
-        """A request for an answer came in."""
+    def arrived(self, provider: str, now: float | None) -> None:
+        """A request for an answer came in; in a batch at no moment (``None``) that a limit looks at."""
         with self.changed:
             counts = self._by_provider.setdefault(provider, _Counts())
             counts.requests += 1
+            if now is None:
+                return
             counts.starts.append(now)
             counts.recent.append(now)
             while counts.recent[0] <= now - MINUTE:

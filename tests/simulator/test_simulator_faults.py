@@ -252,6 +252,12 @@ def test_wrong_faults_are_refused(faults):
             sim.script("openai", ["no_such"])
 
 
+def test_only_batches_expire():
+    """A request that comes alone has no batch that could end before it (tests/simulator/test_simulator_batches.py)."""
+    with serve(latency=0, faults={"expired": 1.0}) as sim:
+        assert answer(sim)
+
+
 def test_every_kind_is_tested_here():
     """A fault that this file does not name would be one that nobody has seen."""
     with open(__file__, encoding="utf-8") as own:

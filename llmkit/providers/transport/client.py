@@ -81,8 +81,8 @@ class Client:
                 return _redirected(response.status_code, redact(response.headers.get("location", ""), secrets), host)
             async for chunk in response.aiter_bytes() if "content-encoding" in response.headers else stream:
                 body += chunk
-                if len(body) > MAX_BODY:
-                    return _too_long(response, host)
+                if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
+                    return _too_long(response, host, longest)
         finally:
             await stream.aclose()
         return HttpResponse(
@@ -107,10 +107,10 @@ def _proxy_for(origin: str) -> httpx.Proxy | None:
     return httpx.Proxy(address if "://" in address else f"http://{address}")
 
 
-def _too_long(response: httpx.Response, host: str) -> Failure:
+def _too_long(response: httpx.Response, host: str, longest: int) -> Failure:
     return Failure(
         code=Code.INVALID_RESPONSE,
-        message=f"The answer of {host} is longer than {MAX_BODY // 2**20} MiB; the rest was not read.",
+        message=f"The answer of {host} is longer than {longest // 2**20} MiB; the rest was not read.",
         status=response.status_code,
         maybe_billed=True,
     )

@@ -22,4 +22,5 @@ class Outgoing:
     content: bytes
     key: Key | None
     authorize: Callable[[str], Mapping[str, str]]
+    longest_reply: int | None = None
     is_simulated: bool = False

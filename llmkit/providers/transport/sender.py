@@ -114,6 +114,7 @@ class Transport:
             content=request.content,
             key=key,
             authorize=wire.auth,
+            longest_reply=request.longest_reply,
             is_simulated=simulator is not None,
         )
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
+from llmkit.providers.wires.anthropic_batches import AnthropicBatches
 from llmkit.providers.wires.base import Wire
+from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import STANDARD_TIER, Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
+from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
 
 # The version on which models that know temperature and top_p still take them: 2026-10-21 rejects both on every model
 # (platform.claude.com/docs/en/api/versioning).
@@ -112,6 +114,19 @@ class AnthropicMessages(Wire):
 
     def _by_account(self, listed: Collection[str]) -> Iterable[str]:
         return {"priority"} & {*listed}
+
+    def batches(self) -> BatchApi | None:
+        """See ``Wire.batches``."""
+        return AnthropicBatches(VERSION)
+
+    def batch_tiers(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
+        """See ``Wire.batch_tiers``. The place of inference counts in a batch too."""
+        place = body.get("inference_geo")
+        tiers = super().batch_tiers(body, listed)
+        at_home = frozenset({f"{BATCH_TIER}+{_HOME}"})
+        if place == _HOME:
+            return at_home
+        return tiers if place or _HOME not in listed else tiers | at_home
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models: one page, the largest that there is."""

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from llmkit.providers.wires import headers
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.records import (
+    BATCH_TIER,
     STANDARD,
     STANDARD_TIER,
     Call,
@@ -60,6 +62,14 @@ class Wire(ABC):
     def _by_account(self, listed: Collection[str]) -> Iterable[str]:
         """Those of the tiers that a request gets without asking where the account is set so."""
         return ()
+
+    def batches(self) -> BatchApi | None:
+        """How many requests are handed in at once; ``None`` where the provider has no such way."""
+        return None
+
+    def batch_tiers(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
+        """The tiers at which a request in a batch may be served."""
+        return frozenset({BATCH_TIER})
 
     @abstractmethod
     def _read(self, body: Any) -> Answer:

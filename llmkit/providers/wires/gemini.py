@@ -9,6 +9,8 @@ from urllib.parse import quote
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.base import Wire
+from llmkit.providers.wires.batch_api import BatchApi
+from llmkit.providers.wires.gemini_batches import GeminiBatches
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
@@ -80,6 +82,10 @@ class Gemini(Wire):
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
         """See ``Wire.asked_tier``. Left out, it is the standard one."""
         return service_tier(body.get("serviceTier"))
+
+    def batches(self) -> BatchApi | None:
+        """See ``Wire.batches``."""
+        return GeminiBatches()
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models: one page, the largest that there is."""

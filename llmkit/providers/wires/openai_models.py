@@ -9,11 +9,15 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.providers.wires.base import Wire
+from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.values import dig, items, money, string
+from llmkit.providers.wires.xai_batches import XaiBatches
 from llmkit.records import BATCH_TIER, STANDARD_TIER, Failure, HttpResponse, Params, Price, RemoteModel, Request
 
+_BATCHES: Mapping[str, BatchApi] = {"openai": OpenAIBatches(), "mistral": MistralBatches(), "xai": XaiBatches()}
 _MILLION = Decimal(1_000_000)
 _OTHER_TYPES = frozenset({"audio", "embedding", "image", "moderation", "rerank", "transcribe", "video"})  # Together
 
@@ -37,6 +41,10 @@ class OpenAIWire(Wire):
         """What a body says of the service tier."""
         word = self.dialect.standard_tier if params.service_tier == STANDARD_TIER else params.service_tier
         return {} if word is None else {"service_tier": word}
+
+    def batches(self) -> BatchApi | None:
+        """See ``Wire.batches``: by the dialect."""
+        return _BATCHES.get(self.dialect.batches or "")
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""

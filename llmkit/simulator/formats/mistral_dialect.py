@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
 from llmkit.simulator.formats.problems import Problem, unsupported_parameter
 from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
@@ -18,6 +19,7 @@ class Mistral(ServedDialect):
     models = ("mistral-small-2603", "mistral-medium-3-5", "mistral-large-4")
     id_header = "mistral-correlation-id"
     seed = "random_seed"
+    batches = MistralServed()
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """The seed is called ``random_seed``, and no other extra field is allowed.

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from llmkit.simulator.formats.batches_openai import OpenAIServed
 from llmkit.simulator.formats.problems import Problem, Rejected, unsupported_parameter, unsupported_value
+from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
@@ -28,6 +30,7 @@ class ServedDialect:
     id_header: ClassVar[str] = "x-request-id"
     seed: ClassVar[str] = "seed"
     """What the parameter is called."""
+    batches: ClassVar[ServedBatches | None] = None
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """Refuse what this provider refuses in a chat completion.
@@ -140,6 +143,7 @@ class ServedDialect:
 class OpenAI(ServedDialect):
     """OpenAI itself: dated snapshots, cache writes that cost, parameters that depend on the model."""
 
+    batches = OpenAIServed()
     models = ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro")
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:

@@ -9,11 +9,12 @@ from typing import Literal
 from urllib.parse import quote
 
 from llmkit.simulator.formats import FORMATS, Format
+from llmkit.simulator.formats.served_batches import Call
 from llmkit.simulator.formats.served_openai import DIALECTS, dialect_of
 
 WRONG_KEY = "invalid"
 # the first segment of these is not the name of a provider
-_NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$")
+_NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$|files$|batch(es)?$")
 _OWN: Mapping[str, Format] = {each.provider: each for each in FORMATS.values() if each.provider not in DIALECTS}
 """Providers with a format of their own."""
 
@@ -24,8 +25,10 @@ class Route:
 
     provider: str
     format: Format
-    action: Literal["answer", "list_models"]
+    action: Literal["answer", "list_models", "batch"]
     model: str = ""
+    call: Call | None = None
+    """What is to be done with batches."""
 
     def takes_key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether the request carries a key: any but ``invalid``. Providers that are not known by name need none."""
@@ -48,6 +51,10 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     if method == "GET" and path.endswith("/models"):
         format_ = _of_list(provider, path, headers)
         return Route(provider or format_.provider, format_, "list_models")
+    for each in FORMATS.values():
+        api = each.batches(provider or each.provider)
+        if api is not None and (call := api.call(method, path)):
+            return Route(provider or each.provider, each, "batch", call=call)
     for each in FORMATS.values() if method == "POST" else ():
         if match := each.path.search(path):
             return Route(provider or each.provider, each, "answer", match.groupdict().get("model", ""))

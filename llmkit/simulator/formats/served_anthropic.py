@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from llmkit.records import WireName
+from llmkit.simulator.formats.batches_anthropic import AnthropicServed
 from llmkit.simulator.formats.body_values import (
     integer,
     mapping,
@@ -19,6 +20,7 @@ from llmkit.simulator.formats.body_values import (
     texts,
 )
 from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, Format, bearer, left, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
@@ -36,6 +38,10 @@ class Anthropic(Format):
     provider = "anthropic"
     path = re.compile(r"/messages$")
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
+
+    def batches(self, provider: str) -> ServedBatches | None:
+        """Its own."""
+        return AnthropicServed()
 
     def lists(self, path: str, headers: Mapping[str, str]) -> bool:
         """Its clients send a version, or the key in a header of its own."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.problems import Problem
+from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.limiter import Left, Limiter
 from llmkit.simulator.questions import Answer, Question
 
@@ -72,6 +73,10 @@ class Format(ABC):
     @abstractmethod
     def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models, in one page."""
+
+    def batches(self, provider: str) -> ServedBatches | None:
+        """The provider's batch API, if it has one."""
+        return None
 
     def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
         """The header that carries the request's id, if any does."""

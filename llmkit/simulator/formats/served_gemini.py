@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from llmkit.records import WireName
+from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, Format
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.request_schemas import modern
@@ -29,6 +31,10 @@ class Gemini(Format):
     path = re.compile(r"/models/(?:models/)?(?P<model>.+):generateContent$")
     blocks_prompts = True
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
+
+    def batches(self, provider: str) -> ServedBatches | None:
+        """Its own."""
+        return GeminiServed()
 
     def lists(self, path: str, headers: Mapping[str, str]) -> bool:
         """Its path has a version of its own."""

@@ -9,6 +9,7 @@ from llmkit.simulator.formats.deepseek_dialect import DeepSeek
 from llmkit.simulator.formats.mistral_dialect import Mistral
 from llmkit.simulator.formats.openai_dialect import OpenAI, ServedDialect
 from llmkit.simulator.formats.problems import Problem, unsupported_value
+from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.formats.served_format import ErrorResponse, Format, bearer
 from llmkit.simulator.formats.xai_dialect import Xai
 from llmkit.simulator.limiter import Limiter
@@ -46,6 +47,10 @@ class OpenAIFormat(Format):
     def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
         return {"object": "list", "data": [dialect_of(provider).entry(provider, model) for model in models]}
+
+    def batches(self, provider: str) -> ServedBatches | None:
+        """That of the provider's dialect."""
+        return dialect_of(provider).batches
 
     def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
         """The request's id, where the dialect has it."""

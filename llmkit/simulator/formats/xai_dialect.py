@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.simulator.formats.batches_openai import XaiServed
 from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
 from llmkit.simulator.formats.problems import Problem, invalid
 from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
@@ -28,6 +29,7 @@ class Xai(ServedDialect):
     """Errors are two strings, a wrong key is a 400, only the total has the reasoning, and usage tells the cost."""
 
     models = ("grok-4.3", "grok-4.5", "grok-4.7")
+    batches = XaiServed()
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """Reasoning models take neither ``stop`` nor penalties, and grok-4.20 no effort.

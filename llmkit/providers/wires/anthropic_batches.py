@@ -1,0 +1,104 @@
+"""Anthropic's message batches: the requests in one body, the results as JSON lines (anthropic 2.12.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from llmkit.providers.wires.batch_api import (
+    CANCELLED,
+    EXPIRED,
+    LISTED,
+    LONGEST_RESULTS,
+    BatchApi,
+    BatchItem,
+    BatchState,
+    Listed,
+    Reply,
+    Results,
+    json_lines,
+    moment,
+    opened,
+    reply,
+)
+from llmkit.providers.wires.values import count, dig, items, string
+from llmkit.records import Failure, HttpResponse, Request
+
+_COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
+_STATUSES = {
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504, "overloaded_error": 529,
+}  # fmt: skip
+
+
+class AnthropicBatches(BatchApi):
+    """``POST /v1/messages/batches``. A batch has no name: it is found by its time and size, and its results tell."""
+
+    most_requests = 100_000
+    most_bytes = 256_000_000
+
+    def __init__(self, version: str) -> None:
+        self._headers = {"anthropic-version": version}
+
+    def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
+        """See ``BatchApi.create``."""
+        requests = [{"custom_id": item.custom_id, "params": item.request.body} for item in batch]
+        return Request(path="/v1/messages/batches", body={"requests": requests}, headers=batch[0].request.headers)
+
+    def poll(self, batch_id: str) -> Request:
+        """See ``BatchApi.poll``."""
+        return self._get(f"/{quote(batch_id, safe='')}")
+
+    def cancel(self, batch_id: str) -> Request:
+        """See ``BatchApi.cancel``."""
+        return Request(path=f"/v1/messages/batches/{quote(batch_id, safe='')}/cancel", body={}, headers=self._headers)
+
+    def listing(self) -> Request:
+        """See ``BatchApi.listing``."""
+        return self._get(f"?limit={LISTED}")
+
+    def read_list(self, response: HttpResponse) -> Listed | Failure:
+        """See ``BatchApi.read_list``."""
+        body, failure = opened(response)
+        if failure is not None:
+            return failure
+        last = string(body.get("last_id"))
+        more = self._get(f"?limit={LISTED}&after_id={quote(last, safe='')}") if body.get("has_more") and last else None
+        return Listed([self._state(each) for each in items(body.get("data"))], more)
+
+    def results(self, state: BatchState) -> Sequence[Request]:
+        """See ``BatchApi.results``. The path and not ``results_url``: the key goes to no address that a reply names."""
+        return [self._get(f"/{quote(state.batch_id, safe='')}/results")]
+
+    def read_results(self, response: HttpResponse) -> Results | Failure:
+        """See ``BatchApi.read_results``."""
+        lines = json_lines(response)
+        if isinstance(lines, Failure):
+            return lines
+        return Results({string(line.get("custom_id")): _reply(response, line.get("result")) for line in lines})
+
+    def _get(self, path: str) -> Request:
+        return Request(
+            path=f"/v1/messages/batches{path}", method="GET", headers=self._headers, longest_reply=LONGEST_RESULTS
+        )
+
+    def _state(self, body: Any) -> BatchState:
+        return BatchState(
+            batch_id=string(dig(body, "id")),
+            ended=dig(body, "processing_status") == "ended",
+            is_cancelled=dig(body, "cancel_initiated_at") is not None,
+            total=sum(count(dig(body, "request_counts", name)) or 0 for name in _COUNTS),
+            created_at=moment(dig(body, "created_at")),
+        )
+
+
+def _reply(response: HttpResponse, result: Any) -> Reply:
+    kind = dig(result, "type")
+    if kind == "succeeded":
+        return reply(response, 200, dig(result, "message"))
+    if kind == "errored":
+        error = dig(result, "error")
+        status = _STATUSES.get(string(dig(error, "error", "type")), 500)
+        return reply(response, status, error, dig(error, "request_id"))
+    return CANCELLED if kind == "canceled" else EXPIRED

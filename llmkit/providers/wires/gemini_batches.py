@@ -1,0 +1,101 @@
+"""Google's batches: requests and responses inside a long-running operation (google-genai 3.4.0, batches.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from llmkit.providers.wires.batch_api import (
+    LISTED,
+    LONGEST_RESULTS,
+    BatchApi,
+    BatchItem,
+    BatchState,
+    Listed,
+    Reply,
+    Results,
+    http_status,
+    moment,
+    opened,
+    reply,
+)
+from llmkit.providers.wires.openai_batches import rejected
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import Failure, HttpResponse, Request
+
+_ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
+
+
+class GeminiBatches(BatchApi):
+    """``POST /v1beta/models/{model}:batchGenerateContent``."""
+
+    most_requests = 20_000
+    most_bytes = 19_000_000  # the body of one request must stay below 20 MB
+    hours = 48
+
+    def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
+        """See ``BatchApi.create``."""
+        requests = [{"request": item.request.body, "metadata": {"key": item.custom_id}} for item in batch]
+        return Request(
+            path=batch[0].request.path.replace(":generateContent", ":batchGenerateContent"),
+            body={"batch": {"displayName": name, "inputConfig": {"requests": {"requests": requests}}}},
+        )
+
+    def poll(self, batch_id: str) -> Request:
+        """See ``BatchApi.poll``. It has the results too."""
+        return Request(path=f"/v1beta/{quote(batch_id)}", method="GET", longest_reply=LONGEST_RESULTS)
+
+    def cancel(self, batch_id: str) -> Request:
+        """See ``BatchApi.cancel``."""
+        return Request(path=f"/v1beta/{quote(batch_id)}:cancel", body={})
+
+    def listing(self) -> Request:
+        """See ``BatchApi.listing``."""
+        return Request(path=f"/v1beta/batches?pageSize={LISTED}", method="GET", longest_reply=LONGEST_RESULTS)
+
+    def read_list(self, response: HttpResponse) -> Listed | Failure:
+        """See ``BatchApi.read_list``."""
+        body, failure = opened(response)
+        if failure is not None:
+            return failure
+        token = string(body.get("nextPageToken"))
+        path = f"/v1beta/batches?pageSize={LISTED}&pageToken={quote(token, safe='')}"
+        more = Request(path=path, method="GET", longest_reply=LONGEST_RESULTS) if token else None
+        return Listed([self._state(each) for each in items(body.get("operations"))], more)
+
+    def results(self, state: BatchState) -> Sequence[Request]:
+        """See ``BatchApi.results``."""
+        return [self.poll(state.batch_id)]
+
+    def read_results(self, response: HttpResponse) -> Results | Failure:
+        """See ``BatchApi.read_results``."""
+        body, failure = opened(response)
+        if failure is not None:
+            return failure
+        output = dig(body, "metadata", "output") or dig(body, "response")
+        lines = items(dig(output, "inlinedResponses", "inlinedResponses"))
+        return Results({string(dig(line, "metadata", "key")): _reply(response, line) for line in lines})
+
+    def _state(self, body: Any) -> BatchState:
+        status = string(dig(body, "metadata", "state")).removeprefix("BATCH_STATE_")
+        error, total = dig(body, "error"), string(dig(body, "metadata", "batchStats", "requestCount"))
+        return BatchState(
+            batch_id=string(dig(body, "name")),
+            ended=status in _ENDED,
+            is_cancelled=status == "CANCELLED",
+            name=string(dig(body, "metadata", "displayName")) or None,
+            total=int(total) if total.isdecimal() else None,
+            created_at=moment(dig(body, "metadata", "createTime")),
+            rejection=rejected(http_status(dig(error, "code")), error) if status == "FAILED" else None,
+        )
+
+
+def _reply(response: HttpResponse, line: Any) -> Reply:
+    answer, error = dig(line, "response"), dig(line, "error")
+    if isinstance(answer, dict):
+        return reply(response, 200, answer)
+    status = http_status(dig(error, "code"))
+    return reply(
+        response, status, {"error": {**error, "code": status} if isinstance(error, dict) else {"code": status}}
+    )

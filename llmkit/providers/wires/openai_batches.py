@@ -1,0 +1,181 @@
+"""OpenAI's batches: a file of JSON lines, and a job that answers it; Mistral and xAI do alike in their own ways.
+
+Formats and limits: openai 3.54.0 (types/batch*.py), mistralai 3.7.0 (client/models), xai-sdk 1.21.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from llmkit.providers.wires.batch_api import (
+    CANCELLED,
+    EXPIRED,
+    LISTED,
+    LONGEST_RESULTS,
+    BatchApi,
+    BatchItem,
+    BatchState,
+    Listed,
+    Reply,
+    Results,
+    encoded,
+    form,
+    http_status,
+    json_lines,
+    moment,
+    opened,
+    reply,
+)
+from llmkit.providers.wires.values import count, dig, items, string
+from llmkit.records import Failure, HttpResponse, Request
+
+_ENDED = ("completed", "failed", "expired", "cancelled")
+_GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED}
+_WAITS = ("token_limit_exceeded",)  # the account's queue is full, so the same batch may pass later
+
+
+class OpenAIBatches(BatchApi):
+    """``POST /files``, ``POST /batches``."""
+
+    most_requests = 50_000
+    most_bytes = 200_000_000
+
+    def upload(self, batch: Sequence[BatchItem]) -> Request | None:
+        """See ``BatchApi.upload``."""
+        lines = b"".join(encoded(self._line(item)) + b"\n" for item in batch)
+        headers, content = form({"purpose": "batch"}, "llmkit.jsonl", lines)
+        return Request(path="/files", headers=headers, raw=content)
+
+    def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
+        """See ``BatchApi.create``."""
+        body = {
+            "input_file_id": file_id,
+            "endpoint": _url(batch[0].request),
+            "completion_window": "24h",
+            "metadata": {"llmkit": name},
+        }
+        return Request(path="/batches", body=body)
+
+    def poll(self, batch_id: str) -> Request:
+        """See ``BatchApi.poll``."""
+        return Request(path=f"/batches/{quote(batch_id, safe='')}", method="GET")
+
+    def cancel(self, batch_id: str) -> Request:
+        """See ``BatchApi.cancel``."""
+        return Request(path=f"/batches/{quote(batch_id, safe='')}/cancel", body={})
+
+    def listing(self) -> Request:
+        """See ``BatchApi.listing``."""
+        return Request(path=f"/batches?limit={LISTED}", method="GET")
+
+    def read_list(self, response: HttpResponse) -> Listed | Failure:
+        """See ``BatchApi.read_list``."""
+        body, failure = opened(response)
+        if failure is not None:
+            return failure
+        last = string(body.get("last_id"))
+        path = f"/batches?limit={LISTED}&after={quote(last, safe='')}"
+        more = Request(path=path, method="GET") if body.get("has_more") and last else None
+        return Listed([self._state(each) for each in items(body.get("data"))], more)
+
+    def results(self, state: BatchState) -> Sequence[Request]:
+        """See ``BatchApi.results``."""
+        return [
+            Request(path=f"/files/{quote(file, safe='')}/content", method="GET", longest_reply=LONGEST_RESULTS)
+            for file in state.files
+        ]
+
+    def read_results(self, response: HttpResponse) -> Results | Failure:
+        """See ``BatchApi.read_results``."""
+        lines = json_lines(response)
+        if isinstance(lines, Failure):
+            return lines
+        return Results({string(line.get("custom_id")): _reply(response, line) for line in lines})
+
+    def _line(self, item: BatchItem) -> dict[str, Any]:
+        return {"custom_id": item.custom_id, "method": "POST", "url": _url(item.request), "body": item.request.body}
+
+    def _state(self, body: Any) -> BatchState:
+        status, error = string(dig(body, "status")), dig(body, "errors", "data", 0)
+        status_code = 429 if dig(error, "code") in _WAITS else 400
+        files = (string(dig(body, name)) for name in ("output_file_id", "error_file_id"))
+        return BatchState(
+            batch_id=string(dig(body, "id")),
+            ended=status in _ENDED,
+            is_cancelled=status == "cancelled",
+            name=string(dig(body, "metadata", "llmkit")) or None,
+            total=count(dig(body, "request_counts", "total")),
+            created_at=moment(dig(body, "created_at")),
+            rejection=rejected(status_code, error) if status == "failed" else None,
+            files=tuple(filter(None, files)),
+        )
+
+
+class MistralBatches(OpenAIBatches):
+    """``POST /batch/jobs``, which carries the requests; results are files as OpenAI's."""
+
+    most_requests = 10_000  # in the job itself (docs.mistral.ai, batch processing)
+
+    def upload(self, batch: Sequence[BatchItem]) -> Request | None:
+        """None is needed."""
+        return None
+
+    def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
+        """See ``BatchApi.create``. The model is the job's; bodies keep it, as they were sent alone."""
+        body = {
+            "endpoint": _url(batch[0].request),
+            "model": dig(dict(batch[0].request.body or {}), "model"),
+            "requests": [{"custom_id": item.custom_id, "body": item.request.body} for item in batch],
+            "metadata": {"llmkit": name},
+            "timeout_hours": self.hours,
+        }
+        return Request(path="/batch/jobs", body=body)
+
+    def poll(self, batch_id: str) -> Request:
+        """See ``BatchApi.poll``."""
+        return Request(path=f"/batch/jobs/{quote(batch_id, safe='')}", method="GET")
+
+    def cancel(self, batch_id: str) -> Request:
+        """See ``BatchApi.cancel``."""
+        return Request(path=f"/batch/jobs/{quote(batch_id, safe='')}/cancel", body={})
+
+    def listing(self) -> Request:
+        """See ``BatchApi.listing``. One page: jobs come the latest first."""
+        return Request(path=f"/batch/jobs?page=0&page_size={LISTED}&order_by=-created", method="GET")
+
+    def _state(self, body: Any) -> BatchState:
+        status = string(dig(body, "status"))
+        files = tuple(filter(None, (string(dig(body, name)) for name in ("output_file", "error_file"))))
+        return BatchState(
+            batch_id=string(dig(body, "id")),
+            ended=status in ("SUCCESS", "FAILED", "TIMEOUT_EXCEEDED", "CANCELLED"),
+            is_cancelled=status == "CANCELLED",
+            name=string(dig(body, "metadata", "llmkit")) or None,
+            total=count(dig(body, "total_requests")),
+            created_at=moment(dig(body, "created_at")),
+            rejection=rejected(400, dig(body, "errors", 0)) if status == "FAILED" and not files else None,
+            files=files,
+        )
+
+
+def rejected(status: int, error: Any) -> HttpResponse:
+    """Why a batch was refused as a whole, as a response of its own."""
+    error = error if isinstance(error, dict) else {"message": "The batch was refused."}
+    return HttpResponse(status=status, headers={}, body=encoded({"error": error}), received_at=datetime.now(UTC))
+
+
+def _url(request: Request) -> str:
+    """What a file calls the endpoint, whatever the base URL ends in."""
+    return f"/v1{request.path}"
+
+
+def _reply(response: HttpResponse, line: Any) -> Reply:
+    answer, error = line.get("response"), line.get("error")
+    if isinstance(answer, dict) and answer.get("body") is not None:
+        status = answer.get("status_code")
+        return reply(response, status if type(status) is int else 200, answer["body"], answer.get("request_id"))
+    code = string(dig(error, "code"))
+    return _GIVEN_UP.get(code) or reply(response, http_status(dig(error, "code")), {"error": error or "no answer"})

@@ -1,0 +1,91 @@
+"""xAI's batches: OpenAI's file in a batch without a status, whose results come in pages (xai-sdk 1.21.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from llmkit.providers.wires.batch_api import (
+    LISTED,
+    LONGEST_RESULTS,
+    BatchItem,
+    BatchState,
+    Listed,
+    Reply,
+    Results,
+    http_status,
+    moment,
+    opened,
+    reply,
+)
+from llmkit.providers.wires.openai_batches import OpenAIBatches, rejected
+from llmkit.providers.wires.values import count, dig, items, string
+from llmkit.records import Failure, HttpResponse, Request
+
+_PAGE = 1_000
+
+
+class XaiBatches(OpenAIBatches):
+    """``POST /files``, ``POST /batches``."""
+
+    def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
+        """See ``BatchApi.create``."""
+        return Request(path="/batches", body={"name": name, "input_file_id": file_id})
+
+    def cancel(self, batch_id: str) -> Request:
+        """See ``BatchApi.cancel``."""
+        return Request(path=f"/batches/{quote(batch_id, safe='')}:cancel", body={})
+
+    def read_list(self, response: HttpResponse) -> Listed | Failure:
+        """See ``BatchApi.read_list``."""
+        body, failure = opened(response)
+        if failure is not None:
+            return failure
+        states = [self._state(each) for each in items(body.get("batches"))]
+        return Listed(states, _next(f"/batches?limit={LISTED}", body))
+
+    def results(self, state: BatchState) -> Sequence[Request]:
+        """See ``BatchApi.results``."""
+        return [_page(f"/batches/{quote(state.batch_id, safe='')}/results?limit={_PAGE}")]
+
+    def read_results(self, response: HttpResponse) -> Results | Failure:
+        """See ``BatchApi.read_results``."""
+        body, failure = opened(response)
+        if failure is not None:
+            return failure
+        lines = items(body.get("results"))
+        batch_id = string(body.get("batch_id"))
+        replies = {string(dig(line, "batch_request_id")): _reply(response, dig(line, "batch_result")) for line in lines}
+        return Results(replies, _next(f"/batches/{quote(batch_id, safe='')}/results?limit={_PAGE}", body))
+
+    def _state(self, body: Any) -> BatchState:
+        counts = [count(dig(body, "state", name)) or 0 for name in ("num_requests", "num_pending")]
+        by_xai = string(dig(body, "cancel_by_xai_message"))
+        return BatchState(
+            batch_id=string(dig(body, "batch_id")) or string(dig(body, "id")),
+            ended=bool(by_xai) or (counts[0] > 0 and counts[1] == 0),
+            is_cancelled=bool(dig(body, "cancel_time")),
+            name=string(dig(body, "name")) or None,
+            total=counts[0],
+            created_at=moment(dig(body, "create_time")),
+            rejection=rejected(400, {"message": by_xai}) if by_xai else None,
+        )
+
+
+def _reply(response: HttpResponse, result: Any) -> Reply:
+    answer = dig(result, "response")
+    if isinstance(answer, dict) and answer:  # under the name of its endpoint: chat_get_completion
+        return reply(response, 200, next(iter(answer.values())))
+    error = dig(result, "error")
+    text = string(dig(error, "message")) or "no answer"
+    return reply(response, http_status(dig(error, "code")), {"code": str(dig(error, "code")), "error": text})
+
+
+def _next(path: str, body: Any) -> Request | None:
+    token = string(dig(body, "pagination_token"))
+    return _page(f"{path}&pagination_token={quote(token, safe='')}") if token else None
+
+
+def _page(path: str) -> Request:
+    return Request(path=path, method="GET", longest_reply=LONGEST_RESULTS)

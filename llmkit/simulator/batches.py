@@ -1,0 +1,115 @@
+"""The batches that the simulator holds: handed in, answered after a while, told of and given out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.served_batches import Batch, Call, Item, Result
+
+Answering = Callable[[Batch, Item], Result]
+
+
+class Batches:
+    """All files and batches. ``answering`` answers one request; a batch is answered when it is asked for and due."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._files: dict[str, bytes] = {}
+        self.all: dict[str, Batch] = {}
+
+    def serve(
+        self, call: Call, provider: str, path: str, content_type: str, raw: bytes, body: Any, now: float, delay: float
+    ) -> Any:
+        """What a request gets: an object, or the objects of JSON lines. ``delay`` is how long a batch takes.
+
+        Raises:
+            Rejected: the provider would not take it.
+            LookupError: there is no such batch or file.
+        """
+        if call.action == "upload":
+            return self._stored(content_type, raw)
+        if call.action == "create":
+            return call.api.state(self._created(call, provider, path, body, now))
+        own = [batch for batch in self.all.values() if batch.provider == provider]
+        for batch in own:
+            self._advance(batch, now, delay)
+        if call.action == "list":
+            return call.api.listing(own[::-1])
+        if call.action == "file":
+            return _file(call.reference, len(self._files[call.reference]))
+        batch = self.all[re.sub(r"^file-(in|out|err)-", "", call.reference)]
+        if call.action == "cancel" and batch.ended_at is None:
+            batch.cancelled_at = now
+            self._end(batch, now, share=min(1.0, (now - batch.created_at) / delay) if delay else 1.0)
+        if call.action == "results":
+            return call.api.results(batch, call.reference)
+        return call.api.state(batch)
+
+    def told(self) -> list[dict[str, Any]]:
+        """See ``Simulator.batches``."""
+        names = ("batch_id", "provider", "name", "status")
+        told = [{name: getattr(batch, name) for name in names} for batch in self.all.values()]
+        ids = [[item.custom_id for item in batch.items] for batch in self.all.values()]
+        return [{**each, "custom_ids": its} for each, its in zip(told, ids, strict=True)]
+
+    def _stored(self, content_type: str, raw: bytes) -> dict[str, Any]:
+        content = _file_of(content_type, raw)
+        file_id = f"file-{len(self._files) + 1:08d}"
+        self._files[file_id] = content
+        return _file(file_id, len(content))
+
+    def _created(self, call: Call, provider: str, path: str, body: Any, now: float) -> Batch:
+        if not isinstance(body, Mapping):
+            raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
+        batch = call.api.read(body, self._files, path)
+        prefix = "batches/" if provider == "google" else "batch_"
+        batch.batch_id, batch.provider, batch.created_at = f"{prefix}{len(self.all) + 1:08d}", provider, now
+        self.all[batch.batch_id] = batch
+        return batch
+
+    def _advance(self, batch: Batch, now: float, delay: float) -> None:
+        if batch.ended_at is None and now >= batch.created_at + delay:
+            self._end(batch, now)
+
+    def _end(self, batch: Batch, now: float, share: float = 1.0) -> None:
+        """Answer the first ``share`` of the requests; the rest were cancelled."""
+        done = math.floor(len(batch.items) * share)
+        batch.results = {
+            item.custom_id: self._answering(batch, item) if number < done else Result(given_up="cancelled")
+            for number, item in enumerate(batch.items)
+        }
+        batch.ended_at = now
+
+
+def _file(file_id: str, size: int) -> dict[str, Any]:
+    return {
+        "id": file_id,
+        "object": "file",
+        "bytes": size,
+        "created_at": 1_788_220_800,
+        "filename": "batch.jsonl",
+        "purpose": "batch",
+        "status": "processed",
+    }
+
+
+def _file_of(content_type: str, raw: bytes) -> bytes:
+    """The content of the field ``file`` of a form.
+
+    Raises:
+        Rejected: there is none.
+    """
+    boundary = re.search(r'boundary="?([^";]+)', content_type)
+    for part in raw.split(b"--" + boundary[1].encode()) if boundary else ():
+        head, _, content = part.partition(b"\r\n\r\n")
+        if b'name="file"' in head:
+            return content.removesuffix(b"\r\n")
+    raise invalid("Missing required parameter: 'file'.", "file")

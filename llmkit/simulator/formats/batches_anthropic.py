@@ -1,0 +1,71 @@
+"""Anthropic's message batches as its server speaks them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from llmkit.simulator.formats.body_values import mapping
+from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, handed_in, iso
+
+_DAY = 86_400
+
+
+class AnthropicServed(ServedBatches):
+    """``/v1/messages/batches``. Batches have no names."""
+
+    routes: ClassVar[Sequence[tuple[str, str, Action]]] = (
+        ("POST", r"/messages/batches$", "create"),
+        ("GET", r"/messages/batches$", "list"),
+        ("POST", r"/messages/batches/([^/]+)/cancel$", "cancel"),
+        ("GET", r"/messages/batches/([^/]+)/results$", "results"),
+        ("GET", r"/messages/batches/([^/]+)$", "poll"),
+    )
+
+    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+        """What is handed in; see ``ServedBatches.read``."""
+        requests = [mapping(each, "requests") for each in body.get("requests") or ()]
+        return handed_in(
+            None, [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests]
+        )
+
+    def state(self, batch: Batch) -> dict[str, Any]:
+        """What is told of a batch; its counts stay at 0 until it has ended."""
+        has_ended = batch.ended_at is not None
+        return {
+            "id": batch.batch_id,
+            "type": "message_batch",
+            "processing_status": "ended" if has_ended else "in_progress",
+            "request_counts": {
+                "processing": 0 if has_ended else len(batch.items),
+                "succeeded": batch.answered,
+                "errored": batch.refused,
+                "canceled": batch.count("cancelled"),
+                "expired": batch.count("expired"),
+            },
+            "created_at": iso(batch.created_at),
+            "expires_at": iso(batch.created_at + _DAY),
+            "ended_at": iso(batch.ended_at),
+            "archived_at": None,
+            "cancel_initiated_at": iso(batch.cancelled_at),
+            "results_url": f"/v1/messages/batches/{batch.batch_id}/results" if has_ended else None,
+        }
+
+    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        """A page of batches."""
+        data = [self.state(batch) for batch in batches]
+        first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+        return {"data": data, "has_more": False, "first_id": first, "last_id": last}
+
+    def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
+        """The lines of the results."""
+        return [{"custom_id": key, "result": _result(each)} for key, each in batch.results.items()]
+
+
+def _result(result: Result) -> dict[str, Any]:
+    if result.given_up is not None:
+        return {"type": "expired" if result.given_up == "expired" else "canceled"}
+    if not result.is_answer:
+        return {"type": "errored", "error": result.body}
+    usage = {**result.body["usage"], "service_tier": "batch"}
+    return {"type": "succeeded", "message": {**result.body, "usage": usage}}

@@ -1,0 +1,144 @@
+"""A batch API seen from the server: what its URLs mean, what was handed in, and what it tells of a batch."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
+
+from llmkit.simulator.formats.problems import invalid
+
+Action = Literal["upload", "file", "create", "poll", "cancel", "list", "results"]
+GivenUp = Literal["expired", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A request of a batch: ``url`` is where it would have gone alone."""
+
+    custom_id: str
+    url: str
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one: status and body of the answer, or why there is none."""
+
+    status: int = 0
+    body: Any = None
+    given_up: GivenUp | None = None
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it was answered, and not refused or given up."""
+        return self.given_up is None and 200 <= self.status < 300
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """A batch from its creation (``created_at``, seconds since the epoch) to its results, which come all at once."""
+
+    batch_id: str
+    provider: str
+    name: str | None
+    items: Sequence[Item]
+    created_at: float
+    endpoint: str = ""
+    cancelled_at: float | None = None
+    results: dict[str, Result] = field(default_factory=dict)
+    ended_at: float | None = None
+
+    @property
+    def status(self) -> Literal["in_progress", "completed", "expired", "cancelled"]:
+        """How it stands."""
+        if self.ended_at is None:
+            return "in_progress"
+        if self.cancelled_at is not None:
+            return "cancelled"
+        return "expired" if any(result.given_up for result in self.results.values()) else "completed"
+
+    def count(self, given_up: GivenUp | None = None) -> int:
+        """How many were given up for a reason."""
+        return sum(result.given_up == given_up for result in self.results.values())
+
+    @property
+    def answered(self) -> int:
+        """How many were answered."""
+        return sum(result.is_answer for result in self.results.values())
+
+    @property
+    def refused(self) -> int:
+        """How many ended in an error of their own."""
+        return sum(not result.is_answer and result.given_up is None for result in self.results.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a URL of a batch API means, and of which batch or file."""
+
+    api: ServedBatches
+    action: Action
+    reference: str = ""
+
+
+class ServedBatches(ABC):
+    """One provider's batch API."""
+
+    routes: ClassVar[Sequence[tuple[str, str, Action]]]
+    """Method, end of the path (a group is the batch or file that is meant), action."""
+
+    def call(self, method: str, path: str) -> Call | None:
+        """What a request is for; ``None`` if not for batches."""
+        for verb, pattern, action in self.routes:
+            if verb == method and (match := re.search(pattern, path)):
+                return Call(self, action, next(iter(match.groups()), ""))
+        return None
+
+    @abstractmethod
+    def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
+        """What is handed in, without an id and a time yet.
+
+        Raises:
+            Rejected: the provider would not take it.
+        """
+
+    @abstractmethod
+    def state(self, batch: Batch) -> dict[str, Any]:
+        """What is told of a batch."""
+
+    @abstractmethod
+    def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        """A page of batches, all in one."""
+
+    @abstractmethod
+    def results(self, batch: Batch, reference: str) -> dict[str, Any] | list[dict[str, Any]]:
+        """The results: an object, or the objects of a file of JSON lines."""
+
+
+def handed_in(name: Any, items: Sequence[Item], endpoint: str = "") -> Batch:
+    """A batch as it was handed in.
+
+    Raises:
+        Rejected: it is empty, or two of its items have one id.
+    """
+    if not items:
+        raise invalid("The batch has no requests.", "requests")
+    if len({item.custom_id for item in items}) < len(items):
+        raise invalid("custom_id must be unique within a batch.", "custom_id")
+    return Batch(
+        batch_id="",
+        provider="",
+        name=name if isinstance(name, str) else None,
+        items=items,
+        created_at=0.0,
+        endpoint=endpoint,
+    )
+
+
+def iso(seconds: float | None) -> str | None:
+    """A time as ISO 8601."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
