@@ -17,11 +17,13 @@ import platformdirs
 
 from llmkit import tasks
 from llmkit.analysis import Design, Run, effective_status
+from llmkit.analysis.bill_exports import read_bill
 from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
 from llmkit.analysis.power import design, pilot_spread
+from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.run import Table
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
 from llmkit.catalog.budget_settings import budgets_of
@@ -379,6 +381,27 @@ class Kit:
         What may have been billed without anybody knowing is counted at the most that it can have cost.
         """
         return budget_table(self._spending.standings(budgets_of(self.catalog.state()), simulated=self.simulated))
+
+    def reconcile(self, path_or_frame: str | os.PathLike[str] | pd.DataFrame, provider: str) -> pd.DataFrame:
+        """Hold our costs against a provider's bill. For the months (UTC) of the export, one row a day and model.
+
+        ``path_or_frame`` is an export as CSV, JSON or DataFrame: OpenAI's costs (or usage of completions, priced with
+        our prices), Anthropic's cost report, or OpenRouter's activity. Nothing is changed.
+
+        Columns: day, model (a reference; the name in the export where the catalog has no such model; missing where the
+        export does not tell models apart), then in US dollars ``ours``, ``theirs`` and ``difference`` (theirs less
+        ours); ``requests`` (ours), and ``likely_cause`` of a difference: ``missing day``, ``missing model``,
+        ``duplicate``, ``not asked here``, ``other tier``, ``unknown`` (requests that may have been billed) or another
+        price, each with a few words more.
+
+        Raises:
+            UnsupportedProvider: no such provider.
+            ValidationError: the export cannot be read, or has none of these formats.
+        """
+        name, state = self.catalog.provider(provider).name, self.catalog.state()
+        models = {reference: model for reference, model in state.models.items() if model.provider == name}
+        requests = self._store.read(lambda c: totals.billable(c, name, simulated=self.simulated))
+        return reconcile(read_bill(path_or_frame), requests, models)
 
     # --- reading ---
 

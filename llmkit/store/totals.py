@@ -127,3 +127,20 @@ def versions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[st
         """,
         [run_id],
     )
+
+
+def billable(connection: duckdb.DuckDBPyConnection, provider: str, *, simulated: bool) -> list[dict[str, Any]]:
+    """The requests to a provider that were, or may have been, billed: model, started_at, usage, cost, service_tier,
+    worst_case.
+    """
+    return rows(
+        connection,
+        """
+        SELECT a.model, a.started_at, a.usage, a.cost, a.service_tier, a.worst_case
+        FROM attempts a JOIN runs r ON r.id = a.run_id
+        WHERE a.provider = ? AND r.simulated = ? AND a.attempt > 0
+            AND (a.cost IS NOT NULL OR a.cost_source IS NOT NULL OR a.maybe_billed OR a.ended_at IS NULL)
+        ORDER BY a.started_at
+        """,
+        [provider, simulated],
+    )

@@ -1,0 +1,157 @@
+"""What providers export of their bills, read into lines: OpenAI, Anthropic and OpenRouter, as CSV, JSON or DataFrame.
+
+The formats are those of their documentation in November 2026:
+
+* OpenAI: the costs API (``/v1/organization/costs``; dollars, ``line_item`` begins with the model) and its CSV; usage of
+  completions (API or CSV), which has tokens and no amounts;
+* Anthropic: the cost report (``/v1/organizations/cost_report``; ``amount`` in cents) and the CSV of the Console;
+* OpenRouter: activity (``/api/v1/activity`` or CSV), ``usage`` and ``byok_usage_inference`` in dollars.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import pandas as pd
+
+from llmkit.errors import ValidationError
+from llmkit.records import Usage
+from llmkit.records.checks import shapes
+
+_DAYS = ("start_time_iso", "start_time", "starting_at", "usage_date_utc", "date", "day", "created_at")
+_MODELS = ("model_permaslug", "model", "line_item")
+_AMOUNTS = ("amount_value", "cost_usd", "usage", "cost_total")
+_OWN_KEY = "byok_usage_inference"
+_CENTS = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """A line of a bill: ``amount`` in US dollars, or else the tokens that are billed; ``model`` is the provider's name
+    of it, ``None`` where a line is for all of them. ``copies`` counts lines that are the same in everything.
+    """
+
+    day: str
+    model: str | None
+    amount: Decimal | None
+    usage: Usage | None = None
+    tier: str | None = None
+    copies: int = 1
+
+
+def read_bill(source: Any) -> list[BillLine]:
+    """The lines of an export: a path to a CSV or JSON file, or its table as a DataFrame.
+
+    Raises:
+        ValidationError: it cannot be read, or is none of the known formats.
+    """
+    rows = _records(source)
+    copies = Counter(json.dumps(row, sort_keys=True, default=str) for row in rows)
+    return [_line(row, copies[json.dumps(row, sort_keys=True, default=str)]) for row in rows]
+
+
+def _records(source: Any) -> list[Mapping[str, Any]]:
+    if isinstance(source, pd.DataFrame):
+        return [{str(name): value for name, value in row.items()} for row in source.to_dict("records")]
+    file = shapes.path(source, "path_or_frame")
+    with shapes.reaching(file, "read", "path_or_frame"):
+        text = file.read_text(encoding="utf-8-sig")
+    if text.lstrip()[:1] not in ("{", "["):
+        return list(csv.DictReader(text.splitlines()))
+    try:
+        return list(_flat(json.loads(text)))
+    except (json.JSONDecodeError, AttributeError, TypeError):
+        raise ValidationError(f"{file.name} is no JSON of a bill.", field="path_or_frame") from None
+
+
+def _flat(page: Any) -> Iterable[Mapping[str, Any]]:
+    """The results of pages and buckets, each with the beginning of its bucket."""
+    for entry in page if isinstance(page, list) else page.get("data", [page]):
+        if "data" in entry:
+            yield from _flat(entry)
+        elif "results" in entry:
+            begins = {name: entry[name] for name in _DAYS if name in entry}
+            yield from ({**begins, **_with_amount(result)} for result in entry["results"])
+        else:
+            yield entry
+
+
+def _with_amount(result: Mapping[str, Any]) -> dict[str, Any]:
+    amount = result.get("amount")
+    return {**result, "amount_value": amount.get("value")} if isinstance(amount, Mapping) else dict(result)
+
+
+def _line(row: Mapping[str, Any], copies: int) -> BillLine:
+    day = _first(row, _DAYS)
+    if day is None:
+        raise ValidationError(
+            f"This is no export that llmkit knows: a line has the columns {', '.join(row)}, and none of "
+            f"{', '.join(_DAYS)}.",
+            field="path_or_frame",
+        )
+    model = _first(row, _MODELS)
+    amount, usage = _amount(row), _usage(row)
+    if amount is None and usage is None:
+        raise ValidationError(
+            f"This is no export that llmkit knows: a line has neither an amount ({', '.join(_AMOUNTS)}) nor tokens.",
+            field="path_or_frame",
+        )
+    tier = "batch" if str(row.get("batch")).lower() in ("true", "1") else _present(row.get("service_tier"))
+    return BillLine(_day(day), None if model is None else _model(model), amount, usage, tier, copies)
+
+
+def _amount(row: Mapping[str, Any]) -> Decimal | None:
+    if _present(row.get("starting_at")) is not None and _present(row.get("amount")) is not None:
+        return _number(row["amount"]) / _CENTS  # Anthropic's cost report
+    value = _first(row, _AMOUNTS)
+    if value is None:
+        return None
+    return _number(value) + _number(_present(row.get(_OWN_KEY)) or 0)
+
+
+def _usage(row: Mapping[str, Any]) -> Usage | None:
+    if _present(row.get("input_tokens")) is None:
+        return None
+    whole, cached, output = (_count(row, name) for name in ("input_tokens", "input_cached_tokens", "output_tokens"))
+    return Usage(input_tokens=whole, cached_input_tokens=cached, output_tokens=output)
+
+
+def _count(row: Mapping[str, Any], name: str) -> int:
+    return int(_number(_present(row.get(name)) or 0))
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((row[name] for name in names if _present(row.get(name)) is not None), None)
+
+
+def _present(value: Any) -> Any:
+    return None if value is None or value != value or str(value).strip() == "" else value
+
+
+def _number(value: Any) -> Decimal:
+    try:
+        return Decimal(str(value).strip().removeprefix("$"))
+    except InvalidOperation:
+        raise ValidationError(f"{value!r} in the export is no number.", field="path_or_frame") from None
+
+
+def _day(value: Any) -> str:
+    text = str(value).strip()
+    if re.fullmatch(r"\d{9,11}(\.0)?", text):
+        return datetime.fromtimestamp(float(text), UTC).strftime("%Y-%m-%d")
+    if re.match(r"\d{4}-\d{2}-\d{2}", text):
+        return text[:10]
+    raise ValidationError(f"{value!r} in the export is no day.", field="path_or_frame")
+
+
+def _model(name: Any) -> str:
+    """The model of a line item such as ``gpt-5.4-2026-03-05, cached input``."""
+    return str(name).partition(",")[0].strip()
