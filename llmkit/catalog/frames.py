@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
+from llmkit.money.pricing import price_on
 from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Price, Provider
 from llmkit.store import CatalogState
 
@@ -28,6 +30,7 @@ MODEL_COLUMNS: Mapping[str, str] = {
     **dict.fromkeys(PRICE_PARTS, _ANY), "batch_discount": _MONEY, "context_window": _COUNT,
     "max_output_tokens": _COUNT, "retires_on": _DAY,
     "api_config": _ANY, "id": "int64", "provider_id": "int64", "created_at": _MOMENT, "updated_at": _MOMENT,
+    "price_source": _TEXT, "price_read_on": _DAY,
 }  # fmt: skip
 
 
@@ -54,8 +57,10 @@ def providers(
     return _frame(rows, PROVIDER_COLUMNS)
 
 
-def models(state: CatalogState, chosen: Iterable[Model], *, available: Callable[[Model], bool]) -> pd.DataFrame:
-    """One row a model, as given."""
+def models(
+    state: CatalogState, chosen: Iterable[Model], *, available: Callable[[Model], bool], at: datetime
+) -> pd.DataFrame:
+    """One row a model, as given, with the source of its price in force at ``at`` and the day on which it was read."""
     rows = (
         model.to_row()
         | _numbers(model.price)
@@ -63,8 +68,11 @@ def models(state: CatalogState, chosen: Iterable[Model], *, available: Callable[
             "model": model.reference,
             "provider_id": state.providers[model.provider].id,
             "is_available": available(model),
+            "price_source": entry.source if entry else None,
+            "price_read_on": entry.read_on if entry else None,
         }
         for model in chosen
+        for entry in (price_on(state.prices.get(model.reference, ()), at),)
     )
     return _frame(rows, MODEL_COLUMNS)
 

@@ -49,7 +49,8 @@ class CatalogReader:
 
         The table's columns, and ``model`` (the reference), ``provider``, ``is_available`` (active, and the provider is
         available). Prices are float64 US dollars per million tokens, missing where unknown; ``price_tiers``,
-        ``price_windows`` and ``price_variants`` are lists of dicts, or ``None``.
+        ``price_windows`` and ``price_variants`` are lists of dicts, or ``None``. ``price_source`` and ``price_read_on``
+        say where and when the price in force was read.
 
         Raises:
             UnsupportedProvider: no such provider.
@@ -72,7 +73,7 @@ class CatalogReader:
             and (status is None or model.status == status)
             and (available(model) or not available_only)
         )
-        return frames.models(state, chosen, available=available)
+        return frames.models(state, chosen, available=available, at=self._clock())
 
     def provider(self, name: str) -> Provider:
         """One provider.

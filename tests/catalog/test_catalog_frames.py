@@ -28,7 +28,9 @@ def test_an_empty_catalog_has_the_same_columns_and_types(tmp_path, shipped):
 def test_every_table_column_is_there(shipped):
     """``models()`` and ``providers()`` hold all columns of their tables, and the derived ones."""
     table = set(shipped.store.query("SELECT * FROM llm_models LIMIT 0").columns)
-    assert table | {"model", "provider", "is_available"} == set(shipped.catalog.models().columns)
+    assert table | {"model", "provider", "is_available", "price_source", "price_read_on"} == set(
+        shipped.catalog.models().columns
+    )
     table = set(shipped.store.query("SELECT * FROM llm_providers LIMIT 0").columns)
     derived = {"is_available", "default_model", "n_active_models"}
     assert table | derived <= set(shipped.catalog.providers().columns)
@@ -91,3 +93,13 @@ def test_providers_say_their_default_and_count(shipped):
         assert row["default_model"] == own.loc[own["is_default"], "model"].item()
         assert row["n_active_models"] == (own["status"] == "ACTIVE").sum()
     assert providers.loc["openai", ["max_parallel_requests", "requests_per_minute"]].tolist() == [5, 60]
+
+
+def test_every_price_says_where_it_was_read_and_when(shipped):
+    """Also one that was entered since; a price without a source has neither."""
+    models = shipped.catalog.models().set_index("model")
+    assert (
+        models.loc[models["cost_input_per_million"].notna(), ["price_source", "price_read_on"]].notna().all(axis=None)
+    )
+    shipped.catalog.update_model(models.index[0], cost_input_per_million=123)
+    assert shipped.catalog.models().iloc[0][["price_source", "price_read_on"]].isna().all()
