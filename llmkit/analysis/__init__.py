@@ -4,7 +4,8 @@ from llmkit.analysis.archived_runs import Dataset, dataset
 from llmkit.analysis.coder_agreement import Agreement, agreement
 from llmkit.analysis.comparison import Comparison, compare, concat
 from llmkit.analysis.power import Design
-from llmkit.analysis.run import Run, effective_status
+from llmkit.analysis.run import Run
+from llmkit.analysis.run_words import effective_status
 from llmkit.analysis.stopping import HalfWidth, half_width
 
 __all__ = [

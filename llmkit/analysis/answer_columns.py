@@ -1,13 +1,13 @@
-"""Answers as columns of ``run.probes``."""
+"""Answers, and what people noted about them, as columns of ``run.probes``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from llmkit.records.columns import answer_column
+from llmkit.records.columns import answer_column, note_column
 
 
 def answer_columns(answers: Sequence[Any], questions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -19,6 +19,17 @@ def answer_columns(answers: Sequence[Any], questions: Sequence[Mapping[str, Any]
     for name, values in columns.items():
         if (kind := _options_of(name, questions)) is not None:
             columns[name] = values.astype(kind)
+    return columns
+
+
+def note_columns(notes: Sequence[Any], taken: Collection[str]) -> dict[str, Any]:
+    """What people noted, a column for each name: ``mark`` first, then ``comment``, then codes."""
+    rows = [note if isinstance(note, dict) else {} for note in notes]
+    names = sorted({name for row in rows for name in row}, key=lambda name: (name != "mark", name != "comment", name))
+    columns = {note_column(name, taken): column([row.get(name) for row in rows]) for name in names}
+    if "mark" in names:
+        mark = note_column("mark", taken)
+        columns[mark] = columns[mark].map(bool)
     return columns
 
 

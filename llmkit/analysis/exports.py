@@ -7,6 +7,7 @@ holds the text as it is.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -36,10 +37,21 @@ def to_csv(frame: pd.DataFrame, path: File) -> Path:
         ValidationError: the file cannot be written.
     """
     file = shapes.path(path)
-    # with these line ends (RFC 4180) the writer also quotes a text that holds a bare \r, which would end its row early
     with shapes.reaching(file, "written"):
-        _harmless(frame, _defused).to_csv(file, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
+        _write_csv(frame, file)
     return file
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """What :func:`to_csv` writes, for a browser to save."""
+    sink = io.BytesIO()
+    _write_csv(frame, sink)
+    return sink.getvalue()
+
+
+def _write_csv(frame: pd.DataFrame, sink: Path | io.BytesIO) -> None:
+    # with these line ends (RFC 4180) the writer also quotes a text that holds a bare \r, which would end its row early
+    _harmless(frame, _defused).to_csv(sink, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
 
 
 def to_excel(frame: pd.DataFrame, path: File) -> Path:

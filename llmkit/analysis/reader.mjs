@@ -77,6 +77,12 @@ function inline(text) {
   return out;
 }
 
+function save(bytes, name) {
+  const url = URL.createObjectURL(new Blob([bytes], { type: "text/csv" }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -103,7 +109,7 @@ function prepare(data) {
   for (const probe of data.probes) {
     const scenario = (probe.scenario = data.scenarios[probe.s]);
     probe.words = [scenario.system, ...scenario.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
-      probe.message, probe.model].filter(Boolean).join("\n").toLowerCase();
+      probe.message, probe.model, ...Object.values(probe.notes).map(String)].filter(Boolean).join("\n").toLowerCase();
   }
   return data;
 }
@@ -113,18 +119,21 @@ const FILTERS = [
   ["status", "Status", (probe) => probe.status],
   ["code", "Failure", (probe) => probe.code],
   ["run", "Run", (probe) => probe.run],
+  ["mark", "Mark", (probe) => (probe.notes.mark ? "marked" : null)],
 ];
+const SPARSE = ["code", "mark"]; // filters that say something with a single value
 
 // -------------------------------------------------------------------------------------------------------------- reader
 
-// Shows the data in an element. `live`: {attempts(probe)} where a kernel answers; without it requests are not at hand.
-// Returns {update(rows)} for what changes while a run goes on.
+// Shows the data in an element. `live`: {attempts(probe), note(probe, change), csv(probes)} where a kernel answers;
+// without it notes are only read, and requests are not at hand. Returns {update(rows)} for what changes while a run goes on.
 export function show(root, data, live = null) {
   prepare(data);
   const state = { filters: {}, text: "", selected: null, side: false, raw: false, matching: [] };
   const byId = new Map(data.probes.map((probe) => [probe.id, probe]));
-  const filters = [...FILTERS, ...data.columns.map((name, i) => [`:${name}`, name, (probe) => text(probe.values[i])])];
   const text = (value) => (value == null ? null : typeof value === "string" ? value : JSON.stringify(value));
+  const filters = () => [...FILTERS, ...data.columns.map((name, i) => [`:${name}`, name, (probe) => text(probe.values[i])]),
+    ...data.codes.map((name) => [`code.${name}`, `Code ${name}`, (probe) => text(probe.notes[`code.${name}`])])];
 
   const search = h("input", { type: "search", placeholder: "Search in all turns", "aria-label": "Search in all turns",
     oninput: () => { state.text = search.value.toLowerCase(); filter(); } });
@@ -143,9 +152,15 @@ export function show(root, data, live = null) {
   };
   const side = toggle("side", "Side by side", "s", "All models and samples of this prompt beside each other");
   const raw = toggle("raw", "Raw", "r", "Answers as they came, without Markdown");
+  const said = h("div", { class: "bad", role: "alert" });
+  const csv = live && h("button", { type: "button", title: "Save the answers that match, with all columns (e)", onclick: async () => {
+    const { error, bytes } = await live.csv(state.matching);
+    said.textContent = error ?? "";
+    if (bytes) save(bytes, "answers.csv");
+  } }, "Save as CSV");
 
   root.replaceChildren(h("style", {}, STYLE), h("div", { class: "llmkit-reader tex2jax_ignore mathjax_ignore", "data-lm-suppress-shortcuts": "true", onkeydown: key },
-    h("div", { class: "bar" }, search, selects, side, raw, count),
+    h("div", { class: "bar" }, search, selects, side, raw, csv, count), said,
     data.left_out ? h("div", { class: "quiet" }, data.left_out) : null,
     h("div", { class: "panes" }, list, detail)));
 
@@ -160,9 +175,9 @@ export function show(root, data, live = null) {
 
   function offer() {
     selects.replaceChildren();
-    for (const [name, label, get] of filters) {
+    for (const [name, label, get] of filters()) {
       const tally = values(get);
-      const few = name === "code" ? 1 : 2;
+      const few = SPARSE.includes(name) || name.startsWith("code.") ? 1 : 2;
       if (tally.size < few || tally.size > 200) continue;
       const select = h("select", { "aria-label": label, onchange: () => {
         if (select.value) state.filters[name] = [get, select.value.slice(1)];
@@ -177,6 +192,7 @@ export function show(root, data, live = null) {
   }
 
   function filter() {
+    const before = state.selected;
     const tests = Object.values(state.filters);
     const words = state.text.split(/\s+/).filter(Boolean);
     state.matching = data.probes.filter((probe) =>
@@ -185,7 +201,7 @@ export function show(root, data, live = null) {
     spacer.style.height = `${state.matching.length * ROW}px`;
     if (!state.matching.includes(state.selected)) { state.selected = state.matching[0] ?? null; list.scrollTop = 0; }
     draw(true);
-    read();
+    if (state.selected !== before || !detail.querySelector("input:focus")) read(); // what is being typed stays
   }
 
   let drawn = "";
@@ -205,7 +221,7 @@ export function show(root, data, live = null) {
     const node = h("div", { class: "row" + (chosen ? " chosen" : ""), role: "option", id: `${root.dataset.id ?? "llmkit"}-${place}`,
       "aria-selected": String(chosen), "aria-posinset": place + 1, "aria-setsize": state.matching.length,
       style: `top: ${place * ROW}px`, onclick: () => select(place) },
-      h("div", { class: "line" }, short(probe.scenario.prompts[0])),
+      h("div", { class: "line" }, probe.notes.mark ? "★ " : null, short(probe.scenario.prompts[0])),
       h("div", { class: "line quiet" }, probe.status === "ok" ? short(last?.response) : `${probe.code ?? probe.status} ${probe.message ?? ""}`),
       h("div", { class: "chips" }, probe.config, ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
         ` · ${money(probe.cost)}`, chips.length ? ` · ${chips.join(" · ")}` : ""));
@@ -239,31 +255,73 @@ export function show(root, data, live = null) {
     const parts = [h("div", { class: "about" }, h("span", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
       probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
     const { system, prompts } = probe.scenario;
-    if (system) parts.push(said("System", body(system)));
+    if (system) parts.push(part("System", body(system)));
     for (let i = 0; i < Math.max(probe.turns.length, 1) && i < prompts.length; i++) {
-      parts.push(said("Prompt", body(prompts[i])));
+      parts.push(part("Prompt", body(prompts[i])));
       const turn = probe.turns[i];
       if (!turn) continue;
       if (turn.reasoning) parts.push(h("details", {}, h("summary", {}, "Reasoning"), body(turn.reasoning)));
-      parts.push(said("Answer", body(turn.response), turn.note,
+      parts.push(part("Answer", body(turn.response), turn.note,
         h("button", { type: "button", title: "Copy this answer", onclick: () => copy(turn.response) }, "Copy")));
     }
     if (probe.code) {
       parts.push(h("p", { class: "bad" }, `${probe.code}: ${probe.message ?? ""} `, h("button", { type: "button",
         title: "Show all probes that failed so", onclick: () => { state.filters.code = [FILTERS[2][2], probe.code]; offer(); filter(); } }, "All like this")));
     }
+    parts.push(notes(probe));
     if (live) parts.push(requests(probe));
-    return h("article", {}, parts);
+    return h("article", { class: probe === state.selected ? "read" : "" }, parts);
   }
 
-  const said = (who, what, note, ...more) => h("section", { class: who.toLowerCase() }, h("div", { class: "who" }, who,
+  function notes(probe) {
+    if (!live) return h("dl", { class: "notes" }, Object.entries(probe.notes).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]));
+    const keep = async (name, value, change) => {
+      const before = probe.notes[name];
+      probe.notes[name] = value;
+      again(probe);
+      const { error } = await live.note(probe, change);
+      said.textContent = error ?? "";
+      if (!error) return;
+      probe.notes[name] = before;
+      again(probe);
+      read();
+    };
+    const field = (name, label, change) => {
+      const input = h("input", { type: "text", "aria-label": label, placeholder: label, class: name === "comment" ? name : "code",
+        onchange: () => keep(name, input.value.trim() || null, change(input.value.trim())) });
+      input.value = probe.notes[name] ?? "";
+      return input;
+    };
+    const mark = h("button", { type: "button", class: "mark", "aria-pressed": String(Boolean(probe.notes.mark)), title: "Mark (m)", onclick: () => {
+      mark.setAttribute("aria-pressed", String(!probe.notes.mark));
+      keep("mark", !probe.notes.mark || null, { mark: !probe.notes.mark });
+    } }, "★ Mark");
+    const fresh = h("input", { type: "text", class: "code", "aria-label": "New code", placeholder: "New code", onchange: () => {
+      const name = fresh.value.trim();
+      if (name && !data.codes.includes(name)) data.codes.push(name);
+      read();
+      [...detail.querySelectorAll(".read .code")].at(-2)?.focus();
+    } });
+    const codes = data.codes.map((name) => field(`code.${name}`, name, (value) => ({ codes: { [name]: value } })));
+    return h("div", { class: "notes" }, mark, field("comment", "Comment", (comment) => ({ comment })), codes, fresh);
+  }
+
+  // A probe has changed where it is listed, searched and filtered.
+  function again(probe) {
+    prepare({ ...data, probes: [probe] });
+    offer();
+    draw(true);
+  }
+
+  const part = (who, what, note, ...more) => h("section", { class: who.toLowerCase() }, h("div", { class: "who" }, who,
     note ? h("span", { class: "quiet" }, ` ${note}`) : null, ...more), what);
 
   function requests(probe) {
     const details = h("details", { ontoggle: async () => {
       if (!details.open || details.dataset.read) return;
       details.dataset.read = "1";
-      const attempts = await live.attempts(probe);
+      const { error, attempts } = await live.attempts(probe);
+      if (error) { details.append(h("p", { class: "bad" }, error)); return; }
       details.append(...attempts.flatMap((attempt) => [
         h("div", { class: "who" }, `Turn ${attempt.turn}, attempt ${attempt.attempt}: ${attempt.status_code ?? attempt.error_code ?? ""}`),
         h("pre", {}, pretty(attempt.request)), h("pre", {}, pretty(attempt.reply))]));
@@ -277,13 +335,20 @@ export function show(root, data, live = null) {
 
   function key(event) {
     const typing = event.target.matches("input, select, textarea");
-    if (event.key === "Escape" && typing) { list.focus(); return; }
+    if (typing && (event.key === "Escape" || (event.key === "Enter" && event.target.matches("input")))) {
+      event.preventDefault();
+      event.target.blur(); // what was typed is noted now, and may lead to another field
+      if (document.activeElement === document.body) list.focus();
+      return;
+    }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const place = state.matching.indexOf(state.selected);
     const actions = {
       j: () => select(place + 1), ArrowDown: () => select(place + 1), k: () => select(place - 1), ArrowUp: () => select(place - 1),
       Home: () => select(0), End: () => select(state.matching.length - 1), PageDown: () => select(place + 5), PageUp: () => select(place - 5),
-      "/": () => search.focus(), s: () => side.click(), r: () => raw.click(),
+      "/": () => search.focus(), s: () => side.click(), r: () => raw.click(), e: () => csv?.click(),
+      m: () => detail.querySelector(".read .mark")?.click(), c: () => detail.querySelector(".read .comment")?.focus(),
+      l: () => detail.querySelector(".read .code")?.focus(),
     };
     if (!actions[event.key] || (event.target.closest(".detail") && event.key.length > 1)) return;
     event.preventDefault();
@@ -295,7 +360,8 @@ export function show(root, data, live = null) {
   new ResizeObserver(() => draw(true)).observe(list);
   return {
     update(fresh) {
-      for (const probe of prepare({ ...data, probes: fresh }).probes) {
+      for (const name of fresh.codes) if (!data.codes.includes(name)) data.codes.push(name);
+      for (const probe of prepare({ ...data, probes: fresh.probes }).probes) {
         const known = byId.get(probe.id);
         if (known) Object.assign(known, probe);
         else { byId.set(probe.id, probe); data.probes.push(probe); }
@@ -315,7 +381,7 @@ const STYLE = `
   --bad: var(--jp-error-color1, light-dark(#c62828, #ef9a9a)); color: var(--text); background: var(--page);
   font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size; }
 .llmkit-reader * { box-sizing: border-box; }
-.llmkit-reader .bar, .llmkit-reader .selects { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
+.llmkit-reader .bar, .llmkit-reader .selects, .llmkit-reader div.notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
 .llmkit-reader .bar { padding: 6px 0; }
 .llmkit-reader input, .llmkit-reader select, .llmkit-reader button { font: inherit; color: inherit; background: var(--page);
   border: 1px solid var(--quiet); border-radius: 4px; padding: 2px 8px; min-height: 26px; max-width: 220px; }
@@ -338,6 +404,8 @@ const STYLE = `
 .llmkit-reader section { margin: 8px 0; } .llmkit-reader section.answer { background: var(--raised); border-radius: 4px; padding: 6px 10px; }
 .llmkit-reader .who { font-weight: 600; font-size: 12px; display: flex; gap: 8px; align-items: center; } .llmkit-reader .who .quiet { font-weight: normal; flex: 1; }
 .llmkit-reader pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 12px/1.5 var(--jp-code-font-family, monospace); margin: 4px 0; color: inherit; background: none; }
+.llmkit-reader .notes { border-top: 1px solid var(--line); padding-top: 8px; margin-top: 8px; } .llmkit-reader dl.notes:empty { display: none; }
+.llmkit-reader dt { font-weight: 600; font-size: 12px; } .llmkit-reader dd { margin: 0 0 4px; }
 .llmkit-reader p { margin: 4px 0; white-space: pre-wrap; } .llmkit-reader .heading { font-weight: 600; } .llmkit-reader td { border: 1px solid var(--line); padding: 2px 6px; }
 .llmkit-reader ul, .llmkit-reader ol { margin: 4px 0; padding-left: 22px; } .llmkit-reader blockquote { margin: 4px 0; padding-left: 10px; border-left: 3px solid var(--line); }
 @container (max-width: 700px) { .llmkit-reader .panes { grid-template-columns: 1fr; grid-template-rows: 45% 1fr; } .llmkit-reader .list { border-right: none; border-bottom: 1px solid var(--line); } }
@@ -349,14 +417,25 @@ export default {
   render({ model, el, signal }) {
     let reader = null;
     const waiting = new Map();
+    const ask = (question) => new Promise((resolve) => {
+      const number = Math.random(); // another view of the same widget hears the answers too
+      waiting.set(number, resolve);
+      model.send({ ...question, number });
+    });
     const live = {
-      attempts: (probe) => new Promise((resolve) => { waiting.set(probe.id, resolve); model.send({ type: "attempts", run: probe.run, probe: probe.id }); }),
+      attempts: (probe) => ask({ type: "attempts", run: probe.run, probe: probe.id }),
+      note: (probe, change) => ask({ type: "note", run: probe.run, probe: probe.id, ...change }),
+      csv: (probes) => ask({ type: "export", probes: probes.map((probe) => probe.id) }),
     };
     const receive = async (message, buffers) => {
-      if (message.type === "attempts") { waiting.get(message.probe)?.(message.attempts); return; }
+      if (message.number) {
+        waiting.get(message.number)?.({ ...message, bytes: buffers[0] });
+        waiting.delete(message.number);
+        return;
+      }
       const data = await unpack(buffers[0].buffer ?? buffers[0]);
       if (message.type === "all") reader = show(el, data, live);
-      else reader?.update(data.probes);
+      else reader?.update(data);
     };
     model.on("msg:custom", receive);
     signal?.addEventListener("abort", () => model.off("msg:custom", receive));

@@ -58,17 +58,22 @@ class Answered(Protocol):
     def turns(self) -> pd.DataFrame:
         """As :attr:`llmkit.Run.turns`."""
 
+    @property
+    def annotations(self) -> pd.DataFrame:
+        """As :attr:`llmkit.Run.annotations`."""
+
 
 def answers(runs: Iterable[Answered]) -> dict[str, Any]:
-    """What the reader shows, JSON-ready: ``scenarios`` (each text once), ``probes`` with their turns, and ``columns``,
-    the names of the researcher's own columns, whose values each probe has in that order.
+    """What the reader shows, JSON-ready: ``scenarios`` (each text once), ``probes`` with their turns and notes,
+    ``columns``, the names of the researcher's own columns, whose values each probe has in that order, and ``codes``,
+    the names of the codes that were given.
     """
-    frames = [(run, run.probes) for run in runs]
-    own = list(dict.fromkeys(str(n) for _, frame in frames for n in frame.columns if n not in columns.PROBES))
+    frames = [(run, *_without_notes(run)) for run in runs]
+    own = list(dict.fromkeys(str(n) for _, frame, _ in frames for n in frame.columns if n not in columns.PROBES))
     places: dict[tuple[str, str], int] = {}
     scenarios: list[dict[str, Any]] = []
     probes: list[dict[str, Any]] = []
-    for run, frame in frames:
+    for run, frame, notes in frames:
         turns = _turns(run.turns)
         for row in _records(frame):
             key = (run.id, row["scenario_id"])
@@ -77,8 +82,10 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
                 prompts = [row["prompt"], *(row["followups"] or ())]
                 scenarios.append({"system": row["system"], "prompts": prompts})
             values = [_plain(row.get(name)) for name in own]
-            probes.append(_probe(row, turns.get(row["probe_id"], [])) | {"s": places[key], "values": values})
-    return {"columns": own, "scenarios": scenarios, "probes": probes}
+            noted = {"notes": notes.get(row["probe_id"], {})}
+            probes.append(_probe(row, turns.get(row["probe_id"], [])) | {"s": places[key], "values": values} | noted)
+    codes = sorted({name.removeprefix("code.") for p in probes for name in p["notes"] if name.startswith("code.")})
+    return {"columns": own, "codes": codes, "scenarios": scenarios, "probes": probes}
 
 
 def pack(data: Mapping[str, Any]) -> bytes:
@@ -109,6 +116,18 @@ def frame(title: str, packed: bytes) -> str:
         f'<iframe title="{html.escape(title)}" sandbox="allow-scripts" srcdoc="{document}" '
         f'style="width: 100%; height: {_HEIGHT}px; border: 0"></iframe>'
     )
+
+
+def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """The probes without what people noted about them, and that by probe and name."""
+    frame, names = run.probes, run.annotations["name"].unique()
+    places = {name: note if (note := f"note.{name}") in frame else name for name in names}
+    held = {name: place for name, place in places.items() if place in frame}
+    notes = {
+        row["probe_id"]: {name: row[place] for name, place in held.items() if row[place] is not None}
+        for row in _records(frame[["probe_id", *held.values()]])
+    }
+    return frame.drop(columns=list(held.values())), notes
 
 
 def _records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import archived_runs, charts, exports, reader_data
-from llmkit.analysis.answer_columns import answer_columns, column
+from llmkit.analysis import annotating, archived_runs, charts, exports, reader_data
+from llmkit.analysis.answer_columns import answer_columns, column, note_columns
 from llmkit.analysis.charts import By
 from llmkit.analysis.comparison import Comparison, compare
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
+from llmkit.analysis.run_words import effective_status, in_words
 from llmkit.analysis.shares import categories
 from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
-from llmkit.money import pricing
 from llmkit.records import columns
 from llmkit.records.checks import shapes
 from llmkit.runs import request_texts, stored_plan
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Table = Literal["probes", "turns", "attempts"]
-
-_STATES = ("ok", "failed", "skipped", "cancelled", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,7 @@ class Run:
     id: str
     _store: Store
     _view: Callable[[Run], Any]
+    _actor: str
 
     @property
     def name(self) -> str | None:
@@ -84,8 +83,34 @@ class Run:
         names = self._store.read(lambda c: queries.dimension_names(c, self.id))
         dimensions = {name: column([row.get(name) for row in frame["dimensions"]]) for name in names}
         questions = self._store.read(lambda c: queries.questions(c, self.id))
-        answers = pd.DataFrame(answer_columns(list(frame["answer"]), questions), index=frame.index)
-        return pd.concat([frame[list(columns.PROBES)], pd.DataFrame(dimensions, index=frame.index), answers], axis=1)
+        answers = answer_columns(list(frame["answer"]), questions)
+        notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
+        parts = [pd.DataFrame(part, index=frame.index) for part in (dimensions, answers, notes)]
+        return pd.concat([frame[list(columns.PROBES)], *parts], axis=1)
+
+    @property
+    def annotations(self) -> pd.DataFrame:
+        """The last note of each person about each answer under each name: probe_id, name, value, actor, at."""
+        return annotating.table(self._store, self.id)
+
+    def annotate(
+        self,
+        probe_id: str | Sequence[str],
+        *,
+        mark: bool | None = None,
+        comment: str | None = None,
+        codes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note something about one answer or several, as the reader does: columns ``mark``, ``comment`` and
+        ``code.<name>`` of :attr:`probes`. It is kept in the journal with your name and the time.
+
+        What is left out stays as it is; ``mark=False``, ``comment=""`` and ``codes={"tone": None}`` take back.
+
+        Raises:
+            ValidationError: there is no such probe in this run, or something that cannot be noted.
+            JournalError: it could not be saved.
+        """
+        annotating.annotate(self._store, self.id, self._actor, probe_id, mark, comment, codes)
 
     @property
     def turns(self) -> pd.DataFrame:
@@ -249,14 +274,8 @@ class Run:
         return self._view(self)
 
     def __repr__(self) -> str:
-        row, now = self._row(), self._store.read(lambda c: totals.tally(c, self.id))
-        label = f" {row['name']!r}" if row["name"] else ""
-        probes = f"{row['n_probes']:,} probe{'' if row['n_probes'] == 1 else 's'}"
-        states = [f"{now[state]:,} {state}" for state in _STATES if now[state] or state == "ok"]
-        notes = "".join(f"; {note}" for note in self.notes)
-        if row["status"] == "budget":
-            notes = f"; {row['message']}{notes}"
-        return f"<Run {self.id}{label} {self.status}: {', '.join([probes, *states, _spent(now)])}{notes}>"
+        tally = self._store.read(lambda c: totals.tally(c, self.id))
+        return f"<Run {self.id}{in_words(self._row(), self.status, tally, self.notes)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.view()._repr_mimebundle_(**kwargs)
@@ -279,16 +298,3 @@ class Run:
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
         return self._store.read(lambda c: queries.table(c, name, self.id, order))
-
-
-def effective_status(stored: str, is_live: bool) -> str:
-    """A run that is marked as running and that no process runs was interrupted."""
-    return "interrupted" if stored == "running" and not is_live else stored
-
-
-def _spent(tally: Mapping[str, Any]) -> str:
-    """What a run has cost as far as anybody knows; never $0.00 for what may have been billed."""
-    if tally["unknown"] and not tally["cost"]:
-        return "cost unknown"
-    more = f" and {tally['unknown']:,} of unknown cost" if tally["unknown"] else ""
-    return pricing.dollars(tally["cost"]) + more

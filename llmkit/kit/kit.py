@@ -71,7 +71,7 @@ class Kit:
         seed, store = load_seed(), Store(path, adopt=adopt)
         if not store.is_read_only:
             seed_catalog(store, seed)
-        self.path = path
+        self.path, self._actor = path, actor
         self._store = store
         self._connections = Connections(seed.origins, simulating=simulate)
         self.catalog = Catalog(
@@ -679,7 +679,7 @@ class Kit:
     # --- what the parts are handed ---
 
     def _run(self, run_id: str) -> Run:
-        return Run(run_id, self._store, self._run_view)
+        return Run(run_id, self._store, self._run_view, self._actor)
 
     def _as_run(self, run: Run | str) -> Run:
         return run if isinstance(run, Run) else self.load(run)

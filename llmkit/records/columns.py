@@ -1,6 +1,6 @@
 """The columns of a run's DataFrames, declared as lists. Dimensions and answer fields follow them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from llmkit.records.completions import TOKEN_COLUMNS
 from llmkit.records.prices import RATE_COLUMNS
@@ -29,6 +29,11 @@ RESULT: Mapping[str, str] = {name: kind for name, kind in _PROBES.items() if kin
 def answer_column(name: str) -> str:
     """The column of a field of a structured answer; the empty name is the answer to a question itself."""
     return f"answer.{name}" if name else "answer"
+
+
+def note_column(name: str, taken: Collection[str]) -> str:
+    """The column of what people noted under a name; a column of the researcher's own keeps its name."""
+    return f"note.{name}" if name in taken else name
 
 
 PROBES = tuple(_PROBES)

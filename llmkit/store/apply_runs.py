@@ -55,6 +55,7 @@ _STATE = {
     "changes": "JSON",
 }  # fmt: skip
 _SKIP = {"session": "INTEGER", "reference": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR"}
+_NOTE = {"position": "BIGINT", "name": "VARCHAR", "value": "JSON", "actor": "VARCHAR", "at": "TIMESTAMP"}
 _PRICES = (*PRICE_COLUMNS, "batch_discount", "default_costs")
 
 
@@ -172,6 +173,12 @@ _STATEMENTS = (
         GROUP BY o.run_id, o.position
         ON CONFLICT DO UPDATE SET {_set(("estimated_cost", "turns", "attempts", "started_at"))}
         WHERE results.status IS NULL"""),
+    ("note", f"""
+        INSERT INTO annotations BY NAME
+        SELECT run_id, event_id, {_fields(list(_NOTE))} FROM {_parsed("note", _NOTE)}
+        QUALIFY row_number() OVER (PARTITION BY run_id, e.position, e.name, e.actor ORDER BY event_id DESC) = 1
+        ON CONFLICT DO UPDATE SET {_set(("event_id", "value", '"at"'))}
+        WHERE excluded.event_id > annotations.event_id"""),
     # resumed: what has no answer waits once more
     ("probe run_state", """
         UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL

@@ -1,4 +1,6 @@
-"""The step that keeps each text once: probes, turns and attempts become views, which ``schema.py`` makes."""
+"""The step that keeps each text once: probes, turns and attempts become views, which ``schema.py`` makes; and those
+that came after it.
+"""
 
 from __future__ import annotations
 
@@ -135,3 +137,13 @@ def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
     for (request,) in stored.fetchall():
         value = bytes.fromhex(body_hash(json.loads(request)))
         connection.execute("UPDATE intents SET request_hash = ? WHERE request = ?", [value, request])
+
+
+def add_annotations(connection: duckdb.DuckDBPyConnection) -> None:
+    """What people note about answers: the latest of each person under each name."""
+    connection.execute("""
+        CREATE TABLE annotations (
+            run_id VARCHAR, position BIGINT, name VARCHAR, actor VARCHAR, value JSON, "at" TIMESTAMP NOT NULL,
+            event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, position, name, actor)
+        )
+    """)

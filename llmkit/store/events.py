@@ -11,6 +11,7 @@ outcome    an attempt was answered or failed; carries the raw reply, and the tur
 probe      a probe reached a final state
 skip       the remaining probes of a provider or a model will not be sent, and why
 run_state  a run was resumed, goes on or ended; carries what it spent by provider since its state before
+note       somebody marked, commented or coded an answer; without a ``value`` what was noted under that name is gone
 ========== ======================================================================================================
 
 A probe is named by its run and its position in it. ``session`` counts how often a run was resumed: it is the ``number``
@@ -104,6 +105,12 @@ def scenario_lines(run_id: str, scenarios: Sequence[Mapping[str, Any]]) -> list[
 def probe_id(run_id: str, position: int) -> str:
     """The id of the probe at a place of a run's plan."""
     return f"{run_id}.{position:06d}"
+
+
+def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Event:
+    """Somebody noted something about a probe, under a name."""
+    identity = {"run_id": run_id, "position": position, "name": name}
+    return {"type": "note", **identity, "value": value, "actor": actor, "at": now()}
 
 
 def intent(*, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any], **fields: Any) -> Event:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from llmkit.errors import ValidationError
 from llmkit.records import TOKEN_COLUMNS
-from llmkit.records.columns import answer_column
+from llmkit.records.columns import answer_column, note_column
 from llmkit.store.lease import CONFIG
 from llmkit.store.queries import dimension_names, pointer
 from llmkit.store.schema import USAGE
@@ -151,7 +151,7 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
-    """Dimensions and answer fields as SQL, each with the type of its values; none that is called as a column is."""
+    """Dimensions, answer fields and notes as SQL, each of the type of its values; none has the name of a column."""
     own = {name for name, *_ in connection.execute("DESCRIBE probes").fetchall()}
     dimensions = [(name, "dimensions", name) for name in dimension_names(connection, run_id) if name not in own]
     fields = connection.execute(
@@ -160,11 +160,16 @@ def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
         [run_id],
     )
     answers = [(answer_column(name), "answer", name) for (name,) in fields.fetchall()]
-    return [_column(connection, run_id, *each) for each in [*dimensions, *answers]]
+    named = connection.execute(
+        "SELECT DISTINCT unnest(json_keys(notes)) AS name FROM probe_notes WHERE run_id = ? ORDER BY name", [run_id]
+    )
+    taken = own.union(name for name, *_ in dimensions)
+    notes = [(note_column(name, taken), "notes", name) for (name,) in named.fetchall()]
+    return [_column(connection, run_id, *each) for each in [*dimensions, *answers, *notes]]
 
 
 def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, column: str, key: str) -> str:
-    table, value = ("run_scenarios" if column == "dimensions" else "results"), f"{column}, {pointer(key)}"
+    table, value = _SOURCES[column], f"{column}, {pointer(key)}"
     found = connection.execute(f"SELECT DISTINCT json_type({value}) FROM {table} WHERE run_id = ?", [run_id]).fetchall()
     kinds = {kind for (kind,) in found} - {None, "NULL"}
     sql = next((sql for sql, all_of in _TYPES if kinds and kinds <= all_of), "VARCHAR")
@@ -172,6 +177,7 @@ def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, colum
     return f', {text if sql == "VARCHAR" else f"TRY_CAST({text} AS {sql})"} AS "{name.replace(chr(34), chr(34) * 2)}"'
 
 
+_SOURCES = {"dimensions": "run_scenarios", "answer": "results", "notes": "probe_notes"}
 _TYPES = (("BIGINT", {"BIGINT", "UBIGINT"}), ("DOUBLE", {"BIGINT", "UBIGINT", "DOUBLE"}), ("BOOLEAN", {"BOOLEAN"}))
 
 

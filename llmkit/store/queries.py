@@ -192,6 +192,16 @@ def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[s
     return [row["question"] for row in found]
 
 
+def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """The latest that each person noted about each probe under each name: position, name, value, actor, at."""
+    return frame(
+        connection,
+        'SELECT position, name, value, actor, "at" FROM annotations WHERE run_id = ? AND value IS NOT NULL '
+        "ORDER BY position, name, event_id",
+        [run_id],
+    )
+
+
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
     """The names of all dimensions and carried columns, in the order of their first appearance."""
     found = connection.execute(

@@ -117,10 +117,18 @@ _VIEWS: Mapping[str, str] = {
                     ON b.run_id = k.run_id AND k.reference IN (b.provider, b.model)
                 WHERE runs.id = k.run_id GROUP BY b.run_id, b.arm
             ) k ON k.run_id = a.run_id AND k.arm = a.arm""",
+    # the latest under each name, whoever noted it; nothing where that was taken back
+    "probe_notes": """
+        SELECT run_id, position, json_group_object(name, value) AS notes
+        FROM (
+            SELECT run_id, position, name, arg_max_null(value, event_id) AS value FROM annotations
+            GROUP BY run_id, position, name HAVING arg_max_null(value, event_id) IS NOT NULL
+        ) GROUP BY run_id, position""",
     "probes": """
         SELECT p.* EXCLUDE (template), coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response,
-            p.template
-        FROM probe_states p LEFT JOIN outcomes o ON o.run_id = p.run_id AND o.position = p.position
+            p.template, n.notes
+        FROM probe_states p LEFT JOIN probe_notes n ON n.run_id = p.run_id AND n.position = p.position
+            LEFT JOIN outcomes o ON o.run_id = p.run_id AND o.position = p.position
             AND o.turn = p.turns AND o.is_answer AND NOT o.is_superseded AND p.completed_at IS NOT NULL""",
     "turns": f"""
         SELECT {_ID.format("o.position")} AS probe_id, o.turn, o.run_id,

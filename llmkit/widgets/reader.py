@@ -10,14 +10,17 @@ from typing import Any, Protocol
 import anywidget
 import pandas as pd
 
-from llmkit.analysis import reader_data
+from llmkit.analysis import exports, reader_data
 from llmkit.analysis.reader_data import Answered
-from llmkit.errors import CatalogBusy
+from llmkit.errors import CatalogBusy, LlmkitError
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
 
 SAVED = 1_900_000
 """Bytes of packed answers that a notebook is saved with; the file holds four thirds of it."""
+
+Reply = tuple[Mapping[str, Any], Sequence[bytes]]
+"""What the browser is told: a message, and the bytes that go with it."""
 
 _TICK = 2.0  # seconds between looks at a run that goes on; longer where looking takes long
 _PLAIN = 20  # answers under the page, for readers that show no frames
@@ -34,13 +37,18 @@ class Readable(Answered, Protocol):
     def attempts(self) -> pd.DataFrame:
         """As :attr:`llmkit.Run.attempts`."""
 
+    def annotate(
+        self, probe_id: str, *, mark: bool | None, comment: str | None, codes: Mapping[str, Any] | None
+    ) -> None:
+        """As :meth:`llmkit.Run.annotate`."""
+
 
 class AnswersWidget(anywidget.AnyWidget):
     """The list and the conversation. What it shows goes by messages, so that no widget state holds an answer."""
 
     _esm = reader_data.MODULE
 
-    def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Mapping[str, Any]]):
+    def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Reply]) -> None:
         super().__init__()
         self._data = data
         self._reply = reply
@@ -54,7 +62,8 @@ class AnswersWidget(anywidget.AnyWidget):
         if content.get("type") == "ready":
             self.send({"type": "all"}, [reader_data.pack(self._data())])
         else:
-            self.send(self._reply(content))
+            said, buffers = self._reply(content)
+            self.send({**said, "number": content.get("number")}, buffers)
 
 
 class Reader(Panel):
@@ -90,14 +99,31 @@ class Reader(Panel):
         self._sent = {probe["id"]: probe for probe in data["probes"]}
         return data
 
-    def _reply(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The requests of one probe; what is not asked in this way is not answered."""
-        run = self._runs.get(str(content.get("run")))
-        attempts = pd.DataFrame() if run is None else run.attempts
-        chosen = attempts[attempts["probe_id"] == content.get("probe")] if len(attempts) else attempts
-        shown = chosen.reindex(columns=["turn", "attempt", "status_code", "error_code", "request", "reply"])
-        rows = shown.astype(object).where(shown.notna(), None).to_dict("records")
-        return {"type": "attempts", "probe": content.get("probe"), "attempts": rows}
+    def _reply(self, content: Mapping[str, Any]) -> Reply:
+        """What the browser asks for; an error is a sentence in the reader."""
+        answers = {"attempts": self._attempts, "note": self._note, "export": self._export}
+        try:
+            return answers[content["type"]](content)
+        except LlmkitError as error:
+            return {"error": str(error)}, []
+
+    def _attempts(self, content: Mapping[str, Any]) -> Reply:
+        """The requests of one probe."""
+        attempts = self._runs[content["run"]].attempts
+        chosen = attempts[attempts["probe_id"] == content["probe"]]
+        shown = chosen[["turn", "attempt", "status_code", "error_code", "request", "reply"]]
+        return {"attempts": shown.astype(object).where(shown.notna(), None).to_dict("records")}, []
+
+    def _note(self, content: Mapping[str, Any]) -> Reply:
+        """Keep what somebody noted."""
+        notes = {name: content.get(name) for name in ("mark", "comment", "codes")}
+        self._runs[content["run"]].annotate(content["probe"], **notes)
+        return {}, []
+
+    def _export(self, content: Mapping[str, Any]) -> Reply:
+        """These probes as a CSV file."""
+        probes = self.df
+        return {}, [exports.csv_bytes(probes[probes["probe_id"].isin(content["probes"])])]
 
     def _follow(self) -> None:
         """Look again while a run goes on, for at most a twentieth of the time."""

@@ -55,3 +55,15 @@ def test_a_file_that_cannot_be_written_is_refused_with_a_sentence(run, tmp_path)
     """A folder that is not there gives one of llmkit's errors."""
     with pytest.raises(llmkit.ValidationError, match="written"):
         run.to_html(tmp_path / "nowhere" / "answers.html")
+
+
+def test_the_reader_gets_what_was_noted(run):
+    """Marks, comments and codes go with their probes, and are no columns of the researcher's own."""
+    probe = run.probes["probe_id"][4]
+    run.annotate(probe, mark=True, codes={"tone": 0, "x": False})
+    data = reader_data.answers([run])
+    assert data["columns"] == ["country"]
+    assert data["codes"] == ["tone", "x"]
+    notes = {p["id"]: p["notes"] for p in data["probes"]}
+    assert notes.pop(probe) == {"mark": True, "code.tone": 0, "code.x": False}
+    assert all(rest == {"mark": False} for rest in notes.values())

@@ -29,13 +29,14 @@ def data(probes, columns=("country",)):
     prompts = list(dict.fromkeys(prompt for prompt, *_ in probes))
     return {
         "columns": list(columns),
+        "codes": [],
         "scenarios": [{"system": None, "prompts": [prompt]} for prompt in prompts],
         "probes": [
             {
                 "id": str(i), "run": "r", "config": f"m{i % 2}", "model": f"m{i % 2}", "sample": 1, "status": status,
                 "code": code, "message": answer if code else None, "cost": "$0.01", "latency": 1.0,
                 "turns": [] if code else [{"response": answer, "note": ""}], "s": prompts.index(prompt),
-                "values": ["DE" if i % 2 else "FR"],
+                "values": ["DE" if i % 2 else "FR"], "notes": {},
             }
             for i, (prompt, answer, status, code) in enumerate(probes)
         ],
@@ -88,7 +89,8 @@ def test_hostile_texts_stay_texts(opened):
     for probe, payload in zip(content["probes"], PAYLOADS, strict=False):
         probe["config"] = probe["model"] = payload
         probe["values"] = [payload]
-    content["columns"] = [PAYLOADS[0]]
+        probe["notes"] = {"mark": True, "comment": payload, f"code.{payload}": payload}
+    content["columns"], content["codes"] = [PAYLOADS[0]], list(PAYLOADS)
     page = opened(content)
     for raw in (False, True):
         if raw:

@@ -1,0 +1,75 @@
+"""What people note about answers: marks, comments and codes, kept in the journal with who and when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes, texts
+from llmkit.store import Store, events, queries
+
+_PLACE = re.compile(r"\d{6,12}")
+
+
+def annotate(
+    store: Store,
+    run_id: str,
+    actor: str,
+    probe_ids: str | Sequence[str],
+    mark: bool | None,
+    comment: str | None,
+    codes: Mapping[str, Any] | None,
+) -> None:
+    """Note what was given about each of these probes; see :meth:`llmkit.Run.annotate`."""
+    chosen = shapes.strings(probe_ids, "probe_id")
+    notes = _notes(mark, comment, codes)
+    most = store.run(run_id)["n_probes"]
+    positions = [_position(run_id, probe_id, most) for probe_id in dict.fromkeys(chosen)]
+    lines = [
+        events.note(run_id=run_id, position=position, name=name, value=value, actor=actor)
+        for position in positions
+        for name, value in notes.items()
+    ]
+    if lines:
+        store.append(lines).result()
+
+
+def table(store: Store, run_id: str) -> pd.DataFrame:
+    """The latest of each person: see :attr:`llmkit.Run.annotations`."""
+    frame = store.read(lambda c: queries.latest_notes(c, run_id))
+    ids = pd.Series([events.probe_id(run_id, position) for position in frame.pop("position")], dtype="str")
+    frame.insert(0, "probe_id", ids)
+    return frame
+
+
+def _notes(mark: bool | None, comment: str | None, codes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is noted under which name; ``None`` takes back."""
+    notes: dict[str, Any] = {}
+    if mark is not None:
+        notes["mark"] = texts.flag(mark, "mark") or None
+    if comment is not None:
+        notes["comment"] = shapes.string(comment, "comment").strip() or None
+    for name, value in shapes.mapping(codes, "codes", "{'tone': 'warm'}").items():
+        notes[f"code.{texts.text(name, 'the name of a code')}"] = _code(value)
+    return notes
+
+
+def _code(value: Any) -> Any:
+    if not isinstance(value, str | int | float | bool | None):
+        raise ValidationError(f"A code is a text, a number, True or False, not {shapes.kind(value)}.", field="codes")
+    return texts.json_value(value, "codes") if value != "" else None
+
+
+def _position(run_id: str, probe_id: str, most: int) -> int:
+    digits = probe_id.removeprefix(f"{run_id}.")
+    position = int(digits) if _PLACE.fullmatch(digits) else most
+    if position >= most or events.probe_id(run_id, position) != probe_id:
+        raise ValidationError(
+            f"There is no probe {texts.one_line(probe_id, 100)!r} in this run: take one of run.probes['probe_id'].",
+            field="probe_id",
+        )
+    return position
