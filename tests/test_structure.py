@@ -21,6 +21,7 @@ SAME_JOB_IN_TWO_WINGS = {}
 LONG = {
     "kit/kit.py": "the public API on one page: mostly signatures and docstrings",
     "catalog/catalog.py": "the public API of the catalog, likewise",
+    "analysis/run.py": "the public API of a run, likewise",
     "money/pricing.py": "the only place where money is computed",
     "limiter/provider_queue.py": "all that is decided about an admission, in one moment under one lock",
 }

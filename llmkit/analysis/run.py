@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import annotating, archived_runs, charts, exports, reader_data
+from llmkit.analysis import annotating, archived_runs, charts, exports, markdown, reader_data, report
 from llmkit.analysis.answer_columns import answer_columns, column, note_columns
 from llmkit.analysis.charts import By
 from llmkit.analysis.comparison import Comparison, compare
@@ -262,6 +262,21 @@ class Run:
         """
         title = f"Answers of {self.name or self.id}"
         return exports.to_text(reader_data.page(title, reader_data.pack(reader_data.answers([self]))), path)
+
+    def report(self, path: File | None = None) -> str:
+        """The run as a paper tells it, in Markdown: methods, a reporting checklist with blanks for what only the author
+        knows, costs, and what was asked. With ``path``, a file is written too: ``.md``, or ``.html`` as a page.
+
+        Raises:
+            ValidationError: a name that ends otherwise, or the file cannot be written.
+        """
+        text = report.report(self._store, self.id)
+        if path is not None:
+            kind = shapes.path(path).suffix.lower()
+            if kind not in (".md", ".html"):
+                raise ValidationError("The name of a report ends in .md or .html.", field="path")
+            exports.to_text(text if kind == ".md" else markdown.page(report.title(self._row()), text), path)
+        return text
 
     def _named(self, table: Table) -> pd.DataFrame:
         if table not in get_args(Table):

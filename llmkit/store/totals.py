@@ -32,6 +32,41 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
     )[0]
 
 
+def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """How each configuration of a run stands, in the order of the plan.
+
+    Columns: config, probes, ok, failed, unasked, cut (ok, and cut at a limit of tokens), reused, left_out (parameters
+    that were not sent), input_tokens, output_tokens, cost (what is known, exact), ``unknown`` as in :func:`tally`.
+    """
+    return rows(
+        connection,
+        """
+        SELECT config, count(*) AS probes, count(*) FILTER (status = 'ok') AS ok,
+            count(*) FILTER (status = 'failed') AS failed,
+            count(*) FILTER (status NOT IN ('ok', 'failed')) AS unasked,
+            count(*) FILTER (status = 'ok' AND finish_reason = 'length') AS cut,
+            count(*) FILTER (reused_from IS NOT NULL) AS reused,
+            list_sort(list_distinct(flatten(
+                coalesce(list(left_out::VARCHAR[]) FILTER (json_type(left_out) = 'ARRAY'), [])))) AS left_out,
+            sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens,
+            coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
+            count(*) FILTER (cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0) AS "unknown"
+        FROM probe_states WHERE run_id = ? GROUP BY config ORDER BY min(position)
+        """,
+        [run_id],
+    )
+
+
+def unanswered(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The probes of a run that have no answer, the most frequent first: status, error_code, probes."""
+    return rows(
+        connection,
+        "SELECT status, error_code, count(*) AS probes FROM probe_states WHERE run_id = ? AND status != 'ok' "
+        "GROUP BY ALL ORDER BY probes DESC, status, error_code",
+        [run_id],
+    )
+
+
 def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
     unknown = "cost IS NULL AND (maybe_billed OR error_code IS NULL)"

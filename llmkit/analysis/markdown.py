@@ -1,0 +1,55 @@
+"""Markdown that no text of a model or user can break, and the HTML page of it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+_MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
+"""What begins or ends something inside a line; the underscore of a name such as max_tokens does not."""
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ margin: 2em auto; max-width: 52em; padding: 0 1em; font-family: system-ui, sans-serif; line-height: 1.5 }}
+table {{ border-collapse: collapse }} th, td {{ border-bottom: 1px solid #8888; padding: 4px 8px; text-align: left }}
+pre {{ border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wrap: anywhere }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def plain(text: object) -> str:
+    """A text as one line in which nothing is markup, HTML, a link or a formula."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; cells are plain texts, and nothing where they are ``None``."""
+    lines = [head, ["---"] * len(head), *([plain("" if cell is None else cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def verbatim(text: str) -> str:
+    """A text of several lines, letter by letter."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def page(title: str, text: str) -> str:
+    """An HTML page that needs nothing but itself, and runs no script."""
+    from markdown_it import MarkdownIt  # for those who write a page only
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    return _PAGE.format(title=html.escape(title), body=body)

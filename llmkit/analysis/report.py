@@ -1,0 +1,252 @@
+"""A run as the methods section of a paper tells it: methods, reporting checklist, costs, prompts. From the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from importlib.metadata import version
+from itertools import groupby
+from typing import Any
+
+from llmkit.analysis.markdown import plain, table, verbatim
+from llmkit.money.pricing import dollars
+from llmkit.records import Params, Scenario
+from llmkit.runs import stored_plan
+from llmkit.runs.plan import Configuration, Plan, with_options
+from llmkit.store import Store, totals
+
+BLANK = "______"
+"""Stands where only the author knows."""
+
+_COST_HEAD = (
+    "Configuration",
+    "Probes",
+    "Answered",
+    "Failed",
+    "Not asked",
+    "Input tokens",
+    "Output tokens",
+    "US dollars",
+)
+_AUTHOR = (
+    "Research question and hypotheses",
+    "Preregistration",
+    "How the prompts were chosen, and what they stand for",
+    "How the number of prompts and samples was decided",
+    "How answers were scored or coded, and checked by people",
+    "Statistical analysis, and what it takes as independent",
+    "Ethics, and personal data in prompts",
+    "Limits: other models, versions, languages and wordings",
+    "Where data and code are",
+    "Funding and interests",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What the journal knows of a run: its row, its plan, and rows of :mod:`llmkit.store.totals`."""
+
+    row: Mapping[str, Any]
+    plan: Plan
+    configs: list[dict[str, Any]]
+    unanswered: list[dict[str, Any]]
+    versions: list[dict[str, Any]]
+
+    def count(self, name: str) -> int:
+        """A count over all configurations."""
+        return sum(each[name] for each in self.configs)
+
+    @property
+    def cost(self) -> str:
+        """What the run cost, exactly, and of how many probes that is not known."""
+        known: Decimal = sum((each["cost"] for each in self.configs), Decimal(0))
+        unknown = self.count("unknown")
+        return dollars(known, exact=True) + (f" and {_counted(unknown, 'probe')} of unknown cost" if unknown else "")
+
+
+def report(store: Store, run_id: str) -> str:
+    """The report of a run as Markdown; see :meth:`llmkit.Run.report`."""
+    row = store.run(run_id, with_scenarios=True)
+    facts = _Facts(
+        row=row,
+        plan=stored_plan(row),
+        configs=store.read(lambda c: totals.by_configuration(c, run_id)),
+        unanswered=store.read(lambda c: totals.unanswered(c, run_id)),
+        versions=store.read(lambda c: totals.versions(c, run_id)),
+    )
+    checklist = [*_known(facts), *((item, BLANK) for item in _AUTHOR)]
+    parts = (
+        f"# {plain(title(row))}",
+        *([f"*{plain(_REHEARSAL)}*"] if row["simulated"] else []),
+        "## Methods",
+        _methods(facts),
+        "## Reporting checklist",
+        plain(f"{BLANK} is for the author to fill in."),
+        table(("Item", "In this study"), checklist),
+        "## Costs",
+        f"In all {plain(facts.cost)}, at the prices of the time at which each answer was asked for.",
+        table(_COST_HEAD, map(_cost_row, facts.configs)),
+        "## Appendix: what was asked",
+        *_appendix(facts.plan),
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def title(row: Mapping[str, Any]) -> str:
+    """The title of a run's report."""
+    return f"Report of {row['name'] or row['id']}"
+
+
+_REHEARSAL = "A rehearsal: a simulator answered, not the models that are named. Nothing was billed."
+
+
+# --- the paragraph ---------------------------------------------------------------------------------------------------
+
+
+def _methods(facts: _Facts) -> str:
+    plan, row = facts.plan, facts.row
+    times = "once" if plan.samples == 1 else f"{plan.samples:,} times"
+    asked = f"{_counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
+    sentences = [
+        f"{asked} put to {_counted(len(plan.configs), 'configuration')} of {_counted(len(plan.models), 'model')} "
+        f"{times} each ({_counted(len(plan), 'conversation')}) through the providers' APIs, {_dates(row)}, with llmkit "
+        f"{version('llmkit')} (run {row['id']}).",
+        f"Models: {_served(facts)}.",
+        f"Parameters: {_params(plan.params)}; what is not named was left to the providers.",
+        *(_configured(config, plan.params) for config in plan.configs if _differs(config, plan.params)),
+        *(_without(each["config"], each["left_out"]) for each in facts.configs if each["left_out"]),
+        f"{_order(plan)}.",
+        f"{_outcome(facts)}.",
+        f"The cost was {facts.cost}.",
+    ]
+    return plain(" ".join(sentences))
+
+
+def _dates(row: Mapping[str, Any]) -> str:
+    first, last = row["started_at"], row["ended_at"]
+    again = f", in {row['session'] + 1} sessions" if row["session"] else ""
+    if last is None:
+        return f"begun on {_time(first)} and not ended{again}"
+    return f"from {_time(first)} to {_time(last)}{again}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _served(facts: _Facts) -> str:
+    """Each model, with the versions that its provider says answered, and when."""
+    versions = {model: list(rows) for model, rows in groupby(facts.versions, key=lambda each: each["model"])}
+    return "; ".join(
+        f"{model.reference} ({_versions(versions.get(model.reference, []))})" for model in facts.plan.models
+    )
+
+
+def _versions(rows: Iterable[Mapping[str, Any]]) -> str:
+    words = [
+        f"served as {row['version']}, {_counted(row['answers'], 'answer')}, {row['first']:%Y-%m-%d}"
+        + (f" to {row['last']:%Y-%m-%d}" if row["last"].date() != row["first"].date() else "")
+        for row in rows
+    ]
+    return "; ".join(words) or "no version reported"
+
+
+def _params(params: Params) -> str:
+    """The parameters that were set."""
+    values = {name: value for name, value in asdict(params).items() if value not in (None, (), {}, False)}
+    if "schema" in values:
+        values["schema"] = "a JSON schema"
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "none was set"
+
+
+def _differs(config: Configuration, shared: Params) -> bool:
+    return config.system is not None or config.params != shared or config.label != config.model.reference
+
+
+def _configured(config: Configuration, shared: Params) -> str:
+    own, common = asdict(config.params), asdict(shared)
+    changed = [f"{name} {value}" for name, value in own.items() if value != common[name]]
+    system = ["a system prompt of its own (see the appendix)"] if config.system is not None else []
+    how = f", with {', '.join([*changed, *system])}" if changed or system else ""
+    return f"“{config.label}” is {config.model.reference}{how}."
+
+
+def _without(label: str, names: Iterable[str]) -> str:
+    return f"{', '.join(names)} was not sent for “{label}”, whose model does not take it."
+
+
+def _order(plan: Plan) -> str:
+    shuffled = any(scenario.question and scenario.question.shuffle for scenario in plan.scenarios)
+    options = "; the options of questions were shown in an order of each conversation's own" if shuffled else ""
+    if plan.order == "sequential":
+        return f"Questions were asked in the order of the appendix{options}"
+    return (
+        "The order of asking was shuffled for each sample, configurations within scenarios "
+        f"(seed {plan.order_seed}){options}"
+    )
+
+
+def _outcome(facts: _Facts) -> str:
+    """What was answered, what was not and why, and what should be known of the answers."""
+    missing = [
+        f"{each['probes']:,} {each['status']}" + (f" ({each['error_code']})" if each["error_code"] else "")
+        for each in facts.unanswered
+    ]
+    lost = f"; without an answer, and so excluded, are {', '.join(missing)}" if missing else "; none was excluded"
+    cut = f"; {facts.count('cut'):,} were cut at the limit of tokens" if facts.count("cut") else ""
+    reused = f"; {facts.count('reused'):,} were reused from earlier runs" if facts.count("reused") else ""
+    return f"Of {_counted(len(facts.plan), 'conversation')} {facts.count('ok'):,} were answered{cut}{reused}{lost}"
+
+
+# --- the lists -------------------------------------------------------------------------------------------------------
+
+
+def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
+    plan, row = facts.plan, facts.row
+    tiers = sorted({config.params.service_tier or "as the provider chooses" for config in plan.configs})
+    return (
+        ("Models and versions", _served(facts)),
+        ("Access", f"API; service tier: {', '.join(tiers)}"),
+        ("Dates of data collection", _dates(row)),
+        ("Parameters", _params(plan.params)),
+        ("Prompts, verbatim", "appendix"),
+        ("Samples of each prompt", f"{plan.samples:,}"),
+        ("Order and randomization", _order(plan)),
+        ("Failures, missing answers and exclusions", _outcome(facts)),
+        ("Cost", facts.cost),
+        ("Software", f"llmkit {version('llmkit')}"),
+        ("Answers of real models", "no, a rehearsal" if row["simulated"] else "yes"),
+    )
+
+
+def _cost_row(each: Mapping[str, Any]) -> list[object]:
+    counts = [f"{each[name] or 0:,}" for name in ("probes", "ok", "failed", "unasked", "input_tokens", "output_tokens")]
+    unknown = f" and {each['unknown']:,} unpriced" if each["unknown"] else ""
+    return [each["config"], *counts, dollars(each["cost"], exact=True) + unknown]
+
+
+def _appendix(plan: Plan) -> Iterable[str]:
+    for config in plan.configs:
+        if config.system is not None:
+            yield f"**System prompt of {plain(config.label)}**"
+            yield verbatim(config.system)
+    for scenario in plan.scenarios:
+        levels = "".join(f"; {name}: {value}" for name, value in scenario.dimensions.items())
+        yield f"**{plain(f'{scenario.scenario_id}{levels}')}**"
+        yield verbatim(_conversation(with_options(scenario)))
+
+
+def _conversation(scenario: Scenario) -> str:
+    """All that a scenario says; who says it, where that is not the prompt alone."""
+    said = [
+        *([("system", scenario.system)] if scenario.system else []),
+        *((message.role, message.content) for message in scenario.messages),
+        *(("user", prompt) for prompt in scenario.prompts),
+    ]
+    return scenario.prompt if len(said) == 1 else "\n\n".join(f"[{role}]\n{text}" for role, text in said)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,118 @@
+"""Reports: what the journal knows is in them, and no text of a user or model breaks them."""
+
+import re
+from decimal import Decimal
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+import llmkit
+from llmkit.analysis import markdown
+
+MODEL = "openai:gpt-6-luna"
+HOSTILE = "```\n# Heading\n<script>alert(1)</script> | a | [x](javascript:alert(1)) ![y](http://a.b/c.png) $x^2$ `code`"
+
+
+class Tags(HTMLParser):
+    """The tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.names, self.attributes = set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """One tag."""
+        self.names.add(tag)
+        self.attributes += attrs
+
+
+@pytest.fixture
+def kit(tmp_path):
+    """A rehearsal."""
+    with llmkit.open(tmp_path / "c.duckdb", simulate=True) as opened:
+        yield opened
+
+
+def test_a_report_says_what_the_journal_knows(kit, sim):
+    """Models with their versions, dates, parameters, samples, failures by code, the exact cost and every prompt."""
+    kit.use_simulator(sim)
+    sim.script("openai", ["blocked"])
+    ways = [llmkit.Config(MODEL, label="plain"), llmkit.Config(MODEL, label="nurse", system="You are a nurse.")]
+    question = llmkit.question.likert("Rent control is a good idea.")
+    with pytest.warns(UserWarning, match="asked without"):
+        handle = kit.run([question, "Why?"], ways, samples=2, temperature=0.5, max_tokens=90, name="Pilot")
+    run = handle.result()
+    text = run.report()
+    words = text.replace("\\", "")
+    failed = run.probes["error_code"].dropna()
+    assert len(failed) == 1
+    for fact in (
+        "# Report of Pilot", "2 scenarios were put to 2 configurations of 1 model 2 times each (8 conversations)",
+        run.probes["model_version"].dropna().iloc[0], f"{run.probes['started_at'].min():%Y-%m-%d}", "temperature 0.5",
+        "temperature was not sent for “nurse”",
+        "max_tokens 90", f"“nurse” is {MODEL}, with a system prompt of its own", "7 were answered",
+        f"1 failed ({failed.iloc[0]})", f"seed {run.settings['order_seed']}", "You are a nurse.", "Why?",
+        "Rent control is a good idea.", "Choose one of these", "A rehearsal",
+    ):  # fmt: skip
+        assert fact in words, fact
+    assert f"In all ${run.total_cost.normalize():f}," in words
+    costs = [Decimal(each) for each in re.findall(r"\$([\d.]+) \|$", words, re.MULTILINE)]
+    assert sum(costs[-2:]) == run.total_cost
+    assert words.count("______") > 5
+
+
+def test_a_report_becomes_a_file_of_its_name(kit, tmp_path):
+    """Markdown or a page, by the end of the name; another one is refused before anything is written."""
+    run = kit.run("Why?", MODEL).result()
+    assert run.report(tmp_path / "r.md") == (tmp_path / "r.md").read_text(encoding="utf-8")
+    run.report(tmp_path / "r.HTML")
+    page = (tmp_path / "r.HTML").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "<table>" in page
+    with pytest.raises(llmkit.ValidationError, match=r"\.md or \.html"):
+        run.report(tmp_path / "r.docx")
+    assert not (tmp_path / "r.docx").exists()
+
+
+def test_no_text_breaks_a_report(kit, tmp_path):
+    """Prompts, labels, names and levels come as they are: no heading, link, image, script or cell is made of them."""
+    scenario = llmkit.Scenario(HOSTILE, dimensions={"a|b": HOSTILE}, scenario_id="x|*y*")
+    config = llmkit.Config(MODEL, label="<b>|", system=HOSTILE)
+    run = kit.run(scenario, config, name=HOSTILE, max_tokens=40).result()
+    run.report(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    seen = Tags(page)
+    assert not seen.names & {"script", "img", "a", "b"}
+    assert page.count("<h1>") == 1
+    assert {row.count("<t") for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)} == {2, 8}
+
+
+def test_a_report_of_a_run_without_answers(kit, sim):
+    """Nothing is left to the reader's fancy: all failed, nothing is known of versions."""
+    kit.use_simulator(sim)
+    sim.set(faults={"blocked": 1.0})
+    words = kit.run("Why?", MODEL).result().report().replace("\\", "")
+    assert "no version reported" in words
+    assert "0 were answered; without an answer, and so excluded, are 1 failed" in words
+
+
+def _shown(tokens):
+    return "".join(each.content for token in tokens for each in (token.children or [token]))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60))
+def test_any_text_is_shown_as_it_is(text):
+    """One line of text comes out of Markdown as it went in."""
+    shown = _shown(MarkdownIt("commonmark").enable("table").parse("a " + markdown.plain(text)))
+    assert shown.split() == ["a", *text.split()]
+
+
+@given(st.text("`~\n a#", max_size=40))
+def test_any_text_stays_in_its_block(text):
+    """A block of text holds all of it, whatever fences are in it."""
+    (block,) = MarkdownIt("commonmark").parse(markdown.verbatim(text))
+    assert block.content == text + "\n"
