@@ -43,7 +43,7 @@ from llmkit.errors import (
     UnsupportedProvider,
     ValidationError,
 )
-from llmkit.kit import Kit, log_to
+from llmkit.kit import Kit, log_to, open_capsule
 from llmkit.kit import open_kit as open
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
@@ -125,6 +125,7 @@ __all__ = [
     "half_width",
     "log_to",
     "open",
+    "open_capsule",
     "question",
     "scenarios_from_csv",
     "scenarios_from_template",

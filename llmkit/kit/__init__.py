@@ -1,6 +1,6 @@
 """The kit: wires the parts together."""
 
-from llmkit.kit.kit import Kit, open_kit
+from llmkit.kit.kit import Kit, open_capsule, open_kit
 from llmkit.kit.logs import log_to
 
-__all__ = ["Kit", "log_to", "open_kit"]
+__all__ = ["Kit", "log_to", "open_capsule", "open_kit"]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, get_args
 
@@ -16,7 +17,7 @@ import pandas as pd
 import platformdirs
 
 from llmkit import tasks
-from llmkit.analysis import Design, Run, effective_status
+from llmkit.analysis import Design, Run, capsule, effective_status
 from llmkit.analysis.bill_exports import read_bill
 from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
@@ -651,6 +652,19 @@ class Kit:
                 run.to_parquet(place / f"{table}-{run.id}.parquet", table)
         return place
 
+    def export_capsule(
+        self, run: Run | str, path: str | os.PathLike[str], notebook: str | os.PathLike[str] | None = None
+    ) -> Path:
+        """Write a run as one file that :func:`llmkit.open_capsule` opens anywhere: its journal, its prices, the same as
+        Parquet, and the notebook if one is named. No keys, balances or other runs are in it.
+
+        Raises:
+            ValidationError: the run goes on; the file is there already or cannot be written; there is no such notebook.
+        """
+        file = shapes.path(path)
+        capsule.export(self._store, self._as_run(run).id, file, None if notebook is None else shapes.path(notebook))
+        return file
+
     # --- keys and connections ---
 
     def ask_key(self, provider: str) -> None:
@@ -752,6 +766,28 @@ def open_kit(
     """
     file = catalog_path(path)
     return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name(), adopt=adopt)
+
+
+def open_capsule(path: str | os.PathLike[str]) -> Run:
+    """The run of a capsule that ``kit.export_capsule`` wrote, with the same DataFrames and costs; needs no network.
+
+    What it is unpacked into is removed when the run is no longer used.
+
+    Raises:
+        ValidationError: the file is no capsule, or a byte of it has changed.
+    """
+    folder = TemporaryDirectory(prefix="llmkit-capsule-")
+    store, run_id = capsule.unpack(shapes.path(path), Path(folder.name))
+
+    def view(run: Run) -> Any:
+        from llmkit.widgets.run_view import RunView  # as in the kit
+
+        return RunView(run, refuse)
+
+    def refuse(_: str) -> RunHandle[Run]:
+        raise ValidationError(f"The capsule in {folder.name} can be read only: resume the run where it was made.")
+
+    return Run(run_id, store, view, _login_name())  # whose view keeps the folder
 
 
 def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:

@@ -1,0 +1,119 @@
+"""A study as one file that opens anywhere, without a network, and says so when a byte of it has changed.
+
+A ZIP archive: ``journal/`` (the run's lines as they were written), ``catalog.json`` (its providers, models and prices),
+``parquet/`` (the same as tables, for other tools), perhaps a notebook, and ``capsule.json`` with what it is. The
+archive's comment is the SHA-256 of all that stands before it. Neither keys nor balances nor other runs are in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from llmkit.analysis import archived_runs
+from llmkit.errors import ValidationError
+from llmkit.records import DatedPrice, Model, Provider
+from llmkit.records.checks import shapes
+from llmkit.store import CatalogState, Store
+from llmkit.store.segments import segment
+
+FORMAT = 1
+_EMPTY = b"0" * 64
+
+
+def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) -> None:
+    """Write the capsule of a run that has ended.
+
+    Raises:
+        ValidationError: the run goes on, or was kept by a version whose journal does not tell runs apart; the file is
+            there already or cannot be written; there is no such notebook.
+    """
+    names = [name for name in store.journal.sizes() if segment(name).about == run_id]
+    if not names:
+        raise ValidationError(
+            "This run's lines are not kept apart from others, as those of earlier versions of llmkit are: "
+            "run.archive(folder) gives it away instead.",
+            field="run",
+        )
+    run = store.run(run_id)
+    about = {"format": FORMAT, "run_id": run_id, "name": run["name"], "ended_at": str(run["ended_at"])}
+    with TemporaryDirectory() as folder, shapes.reaching(file, "written"):
+        archived_runs.write(store, run_id, str(Path(folder, "parquet")))
+        if file.exists():
+            raise ValidationError(f"{file} is there already: name a new file.", field="path")
+        unfinished = Path(folder, "capsule.zip")
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = _EMPTY
+            archive.writestr("capsule.json", json.dumps(about, indent=1))
+            archive.writestr("catalog.json", json.dumps(_snapshot(store.catalog(), run["models"]), indent=1))
+            for name in names:
+                archive.write(store.journal.directory / name, f"journal/{name}")
+            for table in sorted(Path(folder).rglob("*.parquet")):
+                archive.write(table, table.relative_to(folder).as_posix())
+            if notebook is not None:
+                archive.write(notebook, f"notebook/{notebook.name}")
+        with open(unfinished, "rb+") as written:
+            digest = _digest(written.read())
+            written.seek(-len(_EMPTY), 2)
+            written.write(digest)
+        shutil.move(unfinished, file)
+
+
+def unpack(file: Path, folder: Path) -> tuple[Store, str]:
+    """A store in an empty folder that holds what a capsule does, and the run's id.
+
+    Raises:
+        ValidationError: the file is no capsule, was written by a newer llmkit, or has changed since.
+    """
+    with shapes.reaching(file, "read"):
+        data = file.read_bytes()
+    if data[-len(_EMPTY) :] != _digest(data):
+        raise ValidationError(f"{file} is no capsule, or has changed since it was written: get it again.", field="path")
+    with zipfile.ZipFile(file) as archive:
+        about = json.loads(archive.read("capsule.json"))
+        if about["format"] > FORMAT:
+            raise ValidationError(f"{file} was written by a newer llmkit: pip install -U llmkit.", field="path")
+        journal = folder / "capsule.duckdb.journal"
+        journal.mkdir(mode=0o700)
+        for name in map(PurePosixPath, archive.namelist()):
+            if name.parts == ("journal", name.name):
+                (journal / name.name).write_bytes(archive.read(str(name)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of course other segments of the journal are missing
+            store = Store(folder / "capsule.duckdb", adopt=True)
+        _restore(store, json.loads(archive.read("catalog.json")))
+    store.journal.close()
+    return store, about["run_id"]
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data[: -len(_EMPTY)]).hexdigest().encode()
+
+
+def _snapshot(catalog: CatalogState, models: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What the catalog says of the models of a run, now."""
+    references = sorted({f"{model['provider']}:{model['model_id']}" for model in models})
+    providers = sorted({model["provider"] for model in models})
+    return {
+        "providers": [replace(catalog.providers[name], balance=None).to_row() for name in providers],
+        "models": [catalog.models[reference].to_row() for reference in references],
+        "prices": [entry.to_row() for reference in references for entry in catalog.prices.get(reference, ())],
+    }
+
+
+def _restore(store: Store, snapshot: Mapping[str, list[Any]]) -> None:
+    with store.edit("capsule") as edit:
+        for row in snapshot["providers"]:
+            edit.put_provider(Provider.from_row(row), "open_capsule")
+        for row in snapshot["models"]:
+            edit.put_model(Model.from_row(row), "open_capsule")
+        for row in snapshot["prices"]:
+            edit.add_price(DatedPrice.from_row(row), "open_capsule")
