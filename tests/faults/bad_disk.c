@@ -1,5 +1,6 @@
-/* Makes the disk fail for files whose name contains a text. The file that BAD_DISK names says how, and may change:
-   "<errno> <text>"; while it is missing or empty the disk is good. */
+/* Makes the disk fail for files whose path ends with a text (and for the write-ahead log beside one), or lies in it if it
+   ends with a slash. The file that BAD_DISK names says how, and may change: "<errno> <text>"; while it is missing or
+   empty the disk is good. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,7 +25,9 @@ static int fails(const char *path) {
     rule[size] = 0;
     rule[strcspn(rule, "\n")] = 0;
     int number = strtol(rule, &text, 10);
-    if (*text != ' ' || !strstr(path, text + 1)) return 0;
+    if (*text != ' ' || !(path = strstr(path, ++text))) return 0;
+    path += strlen(text);
+    if (*path && strcmp(path, ".wal") && text[strlen(text) - 1] != '/') return 0;
     errno = number;
     return 1;
 }
