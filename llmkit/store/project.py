@@ -23,7 +23,7 @@ from llmkit.store.damage import FOREIGN
 from llmkit.store.journal import Block, Journal
 from llmkit.store.lines import id_of
 from llmkit.store.segments import CATALOG, Segment, is_copy, segment
-from llmkit.store.triage import Line, Sorted, sort
+from llmkit.store.triage import Line, Sorted, known_now, sort
 from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
@@ -160,6 +160,19 @@ def adopt(connection: duckdb.DuckDBPyConnection) -> None:
     names = connection.execute("SELECT segment FROM journal_quarantine WHERE reason = ?", [FOREIGN]).fetchall()
     for table in ("journal_segments", "journal_quarantine"):
         connection.execute(f"DELETE FROM {table} WHERE segment IN (SELECT unnest(?))", [[name for (name,) in names]])
+
+
+def take_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Apply what was set aside as unknown or unfit by a version that knew less."""
+    rows = connection.execute("""
+        SELECT segment, "offset", line FROM journal_quarantine
+        WHERE starts_with(reason, 'type ') OR starts_with(reason, 'does not fit') ORDER BY ALL""").fetchall()
+    for each in itertools.starmap(Line, rows):
+        if (found := known_now(each)) is not None:
+            with contextlib.suppress(*_UNFIT):  # it stays where it is
+                _in_transaction(connection, _Batch((each,), {}), found)
+                place = [each.segment, each.offset]
+                connection.execute('DELETE FROM journal_quarantine WHERE segment = ? AND "offset" = ?', place)
 
 
 def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Line]:

@@ -37,9 +37,8 @@ class Store:
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
         CatalogBusy: another program holds the file open.
-        ValidationError: the system does not let the file be made or opened; or the database would have to be made of a
-            journal that is incomplete or of nobody. ``adopt`` makes it all the same, of what the journal and a damaged
-            database still give, and takes in the runs of other journals.
+        ValidationError: the file cannot be made or opened, or its journal is incomplete or of nobody. ``adopt`` takes
+            such a journal, what a damaged database still gives, and the runs of other journals.
     """
 
     def __init__(self, path: Path, *, adopt: bool = False) -> None:
@@ -49,6 +48,7 @@ class Store:
         self._lease = Lease(path)
         self._claims = Claims(self.journal.directory)
         self._told: set[str] = set()
+        self._took_up = False
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
         self._watch = outside.Watch(self._lease)
         with shapes.reaching(path, "opened"):
@@ -267,6 +267,9 @@ class Store:
         project.follow(connection, self.journal)
         if not is_as_left:
             outside.take_over(connection, self.journal)
+        if not self._took_up:
+            project.take_up(connection)
+            self._took_up = True
         before = project.set_aside(connection)
         if self._adopt:
             project.adopt(connection)

@@ -60,8 +60,20 @@ def _take(found: Sorted, which: Segment, each: Line) -> None:
         found.aside.append((each, f"line {seq} stands where line {expected} should"))
     found.next_seq[name] = seq + 1
     found.last[name] = max(event_id, found.last.get(name, ""))
+    _place(found, which, each, event_id, kind)
+
+
+def known_now(line: Line) -> Sorted | None:
+    """What is done with a line that an earlier version, or this one, had set aside; ``None``: it stays there."""
+    seen, found = verified(line.data), Sorted()
+    if seen is not None:
+        _place(found, segment(line.segment), line, *seen[:2])
+    return None if found.aside or seen is None else found
+
+
+def _place(found: Sorted, which: Segment, each: Line, event_id: str, kind: str) -> None:
     if kind == "segment":
-        found.headers[name] = each.data.decode()
+        found.headers[each.segment] = each.data.decode()
     elif kind == "catalog":
         found.catalog.append(loads(each.data))
     elif kind in apply_runs.TYPES:

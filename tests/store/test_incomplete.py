@@ -9,7 +9,7 @@ import pytest
 from test_store import run_a_little, store  # noqa: F401 - a fixture
 
 from llmkit.errors import ValidationError
-from llmkit.store import Store, events, queries, salvage
+from llmkit.store import Store, apply_runs, events, queries, salvage
 
 HEADERS, BLOCK = 3 * 4_096, 64 * 4_096
 """Bytes, of DuckDB's files."""
@@ -223,3 +223,20 @@ def test_a_clock_that_goes_back_changes_nothing(store, monkeypatch):  # noqa: F8
     again = Store(store.path)
     assert told(again) == (["completed"], Decimal(7), {"colour": "red"})
     again.close()
+
+
+def test_lines_that_a_later_version_knows_are_applied_then(store, monkeypatch):  # noqa: F811
+    """A version that knows no skipping sets such lines aside and reads all others; the next one applies them."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(apply_runs, "TYPES", apply_runs.TYPES - {"skip"})
+        run_a_little(store)
+        skip = events.skip(run_id="r1", session=0, reference="acme", code="AUTH_ERROR", message="no")
+        with pytest.warns(UserWarning, match="1 line of the journal"):
+            store.append([skip, events.run_state(run_id="r1", number=2, status="completed")]).result()
+            assert store.read(queries.runs)["status"].tolist() == ["completed"]
+        store.close()
+        assert shown(store.path)[0] == ["r1"]
+    later = Store(store.path)
+    assert later.query("SELECT count(*) AS n FROM journal_quarantine")["n"].tolist() == [0]
+    assert later.query("SELECT error_code FROM run_skips")["error_code"].tolist() == ["AUTH_ERROR"]
+    later.close()
