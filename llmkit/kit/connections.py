@@ -24,8 +24,9 @@ class Connections:
 
     def __init__(self, origins: Mapping[str, frozenset[str]], *, simulating: bool) -> None:
         self.simulating = simulating
+        self.is_remote = False
         self.credentials = Credentials(shipped=origins)
-        self.transport = Transport(self.credentials, simulator=self._simulator_for)
+        self.transport = Transport(self.credentials, simulator=self.simulator_for)
         self._simulator: Simulator | None = None
         self._is_own = False
 
@@ -87,7 +88,8 @@ class Connections:
             self._simulator.close()
             self._simulator = None
 
-    def _simulator_for(self, provider: Provider) -> str:
+    def simulator_for(self, provider: Provider) -> str:
+        """The base URL at which the simulator stands in for a provider."""
         return self._running_simulator().url_for(provider.name)
 
     def _running_simulator(self) -> Simulator:

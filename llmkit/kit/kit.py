@@ -50,6 +50,7 @@ from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
 from llmkit.tasks.structured import Schema, answer_check, json_schema
 
 if TYPE_CHECKING:
+    from llmkit.cluster import Crew
     from llmkit.simulator import Simulator
 
 # Panels are imported by those who ask for one: ipywidgets is slow to load.
@@ -218,6 +219,7 @@ class Kit:
         service_tier: str | None = None,
         reuse: Reuse = False,
         reuse_within: float | None = None,
+        on: Any = None,
         stop_when: StopRule | None = None,
     ) -> RunHandle[Run]:
         """Ask every prompt of every model, ``samples`` times; returns at once.
@@ -241,7 +243,8 @@ class Kit:
             retry: a :class:`RetryPolicy`.
             options: ``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` (refuse parameters that a
                 model does not take), ``adaptive`` (find the best concurrency below the limit), ``order_seed``,
-                ``overdraw`` (ask providers whose balance is negative).
+                ``overdraw`` (ask providers whose balance is negative); with ``on``, ``worker_timeout`` (seconds; 30)
+                and ``trust_network`` (send prompts over a network without TLS).
             service_tier: what to be served at, ``"standard"`` or one of the model's ``price_variants`` (``"flex"``); by
                 default what the provider chooses. ``run.probes`` has what the answers were served at.
             project: what it belongs to, for :meth:`set_budget` and ``kit.costs(by="project")``.
@@ -250,6 +253,9 @@ class Kit:
                 nothing, and ``reused_from`` and ``original_cost`` say where they are from. ``"only"`` asks nothing
                 besides, and leaves the rest pending: :meth:`resume` asks it. Rehearsals reuse rehearsals only.
             reuse_within: how old such answers may be, in days.
+            on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys of their own
+                environment. Everything else stays as it is: limits, budget, progress, Stop. What a lost worker had on
+                its way may have been billed, and is asked again.
             stop_when: stop asking early, by a rule such as ``llmkit.half_width("answer.score", 0.03)``. The run is then
                 ``cancelled``, and :meth:`resume` asks the rest.
 
@@ -278,7 +284,8 @@ class Kit:
             reuse_within=reuse_within,
             stop_when=stop_when,
         )
-        return self._runner.start(self._checker.spec(request, self.catalog.state()))
+        crew = self._crew(on, request.options)
+        return self._runner.start(self._checked_by(crew).spec(request, self.catalog.state()), crew)
 
     def design(
         self,
@@ -329,6 +336,8 @@ class Kit:
         *,
         budget: Decimal | int | str | float | None = None,
         on_event: Callable[[RunEvent], None] | None = None,
+        on: Any = None,
+        options: Mapping[str, Any] | None = None,
     ) -> RunHandle[Run]:
         """Resume a run: ask what has no answer yet, at today's prices; a warning says where they have changed.
 
@@ -337,6 +346,9 @@ class Kit:
         Probes that were cancelled, skipped, interrupted, or failed in a way that may pass are asked; a request that was
         on its way when the process died may be billed twice, and is counted in ``costs()`` as maybe billed. Probes of
         models that were deprecated and providers that were disabled meanwhile are skipped.
+
+        ``on`` is as in :meth:`run`, with its ``options``: answers that the workers of a cluster have kept while the
+        process was dead are taken, and not asked again.
 
         Raises:
             RunNotFound: no such run.
@@ -349,8 +361,9 @@ class Kit:
         catalog = self.catalog.state()
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         row = self._store.run(run_id, with_scenarios=True)
-        spec, changes = self._checker.resumed(row, catalog, budget, spent)
-        return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes)
+        crew = self._crew(on, {} if options is None else options)
+        spec, changes = self._checked_by(crew).resumed(row, catalog, budget, spent)
+        return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)
 
     # --- budgets above runs ---
 
@@ -691,6 +704,17 @@ class Kit:
         self._connections.use(simulator)
 
     # --- what the parts are handed ---
+
+    def _crew(self, on: Any, options: Mapping[str, Any]) -> Crew | None:
+        """The workers that send a run's requests; ``None``: this process does."""
+        if on is None:
+            return None
+        from llmkit.cluster import Crew, Link  # only those who have a cluster need it
+
+        return Crew(Link.of(on, options), self._connections)
+
+    def _checked_by(self, crew: Crew | None) -> Checker:
+        return self._checker if crew is None else replace(self._checker, reach=crew)
 
     def _run(self, run_id: str) -> Run:
         return Run(run_id, self._store, self._run_view, self._actor)

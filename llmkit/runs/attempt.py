@@ -21,6 +21,7 @@ from llmkit.runs.context import RunContext, Target
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
 from llmkit.runs.plan import most_input_tokens, most_output_tokens
+from llmkit.runs.remote import LateAnswer, Place
 from llmkit.store import events
 
 log = logging.getLogger("llmkit.runs")
@@ -115,14 +116,33 @@ class Attempt:
             worst.append(most or Decimal(0))
         return worst
 
+    async def take(self, late: LateAnswer) -> None:
+        """Go on with what came back for an attempt that is on the disk, as if it came now."""
+        admission = Admission(
+            model=self.target.model.reference,
+            started_at=late.started_at.timestamp(),
+            tokens=0,
+            waited_s=late.waited_s,
+            waits={},
+            on_sent=lambda _: None,
+        )
+        self._begin(late.started_at, late.waited_s)
+        self.run.emit("asked", self.conversation)
+        await self._conclude(late.kept.response, late.started_at, late.kept.latency_s, admission)
+
     async def _carry_out(self, admission: Admission) -> Completion | Failure:
-        run, conversation, turn = self.run, self.conversation, self.conversation.turn
         started_at = await self._write_intent(admission)
-        run.emit("asked", conversation)
+        self.run.emit("asked", self.conversation)
         admission.sent()
         clock = time.monotonic()
         response = await self._send()
-        latency = time.monotonic() - clock
+        return await self._conclude(response, started_at, time.monotonic() - clock, admission)
+
+    async def _conclude(
+        self, response: HttpResponse | Failure, started_at: datetime, latency: float, admission: Admission
+    ) -> Completion | Failure:
+        """What came is read, priced, counted, and on the disk before anybody hears of it."""
+        run, conversation, turn = self.run, self.conversation, self.conversation.turn
         result, cost = self._understood(response, started_at)
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
@@ -142,14 +162,8 @@ class Attempt:
 
     async def _write_intent(self, admission: Admission) -> datetime:
         """Note what is about to be sent. The time decides which hour's price holds, so it is written down."""
-        started_at, conversation, turn = datetime.now(UTC), self.conversation, self.conversation.turn
-        number = conversation.begin_attempt(started_at, admission.waited_s, self.request.left_out)
-        self.identity = {
-            "run_id": self.run.run_id,
-            "position": conversation.probe.position,
-            "turn": turn,
-            "attempt": number,
-        }
+        started_at = datetime.now(UTC)
+        self._begin(started_at, admission.waited_s)
         intent = events.intent(
             **self.identity,
             started_at=started_at.isoformat(),
@@ -162,16 +176,19 @@ class Attempt:
         await self.run.services.store.append([intent])
         return started_at
 
+    def _begin(self, started_at: datetime, waited_s: float) -> None:
+        conversation, turn = self.conversation, self.conversation.turn
+        number = conversation.begin_attempt(started_at, waited_s, self.request.left_out)
+        place = {"position": conversation.probe.position, "turn": turn, "attempt": number}
+        self.identity = {"run_id": self.run.run_id, **place}
+
     async def _send(self) -> HttpResponse | Failure:
         """The request on its way: shielded from the run's cancellation, cut only when the grace is over."""
         run, conversation = self.run, self.conversation
         if run.is_cut:
             return STOPPED
-        trace = {
-            "x-llmkit-probe": conversation.probe_id,
-            "x-llmkit-turn": str(conversation.turn),
-            "x-llmkit-sample": str(conversation.probe.sample),
-        }
+        place = Place.of(run.run_id, self.identity)
+        trace = {**place.trace, "x-llmkit-sample": str(conversation.probe.sample)}
         with anyio.CancelScope(shield=True) as flight:
             run.in_flight.add(flight)
             try:

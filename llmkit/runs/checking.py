@@ -42,6 +42,8 @@ class Reach(Protocol):
     """What a check needs to know of the way to the providers."""
 
     simulating: bool
+    is_remote: bool
+    """Whether other processes send the requests, which may be lost with what is on its way to them."""
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the provider can be asked."""
@@ -89,7 +91,7 @@ class Checker:
             plan=plan,
             providers=providers,
             policy=policy,
-            retry_unknown=(budget is None) if policy.retry_unknown is None else policy.retry_unknown,
+            retry_unknown=self._retries_unknown(policy, budget),
             adaptive=request.adaptive,
             name=request.name,
             kind=request.kind,
@@ -163,7 +165,14 @@ class Checker:
             names = ", ".join(provider.name for provider in missing)
             raise MissingApiKey(f"Set the environment variables {variables} first: the run asks {names}.")
         self.reach.check(providers)
-        return replace(spec, shared_budgets=budgets_of(state))
+        retry_unknown = spec.retry_unknown or self._retries_unknown(spec.policy, spec.budget)
+        return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
+
+    def _retries_unknown(self, policy: RetryPolicy, budget: Decimal | None) -> bool:
+        """Whether what may have been billed is asked again; under a budget it counts at its worst case."""
+        if policy.retry_unknown is not None:
+            return policy.retry_unknown
+        return budget is None or self.reach.is_remote
 
     def _standings(self, budgets: Sequence[SharedBudget], project: str | None) -> list[Standing]:
         """Those that a run counts against from now on."""

@@ -16,12 +16,12 @@ import anyio
 from llmkit.errors import Code
 from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
-from llmkit.providers.transport import Transport
 from llmkit.providers.wires import Wire, wire_for
 from llmkit.records import Completion, Failure, Model, Provider, Rates, Request
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.progress import RunEvent, Tracker
+from llmkit.runs.remote import Sender
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
 from llmkit.runs.stop_rules import Watch
@@ -36,7 +36,7 @@ class Services:
 
     store: Store
     gate: Gate
-    transport: Transport
+    transport: Sender
     spending: Spending
     learn_rejected: Callable[[str, str], object]
     """Remembers that a model (reference) takes no such parameter (name)."""

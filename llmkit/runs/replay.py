@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
@@ -11,16 +11,22 @@ from llmkit.errors import Code
 from llmkit.money import pricing
 from llmkit.records import Completion, Failure, Usage
 from llmkit.runs.conversation import Conversation, checked
+from llmkit.runs.remote import Kept, LateAnswer, Place
 from llmkit.runs.spec import RunSpec
 from llmkit.store import Event, events
 
 Row = Mapping[str, Any]
 
 
-def conversations(spec: RunSpec, run_id: str, rows: Iterable[Row]) -> dict[int, Conversation]:
-    """The open probes of a run by position, as far as each has come; ``rows`` are those of ``queries.open_probes``."""
+def conversations(
+    spec: RunSpec, run_id: str, rows: Iterable[Row], late: Collection[int] = ()
+) -> dict[int, Conversation]:
+    """The open probes of a run by position, as far as each has come; ``rows`` are those of ``queries.open_probes``.
+
+    The last attempt of those in ``late`` (positions) is not counted: its answer is yet to be taken.
+    """
     return {
-        position: _replayed(spec, run_id, position, attempts)
+        position: _replayed(spec, run_id, position, [*attempts][: -1 if position in late else None])
         for position, attempts in groupby(rows, key=lambda row: row["position"])
     }
 
@@ -76,6 +82,15 @@ def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
     if not conversation.finished or check is None:
         return True
     return checked(row["response"], check)[1] is None
+
+
+def late_answers(run_id: str, rows: Iterable[Row], kept: Mapping[Place, Kept]) -> dict[int, LateAnswer]:
+    """What was ``kept`` of the attempts that have no outcome, by position; ``rows`` as for :func:`conversations`."""
+    return {
+        row["position"]: LateAnswer(row["started_at"], row["waited_s"] or 0.0, kept[place])
+        for row in rows
+        if row["attempt"] and (place := Place.of(run_id, row)) in kept
+    }
 
 
 def lost_outcome(run_id: str, row: Row) -> Event:

@@ -18,7 +18,9 @@ from llmkit.runs.reuse import Reuse, check_reuse
 from llmkit.runs.stop_rules import StopRule
 from llmkit.scenarios import Prompts
 
-RUN_OPTIONS = ("adaptive", "order_seed", "overdraw")
+CLUSTER_OPTIONS = ("trust_network", "worker_timeout")
+"""What ``options`` may hold for a run on a cluster."""
+RUN_OPTIONS = ("adaptive", "order_seed", "overdraw", *CLUSTER_OPTIONS)
 """What ``options`` may hold besides the rarer parameters of a request."""
 
 Models: TypeAlias = str | Model | Config | Sequence[str | Model | Config] | None

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -24,7 +25,8 @@ from llmkit.runs.handle import RunHandle
 from llmkit.runs.plan import Plan
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import Tracker
-from llmkit.runs.replay import conversations, lost_outcome
+from llmkit.runs.remote import Place, RemoteSender
+from llmkit.runs.replay import conversations, late_answers, lost_outcome
 from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.runs.stop_rules import watch_of
@@ -56,17 +58,17 @@ class Runner(Generic[T]):
         self._watching = watching
         self.handles: dict[str, RunHandle[T]] = {}
 
-    def start(self, spec: RunSpec) -> RunHandle[T]:
-        """Write the run down and start it; returns when it is on the disk.
+    def start(self, spec: RunSpec, remote: RemoteSender | None = None) -> RunHandle[T]:
+        """Write the run down and start it; returns when it is on the disk. ``remote`` sends its requests, if given.
 
         Raises:
             JournalError: the journal cannot be written.
         """
         run_id = new_run_id()
         with self._claimed(run_id):
-            return self._begin(run_id, spec)
+            return self._begin(run_id, spec, remote)
 
-    def _begin(self, run_id: str, spec: RunSpec) -> RunHandle[T]:
+    def _begin(self, run_id: str, spec: RunSpec, remote: RemoteSender | None) -> RunHandle[T]:
         plan = spec.plan
         lines = events.run(
             run_id=run_id,
@@ -85,14 +87,22 @@ class Runner(Generic[T]):
         positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
         context = self._context(run_id, spec, positions, session=0)
         conversations = {each.probe.position: each for each in begun if not each.finished}
-        return self._launch(Session(context=context, queues=_queues(plan, positions), conversations=conversations))
+        session = Session(context=context, queues=_queues(plan, positions), conversations=conversations)
+        return self._launch(session, remote)
 
     def resume(
-        self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState, changes: Mapping[str, Any]
+        self,
+        run_id: str,
+        spec: RunSpec,
+        spent: Decimal,
+        catalog: CatalogState,
+        changes: Mapping[str, Any],
+        remote: RemoteSender | None = None,
     ) -> RunHandle[T]:
         """Ask what has no answer yet, conversations at the turn that they had reached.
 
-        ``changes`` is what is otherwise from now on, as :func:`llmkit.store.events.run_state` writes it down.
+        ``changes`` is what is otherwise from now on, as :func:`llmkit.store.events.run_state` writes it down. What
+        ``remote`` has kept of the run is taken before anything is asked.
 
         ``spent`` is what the run has, or may have, cost so far; it counts against its budget. What ``catalog`` has
         disabled or deprecated meanwhile is skipped.
@@ -101,13 +111,23 @@ class Runner(Generic[T]):
             ValidationError: the run is running, here or in another process.
         """
         with self._claimed(run_id):
-            return self._continue(run_id, spec, spent, catalog, changes)
+            return self._continue(run_id, spec, spent, catalog, changes, remote)
 
     def _continue(
-        self, run_id: str, spec: RunSpec, spent: Decimal, catalog: CatalogState, changes: Mapping[str, Any]
+        self,
+        run_id: str,
+        spec: RunSpec,
+        spent: Decimal,
+        catalog: CatalogState,
+        changes: Mapping[str, Any],
+        remote: RemoteSender | None,
     ) -> RunHandle[T]:
         store = self._services.store
-        lost = [lost_outcome(run_id, row) for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))]
+        begun = {
+            Place.of(run_id, row): row for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))
+        }
+        kept = {} if remote is None else {place: kept for place, kept in remote.kept(run_id).items() if place in begun}
+        lost = [lost_outcome(run_id, row) for place, row in begun.items() if place not in kept]
         number = store.read(lambda c: queries.next_state(c, run_id))
         if lost:
             warnings.warn(
@@ -117,7 +137,9 @@ class Runner(Generic[T]):
             )
         state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changes or None)
         store.append([*lost, state]).result()
-        resumed = conversations(spec, run_id, store.read(lambda c: queries.open_probes(c, run_id)))
+        rows = store.read(lambda c: queries.open_probes(c, run_id))
+        late = late_answers(run_id, rows, kept)
+        resumed = conversations(spec, run_id, rows, late)
         log.info("resume", extra={"run": run_id, "probes": len(resumed)})
         positions = [position for position in spec.plan.asking_order() if position in resumed]
         context = self._context(run_id, spec, positions, session=number, spent=spent)
@@ -126,9 +148,10 @@ class Runner(Generic[T]):
             context=context,
             queues=_queues(spec.plan, positions),
             conversations=resumed,
+            late=late,
             catalog=catalog,
         )
-        return self._launch(session)
+        return self._launch(session, remote)
 
     def deduct_interrupted(self) -> None:
         """Take off the balances what runs have spent whose process died before it could."""
@@ -199,14 +222,18 @@ class Runner(Generic[T]):
         context.budget.shared = self._services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
         return context
 
-    def _launch(self, session: Session) -> RunHandle[T]:
+    def _launch(self, session: Session, remote: RemoteSender | None) -> RunHandle[T]:
         run_id, spec = session.run_id, session.context.spec
+        if remote is not None:
+            session.context.services = replace(self._services, transport=remote)
+            session.tracker.listen(remote.hear)
         models = {model.reference: model for model in spec.plan.models}
         background.call(set_limits, self._services.gate, spec.providers, models)
 
         async def run() -> T:
             with tuned_process():
-                await session.main()
+                async with remote.sending(run_id) if remote else contextlib.nullcontext():
+                    await session.main()
             return self._load(run_id)
 
         handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))

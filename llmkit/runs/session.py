@@ -16,12 +16,13 @@ from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError
 from llmkit.limiter import Wait
 from llmkit.records import Failure, Model
-from llmkit.runs.attempt import STOPPED
+from llmkit.runs.attempt import STOPPED, Attempt
 from llmkit.runs.circuit_breaker import affected, concerns_others
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.following import set_limits, withdrawn
 from llmkit.runs.progress import Progress, RunEvent, Tracker
+from llmkit.runs.remote import LateAnswer
 from llmkit.runs.turns import ask_turn
 from llmkit.store import CatalogState, events
 
@@ -43,6 +44,8 @@ class Session:
     queues: dict[str, deque[int]]
     conversations: Mapping[int, Conversation] = field(default_factory=dict)
     """Those of a resumed run, by position."""
+    late: Mapping[int, LateAnswer] = field(default_factory=dict)
+    """What came while a resumed run was dead, by position."""
     catalog: CatalogState | None = None
     """The catalog at which a resumed run is looked at before anything is asked."""
     _scope: anyio.CancelScope | None = None
@@ -135,6 +138,8 @@ class Session:
         conversation = self.conversations.get(position) or self._new(position)
         failure: Failure | None = None
         try:
+            if (late := self.late.get(position)) is not None:
+                await Attempt.of(self.context, conversation).take(late)
             while failure is None and not conversation.finished:
                 failure = await ask_turn(self.context, conversation)
         except anyio.get_cancelled_exc_class():
@@ -290,7 +295,5 @@ def _words(wait: Wait) -> str:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that ended the run; the others are its consequences."""
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
     return next((error for error in leaves if isinstance(error, LlmkitError)), leaves[0])

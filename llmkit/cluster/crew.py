@@ -1,0 +1,261 @@
+"""The client's side of a run on a cluster: hands requests to workers, and notices when one is lost.
+
+Each worker has two loops: one delivers what has gathered, one waits for what comes back. A worker that does not answer
+in time is lost: what may be on its way there counts as perhaps billed and is asked again elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import pickle
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from llmkit.cluster import part
+from llmkit.cluster.link import Link, Lost
+from llmkit.cluster.part import Parcel
+from llmkit.errors import Code, MissingApiKey, refuse
+from llmkit.providers.wires import Wire
+from llmkit.records import Failure, HttpResponse, Provider, Request
+from llmkit.runs import RunEvent, background
+from llmkit.runs.checking import Reach
+from llmkit.runs.remote import Kept, Place
+
+T = TypeVar("T")
+
+log = logging.getLogger("llmkit.cluster")
+
+GATHER = 0.005
+"""Seconds that requests wait for company on their way to a worker."""
+WATCH = 1.0
+"""Seconds between looks at who is there."""
+LINGER = 1.0
+"""The least seconds that requests of a lost worker are taken to go on at their providers."""
+
+NOBODY = Failure(code=Code.NETWORK_ERROR, message="No worker of the cluster answers, so it was not sent.")
+
+
+class Local(Reach, Protocol):
+    """The way to the providers from this process."""
+
+    def simulator_for(self, provider: Provider) -> str:
+        """Where the simulator stands in for a provider."""
+
+
+@dataclass(eq=False, slots=True)
+class Mate:
+    """A worker, as the client sees it. ``flights`` is what it was handed and has not answered."""
+
+    address: str
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
+    outbox: list[Parcel] = field(default_factory=list)
+    flights: dict[Place, asyncio.Future[HttpResponse | Failure]] = field(default_factory=dict)
+    done: list[Place] = field(default_factory=list)
+    wake: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def waits_for(self, place: Place) -> bool:
+        """Whether somebody still wants the answer."""
+        return place in self.flights and not self.flights[place].done()
+
+    def answer(self, place: Place, response: HttpResponse | Failure) -> None:
+        """What came, for whoever waits for it."""
+        if self.waits_for(place):
+            self.flights[place].set_result(response)
+        self.flights.pop(place, None)
+
+    def take(self, parcel: Parcel, answer: asyncio.Future[HttpResponse | Failure]) -> None:
+        """Hand it a request."""
+        self.flights[parcel.place] = answer
+        self.outbox.append(parcel)
+        self.wake.set()
+
+
+class Crew:
+    """The workers that send the requests of one run, from being entered to being left; also what checks know of them.
+
+    Used on the background loop, but for the checks.
+    """
+
+    is_remote = True
+
+    def __init__(self, link: Link, local: Local) -> None:
+        self._link = link
+        self._local = local
+        self.simulating = local.simulating
+        self._run_id = ""
+        self._asked: Sequence[Provider] = ()
+        self._mates: dict[str, Mate] = {}
+        self._joining: set[str] = set()
+        self._holders: dict[tuple[str, int], tuple[Mate, Place]] = {}
+        self._joined = anyio.Event()
+        self._longest = LINGER
+        self._tasks: TaskGroup
+
+    def has_key(self, provider: Provider) -> bool:
+        """Whether anybody has the provider's key; :meth:`check` says which worker has not."""
+        return self._local.has_key(provider) or not all(self._lacking([provider]).values())
+
+    def check(self, providers: Sequence[Provider]) -> None:
+        """Refuse addresses that nobody approved, and workers without a key.
+
+        Raises:
+            LlmkitError: the one problem; :class:`RunRefused` for several.
+        """
+        self._local.check(providers)
+        self._asked = () if self.simulating else tuple(providers)
+        lacking = self._lacking(providers)
+        where = "in the environment in which it is started."
+        refuse(
+            [
+                MissingApiKey(f"Worker {address} has no key of {each.display_name}: set {each.api_key_env} {where}")
+                for address, names in sorted(lacking.items())
+                for each in providers
+                if each.name in names
+            ]
+        )
+
+    def _lacking(self, providers: Sequence[Provider]) -> Mapping[str, Collection[str]]:
+        """The names of the providers of which a worker has no key, by worker."""
+        asked = () if self.simulating else providers
+        return background.start(self._link.call_all, part.lacking, asked).result()
+
+    def kept(self, run_id: str) -> dict[Place, Kept]:
+        """What the workers have kept of a run whose client died; waits for what is still on its way to them."""
+        wait = self._link.timeout / 2
+        answers = background.start(self._link.call_all, part.leftovers, run_id, wait).result()
+        return {place: kept for data in answers.values() for place, kept in pickle.loads(data).items()}
+
+    @contextlib.asynccontextmanager
+    async def sending(self, run_id: str) -> AsyncIterator[None]:
+        """Have workers, as they come and go, for the requests of a run."""
+        self._run_id = run_id
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._watch)
+        try:
+            yield
+        finally:  # by hand: an error of the run is not one of these tasks
+            self._tasks.cancel_scope.cancel()
+            await self._tasks.__aexit__(None, None, None)
+            async with anyio.create_task_group() as leaving:
+                for mate in self._mates.values():
+                    leaving.start_soon(self._leave, mate)
+
+    async def _leave(self, mate: Mate) -> None:
+        with contextlib.suppress(Lost):
+            await self._tell(mate, part.end)
+
+    async def _watch(self) -> None:
+        """Take up workers that come, also those that come back, and give up those that are gone."""
+        while True:
+            there = set(self._mates)
+            with contextlib.suppress(Lost):  # the scheduler: each worker has its own time-out
+                there = await self._link.addresses()
+            for address in self._mates.keys() - there:
+                self._mates[address].scope.cancel()
+            for address in there - self._mates.keys() - self._joining:
+                self._joining.add(address)
+                self._tasks.start_soon(self._serve, Mate(address))
+            await anyio.sleep(WATCH)
+
+    def hear(self, event: RunEvent) -> None:
+        """What is saved need not be kept by a worker any more."""
+        if event.kind in ("answered", "failed_attempt"):
+            mate, place = self._holders.pop((str(event.probe_id), event.turn or 0), (None, None))
+            if mate is not None and place is not None:
+                mate.flights.pop(place, None)
+                mate.done.append(place)
+
+    async def send(
+        self,
+        provider: Provider,
+        wire: Wire,
+        request: Request,
+        *,
+        simulated: bool,
+        timeout: float,
+        trace: Mapping[str, str],
+    ) -> HttpResponse | Failure:
+        """Have a worker send a request: the one that has the least to do."""
+        with anyio.move_on_after(self._link.patience):
+            while not self._mates:
+                await self._joined.wait()
+        if not self._mates:
+            return NOBODY
+        place, simulator = Place.traced(trace), self._local.simulator_for(provider) if simulated else None
+        parcel = Parcel(place, provider, wire, request, timeout, simulator, trace["x-llmkit-sample"])
+        answer: asyncio.Future[HttpResponse | Failure] = asyncio.get_running_loop().create_future()
+        self._hand_out(parcel, answer)
+        return await answer
+
+    def _hand_out(self, parcel: Parcel, answer: asyncio.Future[HttpResponse | Failure]) -> None:
+        mate = min(self._mates.values(), key=lambda mate: len(mate.flights))
+        self._holders[parcel.place.probe_id, parcel.place.turn] = mate, parcel.place
+        mate.take(parcel, answer)
+
+    async def _serve(self, mate: Mate) -> None:
+        """Everything between a worker's coming and its loss."""
+        reason = "it is gone"
+        try:
+            if await self._link.call(mate.address, part.lacking, self._asked, is_first=True):
+                log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
+                await anyio.sleep_forever()
+            await self._tell(mate, part.begin, self._link.timeout / 2)
+            self._mates[mate.address] = mate
+            self._joined.set()
+            with mate.scope:
+                async with anyio.create_task_group() as loops:
+                    loops.start_soon(self._deliver, mate)
+                    loops.start_soon(self._collect, mate)
+        except* Lost as lost:
+            reason = str(lost.exceptions[0])
+        finally:
+            self._joining.discard(mate.address)
+        if self._mates.pop(mate.address, None) is not None:
+            if not self._mates:
+                self._joined = anyio.Event()
+            log.warning("worker lost", extra={"run": self._run_id, "reason": reason, "requests": len(mate.flights)})
+            await self._lose(mate)
+
+    async def _deliver(self, mate: Mate) -> None:
+        while True:
+            await mate.wake.wait()
+            await anyio.sleep(GATHER)
+            parcels = [parcel for parcel in mate.outbox if mate.waits_for(parcel.place)]
+            mate.wake, mate.outbox = anyio.Event(), []
+            if not await self._tell(mate, part.deliver, pickle.dumps(parcels)):
+                mate.outbox = parcels
+                raise Lost(f"{mate.address}: it was silent for too long, and has sent nothing")
+
+    async def _collect(self, mate: Mate) -> None:
+        while True:
+            done, mate.done = mate.done, []
+            data = await self._tell(mate, part.collect, done, self._link.timeout / 4)
+            if data is None:
+                raise Lost(f"{mate.address}: it was silent for too long")
+            for place, kept in pickle.loads(data).items():
+                self._longest = max(self._longest, kept.latency_s)
+                mate.answer(place, kept.response)
+
+    async def _tell(self, mate: Mate, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return await self._link.call(mate.address, function, self._run_id, mate.token, *args)
+
+    async def _lose(self, mate: Mate) -> None:
+        """Hand what was not delivered to others, and count the rest as perhaps billed when it must be over."""
+        for parcel in mate.outbox:
+            if self._mates and mate.waits_for(parcel.place):
+                self._hand_out(parcel, mate.flights.pop(parcel.place))
+            mate.answer(parcel.place, NOBODY)
+        # providers go on for a while with requests that nobody waits for: their slots stay taken
+        await anyio.sleep(min(self._longest, self._link.timeout))
+        message = f"Worker {mate.address} was lost while this was on its way; it may have been billed."
+        for place in tuple(mate.flights):
+            mate.answer(place, Failure(code=Code.NETWORK_ERROR, message=message, maybe_billed=True))

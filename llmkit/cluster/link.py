@@ -1,0 +1,132 @@
+"""The way to the workers of a Dask cluster: functions called in their processes. The only file that knows Dask.
+
+Functions, never tasks or actors: what a dead worker had of those Dask would run again, and a request would be paid
+twice without anybody knowing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from llmkit.errors import Code, LlmkitError, ValidationError
+from llmkit.records.checks import numbers, texts
+from llmkit.records.checks.addresses import is_loopback
+
+T = TypeVar("T")
+
+TIMEOUT = 30
+"""Seconds after which a worker that does not answer counts as lost."""
+LOADING = 30
+"""Seconds that a worker has to answer the first time."""
+_PROTECTED = ("tls", "wss", "inproc")
+
+
+class Lost(LlmkitError):
+    """A worker, or the scheduler, does not answer."""
+
+    code = Code.NETWORK_ERROR
+
+
+class Link:
+    """The workers of one client's cluster, by their addresses. ``timeout`` is how many seconds they have to answer."""
+
+    def __init__(self, client: Any, timeout: float, *, trust_network: bool) -> None:
+        self._client = client
+        self.timeout = timeout
+        self.patience = max(timeout, LOADING)
+        self._trust_network = trust_network
+
+    @classmethod
+    def of(cls, client: Any, options: Mapping[str, Any]) -> Link:
+        """A link to a client's cluster, when prompts and answers may travel over it.
+
+        ``options`` may hold ``trust_network`` and ``worker_timeout``.
+
+        Raises:
+            ValidationError: an option makes no sense, Dask is not installed, this is no client of it or an asynchronous
+                one, or its network is neither this machine nor encrypted.
+        """
+        trust_network = texts.flag(options.get("trust_network", False), "trust_network")
+        timeout = numbers.whole(options.get("worker_timeout", TIMEOUT), "worker_timeout", 1, 3_600)
+        try:
+            from distributed import Client  # half a second, and only those who have a cluster need it
+        except ImportError:
+            raise ValidationError("on= needs Dask: pip install 'llmkit[cluster]'.", field="on") from None
+        if not isinstance(client, Client) or client.asynchronous:
+            raise ValidationError(
+                "on= is a client of a Dask cluster that is not asynchronous: on=distributed.Client(cluster).",
+                field="on",
+            )
+        link, known = cls(client, timeout, trust_network=trust_network), client.scheduler_info()
+        for address in (known["address"], *known["workers"]):
+            if not link._is_safe(address):
+                raise ValidationError(
+                    f"Prompts and answers would travel to {address} in the open. Start the cluster with TLS "
+                    "(distributed.Security), or say that nobody else is on that network: "
+                    "options={'trust_network': True}.",
+                    field="on",
+                )
+        return link
+
+    def _is_safe(self, address: str) -> bool:
+        scheme, _, place = address.partition("://")
+        return self._trust_network or scheme in _PROTECTED or is_loopback(f"//{place}")
+
+    async def call(self, address: str, function: Callable[..., Awaitable[T]], *args: Any, is_first: bool = False) -> T:
+        """Call a function in a worker's process. ``is_first``: it has llmkit to load, which takes a while.
+
+        Raises:
+            Lost: it does not answer, or is not there any more.
+        """
+        try:
+            within = self.patience if is_first else self.timeout
+            run = partial(self._client.run, function, *args, workers=[address], asynchronous=True)
+            answers = await self._on_loop(run, within)
+            answer: T = answers[address]
+        except Exception as error:
+            raise Lost(f"{address}: {type(error).__name__}") from error
+        return answer
+
+    async def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
+        """Call a function in every worker that answers; what it returns by their addresses."""
+        answers: dict[str, T] = {}
+
+        async def ask(address: str) -> None:
+            try:
+                answers[address] = await self.call(address, function, *args, is_first=True)
+            except Lost:
+                return
+
+        async with anyio.create_task_group() as asking:
+            for address in await self.addresses():
+                asking.start_soon(ask, address)
+        if not answers:
+            raise LlmkitError("No worker of the cluster answers: cluster.scale(2) starts two.")
+        return answers
+
+    async def addresses(self) -> set[str]:
+        """The workers that the scheduler knows now, but for those that only an open network leads to.
+
+        Raises:
+            Lost: it does not answer.
+        """
+        try:
+            workers = await self._on_loop(partial(self._client.nthreads, asynchronous=True), self.timeout)
+        except Exception as error:
+            raise Lost(f"The scheduler of the cluster does not answer: {type(error).__name__}.") from error
+        return set(filter(self._is_safe, workers))
+
+    async def _on_loop(self, ask: Callable[[], Awaitable[Any]], within: float) -> Any:
+        """Await something in the client's own event loop."""
+
+        async def asked() -> Any:
+            return await ask()
+
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
+        with anyio.fail_after(within):
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked(), loop))

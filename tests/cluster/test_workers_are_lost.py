@@ -1,0 +1,61 @@
+"""Workers and clients are killed in the middle of runs: nothing is lost, asked twice unseen, or over a limit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from cluster_client import PROVIDERS, ask, flagged, served
+
+CLIENT = Path(__file__).with_name("cluster_client.py")
+
+
+class Killing:
+    """Sends signals to processes when so many answers are there."""
+
+    def __init__(self, *plan):
+        self.plan, self.answers = list(plan), 0
+
+    def __call__(self, event):
+        """For ``on_event``."""
+        self.answers += event.kind == "answered"
+        while self.plan and self.answers >= self.plan[0][0]:
+            _, number, pid = self.plan.pop(0)
+            os.kill(pid, number)
+
+
+def test_a_worker_is_killed_and_one_is_stopped(kit, client, sim, pids):
+    """Every probe has its answer; what was billed twice is flagged; limits and budget hold by the server's count."""
+    killing = Killing((60, signal.SIGKILL, pids[0]), (200, signal.SIGSTOP, pids[1]))
+    try:
+        handle = ask(kit, client, 100, budget=5, on_event=killing, options={"worker_timeout": 3})
+        run = handle.result(timeout=120)
+    finally:
+        os.kill(pids[1], signal.SIGCONT)
+    probes, lost = run.probes, flagged(run)
+    assert not killing.plan
+    assert run.status == "completed"
+    assert len(probes) == 300
+    assert probes["status"].eq("ok").all()
+    assert probes["turns"].eq(2).all()
+    assert sum(lost.values()) > 0
+    assert all(times - 1 <= lost[place] for place, times in served(sim).items())
+    by_provider = sim.stats()["by_provider"]
+    assert all(by_provider[name]["max_in_flight"] <= 8 and by_provider[name]["rejected"] == 0 for name in PROVIDERS)
+    assert float(run.total_cost) + run.costs()["maybe_billed_cost"].sum() <= 5
+
+
+def test_a_client_is_killed_and_its_workers_keep_the_answers(path, kit, client, sim):
+    """Whoever resumes the run takes what arrived meanwhile: nothing is asked again."""
+    address = client.scheduler_info()["address"]
+    command = [sys.executable, str(CLIENT), address, str(path), sim.url, "40"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        run_id = child.stdout.readline().strip()
+        assert sim.wait_until(lambda: sim.count("ok") >= 60, timeout=60)
+        child.kill()
+    run = kit.resume(run_id, on=client, options={"worker_timeout": 6}).result(timeout=120)
+    assert run.probes["status"].eq("ok").all()
+    assert len(run.probes) == 120
+    assert set(served(sim).values()) == {1}
+    assert len(served(sim)) == 240
