@@ -179,18 +179,33 @@ def test_answers_and_failures_are_read_in_the_panel(kit, sim):
 
 
 def test_a_click_during_the_end_leaves_no_cancel_behind(kit, sim):
-    """A drawing that began before the end never comes after the last one: each looks at the run when it draws."""
-    for _ in range(10):
-        panel = kit.run(["a", "b"], LUNA, max_tokens=20).panel()
-        clicks = threading.Thread(target=lambda panel=panel: [panel.refresh() for _ in range(40)])
-        clicks.start()
-        ended(panel)
-        clicks.join()
-        assert set(buttons(panel.widget)) == {"Answers"}
+    """A drawing that began before the end never comes after the last one, however long it takes."""
+    sim.set(latency=0.5)
+    panel = kit.run(["a", "b"], LUNA, max_tokens=20).panel()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_):
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(30)
+
+    panel.summary.value = ""
+    panel.summary.observe(hold, "value")
+    click, last = threading.Thread(target=panel.refresh), threading.Thread(target=panel.refresh)
+    click.start()
+    assert begun.wait(30)
+    panel.handle.wait()
+    last.start()
+    last.join(1)  # in vain: it waits for the one that is held
+    go_on.set()
+    click.join()
+    last.join()
+    assert set(buttons(panel.widget)) == {"Answers"}
 
 
 def test_a_run_that_breaks_is_not_running_for_ever(kit, sim, monkeypatch):
     """Even when its end cannot be written: who watches hears that it has failed."""
+    sim.set(latency=1)
     handle = kit.run(["a", "b"], LUNA, max_tokens=20)
     store = handle._session.context.services.store
     panel = handle.panel()
@@ -202,6 +217,7 @@ def test_a_run_that_breaks_is_not_running_for_ever(kit, sim, monkeypatch):
         return append(lines)
 
     monkeypatch.setattr(type(store), "append", lambda self, lines: full(lines))
+    assert not handle.done()  # what breaks is its end
     handle.wait()
     wait_for(panel.summary, "value", lambda: not panel.progress.running)
     assert handle.status != "running"
