@@ -21,7 +21,8 @@ class Estimate:
     """What a run will probably cost, before it is started. US dollars; ``low`` to ``high`` is an 80 % interval.
 
     ``models`` holds one ``ModelEstimate`` each; ``unpriced`` names those that are in no total. ``hours`` is how long
-    each provider will take, within its limits; they are asked at the same time.
+    each provider will take, within its limits; they are asked at the same time. ``reused`` answers are there already
+    and are in no total; ``saved`` is what is known to have been paid for them.
     """
 
     models: tuple[ModelEstimate, ...]
@@ -30,14 +31,23 @@ class Estimate:
     high: Decimal | None
     unpriced: tuple[str, ...]
     hours: Mapping[str, float] = field(default_factory=dict)
+    reused: int = 0
+    saved: Decimal = Decimal(0)
 
     @classmethod
-    def of(cls, models: Sequence[ModelEstimate], hours: Mapping[str, float] | None = None) -> Estimate:
+    def of(
+        cls,
+        models: Sequence[ModelEstimate],
+        hours: Mapping[str, float] | None = None,
+        *,
+        reused: int = 0,
+        saved: Decimal = Decimal(0),
+    ) -> Estimate:
         """Sum up the models; the total is ``None`` when no model has a price."""
-        together, hours = combine(models), hours or {}
+        together, rest = combine(models), (hours or {}, reused, saved)
         if len(together.unpriced) == len(models):
-            return cls(tuple(models), None, None, None, together.unpriced, hours)
-        return cls(tuple(models), together.total, together.low, together.high, together.unpriced, hours)
+            return cls(tuple(models), None, None, None, together.unpriced, *rest)
+        return cls(tuple(models), together.total, together.low, together.high, together.unpriced, *rest)
 
     @property
     def basis(self) -> str:

@@ -109,7 +109,7 @@ def estimate_plan(
                 config=config.label,
             )
         )
-    return Estimate.of(models, _hours(models, providers))
+    return Estimate.of(models, _hours(models, providers), reused=reused.count, saved=reused.cost)
 
 
 def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[Scenario, int]]:

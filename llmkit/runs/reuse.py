@@ -67,6 +67,11 @@ class Reused:
         return versions
 
     @property
+    def count(self) -> int:
+        """How many answers they are."""
+        return sum(map(len, self.answers.values()))
+
+    @property
     def cost(self) -> Decimal:
         """What is known to have been paid for them, in US dollars."""
         return sum((answer.cost or Decimal(0) for each in self.answers.values() for answer in each), Decimal(0))

@@ -49,12 +49,20 @@ def _total(estimate: Estimate | None) -> str:
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
     bases = ", ".join(dict.fromkeys(_BASIS[model.basis] for model in estimate.models))
-    basis = f"{requests:,} requests{_time(estimate.hours)}. Based on {bases}. {unpriced}"
+    basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate.hours)}. Based on {bases}. {unpriced}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
         f'font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums">{dollars(estimate.total)}</span> '
         f"{html.muted(_interval(estimate))}</div>{html.quiet(basis)}"
     )
+
+
+def _reused(estimate: Estimate, requests: int) -> str:
+    """What need not be asked, and what that saves."""
+    if not estimate.reused:
+        return ""
+    saved = f": saves {dollars(estimate.saved)}" if estimate.saved else ""
+    return f"{estimate.reused:,} of {estimate.reused + requests:,} answers are already yours{saved}. "
 
 
 def _time(hours: Mapping[str, float]) -> str:

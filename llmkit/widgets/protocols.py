@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -37,10 +37,8 @@ class Connects(HasCatalog, Protocol):
 class StartsRuns(HasCatalog, Protocol):
     """What the run form needs besides."""
 
-    def estimate(
-        self, prompts: Prompts, models: Sequence[str], samples: int, *, system: str | None, max_tokens: int | None
-    ) -> Estimate:
-        """What a run would probably cost."""
+    def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, *, reuse: bool, **how: Any) -> Estimate:
+        """What a run would probably cost, asked ``how``: some of the form's settings by keyword."""
 
     def budgets(self) -> pd.DataFrame:
         """What is left of the budgets that runs share."""

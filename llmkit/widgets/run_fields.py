@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 import ipywidgets as ipw
 
 from llmkit.errors import ValidationError
-from llmkit.widgets.form import Field, Read, read_whole, required, text_field, whole_field
+from llmkit.widgets.form import Field, Read, read_whole, required, text_field, tick_field, whole_field
 
 MOST_SAMPLES = 10_000
 
@@ -25,7 +25,7 @@ def prompts() -> Field:
 
 
 def settings() -> list[Field]:
-    """System prompt, samples, temperature, max tokens, budget and name, named as the arguments of ``kit.run``."""
+    """System prompt, samples, what else is asked for, and what is reused, named as the arguments of ``kit.run``."""
     return [
         text_field("system", "System prompt", hint="none"),
         _field("samples", "Samples per prompt", "1", required(read_samples)),
@@ -33,6 +33,8 @@ def settings() -> list[Field]:
         whole_field("max_tokens", "Max tokens", hint="the model's own"),
         _field("budget", "Budget (US $)", "none", read_dollars),
         text_field("name", "Name", hint="a label for the run"),
+        text_field("service_tier", "Service tier", hint="standard; flex, priority"),
+        tick_field("reuse", "Reuse answers to the same requests"),
     ]
 
 

@@ -58,7 +58,7 @@ class RunForm(Panel):
         typed = [run_fields.prompts()] if self._given is None else []
         self._ticked = Confirmed([line.control for line in self.picker.lines])
         self.form = Form([*typed, *run_fields.settings()], label="Start", submit=lambda: self._ticked.then(self._start))
-        self.form.show({"samples": 1})
+        self.form.show({"samples": 1, "reuse": False})
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
         self.refresh_button = button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
@@ -168,8 +168,8 @@ class RunForm(Panel):
         if not prompts or not usable or "samples" not in values:
             return None
         try:
-            sent = {name: values.get(name) for name in ("system", "max_tokens")}
-            return self._kit.estimate(prompts, usable, values["samples"], **sent)
+            sent = {name: values.get(name) for name in ("system", "max_tokens", "temperature", "service_tier")}
+            return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], **sent)
         except LlmkitError:  # Start will say it; while somebody types there is simply no estimate
             return None
 

@@ -133,6 +133,35 @@ def test_the_estimate_follows_while_one_types(form, kit):
     wait_for(form.estimate, "value", lambda: f"{5 * n} requests" in form.estimate.value)
 
 
+def test_answers_that_are_there_are_counted_and_not_asked_again(form, kit, sim):
+    """A tick says how many of the answers are there and what they cost, and Start asks the others only."""
+    only(form, LUNA)
+    first = kit.run(["What is fair?"], [LUNA], samples=2).result()
+    type_into(form.form, samples="3")
+    form.refresh()
+    assert "already yours" not in form.estimate.value
+    form.form["reuse"].control.value = True
+    form.refresh()
+    assert f"2 of 6 answers are already yours: saves {dollars(first.total_cost)}." in form.estimate.value
+    sent = sim.stats()["requests"]
+    form.start_button.click()
+    ended(form.panel)
+    assert sim.stats()["requests"] - sent == 4
+    assert form.handle.run.probes["reused_from"].notna().sum() == 2
+
+
+def test_a_service_tier_is_asked_for(form, kit, sim):
+    """What is typed goes into the estimate and the run; a tier that no model has is refused beside its field."""
+    only(form, LUNA)
+    standard = form.df["cost"].sum()
+    type_into(form.form, service_tier="flex")
+    form.refresh()
+    assert form.df["cost"].sum() < standard
+    type_into(form.form, service_tier="steerage")
+    form.start_button.click()
+    assert "steerage" in errors(form.form)["service_tier"]
+
+
 def test_a_model_that_retires_soon_or_was_deprecated_is_marked(form, kit):
     """The warning stands beside the model that it is about."""
     soon = datetime.now(UTC).date() + timedelta(days=10)
