@@ -14,6 +14,8 @@ from llmkit.errors import ValidationError
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 
+_CODED = ("probe_id", "infra_model", "category")
+"""What tells that a table has a row for each item and coder."""
 _RESAMPLES = 1000
 _SEED = 20_260_101
 """Fixed, so that the same codes have the same interval."""
@@ -38,8 +40,9 @@ def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = 
     """How far coders agree; items that somebody left out (``None``, NaN) count for those who coded them.
 
     Args:
-        codes: the codes of each coder, as ``{coder: codes}`` with items in the same order (or Series with the items as
-            their index), or a table with a row for each item and a column for each coder.
+        codes: the table of ``kit.code(run, codebook, coders=[...])``; the codes of each coder, as ``{coder: codes}``
+            with items in the same order (or Series with the items as their index); or a table with a row for each item
+            and a column for each coder.
         level: ``nominal``, ``ordinal``, ``interval`` or ``ratio``. Ordinal codes are numbers or ordered categoricals.
 
     Raises:
@@ -93,6 +96,8 @@ def _table(codes: Any) -> pd.DataFrame:
             raise ValidationError(
                 "Every coder needs a code for each item, in the same order; None where there is none.", field="codes"
             ) from None
+    if isinstance(codes, pd.DataFrame) and {*_CODED} <= {*codes.columns}:
+        codes = codes.pivot(index=_CODED[0], columns=_CODED[1], values=_CODED[2])
     if not isinstance(codes, pd.DataFrame) or codes.shape[1] < 2:
         raise ValidationError(
             "Agreement needs two coders: {'Ann': ['a', 'b'], 'Ben': ['a', 'c']}, or a table with a column for each.",

@@ -80,6 +80,21 @@ def choose(
     )
 
 
+def named(
+    state: CatalogState, purpose: str, reference: str, *, has_key: Callable[[Provider], bool], today: date
+) -> Choice:
+    """The model that the user names for one task.
+
+    Raises:
+        ModelNotFound, ModelDeprecated, MissingApiKey: why it cannot be used.
+    """
+    model = rules.find_model(state, reference)
+    provider = state.providers[model.provider]
+    if (obstacle := blocking(model, provider, has_key(provider), today)) is not None:
+        raise obstacle.error()
+    return Choice(purpose=purpose, model=model, configured=model.reference, takes_schema=takes_schema(state, model))
+
+
 def takes_schema(state: CatalogState, model: Model) -> bool:
     """Whether a JSON schema sent to the model has an effect: strict schemas, or at least a promise of JSON."""
     call = Call(model=model, messages=(Message("user", "?"),), params=Params(schema=_ANY_SCHEMA))

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog import frames, rules
-from llmkit.catalog.infra_models import Choice, choose
+from llmkit.catalog.infra_models import Choice, choose, named
 from llmkit.catalog.obstacles import Obstacle, blocking, obstacles
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
@@ -167,6 +167,14 @@ class CatalogReader:
             context=context,
             strict=strict,
         )
+
+    def named_choice(self, purpose: str, reference: str) -> Choice:
+        """The model that is named for one internal task.
+
+        Raises:
+            LlmkitError: why it cannot be used.
+        """
+        return named(self.state(), purpose, reference, has_key=self.has_key, today=self._clock().date())
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.

@@ -562,24 +562,29 @@ class Kit:
         self,
         run: Run | str,
         codebook: Codebook,
-        *,
+        coders: Sequence[str] | None = None,
         strict: bool = True,
+        *,
         budget: Decimal | int | str | float | None = None,
     ) -> InfraHandle[pd.DataFrame]:
-        """Have the ``judge`` model put every answer of a run into one category; returns at once.
+        """Have the ``judge`` model, or several ``coders``, put every answer of a run into one category.
 
         ``codebook`` is ``{category: definition}``, or a list of categories; add one such as ``other`` for answers that
         fit none. Coding is a measurement, so no other model than the one that is set takes its place, unless
-        ``strict=False``; ``budget`` is as in :meth:`summarize`.
+        ``strict=False``; ``budget`` is as in :meth:`summarize`, for all coders together (an equal part for each).
 
-        The result has a row for every answer that is ok, to be merged with ``run.probes`` on ``probe_id``:
-        ``category``, the ``quote`` that it rests on, ``quote_found`` (whether the answer holds that quote), ``error``
-        (why there is no category), ``cost`` (its share, in US dollars), ``infra_model`` and ``infra_run_id``.
+        ``coders`` are references of models. Each codes every answer by itself, and ``infra_model`` says who;
+        ``llmkit.agreement(codes)`` says how far they agree, and its ``table`` has what they disagree on.
+
+        Returns at once. The result has a row for every answer that is ok, and of several coders one for each of them,
+        to be merged with ``run.probes`` on ``probe_id``: ``category``, the ``quote`` that it rests on, ``quote_found``
+        (whether the answer holds that quote), ``error`` (why there is no category), ``cost`` (its share, in US
+        dollars), ``infra_model`` and ``infra_run_id``.
 
         Raises:
             LlmkitError: nothing was sent.
         """
-        return tasks.code(self._infra, self._as_run(run), codebook, strict=strict, budget=budget)
+        return tasks.code(self._infra, self._as_run(run), codebook, coders, strict=strict, budget=budget)
 
     # --- widgets ---
 

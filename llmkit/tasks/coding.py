@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
 from llmkit.analysis import Run
-from llmkit.errors import ValidationError
+from llmkit.catalog.infra_models import Choice
+from llmkit.errors import LlmkitError, ValidationError
+from llmkit.records.checks import numbers, shapes
 from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, room
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
 
@@ -37,6 +40,7 @@ def code(
     infra: Infra,
     run: Run,
     codebook: Codebook,
+    coders: Sequence[str] | None = None,
     *,
     strict: bool = True,
     budget: Money | None = None,
@@ -44,11 +48,45 @@ def code(
     """Start coding a run's answers; see ``Kit.code``."""
     categories = read_codebook(codebook)
     items, models = answers_of(run)
-    choice = infra.catalog.infra_choice(PURPOSE, avoid=models, strict=strict)
+    if coders is None:
+        choices = [announce(infra.catalog.infra_choice(PURPOSE, avoid=models, strict=strict))]
+    else:
+        choices = _named(infra, coders)
+    share = None if budget is None else numbers.amount(budget, "budget") / len(choices)
+    jobs = [_job(infra, choice, run, categories, items, share) for choice in choices]
+    works: list[Callable[[], Awaitable[pd.DataFrame]]] = []
+    try:
+        works.extend(task.begin(rounds) for task, rounds in jobs)
+    except LlmkitError:
+        for task, _ in jobs:
+            task.stop()
+        raise
+
+    async def together() -> pd.DataFrame:
+        return pd.concat([await work() for work in works], ignore_index=True)
+
+    return InfraHandle([task for task, _ in jobs], together)
+
+
+def _named(infra: Infra, coders: Sequence[str]) -> list[Choice]:
+    """The models that are named as coders."""
+    references = shapes.strings(coders, "coders")
+    if not references or len(set(references)) < len(references):
+        raise ValidationError(
+            "coders are references of different models, such as ['openai:gpt-6-luna', 'mistral:mistral-small-2603'].",
+            field="coders",
+        )
+    return [infra.catalog.named_choice(PURPOSE, reference) for reference in references]
+
+
+def _job(
+    infra: Infra, choice: Choice, run: Run, categories: Mapping[str, str], items: Sequence[Item], budget: Decimal | None
+) -> tuple[Task, Rounds[pd.DataFrame]]:
+    """The work of one coder."""
     system = "\n\n".join((_TASK, HYGIENE, _worded(categories), _FORM))
     task = Task(
         infra=infra,
-        choice=announce(choice),
+        choice=choice,
         name=f"code: {run.name or run.id}",
         system=system,
         schema=_schema(categories),
@@ -62,7 +100,7 @@ def code(
     coded = _Coded(
         categories, {item.key: f"The answer is too {too_long}" for item in items if item_tokens(item) > free}
     )
-    return task.carry_out(_rounds(task, coded, items, free))
+    return task, _rounds(task, coded, items, free)
 
 
 def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Rounds[pd.DataFrame]:

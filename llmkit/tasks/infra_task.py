@@ -118,8 +118,16 @@ class Task:
         Raises:
             LlmkitError: nothing was sent, for the reasons of ``kit.run``.
         """
+        return InfraHandle([self], self.begin(rounds))
+
+    def begin(self, rounds: Rounds[T]) -> Callable[[], Awaitable[T]]:
+        """Start the first round; what is returned carries out the others.
+
+        Raises:
+            LlmkitError: as :meth:`carry_out` does.
+        """
         handle = self._begin(next(rounds))
-        return InfraHandle(self, lambda: self._go_on(rounds, handle))
+        return lambda: self._go_on(rounds, handle)
 
     async def _go_on(self, rounds: Rounds[T], handle: RunHandle[Run]) -> T:
         answers = await self._answers(handle)
@@ -179,26 +187,30 @@ class Task:
 
 
 class InfraHandle(Handle[T]):
-    """An internal task in the background: awaitable, or ``.result()``. ``runs`` are the handles of its runs so far."""
+    """An internal task, or several with one result, in the background: awaitable, or ``.result()``.
 
-    def __init__(self, task: Task, work: Callable[[], Awaitable[T]]) -> None:
-        super().__init__(background.start(work), task.stop)
-        self._task = task
-        task.infra.handles.append(self)
+    ``runs`` are the handles of its runs so far.
+    """
+
+    def __init__(self, tasks: Sequence[Task], work: Callable[[], Awaitable[T]]) -> None:
+        self._tasks = tasks
+        super().__init__(background.start(work), self.cancel)
+        tasks[0].infra.handles.append(self)
 
     @property
     def runs(self) -> list[RunHandle[Run]]:
         """The runs of kind ``infra`` that have been started for it, oldest first."""
-        return list(self._task.runs)
+        return [run for task in self._tasks for run in task.runs]
 
     @property
     def progress(self) -> Progress:
         """How far its latest run is."""
-        return self._task.runs[-1].progress
+        return self._tasks[-1].runs[-1].progress
 
     def cancel(self) -> None:
         """Ask nothing more; the result is made of what has come."""
-        self._task.stop()
+        for task in self._tasks:
+            task.stop()
 
     def result(self, timeout: float | None = None) -> T:
         """Wait at most ``timeout`` seconds and return the result; what is amiss with it is said in a warning.
@@ -213,7 +225,8 @@ class InfraHandle(Handle[T]):
 
     def __repr__(self) -> str:
         state = "done" if self.done() else "running"
-        return f"<InfraHandle {self._task.name!r} {state}, {self._task.choice.model.reference}>"
+        models = ", ".join(task.choice.model.reference for task in self._tasks)
+        return f"<InfraHandle {self._tasks[0].name!r} {state}, {models}>"
 
     async def _wait(self) -> T:
         value = await super()._wait()
@@ -222,9 +235,10 @@ class InfraHandle(Handle[T]):
 
     def _warn(self) -> None:
         """Said to whoever takes the result, once: a warning of the background thread would get lost in a notebook."""
-        said, self._task.warnings = self._task.warnings, []
-        for text in said:
-            warnings.warn(text, UserWarning, stacklevel=3)
+        for task in self._tasks:
+            said, task.warnings = task.warnings, []
+            for text in said:
+                warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def announce(choice: Choice) -> Choice:

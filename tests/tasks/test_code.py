@@ -167,3 +167,28 @@ def test_a_model_that_takes_no_schema_is_told_it_in_words(kit, sim):
     body = sim.requests[-1].body
     assert "response_format" not in body
     assert '"enum": ["cost", "fairness", "other"]' in body["messages"][0]["content"]
+
+
+def test_several_coders_code_the_same_answers(kit, run):
+    """A row for each answer and coder, in runs of their own, and the table says how far they agree."""
+    coders = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
+    handle = kit.code(run, CODEBOOK, coders=coders)
+    coded = handle.result(60)
+    probes = list(run.probes["probe_id"])
+    assert list(zip(coded["infra_model"], coded["probe_id"], strict=True)) == [
+        (coder, probe) for coder in coders for probe in probes
+    ]
+    assert len(handle.runs) == 2
+    assert coded["cost"].sum() == pytest.approx(float(sum(each.run.total_cost for each in handle.runs)))
+    wide = coded.pivot(index="probe_id", columns="infra_model", values="category")
+    differing = wide.index[wide.nunique(axis=1) > 1]
+    assert list(llmkit.agreement(coded).table.index) == list(differing)
+    assert llmkit.agreement(coded).kappa == pytest.approx(llmkit.agreement(wide).kappa, nan_ok=True)
+
+
+@pytest.mark.parametrize("coders", [[], ["openai:gpt-6-luna"] * 2, ["openai:gpt-6-lunar"], 3])
+def test_coders_that_cannot_code_cost_nothing(kit, run, coders):
+    """None, one twice, one that is not in the catalog, no list: refused before the first is asked."""
+    with pytest.raises(llmkit.LlmkitError):
+        kit.code(run, CODEBOOK, coders=coders)
+    assert list(kit.runs()["kind"]) == ["probe"]
