@@ -40,12 +40,14 @@ from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, RemoteModel, Scenario
 from llmkit.records.checks import numbers, shapes
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
+from llmkit.runs.modes import Mode
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
 from llmkit.runs.reuse import Reuse
 from llmkit.runs.stop_rules import StopRule
+from llmkit.runs.tickets import waiting_words
 from llmkit.scenarios import Prompts, as_scenarios
-from llmkit.store import Snapshot, Store, archive, past, queries, totals
+from llmkit.store import Snapshot, Store, archive, past, queries, totals, waiting
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
 from llmkit.tasks.structured import Schema, answer_check, json_schema
 
@@ -171,6 +173,7 @@ class Kit:
         service_tier: str | None = None,
         reuse: Reuse = False,
         reuse_within: float | None = None,
+        mode: Mode = "live",
         **options: Any,
     ) -> Estimate:
         """What :meth:`run` would probably cost with the same arguments. Nothing is sent.
@@ -193,6 +196,7 @@ class Kit:
             seed=options.pop("seed", None),
             reuse=reuse,
             reuse_within=reuse_within,
+            mode=mode,
             options=_without_run_options(options),
         )
         return self._checker.estimate(request, self.catalog.state())
@@ -220,6 +224,7 @@ class Kit:
         reuse: Reuse = False,
         reuse_within: float | None = None,
         on: Any = None,
+        mode: Mode = "live",
         stop_when: StopRule | None = None,
     ) -> RunHandle[Run]:
         """Ask every prompt of every model, ``samples`` times; returns at once.
@@ -256,6 +261,9 @@ class Kit:
             on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys of their own
                 environment. Everything else stays as it is: limits, budget, progress, Stop. What a lost worker had on
                 its way may have been billed, and is asked again.
+            mode: ``"live"``; ``"batch"``, by the providers' batch APIs: for less and within a day or two, turn by turn;
+                or ``"batch-or-live"``, where provider and catalog allow it. A kernel that ends meanwhile loses nothing:
+                :meth:`resume` fetches what was handed in. ``options={"poll_s": 60}`` sets the seconds between looks.
             stop_when: stop asking early, by a rule such as ``llmkit.half_width("answer.score", 0.03)``. The run is then
                 ``cancelled``, and :meth:`resume` asks the rest.
 
@@ -282,6 +290,7 @@ class Kit:
             service_tier=service_tier,
             reuse=reuse,
             reuse_within=reuse_within,
+            mode=mode,
             stop_when=stop_when,
         )
         crew = self._crew(on, request.options)
@@ -437,13 +446,15 @@ class Kit:
     def runs(self) -> pd.DataFrame:
         """All runs, newest first, with their probes counted by state, and what they cost in US dollars.
 
-        A run whose process died is ``interrupted``; ``unknown`` counts requests that it left without an answer, which
-        may have been billed. ``kit.resume(run_id)`` goes on with it.
+        One with requests in batches is ``waiting for batch, 340 of 1,000 back``. One whose process died is
+        ``interrupted``; ``unknown`` counts requests that it left without an answer, which may have been billed.
+        ``kit.resume(run_id)`` goes on with either.
         """
         frame = self._store.read(queries.runs)
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
+        batches = self._store.read(waiting.in_batches)
         now = [
-            effective_status(status, live.get(run_id, False))
+            waiting_words(*batches[run_id]) if run_id in batches else effective_status(status, live.get(run_id, False))
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
         ]
         frame["status"] = pd.Series(now, index=frame.index, dtype=frame["status"].dtype)  # text, also of no runs

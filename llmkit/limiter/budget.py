@@ -15,8 +15,7 @@ import anyio
 
 from llmkit.errors import BudgetExceeded
 from llmkit.limiter.ledger import ZERO, Account
-from llmkit.limiter.shared_money import SharedMoney
-from llmkit.money.pricing import dollars
+from llmkit.limiter.shared_money import SharedMoney, refusal
 
 GLANCE = 0.1
 """Seconds between looks at what other processes have given back."""
@@ -124,9 +123,16 @@ class Budget:
                     asking.granted = Reservation(self, amount, tuple(accounts))
                 else:
                     key, account = min(accounts.items(), key=lambda entry: entry[1].left)
-                    asking.refusal = _refusal(key, account, amount)
+                    asking.refusal = refusal(key, account, amount)
             self._queue.popleft()
             asking.answered.set()
+
+    def recall(self, amount: Decimal, provider: str) -> Reservation:
+        """Set aside again what counts as spent because nobody knows yet what it cost."""
+        with self._accounts(provider) as accounts:
+            for account in accounts.values():
+                account.change(self._run_id, spent=-amount, reserved=amount)
+        return Reservation(self, amount, tuple(accounts))
 
     def over(self, keys: tuple[str, ...], cost: Decimal, freed: Decimal) -> None:
         """Something reserved under ``keys`` cost ``cost``; ``freed`` is set aside no longer."""
@@ -247,6 +253,10 @@ class Purse:
         assert worst_case is not None  # else it was refused
         return Advance(self, worst_case)
 
+    def recall(self, worst_case: Decimal) -> None:
+        """A request of an earlier process is still under way: what it counts as is set aside for it."""
+        self._held = self._budget.recall(worst_case, self._provider)
+
     def over(self, cost: Decimal) -> None:
         """A request cost this; what the rest may need is kept."""
         self.begun = True
@@ -283,12 +293,3 @@ class Advance:
 
 
 _OWN = ""
-
-
-def _refusal(key: str, account: Account, amount: Decimal) -> str:
-    total, most, spent = (dollars(each, exact=True) for each in (account.total, amount, account.spent))
-    name, remedy = ("budget", "Raise the budget") if key == _OWN else (f"budget {key}", "Raise it with kit.set_budget")
-    return (
-        f"The {name} of {total} does not cover this request: it may cost up to {most}, and {spent} is spent already. "
-        f"{remedy} or lower max_tokens."
-    )

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from llmkit.limiter.ledger import ZERO, Account, Ledger
 from llmkit.money.pricing import dollars
@@ -62,3 +63,13 @@ def alert(key: str, account: Account) -> str:
     spent, total = dollars(account.spent), dollars(account.total, exact=True)
     share = f" ({account.spent / account.total:.0%})" if account.total else ""
     return f"Of the budget {key}, {spent} of {total}{share} is spent. kit.budgets() shows what is left."
+
+
+def refusal(key: str, account: Account, amount: Decimal) -> str:
+    """That a budget, the run's own without a key, does not cover a request."""
+    total, most, spent = (dollars(each, exact=True) for each in (account.total, amount, account.spent))
+    name, remedy = ("budget", "Raise the budget") if not key else (f"budget {key}", "Raise it with kit.set_budget")
+    return (
+        f"The {name} of {total} does not cover this request: it may cost up to {most}, and {spent} is spent already. "
+        f"{remedy} or lower max_tokens."
+    )

@@ -19,6 +19,12 @@ def at_tier(price: Price, tier: str | None) -> Price | None:
     return price if tier in (None, STANDARD_TIER) else _at_other_tier(price, tier)
 
 
+def in_batch(tier: str | None) -> str:
+    """The tier of an answer from a batch: how it was sent decides, beside what the reply tells of speed or place."""
+    others = [name for name in (tier or STANDARD_TIER).split("+") if name not in (STANDARD_TIER, BATCH_TIER)]
+    return "+".join([BATCH_TIER, *others])
+
+
 def askable(price: Price) -> tuple[str, ...]:
     """The tiers that a request can ask for and that have a price. The parts of ``"fast+us"`` count one by one."""
     return (STANDARD_TIER, *(each.service_tier for each in price.price_variants if each.service_tier != BATCH_TIER))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -68,9 +68,10 @@ def check_budget(
     requests: Mapping[str, Request],
     budget: Any,
     shared: Sequence[Standing] = (),
+    batched: Collection[str] = (),
 ) -> Decimal | None:
     """The budget as a Decimal, after checking that it can be kept, and those that it ``shared`` with other runs: every
-    price known, every answer's length limited.
+    price known, every answer's length limited. ``batched`` models are asked at their batch price.
 
     Raises:
         ValidationError: not a positive amount.
@@ -91,9 +92,8 @@ def check_budget(
         if most_output is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
             continue
-        worst = Target.of(model, providers[model.provider]).worst_case(
-            request, input_tokens=most_input_tokens(call, request), max_output_tokens=most_output
-        )
+        target = Target.of(model, providers[model.provider], in_batches=model.reference in batched)
+        worst = target.worst_case(request, input_tokens=most_input_tokens(call, request), max_output_tokens=most_output)
         if worst is None:
             problems.append(
                 BudgetExceeded(

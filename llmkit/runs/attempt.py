@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,12 +18,14 @@ from llmkit.limiter import Admission, Purse
 from llmkit.money import pricing
 from llmkit.money.pricing import Cost
 from llmkit.records import Call, Completion, Failure, HttpResponse, Request
+from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext, Target
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
 from llmkit.runs.plan import most_input_tokens, most_output_tokens
 from llmkit.runs.remote import LateAnswer, Place
-from llmkit.store import events
+from llmkit.runs.tickets import Ticket
+from llmkit.store import Event, events
 
 log = logging.getLogger("llmkit.runs")
 
@@ -71,25 +74,38 @@ class Attempt:
     async def make(self) -> Completion | Failure:
         """Wait until it may be sent, send it, and return what came when that is on the disk."""
         model, run = self.target.model, self.run
+        desk = run.desks.get(model.reference)
         try:
-            async with run.services.gate.admit(
-                model.provider,
-                run_id=run.run_id,
-                model=model.reference,
-                tokens=self.most_input // 4 + (self.call.params.max_tokens or ANSWER_GUESS),
-                budget=self._purse(),
-                worst_case=self.worst_case,
-                adaptive=run.spec.adaptive,
-            ) as admission:
+            async with self._admitted(desk) as admission:
                 if (refusal := run.breaker.refusal(model)) is not None:
                     admission.waive()
                     return refusal
+                sent = None if desk is None else await self._in_batch(desk, admission)
                 with anyio.CancelScope(shield=True):
-                    result = await self._carry_out(admission)
+                    result = await self._conclude(*(sent or await self._exchange(admission)), admission)
         except BudgetExceeded as error:
             run.refusal = run.refusal or str(error)
             return Failure(code=Code.BUDGET_EXCEEDED, message=str(error), scope="probe")
         return result
+
+    def _admitted(self, desk: BatchDesk | None) -> AbstractAsyncContextManager[Admission]:
+        model, run = self.target.model, self.run
+        if desk is not None:
+            return desk.admit(self._key(), model.reference, self._purse(), self.worst_case)
+        return run.services.gate.admit(
+            model.provider,
+            run_id=run.run_id,
+            model=model.reference,
+            tokens=self.most_input // 4 + (self.call.params.max_tokens or ANSWER_GUESS),
+            budget=self._purse(),
+            worst_case=self.worst_case,
+            adaptive=run.spec.adaptive,
+        )
+
+    def _key(self) -> tuple[int, int, int]:
+        """Position, turn, and the number of the attempt that comes next."""
+        conversation = self.conversation
+        return conversation.probe.position, conversation.turn, conversation.turn_attempts.get(conversation.turn, 0) + 1
 
     def _purse(self) -> Purse | None:
         """What the conversation has set aside, told what its other turns may cost."""
@@ -130,13 +146,30 @@ class Attempt:
         self.run.emit("asked", self.conversation)
         await self._conclude(late.kept.response, late.started_at, late.kept.latency_s, admission)
 
-    async def _carry_out(self, admission: Admission) -> Completion | Failure:
-        started_at = await self._write_intent(admission)
+    async def _exchange(self, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
+        """Send it; returns the reply, when the request was made, and the seconds that it took."""
+        started_at = datetime.now(UTC)
+        await self.run.services.store.append([self._intent(started_at, admission)])
         self.run.emit("asked", self.conversation)
         admission.sent()
         clock = time.monotonic()
         response = await self._send()
-        return await self._conclude(response, started_at, time.monotonic() - clock, admission)
+        return response, started_at, time.monotonic() - clock
+
+    async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
+        """The same with the next batch. Cancelled, what was handed in counts as its worst case."""
+
+        def intent(started_at: datetime, batch: str) -> Event:
+            self.run.emit("asked", self.conversation)
+            return self._intent(started_at, admission, batch)
+
+        ticket = Ticket(self._key(), self.request, intent)
+        try:
+            response = await desk.ask(ticket)
+        except BaseException:
+            admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
+            raise
+        return response, ticket.started_at, (datetime.now(UTC) - ticket.started_at).total_seconds()
 
     async def _conclude(
         self, response: HttpResponse | Failure, started_at: datetime, latency: float, admission: Admission
@@ -160,11 +193,10 @@ class Attempt:
         run.emit(kind, conversation, turn=turn, code=code, cost=billed, cost_source=cost.source, seconds=latency)
         return result
 
-    async def _write_intent(self, admission: Admission) -> datetime:
-        """Note what is about to be sent. The time decides which hour's price holds, so it is written down."""
-        started_at = datetime.now(UTC)
+    def _intent(self, started_at: datetime, admission: Admission, batch: str | None = None) -> Event:
+        """What is about to be sent. The time decides which hour's price holds, so it is written down."""
         self._begin(started_at, admission.waited_s)
-        intent = events.intent(
+        return events.intent(
             **self.identity,
             started_at=started_at.isoformat(),
             waited_s=round(admission.waited_s, 6),
@@ -172,9 +204,8 @@ class Attempt:
             body=dict(self.request.body or {}),
             dropped=sorted(self.target.rejects) or None,
             worst_case=None if self.worst_case is None else format(self.worst_case, "f"),
+            batch=batch,
         )
-        await self.run.services.store.append([intent])
-        return started_at
 
     def _begin(self, started_at: datetime, waited_s: float) -> None:
         conversation, turn = self.conversation, self.conversation.turn

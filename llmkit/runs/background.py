@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from llmkit.errors import LlmkitError
+
 T = TypeVar("T")
 
 _lock = threading.Lock()
@@ -55,3 +57,11 @@ async def _serve(ready: Future[BlockingPortal]) -> None:
     async with BlockingPortal() as portal:
         ready.set_result(portal)
         await portal.sleep_until_stopped()
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the run; the others are its consequences."""
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves.append(first_error(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in leaves if isinstance(error, LlmkitError)), leaves[0])

@@ -27,6 +27,7 @@ from llmkit.runs.affordability import (
 )
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_plan
+from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import Plan, check_order, check_samples, check_tiers
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import Reused
@@ -73,16 +74,18 @@ class Checker:
         if asks:
             self.reach.check(list(providers.values()))
         requests = first_requests(plan, providers)
+        batched = batched_models(plan, providers, request.mode)
         warn_of_retirement(plan, providers)
         warn_of_snapshots(plan)
         warn_of_left_out(requests)
         shared = budgets_of(state)
-        budget = check_budget(plan, providers, requests, request.budget, self._standings(shared, request.project))
+        standings = self._standings(shared, request.project)
+        budget = check_budget(plan, providers, requests, request.budget, standings, batched)
         if not self.reach.simulating and not request.overdraw:
             refuse_overdrawn(providers)
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, providers, self.reach.simulating, check_answer)
-        estimate = self._estimate(plan, requests, providers, request.kind, reused)
+        estimate = self._estimate(plan, requests, providers, request.kind, reused, batched)
         warn_of_budget(estimate, budget)
         if not self.reach.simulating:
             warn_of_balances(estimate, providers)
@@ -103,6 +106,8 @@ class Checker:
             check_answer=check_answer,
             on_event=request.on_event,
             stop_when=request.stop_when,
+            batched=batched,
+            poll_s=request.poll_s,
             reused=reused,
             asks=asks,
         )
@@ -117,7 +122,8 @@ class Checker:
         requests = first_requests(plan, state.providers)
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, state.providers, self.reach.simulating, check_answer)
-        return self._estimate(plan, requests, state.providers, request.kind, reused)
+        batched = batched_models(plan, state.providers, request.mode)
+        return self._estimate(plan, requests, state.providers, request.kind, reused, batched)
 
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
@@ -188,9 +194,10 @@ class Checker:
         providers: Mapping[str, Provider],
         kind: str,
         reused: Reused,
+        batched: frozenset[str],
     ) -> Estimate:
         history = self.past.history(kind, self.reach.simulating)
-        return estimate_plan(plan, requests, history, providers, datetime.now(UTC), reused)
+        return estimate_plan(plan, requests, history, providers, datetime.now(UTC), reused, batched)
 
 
 def _any_key(provider: Provider) -> bool:

@@ -16,8 +16,10 @@ import anyio
 from llmkit.errors import Code
 from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
+from llmkit.money.service_tiers import in_batch
 from llmkit.providers.wires import Wire, wire_for
 from llmkit.records import Completion, Failure, Model, Provider, Rates, Request
+from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.progress import RunEvent, Tracker
@@ -25,6 +27,7 @@ from llmkit.runs.remote import Sender
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
 from llmkit.runs.stop_rules import Watch
+from llmkit.runs.tickets import waiting_words
 from llmkit.store import Event, Store, events
 
 log = logging.getLogger("llmkit.runs")
@@ -54,28 +57,31 @@ class Target:
     wire: Wire
     fallback: Rates | None
     rejects: frozenset[str] = frozenset()
+    in_batches: bool = False
 
     @classmethod
-    def of(cls, model: Model, provider: Provider) -> Target:
+    def of(cls, model: Model, provider: Provider, *, in_batches: bool = False) -> Target:
         """A model as nothing is known about it yet."""
-        fallback = pricing.default_rates(provider)
-        return cls(model=model, provider=provider, wire=wire_for(provider, model), fallback=fallback)
+        fallback, wire = pricing.default_rates(provider), wire_for(provider, model)
+        return cls(model=model, provider=provider, wire=wire, fallback=fallback, in_batches=in_batches)
 
     def worst_case(self, request: Request, *, input_tokens: int, max_output_tokens: int) -> Decimal | None:
         """The most that a request of so many tokens can cost, at the dearest service tier that it may be served at."""
         price = self.model.full_price
         listed = {variant.service_tier for variant in price.price_variants}
+        tiers = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
         return pricing.worst_case(
             price,
             input_tokens=input_tokens,
             max_output_tokens=max_output_tokens,
             fallback=self.fallback,
-            tiers=self.wire.may_serve(request.body or {}, listed),
+            tiers=tiers(request.body or {}, listed),
         )
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
         """The service tier of what came back: what it tells, or where it does not, what was asked for."""
-        return result.service_tier or self.wire.asked_tier(request.body or {})
+        tier = result.service_tier or self.wire.asked_tier(request.body or {})
+        return in_batch(tier) if self.in_batches else tier
 
     def without(self, parameter: str) -> Target:
         """The same, asked without a parameter from now on."""
@@ -115,6 +121,10 @@ class RunContext:
     """By model, how many conversations have ended well and what they cost."""
     in_flight: set[anyio.CancelScope] = field(default_factory=set)
     _logged: set[tuple[str, str, int | None]] = field(default_factory=set)
+    desks: dict[str, BatchDesk] = field(default_factory=dict)
+    """Of the models that are asked in batches."""
+    batched: tuple[int, int] = (0, 0)
+    """Requests of earlier processes of the run that had come back from batches, and how many were handed in."""
     targets: dict[str, Target] = field(default_factory=dict)
     reused_versions: dict[str, set[str | None]] = field(default_factory=dict)
     """Of each model (reference) the versions whose answers were reused, until it gives its first new answer."""
@@ -123,8 +133,34 @@ class RunContext:
         """How a model is asked now."""
         target = self.targets.get(model.reference)
         if target is None:
-            target = self.targets[model.reference] = Target.of(model, self.spec.providers[model.provider])
+            provider, in_batches = self.spec.providers[model.provider], model.reference in self.spec.batched
+            target = self.targets[model.reference] = Target.of(model, provider, in_batches=in_batches)
         return target
+
+    def conversing(self, model: Model) -> contextlib.AbstractContextManager[None]:
+        """While a conversation with a model goes on."""
+        desk = self.desks.get(model.reference)
+        return contextlib.nullcontext() if desk is None else desk.conversing()
+
+    def stir(self) -> None:
+        """Nobody is left to begin, so that batches may be handed in."""
+        for desk in self.desks.values():
+            desk.stir()
+
+    @property
+    def status(self) -> str:
+        """How the run stands; while it waits for batches, how many requests are back."""
+        desks, (back, total) = self.desks.values(), self.batched
+        back, total = back + sum(desk.back for desk in desks), total + sum(desk.handed_in for desk in desks)
+        waits = self.tracker.status == "running" and any(desk.open for desk in desks)
+        return waiting_words(back, total) if waits else self.tracker.status
+
+    async def cancel_batches(self, grace: float) -> None:
+        """Cancel all batches at their providers, and wait as many seconds for what they had answered."""
+        with anyio.move_on_after(grace):
+            async with anyio.create_task_group() as cancelling:
+                for desk in self.desks.values():
+                    cancelling.start_soon(desk.cancel)
 
     def purse(self, conversation: Conversation) -> Purse | None:
         """What a conversation has set aside; ``None`` where nothing limits what may be spent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -15,8 +15,8 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.money.service_tiers import at_tier
-from llmkit.providers.wires import answer_limit
-from llmkit.records import STANDARD_TIER, Model, Params, Price, Provider, Request, Scenario, Usage
+from llmkit.providers.wires import answer_limit, wire_for
+from llmkit.records import BATCH_TIER, STANDARD_TIER, Model, Params, Price, Provider, Request, Scenario, Usage
 from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.request import RunRequest
@@ -75,9 +75,10 @@ def estimate_plan(
     providers: Mapping[str, Provider],
     at: datetime,
     reused: Reused = NOTHING,
+    batched: Collection[str] = (),
 ) -> Estimate:
     """The estimate of a plan without what is reused; ``requests`` holds the first request of each configuration: what
-    is really sent.
+    is really sent. ``batched`` models cost their batch price, and take as long as their provider says at most.
     """
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
@@ -86,6 +87,7 @@ def estimate_plan(
         model, request = config.model, requests[config.label]
         target = Target.of(model, providers[model.provider])
         tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
+        tier = BATCH_TIER if model.reference in batched else tier
         left = list(_left(plan, index, reused))
         if not left:
             models.append(ModelEstimate.nothing(model, config.label))
@@ -109,7 +111,7 @@ def estimate_plan(
                 config=config.label,
             )
         )
-    return Estimate.of(models, _hours(models, providers), reused=reused.count, saved=reused.cost)
+    return Estimate.of(models, _hours(plan, models, providers, batched), reused=reused.count, saved=reused.cost)
 
 
 def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[Scenario, int]]:
@@ -124,11 +126,19 @@ def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[Scenario, i
                 yield scenario, len(reused.answers.get(position, ()))
 
 
-def _hours(models: Sequence[ModelEstimate], providers: Mapping[str, Provider]) -> dict[str, float]:
-    """How long each provider will take for all that is asked of its models, by its limits."""
-    hours = {}
-    for name in dict.fromkeys(model.provider for model in models):
-        own = [model for model in models if model.provider == name]
+def _hours(
+    plan: Plan, models: Sequence[ModelEstimate], providers: Mapping[str, Provider], batched: Collection[str]
+) -> dict[str, float]:
+    """How long each provider will take for all that is asked of its models: by its limits, and in batches at most as
+    long as it promises for one, turn by turn.
+    """
+    turns = max(len(scenario.prompts) for scenario in plan.scenarios)
+    hours = dict.fromkeys((model.provider for model in models), 0.0)
+    for model in plan.models:
+        if model.reference in batched and (api := wire_for(providers[model.provider], model).batches()) is not None:
+            hours[model.provider] = max(hours[model.provider], float(api.hours * turns))
+    for name in hours:
+        own = [model for model in models if model.provider == name and model.model not in batched]
         requests = sum(model.requests for model in own) or 1
         seconds = seconds_left(
             requests,
@@ -136,7 +146,7 @@ def _hours(models: Sequence[ModelEstimate], providers: Mapping[str, Provider]) -
             latency=sum(model.requests * model.seconds for model in own) / requests,
             tokens=sum(model.requests * model.tokens for model in own) / requests,
         )
-        hours[name] = seconds / 3600
+        hours[name] = max(hours[name], seconds / 3600 if own else 0.0)
     return hours
 
 

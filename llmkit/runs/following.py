@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
 from llmkit.catalog import ObstacleKind, blocking
-from llmkit.limiter import Gate
+from llmkit.limiter import Gate, Wait
 from llmkit.limiter.pace import Limits
 from llmkit.records import Failure, Model, Provider
 from llmkit.records.completions import Scope
@@ -34,3 +35,9 @@ def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[st
             if model.provider == name and model.api_config.get("limits")
         }
         gate.set_limits(name, Limits.of(provider), own)
+
+
+def words(wait: Wait) -> str:
+    """What a provider waits for, and how long still."""
+    seconds = "" if wait.until is None else f", {max(0, round(wait.until - time.time()))} s"
+    return f"{wait.reason}{seconds}"

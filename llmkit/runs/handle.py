@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -87,7 +88,7 @@ class RunHandle(Handle[T]):
         watching: Callable[[RunHandle[T]], contextlib.AbstractContextManager[None]],
         peek: Callable[[], T],
     ) -> None:
-        super().__init__(future, self.cancel)
+        super().__init__(future, self.leave)
         self._session = session
         self._panel = panel
         self._watching = watching
@@ -101,8 +102,10 @@ class RunHandle(Handle[T]):
 
     @property
     def status(self) -> str:
-        """``running``, ``completed``, ``budget`` (which a budget ended), ``cancelled`` or ``failed``."""
-        return self._session.tracker.status
+        """``running``, ``waiting for batch, 340 of 1,000 back``, ``completed``, ``budget`` (which a budget ended),
+        ``cancelled`` or ``failed``.
+        """
+        return self._session.context.status
 
     @property
     def progress(self) -> Progress:
@@ -115,9 +118,19 @@ class RunHandle(Handle[T]):
         return self._peek()
 
     def cancel(self, grace: float = 10.0) -> None:
-        """Stop asking now; answers on their way have ``grace`` seconds to arrive and are saved. Returns at once."""
+        """Stop asking now; answers on their way have ``grace`` seconds to arrive and are saved. Returns at once.
+
+        Batches are cancelled at their providers; what they had answered by then is billed, and saved.
+        """
         if not self.done():
             background.start(self._session.cancel, grace)
+
+    def leave(self, grace: float = 10.0) -> None:
+        """The same, but batches go on at their providers: ``kit.resume`` fetches what they answer. Stop in JupyterLab
+        and ``kit.close`` do this.
+        """
+        if not self.done():
+            background.start(partial(self._session.cancel, grace, keeps_batches=True))
 
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every event, on the background thread; returns a function that ends that."""

@@ -12,6 +12,7 @@ from llmkit.errors import ValidationError
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Config, Model
 from llmkit.records.checks import numbers, shapes, texts
+from llmkit.runs.modes import Mode, check_mode
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
 from llmkit.runs.reuse import Reuse, check_reuse
@@ -20,7 +21,7 @@ from llmkit.scenarios import Prompts
 
 CLUSTER_OPTIONS = ("trust_network", "worker_timeout")
 """What ``options`` may hold for a run on a cluster."""
-RUN_OPTIONS = ("adaptive", "order_seed", "overdraw", *CLUSTER_OPTIONS)
+RUN_OPTIONS = ("adaptive", "order_seed", "overdraw", "poll_s", *CLUSTER_OPTIONS)
 """What ``options`` may hold besides the rarer parameters of a request."""
 
 Models: TypeAlias = str | Model | Config | Sequence[str | Model | Config] | None
@@ -59,6 +60,7 @@ class RunRequest:
     service_tier: str | None = None
     reuse: Reuse = False
     reuse_within: float | None = None
+    mode: Mode = "live"
 
     def __post_init__(self) -> None:
         shapes.optional_string(self.name, "name")
@@ -71,6 +73,7 @@ class RunRequest:
         shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
         shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
         check_reuse(self.reuse, self.reuse_within)
+        check_mode(self.mode)
 
     @property
     def adaptive(self) -> bool:
@@ -81,6 +84,12 @@ class RunRequest:
     def overdraw(self) -> bool:
         """Whether to ask providers whose balance is negative."""
         return texts.flag(self.options.get("overdraw", False), "overdraw")
+
+    @property
+    def poll_s(self) -> float | None:
+        """Seconds between looks at a batch, if somebody wishes that."""
+        seconds = self.options.get("poll_s")
+        return None if seconds is None else float(numbers.amount(seconds, "poll_s"))
 
     @property
     def order_seed(self) -> int | None:

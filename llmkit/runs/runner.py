@@ -20,6 +20,7 @@ from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.limiter import Budget
 from llmkit.runs import background, reused_lines
 from llmkit.runs.context import RunContext, Services
+from llmkit.runs.desks import desks_of
 from llmkit.runs.following import set_limits
 from llmkit.runs.handle import RunHandle
 from llmkit.runs.plan import Plan
@@ -30,7 +31,7 @@ from llmkit.runs.replay import conversations, late_answers, lost_outcome
 from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.runs.stop_rules import watch_of
-from llmkit.store import CatalogState, events, queries, totals
+from llmkit.store import CatalogState, events, queries, totals, waiting
 
 log = logging.getLogger("llmkit.runs")
 
@@ -62,8 +63,10 @@ class Runner(Generic[T]):
         """Write the run down and start it; returns when it is on the disk. ``remote`` sends its requests, if given.
 
         Raises:
+            ValidationError: it asks in batches, and ``remote`` would send them.
             JournalError: the journal cannot be written.
         """
+        _refuse_remote_batches(spec, remote)
         run_id = new_run_id()
         with self._claimed(run_id):
             return self._begin(run_id, spec, remote)
@@ -86,9 +89,10 @@ class Runner(Generic[T]):
         self._services.store.append([*reused_lines.lines(run_id, spec.reused, begun), *lines]).result()
         positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
         context = self._context(run_id, spec, positions, session=0)
+        queues = _queues(plan, positions)
+        context.desks = desks_of(context, queues)
         conversations = {each.probe.position: each for each in begun if not each.finished}
-        session = Session(context=context, queues=_queues(plan, positions), conversations=conversations)
-        return self._launch(session, remote)
+        return self._launch(Session(context=context, queues=queues, conversations=conversations), remote)
 
     def resume(
         self,
@@ -108,8 +112,9 @@ class Runner(Generic[T]):
         disabled or deprecated meanwhile is skipped.
 
         Raises:
-            ValidationError: the run is running, here or in another process.
+            ValidationError: the run is running, here or in another process; or as :meth:`start` says.
         """
+        _refuse_remote_batches(spec, remote)
         with self._claimed(run_id):
             return self._continue(run_id, spec, spent, catalog, changes, remote)
 
@@ -144,9 +149,12 @@ class Runner(Generic[T]):
         positions = [position for position in spec.plan.asking_order() if position in resumed]
         context = self._context(run_id, spec, positions, session=number, spent=spent)
         context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
+        queues = _queues(spec.plan, positions)
+        context.desks = desks_of(context, queues, store.read(lambda c: waiting.open_in_batches(c, run_id)))
+        context.batched = store.read(waiting.in_batches).get(run_id, context.batched)
         session = Session(
             context=context,
-            queues=_queues(spec.plan, positions),
+            queues=queues,
             conversations=resumed,
             late=late,
             catalog=catalog,
@@ -171,7 +179,7 @@ class Runner(Generic[T]):
         """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""
         running = [handle for handle in self.handles.values() if not handle.done()]
         for handle in running:
-            handle.cancel(grace)
+            handle.leave(grace)
         for handle in running:
             handle.wait()
 
@@ -239,6 +247,11 @@ class Runner(Generic[T]):
         handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))
         self.handles[run_id] = handle
         return handle
+
+
+def _refuse_remote_batches(spec: RunSpec, remote: RemoteSender | None) -> None:
+    if remote is not None and spec.batched:
+        raise ValidationError("Batches are handed in from here and need no cluster: leave on= out.", field="on")
 
 
 def _tokens(spec: RunSpec) -> dict[str, float]:

@@ -14,13 +14,13 @@ import anyio.to_thread
 
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError
-from llmkit.limiter import Wait
 from llmkit.records import Failure, Model
 from llmkit.runs.attempt import STOPPED, Attempt
+from llmkit.runs.background import first_error
 from llmkit.runs.circuit_breaker import affected, concerns_others
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
-from llmkit.runs.following import set_limits, withdrawn
+from llmkit.runs.following import set_limits, withdrawn, words
 from llmkit.runs.progress import Progress, RunEvent, Tracker
 from llmkit.runs.remote import LateAnswer
 from llmkit.runs.turns import ask_turn
@@ -69,11 +69,13 @@ class Session:
     def progress(self) -> Progress:
         """A snapshot for people and panels."""
         waiting = {} if self._ended else self.context.services.gate.waiting()
-        return self.tracker.snapshot({p: _words(wait) for p, wait in waiting.items() if p in self.queues})
+        return self.tracker.snapshot({p: words(wait) for p, wait in waiting.items() if p in self.queues})
 
-    async def cancel(self, grace: float) -> None:
-        """Stop asking; after ``grace`` seconds stop waiting for what is on its way too."""
+    async def cancel(self, grace: float, *, keeps_batches: bool = False) -> None:
+        """Stop asking; after ``grace`` seconds stop waiting for what is on its way. Batches may be kept to resume."""
         self._cancelled = True
+        if not keeps_batches:
+            await self.context.cancel_batches(grace)
         if self._scope is not None:
             self._scope.cancel()
         await anyio.sleep(grace)
@@ -95,12 +97,14 @@ class Session:
                     if self.catalog is not None:
                         await self._heed(self.catalog)
                     everything.start_soon(self._refresh_forever)
+                    for desk in self.context.desks.values():
+                        everything.start_soon(desk.serve)
                     async with anyio.create_task_group() as asking:
                         for provider in self.queues:
                             asking.start_soon(self._serve, provider)
                     everything.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            problem = _first(group)
+            problem = first_error(group)
         with anyio.CancelScope(shield=True):
             problem = await self._end(problem)
         code = problem.code if isinstance(problem, LlmkitError) else None
@@ -113,10 +117,13 @@ class Session:
 
     async def _serve(self, provider: str) -> None:
         """Keep as many workers as the provider's limit can use, also when the limit is raised meanwhile."""
+        # who is asked in batches waits together
+        gathering = {reference.partition(":")[0] for reference in self.context.desks}
         async with anyio.create_task_group() as workers:
             while self.queues[provider]:
                 limit = self.context.services.gate.limits(provider).max_parallel
-                target = min(limit + min(limit, 8), len(self.queues[provider]) + self._workers[provider])
+                everybody = len(self.queues[provider]) + self._workers[provider]
+                target = everybody if provider in gathering else min(limit + min(limit, 8), everybody)
                 for _ in range(target - self._workers[provider]):
                     self._workers[provider] += 1
                     workers.start_soon(self._work, provider)
@@ -128,7 +135,11 @@ class Session:
         queue = self.queues[provider]
         try:
             while queue:
-                await self._converse(queue.popleft())
+                position = queue.popleft()
+                if not queue:
+                    self.context.stir()
+                with self.context.conversing(self.context.spec.plan.model_of(position)):
+                    await self._converse(position)
             self._drained[provider].set()
         finally:
             self._workers[provider] -= 1
@@ -286,14 +297,3 @@ class Session:
             number = self.context.session
             line = events.run_state(run_id=self.run_id, number=number, status="running", spent=spent)
             self.context.services.store.append([line]).result()
-
-
-def _words(wait: Wait) -> str:
-    seconds = "" if wait.until is None else f", {max(0, round(wait.until - time.time()))} s"
-    return f"{wait.reason}{seconds}"
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the run; the others are its consequences."""
-    leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
-    return next((error for error in leaves if isinstance(error, LlmkitError)), leaves[0])

@@ -39,6 +39,9 @@ class RunSpec:
     check_answer: Callable[[str], Any] | None = None
     on_event: Callable[[RunEvent], None] | None = None
     stop_when: StopRule | None = None
+    batched: frozenset[str] = frozenset()
+    """Models (references) that are asked in batches."""
+    poll_s: float | None = None
     reused: Reused = NOTHING
     asks: bool = True
     """Whether what is not reused is asked for."""
@@ -58,6 +61,8 @@ def stored_spec(
         policy=RetryPolicy(**settings["policy"]),
         retry_unknown=settings["retry_unknown"],
         adaptive=settings["adaptive"],
+        batched=frozenset(settings.get("batched") or ()),
+        poll_s=settings.get("poll_s"),
         name=row["name"],
         kind=row["kind"],
         budget=None if budget is None else Decimal(budget),
@@ -130,6 +135,8 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
         "policy": policy,
         "retry_unknown": spec.retry_unknown,
         "adaptive": spec.adaptive,
+        "batched": sorted(spec.batched),
+        "poll_s": spec.poll_s,
     }
 
 

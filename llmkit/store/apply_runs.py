@@ -38,7 +38,7 @@ _RUN = {
 }  # fmt: skip
 _INTENT = {
     **_KEY, "started_at": "TIMESTAMP", "waited_s": "DOUBLE", "wait_reason": "VARCHAR", "worst_case": "DECIMAL(18, 10)",
-    "dropped": "JSON", "request_hash": "VARCHAR", "request": "VARCHAR",
+    "dropped": "JSON", "batch": "VARCHAR", "request_hash": "VARCHAR", "request": "VARCHAR",
 }  # fmt: skip
 _ANSWER = {
     "response": "VARCHAR", "response_at": "VARCHAR", "finish_reason": "VARCHAR", "model_version": "VARCHAR",
@@ -134,9 +134,15 @@ _STATEMENTS = (
             QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY number DESC, event_id DESC) = 1
         ) s WHERE s.run_id = runs.id"""),
     ("intent", f"""
-        INSERT INTO intents
-        SELECT run_id, {_fields(list(_INTENT)[:-2])}, unhex(e.request_hash), e.request
+        INSERT INTO intents BY NAME
+        SELECT run_id, {_fields(list(_INTENT)[:-2])}, unhex(e.request_hash) AS request_hash, e.request
         FROM {_parsed("intent", _INTENT)} ON CONFLICT DO NOTHING"""),
+    ("batch", f"""
+        INSERT INTO run_batches SELECT run_id, e.batch, e.batch_id, event_id
+        FROM {_parsed("batch", {"batch": "VARCHAR", "batch_id": "VARCHAR"})}
+        QUALIFY row_number() OVER (PARTITION BY run_id, e.batch ORDER BY event_id DESC) = 1
+        ON CONFLICT DO UPDATE SET batch_id = excluded.batch_id, event_id = excluded.event_id
+        WHERE excluded.event_id > run_batches.event_id"""),
     ("outcome", f"""
         INSERT INTO outcomes BY NAME
         SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(USAGE), "e.usage")},

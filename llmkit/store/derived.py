@@ -147,3 +147,11 @@ def add_annotations(connection: duckdb.DuckDBPyConnection) -> None:
             event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, position, name, actor)
         )
     """)
+
+
+def add_batches(connection: duckdb.DuckDBPyConnection) -> None:
+    """What providers call the batches of runs."""
+    connection.execute(
+        "CREATE TABLE run_batches (run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, "
+        "event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, batch))"
+    )

@@ -8,6 +8,7 @@ scenarios  up to a thousand of the scenarios of a run that is about to begin; ``
 run        a run began; carries its settings, and every model with the prices in force
 intent     an attempt is about to be sent; with a hash of its request
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
+batch      a provider has taken a batch; the intents of its requests name it
 probe      a probe reached a final state
 skip       the remaining probes of a provider or a model will not be sent, and why
 run_state  a run was resumed, goes on or ended; carries what it spent by provider since its state before
@@ -116,11 +117,16 @@ def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Ev
 def intent(*, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any], **fields: Any) -> Event:
     """An attempt is about to be sent. Of the request's ``body`` a hash is kept.
 
-    ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; and ``dropped``, the parameters that the
-    request goes without because the model has rejected them since the run began.
+    ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; ``batch``, with which it goes; and
+    ``dropped``, the parameters that the request goes without because the model has rejected them since the run began.
     """
     identity = {"run_id": run_id, "position": position, "turn": turn, "attempt": attempt}
     return {"type": "intent", **identity, "request_hash": body_hash(body), **fields}
+
+
+def batch(*, run_id: str, batch: str, batch_id: str) -> Event:
+    """A provider has taken a batch, which it calls ``batch_id``."""
+    return {"type": "batch", "run_id": run_id, "batch": batch, "batch_id": batch_id, "at": now()}
 
 
 def body_hash(body: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import duckdb
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
 from llmkit.store import schema
-from llmkit.store.derived import RATES, TOKENS, add_annotations, derive_probes, hash_requests
+from llmkit.store.derived import RATES, TOKENS, add_annotations, add_batches, derive_probes, hash_requests
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -235,6 +235,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     derive_probes,
     hash_requests,
     add_annotations,
+    add_batches,
 )
 """Append only. A step is recorded by its name."""
 

@@ -25,7 +25,8 @@ def answers(
         connection,
         f"""
         WITH billed AS (
-            SELECT run_id, position, turn, max(ended_at) AS answered_at, max(latency_s) FILTER (is_answer) AS seconds,
+            SELECT run_id, position, turn, max(ended_at) AS answered_at, max(latency_s)
+                FILTER (is_answer AND NOT starts_with(coalesce(service_tier, ''), 'batch')) AS seconds,
                 coalesce(arg_max(finish_reason, attempt) = 'length', false) AS is_cut, {{{sums}}} AS usage
             FROM outcomes WHERE input_tokens IS NOT NULL AND attempt > 0 GROUP BY ALL
         ), latest AS (

@@ -96,7 +96,9 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
                     count(*) FILTER (status = 'cancelled') AS cancelled, count(*) FILTER (status = 'pending') AS pending
                 FROM probe_states GROUP BY run_id
             ) p ON p.run_id = r.id
-            LEFT JOIN (SELECT run_id, count(*) AS "unknown" FROM open_attempts GROUP BY run_id) a ON a.run_id = r.id
+            LEFT JOIN (
+                SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE batch IS NULL GROUP BY run_id
+            ) a ON a.run_id = r.id
         ORDER BY r.started_at DESC, r.id DESC
         """,
     )
@@ -137,10 +139,10 @@ def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: 
 
 
 def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of a run that were begun and never ended: position, turn, attempt."""
+    """The attempts of a run that were begun and never ended: position, turn, attempt. Those in batches still may."""
     return rows(
         connection,
-        "SELECT position, turn, attempt FROM open_attempts WHERE run_id = ? ORDER BY ALL",
+        "SELECT position, turn, attempt FROM open_attempts WHERE run_id = ? AND batch IS NULL ORDER BY ALL",
         [run_id],
     )
 
@@ -153,7 +155,7 @@ def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The attempts of all probes that wait for answers, in the order in which they were made, reused answers as attempt
-    0; one row of NULLs for a probe without any.
+    0, without those that are still in batches; one row of NULLs for a probe without any.
 
     Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier, cost,
     cost_source, latency_s, reused_from, original_cost; response, finish_reason and model_version are NULL where a later
@@ -165,7 +167,7 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
         WITH counted AS (
             SELECT position, turn, attempt, attempt_id, started_at, waited_s, error_code, maybe_billed, usage,
                 service_tier, cost, cost_source, latency_s
-            FROM attempts WHERE run_id = $run
+            FROM attempts WHERE run_id = $run AND (batch IS NULL OR ended_at IS NOT NULL)
             UNION ALL BY NAME
             SELECT position, turn, 0 AS attempt, attempt_id, usage, service_tier, cost, cost_source, latency_s
             FROM turns WHERE run_id = $run AND cost_source = 'reused'

@@ -22,6 +22,7 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
     "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE},
     "run_states": {"changes": "JSON"},
+    "intents": {"batch": "VARCHAR"},
     "run_scenarios": {"messages": "JSON", "question": "JSON"},
     "run_arms": {"config": "VARCHAR", "system": "VARCHAR"},
     "llm_models": PRICES,
@@ -99,7 +100,7 @@ _VIEWS: Mapping[str, str] = {
                     USING (run_id)
             WHERE i.n != coalesce(o.n, 0)
         )
-        SELECT i.run_id, i.position, i.turn, i.attempt, i.started_at, i.worst_case
+        SELECT i.run_id, i.position, i.turn, i.attempt, i.started_at, i.worst_case, i.batch
         FROM (FROM intents SEMI JOIN open USING (run_id)) i
             ANTI JOIN (FROM outcomes SEMI JOIN open USING (run_id)) o
             ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt""",
@@ -148,7 +149,7 @@ _VIEWS: Mapping[str, str] = {
             o.status_code, o.error_code, o.error_message, o.latency_s, i.waited_s, i.wait_reason, o.request_id,
             coalesce(o.maybe_billed, false) AS maybe_billed, i.request, o.reply,
             {_USAGE} AS usage, o.service_tier, o.cost, o.cost_source, i.worst_case, i.position, i.dropped,
-            i.request_hash
+            i.request_hash, i.batch
         FROM intents i JOIN runs r ON r.id = i.run_id
             JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
             LEFT JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn

@@ -8,16 +8,18 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
 from llmkit.errors import Code, ValidationError
-from llmkit.records import Completion, Failure
+from llmkit.records import Failure
 from llmkit.records.checks import numbers
 
 if TYPE_CHECKING:
     import tenacity
+
+T = TypeVar("T")
 
 _RETRIED = frozenset(
     {
@@ -117,13 +119,13 @@ class RetryPolicy:
 
 
 async def retrying(
-    attempt: Callable[[int], Awaitable[Completion | Failure]],
+    attempt: Callable[[int], Awaitable[T | Failure]],
     policy: RetryPolicy,
     *,
     retry_unknown: bool,
     on_wait: Callable[[Failure, Delay, int], Awaitable[None]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-) -> Completion | Failure:
+) -> T | Failure:
     """Call ``attempt`` (with 1, 2, ...) until it succeeds or no retry is left; then return its last result as it is.
 
     ``on_wait`` is told of each wait: what failed, the delay, and the number of the attempt. A delay that pauses the
@@ -131,19 +133,19 @@ async def retrying(
     ``on_wait`` all of them are slept here.
     """
     first = await attempt(1)
-    if isinstance(first, Completion):
+    if not isinstance(first, Failure):
         return first
     import tenacity  # loaded and set up for failures only: both cost more than a request that succeeds
 
     numbers, seen = itertools.count(1), Counter[Code]()
     delay = Delay(0.0)
 
-    async def next_attempt() -> Completion | Failure:
+    async def next_attempt() -> T | Failure:
         number = next(numbers)
         return first if number == 1 else await attempt(number)
 
-    def worth_retrying(result: Completion | Failure) -> bool:
-        if isinstance(result, Completion):
+    def worth_retrying(result: T | Failure) -> bool:
+        if not isinstance(result, Failure):
             return False
         seen[result.code] += 1
         return policy._is_retried(result, retry_unknown=retry_unknown, times=seen[result.code])
@@ -166,7 +168,7 @@ async def retrying(
         retry_error_callback=_result,
     )
     try:
-        result: Completion | Failure = await retry(next_attempt)
+        result: T | Failure = await retry(next_attempt)
     finally:
         retry.iter_state.reset()  # the steps it has kept hold it: without them it is gone at once, uncollected
     return result

@@ -13,7 +13,7 @@ from llmkit.errors import ValidationError
 from llmkit.providers.wires.answer_limit import answer_limit, answers_asked
 from llmkit.providers.wires.anthropic_messages import AnthropicMessages
 from llmkit.providers.wires.base import Wire
-from llmkit.providers.wires.batch_api import BatchApi, BatchItem, BatchState
+from llmkit.providers.wires.batch_api import BatchApi, BatchItem, BatchState, Listed
 from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.openai_chat import OpenAIChat
 from llmkit.providers.wires.openai_responses import OpenAIResponses
@@ -24,7 +24,9 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
     {wire.name: wire for wire in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())}
 )
 
-__all__ = ["WIRES", "BatchApi", "BatchItem", "BatchState", "Wire", "answer_limit", "answers_asked", "wire_for"]
+__all__ = [
+    "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked", "wire_for",
+]  # fmt: skip
 
 
 def wire_for(provider: Provider, model: Model) -> Wire:

@@ -1,0 +1,299 @@
+"""Where requests of a run wait for a batch: handed in together, looked for after a crash, answered one by one.
+
+To an attempt the desk is a slow way of sending. Whatever happens before and after is the same as alone: the money, the
+intent, the parsing, the price, the outcome, another attempt, the next turn. So a batch holds whatever has gathered by
+the time when nobody has anything to do but wait: first turns, second turns, and what failed before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from llmkit.limiter import Admission, Purse
+from llmkit.providers.transport import RetryPolicy, retrying
+from llmkit.providers.wires import BatchApi, BatchItem, BatchState, Listed
+from llmkit.records import Failure, HttpResponse, Request
+from llmkit.runs.tickets import LOOKS, LOST, PAGES, SKEW, Batch, Key, OpenRequest, Ticket
+from llmkit.store import Store, events
+
+log = logging.getLogger("llmkit.runs")
+
+T = TypeVar("T")
+
+Sender = Callable[[Request], Awaitable[HttpResponse | Failure]]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class BatchDesk:
+    """The batches of one model in one run; lives on the background loop.
+
+    ``queue`` holds what is still to come, ``moving`` counts the conversations that are neither here nor over.
+    """
+
+    run_id: str
+    prefix: str
+    api: BatchApi
+    store: Store
+    send: Sender
+    policy: RetryPolicy
+    queue: deque[int]
+    looks: tuple[float, float] = LOOKS
+    earlier: dict[Key, OpenRequest] = field(default_factory=dict)
+    moving: int = 0
+    handed_in: int = 0
+    back: int = 0
+    open: dict[str, Batch] = field(default_factory=dict)
+    _waiting: list[Ticket] = field(default_factory=list)
+    _stirred: anyio.Event = field(default_factory=anyio.Event)
+    _named: int = 0
+    _followed_names: set[str] = field(default_factory=set)
+    _foreign: set[str] = field(default_factory=set)
+    _is_closed: bool = False
+
+    # --- for attempts ---
+
+    @contextlib.contextmanager
+    def conversing(self) -> Iterator[None]:
+        """While a conversation goes on."""
+        self.moving += 1
+        try:
+            yield
+        finally:
+            self._rest()
+
+    @contextlib.asynccontextmanager
+    async def admit(
+        self, key: Key, model: str, budget: Purse | None, worst_case: Decimal | None
+    ) -> AsyncGenerator[Admission]:
+        """Set the money of a request aside; no pace holds in batches.
+
+        Raises:
+            BudgetExceeded: the budget does not cover it.
+        """
+        began = time.time()
+        before = self.earlier.get(key)
+        if budget is not None and before is not None and before.worst_case is not None:
+            budget.recall(before.worst_case)
+        self._rest()
+        try:
+            reservation = None if budget is None else await budget.reserve(worst_case)
+        finally:
+            self.moving += 1
+        now = time.time()
+        yield Admission(
+            model=model,
+            started_at=now,
+            tokens=0,
+            waited_s=now - began,
+            waits={},
+            on_sent=lambda _: None,
+            reservation=reservation,
+        )
+
+    async def ask(self, ticket: Ticket) -> HttpResponse | Failure:
+        """Wait for the reply to a request; cancelled, it stays where it is."""
+        before = self.earlier.pop(ticket.key, None)
+        if before is None:
+            self._waiting.append(ticket)
+        else:
+            ticket.intent(before.started_at, before.batch)  # written already
+            ticket.started_at = before.started_at
+            batch = self.open.setdefault(before.batch, Batch(before.batch, before.started_at, is_doubtful=True))
+            batch.batch_id = before.batch_id
+            batch.tickets[self._custom_id(ticket.key)] = ticket
+        self._rest()
+        try:
+            await ticket.answered.wait()
+        except anyio.get_cancelled_exc_class():
+            if ticket.reply is None:
+                raise
+        assert ticket.reply is not None  # it may have come in the moment of the cancellation: then it is saved
+        return ticket.reply
+
+    def stir(self) -> None:
+        """Something has changed that may let a batch be handed in."""
+        self._stirred.set()
+
+    # --- its life ---
+
+    async def serve(self) -> None:
+        """Hand in whatever has gathered whenever nobody moves, and see to what was handed in."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                await self._stirred.wait()
+                self._stirred = anyio.Event()
+                if self.moving or self.queue or self._is_closed:
+                    continue
+                for name in self.open.keys() - self._followed_names:
+                    self._followed_names.add(name)
+                    tasks.start_soon(self._see_to, self.open[name])
+                for batch in self._gathered():
+                    self._followed_names.add(batch.name)
+                    tasks.start_soon(self._hand_in, batch)
+
+    async def cancel(self) -> None:
+        """Cancel all batches at the provider, and return when what they had answered has arrived."""
+        self._is_closed = True
+        for batch in tuple(self.open.values()):
+            if batch.batch_id is not None:
+                await self.send(self.api.cancel(batch.batch_id))
+        while any(batch.batch_id is not None for batch in self.open.values()):
+            await anyio.sleep(self._pause(0))
+
+    def _gathered(self) -> list[Batch]:
+        """What waits, in as many batches as it takes."""
+        tickets = {self._custom_id(ticket.key): ticket for ticket in self._waiting}
+        self._waiting = []
+        batches = []
+        for part in self.api.split([BatchItem(name, ticket.request) for name, ticket in tickets.items()]):
+            self._named += 1
+            batch = Batch(f"{self.prefix}-{self._named}", datetime.now(UTC))
+            batch.tickets = {item.custom_id: tickets[item.custom_id] for item in part}
+            self.open[batch.name] = batch
+            self.handed_in += len(part)
+            batches.append(batch)
+        return batches
+
+    async def _hand_in(self, batch: Batch) -> None:
+        """Write down what is handed in, then do it."""
+        for ticket in batch.tickets.values():
+            ticket.started_at = batch.started_at
+        await self.store.append([each.intent(batch.started_at, batch.name) for each in batch.tickets.values()])
+        await self._see_to(batch)
+
+    async def _see_to(self, batch: Batch) -> None:
+        """Bring a batch to its end."""
+        while batch.tickets:
+            if batch.batch_id is None and not await self._created(batch):
+                break
+            await self._followed(batch)
+        del self.open[batch.name]
+        self._followed_names.discard(batch.name)
+
+    async def _created(self, batch: Batch) -> bool:
+        """Have the provider take the batch; never twice: after a doubt it is looked for first."""
+        while True:
+            result = await retrying(lambda _: self._create(batch), self.policy, retry_unknown=True)
+            if isinstance(result, BatchState):
+                batch.batch_id = result.batch_id
+                await self.store.append([events.batch(run_id=self.run_id, batch=batch.name, batch_id=result.batch_id)])
+                log.info("batch", extra={"run": self.run_id, "batch": result.batch_id, "requests": len(batch.tickets)})
+                return True
+            if not batch.is_doubtful:
+                await self._deliver(batch, dict.fromkeys(batch.tickets, result))
+                return False
+            await anyio.sleep(self._pause(9))
+
+    async def _create(self, batch: Batch) -> BatchState | Failure:
+        if batch.is_doubtful:
+            same = await self._find(batch)
+            if same is not None:
+                return same
+        items = [BatchItem(name, ticket.request) for name, ticket in batch.tickets.items()]
+        file_id: str | Failure = ""
+        if (upload := self.api.upload(items)) is not None:
+            file_id = await self._asked(upload, self.api.read_upload)
+        if isinstance(file_id, Failure):
+            return file_id
+        batch.is_doubtful = True
+        state = await self._asked(self.api.create(batch.name, items, file_id), self.api.read)
+        batch.is_doubtful = isinstance(state, Failure) and state.maybe_billed
+        return state
+
+    async def _find(self, batch: Batch) -> BatchState | Failure | None:
+        """The batch in the provider's list: by its name, else by its size and time; ``None`` if it is not there."""
+        request: Request | None = self.api.listing()
+        for _ in range(PAGES):
+            if request is None:
+                break
+            listed = await self._asked(request, self.api.read_list)
+            if not isinstance(listed, Listed):
+                return listed
+            for state in listed.states:
+                if self._is_same(batch, state):
+                    return state
+            request = listed.more
+        return None
+
+    def _is_same(self, batch: Batch, state: BatchState) -> bool:
+        if state.name is not None:
+            return state.name == batch.name
+        known = {other.batch_id for other in self.open.values() if other is not batch} | self._foreign
+        is_later = state.created_at is None or state.created_at >= batch.started_at - SKEW
+        return is_later and state.total == len(batch.tickets) and state.batch_id not in known
+
+    async def _followed(self, batch: Batch) -> None:
+        """Look at a batch until it has ended, and deliver what it brings."""
+        state = await self._ended(batch)
+        if isinstance(state, Failure):
+            await self._deliver(batch, dict.fromkeys(batch.tickets, state))
+        elif state.rejection is not None:
+            await self._deliver(batch, dict.fromkeys(batch.tickets, state.rejection))
+        else:
+            await self._collected(batch, state)
+
+    async def _ended(self, batch: Batch) -> BatchState | Failure:
+        looks = 0
+        while True:
+            state = await self._asked(self.api.poll(batch.batch_id or ""), self.api.read)
+            if isinstance(state, BatchState) and state.ended:
+                return state
+            if isinstance(state, Failure) and state.status == 404:
+                return LOST
+            await anyio.sleep(self._pause(looks))
+            looks += 1
+
+    async def _collected(self, batch: Batch, state: BatchState) -> None:
+        """Deliver all results, page by page; what has none was given up."""
+        requests, is_ours = list(self.api.results(state)), False
+        while requests:
+            results = await self._asked(requests[0], self.api.read_results)
+            if isinstance(results, Failure):
+                await anyio.sleep(self._pause(9))
+                continue
+            requests[:1] = [] if results.more is None else [results.more]
+            is_ours = is_ours or not batch.tickets.keys().isdisjoint(results.replies)
+            await self._deliver(batch, results.replies)
+        if state.name is None and not is_ours:  # somebody else's of the same size
+            self._foreign.add(state.batch_id)
+            batch.batch_id, batch.is_doubtful = None, True
+            return
+        await self._deliver(batch, dict.fromkeys(batch.tickets, state.unanswered()))
+
+    async def _deliver(self, batch: Batch, replies: Mapping[str, HttpResponse | Failure]) -> None:
+        for number, (name, reply) in enumerate(replies.items()):
+            if (ticket := batch.tickets.pop(name, None)) is not None:
+                ticket.reply = reply
+                self.moving += 1
+                self.back += 1
+                ticket.answered.set()
+            if number % 100 == 0:
+                await anyio.lowlevel.checkpoint()  # thousands at once would hold the loop up
+
+    # --- helpers ---
+
+    async def _asked(self, request: Request, read: Callable[[HttpResponse], T | Failure]) -> T | Failure:
+        response = await self.send(request)
+        return response if isinstance(response, Failure) else read(response)
+
+    def _custom_id(self, key: Key) -> str:
+        return "-".join([self.run_id, *map(str, key)])
+
+    def _pause(self, looks: int) -> float:
+        first, longest = self.looks
+        return min(first * 1.5 ** min(looks, 50), longest) * self.policy.scale
+
+    def _rest(self) -> None:
+        self.moving -= 1
+        self.stir()

@@ -1,0 +1,51 @@
+"""The desks of a run: one for each model that is asked in batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llmkit.records import Failure, HttpResponse, Request
+from llmkit.runs.batch_desk import BatchDesk, Sender
+from llmkit.runs.context import RunContext, Target
+from llmkit.runs.tickets import OpenRequest, looks
+
+
+def desks_of(
+    context: RunContext, queues: Mapping[str, deque[int]], earlier: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, BatchDesk]:
+    """The desks by model (reference); ``earlier`` are the rows of ``waiting.open_in_batches``."""
+    spec = context.spec
+    desks = {}
+    for number, model in enumerate(spec.plan.models):
+        target = context.target(model)
+        api = target.wire.batches() if target.in_batches else None
+        if api is None or model.provider not in queues:
+            continue
+        desks[model.reference] = BatchDesk(
+            run_id=context.run_id,
+            prefix=f"{context.run_id}-{context.session}-{number}",
+            api=api,
+            store=context.services.store,
+            send=_sender(context, target),
+            policy=spec.policy,
+            queue=queues[model.provider],
+            looks=looks(spec.poll_s, spec.simulated),
+        )
+    for row in earlier:
+        key = row["position"], row["turn"], row["attempt"]
+        request = OpenRequest(key, row["batch"], row["batch_id"], row["started_at"], row["worst_case"])
+        if (desk := desks.get(spec.plan.model_of(row["position"]).reference)) is not None:
+            desk.earlier[key] = request
+    return desks
+
+
+def _sender(context: RunContext, target: Target) -> Sender:
+    async def send(request: Request) -> HttpResponse | Failure:
+        spec = context.spec
+        return await context.services.transport.send(
+            target.provider, target.wire, request, simulated=spec.simulated, timeout=spec.policy.timeout_s, trace={}
+        )
+
+    return send

@@ -1,0 +1,80 @@
+"""What waits at a batch desk: requests, the batches that they go with, and how long a look is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import anyio
+
+from llmkit.errors import Code
+from llmkit.records import Failure, HttpResponse, Request
+from llmkit.store import Event
+
+LOOKS = (5.0, 60.0)
+"""Seconds between the first looks at a batch, and between later ones."""
+REHEARSED = 0.01
+"""Of a second that each of these seconds lasts at a simulator."""
+SKEW = timedelta(minutes=5)
+"""By which the clocks of providers may differ from ours."""
+PAGES = 20
+"""Of a list of batches that are looked through for one."""
+LOST = Failure(
+    code=Code.UNKNOWN,
+    message="The provider does not know the batch of this any more; it may have been billed.",
+    scope="probe",
+    maybe_billed=True,
+)
+
+Key = tuple[int, int, int]
+"""Position, turn and attempt."""
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A request that waits at the desk. ``intent`` makes the line of the journal that says with which batch it goes."""
+
+    key: Key
+    request: Request
+    intent: Callable[[datetime, str], Event]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    reply: HttpResponse | Failure | None = None
+    answered: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request of an earlier process of the run that has no outcome yet."""
+
+    key: Key
+    batch: str
+    batch_id: str | None
+    started_at: datetime
+    worst_case: Decimal | None
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Requests that are handed in together under a name; ``batch_id`` is the provider's, once that is known.
+
+    ``is_doubtful``: it may have been handed in already.
+    """
+
+    name: str
+    started_at: datetime
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+    batch_id: str | None = None
+    is_doubtful: bool = False
+
+
+def looks(poll_s: float | None, simulated: bool) -> tuple[float, float]:
+    """Seconds between looks at a batch, the first ones and later ones; ``poll_s`` is somebody's own wish."""
+    wished = LOOKS if poll_s is None else (poll_s, poll_s)
+    return (wished[0] * REHEARSED, wished[1] * REHEARSED) if simulated and poll_s is None else wished
+
+
+def waiting_words(back: int, total: int) -> str:
+    """How a run stands that waits for batches."""
+    return f"waiting for batch, {back:,} of {total:,} back"
