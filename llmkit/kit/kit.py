@@ -23,6 +23,7 @@ from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
+from llmkit.analysis.mode_table import mode_table
 from llmkit.analysis.power import design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.run import Table
@@ -200,6 +201,21 @@ class Kit:
             options=_without_run_options(options),
         )
         return self._checker.estimate(request, self.catalog.state())
+
+    def plan_modes(self, prompts: Prompts, models: Models = None, samples: int = 1, **options: Any) -> pd.DataFrame:
+        """What each way of asking would cost and take: one row a model and mode (``live``, ``batch``, ``flex``).
+
+        Columns: model, config, mode, requests, cost, low and high in US dollars, hours (in batches the most that the
+        provider promises, turn by turn). Ways that a model cannot be asked in are left out. ``options`` as in
+        :meth:`estimate`.
+
+        Raises:
+            LlmkitError: as :meth:`estimate` does.
+        """
+        each = models if isinstance(models, list | tuple) else [models]
+        if models is None:
+            each = self.estimate(prompts, None, samples, **options).df["model"].tolist()
+        return mode_table(each, lambda model, **how: self.estimate(prompts, model, samples, **options, **how).df)
 
     def run(
         self,

@@ -115,6 +115,16 @@ def test_an_estimate_knows_the_mode(kit):
     assert batch.df["hours"].tolist() == [48.0]
 
 
+def test_modes_are_planned_beside_each_other(kit):
+    """Who has no batches or no flex tier has no row of it; a batch costs half."""
+    models = ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5", "deepseek:deepseek-flash"]
+    plan = kit.plan_modes(PROMPTS, models, max_tokens=60).set_index(["model", "mode"])
+    assert [mode for model, mode in plan.index if model == models[1]] == ["live", "batch"]
+    assert [mode for model, mode in plan.index if model == models[2]] == ["live"]
+    cost = plan["cost"]
+    assert cost[models[1], "batch"] == pytest.approx(cost[models[1], "live"] / 2)
+
+
 def test_a_model_that_is_not_there_fails_as_it_does_alone(kit, sim):
     """Its rows have the code; the other model's are answered."""
     sim.set(models={"openai": ["gpt-6-luna"]})
