@@ -21,7 +21,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks import shapes
 from llmkit.scenarios.carried import ASKED_COLUMNS, nearest
-from llmkit.scenarios.inputs import Prompts, as_scenarios, scenarios_to_frame
+from llmkit.scenarios.inputs import Prompts, as_scenarios, scenarios_to_frame, tabular
 from llmkit.scenarios.template import scenarios_from_template
 
 AnyPath = str | PathLike[str]
@@ -61,7 +61,7 @@ def scenarios_to_csv(scenarios: Prompts, path: AnyPath) -> None:
     """Write scenarios as a CSV file (UTF-8): the columns of ``scenarios_to_frame``, follow-ups as a JSON list.
 
     Raises:
-        ValidationError: the file cannot be written, or there are no scenarios.
+        ValidationError: the file cannot be written, there are no scenarios, or one has a question of a type.
     """
     file = shapes.path(path)
     frame = scenarios_to_frame(scenarios)
@@ -90,7 +90,7 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
     """Write scenarios as a YAML file: a list of mappings; what a scenario does not have is left out.
 
     Raises:
-        ValidationError: the file cannot be written, or there are no scenarios.
+        ValidationError: the file cannot be written, there are no scenarios, or one has a question of a type.
     """
     file = shapes.path(path)
     rows = [
@@ -102,7 +102,7 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
             **({"messages": [asdict(message) for message in scenario.messages]} if scenario.messages else {}),
             **scenario.dimensions,
         }
-        for scenario in as_scenarios(scenarios)
+        for scenario in tabular(scenarios)
     ]
     import yaml  # loaded by those who use it only
 

@@ -47,8 +47,11 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
     """One row a scenario: scenario_id, prompt, system, followups (a list), and a column for each dimension.
 
     ``as_scenarios`` reads it back. A dimension that a scenario does not have is a missing value.
+
+    Raises:
+        ValidationError: there are no scenarios, or one has a question of a type, which a table cannot hold.
     """
-    ready = as_scenarios(scenarios)
+    ready = tabular(scenarios)
     names = dict.fromkeys(name for scenario in ready for name in scenario.dimensions)
     columns: dict[str, list[Any]] = {
         "scenario_id": [scenario.scenario_id for scenario in ready],
@@ -60,6 +63,23 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
     }
     # As objects first: pandas would else turn whole numbers into floats where one is missing.
     return pd.DataFrame({name: pd.Series(cells, dtype=object).infer_objects() for name, cells in columns.items()})
+
+
+def tabular(scenarios: Prompts) -> list[Scenario]:
+    """The scenarios, if a table or a file can hold them whole.
+
+    Raises:
+        ValidationError: there are none, or one has a question of a type.
+    """
+    ready = as_scenarios(scenarios)
+    for scenario in ready:
+        if scenario.question is not None:
+            raise ValidationError(
+                f"Scenario {scenario.scenario_id} has a question of the type {scenario.question.kind!r}, which a table "
+                "or file cannot hold: keep the prompts there, and make questions of them with llmkit.question.",
+                field="scenarios",
+            )
+    return ready
 
 
 def _turns(scenarios: list[Scenario]) -> dict[str, list[Any]]:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import llmkit
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.scenarios import (
@@ -161,3 +162,14 @@ def test_formulas_are_not_altered(tmp_path):
     """A scenarios file is read again, so a prompt that begins with = is written as it is."""
     scenarios_to_csv(["=SUM(A1)"], tmp_path / "a.csv")
     assert pd.read_csv(tmp_path / "a.csv")["prompt"].tolist() == ["=SUM(A1)"]
+
+
+@pytest.mark.parametrize("write", [llmkit.scenarios_to_csv, llmkit.scenarios_to_yaml])
+def test_no_file_leaves_a_question_out(tmp_path, write):
+    """What a file cannot hold is refused in a sentence, and nothing is written; a table alike."""
+    asked = llmkit.question.yes_no("Is it fair?")
+    with pytest.raises(llmkit.ValidationError, match="yes_no"):
+        write([asked], tmp_path / "scenarios")
+    with pytest.raises(llmkit.ValidationError, match="yes_no"):
+        llmkit.scenarios_to_frame(["Why?", asked])
+    assert not list(tmp_path.iterdir())
