@@ -384,8 +384,8 @@ class Kit:
         """
         shapes.function(on_event, "on_event", ON_EVENT)
         catalog = self.catalog.state()
-        spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         row = self._store.run(run_id, with_scenarios=True)
+        spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         crew = self._crew(on, {} if options is None else options)
         spec, changes = self._checked_by(crew).resumed(row, catalog, budget, spent)
         return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)

@@ -19,7 +19,7 @@ ASKED = [
     ({"samples": None}, "samples", "a whole number, not nothing"),
     ({"samples": 0}, "samples", "at least 1"),
     ({"samples": 1.0}, "samples", "a whole number, not float"),
-    ({"samples": 10**9}, "samples", "more than the 1,000,000 probes"),
+    ({"samples": 10**9}, "samples", "more than the 10,000,000 probes"),
     ({"system": 5}, "system", "must be text, not int"),
     ({"system": ["x"]}, "system", "must be text, not list"),
     ({"system": "\ud800"}, "system", "broken character at position 1"),
