@@ -20,12 +20,14 @@ from typing import IO, Any
 import duckdb
 from portalocker import LockFlags
 
-from llmkit.errors import CatalogBusy
-from llmkit.store import locks, trouble
+from llmkit.errors import CatalogBusy, ValidationError
+from llmkit.store import intruders, locks, trouble
 from llmkit.store.trouble import OutOfReach
 
 CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
 CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
+_BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
+"""What DuckDB appends to a database's name for its own files."""
 
 _REMEDY = (
     "Free some space, check the folder's permissions or let a process open more files (ulimit -n); everything "
@@ -45,6 +47,8 @@ class Lease:
         self._lockfile = path.with_name(path.name + ".lock")
         self._mutex = _mutex(path)
         self._engine: duckdb.DuckDBPyConnection | None = None
+        self._reaches = [path]
+        self._vetted: bytes | None = None
         self._sidecar: IO[bytes] | None = None
         _leases.add(self)
 
@@ -95,16 +99,18 @@ class Lease:
         Raises:
             CatalogBusy: a program that is not llmkit holds the file.
             Damaged: the file does not open or read.
+            ValidationError: it holds views or macros of somebody else, or is not as llmkit made it.
         """
         # Starting DuckDB takes ten times as long as opening a file, so the engine stays, with nothing open in it.
-        file, mode = str(self.path).replace("'", "''"), "READ_ONLY" if read_only else "READ_WRITE"
+        mode = "READ_ONLY" if read_only else "READ_WRITE"
         try:
             with _private_files():
                 engine = self._started()
-                engine.execute(f"ATTACH '{file}' AS catalog (TYPE duckdb, {mode})")
+                engine.execute(f"ATTACH {literal(self.path)} AS catalog (TYPE duckdb, {mode})")
                 try:
                     with engine.cursor() as connection:
                         connection.execute("USE catalog")
+                        self._vet(connection)
                         yield connection
                 finally:
                     engine.execute("DETACH catalog")
@@ -117,10 +123,11 @@ class Lease:
         """The database for statements of the user's: read-only, and nothing else can be reached.
 
         Raises:
-            CatalogBusy, Damaged: as for :meth:`connect`.
+            CatalogBusy, Damaged, ValidationError: as for :meth:`connect`.
         """
         try:
             with duckdb.connect(self.path, read_only=True, config=CONFINED) as connection:
+                self._vet(connection)
                 confine(connection)
                 yield connection
         except duckdb.Error as error:
@@ -136,11 +143,31 @@ class Lease:
 
     def _started(self) -> duckdb.DuckDBPyConnection:
         if self._engine is None:
-            self._engine = duckdb.connect(config=CONFIG)
+            engine = self._engine = duckdb.connect(config=CONFIG)
+            paths = ", ".join(literal(f"{path}{suffix}") for path in self._reaches for suffix in _BESIDE)
+            engine.execute(f"SET allowed_paths = [{paths}]; {_CONFINE}")
         return self._engine
 
+    def _vet(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Look for what somebody else has put into the file, unless llmkit was the last to write it."""
+        stamp = self.stamp
+        if self._vetted is None or stamp not in (self._vetted, self.mark):
+            intruders.refuse(connection, self.path)
+        self._vetted = stamp
+
+    @property
+    def stamp(self) -> bytes:
+        """What changes with every change of the file."""
+        try:
+            state = self.path.stat()
+        except FileNotFoundError:
+            return b"no file"
+        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {self.has_wal}".encode()
+
     def set_aside(self) -> Path:
-        """Rename a damaged database, and its write-ahead log, out of the way; returns the new path."""
+        """Rename a damaged database, and its write-ahead log, out of the way; returns the new path, which can be read
+        from then on.
+        """
         stem = f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         aside = next(place for place in map(self.path.with_name, names) if not place.exists())
@@ -148,6 +175,8 @@ class Lease:
         wal = self.path.with_name(self.path.name + ".wal")
         if wal.exists():
             wal.rename(aside.with_name(aside.name + ".wal"))
+        self._reaches.append(aside)
+        self.close()  # an engine reaches what was named when it was started
         return aside
 
     @property
@@ -173,12 +202,24 @@ class Lease:
             return Damaged(trouble.words(error))
         if trouble.is_of_the_system(error):
             return OutOfReach(f"{self.path} cannot be opened or written: {trouble.words(error)}. {_REMEDY}")
-        return error
+        return ValidationError(
+            f"{self.path} is not as llmkit made it: {trouble.words(error)}. Name another file; or move this one away, "
+            "and have another made of the journal beside it with llmkit.open(path, adopt=True).",
+            field="path",
+        )
 
 
 def confine(connection: duckdb.DuckDBPyConnection) -> None:
     """From now on the connection reaches no other file, and errors are for people; neither can be changed back."""
-    connection.execute("SET errors_as_json = false; SET enable_external_access = false; SET lock_configuration = true")
+    connection.execute(f"SET errors_as_json = false; {_CONFINE}")
+
+
+def literal(text: object) -> str:
+    """A text in SQL."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+_CONFINE = "SET enable_external_access = false; SET lock_configuration = true"
 
 
 _leases: weakref.WeakSet[Lease] = weakref.WeakSet()

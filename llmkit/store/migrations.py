@@ -254,11 +254,14 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
     for step in steps:
         step(connection)
-    missing = schema.missing(schema.columns(connection))
+    present = schema.columns(connection)
+    missing = schema.missing(present)
     for column, kind in missing.items():
         schema.add_column(connection, column, kind)
-    if names := [*(step.__name__ for step in steps), *missing]:
+    names = [*(step.__name__ for step in steps), *missing]
+    if names or not _has_views(present):
         schema.make_views(connection)
+    if names:
         first, at = max(applied.values(), default=0) + 1, datetime.now(UTC).replace(tzinfo=None)
         rows = [[number, name, at] for number, name in enumerate(names, first)]
         connection.executemany("INSERT INTO migrations VALUES (?, ?, ?)", rows)
@@ -273,7 +276,11 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
     """
     columns = schema.columns(connection)
     applied = _applied(connection, columns)
-    return all(step.__name__ in applied for step in MIGRATIONS) and not schema.missing(columns)
+    return all(step.__name__ in applied for step in MIGRATIONS) and not schema.missing(columns) and _has_views(columns)
+
+
+def _has_views(columns: set[tuple[str, str]]) -> bool:
+    return schema.VIEWS.keys() <= {table for table, _ in columns}
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]]) -> dict[str, int]:

@@ -139,30 +139,23 @@ class Watch:
 
     def is_changed(self) -> bool:
         """Whether somebody, perhaps llmkit in another process, has written since this one last looked."""
-        return self._stamp() != self._seen
+        return self._lease.stamp != self._seen
 
     def is_as_left(self) -> bool:
         """Whether the file is as llmkit left it, here or in another process; only while the lease is held."""
-        return self._stamp() in (self._seen, self._lease.mark)
+        return self._lease.stamp in (self._seen, self._lease.mark)
 
     def is_clean(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether there is nothing to take over; only while the lease is held."""
         if not self.is_as_left() and any(changes(connection)):
             return False
-        self._seen = self._stamp()
+        self._seen = self._lease.stamp
         return True
 
     def leave(self) -> None:
         """The file is as it shall be; only while the lease is held exclusively."""
-        self._seen = self._stamp()
+        self._seen = self._lease.stamp
         self._lease.note(self._seen)
-
-    def _stamp(self) -> bytes:
-        try:
-            state = self._lease.path.stat()
-        except FileNotFoundError:
-            return b"no file"
-        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {self._lease.has_wal}".encode()
 
 
 def _changed_entries(

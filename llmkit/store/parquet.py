@@ -18,7 +18,7 @@ import pyarrow as pa
 from llmkit.errors import ValidationError
 from llmkit.records import TOKEN_COLUMNS
 from llmkit.records.columns import answer_column, note_column
-from llmkit.store.lease import CONFIG
+from llmkit.store.lease import CONFIG, literal
 from llmkit.store.queries import dimension_names, pointer
 from llmkit.store.schema import USAGE
 
@@ -179,11 +179,6 @@ def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, colum
 
 _SOURCES = {"dimensions": "run_scenarios", "answer": "results", "notes": "probe_notes"}
 _TYPES = (("BIGINT", {"BIGINT", "UBIGINT"}), ("DOUBLE", {"BIGINT", "UBIGINT", "DOUBLE"}), ("BOOLEAN", {"BOOLEAN"}))
-
-
-def literal(text: str) -> str:
-    """A text in SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 
-from llmkit.store import migrations, trouble
-from llmkit.store.lease import Damaged, Lease
+from llmkit.store import migrations
+from llmkit.store.lease import CONFINED, Damaged, Lease, literal
 
 _OLD = "damaged"
 
@@ -18,7 +18,7 @@ _OLD = "damaged"
 def segments(path: Path) -> list[str]:
     """The segments that a damaged database rests on; none where it does not tell."""
     try:
-        with duckdb.connect(path, read_only=True, config=trouble.CONFIG) as connection:
+        with duckdb.connect(path, read_only=True, config=CONFINED) as connection:
             return [name for (name,) in connection.execute("SELECT segment FROM journal_segments").fetchall()]
     except duckdb.Error:
         return []
@@ -45,9 +45,8 @@ def take_over(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, in
 
     A table about runs is taken by itself; those of the catalog only together, since they depend on one another.
     """
-    file = str(path).replace("'", "''")
     try:
-        connection.execute(f"ATTACH '{file}' AS {_OLD} (TYPE duckdb, READ_ONLY)")
+        connection.execute(f"ATTACH {literal(path)} AS {_OLD} (TYPE duckdb, READ_ONLY)")
     except duckdb.Error:
         return {}
     try:

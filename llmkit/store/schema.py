@@ -63,8 +63,14 @@ def add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) ->
 
 def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Make all views as they are now."""
-    for name, query in _VIEWS.items():
+    for name, query in VIEWS.items():
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+
+
+def view_sql(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """A view's definition as DuckDB writes it down, spaces and brackets included."""
+    row = connection.execute("SELECT json_deserialize_sql(json_serialize_sql(?::VARCHAR))", [VIEWS[name]]).fetchone()
+    return f"CREATE VIEW {name} AS {row[0] if row else ''};"
 
 
 def _of(table: str, names: Iterable[str]) -> str:
@@ -91,7 +97,7 @@ _UNTIL_ASKED: Mapping[str, str] = {
 _RESULT = ", ".join(f"{_UNTIL_ASKED.get(name, f'q.{name}')} AS {name}" for name in RESULT)
 _USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
 _ID = "r.id || format('.{{:06d}}', {})"
-_VIEWS: Mapping[str, str] = {
+VIEWS: Mapping[str, str] = {
     # requests that may be under way, or whose process died; most runs have none, which their counts tell
     "open_attempts": """
         WITH open AS (

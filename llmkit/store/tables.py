@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -24,7 +24,8 @@ def incoming(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows
     try:
         yield "incoming"
     finally:
-        connection.unregister("incoming")
+        with suppress(duckdb.TransactionException):  # after an error, which must not be hidden by a second one
+            connection.unregister("incoming")
 
 
 def upsert(
@@ -40,13 +41,13 @@ def upsert(
     if not rows:
         return
     chosen = [column for column in columns if column not in key] if update is None else list(update)
-    action = "UPDATE SET " + ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in chosen) if chosen else "NOTHING"
+    action = "UPDATE SET " + ", ".join(f"{quoted(c)} = excluded.{quoted(c)}" for c in chosen) if chosen else "NOTHING"
     types = column_types(connection, table)
     for first in range(0, len(rows), SOME):
         with incoming(connection, columns, rows[first : first + SOME]) as name:
             connection.execute(
-                f"INSERT INTO {table} ({', '.join(map(_quoted, columns))}) "
-                f"SELECT {', '.join(cast(_quoted(column), types[column]) for column in columns)} FROM {name} "
+                f"INSERT INTO {table} ({', '.join(map(quoted, columns))}) "
+                f"SELECT {', '.join(cast(quoted(column), types[column]) for column in columns)} FROM {name} "
                 f"ON CONFLICT ({', '.join(key)}) DO {action}"
             )
 
@@ -64,8 +65,9 @@ def cast(expression: str, kind: str) -> str:
     return f"{'TRY_CAST' if kind.startswith(('DECIMAL', 'JSON')) else 'CAST'}({expression} AS {kind})"
 
 
-def _quoted(column: str) -> str:
-    return f'"{column}"'  # "at" is a keyword
+def quoted(name: str) -> str:
+    """A name in SQL, whatever it is."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _cell(value: Any) -> str | None:

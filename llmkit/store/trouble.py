@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from llmkit.errors import LlmkitError
+from llmkit.store.tables import quoted
 
 CONFIG: dict[str, Any] = {"errors_as_json": True}
 """What a connection needs for its errors to be told apart: their type and the system's number come with them."""
@@ -64,9 +65,9 @@ def is_broken(path: Path) -> bool:
         with open(path, "rb") as file:
             if file.read(_HEADER.stop)[_HEADER] != _MAGIC:
                 return True
-        with duckdb.connect(path, read_only=True, config=CONFIG) as connection:
-            for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-                connection.execute(f'SELECT count(COLUMNS(*)) FROM "{name}"').fetchall()
+        with duckdb.connect(path, read_only=True, config={**CONFIG, "enable_external_access": False}) as connection:
+            for place in connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall():
+                connection.execute(f"SELECT count(COLUMNS(*)) FROM {'.'.join(map(quoted, place))}").fetchall()
     except OSError:
         return False
     except duckdb.Error as error:

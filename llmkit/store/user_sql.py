@@ -13,6 +13,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.store import queries, trouble
+from llmkit.store.tables import quoted
 
 PATIENCE = 3.0
 """Seconds for which a statement may hold the database; others wait meanwhile."""
@@ -84,8 +85,10 @@ def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A database in memory with a copy of all tables and views."""
     target = duckdb.connect()
     views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
-    for (name,) in source.execute(f"SELECT table_name FROM duckdb_tables() UNION {views}").fetchall():
-        target.register("incoming", source.sql(f"SELECT * FROM {name}").to_arrow_table())
-        target.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
+    for (name,) in source.execute(
+        f"SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' UNION {views}"
+    ).fetchall():
+        target.register("incoming", source.sql(f"SELECT * FROM {quoted(name)}").to_arrow_table())
+        target.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM incoming")
         target.unregister("incoming")
     return target

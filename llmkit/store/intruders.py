@@ -1,0 +1,36 @@
+"""What somebody else has put into a database: views and macros, which would run as soon as llmkit asks it something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from llmkit.errors import ValidationError
+from llmkit.store import migrations, schema
+
+
+def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Refuse a database, not yet used, that holds views or macros which llmkit did not make.
+
+    Raises:
+        ValidationError: it does; names them.
+    """
+    # what the database itself defines could stand for an unqualified name of a function
+    ask = connection.execute
+    macros = ask(
+        "SELECT DISTINCT schema_name, function_name FROM system.main.duckdb_functions() WHERE NOT internal"
+    ).fetchall()
+    views = ask("SELECT schema_name, view_name, sql FROM system.main.duckdb_views() WHERE NOT internal").fetchall()
+    found = [f"the macro {name!r}" for _, name in macros]
+    found += [f"the view {name!r}" for place, name, _ in views if place != "main" or name not in schema.VIEWS]
+    if not found:
+        changed = [name for _, name, sql in views if sql != schema.view_sql(connection, name)]
+        found = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
+    if found:
+        raise ValidationError(
+            f"{path} holds {', '.join(found[:3])}{' and others' * (len(found) > 3)}, which llmkit did not make: it "
+            "would run whenever the database is asked. Drop it with DuckDB (llmkit makes its own views again), or name "
+            "another file. Make views and macros of your own in kit.snapshot().",
+            field="path",
+        )
