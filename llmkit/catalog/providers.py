@@ -14,16 +14,17 @@ from llmkit.catalog import changes, rules
 from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.price_checks import ListModels
 from llmkit.errors import OriginNotApproved, ValidationError
-from llmkit.providers.credentials import how_to_approve
+from llmkit.providers.credentials import how_to_approve, names_api_key
 from llmkit.records import Model, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.store import Edit, Store
 
 
 class ProviderEdits(CatalogReader):
-    """The part of the catalog that changes providers; ``approve_origin`` and ``origin_allowed`` take a provider's name
-    and an origin such as ``https://openrouter.ai``, ``list_models`` asks providers for their own lists, and changes
-    carry the name of ``actor``.
+    """The part of the catalog that changes providers.
+
+    ``approve_origin`` and ``origin_allowed`` take a provider's name, an origin such as ``https://openrouter.ai``, and
+    the variable of its key; ``list_models`` asks providers for their own lists; changes carry the name of ``actor``.
     """
 
     def __init__(
@@ -31,8 +32,8 @@ class ProviderEdits(CatalogReader):
         store: Store,
         *,
         has_key: Callable[[Provider], bool],
-        approve_origin: Callable[[str, str], None],
-        origin_allowed: Callable[[str, str], bool],
+        approve_origin: Callable[[str, str, str | None], None],
+        origin_allowed: Callable[[str, str, str | None], bool],
         list_models: ListModels = lambda names: {},
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         actor: str = "user",
@@ -106,7 +107,7 @@ class ProviderEdits(CatalogReader):
                 raise ValidationError(
                     f"There is a provider {name!r} already; update_provider() changes it.", field="name"
                 )
-            if approve_origin:
+            if approve_origin or _is_own(provider):
                 self._approve(provider)
             elif provider.api_key_env and not self._is_approved(provider):
                 if addresses.is_open(provider.base_url):
@@ -137,20 +138,19 @@ class ProviderEdits(CatalogReader):
             if dialect and dialect != dialect_at(before.base_url):
                 values = {"dialect": dialect, **values}
             after = replace(before, **values)
-            if approve_origin:
+            is_new = _sends_elsewhere(before, after)
+            if approve_origin or (is_new and _is_own(after)):
                 self._approve(after)
-            elif _sends_elsewhere(before, after) and not self._is_approved(after):
+            elif is_new and not self._is_approved(after):
                 raise OriginNotApproved(how_to_approve(after), field="base_url")
             return after if after == before else edit.put_provider(after, "update_provider")
 
     def _is_approved(self, provider: Provider) -> bool:
-        return addresses.is_loopback(provider.base_url) or self._origin_allowed(
-            provider.name, addresses.origin_of(provider.base_url)
-        )
+        return self._origin_allowed(*_way(provider))
 
     def _approve(self, provider: Provider) -> None:
         if not self._is_approved(provider):
-            self._approve_origin(provider.name, addresses.origin_of(provider.base_url))
+            self._approve_origin(*_way(provider))
 
     def set_balance(self, provider: str, amount: Any) -> Provider:
         """Say what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
@@ -173,6 +173,16 @@ class ProviderEdits(CatalogReader):
             edit.record_sync(entry.name, entry.balance, value, delta)
             edit.set_balance(entry.name, value, "sync_balance")
             return delta
+
+
+def _is_own(provider: Provider) -> bool:
+    """Whether naming the provider's key here approves of it: it stays on this machine, and is a key of an API."""
+    return addresses.is_loopback(provider.base_url) and names_api_key(provider.api_key_env or "")
+
+
+def _way(provider: Provider) -> tuple[str, str, str | None]:
+    """Whose key would go where."""
+    return provider.name, addresses.origin_of(provider.base_url), provider.api_key_env
 
 
 def _sends_elsewhere(before: Provider, after: Provider) -> bool:

@@ -22,7 +22,7 @@ class Bench:
 
     store: Store
     keys: set[str] = field(default_factory=set)
-    approved: set[tuple[str, str]] = field(default_factory=set)
+    approved: set[tuple[str, str, str | None]] = field(default_factory=set)
     now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
     @property
@@ -31,8 +31,8 @@ class Bench:
         return Catalog(
             self.store,
             has_key=lambda provider: provider.api_key_env in self.keys,
-            approve_origin=lambda name, origin: self.approved.add((name, origin)),
-            origin_allowed=lambda name, origin: (name, origin) in self.approved,
+            approve_origin=lambda name, origin, variable: self.approved.add((name, origin, variable)),
+            origin_allowed=lambda name, origin, variable: (name, origin, variable) in self.approved,
             clock=self.tick,
         )
 
@@ -72,7 +72,7 @@ def two_providers(tmp_path_factory) -> Path:
 def bench(two_providers, tmp_path) -> Bench:
     """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
     shutil.copytree(two_providers, tmp_path, dirs_exist_ok=True)
-    return Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example")})
+    return Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example", "ALPHA_KEY")})
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from llmkit.store import Store
 catalog = Catalog(
     Store(Path(sys.argv[1])),
     has_key=lambda provider: False,
-    approve_origin=lambda name, origin: None,
-    origin_allowed=lambda name, origin: True,
+    approve_origin=lambda name, origin, variable: None,
+    origin_allowed=lambda name, origin, variable: True,
 )
 for turn in range(int(sys.argv[3])):
     catalog.set_default_model(f"alpha:{('one', 'two', 'three')[(turn + int(sys.argv[2])) % 3]}")

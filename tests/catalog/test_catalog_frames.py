@@ -13,8 +13,8 @@ def test_an_empty_catalog_has_the_same_columns_and_types(tmp_path, shipped):
     empty = Catalog(
         Store(tmp_path / "empty.duckdb"),
         has_key=lambda provider: False,
-        approve_origin=lambda name, origin: None,
-        origin_allowed=lambda name, origin: False,
+        approve_origin=lambda name, origin, variable: None,
+        origin_allowed=lambda name, origin, variable: False,
     )
     for frame in ("models", "providers", "settings"):
         full, bare = getattr(shipped.catalog, frame)(), getattr(empty, frame)()

@@ -48,8 +48,8 @@ def catalog(seed, tmp_path_factory):
     return Catalog(
         store,
         has_key=lambda provider: False,
-        approve_origin=lambda name, origin: None,
-        origin_allowed=lambda name, origin: False,
+        approve_origin=lambda name, origin, variable: None,
+        origin_allowed=lambda name, origin, variable: False,
         clock=lambda: datetime(2026, 11, 23, 12, tzinfo=UTC),
     )
 

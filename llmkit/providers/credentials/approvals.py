@@ -1,4 +1,4 @@
-"""The origins that a user approved for a provider's key."""
+"""Where a user lets the keys of providers go."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from llmkit.errors import ValidationError
 
 
 class Approvals:
-    """The origins that this user approved on this machine, by provider's name: a JSON file of mode 0600."""
+    """What this user approved on this machine, by provider's name: a JSON file of mode 0600.
+
+    Each is an origin and, after a space, the variable whose key may go there; those of earlier versions name none.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def add(self, provider_name: str, origin: str) -> None:
-        """Approve an origin, as :func:`origin_of` writes it. Safe while other kernels approve theirs.
+    def add(self, provider_name: str, approval: str) -> None:
+        """Approve an origin, as :func:`origin_of` writes it, for a variable. Safe while other kernels approve theirs.
 
         Raises:
             ValidationError: the file is damaged.
@@ -28,7 +31,7 @@ class Approvals:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10, check_interval=0.02):
             approved = self._read()
-            approved[provider_name] = sorted({*approved.get(provider_name, ()), origin})
+            approved[provider_name] = sorted({*approved.get(provider_name, ()), approval})
             # mkstemp makes a file of mode 0600, and the rename replaces the old one in one step
             handle, temporary = tempfile.mkstemp(dir=folder, prefix=self._path.stem, suffix=".tmp")
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -13,6 +13,7 @@ import platformdirs
 
 from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.providers.credentials.approvals import Approvals
+from llmkit.providers.credentials.key_names import is_of_provider, names_api_key
 from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
 from llmkit.records import Provider
 from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, origin_of
@@ -87,8 +88,10 @@ class Credentials:
             raise ValidationError("No key was typed.", field="api_key_env")
         self._typed[provider.api_key_env] = checked_key(key, "the prompt")
 
-    def origin_allowed(self, provider_name: str, base_url: str) -> bool:
-        """Whether the provider's key may be sent there: this machine, a shipped address, or an approved one.
+    def origin_allowed(self, provider_name: str, base_url: str, variable: str | None = None) -> bool:
+        """Whether the provider's key in ``variable`` may be sent there: approved for just that, or the provider's
+        shipped address and a key of its name. Without ``variable``: whether the address is one that any of its keys may
+        go to, this machine included.
 
         Raises:
             ValidationError: the file of approvals is damaged.
@@ -97,12 +100,22 @@ class Credentials:
             origin = origin_of(base_url)
         except ValidationError:
             return False
-        if is_loopback(origin) or not can_be_asked(origin):
-            return is_loopback(origin)
-        return origin in self._shipped.get(provider_name, ()) or origin in self._approvals.of(provider_name)
+        if not can_be_asked(origin):
+            return False
+        is_shipped = origin in self._shipped.get(provider_name, ())
+        if variable is None:
+            return is_shipped or is_loopback(origin) or any(origin in each.split() for each in self._of(provider_name))
+        if is_shipped and is_of_provider(variable, provider_name):
+            return True
+        approved = self._of(provider_name)
+        return f"{origin} {variable}" in approved or (origin in approved and names_api_key(variable))
 
-    def approve_origin(self, provider_name: str, base_url: str) -> None:
-        """Let the provider's key be sent to the host of this URL, from now on, for this user on this machine.
+    def _of(self, provider_name: str) -> list[str]:
+        return self._approvals.of(provider_name)
+
+    def approve_origin(self, provider_name: str, base_url: str, variable: str | None = None) -> None:
+        """Let the provider's key in ``variable`` be sent to the host of this URL, from now on, for this user on this
+        machine.
 
         Raises:
             ValidationError: not a plain URL, or http on a public network; or the file of approvals is damaged.
@@ -110,7 +123,7 @@ class Credentials:
         origin = origin_of(base_url)
         if not can_be_asked(origin):
             raise ValidationError(f"{origin} is not https: {_IN_THE_OPEN}", field="base_url")
-        self._approvals.add(provider_name, origin)
+        self._approvals.add(provider_name, origin if variable is None else f"{origin} {variable}")
 
     def check(self, provider: Provider) -> None:
         """Make sure that the provider's key may be sent to its ``base_url``.
@@ -118,7 +131,7 @@ class Credentials:
         Raises:
             OriginNotApproved: it may not; says what to do.
         """
-        if provider.api_key_env is None or self.origin_allowed(provider.name, provider.base_url):
+        if provider.api_key_env is None or self.origin_allowed(provider.name, provider.base_url, provider.api_key_env):
             return
         try:
             origin = origin_of(provider.base_url)
@@ -138,10 +151,11 @@ _IN_THE_OPEN = "the key, the prompts and the answers would travel in the open."
 
 def how_to_approve(provider: Provider) -> str:
     """Why the provider's key is not sent to its address yet, and the call that approves it."""
-    origin = origin_of(provider.base_url)
+    origin, variable = origin_of(provider.base_url), provider.api_key_env or ""
     risk = f"It is not https: on that network {_IN_THE_OPEN} " if is_open(origin) else ""
+    odd = "" if names_api_key(variable) else f"{variable} does not look like an API key of it at all. "
     return (
-        f"The key of {provider.name} is not sent to {origin}: that is not an address that llmkit knows for it, or that "
-        f"you approved on this machine. {risk}If you trust it with the key, call "
+        f"The key of {provider.name} in {variable} is not sent to {origin}: that is not an address that llmkit knows "
+        f"for it, or that you approved for this key on this machine. {odd}{risk}If you trust it with the key, call "
         f"kit.catalog.update_provider({provider.name!r}, base_url={provider.base_url!r}, approve_origin=True)."
     )
