@@ -202,11 +202,13 @@ class Lease:
             return Damaged(trouble.words(error))
         if trouble.is_of_the_system(error):
             return OutOfReach(f"{self.path} cannot be opened or written: {trouble.words(error)}. {_REMEDY}")
-        return ValidationError(
-            f"{self.path} is not as llmkit made it: {trouble.words(error)}. Name another file; or move this one away, "
-            "and have another made of the journal beside it with llmkit.open(path, adopt=True).",
-            field="path",
-        )
+        if isinstance(error, duckdb.ProgrammingError | duckdb.PermissionException):  # our own SQL does not fit
+            return ValidationError(
+                f"{self.path} is not as llmkit made it: {trouble.words(error)}. Name another file; or move this one "
+                "away, and have another made of the journal beside it with llmkit.open(path, adopt=True).",
+                field="path",
+            )
+        return error
 
 
 def confine(connection: duckdb.DuckDBPyConnection) -> None:
