@@ -28,8 +28,8 @@ from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
 
-_LEAST, _MOST = 4 << 20, 32 << 20
-"""Bytes of a run's segment that are applied in one transaction: more go faster, and hold others up for longer."""
+_MOST = 32 << 20
+"""Bytes of runs that are applied in one transaction: more go faster, and take more memory."""
 _AT_ONCE = 64 << 20
 """Bytes of segments that are in memory while they are merged."""
 _BATCH = 500
@@ -46,14 +46,6 @@ class _Due(NamedTuple):
     segment: Segment
     offset: int
     size: int
-
-
-class _Batch(NamedTuple):
-    """What one transaction applies."""
-
-    lines: Sequence[Line]
-    ends: Mapping[str, int]
-    """How far each segment is applied then."""
 
 
 def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> bool:
@@ -133,10 +125,9 @@ def project(
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each not in runs])
     while lines := list(itertools.islice(merged, _BATCH)):
-        _apply(connection, _Batch(lines, _ends(lines)))
-    for which, offset, size in runs:
-        for block in journal.blocks(which, offset, min(max((size - offset) // 8, _LEAST), _MOST)):
-            _apply(connection, _Batch(list(_lines(block)), {which.name: block.end}))
+        _apply(connection, lines)
+    for lines in _gathered(journal, runs):
+        _apply(connection, lines)
 
 
 def _without_foreign(
@@ -151,7 +142,7 @@ def _without_foreign(
     for which, _, size in due:
         if which.name in foreign:
             aside = [(Line(which.name, 0, b""), FOREIGN)]
-            _in_transaction(connection, _Batch((), {which.name: size}), Sorted(aside=aside))
+            _in_transaction(connection, Sorted(aside=aside), {which.name: size})
     return [each for each in due if each.segment.name not in foreign]
 
 
@@ -170,15 +161,30 @@ def take_up(connection: duckdb.DuckDBPyConnection) -> None:
     for each in itertools.starmap(Line, rows):
         if (found := known_now(each)) is not None:
             with contextlib.suppress(*_UNFIT):  # it stays where it is
-                _in_transaction(connection, _Batch((each,), {}), found)
+                _in_transaction(connection, found, {})
                 place = [each.segment, each.offset]
                 connection.execute('DELETE FROM journal_quarantine WHERE segment = ? AND "offset" = ?', place)
+
+
+def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Line]]:
+    """The lines of runs, of as many at once as their bytes allow."""
+    lines: list[Line] = []
+    held = 0
+    for which, offset, size in due:
+        for block in journal.blocks(which, offset, min(size - offset, _MOST)):
+            if lines and held + block.end - block.start > _MOST:
+                yield lines
+                lines, held = [], 0
+            lines += _lines(block)
+            held += block.end - block.start
+    if lines:
+        yield lines
 
 
 def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Line]:
     """The lines of several segments in the order of their ids."""
 
-    size = min(_LEAST, max(_AT_ONCE // max(len(due), 1), 1 << 14))
+    size = min(4 << 20, max(_AT_ONCE // max(len(due), 1), 1 << 14))
 
     def read(which: Segment, offset: int) -> Iterator[tuple[str, Line]]:
         last = ""
@@ -202,22 +208,23 @@ def _lines(block: Block) -> Iterator[Line]:
         offset += len(data) + 1
 
 
-def _apply(connection: duckdb.DuckDBPyConnection, batch: _Batch) -> None:
-    """Apply a batch in one transaction; if a line of it does not fit, in halves, until that line is alone."""
+def _apply(connection: duckdb.DuckDBPyConnection, lines: Sequence[Line]) -> None:
+    """Apply lines in one transaction; if one of them does not fit, in halves, until that line is alone."""
     try:
-        _in_transaction(connection, batch, sort(connection, batch.lines))
+        _in_transaction(connection, sort(connection, lines), _ends(lines))
     except _UNFIT as error:
-        if len(batch.lines) == 1:
+        if len(lines) == 1:
             why = words(error) if isinstance(error, duckdb.Error) else error
             reason = f"does not fit: {type(error).__name__}: {why}"
-            _in_transaction(connection, batch, Sorted(aside=[(batch.lines[0], reason)]))
+            _in_transaction(connection, Sorted(aside=[(lines[0], reason)]), _ends(lines))
             return
-        middle = len(batch.lines) // 2
-        for lines in batch.lines[:middle], batch.lines[middle:]:
-            _apply(connection, _Batch(lines, _ends(lines)))
+        middle = len(lines) // 2
+        _apply(connection, lines[:middle])
+        _apply(connection, lines[middle:])
 
 
-def _in_transaction(connection: duckdb.DuckDBPyConnection, batch: _Batch, found: Sorted) -> None:
+def _in_transaction(connection: duckdb.DuckDBPyConnection, found: Sorted, ends: Mapping[str, int]) -> None:
+    """Write what lines say, and that segments are applied up to these offsets."""
     connection.begin()
     try:
         if found.catalog:
@@ -232,7 +239,7 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection, batch: _Batch, found:
                 "INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 [each.segment, each.offset, reason, each.data],
             )
-        for name, end in batch.ends.items():
+        for name, end in ends.items():
             connection.execute(
                 "INSERT INTO journal_segments VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "applied_bytes = excluded.applied_bytes, next_seq = coalesce(excluded.next_seq, next_seq), "
