@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -138,6 +140,12 @@ class Transport:
 def _new_client() -> Client:
     # httpx and aiohttp take a third of a second to load, and only those who ask something need them. Loading them and
     # reading the certificates happens in a worker thread, so that the event loop is not held up.
-    from llmkit.providers.transport.client import Client
+    with _loading:
+        from llmkit.providers.transport.client import Client
 
     return Client()
+
+
+_loading = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child that is forked while a module is loading would wait for it for ever
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
