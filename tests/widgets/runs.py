@@ -1,6 +1,7 @@
 """Runs for the tests of their panels: a simulator that answers at once, and waiting without sleeping."""
 
 import contextlib
+import itertools
 import threading
 
 import ipywidgets as ipw
@@ -17,6 +18,19 @@ def rehearsing(kit, **behaviour):
     with simulator.serve(**{"latency": 0, **behaviour}) as sim:
         kit.use_simulator(sim)
         yield sim
+
+
+def hold_after(sim, answers):
+    """Answer so many requests at once and hold whatever comes then; returns what lets it go."""
+    go_on, arrivals = threading.Event(), itertools.count()
+
+    def latency(_):
+        if next(arrivals) >= answers:
+            assert go_on.wait(30)
+        return 0
+
+    sim.set(latency=latency)
+    return go_on.set
 
 
 def wait_for(widget, trait, condition, timeout=30):

@@ -4,7 +4,7 @@ from decimal import Decimal
 import ipywidgets as ipw
 import pandas as pd
 import pytest
-from runs import LUNA, SMALL, ended, html_of, rehearsing, wait_for
+from runs import LUNA, SMALL, ended, hold_after, html_of, rehearsing, wait_for
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.errors import ValidationError
@@ -243,12 +243,13 @@ def test_while_a_run_goes_on_no_other_is_started(form, kit, sim):
 
 def test_cancel_is_in_the_panel(form, kit, sim):
     """Cancel stops the run that the form started."""
-    sim.set(latency=0.1)
+    let_go = hold_after(sim, 3)
     kit.catalog.update_provider("openai", max_parallel_requests=1)
     only(form, LUNA)
     type_into(form.form, samples="50")
     form.start_button.click()
     buttons(form.widget)["Cancel"].click()
+    let_go()
     ended(form.panel)
     assert kit.last_run().status == "cancelled"
     assert sim.stats()["requests"] < 50

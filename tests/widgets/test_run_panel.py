@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from runs import LUNA, SMALL, TWO, ended, rehearsing, wait_for
+from runs import LUNA, SMALL, TWO, ended, hold_after, rehearsing, wait_for
 from widget_actions import buttons
 
 from llmkit.errors import RequestFailed
@@ -38,11 +38,12 @@ def test_the_panel_ends_with_everything_counted(kit, sim):
 
 def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
     """After Cancel the rest was not asked; Resume asks it, in the same panel, and counts what was there before."""
-    sim.set(latency=0.05)
-    kit.catalog.update_provider("openai", max_parallel_requests=2)
+    let_go = hold_after(sim, 3)
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
     panel = kit.run([f"q{n}" for n in range(60)], LUNA, max_tokens=50).panel()
     wait_for(panel.summary, "value", lambda: panel.progress.ok >= 3)
     buttons(panel.widget)["Cancel"].click()
+    let_go()
     ended(panel)
     run = kit.last_run()
     assert run.status == "cancelled"
