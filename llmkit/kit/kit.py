@@ -17,7 +17,7 @@ import pandas as pd
 import platformdirs
 
 from llmkit import tasks
-from llmkit.analysis import Design, Run, capsule, effective_status
+from llmkit.analysis import Design, Replication, Run, capsule, effective_status, replication
 from llmkit.analysis.bill_exports import read_bill
 from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
@@ -354,6 +354,32 @@ class Kit:
             unit={name: amount / len(ready) if priced and amount else None for name, amount in amounts.items()},
             budget=None if budget is None else numbers.amount(budget, "budget"),
         )
+
+    def replicate(self, run: Run | str, share: float = 0.02, *, seed: int = 0) -> Replication:
+        """A part of a run to be asked again: what has changed since, and what it will cost. Nothing is sent.
+
+        ``replica = await replication.start()`` asks it, and ``replication.compare(replica)`` has what came of it beside
+        what the run had, scenario by scenario. Every configuration is asked the same scenarios, drawn by ``seed`` and
+        so many that they are at least the ``share`` of its probes. Models that are retired are reported, not asked.
+        The run may be one of this kit or of :func:`llmkit.open_capsule`.
+
+        Raises:
+            RunNotFound: there is no such run.
+            ValidationError: a share that is not above 0 and at most 1; the run was a rehearsal and this kit is none, or
+                the other way round.
+        """
+        original, state = self._as_run(run), self.catalog.state()
+        simulating, has_key = self.simulated, self._connections.has_key
+        latest = self._store.read(lambda c: totals.latest_versions(c, simulated=simulating))
+        request, plan, changes = replication.prepare(
+            original, state, has_key, latest, simulating=simulating, share=share, seed=seed
+        )
+
+        def start(budget: Decimal | int | str | float | None) -> RunHandle[Run]:
+            spec = self._checker.spec(replace(request, budget=budget), self.catalog.state(), plan)
+            return self._runner.start(spec)
+
+        return Replication(original, plan, changes, self._checker.estimate(request, state, plan), start)
 
     def resume(
         self,

@@ -106,19 +106,20 @@ def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
     """
     rows = list(differences)
     columns = {
-        name: pd.Series([_shown(getattr(row, name)) for row in rows], dtype=object)
+        name: pd.Series([shown(getattr(row, name)) for row in rows], dtype=object)
         for name in ("model", "what", "ours", "theirs", "source", "date")
     }
     columns["valid_from"] = pd.Series([row.valid_from for row in rows], dtype="datetime64[us, UTC]")
     return pd.DataFrame({name: columns[name] for name in COLUMNS})
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """A value of the catalog as its frames show it."""
     if isinstance(value, tuple):
-        return [_shown(entry.to_row()) for entry in value]
+        return [shown(entry.to_row()) for entry in value]
     if isinstance(value, dict):
         return {
-            name: float(cell) if name in (*RATE_COLUMNS, "factor") and cell else _shown(cell)
+            name: float(cell) if name in (*RATE_COLUMNS, "factor") and cell else shown(cell)
             for name, cell in value.items()
         }
     return float(value) if hasattr(value, "as_tuple") else value

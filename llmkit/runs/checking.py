@@ -62,14 +62,16 @@ class Checker:
     spending: Spending
     schema_check: SchemaCheck
 
-    def spec(self, request: RunRequest, state: CatalogState) -> RunSpec:
-        """The checked spec of a request; warns of what will be otherwise than asked for.
+    def spec(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> RunSpec:
+        """The checked spec of a request, with its ``plan`` if there is one already; warns of what will be otherwise
+        than asked for.
 
         Raises:
             LlmkitError: the one problem; :class:`RunRefused` for several.
         """
         asks = request.reuse != "only"
-        plan = make_plan(request, state, self.reach.has_key if asks else _any_key)
+        if plan is None:
+            plan = make_plan(request, state, self.reach.has_key if asks else _any_key)
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
         if asks:
             self.reach.check(list(providers.values()))
@@ -112,13 +114,14 @@ class Checker:
             asks=asks,
         )
 
-    def estimate(self, request: RunRequest, state: CatalogState) -> Estimate:
-        """What a request would probably cost.
+    def estimate(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> Estimate:
+        """What a request would probably cost, with its ``plan`` if there is one already.
 
         Raises:
             LlmkitError: as :meth:`spec` does for prompts and models.
         """
-        plan = make_plan(request, state, self.reach.has_key)
+        if plan is None:  # one that asks nothing is false
+            plan = make_plan(request, state, self.reach.has_key)
         requests = first_requests(plan, state.providers)
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, state.providers, self.reach.simulating, check_answer)

@@ -164,6 +164,17 @@ def versions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[st
     )
 
 
+def latest_versions(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> dict[str, str]:
+    """By model the version that answered last, in any run."""
+    found = connection.execute(
+        "SELECT a.model, arg_max(o.model_version, o.ended_at) FROM outcomes o JOIN runs r ON r.id = o.run_id "
+        "JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms "
+        "WHERE o.is_answer AND o.model_version IS NOT NULL AND r.simulated = ? GROUP BY a.model",
+        [simulated],
+    )
+    return dict(found.fetchall())
+
+
 def billable(connection: duckdb.DuckDBPyConnection, provider: str, *, simulated: bool) -> list[dict[str, Any]]:
     """The requests to a provider that were, or may have been, billed: model, started_at, usage, cost, service_tier,
     worst_case.
