@@ -155,7 +155,7 @@ def _restore(args: argparse.Namespace) -> int:
     path = catalog_path(args.db)
     archive.restore(Path(args.file), path)
     with llmkit.open(path, adopt=True) as kit:
-        print(f"Restored {len(kit.runs()):,} runs to {path}")
+        print(f"Restored {len(kit.runs(archived=None)):,} runs to {path}")
     return 0
 
 

@@ -1,4 +1,5 @@
-"""What people note about answers: marks, comments and codes, kept in the journal with who and when."""
+"""What people note about answers and runs: marks, comments, codes, names and tags, kept in the journal with who and
+when."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes, texts
-from llmkit.store import Store, events, queries
+from llmkit.store import Store, events, noted
 
 _PLACE = re.compile(r"\d{6,12}")
 
@@ -38,9 +39,30 @@ def annotate(
         store.append(lines).result()
 
 
+TAG = "tag."
+
+
+def label(store: Store, run_id: str, actor: str, notes: Mapping[str, Any]) -> None:
+    """Note something about the run itself, under these names; ``None`` takes back."""
+    if lines := [
+        events.note(run_id=run_id, position=events.OF_RUN, name=name, value=value, actor=actor)
+        for name, value in notes.items()
+    ]:
+        store.append(lines).result()
+
+
+def tags(names: Sequence[str]) -> list[str]:
+    """The names under which tags are noted.
+
+    Raises:
+        ValidationError: one that is not a line of text.
+    """
+    return [TAG + texts.text(name, "a tag") for name in names]
+
+
 def table(store: Store, run_id: str) -> pd.DataFrame:
     """The latest of each person: see :attr:`llmkit.Run.annotations`."""
-    frame = store.read(lambda c: queries.latest_notes(c, run_id))
+    frame = store.read(lambda c: noted.latest_notes(c, run_id))
     ids = pd.Series([events.probe_id(run_id, position) for position in frame.pop("position")], dtype="str")
     frame.insert(0, "probe_id", ids)
     return frame

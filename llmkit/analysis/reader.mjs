@@ -118,7 +118,7 @@ const FILTERS = [
   ["config", "Model", (probe) => probe.config],
   ["status", "Status", (probe) => probe.status],
   ["code", "Failure", (probe) => probe.code],
-  ["run", "Run", (probe) => probe.run],
+  ["run", "Run", (probe) => probe.runName],
   ["mark", "Mark", (probe) => (probe.notes.mark ? "marked" : null)],
 ];
 const SPARSE = ["code", "mark"]; // filters that say something with a single value

@@ -51,6 +51,10 @@ class Answered(Protocol):
         """The run's id."""
 
     @property
+    def name(self) -> str | None:
+        """As :attr:`llmkit.Run.name`."""
+
+    @property
     def probes(self) -> pd.DataFrame:
         """As :attr:`llmkit.Run.probes`."""
 
@@ -74,7 +78,7 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
     scenarios: list[dict[str, Any]] = []
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
-        turns = _turns(run.turns)
+        turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
         for row in _records(frame):
             key = (run.id, row["scenario_id"])
             if key not in places:
@@ -82,8 +86,8 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
                 prompts = [row["prompt"], *(row["followups"] or ())]
                 scenarios.append({"system": row["system"], "prompts": prompts})
             values = [_plain(row.get(name)) for name in own]
-            noted = {"notes": notes.get(row["probe_id"], {})}
-            probes.append(_probe(row, turns.get(row["probe_id"], [])) | {"s": places[key], "values": values} | noted)
+            more = {"s": places[key], "values": values, "notes": notes.get(row["probe_id"], {}), "runName": name}
+            probes.append(_probe(row, turns.get(row["probe_id"], [])) | more)
     codes = sorted({name.removeprefix("code.") for p in probes for name in p["notes"] if name.startswith("code.")})
     return {"columns": own, "codes": codes, "scenarios": scenarios, "probes": probes}
 

@@ -24,9 +24,9 @@ from llmkit.analysis.shares import categories
 from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.records import columns
-from llmkit.records.checks import shapes
+from llmkit.records.checks import shapes, texts
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Store, queries, totals
+from llmkit.store import Store, noted, queries, totals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,9 +48,59 @@ class Run:
 
     @property
     def name(self) -> str | None:
-        """The name given to ``kit.run``."""
+        """The name given to ``kit.run``, or by :meth:`rename` since."""
         name: str | None = self._row()["name"]
         return name
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that it has, in alphabetical order."""
+        names = self.labels["name"]
+        return [name.removeprefix(annotating.TAG) for name in names if name.startswith(annotating.TAG)]
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """What was noted about the run itself and holds, with who and when: name (``name``, ``note``, ``archived``,
+        ``tag.<tag>``), value, actor, at."""
+        return self._store.read(lambda c: noted.run_labels(c, self.id))
+
+    def rename(self, name: str | None) -> None:
+        """Give it another name, or none. Like all that is noted about a run, it is kept in the journal with who and
+        when.
+
+        Raises:
+            ValidationError: not a line of text.
+            JournalError: it could not be saved; so below.
+        """
+        self._label({"name": "" if name is None else texts.text(name, "name")})
+
+    def tag(self, *tags: str) -> None:
+        """Add tags, such as ``"pilot"``: ``kit.runs(tag="pilot")`` finds it by them.
+
+        Raises:
+            ValidationError: one that is not a line of text.
+        """
+        self._label(dict.fromkeys(annotating.tags(tags), True))
+
+    def untag(self, *tags: str) -> None:
+        """Take tags away, whoever gave them."""
+        self._label(dict.fromkeys(annotating.tags(tags)))
+
+    def note(self, text: str) -> None:
+        """Note something about the run as a whole, in place of what was noted before; ``""`` takes it back.
+
+        Raises:
+            ValidationError: not text.
+        """
+        self._label({"note": shapes.string(text, "text").strip() or None})
+
+    def hide(self, hidden: bool = True) -> None:
+        """Leave it out of ``kit.runs()`` from now on (``archived``), or not any more; it is in all else as before.
+
+        Raises:
+            ValidationError: not True or False.
+        """
+        self._label({"archived": texts.flag(hidden, "hidden") or None})
 
     @property
     def status(self) -> str:
@@ -297,6 +347,9 @@ class Run:
 
     def _ipython_display_(self) -> None:
         self.view()._ipython_display_()
+
+    def _label(self, notes: Mapping[str, Any]) -> None:
+        annotating.label(self._store, self.id, self._actor, notes)
 
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)

@@ -39,7 +39,7 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import billed
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Model, RemoteModel, Scenario
-from llmkit.records.checks import numbers, shapes
+from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
 from llmkit.runs.modes import Mode
 from llmkit.runs.plan import AskingOrder
@@ -131,7 +131,7 @@ class Kit:
         kinds = self.costs(since=datetime.now(UTC).date().replace(day=1), by="kind")
         keys = self.catalog.providers()["key_status"]
         return {
-            "runs": f"{len(self.runs()):,}" + (" (simulated from now on)" if self.simulated else ""),
+            "runs": f"{len(self.runs(archived=None)):,}" + (" (simulated from now on)" if self.simulated else ""),
             "spent this month": billed(Decimal(str(kinds["estimated_cost"].sum())), int(kinds["unpriced"].sum())),
             "keys": f"{keys.eq('set').sum()} of {keys.ne('not needed').sum()} set",
         }
@@ -485,8 +485,11 @@ class Kit:
         """A DuckDB connection of your own, in memory, with a copy of every table."""
         return self._store.snapshot()
 
-    def runs(self) -> pd.DataFrame:
+    def runs(self, *, archived: bool | None = False, tag: str | None = None) -> pd.DataFrame:
         """All runs, newest first, with their probes counted by state, and what they cost in US dollars.
+
+        Those that ``run.hide()`` has ``archived`` are left out; ``True`` lists them alone, ``None`` all. ``tag`` lists
+        those that ``run.tag`` gave it; ``tags`` and ``note`` have what people noted.
 
         One with requests in batches is ``waiting for batch, 340 of 1,000 back``. One whose process died is
         ``interrupted``; ``unknown`` counts requests that it left without an answer, which may have been billed.
@@ -500,7 +503,11 @@ class Kit:
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
         ]
         frame["status"] = pd.Series(now, index=frame.index, dtype=frame["status"].dtype)  # text, also of no runs
-        return frame
+        if archived is not None:
+            frame = frame[frame["archived"] == texts.flag(archived, "archived")]
+        if tag is not None:
+            frame = frame[[tag in tags for tags in frame["tags"]]]
+        return frame.reset_index(drop=True)
 
     def load(self, run_id: str) -> Run:
         """A run by its id.
@@ -716,7 +723,7 @@ class Kit:
         place = shapes.path(folder)
         with shapes.reaching(place, "written"):
             place.mkdir(parents=True, exist_ok=True)
-        runs = self.runs()
+        runs = self.runs(archived=None)
         to_parquet(runs, place / "runs.parquet")
         for run in map(self.load, runs["run_id"]):
             for table in get_args(Table):

@@ -185,6 +185,10 @@ _STATEMENTS = (
         QUALIFY row_number() OVER (PARTITION BY run_id, e.position, e.name, e.actor ORDER BY event_id DESC) = 1
         ON CONFLICT DO UPDATE SET {_set(("event_id", "value", '"at"'))}
         WHERE excluded.event_id > annotations.event_id"""),
+    ("run note", """
+        UPDATE runs SET name = nullif(n.notes ->> '$.name', '') FROM probe_notes n
+        WHERE n.run_id = runs.id AND n.run_id IN (SELECT run_id FROM incoming) AND n.position = -1
+            AND json_exists(n.notes, '$.name')"""),
     # resumed: what has no answer waits once more
     ("probe run_state", """
         UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL

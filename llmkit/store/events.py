@@ -12,7 +12,8 @@ batch      a provider has taken a batch; the intents of its requests name it
 probe      a probe reached a final state
 skip       the remaining probes of a provider or a model will not be sent, and why
 run_state  a run was resumed, goes on or ended; carries what it spent by provider since its state before
-note       somebody marked, commented or coded an answer; without a ``value`` what was noted under that name is gone
+note       somebody marked, commented or coded an answer, or named, tagged or hid a run (at the position ``OF_RUN``);
+           without a ``value`` what was noted under that name is gone
 ========== ======================================================================================================
 
 A probe is named by its run and its position in it. ``session`` counts how often a run was resumed: it is the ``number``
@@ -108,8 +109,12 @@ def probe_id(run_id: str, position: int) -> str:
     return f"{run_id}.{position:06d}"
 
 
+OF_RUN = -1
+"""The position of a note about the run itself."""
+
+
 def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Event:
-    """Somebody noted something about a probe, under a name."""
+    """Somebody noted something about a probe or the run, under a name."""
     identity = {"run_id": run_id, "position": position, "name": name}
     return {"type": "note", **identity, "value": value, "actor": actor, "at": now()}
 

@@ -81,14 +81,16 @@ def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None)
 
 
 def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """One row a run, newest first, with its probes counted by state and its cost summed."""
+    """One row a run, newest first, with its probes counted by state, its cost summed, and what people call it."""
     return frame(
         connection,
         """
         SELECT r.id AS run_id, r.name, r.kind, r.status, r.started_at, r.n_probes,
             coalesce(p.ok, 0) AS ok, coalesce(p.failed, 0) AS failed, coalesce(p.skipped, 0) AS skipped,
             coalesce(p.cancelled, 0) AS cancelled, coalesce(p.pending, 0) AS pending,
-            coalesce(a.unknown, 0) AS "unknown", p.estimated_cost, r.simulated, r.ended_at, r.message
+            coalesce(a.unknown, 0) AS "unknown", p.estimated_cost, r.simulated, r.ended_at, r.message,
+            to_json(list_sort([name[5:] for name in coalesce(json_keys(n.notes), []) if name LIKE 'tag.%'])) AS tags,
+            n.notes ->> '$.note' AS note, coalesce(json_exists(n.notes, '$.archived'), false) AS archived
         FROM runs r
             LEFT JOIN (
                 SELECT run_id, sum(estimated_cost) AS estimated_cost, count(*) FILTER (status = 'ok') AS ok,
@@ -99,6 +101,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             LEFT JOIN (
                 SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE batch IS NULL GROUP BY run_id
             ) a ON a.run_id = r.id
+            LEFT JOIN probe_notes n ON n.run_id = r.id AND n.position = -1
         ORDER BY r.started_at DESC, r.id DESC
         """,
     )
@@ -192,16 +195,6 @@ def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[s
         [run_id],
     )
     return [row["question"] for row in found]
-
-
-def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
-    """The latest that each person noted about each probe under each name: position, name, value, actor, at."""
-    return frame(
-        connection,
-        'SELECT position, name, value, actor, "at" FROM annotations WHERE run_id = ? AND value IS NOT NULL '
-        "ORDER BY position, name, event_id",
-        [run_id],
-    )
 
 
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:

@@ -70,7 +70,7 @@ class RunView(Panel):
     def refresh(self) -> None:
         """Read the run again."""
         with self._reading:
-            self._status, self._name = self.run.status, self.run.name
+            self._status, self._name, self._tags = self.run.status, self.run.name, self.run.tags
             self._probes, self._costs = self.run.probes, self.run.costs()
             self._progress = stored_progress(self.run, self._status, self._probes)
             self.summary.value = self._summary()
@@ -82,6 +82,7 @@ class RunView(Panel):
     def _summary(self) -> str:
         now = self._progress
         badges = [html.badge("simulated")] if self._probes["simulated"].any() else []
+        badges += map(html.badge, self._tags)
         return summary_html(self.run.id, now, title=self._name or "Run", badges=badges, short=now.done == now.total)
 
     def _tables(self) -> str:
@@ -117,8 +118,9 @@ class RunView(Panel):
 
     def _pages(self) -> list[html.Page]:
         now = self._progress
+        labels = [f"({self._name})"] * bool(self._name) + [f"[{tag}]" for tag in self._tags]
         title = (
-            f"Run {self.run.id}{f' ({self._name})' if self._name else ''}, {self._status}: "
+            f"Run {' '.join([self.run.id, *labels])}, {self._status}: "
             f"{now.ok:,} of {now.total:,} probes answered, {billed(now.cost, now.unpriced)}"
         )
         pages = [html.Page(title, pd.DataFrame(_cost_rows(self._costs), columns=list(_COSTS)), right=_NUMBERS)]
