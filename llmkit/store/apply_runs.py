@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
 
 import duckdb
 import pyarrow as pa
@@ -18,13 +18,22 @@ from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, REUSE, USAGE
 
 
-class RunLine(NamedTuple):
-    """A line of a run, with the fields that decide how it is applied."""
+@dataclass(slots=True)
+class RunLines:
+    """Lines of runs that are of one type, as the columns of a table."""
 
-    run_id: str
-    event_id: str
-    type: str
-    data: bytes
+    run_id: list[str] = field(default_factory=list)
+    event_id: list[str] = field(default_factory=list)
+    line: list[bytes] = field(default_factory=list)
+
+    def add(self, run_id: str, event_id: str, line: bytes) -> None:
+        """One more line."""
+        self.run_id.append(run_id)
+        self.event_id.append(event_id)
+        self.line.append(for_duckdb(line))
+
+
+_LINE = [f.name for f in fields(RunLines)]
 
 
 _KEY = {"position": "BIGINT", "turn": "INTEGER", "attempt": "INTEGER"}
@@ -61,7 +70,7 @@ _PRICES = (*PRICE_COLUMNS, "batch_discount", "default_costs")
 
 def _parsed(kind: str, shape: Mapping[str, object]) -> str:
     """The lines of one type as a table with a struct ``e``."""
-    return f"(SELECT run_id, event_id, from_json(line, '{_json(shape)}') AS e FROM incoming WHERE type = '{kind}')"
+    return f"(SELECT run_id, event_id, from_json(line, '{_json(shape)}') AS e FROM incoming_{kind})"
 
 
 def _json(shape: object) -> str:
@@ -130,7 +139,7 @@ _STATEMENTS = (
             ended_at = CASE WHEN s.status != 'running' THEN s."at" END
         FROM (
             SELECT *, coalesce(max(number) FILTER (status = 'running') OVER (PARTITION BY run_id), 0) AS session
-            FROM run_states WHERE run_id IN (SELECT run_id FROM incoming)
+            FROM run_states WHERE run_id IN (FROM incoming)
             QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY number DESC, event_id DESC) = 1
         ) s WHERE s.run_id = runs.id"""),
     ("intent", f"""
@@ -173,7 +182,7 @@ _STATEMENTS = (
             count(*) FILTER (o.error_code IS NULL) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
             min(i.started_at) AS started_at
         FROM outcomes o SEMI JOIN temp.new_outcomes n ON {_AT_KEY}
-            ANTI JOIN (FROM results WHERE status IS NOT NULL) n ON {_AT_KEY}
+            ANTI JOIN (FROM results WHERE status IS NOT NULL AND run_id IN (FROM incoming)) n ON {_AT_KEY}
             LEFT JOIN intents i ON i.run_id = o.run_id AND i.position = o.position AND i.turn = o.turn
                 AND i.attempt = o.attempt
         GROUP BY o.run_id, o.position
@@ -193,7 +202,7 @@ _STATEMENTS = (
     ("probe run_state", """
         UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL
         FROM run_states s
-        WHERE s.run_id = results.run_id AND s.run_id IN (SELECT run_id FROM incoming) AND s.status = 'running'
+        WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
             AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
                 OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
 )  # fmt: skip
@@ -202,21 +211,17 @@ TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
 """The types of lines that a run has."""
 
 
-def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Sequence[RunLine]) -> None:
-    """Apply lines of runs."""
-    run_ids, event_ids, types, texts = zip(*lines, strict=True)
-    columns = {
-        "run_id": pa.array(run_ids, pa.string()),
-        "event_id": pa.array(event_ids, pa.string()),
-        "type": pa.array(types, pa.string()),
-        "line": pa.array([for_duckdb(data) for data in texts], pa.string()),
-    }
-    present = set(types)
-    connection.register("incoming", pa.table(columns))
+def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLines]) -> None:
+    """Apply lines of runs, by their types."""
+    tables = {f"incoming_{kind}": {name: getattr(few, name) for name in _LINE} for kind, few in lines.items()}
+    tables["incoming"] = {"run_id": sorted({run_id for few in lines.values() for run_id in few.run_id})}
     try:
+        for name, columns in tables.items():
+            connection.register(name, pa.table(columns, schema=pa.schema(dict.fromkeys(columns, pa.string()))))
         for kinds, statement in _STATEMENTS:
-            if not present.isdisjoint(kinds.split()):
+            if not lines.keys().isdisjoint(kinds.split()):
                 connection.execute(statement)
     finally:
-        with contextlib.suppress(duckdb.TransactionException):  # the next batch takes its place
-            connection.unregister("incoming")
+        for name in tables:
+            with contextlib.suppress(duckdb.TransactionException):  # the next batch takes its place
+                connection.unregister(name)

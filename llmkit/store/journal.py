@@ -42,6 +42,14 @@ class Block(NamedTuple):
     start: int
     end: int
 
+    def singly(self) -> Iterator[Block]:
+        """Each line as a block of its own."""
+        start = self.start
+        for data in self.lines:
+            end = start + len(data) + 1
+            yield Block(self.segment, [data], start, end)
+            start = end
+
 
 @dataclass(slots=True)
 class _Open:

@@ -26,6 +26,8 @@ from llmkit.store.trouble import OutOfReach
 
 CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
 CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
+_ROWS = 16_384
+"""Of a group, the least that is compressed: at the end of each operation the last of each table is, once more."""
 _BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 """What DuckDB appends to a database's name for its own files."""
 
@@ -106,7 +108,7 @@ class Lease:
         try:
             with _private_files():
                 engine = self._started()
-                engine.execute(f"ATTACH {literal(self.path)} AS catalog (TYPE duckdb, {mode})")
+                engine.execute(f"ATTACH {literal(self.path)} AS catalog (TYPE duckdb, {mode}, ROW_GROUP_SIZE {_ROWS})")
                 try:
                     with engine.cursor() as connection:
                         connection.execute("USE catalog")

@@ -23,7 +23,7 @@ from llmkit.store.damage import FOREIGN
 from llmkit.store.journal import Block, Journal
 from llmkit.store.lines import id_of
 from llmkit.store.segments import CATALOG, Segment, is_copy, segment
-from llmkit.store.triage import Line, Sorted, known_now, sort
+from llmkit.store.triage import Aside, Sorted, known_now, sort
 from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
@@ -124,10 +124,10 @@ def project(
     due = _without_foreign(connection, journal, due, adopting)
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each not in runs])
-    while lines := list(itertools.islice(merged, _BATCH)):
-        _apply(connection, lines)
-    for lines in _gathered(journal, runs):
-        _apply(connection, lines)
+    while blocks := list(itertools.islice(merged, _BATCH)):
+        _apply(connection, blocks)
+    for blocks in _gathered(journal, runs):
+        _apply(connection, blocks)
 
 
 def _without_foreign(
@@ -141,8 +141,8 @@ def _without_foreign(
         foreign = {name for name in foreign if segment(name).about == CATALOG}
     for which, _, size in due:
         if which.name in foreign:
-            aside = [(Line(which.name, 0, b""), FOREIGN)]
-            _in_transaction(connection, Sorted(aside=aside), {which.name: size})
+            aside = Aside(which.name, 0, FOREIGN, b"")
+            _in_transaction(connection, Sorted(aside=[aside]), {which.name: size})
     return [each for each in due if each.segment.name not in foreign]
 
 
@@ -158,65 +158,53 @@ def take_up(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute("""
         SELECT segment, "offset", line FROM journal_quarantine
         WHERE starts_with(reason, 'type ') OR starts_with(reason, 'does not fit') ORDER BY ALL""").fetchall()
-    for each in itertools.starmap(Line, rows):
-        if (found := known_now(each)) is not None:
+    for name, offset, data in rows:
+        if (found := known_now(name, data)) is not None:
             with contextlib.suppress(*_UNFIT):  # it stays where it is
                 _in_transaction(connection, found, {})
-                place = [each.segment, each.offset]
-                connection.execute('DELETE FROM journal_quarantine WHERE segment = ? AND "offset" = ?', place)
+                connection.execute('DELETE FROM journal_quarantine WHERE segment = ? AND "offset" = ?', [name, offset])
 
 
-def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Line]]:
+def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
     """The lines of runs, of as many at once as their bytes allow."""
-    lines: list[Line] = []
-    held = 0
+    gathered: list[Block] = []
     for which, offset, size in due:
         for block in journal.blocks(which, offset, min(size - offset, _MOST)):
-            if lines and held + block.end - block.start > _MOST:
-                yield lines
-                lines, held = [], 0
-            lines += _lines(block)
-            held += block.end - block.start
-    if lines:
-        yield lines
+            if gathered and sum(each.end - each.start for each in (*gathered, block)) > _MOST:
+                yield gathered
+                gathered = []
+            gathered.append(block)
+    if gathered:
+        yield gathered
 
 
-def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Line]:
+def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Block]:
     """The lines of several segments in the order of their ids."""
 
     size = min(4 << 20, max(_AT_ONCE // max(len(due), 1), 1 << 14))
 
-    def read(which: Segment, offset: int) -> Iterator[tuple[str, Line]]:
+    def read(which: Segment, offset: int) -> Iterator[tuple[str, Block]]:
         last = ""
         for block in journal.blocks(which, offset, size):
-            for each in _lines(block):
-                last = id_of(each.data) or last  # a damaged line stays where it stands
+            for each in block.singly():
+                last = id_of(each.lines[0]) or last  # a damaged line stays where it stands
                 yield last, each
 
     merged = heapq.merge(*(read(which, offset) for which, offset, _ in due), key=lambda entry: entry[0])
     return (each for _, each in merged)
 
 
-def _ends(lines: Sequence[Line]) -> dict[str, int]:
-    return {each.segment: each.offset + len(each.data) + 1 for each in lines}
-
-
-def _lines(block: Block) -> Iterator[Line]:
-    offset = block.start
-    for data in block.lines:
-        yield Line(block.segment.name, offset, data)
-        offset += len(data) + 1
-
-
-def _apply(connection: duckdb.DuckDBPyConnection, lines: Sequence[Line]) -> None:
+def _apply(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> None:
     """Apply lines in one transaction; if one of them does not fit, in halves, until that line is alone."""
+    ends = {block.segment.name: block.end for block in blocks}
     try:
-        _in_transaction(connection, sort(connection, lines), _ends(lines))
+        _in_transaction(connection, sort(connection, blocks), ends)
     except _UNFIT as error:
+        lines = [each for block in blocks for each in block.singly()]
         if len(lines) == 1:
-            why = words(error) if isinstance(error, duckdb.Error) else error
-            reason = f"does not fit: {type(error).__name__}: {why}"
-            _in_transaction(connection, Sorted(aside=[(lines[0], reason)]), _ends(lines))
+            (which, [data], start, _), why = lines[0], words(error) if isinstance(error, duckdb.Error) else error
+            aside = Aside(which.name, start, f"does not fit: {type(error).__name__}: {why}", data)
+            _in_transaction(connection, Sorted(aside=[aside]), ends)
             return
         middle = len(lines) // 2
         _apply(connection, lines[:middle])
@@ -231,14 +219,11 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection, found: Sorted, ends: 
             apply_catalog(connection, found.catalog)
         if found.runs:
             apply_runs.apply_lines(connection, found.runs)
-        if found.catalog or any(each.type == "run_state" for each in found.runs):
+        if found.catalog or "run_state" in found.runs:
             fold_balances(connection)
-        for each, reason in found.aside:
-            log.warning("a line was set aside", extra={"segment": each.segment, "offset": each.offset})
-            connection.execute(
-                "INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [each.segment, each.offset, reason, each.data],
-            )
+        for aside in found.aside:
+            log.warning("a line was set aside", extra={"segment": aside.segment, "offset": aside.offset})
+            connection.execute("INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", aside)
         for name, end in ends.items():
             connection.execute(
                 "INSERT INTO journal_segments VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,17 +10,19 @@ from typing import NamedTuple
 import duckdb
 
 from llmkit.store import apply_runs, format_1
-from llmkit.store.apply_runs import RunLine
+from llmkit.store.apply_runs import RunLines
+from llmkit.store.journal import Block
 from llmkit.store.lines import Event, dumps, loads, verified
 from llmkit.store.segments import Segment, segment
 
 
-class Line(NamedTuple):
-    """A line of a segment and where it stands."""
+class Aside(NamedTuple):
+    """A row of the table ``journal_quarantine``."""
 
     segment: str
     offset: int
-    data: bytes
+    reason: str
+    line: bytes
 
 
 @dataclass(slots=True)
@@ -27,75 +30,83 @@ class Sorted:
     """The lines of a batch by what is done with them."""
 
     catalog: list[Event] = field(default_factory=list)
-    runs: list[RunLine] = field(default_factory=list)
-    aside: list[tuple[Line, str]] = field(default_factory=list)
+    runs: dict[str, RunLines] = field(default_factory=lambda: defaultdict(RunLines))
+    aside: list[Aside] = field(default_factory=list)
     last: dict[str, str] = field(default_factory=dict)
     next_seq: dict[str, int] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def sort(connection: duckdb.DuckDBPyConnection, lines: Sequence[Line]) -> Sorted:
+def sort(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> Sorted:
     """Look at lines, which may be of several segments."""
-    found = Sorted(next_seq=_next_seqs(connection, {each.segment for each in lines}))
+    found = Sorted(next_seq=_next_seqs(connection, {block.segment.name for block in blocks}))
     counted: dict[str, format_1.Counted] | None = None
-    for each in lines:
-        which = segment(each.segment)
-        if which.about:
-            _take(found, which, each)
-        elif each.data:
+    for block in blocks:
+        if block.segment.about:
+            _take(found, block)
+        else:
             counted = _counted(connection) if counted is None else counted
-            _take_old(found, each, counted)
+            _take_old(found, block, counted)
     return found
 
 
-def _take(found: Sorted, which: Segment, each: Line) -> None:
-    seen, name = verified(each.data), each.segment
-    expected = found.next_seq.get(name, 0)
-    if seen is None:
-        found.aside.append((each, "damaged"))
-        found.next_seq[name] = expected + 1
-        return
-    event_id, kind, seq = seen
-    if seq != expected:
-        found.aside.append((each, f"line {seq} stands where line {expected} should"))
-    found.next_seq[name] = seq + 1
-    found.last[name] = max(event_id, found.last.get(name, ""))
-    _place(found, which, each, event_id, kind)
+def _take(found: Sorted, block: Block) -> None:
+    (name, _), offset = block.segment, block.start
+    expected, last = found.next_seq.get(name, 0), found.last.get(name, "")
+    for data in block.lines:
+        reason: str | None = "damaged"
+        if (seen := verified(data)) is None:
+            expected += 1
+        else:
+            event_id, kind, seq = seen
+            if seq != expected:
+                found.aside.append(Aside(name, offset, f"line {seq} stands where line {expected} should", data))
+            expected, last = seq + 1, max(event_id, last)
+            reason = _place(found, block.segment, event_id, kind, data)
+        if reason is not None:
+            found.aside.append(Aside(name, offset, reason, data))
+        offset += len(data) + 1
+    found.next_seq[name], found.last[name] = expected, last
 
 
-def known_now(line: Line) -> Sorted | None:
+def known_now(name: str, data: bytes) -> Sorted | None:
     """What is done with a line that an earlier version, or this one, had set aside; ``None``: it stays there."""
-    seen, found = verified(line.data), Sorted()
-    if seen is not None:
-        _place(found, segment(line.segment), line, *seen[:2])
-    return None if found.aside or seen is None else found
+    seen, found = verified(data), Sorted()
+    if seen is None or _place(found, segment(name), *seen[:2], data) is not None:
+        return None
+    return found
 
 
-def _place(found: Sorted, which: Segment, each: Line, event_id: str, kind: str) -> None:
-    if kind == "segment":
-        found.headers[each.segment] = each.data.decode()
+def _place(found: Sorted, which: Segment, event_id: str, kind: str, data: bytes) -> str | None:
+    """Put a line where it belongs; why it is set aside if it belongs nowhere."""
+    if kind in apply_runs.TYPES:
+        found.runs[kind].add(which.about, event_id, data)
     elif kind == "catalog":
-        found.catalog.append(loads(each.data))
-    elif kind in apply_runs.TYPES:
-        found.runs.append(RunLine(which.about, event_id, kind, each.data))
+        found.catalog.append(loads(data))
+    elif kind == "segment":
+        found.headers[which.name] = data.decode()
     else:
-        found.aside.append((each, f"type {kind} is not known to this version"))
+        return f"type {kind} is not known to this version"
+    return None
 
 
-def _take_old(found: Sorted, each: Line, counted: dict[str, format_1.Counted]) -> None:
-    try:
-        event = loads(each.data)
-    except ValueError:
-        found.aside.append((each, "damaged"))
-        return
-    found.last[each.segment] = max(event["id"], found.last.get(each.segment, ""))
-    if event["type"] == "catalog":
-        found.catalog.append(event)
-    elif event["type"] in apply_runs.TYPES:
-        modern = format_1.modern(event, counted)
-        found.runs.extend(RunLine(event["run_id"], event["id"], now["type"], dumps(now)) for now in modern)
-    else:
-        found.aside.append((each, f"type {event['type']} is not known to this version"))
+def _take_old(found: Sorted, block: Block, counted: dict[str, format_1.Counted]) -> None:
+    name = block.segment.name
+    for _, [data], offset, _ in block.singly():
+        try:
+            event = loads(data)
+        except ValueError:
+            if data:
+                found.aside.append(Aside(name, offset, "damaged", data))
+            continue
+        found.last[name] = max(event["id"], found.last.get(name, ""))
+        if event["type"] == "catalog":
+            found.catalog.append(event)
+        elif event["type"] in apply_runs.TYPES:
+            for now in format_1.modern(event, counted):
+                found.runs[now["type"]].add(event["run_id"], event["id"], dumps(now))
+        else:
+            found.aside.append(Aside(name, offset, f"type {event['type']} is not known to this version", data))
 
 
 def _next_seqs(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, int]:
