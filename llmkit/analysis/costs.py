@@ -17,6 +17,9 @@ Every table has, after the columns that it is grouped by:
 ``share_input``, ``share_cached_input``, ``share_cache_write``, ``share_output``, ``share_reasoning``
     of what the answers cost at the rates that they were billed at, the share of each kind of token (they add up to 1;
     ``share_output`` is without reasoning); missing where a rate is unknown
+``cache_saved``
+    what the answers would have cost more without the providers' prompt caches: what reading from them saves, less what
+    writing to them costs more; missing where a rate or the tokens are unknown
 
 Grouped by a column of one of these names (``by="input_tokens"``), the table's own is called ``total_<name>``.
 Money is in US dollars; sums are made in DECIMAL before they become float64.
@@ -66,23 +69,24 @@ def cost_table(
     if not shares:
         return source.read(lambda c: cost_tables.costs(c, chosen))
     table, consumed = source.read(lambda c: cost_tables.costs_and_consumed(c, chosen))
-    rows = _shares(consumed, len(table))
-    for place, name in enumerate(SHARES):
+    behind: list[list[Consumed]] = [[] for _ in range(len(table))]
+    for each in consumed:
+        behind[each.row].append(each)
+    # the tokens of one set of rates are priced at once
+    rows = [(*_shares([pricing.split(part.usage, part.rates) for part in parts]), _saved(parts)) for parts in behind]
+    for place, name in enumerate((*SHARES, "cache_saved")):
         table[cost_tables.own_name(name, chosen.by)] = pd.Series(
             [row[place] for row in rows], dtype="float64", index=table.index
         )
     return table
 
 
-def _shares(consumed: Iterable[Consumed], count: int) -> list[tuple[float | None, ...]]:
-    """For each row the shares of the parts of its cost; the tokens of one set of rates are priced at once."""
-    parts: list[list[tuple[Decimal | None, ...]]] = [[] for _ in range(count)]
-    for each in consumed:
-        parts[each.row].append(pricing.split(each.usage, each.rates))
-    return [_row_shares(row) for row in parts]
+def _saved(parts: Sequence[Consumed]) -> float | None:
+    amounts = [pricing.saved_by_cache(part.usage, part.rates) for part in parts]
+    return None if not amounts or None in amounts else float(pricing.total(amounts))
 
 
-def _row_shares(parts: Sequence[tuple[Decimal | None, ...]]) -> tuple[float | None, ...]:
+def _shares(parts: Sequence[tuple[Decimal | None, ...]]) -> tuple[float | None, ...]:
     kinds = list(zip(*parts, strict=True)) or [()] * len(SHARES)
     whole = pricing.total(amount for kind in kinds for amount in kind)
     if not whole or any(amount is None for kind in kinds for amount in kind):

@@ -182,6 +182,12 @@ def _order(plan: Plan) -> str:
     options = "; the options of questions were shown in an order of each conversation's own" if shuffled else ""
     if plan.order == "sequential":
         return f"Questions were asked in the order of the appendix{options}"
+    if plan.order == "cache":
+        return (
+            f"Questions that begin alike were asked together ({_counted(len(plan.blocks), 'block')}); within a block "
+            "the order of asking was shuffled for each sample, configurations within scenarios "
+            f"(seed {plan.order_seed}){options}"
+        )
     return (
         "The order of asking was shuffled for each sample, configurations within scenarios "
         f"(seed {plan.order_seed}){options}"

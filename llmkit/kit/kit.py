@@ -195,6 +195,7 @@ class Kit:
             service_tier=service_tier,
             temperature=options.pop("temperature", None),
             seed=options.pop("seed", None),
+            order=options.pop("order", "interleaved"),
             reuse=reuse,
             reuse_within=reuse_within,
             mode=mode,
@@ -259,7 +260,10 @@ class Kit:
             max_tokens: the most tokens of one answer, reasoning included.
             seed: sample n is asked with seed + n − 1, where the API takes a seed.
             budget: US dollars that the run cannot exceed.
-            order: ``interleaved`` (shuffled by a seed kept in the run) or ``sequential``.
+            order: ``interleaved`` (shuffled by a seed kept in the run), ``sequential``, or ``cache``: what begins alike
+                is asked together, the first of it alone, so that providers read the beginning from their caches for
+                less; shuffled within, and marked for the cache where that pays (Anthropic). What differs between such
+                blocks is then asked one after the other.
             on_event: called with every :class:`RunEvent`, on a background thread.
             retry: a :class:`RetryPolicy`.
             options: ``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` (refuse parameters that a
@@ -914,5 +918,5 @@ def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate: those of a run that do not change its cost may be given too."""
     merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "budget", "order", "on_event", "stop_when", "retry", "project", *RUN_OPTIONS)
+    unpriced = ("name", "budget", "on_event", "stop_when", "retry", "project", *RUN_OPTIONS)
     return {name: value for name, value in merged.items() if name not in unpriced}

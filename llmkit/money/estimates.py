@@ -172,14 +172,16 @@ def estimate_model(
     max_tokens: int | None = None,
     fallback: Rates | None = None,
     config: str | None = None,
+    caching: tuple[float, float] | None = None,
     seed: int = 0,
 ) -> ModelEstimate:
     """Estimate a workload on a model at the prices of ``at``.
 
     ``effort`` is the reasoning effort that will be asked for, or the model's own default; ``None`` when the model does
     not reason or nobody knows. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`; ``config``
-    is the label of the configuration, by default the model's reference. The same arguments give the same estimate,
-    whatever other models are estimated beside it.
+    is the label of the configuration, by default the model's reference. ``caching`` tells which shares of the input
+    will be read from and written to the provider's cache, where that is planned. The same arguments give the same
+    estimate, whatever other models are estimated beside it.
     """
     label = model.reference if config is None else config
     basis, observations, spread = history.nearest(model, workload.template, effort, workload.turns)
@@ -201,6 +203,8 @@ def estimate_model(
     }
     # Cached shares depend on the prompts, so they are believed only for the same prompts.
     mix = ALL_PLAIN if spread else sample.mix
+    if caching is not None:
+        mix = np.array([1 - sum(caching), *caching, 0])
     rates = _mean_rates(model.price, tokens, at, mix, fallback)
     if rates is None:
         return ModelEstimate(config=label, model=model.reference, provider=model.provider, **usage)

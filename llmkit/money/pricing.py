@@ -217,6 +217,24 @@ def price_order(model: Model) -> tuple[bool, Decimal, str]:
     return price is None, price or Decimal(0), model.reference
 
 
+def saved_by_cache(usage: Usage, rates: Rates) -> Decimal | None:
+    """How much less tokens cost because some were read from a cache, unrounded, below zero where writing it cost more;
+    ``None`` where a rate is unknown.
+    """
+    _, *kept, _ = billed_tokens(usage)
+    plain, *others = input_rates(rates)
+    cost, without = _sum(kept, others), _sum([sum(kept)], [plain])
+    return None if cost is None or without is None else EXACT.subtract(without, cost)
+
+
+def caching_pays(rates: Rates, uses: int) -> bool:
+    """Whether input that is sent so often costs less when it is written to the provider's cache once, and then read."""
+    plain, cached, written, _ = input_rates(rates)
+    if plain is None or cached is None or written is None:
+        return False
+    return written + (uses - 1) * cached < uses * plain
+
+
 def in_words(rates: Rates) -> str:
     """Input and output rates for a sentence: ``$0.10 in, $0.50 out``."""
     both = (rates.cost_input_per_million, rates.cost_output_per_million)

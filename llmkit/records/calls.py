@@ -120,6 +120,9 @@ class Call:
     messages: tuple[Message, ...]
     system: str | None = None
     params: Params = Params()
+    marks: tuple[int, ...] = ()
+    """Ends of beginnings that other calls share, in characters of the system prompt and the messages, shortest first:
+    what providers keep that are told what to keep."""
 
     def answered(self, text: str, next_prompt: str) -> Call:
         """The call of the next turn: the conversation so far and one more prompt."""

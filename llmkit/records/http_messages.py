@@ -16,6 +16,7 @@ class Request:
 
     ``left_out`` names the parameters that were asked for and that the model does not take. ``raw`` is what is sent in
     place of a body that is JSON; its headers say what it is. ``longest_reply``, in bytes, is for more than one answer.
+    ``unmarked`` is the body without marks for the provider's cache, where it has any: they change no answer.
     """
 
     path: str
@@ -25,6 +26,12 @@ class Request:
     left_out: tuple[str, ...] = ()
     raw: bytes | None = None
     longest_reply: int | None = None
+    unmarked: Mapping[str, Any] | None = None
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What tells that two requests ask the same."""
+        return dict(self.unmarked or self.body or {})
 
     @cached_property
     def content(self) -> bytes:

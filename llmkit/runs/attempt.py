@@ -61,7 +61,7 @@ class Attempt:
     def of(cls, run: RunContext, conversation: Conversation) -> Attempt:
         """The request for the turn that comes next. Nothing is sent."""
         target = run.target(conversation.probe.model)
-        call = run.spec.plan.call(conversation.probe, conversation.answers, target.model)
+        call = run.spec.plan.call(conversation.probe, conversation.answers, target.model, in_batches=target.in_batches)
         request = target.wire.build(call)
         most_input, most_output = most_input_tokens(call, request), most_output_tokens(request, target.model)
         worst_case = None
@@ -201,7 +201,7 @@ class Attempt:
             started_at=started_at.isoformat(),
             waited_s=round(admission.waited_s, 6),
             wait_reason=admission.wait_reason,
-            body=dict(self.request.body or {}),
+            body=self.request.question,
             dropped=sorted(self.target.rejects) or None,
             worst_case=None if self.worst_case is None else format(self.worst_case, "f"),
             batch=batch,

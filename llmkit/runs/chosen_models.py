@@ -11,7 +11,8 @@ from llmkit.catalog import Obstacle, blocking, rules
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.records import Config, Model, Params, Provider, Scenario
 from llmkit.records.checks import shapes
-from llmkit.runs.plan import Configuration, make_params
+from llmkit.runs.parameters import make_params
+from llmkit.runs.plan import Configuration
 from llmkit.runs.request import RunRequest
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import CatalogState

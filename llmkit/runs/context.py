@@ -6,7 +6,7 @@ import contextlib
 import logging
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ from llmkit.records import Completion, Failure, Model, Provider, Rates, Request
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
+from llmkit.runs.plan import Probe
 from llmkit.runs.progress import RunEvent, Tracker
 from llmkit.runs.remote import Sender
 from llmkit.runs.spec import RunSpec
@@ -120,6 +121,7 @@ class RunContext:
     finished: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
     """By model, how many conversations have ended well and what they cost."""
     in_flight: set[anyio.CancelScope] = field(default_factory=set)
+    _warm: dict[Hashable, anyio.Event] = field(default_factory=dict)
     _logged: set[tuple[str, str, int | None]] = field(default_factory=set)
     desks: dict[str, BatchDesk] = field(default_factory=dict)
     """Of the models that are asked in batches."""
@@ -141,6 +143,21 @@ class RunContext:
         """While a conversation with a model goes on."""
         desk = self.desks.get(model.reference)
         return contextlib.nullcontext() if desk is None else desk.conversing()
+
+    @contextlib.asynccontextmanager
+    async def warmed(self, probe: Probe) -> AsyncGenerator[None]:
+        """Let the first of those that share a beginning fill the provider's cache before the others come."""
+        key = None if probe.model.reference in self.desks else self.spec.plan.warmed_by(probe.position)
+        if (warm := self._warm.get(key)) is not None:
+            await warm.wait()
+        if key is None or warm is not None:
+            yield
+            return
+        self._warm[key] = anyio.Event()
+        try:
+            yield
+        finally:
+            self._warm[key].set()
 
     def stir(self) -> None:
         """Nobody is left to begin, so that batches may be handed in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,10 +16,11 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.money.service_tiers import at_tier
-from llmkit.providers.wires import answer_limit, wire_for
-from llmkit.records import BATCH_TIER, STANDARD_TIER, Model, Params, Price, Provider, Request, Scenario, Usage
+from llmkit.providers.wires import Wire, answer_limit, wire_for
+from llmkit.records import BATCH_TIER, STANDARD_TIER, Model, Params, Price, Provider, Request, Usage
 from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, asked, with_options
+from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import NOTHING, Reused, check_reuse, reused_answers
 from llmkit.store import Store, past
@@ -27,6 +29,8 @@ USUAL_EFFORT = "medium"
 """Of models that reason by default and do not say how much."""
 _REASONS_IF_ASKED = ("anthropic_messages",)
 """Wires of which models reason only when a request says so."""
+CACHE_UNIT = 128 * BYTES_PER_TOKEN
+"""Bytes that caches keep of a beginning at a time, where they keep every one."""
 MOST = 20_000
 """Answers that estimates look back on."""
 
@@ -93,37 +97,63 @@ def estimate_plan(
             models.append(ModelEstimate.nothing(model, config.label))
             continue
         schema = None if "schema" in request.left_out else _canonical(config.params.schema)
+        workload = Workload.of(
+            [with_options(asked(plan.scenarios[number], config)) for number, _ in left],
+            samples=1 if reused.answers else plan.samples,
+            answered=[answered for _, answered in left],
+            template=_alike(template, schema),
+            extra_chars=len(schema or ""),
+        )
         models.append(
             estimate_model(
                 replace(model, price=at_tier(model.full_price, tier) or Price()),
-                Workload.of(
-                    [with_options(asked(scenario, config)) for scenario, _ in left],
-                    samples=1 if reused.answers else plan.samples,
-                    answered=[answered for _, answered in left],
-                    template=_alike(template, schema),
-                    extra_chars=len(schema or ""),
-                ),
+                workload,
                 history,
                 at=at,
                 effort=_effort(model, config.params, request, target.wire.name),
                 max_tokens=answer_limit(request),
                 fallback=target.fallback if tier == STANDARD_TIER else None,
                 config=config.label,
+                caching=None if tier == BATCH_TIER else _caching(plan, index, left, workload, target.wire),
             )
         )
     return Estimate.of(models, _hours(plan, models, providers, batched), reused=reused.count, saved=reused.cost)
 
 
-def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[Scenario, int]]:
-    """The scenarios that a configuration is asked, each with how many of its turns are reused; by sample if any is."""
+def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[int, int]]:
+    """The numbers of the scenarios that a configuration is asked, each with how many of its turns are reused; by sample
+    if any is.
+    """
     if not reused.answers:
-        yield from ((scenario, 0) for scenario in plan.scenarios)
+        yield from ((number, 0) for number in range(len(plan.scenarios)))
         return
-    for number, scenario in enumerate(plan.scenarios):
+    for number in range(len(plan.scenarios)):
         first = (number * len(plan.configs) + config) * plan.samples
         for position in range(first, first + plan.samples):
             if position not in reused.whole:
-                yield scenario, len(reused.answers.get(position, ()))
+                yield number, len(reused.answers.get(position, ()))
+
+
+def _caching(
+    plan: Plan, index: int, left: Sequence[tuple[int, int]], workload: Workload, wire: Wire
+) -> tuple[float, float] | None:
+    """The shares of a configuration's input that will be read from the provider's cache and written to it; ``None``
+    where nothing is planned for that.
+    """
+    config, uses, extra = plan.configs[index], Counter[Beginning](), dict[Beginning, int]()
+    for number, answered in left:
+        turns = len(plan.scenarios[number].prompts) - answered
+        shorter = 0
+        for beginning in plan.worth_caching(config, plan.block_of(number * len(plan.configs) * plan.samples)):
+            size = beginning.size if wire.caches_what_is_marked else beginning.size // CACHE_UNIT * CACHE_UNIT
+            uses[beginning] += turns * workload.samples
+            extra[beginning], shorter = size - shorter, size
+    if not uses:
+        return None
+    whole, first = float(workload.chars.sum()) * workload.samples, 1 / plan.repeats(config)
+    read = sum(extra[each] * (count - first) for each, count in uses.items()) / whole
+    written = sum(extra.values()) * first / whole if wire.caches_what_is_marked else 1 - read
+    return read, written
 
 
 def _hours(

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from llmkit.errors import ValidationError, refuse
+from llmkit.money.pricing import caching_pays
 from llmkit.money.service_tiers import askable
 from llmkit.providers.wires import answer_limit, answers_asked
 from llmkit.records import Call, Message, Model, Params, Request, Scenario
-from llmkit.records.checks import numbers, shapes, texts
+from llmkit.records.checks import numbers
 from llmkit.records.typed_questions import Order
+from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning, Block, Division, Parts
 
-AskingOrder = Literal["interleaved", "sequential"]
+AskingOrder = Literal["interleaved", "sequential", "cache"]
 
 MOST_PROBES = 10_000_000
 """In one run. More would not fit into a notebook's memory, and is surely a slip."""
 
 Check = Callable[[str], Any]
 """Parses an answer; raises ``ValueError`` with a sentence when that is not as asked."""
+
+CACHE_MIN_TOKENS = 1_024  # of models that do not say: OpenAI's, and that of most others
 
 MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
 
@@ -63,6 +67,19 @@ class Plan:
     params: Params
     order: AskingOrder = "interleaved"
     order_seed: int = 0
+    blocks: tuple[Block, ...] = field(init=False, default=())
+    """In the order ``cache``, the scenarios that are asked together."""
+    _block_of: Mapping[int, int] = field(init=False, default_factory=dict)
+    _repeats: Counter[tuple[str, str | None]] = field(init=False, default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        if self.order == "cache":
+            repeats = Counter((config.model.reference, config.system) for config in self.configs)
+            blocks = tuple(divide(self, self.samples * max(repeats.values())))
+            places = {scenario: place for place, block in enumerate(blocks) for scenario in block.scenarios}
+            object.__setattr__(self, "blocks", blocks)
+            object.__setattr__(self, "_block_of", places)
+            object.__setattr__(self, "_repeats", repeats)
 
     def __len__(self) -> int:
         return len(self.scenarios) * len(self.configs) * self.samples
@@ -107,19 +124,55 @@ class Plan:
         ``interleaved`` asks all scenarios once before it asks any a second time, in an order shuffled anew for each
         sample and with the configurations shuffled within each scenario, so that a drift at a provider is not
         confounded with a scenario, a configuration or a sample. The same ``order_seed`` gives the same order.
+        ``cache`` does the same within blocks of scenarios that begin alike, block after block.
         ``sequential`` is by position.
         """
         if self.order == "sequential":
             yield from range(len(self))
             return
         generator = random.Random(self.order_seed)
-        for sample in range(self.samples):
-            for scenario in generator.sample(range(len(self.scenarios)), len(self.scenarios)):
-                for config in generator.sample(range(len(self.configs)), len(self.configs)):
-                    yield (scenario * len(self.configs) + config) * self.samples + sample
+        for scenarios in [block.scenarios for block in self.blocks] or [tuple(range(len(self.scenarios)))]:
+            for sample in range(self.samples):
+                for scenario in generator.sample(scenarios, len(scenarios)):
+                    for config in generator.sample(range(len(self.configs)), len(self.configs)):
+                        yield (scenario * len(self.configs) + config) * self.samples + sample
 
-    def call(self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None) -> Call:
+    def block_of(self, position: int) -> Block | None:
+        """The block of the probe at a position, where there are any."""
+        place = self._block_of.get(position // (self.samples * len(self.configs)))
+        return None if place is None else self.blocks[place]
+
+    def worth_caching(self, config: Configuration, block: Block | None) -> list[Beginning]:
+        """The beginnings of what a configuration is asked in a block that are worth a place in the provider's cache:
+        long enough for it, and used so often that reading saves more than writing costs.
+        """
+        own = _size(config.system or "")
+        repeats = self.samples * self.repeats(config)
+        return [
+            replace(beginning, size=own + beginning.size)
+            for beginning in (() if block is None else block.shared)
+            if own + beginning.size >= _cacheable(config.model)
+            and caching_pays(config.model.price, beginning.scenarios * repeats)
+        ]
+
+    def repeats(self, config: Configuration) -> int:
+        """How many configurations ask the same model with the same system prompt."""
+        return self._repeats[config.model.reference, config.system]
+
+    def warmed_by(self, position: int) -> Hashable:
+        """What probes have in common of which the first makes the cache warm for the others; ``None``: nothing."""
+        block, config = self.block_of(position), self.configs[position // self.samples % len(self.configs)]
+        if block is None or not self.worth_caching(config, block):
+            return None
+        return block.scenarios[0], config.model.reference, config.system
+
+    def call(
+        self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None, *, in_batches: bool = False
+    ) -> Call:
         """The call of a probe's next turn, given the answers so far; to ``model`` when that is how it is asked now.
+
+        What is worth a place in the provider's cache is marked, but not ``in_batches``, where no request waits for
+        another that would fill the cache.
 
         With a seed, each sample gets a seed of its own (seed, seed + 1, …): equal seeds would give equal answers.
         """
@@ -132,10 +185,46 @@ class Plan:
             messages=(*probe.scenario.messages, Message("user", prompts[0])),
             system=probe.scenario.system,
             params=params,
+            marks=() if in_batches else self._marks(probe),
         )
         for answer, prompt in zip(answers, prompts[1:], strict=False):
             call = call.answered(answer, prompt)
         return call
+
+    def _marks(self, probe: Probe) -> tuple[int, ...]:
+        if not self.blocks:
+            return ()
+        text = b"".join(parts_of(probe.scenario))
+        beginnings = self.worth_caching(probe.config, self.block_of(probe.position))
+        return tuple(len(text[: each.size].decode(errors="ignore")) for each in beginnings)
+
+
+def divide(plan: Plan, repeats: int) -> list[Block]:
+    """The scenarios of a plan, each asked so often, in blocks that begin alike for as long as one of its providers'
+    caches takes.
+    """
+    division = Division(
+        parts=[parts_of(scenario) for scenario in plan.scenarios],
+        repeats=repeats,
+        least=min(_cacheable(config.model) for config in plan.configs),
+        before=max(_size(config.system or "") for config in plan.configs),
+    )
+    return division.blocks(random.Random(plan.order_seed))
+
+
+def parts_of(scenario: Scenario) -> Parts:
+    """What a model reads of a scenario before it answers for the first time."""
+    texts = (scenario.system or "", *(message.content for message in scenario.messages), scenario.prompt)
+    return tuple(text.encode(errors="replace") for text in texts)
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))
+
+
+def _cacheable(model: Model) -> int:
+    """The bytes of the shortest beginning that the model's provider keeps."""
+    return BYTES_PER_TOKEN * int(model.api_config.get("cache_min_tokens") or CACHE_MIN_TOKENS)
 
 
 def asked(scenario: Scenario, config: Configuration) -> Scenario:
@@ -160,64 +249,6 @@ def most_output_tokens(request: Request, model: Model) -> int | None:
     """The most tokens that can be billed as output; ``None`` when neither the request nor the model sets a limit."""
     limits = [limit for limit in (answer_limit(request), model.max_output_tokens) if limit is not None]
     return answers_asked(request) * min(limits) if limits else None
-
-
-def make_params(
-    *,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    seed: int | None = None,
-    schema: Mapping[str, Any] | None = None,
-    service_tier: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Params:
-    """The parameters of a run, checked. ``options`` holds the rarer ones by their names in :class:`Params`.
-
-    Raises:
-        ValidationError: an unknown option, or a value out of range.
-    """
-    names = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema", "service_tier"}
-    values = shapes.mapping(options, "options", "{'top_p': 0.9}")
-    if unknown := sorted(set(values) - names):
-        raise ValidationError(
-            f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
-            f"options takes {', '.join(sorted(names))}.",
-            field="options",
-        )
-    values["stop"] = _stops(values.get("stop"))
-    values["extra_body"] = _body(values.get("extra_body"))
-    values["top_p"] = _between("top_p", values.get("top_p"), 0, 1)
-    params = Params(
-        temperature=_between("temperature", temperature, 0, 2),
-        max_tokens=None if max_tokens is None else numbers.whole(max_tokens, "max_tokens", 1),
-        seed=None if seed is None else numbers.whole(seed, "seed", 0),
-        schema=schema,
-        service_tier=shapes.optional_string(service_tier, "service_tier"),
-        **values,
-    )
-    shapes.optional_string(params.reasoning_effort, "reasoning_effort")
-    texts.flag(params.strict, "strict")
-    return params
-
-
-def _stops(value: Any) -> tuple[str, ...]:
-    """One text or several that end an answer; white space alone is one too."""
-    if value is None:
-        return ()
-    texts = (
-        (value,) if isinstance(value, str) else shapes.several(value, "stop", "a non-empty string or a list of them")
-    )
-    if not all(isinstance(text, str) and text for text in texts):
-        raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
-    return tuple(shapes.string(text, "stop") for text in texts)
-
-
-def _body(value: Any) -> dict[str, Any]:
-    """What is merged into the request, as JSON holds it."""
-    body: dict[str, Any] = texts.json_value(
-        shapes.mapping(value, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
-    )
-    return body
 
 
 def check_tiers(configs: Sequence[Configuration]) -> None:
@@ -265,12 +296,3 @@ def check_samples(samples: int, pairs: int) -> int:
             field="samples",
         )
     return count
-
-
-def _between(name: str, value: Any, low: float, high: float) -> float | None:
-    if value is None:
-        return None
-    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
-    if number is None or not low <= number <= high:
-        raise ValidationError(f"{name} must be a number from {low} to {high}, not {value!r}.", field=name)
-    return int(number) if isinstance(value, Integral) else number

@@ -21,8 +21,8 @@ def request_texts(
 ) -> list[str | None]:
     """The body of each attempt's request as JSON text; ``None`` where this version would send something else.
 
-    ``attempts``: request (what an earlier version stored), position, turn, dropped, request_hash. ``answers`` holds
-    those of each probe, by its position.
+    ``attempts``: request (what an earlier version stored), position, turn, dropped, batch, request_hash. ``answers``
+    holds those of each probe, by its position.
     """
     models = {model.reference: model for model in plan.models}
 
@@ -42,8 +42,9 @@ def request_texts(
         probe = plan.probe(row["position"])
         asked = target(probe.model.reference, tuple(row["dropped"] or ()))
         earlier = answers.get(probe.position, [])[: row["turn"] - 1]
-        body = dict(asked.wire.build(plan.call(probe, earlier, asked.model)).body or {})
-        is_same = events.body_hash(body) == row["request_hash"].hex()
-        return json.dumps(body, ensure_ascii=False) if is_same else None
+        call = plan.call(probe, earlier, asked.model, in_batches=isinstance(row.get("batch"), str))
+        request = asked.wire.build(call)
+        is_same = events.body_hash(request.question) == row["request_hash"].hex()
+        return json.dumps(request.body, ensure_ascii=False) if is_same else None
 
     return [text(row) for row in attempts]

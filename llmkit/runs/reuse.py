@@ -148,7 +148,7 @@ def _questions(
             bought.Question(
                 position=position,
                 turn=len(earlier) + 1,
-                request_hash=events.body_hash(dict(request.body or {})),
+                request_hash=events.body_hash(request.question),
                 model=probe.model.reference,
                 sample=probe.sample,
                 source=earlier[-1].source if earlier else None,

@@ -152,7 +152,8 @@ class Session:
             if (late := self.late.get(position)) is not None:
                 await Attempt.of(self.context, conversation).take(late)
             while failure is None and not conversation.finished:
-                failure = await ask_turn(self.context, conversation)
+                async with self.context.warmed(conversation.probe):
+                    failure = await ask_turn(self.context, conversation)
         except anyio.get_cancelled_exc_class():
             if conversation.turn_attempts and conversation.status is None:  # what it has cost so far must be counted
                 await self.context.write([self.context.end_probe(conversation, STOPPED)])

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
 from random import Random
 
-from llmkit.simulator.questions import Answer, Question, fraction, number
+from llmkit.simulator.questions import CHARACTERS_PER_TOKEN, Answer, Question, fraction, number
 from llmkit.simulator.reasoning import reasoning_factor
 from llmkit.simulator.schema_answers import Twist, schema_in, structured
 from llmkit.simulator.vocabulary import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
 
-CHARACTERS_PER_TOKEN = 4
 _MESSAGE_OVERHEAD = 3  # tokens around each message
 _MEDIAN_TEXT, _SPREAD_TEXT = 70, 0.75  # of a log-normal distribution: most answers are short, a few are long
 _MEDIAN_REASONING, _SPREAD_REASONING = 120, 0.9
 _LONGEST = 4_000
-_BLOCK = 128  # tokens: what a prompt cache counts in
-_SMALLEST_CACHED = 1_024
-_CACHE_SIZE = 200_000  # blocks remembered
 _SCALE = re.compile(r"\bfrom\s+(\d{1,3})\b[^.?!]{0,40}?\bto\s+(\d{1,3})\b", re.IGNORECASE)
 _YES_NO = re.compile(r"\byes or no\b|\byes/no\b", re.IGNORECASE)
 
 
 class Answers:
-    """Makes answers, and remembers what depends on the past: prompt caches and how often a question was asked.
+    """Makes answers, and remembers what depends on the past: how often a question was asked.
 
     The text depends on the seed, the conversation, the model, the request's own seed and the sample. The sample is
     what ``x-llmkit-sample`` says; without it, it is how often the same question was answered before, except at
@@ -37,12 +31,10 @@ class Answers:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._asked_before: dict[str, int] = {}
-        self._cached: dict[str, None] = {}
 
     def clear(self) -> None:
         """Forget the past."""
         self._asked_before.clear()
-        self._cached.clear()
 
     def answer(
         self, question: Question, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
@@ -57,15 +49,12 @@ class Answers:
         finish = "stop"
         if limit is not None and not stopped and tokens(text) > limit:
             text, finish = text[: limit * CHARACTERS_PER_TOKEN].rstrip(), "length"
-        cached, written = self._cache(question)
         return Answer(
             text="" if refuse else text,
             refusal=text if refuse else None,
             input_tokens=input_tokens(question),
             text_tokens=tokens(text),
             reasoning_tokens=reasoning,
-            cached=cached,
-            written=written,
             finish="length" if finish == "length" else "stop",
         )
 
@@ -82,21 +71,6 @@ class Answers:
         schema = question.schema or schema_in(question.characters) or _ANY_JSON
         text = json.dumps(structured(schema, question.prompt, rng, twist), ensure_ascii=False)
         return f"Here is the JSON you asked for: {text[: max(1, len(text) // 2)]}" if twist == "malformed" else text
-
-    def _cache(self, question: Question) -> tuple[int, int]:
-        """Tokens read from and written to the prompt cache: whole blocks of a prefix that is long enough."""
-        blocks = list(_blocks(question)) if question.caches and input_tokens(question) >= _SMALLEST_CACHED else []
-        if len(blocks) * _BLOCK < _SMALLEST_CACHED:
-            return 0, 0
-        known = 0
-        while known < len(blocks) and blocks[known] in self._cached:
-            known += 1
-        if known * _BLOCK < _SMALLEST_CACHED:
-            known = 0
-        if len(self._cached) > _CACHE_SIZE:
-            self._cached.clear()
-        self._cached.update(dict.fromkeys(blocks))
-        return known * _BLOCK, (len(blocks) - known) * _BLOCK
 
 
 _ANY_JSON = {
@@ -115,15 +89,6 @@ def input_tokens(question: Question) -> int:
     """How many tokens a request has: its texts, and a few around each message."""
     texts = (question.system, *(text for _, text in question.messages))
     return sum(tokens(text) + _MESSAGE_OVERHEAD for text in texts if text) or 1
-
-
-def _blocks(question: Question) -> Iterator[str]:
-    """A digest of each prefix of the conversation that is a whole number of cache blocks long."""
-    characters, size = question.characters, _BLOCK * CHARACTERS_PER_TOKEN
-    running = hashlib.blake2b(f"{question.provider}\x1f{question.model}\x1f".encode(), digest_size=12)
-    for end in range(size, len(characters) + 1, size):
-        running.update(characters[end - size : end].encode("utf-8", "surrogatepass"))
-        yield running.hexdigest()
 
 
 def _heavy_tailed(median: float, spread: float, rng: Random) -> int:

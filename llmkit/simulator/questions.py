@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+CHARACTERS_PER_TOKEN = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is what ``x-llmkit-sample`` says.
 
-    ``effort`` is the reasoning effort in the words of OpenAI, ``None`` when the request does not say. ``caches`` tells
-    whether the request may use the provider's prompt cache.
+    ``effort`` is the reasoning effort in the words of OpenAI, ``None`` when the request does not say. The provider's
+    prompt cache keeps beginnings of ``least_cached`` tokens or more: any, or those that ``marks`` end, and which are
+    looked for where a text ends. Both are places in ``characters``. ``held`` tokens were in it when the request came.
     """
 
     provider: str
@@ -28,7 +31,10 @@ class Question:
     effort: str | None = None
     schema: Mapping[str, Any] | None = None
     wants_json: bool = False
-    caches: bool = True
+    least_cached: int = 1_024
+    marks: tuple[int, ...] | None = None
+    text_ends: tuple[int, ...] = ()
+    held: int = 0
     sample: str | None = None
 
     @property

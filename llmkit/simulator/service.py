@@ -18,6 +18,7 @@ from llmkit.simulator.formats.routes import Route, route
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import encoded
 from llmkit.simulator.limiter import Limiter, Refused
+from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
 from llmkit.simulator.stats import Received, Stats
@@ -40,13 +41,14 @@ _PROBLEMS: Mapping[str, ProblemKind] = {
 
 @dataclass(slots=True)
 class Visit:
-    """A request on its way; ``fault`` and ``admitted`` are filled in as it goes."""
+    """A request on its way; filled in as it goes: ``fault``, ``admitted``, ``held`` (tokens in the prompt cache)."""
 
     route: Route
     received: Received
     request_id: str
     fault: Fault | None = None
     admitted: bool = False
+    held: int | None = None
 
     def keep_alive(self) -> float:
         """Seconds of blank lines that come before the answer."""
@@ -57,7 +59,7 @@ class Service:
     """Answers requests and counts them. Lives on one event loop; only ``stats`` may be read from elsewhere."""
 
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
-        self.faults, self.stats, self.answers = faults, stats, Answers(seed)
+        self.faults, self.stats, self.answers, self._caches = faults, stats, Answers(seed), PromptCaches()
         self._behaviour, self._seed = behaviour, seed
         self._limiters: dict[str, Limiter] = {}
         self._arrivals = 0
@@ -79,6 +81,7 @@ class Service:
     def clear(self) -> None:
         """Forget everything that was asked; what is in flight stays so."""
         self.answers.clear()
+        self._caches.clear()
         self.faults.clear()
         self.stats.clear()
         self.batches.clear()
@@ -183,6 +186,8 @@ class Service:
             delay += visit.fault.seconds
         if visit.fault is not None and visit.fault.kind == "timeout":
             await asyncio.Event().wait()
+        if delay:  # what takes no time is over before the next request comes
+            visit.held = self._caches.held(question, self.now())
         await asyncio.sleep(delay)
 
     def conclude(self, visit: Visit, question: Question) -> Delivery:
@@ -199,7 +204,8 @@ class Service:
             problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=question.model)
             delivery = self._error(visit, problem)
             return replace(delivery, status=200) if kind == "error_200" else delivery
-        answer = self._answer_to(question, kind)
+        held = self._caches.held(question, self.now()) if visit.held is None else visit.held
+        answer = self._answer_to(replace(question, held=held), kind)
         self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
         self._limiter(question.provider).spend(answer.output_tokens, self.now())
         return damaged(self._good(visit, question, answer), kind)
@@ -231,7 +237,9 @@ class Service:
         answer = self.answers.answer(question, twist=_TWISTS.get(kind), empty=kind == "empty", refuse=kind == "refusal")
         if kind == "blocked":
             return replace(answer, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
-        return answer
+        cached = min(question.held, answer.input_tokens)
+        written = min(self._caches.keep(question, self.now()), answer.input_tokens - cached)
+        return replace(answer, cached=cached, written=written)
 
     def _good(self, visit: Visit, question: Question, answer: Answer) -> Delivery:
         body = visit.route.format.write(question, answer, visit.request_id)

@@ -1,11 +1,13 @@
 """Answers are the same for the same question, differ between samples, and have plausible token counts."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sim_client import MODELS, answer, ask, text_of
 
 from llmkit.simulator import serve
 
-LONG = "This regulation concerns the keeping of bees in allotments. " * 200
+LONG = "This regulation concerns the keeping of bees in allotments. " * 300
 
 
 @pytest.mark.parametrize("provider", MODELS)
@@ -152,3 +154,32 @@ def test_xai_counts_reasoning_apart_and_names_the_cost(sim):
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] + reasoning
     output = usage["completion_tokens"] + reasoning
     assert usage["cost_in_usd_ticks"] == usage["prompt_tokens"] * 12_500 + output * 25_000
+
+
+def test_of_requests_at_the_same_moment_none_reads_what_another_writes():
+    """A cache is filled when an answer is there: what came before pays in full, what comes after does not."""
+    with serve(latency=2) as slow:
+        with ThreadPoolExecutor(8) as threads:
+            together = list(threads.map(lambda n: ask(slow, prompt=f"{LONG} {n}").json()["usage"], range(8)))
+        after = ask(slow, prompt=LONG).json()["usage"]
+    assert all(usage["prompt_tokens_details"]["cached_tokens"] == 0 for usage in together)
+    assert after["prompt_tokens_details"]["cached_tokens"] > 1024
+
+
+def test_anthropic_keeps_what_is_marked_and_long_enough(sim):
+    """The rest of a request is never written, a text too short for the model's cache neither, and marks are checked."""
+
+    def usage(rules, question, model="claude-haiku-5-5", kind="ephemeral"):
+        blocks = [{"type": "text", "text": rules, "cache_control": {"type": kind}}, {"type": "text", "text": question}]
+        return ask(sim, "anthropic", blocks, model=model)
+
+    first, second = usage(LONG, "Why? " * 900).json()["usage"], usage(LONG, "Since when?").json()["usage"]
+    assert (
+        first["cache_creation_input_tokens"] == second["cache_read_input_tokens"] == pytest.approx(len(LONG) / 4, abs=2)
+    )
+    assert second["cache_creation_input_tokens"] == first["cache_read_input_tokens"] == 0
+    for model, tokens, is_kept in (("claude-haiku-5-5", 600, True), ("claude-haiku-5-5", 500, False),
+                                   ("claude-haiku-4-5", 4_000, False), ("claude-opus-4-8", 1_100, True)):  # fmt: skip
+        written = usage("bees" * tokens, "Why?", model).json()["usage"]["cache_creation_input_tokens"]
+        assert (written >= tokens) is is_kept, model
+    assert usage(LONG, "Why?", kind="forever").status_code == 400

@@ -43,7 +43,7 @@ def _ask(sim, call, key="secret"):
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_answers_and_tokens_agree(sim, reference):
     """Each answer of a conversation is a Completion whose tokens are those that the server billed."""
-    call = _call(reference, "Do you like bees? " + "They are useful. " * 400)
+    call = _call(reference, "Do you like bees? " + "They are useful. " * 1_000)
     for turn in (1, 2, 3):
         before = sim.stats()
         reply = _ask(sim, call)

@@ -11,6 +11,7 @@ from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.anthropic_batches import AnthropicBatches
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
+from llmkit.providers.wires.cache_marks import marked
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
 from llmkit.providers.wires.options import configured, merged, settle
 from llmkit.providers.wires.schemas import plain
@@ -51,6 +52,7 @@ class AnthropicMessages(Wire):
     """``POST /v1/messages``."""
 
     name = "anthropic_messages"
+    caches_what_is_marked = True
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``.
@@ -91,7 +93,8 @@ class AnthropicMessages(Wire):
         body = merged(body | _tier(params.service_tier), params.extra_body)
         return Request(
             path="/v1/messages",
-            body=body,
+            body=marked(body, call.marks) if call.marks else body,
+            unmarked=body if call.marks else None,
             headers={"anthropic-version": version, **(_FAST if body.get("speed") == "fast" else {})},
             left_out=settled.left_out,
         )

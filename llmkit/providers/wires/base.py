@@ -31,6 +31,8 @@ class Wire(ABC):
     """A provider's HTTP format, in one of its dialects. Nothing here waits or sends."""
 
     name: ClassVar[WireName]
+    caches_what_is_marked: ClassVar[bool] = False
+    """Whether the provider's prompt cache keeps what a request marks, and not every beginning on its own."""
     dialect: Dialect = STANDARD
 
     @abstractmethod

@@ -29,6 +29,12 @@ _WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6: later ones refuse t
 _PREFILL = re.compile(r"-4-5(-|$)")
 _VERSIONS = ("2023-06-01", "2026-10-21")
 _NO_SAMPLING = "2026-10-21"
+_MOST_MARKS = 4
+_CACHED_FROM = {  # the tokens of the shortest beginning that is kept: litellm's prompt_cache_min_tokens
+    512: re.compile(r"-5-5(-|$)|opus-5$|fable-5|mythos-5"),
+    2_048: re.compile(r"opus-4-7"),
+    4_096: re.compile(r"opus-4-[56]|haiku-4-5"),
+}
 
 
 class Anthropic(Format):
@@ -62,18 +68,22 @@ class Anthropic(Format):
         limit = integer(body, "max_tokens")
         if limit is None:
             raise invalid("max_tokens: Field required", "max_tokens")
+        model, messages = model_of(body), tuple(messages_of(body.get("messages")))
+        text_ends, marks = _caching(body)
         question = Question(
             provider=provider,
-            model=model_of(body),
+            model=model,
             system=text_of(body.get("system")),
-            messages=tuple(messages_of(body.get("messages"))),
+            messages=messages,
             max_tokens=limit,
             temperature=real(body, "temperature", most=1.0),
             stop=texts(body.get("stop_sequences")),
             effort=_effort(body, output),
             schema=schema_of(form.get("schema"), "output_config.format"),
             wants_json=form.get("type") == "json_schema",
-            caches=_has_cache_control(body),
+            least_cached=_least_cached(model),
+            marks=marks,
+            text_ends=text_ends,
         )
         _check(question, body, headers)
         return question
@@ -203,13 +213,32 @@ def _effort(body: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:
     return "medium" if thinking else None
 
 
-def _has_cache_control(body: Mapping[str, Any]) -> bool:
-    """Whether anything is marked for the cache, at the top or on a block; nothing is cached without."""
-    if body.get("cache_control"):
-        return True
-    contents = [body.get("system"), *(each.get("content") for each in body["messages"] if isinstance(each, Mapping))]
-    blocks = [block for content in contents if isinstance(content, list) for block in content]
-    return any(isinstance(block, Mapping) and block.get("cache_control") for block in blocks)
+def _caching(body: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where the texts of a request end, in its characters, and at which ends something is marked for the cache; a mark
+    at the top is one at the end.
+
+    Raises:
+        Rejected: a mark of an unknown type, or too many.
+    """
+    ends, marks, at = [], [], 0
+    turns = [each for each in body["messages"] if isinstance(each, Mapping)]
+    for before, content in [(0, body.get("system")), *((len(each["role"]) + 2, each.get("content")) for each in turns)]:
+        at += before
+        for block in content if isinstance(content, list) else [{"text": content}]:
+            at += len(text_of([block]))
+            ends.append(at)
+            marks.extend([(at, mark)] if (mark := mapping(block, "content").get("cache_control")) else [])
+    if mark := body.get("cache_control"):
+        marks.append((at, mark))
+    if any(mapping(mark, "cache_control").get("type") != "ephemeral" for _, mark in marks):
+        raise invalid("cache_control.type: Input should be 'ephemeral'", "cache_control")
+    if len(marks) > _MOST_MARKS:
+        raise invalid(f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.", "cache_control")
+    return tuple(ends), tuple(end for end, _ in marks)
+
+
+def _least_cached(model: str) -> int:
+    return next((tokens for tokens, models in _CACHED_FROM.items() if models.search(model)), 1_024)
 
 
 def _usage(answer: Answer) -> dict[str, Any]:

@@ -21,6 +21,10 @@ _FIELDS = frozenset(
         "serviceTier", "labels", "model", "store",
     }
 )  # fmt: skip
+_CACHED_FROM = {  # the tokens of the shortest beginning that is kept: litellm's prompt_cache_min_tokens
+    2_048: re.compile(r"2\.5-pro"),
+    4_096: re.compile(r"3\.1-pro|3\.[5-9]-flash$|gemini-4"),
+}
 
 
 class Gemini(Format):
@@ -66,6 +70,7 @@ class Gemini(Format):
             effort=_effort(mapping(generation.get("thinkingConfig"), "thinking_config")),
             schema=schema_of(schema, "generation_config.response_schema") if json_type else None,
             wants_json=json_type,
+            least_cached=next((least for least, models in _CACHED_FROM.items() if models.search(model)), 1_024),
         )
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
