@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,8 @@ class Estimate:
 
     ``models`` holds one ``ModelEstimate`` each; ``unpriced`` names those that are in no total. ``hours`` is how long
     each provider will take, within its limits; they are asked at the same time. ``reused`` answers are there already
-    and are in no total; ``saved`` is what is known to have been paid for them.
+    and are in no total; ``saved`` is what is known to have been paid for them. ``batched`` are the models (references)
+    that are asked in batches: their hours are the most that their providers promise.
     """
 
     models: tuple[ModelEstimate, ...]
@@ -33,6 +34,7 @@ class Estimate:
     hours: Mapping[str, float] = field(default_factory=dict)
     reused: int = 0
     saved: Decimal = Decimal(0)
+    batched: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -42,9 +44,10 @@ class Estimate:
         *,
         reused: int = 0,
         saved: Decimal = Decimal(0),
+        batched: Iterable[str] = (),
     ) -> Estimate:
         """Sum up the models; the total is ``None`` when no model has a price."""
-        together, rest = combine(models), (hours or {}, reused, saved)
+        together, rest = combine(models), (hours or {}, reused, saved, frozenset(batched))
         if len(together.unpriced) == len(models):
             return cls(tuple(models), None, None, None, together.unpriced, *rest)
         return cls(tuple(models), together.total, together.low, together.high, together.unpriced, *rest)

@@ -169,8 +169,13 @@ class RunContext:
         """How the run stands; while it waits for batches, how many requests are back."""
         desks, (back, total) = self.desks.values(), self.batched
         back, total = back + sum(desk.back for desk in desks), total + sum(desk.handed_in for desk in desks)
-        waits = self.tracker.status == "running" and any(desk.open for desk in desks)
-        return waiting_words(back, total) if waits else self.tracker.status
+        return waiting_words(back, total) if self.batching else self.tracker.status
+
+    @property
+    def batching(self) -> set[str]:
+        """The providers whose batches are waited for."""
+        running = self.tracker.status == "running"
+        return {reference.partition(":")[0] for reference, desk in self.desks.items() if running and desk.open}
 
     async def cancel_batches(self, grace: float) -> None:
         """Cancel all batches at their providers, and wait as many seconds for what they had answered."""

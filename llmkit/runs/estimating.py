@@ -117,7 +117,8 @@ def estimate_plan(
                 caching=None if tier == BATCH_TIER else _caching(plan, index, left, workload, target.wire),
             )
         )
-    return Estimate.of(models, _hours(plan, models, providers, batched), reused=reused.count, saved=reused.cost)
+    hours = _hours(plan, models, providers, batched)
+    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=batched)
 
 
 def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[int, int]]:

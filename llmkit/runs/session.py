@@ -69,7 +69,8 @@ class Session:
     def progress(self) -> Progress:
         """A snapshot for people and panels."""
         waiting = {} if self._ended else self.context.services.gate.waiting()
-        return self.tracker.snapshot({p: words(wait) for p, wait in waiting.items() if p in self.queues})
+        said = {p: words(wait) for p, wait in waiting.items() if p in self.queues}
+        return self.tracker.snapshot(said | dict.fromkeys(self.context.batching, self.context.status))
 
     async def cancel(self, grace: float, *, keeps_batches: bool = False) -> None:
         """Stop asking; after ``grace`` seconds stop waiting for what is on its way. Batches may be kept to resume."""
@@ -295,6 +296,5 @@ class Session:
     def _deduct(self) -> None:
         """Take what was spent off the balances, while the run goes on."""
         if any((spent := self.context.to_deduct()).values()):
-            number = self.context.session
-            line = events.run_state(run_id=self.run_id, number=number, status="running", spent=spent)
+            line = events.run_state(run_id=self.run_id, number=self.context.session, status="running", spent=spent)
             self.context.services.store.append([line]).result()

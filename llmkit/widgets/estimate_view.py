@@ -18,14 +18,23 @@ Notes = Mapping[str, Sequence[tuple[str, html.Tone]]]
 """By reference: words and their tone."""
 
 
-def estimate_html(estimate: Estimate | None, chosen: Sequence[str], notes: Notes, names: Mapping[str, str]) -> str:
-    """The ticked models, the most expensive first, those that cannot be asked among them; then the total."""
+def estimate_html(
+    estimate: Estimate | None,
+    chosen: Sequence[str],
+    notes: Notes,
+    names: Mapping[str, str],
+    other: Estimate | None = None,
+) -> str:
+    """The ticked models, the most expensive first, those that cannot be asked among them; then the total, and what the
+    ``other`` way of asking would cost and take: in batches instead of at once, or at once.
+    """
     costs = {each.model: each for each in estimate.models} if estimate else {}
     ranked = sorted(chosen, key=lambda reference: -_cost_or_less(costs.get(reference)))
     rows = [_row(reference, costs.get(reference), notes, names) for reference in ranked[:MOST]]
     body = html.table({"Model": "auto", "Estimate": "110px"}, rows, right=("Estimate",), markup=("Model", "Estimate"))
     more = html.quiet(f"and {len(ranked) - MOST:,} more models") if len(ranked) > MOST else ""
-    return html.literal((body + more if ranked else html.quiet("No model is ticked.")) + _total(estimate))
+    models = body + more if ranked else html.quiet("No model is ticked.")
+    return html.literal(models + _total(estimate) + _instead(estimate, other))
 
 
 def _cost_or_less(entry: ModelEstimate | None) -> Decimal:
@@ -49,12 +58,20 @@ def _total(estimate: Estimate | None) -> str:
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
     bases = ", ".join(dict.fromkeys(_BASIS[model.basis] for model in estimate.models))
-    basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate.hours)}. Based on {bases}. {unpriced}"
+    basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate)}. Based on {bases}. {unpriced}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
         f'font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums">{dollars(estimate.total)}</span> '
         f"{html.muted(_interval(estimate))}</div>{html.quiet(basis)}"
     )
+
+
+def _instead(estimate: Estimate | None, other: Estimate | None) -> str:
+    """What the other way costs; nothing where no model can be asked in batches."""
+    if estimate is None or other is None or estimate.batched == other.batched:
+        return ""
+    way = "In batches" if other.batched else "At once"
+    return html.quiet(f"{way}: {dollars(other.total)}{_time(other)}.")
 
 
 def _reused(estimate: Estimate, requests: int) -> str:
@@ -65,13 +82,14 @@ def _reused(estimate: Estimate, requests: int) -> str:
     return f"{estimate.reused:,} of {estimate.reused + requests:,} answers are already yours{saved}. "
 
 
-def _time(hours: Mapping[str, float]) -> str:
-    """How long it will take, and who is the slowest of several."""
-    if not hours:
+def _time(estimate: Estimate) -> str:
+    """How long it will take, or in batches take at most, and who is the slowest of several."""
+    if not (hours := estimate.hours):
         return ""
+    within = "within" if estimate.batched else "about"
     slowest = max(hours, key=hours.__getitem__)
     who = f", {slowest} is the slowest" if len(hours) > 1 else ""
-    return f", about {roughly(3600 * hours[slowest])}{who}"
+    return f", {within} {roughly(3600 * hours[slowest])}{who}"
 
 
 _BASIS: Mapping[str, str] = {

@@ -37,7 +37,7 @@ class Connects(HasCatalog, Protocol):
 class StartsRuns(HasCatalog, Protocol):
     """What the run form needs besides."""
 
-    def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, *, reuse: bool, **how: Any) -> Estimate:
+    def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, **how: Any) -> Estimate:
         """What a run would probably cost, asked ``how``: some of the form's settings by keyword."""
 
     def budgets(self) -> pd.DataFrame:

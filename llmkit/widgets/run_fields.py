@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 import ipywidgets as ipw
 
 from llmkit.errors import ValidationError
-from llmkit.widgets.form import Field, Read, read_whole, required, text_field, tick_field, whole_field
+from llmkit.widgets.form import Field, Read, choice_field, read_whole, required, text_field, tick_field, whole_field
 
 MOST_SAMPLES = 10_000
 
@@ -25,7 +25,7 @@ def prompts() -> Field:
 
 
 def settings() -> list[Field]:
-    """System prompt, samples, what else is asked for, and what is reused, named as the arguments of ``kit.run``."""
+    """System prompt, samples, what is asked for, how, and what is reused, named as the arguments of ``kit.run``."""
     return [
         text_field("system", "System prompt", hint="none"),
         _field("samples", "Samples per prompt", "1", required(read_samples)),
@@ -34,6 +34,7 @@ def settings() -> list[Field]:
         _field("budget", "Budget (US $)", "none", read_dollars),
         text_field("name", "Name", hint="a label for the run"),
         text_field("service_tier", "Service tier", hint="standard; flex, priority"),
+        choice_field("mode", "Ask", [("at once", "live"), ("in batches, where there are any", "batch-or-live")]),
         tick_field("reuse", "Reuse answers to the same requests"),
     ]
 

@@ -28,6 +28,7 @@ from llmkit.widgets.throttle import Throttle
 
 ESTIMATES_PER_SECOND = 3
 _SENTENCES = 2
+_MODES = {"live": ("live", "batch-or-live"), "batch-or-live": ("batch-or-live", "live")}
 _ABOUT_MODELS = (Code.MODEL_DEPRECATED, Code.MISSING_API_KEY, Code.MODEL_NOT_FOUND)
 _SHOWN_PROMPTS = 3
 _PREVIEW, _SCANNED = 160, 1_000
@@ -58,7 +59,7 @@ class RunForm(Panel):
         typed = [run_fields.prompts()] if self._given is None else []
         self._ticked = Confirmed([line.control for line in self.picker.lines])
         self.form = Form([*typed, *run_fields.settings()], label="Start", submit=lambda: self._ticked.then(self._start))
-        self.form.show({"samples": 1, "reuse": False})
+        self.form.show({"samples": 1, "mode": "live", "reuse": False})
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
         self.refresh_button = button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
@@ -125,7 +126,7 @@ class RunForm(Panel):
         notes = {reference: list(map(note, found)) for reference, found in against.items()}
         usable = [reference for reference, found in against.items() if not any(each.blocks for each in found)]
         values = self._sound_values()
-        self._estimate = self._estimated(usable, values)
+        self._estimate, other = (self._estimated(usable, values, mode) for mode in _MODES[values["mode"]])
         if self._inputs() != self._refused:
             self._say(values)
         for provider, words in self._over_balance(state).items():
@@ -133,7 +134,7 @@ class RunForm(Panel):
                 if state.models[reference].provider == provider:
                     notes[reference].append((words, "warn"))
         names = {reference: state.models[reference].display_name for reference in notes}
-        self.estimate.value = estimate_html(self._estimate, chosen, notes, names)
+        self.estimate.value = estimate_html(self._estimate, chosen, notes, names, other)
 
     def _inputs(self) -> tuple[Any, ...]:
         return (self.picker.chosen, *(field.control.value for field in self.form.fields.values()))
@@ -160,7 +161,7 @@ class RunForm(Panel):
                     field.error.clear()
         self._warn_of_budget(values)
 
-    def _estimated(self, usable: list[str], values: dict[str, Any]) -> Estimate | None:
+    def _estimated(self, usable: list[str], values: dict[str, Any], mode: str) -> Estimate | None:
         prompts = values.get("prompts", self._given)
         if self._given is None:
             words = f"{len(prompts):,} prompt{'s' if len(prompts) != 1 else ''}" if prompts else "No prompt yet"
@@ -169,7 +170,7 @@ class RunForm(Panel):
             return None
         try:
             sent = {name: values.get(name) for name in ("system", "max_tokens", "temperature", "service_tier")}
-            return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], **sent)
+            return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], mode=mode, **sent)
         except LlmkitError:  # Start will say it; while somebody types there is simply no estimate
             return None
 

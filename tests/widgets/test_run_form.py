@@ -133,6 +133,30 @@ def test_the_estimate_follows_while_one_types(form, kit):
     wait_for(form.estimate, "value", lambda: f"{5 * n} requests" in form.estimate.value)
 
 
+def test_live_and_batch_are_offered_with_both_prices(form, kit, sim):
+    """What the other way would cost and take stands below the estimate; Start asks the way that was chosen."""
+    only(form, LUNA)
+    form.refresh()
+    prompts = ["What is fair?", "Who decides?"]
+    live, batch = (kit.estimate(prompts, [LUNA], mode=mode).total for mode in ("live", "batch"))
+    assert float(batch) == pytest.approx(float(live) / 2)
+    assert f"In batches: {dollars(batch)}, within 24 h 00 min." in form.estimate.value
+    form.form["mode"].control.value = "batch-or-live"
+    form.refresh()
+    assert form.df["cost"].sum() == pytest.approx(float(batch))
+    assert f"At once: {dollars(live)}, about" in form.estimate.value
+    sim.set(batch_delay=3600)
+    form.start_button.click()
+    words = "waiting for batch, 0 of 2 back"
+    wait_for(form.panel.summary, "value", lambda: words in form.panel.summary.value)
+    assert kit.runs()["status"].tolist() == [words]
+    form.panel.cancel_button.click()
+    ended(form.panel)
+    only(form, kit.catalog.defaults()["deepseek"].reference)
+    form.refresh()
+    assert "In batches" not in form.estimate.value
+
+
 def test_answers_that_are_there_are_counted_and_not_asked_again(form, kit, sim):
     """A tick says how many of the answers are there and what they cost, and Start asks the others only."""
     only(form, LUNA)
