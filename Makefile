@@ -45,7 +45,7 @@ check: $(VENV)/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/lint-imports
 
 soak: $(VENV)/.installed-dev ## the tests that take long
-	$(BIN)/python -m pytest -m soak -s
+	$(BIN)/python -m pytest -m soak -s --timeout=0
 
 bench: $(VENV)/.installed-dev ## llmkit's cost beside the bare request's; CASE=name for one (tests/bench/README.md)
 	@$(BIN)/python tests/bench $(CASE)

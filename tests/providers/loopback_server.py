@@ -12,6 +12,7 @@ from llmkit.providers.credentials import Credentials
 from llmkit.providers.transport import Transport
 from llmkit.providers.wires import WIRES
 from llmkit.records import Provider, Request
+from llmkit.records.checks.addresses import is_loopback
 
 CANARY = "sk-canary-0123456789abcdef"
 WIRE = WIRES["openai_chat"]
@@ -19,9 +20,12 @@ REQUEST = Request(path="/chat/completions", body={"model": "m", "messages": []})
 
 
 def provider(base_url: str, **changes: object) -> Provider:
-    """A provider at an address, with the key variable ``CANARY_KEY``."""
+    """A provider at an address, with the key variable ``CANARY_KEY``; on this machine, the address is approved for it."""
     values = {"wire": "openai_chat", "api_key_env": "CANARY_KEY", "name": "canary", "display_name": "Canary", **changes}
-    return Provider(base_url=base_url, **values)
+    made = Provider(base_url=base_url, **values)
+    if made.api_key_env and is_loopback(base_url):
+        Credentials().approve_origin(made.name, base_url, made.api_key_env)
+    return made
 
 
 @contextlib.asynccontextmanager

@@ -95,7 +95,7 @@ async def test_an_answer_that_trickles_in_is_a_timeout_too():
         return response
 
     async with serving(handler) as url:
-        failure = await ask(url, timeout=0.05)
+        failure = await ask(url, timeout=0.5)
     assert (failure.code, failure.maybe_billed) == (Code.TIMEOUT, True)
 
 

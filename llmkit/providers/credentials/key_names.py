@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
-_NAME = re.compile(r"(.+_)?(API_?)?KEY")
+_NAME = re.compile(r"(.+_)?(API_?)?(KEY|TOKEN)", re.IGNORECASE)
 _NO_API_KEY = frozenset(
-    ("ACCESS", "ACCOUNT", "ENCRYPTION", "MASTER", "PRIVATE", "SECRET", "SESSION", "SIGNING", "SSH", "STORAGE")
+    ("ACCESS", "ACCOUNT", "ENCRYPTION", "MASTER", "PRIVATE", "REFRESH", "SECRET", "SESSION", "SIGNING", "SSH", "STORAGE")
+    + ("AWS", "CI", "GH", "GITHUB", "GITLAB", "JPY", "JUPYTER", "JUPYTERHUB", "NPM", "PYPI", "SLACK")
 )
 
 
 def names_api_key(variable: str) -> bool:
-    """Whether a name is one that API keys of models have: ``ACME_API_KEY``, ``ACME_KEY``; but not
+    """Whether a name is one that API keys of models have: ``ACME_API_KEY``, ``ACME_KEY``, ``HF_TOKEN``; but not
     ``AWS_SECRET_ACCESS_KEY`` or ``JUPYTERHUB_API_TOKEN``, which open other doors.
     """
-    return bool(_NAME.fullmatch(variable)) and _NO_API_KEY.isdisjoint(variable.split("_"))
+    return bool(_NAME.fullmatch(variable)) and _NO_API_KEY.isdisjoint(variable.upper().split("_"))
 
 
 def is_of_provider(variable: str, provider_name: str) -> bool:
