@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import warnings
@@ -20,8 +21,9 @@ from portalocker.exceptions import AlreadyLocked, LockException
 from llmkit.errors import CatalogBusy
 from llmkit.store.trouble import OutOfReach
 
-TELL, GIVE_UP = 2.0, 10.0
-"""Seconds after which somebody who waits is told whom for, and after which the wait is over."""
+TELL, GIVE_UP, AT_MOST = 2.0, 10.0, 120.0
+"""Seconds after which somebody who waits is told whom for, after which the wait is over if it is for one holder, and
+for many that take turns."""
 
 
 def try_lock(file: IO[Any], kind: LockFlags) -> bool:
@@ -49,27 +51,41 @@ def lock(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
         CatalogBusy: somebody has it for longer than ``GIVE_UP`` seconds.
         OutOfReach: files are not locked on that disk.
     """
-    if try_lock(file, kind):
-        return
+    if not try_lock(file, kind):
+        _queue(file, kind, catalog)
+    with contextlib.suppress(OSError):  # a file that may only be read tells nobody
+        os.utime(file.fileno())
+
+
+def _queue(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
     taken: Future[None] = Future()
     threading.Thread(target=_take, args=(file, kind, taken), name="llmkit-waits", daemon=True).start()
     try:
         taken.result(TELL)
     except FutureTimeout:
-        warnings.warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.", stacklevel=6)
+        warnings.warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.", stacklevel=7)
         _wait_on(file, taken, catalog)
 
 
 def _wait_on(file: IO[Any], taken: Future[None], catalog: Path) -> None:
-    try:
-        taken.result(GIVE_UP - TELL)
-    except FutureTimeout:
-        pid, who = _holder(file)
-        raise CatalogBusy(
-            f"{who} has held the catalog {catalog} for {GIVE_UP:.0f} s. Wait for it, or end it if it is stopped; runs "
-            "go on into the journal meanwhile.",
-            pid=pid,
-        ) from None
+    last, waited = _last_taken(file), TELL
+    while True:
+        try:
+            return taken.result(GIVE_UP - TELL)
+        except FutureTimeout:
+            waited += GIVE_UP - TELL
+        if last == (last := _last_taken(file)) or waited >= AT_MOST:
+            pid, who = _holder(file)
+            raise CatalogBusy(
+                f"{who} has held the catalog {catalog} for {waited:.0f} s. Wait for it, or end it if it is stopped; "
+                "runs go on into the journal meanwhile.",
+                pid=pid,
+            )
+
+
+def _last_taken(file: IO[Any]) -> int:
+    """When somebody got the lock last: the system's queue is not quite fair while a processor is short."""
+    return os.fstat(file.fileno()).st_mtime_ns
 
 
 def _take(file: IO[Any], kind: LockFlags, taken: Future[None]) -> None:

@@ -20,7 +20,7 @@ REQUEST = Request(path="/chat/completions", body={"model": "m", "messages": []})
 
 
 def provider(base_url: str, **changes: object) -> Provider:
-    """A provider at an address, with the key variable ``CANARY_KEY``; on this machine, the address is approved for it."""
+    """A provider with the key variable ``CANARY_KEY``; an address on this machine is approved for it."""
     values = {"wire": "openai_chat", "api_key_env": "CANARY_KEY", "name": "canary", "display_name": "Canary", **changes}
     made = Provider(base_url=base_url, **values)
     if made.api_key_env and is_loopback(base_url):

@@ -1,5 +1,6 @@
 """What keeps the database from being used: damage, the system, or somebody else; and what is done about each."""
 
+import os
 import resource
 import shutil
 import signal
@@ -10,6 +11,7 @@ import warnings
 from decimal import Decimal
 
 import pytest
+from portalocker import LockFlags
 from test_store import _flip, _garbage, run_a_little, store  # noqa: F401 - a fixture
 
 import llmkit
@@ -123,6 +125,31 @@ def test_a_process_that_holds_the_catalog_for_long_is_named(store, monkeypatch, 
     with store.edit() as edit:
         edit.put_setting("free", True)
     assert store.catalog().settings == {"free": True}
+
+
+def test_whoever_waits_for_many_that_take_turns_waits_on(store, monkeypatch):  # noqa: F811
+    """Only one holder that stays is given up; while others get the catalog, its turn comes too."""
+    monkeypatch.setattr(locks, "TELL", 0.01)
+    monkeypatch.setattr(locks, "GIVE_UP", 0.06)
+    edited = []
+
+    def edit():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with store.edit() as edit:
+                edited.append(edit.put_setting("turn", "mine"))
+
+    sidecar = store.path.with_name(store.path.name + ".lock")
+    with open(sidecar, "rb+") as other:
+        assert locks.try_lock(other, LockFlags.EXCLUSIVE)
+        waiting = threading.Thread(target=edit)
+        waiting.start()
+        for turn in range(100):
+            os.utime(sidecar, ns=(turn, turn))
+            waiting.join(0.005)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert edited
 
 
 def test_a_users_sql_holds_nobody_up(store, monkeypatch):  # noqa: F811
