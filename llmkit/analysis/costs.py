@@ -7,7 +7,7 @@ Every table has, after the columns that it is grouped by:
 ``input_tokens``, ``cached_input_tokens``, ``cache_write_tokens``, ``output_tokens``, ``reasoning_tokens``
     as in ``run.probes``
 ``estimated_cost``, ``cost_per_ok``
-    all that is known to have been billed, and the same for each probe that is ok
+    all that is known to have been billed, and the same for each probe that is ok; missing where one has no price
 ``original_cost``
     what reused answers cost when they were bought; missing where none was reused
 ``failed_cost``, ``retried_cost``, ``wasted_cost``

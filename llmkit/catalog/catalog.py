@@ -7,6 +7,7 @@ after. Edits of several threads, kernels and scripts follow each other; none is 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 from llmkit.catalog import budget_settings, changes, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
 from llmkit.catalog.purposes import purpose_name
+from llmkit.catalog.undo import Event
 from llmkit.errors import ModelDeprecated, ValidationError
 from llmkit.money.pricing import in_words
 from llmkit.money.upstream_prices import read_price_list
@@ -272,9 +274,20 @@ class Catalog(ProviderEdits):
             ValidationError: there is nothing to take back, or the change added an entry (those are never removed).
             EditConflict: what it changed was changed again since.
         """
-        events = undo.last_edit(self._store.catalog_events())
+        events = self._last_edit()
         with self._edit() as edit:
             return undo.take_back(edit, events, self._clock())
+
+    def last_change(self) -> str:
+        """What :meth:`undo` would take back, as a sentence: each entry with its values before and after.
+
+        Raises:
+            ValidationError: as :meth:`undo` does.
+        """
+        return undo.in_words(self._last_edit())
+
+    def _last_edit(self) -> Sequence[Event]:
+        return undo.last_edit(self._store.catalog_events())
 
 
 def _stand(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:

@@ -12,12 +12,14 @@ import pandas as pd
 
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.money.pricing import price_on
+from llmkit.money.pricing import dollars, price_on
 from llmkit.records import DatedPrice, Model, Price, Provider
 from llmkit.store import Edit
 
 ACTION = "undo"
 _BOOKKEEPING = ("id", "created_at", "updated_at", "balance")
+_UNTOLD = (*_BOOKKEEPING, "key")
+_LABELS = {"amount": "balance", "is_default": "default", "is_enabled": "enabled", "value": " "}
 
 Event = Mapping[str, Any]
 
@@ -44,6 +46,38 @@ def last_edit(events: pd.DataFrame) -> Sequence[Event]:
             way = "deprecate it" if event["entity"] == "model" else "disable it"
             raise ValidationError(f"Adding {event['reference']} cannot be taken back, because runs may use it; {way}.")
     return last
+
+
+def in_words(events: Sequence[Event]) -> str:
+    """What those events changed, a clause for each entry: ``openai:gpt-6-luna: input price $0.10 → $0.25``."""
+    told = {event["reference"] for event in events if event["entity"] == "model"}
+    clauses = []
+    for event in events:
+        if event["entity"] == "price" and event["reference"] not in told:
+            clauses.append(f"{event['reference']}: the price from {event['after']['valid_from'][:10]} on")
+        elif event["entity"] not in ("price", "sync"):
+            clauses.append(f"{event['reference']}: {_difference(event['before'] or {}, event['after'])}")
+    return "; ".join(clauses)
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    names = [name for name in after if name not in _UNTOLD and before.get(name) != after[name]]
+    return ", ".join(_change(name, before.get(name), after[name]) for name in names)
+
+
+def _change(column: str, before: Any, after: Any) -> str:
+    is_money = "cost_" in column or column == "amount"
+    label = _LABELS.get(column) or column.replace("cost_", "").replace("_per_million", " price").replace("_", " ")
+    if isinstance(before, list | dict) or isinstance(after, list | dict):
+        return f"{label} changed".strip()
+    told = [_value(Decimal(value) if is_money and value is not None else value) for value in (before, after)]
+    return f"{label} {' → '.join(told)}".strip()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return dollars(value, exact=True)
+    return "none" if value is None else str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
 def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from llmkit.analysis.mode_table import mode_table
 from llmkit.analysis.power import design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.run import Table
+from llmkit.analysis.run_list import RunList
 from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
@@ -130,10 +131,11 @@ class Kit:
         """Runs, spent this month and keys, in words."""
         kinds = self.costs(since=datetime.now(UTC).date().replace(day=1), by="kind")
         keys = self.catalog.providers()["key_status"]
+        are_set = f"{keys.eq('set').sum()} of {keys.ne('not needed').sum()} set"
         return {
-            "runs": f"{len(self.runs(archived=None)):,}" + (" (simulated from now on)" if self.simulated else ""),
+            "runs": f"{len(self.runs(archived=None)):,}",
             "spent this month": billed(Decimal(str(kinds["estimated_cost"].sum())), int(kinds["unpriced"].sum())),
-            "keys": f"{keys.eq('set').sum()} of {keys.ne('not needed').sum()} set",
+            "keys": "none is used: requests go to a simulator" if self.simulated else are_set,
         }
 
     def close(self) -> None:
@@ -499,7 +501,7 @@ class Kit:
         ``interrupted``; ``unknown`` counts requests that it left without an answer, which may have been billed.
         ``kit.resume(run_id)`` goes on with either.
         """
-        frame = self._store.read(queries.runs)
+        frame = RunList(self._store.read(queries.runs))
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
         batches = self._store.read(waiting.in_batches)
         now = [

@@ -33,6 +33,9 @@ class Handle(Generic[T]):
     An interrupt (Stop in JupyterLab, Ctrl-C in a script) while waiting stops what runs and saves what arrives.
     """
 
+    after_stop = "Stopped: nothing more is sent."
+    """What to do after a Stop, as a sentence."""
+
     def __init__(self, future: Future[T], stop: Callable[[], None]) -> None:
         self._future = future
         self._stop = stop
@@ -50,14 +53,15 @@ class Handle(Generic[T]):
             LlmkitError: why it could not go on.
         """
         try:
-            return self._future.result(timeout)
+            with self._watched():
+                return self._future.result(timeout)
         except FutureTimeout:
             if self._future.done():
                 raise
             raise NotFinished(f"Not finished after {timeout} s; it goes on in the background.") from None
         except KeyboardInterrupt as stop:
             self._stop()
-            raise stop.with_traceback(None) from None
+            raise self._stopped(stop) from None
 
     def wait(self) -> None:
         """Return when it has ended, well or not."""
@@ -68,13 +72,23 @@ class Handle(Generic[T]):
 
     async def _wait(self) -> T:
         try:
-            while not self._future.done():
-                await anyio.sleep(TICK)
+            with self._watched():
+                while not self._future.done():
+                    await anyio.sleep(TICK)
         except BaseException as stop:  # noqa: BLE001 - an interrupt or a cancelled cell: stop asking, then let it through
             self._stop()
-            # without the event loop's insides, which say nothing and take a notebook a while to print
-            raise stop.with_traceback(None) from None
+            raise self._stopped(stop) from None
         return self._future.result()
+
+    def _watched(self) -> contextlib.AbstractContextManager[None]:
+        """Progress for whoever waits."""
+        return contextlib.nullcontext()
+
+    def _stopped(self, stop: BaseException) -> BaseException:
+        """The interrupt with what to do next, and without the event loop's insides, which take a while to print."""
+        if not stop.args:
+            stop.args = (self.after_stop,)
+        return stop.with_traceback(None)
 
 
 class RunHandle(Handle[T]):
@@ -94,6 +108,10 @@ class RunHandle(Handle[T]):
         self._watching = watching
         self._shown = False
         self._peek = peek
+        self.after_stop = (
+            f"Stopped: what has been sent is still saved when it arrives. kit.resume({self.run_id!r}) asks the rest; "
+            f"kit.load({self.run_id!r}) shows what there is."
+        )
 
     @property
     def run_id(self) -> str:
@@ -136,22 +154,8 @@ class RunHandle(Handle[T]):
         """Call ``listener`` with every event, on the background thread; returns a function that ends that."""
         return self._session.tracker.listen(listener)
 
-    def result(self, timeout: float | None = None) -> T:
-        """Wait at most ``timeout`` seconds and return the run; on a terminal a line shows how far it is.
-
-        Raises:
-            NotFinished: it has not ended yet; it goes on.
-            LlmkitError: why it could not go on.
-        """
-        with self._watched():
-            return super().result(timeout)
-
-    async def _wait(self) -> T:
-        with self._watched():
-            return await super()._wait()
-
     def _watched(self) -> contextlib.AbstractContextManager[None]:
-        """Progress for whoever waits, unless a panel shows it already."""
+        """A panel, or a line on a terminal, unless a panel shows the run already."""
         return contextlib.nullcontext() if self._shown or self.done() else self._watching(self)
 
     def panel(self) -> Any:

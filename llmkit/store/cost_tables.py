@@ -123,7 +123,8 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
                 {_sums("p", TOKEN_COLUMNS)},
                 sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
                 sum(p.original_cost)::DECIMAL(38, 10) AS original_cost,
-                sum(p.estimated_cost)::DOUBLE / nullif(count(*) FILTER (p.status = 'ok'), 0) AS cost_per_ok,
+                CASE WHEN count(*) FILTER (p.status = 'ok' AND p.cost_source LIKE '%unpriced') = 0
+                    THEN sum(p.estimated_cost)::DOUBLE / nullif(ok, 0) END AS cost_per_ok,
                 coalesce(sum(p.estimated_cost) FILTER (p.status != 'ok'), 0)::DECIMAL(38, 10) AS failed_cost,
                 coalesce(sum(p.wasted_cost) FILTER (p.status = 'ok'), 0)::DECIMAL(38, 10) AS retried_cost,
                 failed_cost + retried_cost AS wasted_cost,

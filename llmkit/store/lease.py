@@ -28,6 +28,8 @@ CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False,
 CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
 _ROWS = 16_384
 """Of a group, the least that is compressed: at the end of each operation the last of each table is, once more."""
+_INTERRUPTED = "Query interrupted"
+"""What DuckDB makes of an interrupt (Stop, Ctrl-C) while it answers."""
 _BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 """What DuckDB appends to a database's name for its own files."""
 
@@ -119,6 +121,10 @@ class Lease:
         except duckdb.Error as error:
             self.close()
             raise self._translate(error) from error
+        except RuntimeError as error:
+            if str(error) == _INTERRUPTED:
+                raise KeyboardInterrupt from None
+            raise
 
     @contextlib.contextmanager
     def connect_confined(self) -> Iterator[duckdb.DuckDBPyConnection]:

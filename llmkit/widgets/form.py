@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import ipywidgets as ipw
 
 from llmkit.errors import EditConflict, LlmkitError, ValidationError
-from llmkit.money.pricing import dollars
+from llmkit.widgets import html
 from llmkit.widgets.browser import Confirmed, in_turn
-from llmkit.widgets.panel import Sentence, button, line
+from llmkit.widgets.panel import Sentence, button, line, shown
+from llmkit.widgets.typed_values import Read, as_typed, read_date, read_price, read_text, read_whole, required
 
 Values = dict[str, Any]
-Read = Callable[[Any, str], Any]
-"""From what a control holds, and its label, to the value that the catalog is given; raises ValidationError."""
 
-PER_MILLION = "$ per million tokens; unknown"
+PRICES_ARE = "Prices are in US dollars per million tokens; leave empty what is unknown."
+PER_MILLION = "$ per million tokens"
 _LABEL = "150px"
 
 
@@ -40,7 +40,7 @@ class Field:
     def show(self, value: Any) -> None:
         """Put a value into the control."""
         self.error.clear()
-        self.control.value = value if isinstance(value, bool) or self._is_choice else _typed(value)
+        self.control.value = value if isinstance(value, bool) or self._is_choice else as_typed(value)
 
     def value(self) -> Any:
         """What was typed, as the catalog takes it.
@@ -53,9 +53,12 @@ class Field:
         except ValidationError as error:
             raise ValidationError(str(error), field=self.name) from None
 
-    def refuse(self, error: LlmkitError) -> None:
-        """Put the error's sentence beside the control, in the words of the form."""
-        self.error.show(_in_words(error, self.label), "bad")
+    def worded(self, text: str) -> str:
+        """The text with the field's label in place of the arguments that it stands for."""
+        for name in map(re.escape, sorted(self._names, key=len, reverse=True)):
+            anywhere = rf"|\b{name}\b" if "_" in name else ""  # others are words like any: budget, name
+            text = re.sub(rf"^{name}\b=?|\b{name}={anywhere}", self.label.partition(" (")[0], text)
+        return text
 
     def concerns(self, error: LlmkitError) -> bool:
         """Whether an error is about this field."""
@@ -70,7 +73,8 @@ class Form:
     """Fields with a button that submits them; Enter in any of them does too.
 
     ``submit`` is called without arguments; it reads :meth:`values` or :meth:`changes`. ``reread`` fills the form
-    afresh; it is offered when what the form shows was changed elsewhere.
+    afresh; it is offered when what the form shows was changed elsewhere. Fields that are named in ``folded`` are shown
+    when somebody asks for more, or when one of them is refused.
     """
 
     def __init__(
@@ -81,13 +85,17 @@ class Form:
         submit: Callable[[], Any],
         cancel: Callable[[], Any] | None = None,
         reread: Callable[[], Any] | None = None,
+        folded: Sequence[str] = (),
+        hint: str = "",
     ) -> None:
         self.fields = {field.name: field for field in fields}
+        self._folded = folded
         self.error = Sentence()
         self._confirmed = Confirmed([field.control for field in fields])
         self._submit = submit
         self.submit_button = button(label, self._submit_typed, primary=True)
         self.cancel_button = button("Cancel", cancel) if cancel else None
+        self.more_button = button("More fields", self._unfold) if folded else None
         self.aside = ipw.VBox()
         """A place below the buttons, for questions."""
         self._reread = reread
@@ -99,8 +107,10 @@ class Form:
             [field.widget for field in fields],
             layout=ipw.Layout(grid_template_columns="repeat(auto-fit, minmax(280px, 1fr))", grid_gap="2px 24px"),
         )
-        buttons = line(*filter(None, (self.submit_button, self.cancel_button)))
-        self.widget = ipw.VBox([grid, self.error.widget, buttons, self.aside])
+        buttons = line(*filter(None, (self.submit_button, self.more_button, self.cancel_button)))
+        above = [ipw.HTML(html.quiet(hint))] if hint else []
+        self.widget = ipw.VBox([*above, grid, self.error.widget, buttons, self.aside])
+        self._fold(visible=False)
 
     @in_turn
     def _take_message(self, _: ipw.Widget, content: Mapping[str, Any], __: Any) -> None:
@@ -109,6 +119,16 @@ class Form:
 
     def _submit_typed(self) -> None:
         self._confirmed.then(self._submit)
+
+    def _unfold(self) -> None:
+        self._fold(visible=True)
+        self.fields[self._folded[0]].control.focus()
+
+    def _fold(self, *, visible: bool) -> None:
+        for name in self._folded:
+            shown(self.fields[name].widget, visible)
+        if self.more_button is not None:
+            shown(self.more_button, not visible)
 
     def __getitem__(self, name: str) -> Field:
         return self.fields[name]
@@ -133,7 +153,7 @@ class Form:
             try:
                 values[name] = field.value()
             except ValidationError as error:
-                field.refuse(error)  # without clearing it first: a sentence that stays does not flicker
+                self._say(field, str(error))  # without clearing it first: a sentence that stays does not flicker
                 errors.append(error)
             else:
                 field.error.clear()
@@ -153,11 +173,20 @@ class Form:
         """Put an error beside the field that it is about, or below them all."""
         for field in self.fields.values():
             if field.concerns(error):
-                field.refuse(error)
+                self._say(field, self.worded(error))
                 return
-        self.error.show(str(error), "bad")
+        self.error.show(self.worded(error), "bad")
         if isinstance(error, EditConflict) and self._reread:
             self.aside.children = (button("Read it again", self._reread),)
+
+    def worded(self, error: LlmkitError) -> str:
+        """The error's sentence, speaking of the form's fields and not of arguments."""
+        return functools.reduce(lambda text, field: field.worded(text), self.fields.values(), str(error))
+
+    def _say(self, field: Field, text: str) -> None:
+        field.error.show(text, "bad")
+        if field.name in self._folded:
+            self._fold(visible=True)
 
 
 # --- fields by kind -------------------------------------------------------------------------------------------------
@@ -209,70 +238,3 @@ def _text(label: str, hint: str) -> ipw.Text:
         style={"description_width": _LABEL},
         layout=ipw.Layout(width="auto", min_width="0"),
     )
-
-
-# --- reading what was typed -----------------------------------------------------------------------------------------
-
-
-def read_text(typed: str, label: str) -> str | None:
-    """Text without the blanks around it."""
-    return typed.strip() or None
-
-
-def read_price(typed: str, label: str) -> Decimal | None:
-    """A price as people type it: ``0.25``, ``$1.50``."""
-    text = typed.strip().removeprefix("$").strip()
-    if not text:
-        return None
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or number < 0:
-        raise ValidationError(f"{label}: type dollars per million tokens, such as 0.25; leave it empty when unknown.")
-    return number
-
-
-def read_whole(typed: str, label: str) -> int | None:
-    """A count as people type it: ``60``, ``200,000``."""
-    text = typed.strip().replace(",", "").replace("_", "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise ValidationError(f"{label}: type a whole number of at least 1, such as 60.")
-    return int(text)
-
-
-def required(read: Read) -> Read:
-    """The same, but empty is refused."""
-
-    def read_required(typed: Any, label: str) -> Any:
-        value = read(typed, label)
-        if value is None:
-            raise ValidationError(f"{label} cannot be empty.")
-        return value
-
-    return read_required
-
-
-def read_date(typed: str, label: str) -> date | None:
-    """A date such as ``2027-01-14``."""
-    text = typed.strip()
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise ValidationError(f"{label}: type a date such as 2027-01-14.") from None
-
-
-def _typed(value: Any) -> str:
-    """A value as it would have been typed."""
-    if value is None:
-        return ""
-    return dollars(value, exact=True).removeprefix("$").replace(",", "") if isinstance(value, Decimal) else str(value)
-
-
-def _in_words(error: LlmkitError, label: str) -> str:
-    """The error's sentence with the form's label in place of the argument's name."""
-    name = getattr(error, "field", None)
-    text = str(error)
-    return label + text[len(name) :] if name and text.startswith(name) else text

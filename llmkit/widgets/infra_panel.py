@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,28 +14,33 @@ from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
 from llmkit.money.pricing import price_order
-from llmkit.records import Model
+from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
-from llmkit.widgets.form import choice
+from llmkit.widgets.catalog_panel import CatalogPanel
+from llmkit.widgets.form import choice, text_field
 from llmkit.widgets.model_rows import both_prices
-from llmkit.widgets.panel import Panel, Sentence, button, line
+from llmkit.widgets.panel import Sentence, line
 from llmkit.widgets.protocols import HasCatalog
 
 
-class InfraPanel(Panel):
-    """A dropdown for each internal task, in ``choices``; choosing calls ``kit.catalog.set_infra_model``."""
+class InfraPanel(CatalogPanel):
+    """A dropdown for each internal task, in ``choices``; choosing calls ``kit.catalog.set_infra_model``.
+
+    ``search`` narrows what they offer, to models with all of its words in their name, provider or id.
+    """
 
     title = "Infrastructure models"
 
     def __init__(self, kit: HasCatalog) -> None:
-        super().__init__()
-        self._catalog = kit.catalog
+        super().__init__(kit)
         self._showing = False
         self.choices = {name: choice(purpose.title, []) for name, purpose in PURPOSES.items()}
         below = ipw.Layout(margin="0 2px 0 158px")
         self._now = {purpose: Sentence() for purpose in PURPOSES}
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
+        self.search = text_field("search", "Search models", hint="name, provider, id").control
+        self.search.layout.max_width = "720px"
+        self.search.observe(in_turn(lambda _: self.refresh()), "value")
         hint = "The models that llmkit itself asks, whatever models a run is about. They need a key like any other."
         parts = [
             ipw.VBox(
@@ -48,7 +54,8 @@ class InfraPanel(Panel):
             )
             for purpose in PURPOSES
         ]
-        self.widget.children = (ipw.HTML(html.quiet(hint)), *parts, line(self.refresh_button), self.notice.widget)
+        tools = line(self.undo_button, self.refresh_button)
+        self.widget.children = (ipw.HTML(html.quiet(hint)), self.search, *parts, tools, self.notice.widget)
         for purpose, dropdown in self.choices.items():
             dropdown.observe(in_turn(lambda change, purpose=purpose: self._choose(purpose, change["new"])), "value")
         self.refresh()
@@ -97,11 +104,16 @@ class InfraPanel(Panel):
     def _options(self, state: Any, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
         """Active models by provider, the cheapest first; in the end those that cannot be asked now, with why."""
         none: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
+        sought = self.search.value.lower().split()
         options: list[tuple[str, str | None]] = []
         blocked: list[tuple[str, str | None]] = []
         for name, provider in state.providers.items():
             members = [model for model in state.models.values() if model.provider == name]
-            offered = [model for model in members if model.is_active or model.reference == chosen]
+            offered = [
+                model
+                for model in members
+                if model.reference == chosen or (model.is_active and _is_sought(model, provider, sought))
+            ]
             has_key = self._catalog.has_key(provider)
             for model in sorted(offered, key=price_order):
                 words = f"{provider.display_name}: {model.display_name}, {both_prices(model)} per million"
@@ -125,3 +137,8 @@ class InfraPanel(Panel):
         frame.insert(0, "task", [PURPOSES[purpose].title for purpose in frame.pop("purpose")])
         frame.columns = pd.Index(["Task", "Model", "Used now", "Why"])
         return [html.Page(self.title, frame.fillna("none"))]
+
+
+def _is_sought(model: Model, provider: Provider, words: Sequence[str]) -> bool:
+    names = f"{provider.display_name} {model.display_name} {model.reference}".lower()
+    return all(word in names for word in words)

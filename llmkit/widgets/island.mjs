@@ -3,6 +3,19 @@
 // An output with a widget view in it cannot be read without its kernel: the view's renderer wins over every other form.
 // So the output holds HTML only, and this module, which runs only while the kernel lives, puts the view in its place.
 
+// ipywidgets cannot say what a widget is to a screen reader: roles and states come as classes such as "role=row".
+const SAID = /^(role|aria-[a-z]+)=(.+)$/;
+const describe = (root) => {
+  for (const element of [root, ...root.querySelectorAll('[class*="="]')]) {
+    for (const name of element.classList) {
+      const [, attribute, value] = SAID.exec(name) ?? [];
+      if (attribute && element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
+    }
+  }
+  // ipywidgets typesets labels: "$0.70 → $0.10" would become a formula
+  for (const label of root.querySelectorAll("label, label span")) label.classList.add("tex2jax_ignore", "mathjax_ignore");
+};
+
 const ENDED = "The kernel of this form has ended: run the cell again to use it.";
 
 export default {
@@ -20,6 +33,9 @@ export default {
       widget.processMessage({ type: "before-attach" });
       put(place, { node: widget.node, focused: null });
       widget.processMessage({ type: "after-attach" });
+      describe(widget.node);
+      new MutationObserver((changes) => changes.forEach(({ target }) => describe(target)))
+        .observe(widget.node, { subtree: true, childList: true, attributeFilter: ["class"] });
       widget.node.addEventListener("focusin", (event) => { shown.get(widget.node.parentNode).focused = event.target; });
     };
     const put = (place, entry) => {

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmkit.records import Model, PriceTier
 from llmkit.widgets.form import (
+    PRICES_ARE,
     Field,
     Form,
     Values,
@@ -25,6 +26,8 @@ PRICES = (
     ("cost_cache_write_per_million", "Cache write price"),
 )
 TIER = ("tier_above", "tier_input", "tier_output")
+_FIRST = 5
+"""Fields that every new model needs: provider, id, name and two prices."""
 
 
 def add_form(providers: Sequence[tuple[str, str]], submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
@@ -33,14 +36,17 @@ def add_form(providers: Sequence[tuple[str, str]], submit: Callable[[], Any], ca
         choice_field("provider", "Provider", providers),
         text_field("model_id", "Model id", hint="as the API is sent it", also=("ref",), needed=True),
     ]
-    return Form([*identity, *_fields()], label="Add model", submit=submit, cancel=cancel)
+    fields = [*identity, *_fields()]
+    more = [field.name for field in fields[_FIRST:]]
+    return Form(fields, label="Add model", submit=submit, cancel=cancel, folded=more, hint=PRICES_ARE)
 
 
 def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any], reread: Callable[[], Any]) -> Form:
     """A form filled with a model; its id is shown and cannot be typed into."""
     shown = text_field("model_id", "Model id")
     shown.control.disabled = True
-    form = Form([shown, *_fields()], label="Save", submit=submit, cancel=cancel, reread=reread)
+    fields = [shown, *_fields()]
+    form = Form(fields, label="Save", submit=submit, cancel=cancel, reread=reread, hint=PRICES_ARE)
     form.show(_values_of(model))
     for name in TIER:
         form[name].control.disabled = len(model.price_tiers) > 1

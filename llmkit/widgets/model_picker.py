@@ -17,11 +17,17 @@ from llmkit.widgets.browser import in_turn
 from llmkit.widgets.model_rows import both_prices, key_badge
 from llmkit.widgets.panel import Sentence
 from llmkit.widgets.table import Column, Row, Table
-from llmkit.widgets.table_line import NAME, TableLine
+from llmkit.widgets.table_line import WHOLE, TableLine
 
 COLUMNS = (
     Column(title="Model id", width="minmax(0, 1fr)"),
-    Column(title="$/M in / out", width="118px", sort="price", right=True),
+    Column(
+        title="$/M in / out",
+        width="118px",
+        sort="price",
+        right=True,
+        words="output price, US dollars per million tokens",
+    ),
 )
 
 
@@ -39,7 +45,7 @@ class ModelPicker(Table):
         self.observe(lambda _: self._draw(), "chosen")
 
     def _line(self) -> TableLine:
-        layout = ipw.Layout(**{**NAME, "margin": "0 0 0 4px"})
+        layout = ipw.Layout(**{**WHOLE, "margin": "0 0 0 4px"})
         line = TableLine(self._looks, ipw.Checkbox(indent=False, layout=layout))
         line.control.observe(in_turn(lambda change: self._tick(str(line.key), bool(change.new))), "value")
         return line

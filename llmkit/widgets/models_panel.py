@@ -8,15 +8,16 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.widgets import html, model_form, model_rows
+from llmkit.widgets.catalog_panel import CatalogPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_detail import ModelDetail
-from llmkit.widgets.panel import Panel, button, line
+from llmkit.widgets.panel import button, line
 from llmkit.widgets.price_check import PriceCheck
 from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.table import Table
 
 
-class ModelsPanel(Panel):
+class ModelsPanel(CatalogPanel):
     """All models by provider. Select one to change it; every button calls the function of ``kit.catalog`` it names.
 
     ``table`` shows the models, ``detail`` what can be done with the selected one, ``form`` is the open form to add one,
@@ -26,19 +27,17 @@ class ModelsPanel(Panel):
     title = "Models"
 
     def __init__(self, kit: HasCatalog) -> None:
-        super().__init__()
+        super().__init__(kit)
         self._kit = kit
-        self._catalog = kit.catalog
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
         self.detail = ModelDetail(kit.catalog, self)
         self.form: Form | None = None
         self.add_button = button("Add model", self._open_form, primary=True)
-        self.undo_button = button("Undo", self._undo, tooltip="Undo the last change to the catalog")
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
         self.prices = PriceCheck(kit.catalog, self)
         self._place = ipw.VBox()
         tools = line(self.add_button, self.undo_button, self.prices.check_button, self.refresh_button)
-        tools.layout.width = "auto"
+        tools.layout.width = self.table.filters.layout.width = "auto"
+        self.table.filters.layout.flex = "1 1 460px"
         self.widget.children = (
             line(self.table.filters, tools),
             self.notice.widget,
@@ -70,8 +69,7 @@ class ModelsPanel(Panel):
     def _open_form(self) -> None:
         providers = [(provider.display_name, name) for name, provider in self._catalog.state().providers.items()]
         self.form = model_form.add_form(providers, self._add, self._close_form)
-        units = html.muted("prices in US dollars per million tokens")
-        self._place.children = (ipw.HTML(html.heading("Add a model", units)), self.form.widget)
+        self._place.children = (ipw.HTML(html.heading("Add a model")), self.form.widget)
 
     def _close_form(self) -> None:
         self.form = None
@@ -94,6 +92,5 @@ class ModelsPanel(Panel):
         if self.act(add, on_error=form.refuse):
             self.table.reveal(reference)
 
-    def _undo(self) -> None:
+    def _close(self) -> None:
         self.detail.close()
-        self.act(lambda: f"Undid the last change, to {', '.join(self._catalog.undo())}.")

@@ -133,6 +133,16 @@ def shown(widget: ipw.Widget, visible: bool) -> None:
         widget.layout.display = display
 
 
+def described(widget: ipw.DOMWidget, **attributes: str) -> None:
+    """Tell screen readers what a widget is: ``role`` and ``aria_...``.
+
+    ipywidgets has no traits for it: they travel as classes (``role=row``), which ``island.mjs`` makes into attributes.
+    """
+    said = tuple(f"{name.replace('_', '-')}={value}" for name, value in attributes.items())
+    names = tuple(name.replace("_", "-") + "=" for name in attributes)
+    widget._dom_classes = (*(each for each in widget._dom_classes if not each.startswith(names)), *said)
+
+
 def confirm(question: str, label: str, on_yes: Callable[[], Any], on_no: Callable[[], Any]) -> ipw.VBox:
     """A question in the place where it arose, with the button that does it and one that does not."""
     ask = Sentence()

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from llmkit.records import DIALECTS, Provider
-from llmkit.widgets.form import Field, Form, Values, choice_field, price_field, text_field, tick_field, whole_field
+from llmkit.widgets.form import (
+    PRICES_ARE,
+    Field,
+    Form,
+    Values,
+    choice_field,
+    price_field,
+    text_field,
+    tick_field,
+    whole_field,
+)
 
 _SHOWN = (
     "display_name",
@@ -32,6 +42,7 @@ def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
         label="Add provider",
         submit=submit,
         cancel=cancel,
+        hint=PRICES_ARE,
     )
     form.show({"max_parallel_requests": 1, "requests_per_minute": 60, "is_enabled": True})
     return form
@@ -39,7 +50,8 @@ def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
 
 def edit_form(provider: Provider, submit: Callable[[], Any], reread: Callable[[], Any]) -> Form:
     """A form filled with a provider."""
-    form = Form(_fields("standard", provider.dialect), label="Save", submit=submit, reread=reread)
+    fields = _fields("standard", provider.dialect)
+    form = Form(fields, label="Save", submit=submit, reread=reread, hint=PRICES_ARE)
     form.show({name: getattr(provider, name) for name in _SHOWN})
     return form
 

@@ -9,9 +9,10 @@ import pandas as pd
 
 from llmkit.records import Model, Provider
 from llmkit.widgets import html, provider_form
+from llmkit.widgets.catalog_panel import CatalogPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import Panel, button, confirm, line
+from llmkit.widgets.panel import button, confirm, line
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.provider_detail import ProviderDetail
 from llmkit.widgets.table import Column, Row, Table
@@ -25,7 +26,7 @@ COLUMNS = (
 )
 
 
-class ProvidersPanel(Panel):
+class ProvidersPanel(CatalogPanel):
     """All providers. Select one to change its limits, its address, or to test the connection.
 
     ``table`` shows them, ``detail`` is the selected one, ``form`` is the open form to add one.
@@ -34,17 +35,15 @@ class ProvidersPanel(Panel):
     title = "Providers"
 
     def __init__(self, kit: Connects) -> None:
-        super().__init__()
+        super().__init__(kit)
         self._kit = kit
-        self._catalog = kit.catalog
-        self.table = Table(COLUMNS, name="Provider", page=12)
+        self.table = Table(COLUMNS, name="Provider")
         self.detail = ProviderDetail(kit, self)
         self.form: Form | None = None
         self.add_button = button("Add provider", self._open_form, primary=True)
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
         self._place = ipw.VBox()
         self.widget.children = (
-            line(self.add_button, self.refresh_button),
+            line(self.add_button, self.undo_button, self.refresh_button),
             self.notice.widget,
             self._place,
             self.table.widget,
@@ -125,7 +124,7 @@ class ProvidersPanel(Panel):
             return f"Added {added.display_name}. Test the connection to see its models."
 
         if self.act(add, on_error=form.refuse):
-            self.table.selected = form["name"].control.value.strip()
+            self.table.reveal(form["name"].control.value.strip())
 
 
 def _active_models(models: Iterable[Model], names: Iterable[str]) -> dict[str, int]:

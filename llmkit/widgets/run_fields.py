@@ -7,7 +7,8 @@ from decimal import Decimal, InvalidOperation
 import ipywidgets as ipw
 
 from llmkit.errors import ValidationError
-from llmkit.widgets.form import Field, Read, choice_field, read_whole, required, text_field, tick_field, whole_field
+from llmkit.widgets.form import Field, choice_field, text_field, tick_field, whole_field
+from llmkit.widgets.typed_values import Read, read_whole, required
 
 MOST_SAMPLES = 10_000
 

@@ -155,7 +155,7 @@ class RunForm(Panel):
             try:
                 field.value()
             except ValidationError as error:
-                field.refuse(error)
+                field.error.show(str(error), "bad")
             else:
                 if name != "budget":
                     field.error.clear()
@@ -219,7 +219,7 @@ class RunForm(Panel):
         self._refused = self._inputs()
         places: dict[Sentence, list[str]] = {}
         for problem in getattr(error, "problems", (error,)):
-            places.setdefault(self._place_of(problem), []).append(str(problem))
+            places.setdefault(self._place_of(problem), []).append(self.form.worded(problem))
         for place, sentences in places.items():
             rest = len(sentences) - _SENTENCES
             place.show(

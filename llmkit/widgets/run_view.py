@@ -6,6 +6,7 @@ import base64
 import io
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import ipywidgets as ipw
@@ -156,11 +157,15 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
             row["model"],
             *(_count(row[name]) for name in ("ok", "failed")),
             *(_count(row[name]) for name in ("input_tokens", "output_tokens")),
-            dollars(row["estimated_cost"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
+            _cost(row["estimated_cost"], row["unpriced"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
             "" if pd.isna(row["cost_per_ok"]) else dollars(row["cost_per_ok"]),
         )
         for row in ranked.to_dict("records")
     ]
+
+
+def _cost(known: float, unpriced: int) -> str:
+    return dollars(known) if pd.isna(known) else billed(Decimal(str(known)), unpriced)
 
 
 def _count(number: Any) -> str:

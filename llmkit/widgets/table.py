@@ -1,7 +1,7 @@
-"""A long table that stays fast: 25 row widgets that are made once and filled again for every page.
+"""A long table that stays fast: 15 row widgets that are made once and filled again for every page.
 
 ``rows`` and ``selected`` are its whole interface, so that another table can take its place. A widget per cell took
-33 s for 1,000 rows; here a keystroke in the filter changes the text of at most 25 rows.
+33 s for 1,000 rows; here a keystroke in the filter changes the text of at most 15 rows.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ import traitlets
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
-from llmkit.widgets.panel import button, line, shown
-from llmkit.widgets.table_line import NAME, REST, ROW, Looks, TableLine
+from llmkit.widgets.panel import button, described, line, shown
+from llmkit.widgets.table_line import NAME, REST, ROW, WHOLE, Looks, TableLine
 
-PAGE = 25
+PAGE = 15
+"""So many rows need no scrolling: the form below the table stays in sight."""
 _GAP = "8px"
-_SCROLLED = {"max_height": "420px", "overflow": "hidden scroll"}
-_SCROLLBAR = "15px"
-_FITS = 14
-"""So many rows are shown without scrolling, so that the form below the table stays in sight."""
 _HEAD = "12px"
+_ICONS = {"none": "", "ascending": "sort-asc", "descending": "sort-desc"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column right of the name; ``width`` as CSS grids take it. ``sort`` names the value that rows are sorted by."""
+    """A column right of the name; ``width`` as CSS grids take it. ``sort`` names the value that rows are sorted by.
+
+    ``words`` say at more length what the title says.
+    """
 
     title: str
     width: str
     sort: str | None = None
     right: bool = False
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Row:
 
 
 class Table(traitlets.HasTraits):
-    """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line that filters them.
+    """Rows by group, with sortable columns, and pages of 15; ``filters`` is the line that filters them.
 
     ``rows`` are all rows, groups together. ``selected`` is the key of the chosen row or ``None``; observe it.
     ``lines`` are the widgets of a page. A table whose rows do something else when clicked replaces the four methods
@@ -78,10 +80,8 @@ class Table(traitlets.HasTraits):
         group: str = "Group",
         status: str = "Status",
         statuses: Sequence[tuple[str, str]] = (),
-        page: int = PAGE,
     ) -> None:
         super().__init__()
-        self._size = page
         self._columns = columns
         self._sort: tuple[str, bool] | None = None
         self._page = 0
@@ -98,23 +98,17 @@ class Table(traitlets.HasTraits):
         self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
         self._looks = Looks()
-        self.lines = [self._line() for _ in range(page)]
+        self.lines = [self._line() for _ in range(PAGE)]
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
         self._position = ipw.HTML()
         self._pager = line(self.previous, self._position, self.next)
         self.filters = line(self.text, self.group, self.status)
-        self.filters.layout.flex = "1 1 460px"
-        self.filters.layout.width = "auto"
-        lines = ipw.VBox(
-            [part for row in self.lines for part in row.parts],
-            layout=ipw.Layout(width="100%", display="block", **(_SCROLLED if page > _FITS else {})),
-        )
-        self.widget = ipw.VBox(
-            [self._header(), lines, self._empty, self._pager],
-            layout=ipw.Layout(width="100%"),
-        )
+        lines = [part for row in self.lines for part in row.parts]
+        table = ipw.VBox([self._header(), *lines], layout=ipw.Layout(width="100%", display="block"))
+        described(table, role="table", aria_label=name + "s")
+        self.widget = ipw.VBox([table, self._empty, self._pager], layout=ipw.Layout(width="100%"))
         for control in (self.text, self.group, self.status):
             control.observe(in_turn(lambda _: self._show_first_page()), "value")
         self.observe(lambda _: self._take_rows(), "rows")
@@ -123,7 +117,7 @@ class Table(traitlets.HasTraits):
     @property
     def visible(self) -> list[Row]:
         """The rows on the page that is shown."""
-        return self._found[self._page * self._size : (self._page + 1) * self._size]
+        return self._found[self._page * PAGE : (self._page + 1) * PAGE]
 
     def button_of(self, key: str) -> ipw.Button:
         """The button of a row on the page that is shown."""
@@ -133,7 +127,7 @@ class Table(traitlets.HasTraits):
         """Select a row, turn to its page and scroll to it; filters that hide it are taken away."""
         if not any(row.key == key for row in self._found):
             self.text.value = self.group.value = self.status.value = ""
-        self._page = next(n for n, row in enumerate(self._found) if row.key == key) // self._size
+        self._page = next(n for n, row in enumerate(self._found) if row.key == key) // PAGE
         self.selected = key
         self._draw()
         self.button_of(key).focus()
@@ -143,12 +137,21 @@ class Table(traitlets.HasTraits):
         return self._sorters[key]
 
     def _header(self) -> ipw.HBox:
-        heads = [self._sorters[column.sort] if column.sort else _title(column) for column in self._columns]
+        self._heads = {
+            name: ipw.Box([sorter], layout=ipw.Layout(**(NAME if name == "name" else WHOLE)))
+            for name, sorter in self._sorters.items()
+        }
+        heads = [self._heads[column.sort] if column.sort else _title(column) for column in self._columns]
+        for head in (self._heads["name"], *heads):
+            described(head, role="columnheader")
+        for head in self._heads.values():
+            described(head, aria_sort="none")
         layout = ipw.Layout(grid_template_columns=self._grid, grid_gap=f"0 {_GAP}", align_items="center", **REST)
-        return ipw.HBox(
-            [self._sorters["name"], ipw.GridBox(heads, layout=layout)],
-            layout=ipw.Layout(padding=f"0 {_SCROLLBAR if self._size > _FITS else 0} 0 3px", **ROW),
+        header = ipw.HBox(
+            [self._heads["name"], ipw.GridBox(heads, layout=layout)], layout=ipw.Layout(padding="0 0 0 3px", **ROW)
         )
+        described(header, role="row")
+        return header
 
     def _take_rows(self) -> None:
         groups = dict.fromkeys(row.group for row in self.rows)
@@ -166,7 +169,9 @@ class Table(traitlets.HasTraits):
     def _sort_by(self, key: str) -> None:
         self._sort = (key, not self._sort[1]) if self._sort and self._sort[0] == key else (key, False)
         for name, sorter in self._sorters.items():
-            sorter.icon = "" if name != key else "sort-desc" if self._sort[1] else "sort-asc"
+            order = "none" if name != key else "descending" if self._sort[1] else "ascending"
+            sorter.icon = _ICONS[order]
+            described(self._heads[name], aria_sort=order)
         self._show_first_page()
 
     def _find(self) -> None:
@@ -180,7 +185,7 @@ class Table(traitlets.HasTraits):
             and all(word in row.searched for word in words)
         ]
         self._found = _sorted(found, *self._sort) if self._sort else found
-        self._page = min(self._page, max(0, (len(found) - 1) // self._size))
+        self._page = min(self._page, max(0, (len(found) - 1) // PAGE))
         self._draw()
 
     def _turn(self, by: int) -> None:
@@ -190,7 +195,7 @@ class Table(traitlets.HasTraits):
     # --- what a row does ---
 
     def _line(self) -> TableLine:
-        line = TableLine(self._looks, ipw.Button(style=self._looks.plain, layout=self._looks.name))
+        line = TableLine(self._looks, ipw.Button(style=self._looks.plain, layout=self._looks.control))
         line.control.on_click(in_turn(lambda _: self._choose(str(line.key))))
         return line
 
@@ -219,22 +224,23 @@ class Table(traitlets.HasTraits):
                     row.key,
                     self._cells(row),
                     heading=row.heading if row.group != above else None,
+                    columns=1 + len(self._columns),
                     chosen=chosen,
                     description=row.name,
                     tooltip=row.tooltip or row.name,
                     **self._state(row, chosen),
                 )
                 above = row.group
-        first, total = self._page * self._size, len(self._found)
+        first, total = self._page * PAGE, len(self._found)
         shown(self._empty, not total)
-        shown(self._pager, total > self._size)
-        self._position.value = html.quiet(f"{first + 1}–{min(first + self._size, total)} of {total:,}")
+        shown(self._pager, total > PAGE)
+        self._position.value = html.quiet(f"{first + 1}–{min(first + PAGE, total)} of {total:,}")
         self.previous.disabled = first == 0
-        self.next.disabled = first + self._size >= total
+        self.next.disabled = first + PAGE >= total
 
     def _cells(self, row: Row) -> str:
         cells = "".join(
-            f'<div style="min-width: 0; text-align: {"right" if column.right else "left"}">{cell}</div>'
+            f'<div role="cell" style="min-width: 0; text-align: {"right" if column.right else "left"}">{cell}</div>'
             for column, cell in zip(self._columns, row.cells, strict=True)
         )
         return (
@@ -245,10 +251,10 @@ class Table(traitlets.HasTraits):
 
 
 def _sorter(column: Column, sort: Callable[[str], None]) -> ipw.Button:
-    made = button(column.title, lambda: sort(str(column.sort)), tooltip=f"Sort by {column.title.lower()}")
+    made = button(column.title, lambda: sort(str(column.sort)), tooltip=f"Sort by {column.words or column.title}")
     side = "flex-end" if column.right else "flex-start"
-    place = NAME if column.sort == "name" else {"margin": "0", "min_width": "0", "width": "100%", "padding": "0"}
-    made.layout = ipw.Layout(display="flex", justify_content=side, height="28px", **place)
+    padding = {} if column.sort == "name" else {"padding": "0"}
+    made.layout = ipw.Layout(display="flex", justify_content=side, height="28px", **WHOLE, **padding)
     made.style = ipw.ButtonStyle(button_color="transparent", font_weight="600", font_size=_HEAD, text_color=html.QUIET)
     return made
 

@@ -7,10 +7,11 @@ from typing import Any
 import ipywidgets as ipw
 
 from llmkit.widgets import html
-from llmkit.widgets.panel import shown
+from llmkit.widgets.panel import described, shown
 
 NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
 REST = {"flex": "4 1 434px", "min_width": "0", "margin": "0", "width": "auto"}
+WHOLE = {"min_width": "0", "margin": "0", "width": "100%"}
 ROW = {
     "flex_flow": "row wrap",
     "align_items": "center",
@@ -24,7 +25,8 @@ class Looks:
     """The layouts and styles that all rows share: each would otherwise be a widget of its own in every row."""
 
     def __init__(self) -> None:
-        self.name = ipw.Layout(display="flex", justify_content="flex-start", height="28px", **NAME)
+        self.name = ipw.Layout(**NAME)
+        self.control = ipw.Layout(display="flex", justify_content="flex-start", height="28px", **WHOLE)
         self.cells = ipw.Layout(**REST)
         self.text = ipw.HTML().style
         self.plain = ipw.ButtonStyle(button_color="transparent")
@@ -41,22 +43,27 @@ class TableLine:
         self.key: str | None = None
         self.heading = ipw.HTML(style=looks.text, layout=ipw.Layout(display="none", margin="8px 0 2px 0"))
         self.control = control
+        name = ipw.Box([control], layout=looks.name)
         self.cells = ipw.HTML(style=looks.text, layout=looks.cells)
-        self.box = ipw.HBox([control, self.cells], layout=ipw.Layout(display="none", **ROW))
+        self.box = ipw.HBox([name, self.cells], layout=ipw.Layout(display="none", **ROW))
         self.parts = (self.heading, self.box)
+        described(name, role="rowheader")
+        described(self.box, role="row")
+        described(self.heading, role="row")
 
-    def show(self, key: str, cells: str, *, heading: str | None, chosen: bool, **control: Any) -> None:
+    def show(self, key: str, cells: str, *, heading: str | None, columns: int, chosen: bool, **control: Any) -> None:
         """Show a row, with these traits of the control; only what differs from what is shown already is sent."""
         self.key = key
         with self.control.hold_sync():
             for name, value in control.items():
                 setattr(self.control, name, value)
         if heading:
-            self.heading.value = heading
+            self.heading.value = f'<div role="cell" aria-colspan="{columns}">{heading}</div>'
         self.cells.value = cells
         shown(self.heading, bool(heading))
         shown(self.box, True)
         self.box.layout.border_left = f"3px solid {html.ACCENT if chosen else 'transparent'}"
+        described(self.box, aria_selected=str(chosen).lower())
 
     def hide(self) -> None:
         """Show nothing."""

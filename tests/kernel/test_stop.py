@@ -77,6 +77,19 @@ def test_stop_while_nothing_happens(cell, kernel, sim):
     assert cell(WAIT) == "cancelled"
 
 
+@pytest.mark.parametrize("wait", ["await handle", "handle.result()"])
+def test_a_stopped_cell_says_what_to_do_next(cell, kernel, sim, wait):
+    """The last line of the error names the calls for the rest and for what has come."""
+    started = kernel.start(START.replace("await handle", wait))
+    assert sim.wait_until(lambda: sim.count("billed") >= 1, timeout=60)
+    kernel.interrupt()
+    with pytest.raises(CellFailed) as failed:
+        kernel.finish(started)
+    run_id = cell("handle.run_id")
+    assert f"kit.resume('{run_id}') asks the rest" in str(failed.value)
+    assert f"kit.load('{run_id}')" in str(failed.value)
+
+
 def test_stop_in_a_blocking_wait(cell, kernel, catalog, sim):
     """``.result()`` in a cell is stopped in the same way."""
     blocked = kernel.start(START.replace("await handle", "handle.result()"))

@@ -138,6 +138,9 @@ def test_unknown_prices_are_missing_and_never_nothing(paying):
     table = run.costs().set_index("model")
     assert table["unpriced"].to_dict() == {LOCAL: 0, "local:new": 1}
     assert table.loc["local:new", ["estimated_cost", "cost_per_ok", *SHARES]].isna().all()
+    both = run.costs(by="status").iloc[0]
+    assert both["estimated_cost"] == table.loc[LOCAL, "estimated_cost"]
+    assert pd.isna(both["cost_per_ok"]), "the mean of a known and an unknown cost is not known"
 
 
 def test_costs_over_all_runs_by_provider_and_month(kit):

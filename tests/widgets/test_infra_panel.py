@@ -49,6 +49,16 @@ def test_models_are_offered_by_provider_cheapest_first(panel, kit):
     assert prices == sorted(prices)
 
 
+def test_a_search_narrows_the_choice_and_chooses_nothing(panel, kit, events):
+    """Words of a name, a provider or an id; what is set stays in the list."""
+    before = events()
+    panel.search.value = "anthropic haiku"
+    assert set(labels_of(panel)) == {LUNA, "anthropic:claude-haiku-5-5", "anthropic:claude-haiku-4-5"}
+    panel.search.value = ""
+    assert len(labels_of(panel)) == len(kit.catalog.models(status="ACTIVE"))
+    assert events() == before
+
+
 def test_models_without_a_key_are_marked(keyless_kit):
     """Each option says what stands in its way."""
     panel = InfraPanel(keyless_kit)

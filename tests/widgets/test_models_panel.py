@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import date
 from decimal import Decimal
 
@@ -6,7 +7,10 @@ from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.kit import open_kit
 from llmkit.money.pricing import dollars
+from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
+from llmkit.widgets.providers_panel import ProvidersPanel
+from llmkit.widgets.table import PAGE
 
 LUNA, SOL = "openai:gpt-6-luna", "openai:gpt-6-sol"
 LUNA_BEFORE = "openai:gpt-5.6-luna"
@@ -96,10 +100,10 @@ def test_models_sort_by_price_within_their_provider_unpriced_last(panel, kit):
     assert panel.table.visible[-1].key == "openai:secret"
 
 
-def test_pages_show_twenty_five_rows_each(panel, kit):
+def test_pages_show_as_many_rows_as_fit(panel, kit):
     """The list is paged; the last page ends with the last model."""
     seen = [row.key for row in panel.table.visible]
-    assert len(seen) == 25
+    assert len(seen) == PAGE
     assert panel.table.previous.disabled
     while not panel.table.next.disabled:
         panel.table.next.click()
@@ -107,7 +111,44 @@ def test_pages_show_twenty_five_rows_each(panel, kit):
     assert seen == list(kit.catalog.models()["model"])
 
 
+def test_rows_are_rows_to_a_screen_reader(panel):
+    """Roles, the order of a sorted column, and which row is selected, as ``island.mjs`` puts them on the page."""
+    panel.table.sorter("input").click()
+    select(panel, LUNA)
+    said = [each._dom_classes for each in _widgets(panel.table.widget) if each._dom_classes]
+    roles = Counter(name for names in said for name in names if name.startswith("role="))
+    assert roles == {"role=table": 1, "role=row": 1 + 2 * PAGE, "role=columnheader": 6, "role=rowheader": PAGE}
+    sorts = [name for names in said for name in names if name.startswith("aria-sort=")]
+    assert sorted(sorts) == ["aria-sort=ascending", "aria-sort=none", "aria-sort=none"]
+    assert "aria-selected=true" in panel.table.lines[0].box._dom_classes
+    assert 'role="cell"' in panel.table.lines[0].cells.value
+
+
+def _widgets(widget):
+    return [widget, *(each for child in getattr(widget, "children", ()) for each in _widgets(child))]
+
+
 # --- adding ---
+
+
+def test_five_fields_are_shown_until_more_are_wanted(panel):
+    """Provider, id, name and two prices; a refusal of another field brings them all."""
+    form = open_add(panel, model_id="gpt-7", context_window="0")
+    assert _shown(form) == [
+        "provider", "model_id", "display_name", "cost_input_per_million", "cost_output_per_million",
+    ]  # fmt: skip
+    form.submit_button.click()
+    assert "Context window" in errors(form)["context_window"]
+    assert _shown(form) == list(form.fields)
+    panel.add_button.click()
+    buttons(panel.form.widget)["More fields"].click()
+    assert _shown(panel.form) == list(form.fields)
+    assert "More fields" not in buttons(panel.form.widget)
+    assert "US dollars per million tokens" in text_of(panel.form.widget)
+
+
+def _shown(form):
+    return [name for name, field in form.fields.items() if field.widget.layout.display != "none"]
 
 
 def test_adding_writes_the_model_and_shows_it(panel, kit):
@@ -386,7 +427,40 @@ def test_undo_takes_the_last_change_back(panel, kit):
     kit.catalog.update_model(LUNA, cost_input_per_million="0.2")
     panel.undo_button.click()
     assert kit.catalog.model(LUNA).cost_input_per_million == Decimal("0.1")
-    assert LUNA in panel.notice.text
+    assert panel.notice.text == f"Undid: {LUNA}: input price $0.10 → $0.20."
+
+
+@pytest.mark.parametrize("panel_class", [ProvidersPanel, InfraPanel])
+def test_every_panel_of_the_catalog_has_undo(kit, panel_class):
+    """What it takes back is said there, whatever panel it was changed in."""
+    kit.catalog.update_provider("openai", max_parallel_requests=9, is_enabled=False)
+    panel = panel_class(kit)
+    panel.undo_button.click()
+    assert panel.notice.text == "Undid: openai: max parallel requests 20 → 9, enabled yes → no."
+    assert kit.catalog.provider("openai").is_enabled
+
+
+def test_what_is_undone_is_said_of_every_kind_of_change(kit):
+    """Defaults, settings, balances, lists and prices of later, each in its words."""
+    catalog, told = kit.catalog, []
+    for change in (
+        lambda: catalog.set_default_model(SOL),
+        lambda: catalog.set_infra_model("summarization", SOL),
+        lambda: catalog.set_balance("openai", "12.5"),
+        lambda: catalog.sync_balance("openai", "11"),
+        lambda: catalog.update_model(LUNA, price_tiers=[{"above": 1000, "cost_input_per_million": 2}]),
+        lambda: catalog.update_model(LUNA, cost_input_per_million="7", valid_from=date(2099, 1, 1)),
+    ):
+        change()
+        told.append(catalog.last_change())
+    assert told == [
+        f"{LUNA}: default yes → no; {SOL}: default no → yes",
+        f"infra_model_summarization: {LUNA} → {SOL}",
+        "openai: balance none → $12.50",
+        "openai: balance $12.50 → $11.00",
+        f"{LUNA}: price tiers changed",
+        f"{LUNA}: the price from 2099-01-01 on",
+    ]
 
 
 def test_undo_with_nothing_to_undo_says_so(tmp_path):

@@ -10,6 +10,7 @@ from widget_actions import buttons, errors, press_enter, text_of, type_into
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import dollars
 from llmkit.widgets.run_fields import read_prompts
+from llmkit.widgets.table import PAGE
 
 HOSTILE = '<img src=x onerror="alert(1)"> $\\frac{1}{2}$'
 SONNET = "anthropic:claude-sonnet-5"
@@ -99,7 +100,7 @@ def test_a_thousand_models_need_no_more_widgets(kit, sim):
     form = kit.run_form("a")
     assert _count(form.widget) == few
     form.picker.next.click()
-    assert len(form.picker.visible) == 25
+    assert len(form.picker.visible) == PAGE
     row_of(form, "openai:extra-39").value = True
     form.picker.text.value = ""
     form.picker.status.value = "chosen"
@@ -318,6 +319,18 @@ def test_a_sentence_that_stays_does_not_flicker(form):
     press_enter(form.form["budget"])
     assert "US dollars" in form.form["budget"].error.text
     assert not changes
+
+
+def test_refusals_speak_of_fields(form, kit):
+    """What ``kit.run`` says of its arguments is said of the form's fields."""
+    only(form, LUNA)
+    type_into(form.form, budget="0.0000001")
+    form.start_button.click()
+    assert errors(form.form)["budget"].endswith("Give a smaller Max tokens, or a larger Budget.")
+    type_into(form.form, budget="", service_tier="steerage")
+    form.start_button.click()
+    assert "leave Service tier out" in errors(form.form)["service_tier"]
+    assert kit.runs().empty
 
 
 def test_prompts_and_models_are_needed(form, kit):

@@ -1,0 +1,28 @@
+"""What the panels of the catalog share: looking at it afresh, and taking the last change back."""
+
+from __future__ import annotations
+
+from llmkit.widgets.panel import Panel, button
+from llmkit.widgets.protocols import HasCatalog
+
+
+class CatalogPanel(Panel):
+    """A panel that shows a part of the catalog and edits it."""
+
+    def __init__(self, kit: HasCatalog) -> None:
+        super().__init__()
+        self._catalog = kit.catalog
+        self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made")
+        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
+
+    def _close(self) -> None:
+        """Close what would show something else than the catalog holds after an undo."""
+
+    def _undo(self) -> None:
+        def undo() -> str:
+            change = self._catalog.last_change()
+            self._catalog.undo()
+            return f"Undid: {change}."
+
+        self._close()
+        self.act(undo)

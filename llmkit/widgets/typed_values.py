@@ -1,0 +1,71 @@
+"""Reading what was typed into a form: from text to the values that the catalog takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from llmkit.errors import ValidationError
+from llmkit.money.pricing import dollars
+
+Read = Callable[[Any, str], Any]
+"""From what a control holds, and its label, to the value that the catalog is given; raises ValidationError."""
+
+
+def read_text(typed: str, label: str) -> str | None:
+    """Text without the blanks around it."""
+    return typed.strip() or None
+
+
+def read_price(typed: str, label: str) -> Decimal | None:
+    """A price as people type it: ``0.25``, ``$1.50``."""
+    text = typed.strip().removeprefix("$").strip()
+    if not text:
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or number < 0:
+        raise ValidationError(f"{label}: type dollars per million tokens, such as 0.25; leave it empty when unknown.")
+    return number
+
+
+def read_whole(typed: str, label: str) -> int | None:
+    """A count as people type it: ``60``, ``200,000``."""
+    text = typed.strip().replace(",", "").replace("_", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise ValidationError(f"{label}: type a whole number of at least 1, such as 60.")
+    return int(text)
+
+
+def required(read: Read) -> Read:
+    """The same, but empty is refused."""
+
+    def read_required(typed: Any, label: str) -> Any:
+        value = read(typed, label)
+        if value is None:
+            raise ValidationError(f"{label} cannot be empty.")
+        return value
+
+    return read_required
+
+
+def read_date(typed: str, label: str) -> date | None:
+    """A date such as ``2027-01-14``."""
+    text = typed.strip()
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ValidationError(f"{label}: type a date such as 2027-01-14.") from None
+
+
+def as_typed(value: Any) -> str:
+    """A value as it would have been typed."""
+    if value is None:
+        return ""
+    return dollars(value, exact=True).removeprefix("$").replace(",", "") if isinstance(value, Decimal) else str(value)
