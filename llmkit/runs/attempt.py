@@ -17,6 +17,7 @@ from llmkit.errors import BudgetExceeded, Code
 from llmkit.limiter import Admission, Purse
 from llmkit.money import pricing
 from llmkit.money.pricing import Cost
+from llmkit.providers.transport import apart
 from llmkit.records import Call, Completion, Failure, HttpResponse, Request
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext, Target
@@ -176,7 +177,8 @@ class Attempt:
     ) -> Completion | Failure:
         """What came is read, priced, counted, and on the disk before anybody hears of it."""
         run, conversation, turn = self.run, self.conversation, self.conversation.turn
-        result, cost = self._understood(response, started_at)
+        body = response.body if isinstance(response, HttpResponse) else b""
+        result, cost = await apart(body, self._understood, response, started_at)
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
             run.breaker.note(self.target.model, result)  # before the slot is free for the next
@@ -253,14 +255,16 @@ class Attempt:
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, latency: float
     ) -> None:
         is_answer = isinstance(result, Completion)
-        lines = [
-            events.outcome(
-                **self.identity,
-                **outcome_fields(result, response, cost, latency),
-                reply=None if isinstance(response, Failure) else response.body,
-                answer=answer_fields(result, cost) if isinstance(result, Completion) else None,
-            )
-        ]
+        body = None if isinstance(response, Failure) else response.body
+        outcome = await apart(
+            body or b"",
+            events.outcome,
+            **self.identity,
+            **outcome_fields(result, response, cost, latency),
+            reply=body,
+            answer=answer_fields(result, cost) if isinstance(result, Completion) else None,
+        )
+        lines = [outcome]
         if is_answer and self.conversation.finished:
             lines.append(self.run.end_probe(self.conversation, None))
         await self.run.services.store.append(lines)

@@ -21,7 +21,7 @@ import anyio
 import anyio.lowlevel
 
 from llmkit.limiter import Admission, Purse
-from llmkit.providers.transport import RetryPolicy, retrying
+from llmkit.providers.transport import RetryPolicy, apart, retrying
 from llmkit.providers.wires import BatchApi, BatchItem, BatchState, Listed
 from llmkit.records import Failure, HttpResponse, Request
 from llmkit.runs.tickets import LOOKS, LOST, PAGES, SKEW, Batch, Key, OpenRequest, Ticket
@@ -285,7 +285,7 @@ class BatchDesk:
 
     async def _asked(self, request: Request, read: Callable[[HttpResponse], T | Failure]) -> T | Failure:
         response = await self.send(request)
-        return response if isinstance(response, Failure) else read(response)
+        return response if isinstance(response, Failure) else await apart(response.body, read, response)
 
     def _custom_id(self, key: Key) -> str:
         return "-".join([self.run_id, *map(str, key)])

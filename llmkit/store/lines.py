@@ -78,7 +78,7 @@ def pointer(document: bytes, text: str) -> str | None:
     """Where in a JSON document a text stands, as a JSON pointer; ``None`` when it is not there as it is."""
     try:
         return _find(orjson.loads(document), text, "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

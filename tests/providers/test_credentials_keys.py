@@ -157,3 +157,22 @@ def test_no_known_key_survives_redaction(before, secret, after):
     """Whatever stands around it, the key is gone afterwards (unless our own mark spells it)."""
     cleaned = redact(f"{before} {secret} {after}", [Key(secret)])
     assert secret not in cleaned.replace("[key]", "")
+
+
+WAYS = (
+    str,
+    lambda each: f"\\u{ord(each):04x}",
+    lambda each: f"\\\\u{ord(each):04X}",
+    lambda each: json.dumps(each)[1:-1],
+    lambda each: f"%{ord(each):02x}",
+    lambda each: f"%25{ord(each):02X}",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from('abcXYZ019-_./+="'), st.sampled_from(WAYS)), min_size=8), st.text())
+def test_no_way_of_writing_a_key_survives_redaction(characters, around):
+    """Each character plain, escaped or encoded, as often and as mixed as can be: what is decoded later is no key."""
+    secret = "".join(each for each, _ in characters)
+    written = f"{around} {''.join(way(each) for each, way in characters)} {around}"
+    assert redact(written, [Key(secret)]).count("[key]") > around.count("[key]") * 2
+    assert redact(written.encode(), [Key(secret)]) == redact(written, [Key(secret)]).encode()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import AnyStr, NoReturn
-from urllib.parse import quote
 
 from llmkit.errors import ValidationError
 
@@ -18,6 +17,8 @@ HIDDEN = "[key]"
 """What stands in a text where a key was."""
 
 _SHORTEST_SECRET = 8
+_ESCAPABLE = frozenset('"\\/')
+"""What JSON may write with a backslash before it, besides what is written by its number."""
 
 
 class Key:
@@ -52,18 +53,35 @@ class Key:
 def redact(text: AnyStr, keys: Iterable[Key]) -> AnyStr:
     """The text with every known key replaced by ``[key]``; some providers quote the key in an error.
 
+    However each of its characters is written: plain, escaped as JSON does or encoded as URLs do, and both of it some
+    times over, so that no later decoding brings a key back.
+
     A "key" of less than eight characters (local servers take any word) is left alone: it is not a secret, and it may be
     a word of an answer.
     """
+    if isinstance(text, bytes):
+        return redact(text.decode("latin-1"), keys).encode("latin-1")
     for key in keys:
         secret = key.reveal()
         if len(secret) >= _SHORTEST_SECRET:
-            for form in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
-                if isinstance(text, bytes):
-                    text = text.replace(form.encode(), HIDDEN.encode())
-                else:
-                    text = text.replace(form, HIDDEN)
+            text = text.replace(secret, HIDDEN)
+            escape = "\\u00" if _ESCAPABLE.isdisjoint(secret) else "\\"
+            if escape in text or "%" in text:  # line by line: other threads take their turn between two
+                text = "".join(_written(secret).sub(HIDDEN, line) for line in text.splitlines(keepends=True))
     return text
+
+
+@lru_cache(maxsize=64)
+def _written(secret: str) -> re.Pattern[str]:
+    """A pattern of all ways in which a key may be written."""
+    return re.compile("".join(map(_one_written, secret)))
+
+
+def _one_written(character: str) -> str:
+    number = "".join(f"[{digit}{digit.upper()}]" for digit in f"{ord(character):02x}")
+    backslashes = r"\\\\{0,7}"  # an alternative that begins with a character of its own is found fast
+    escapes = f"u00{number}|{re.escape(character)}" if character in _ESCAPABLE else f"u00{number}"
+    return f"(?:{re.escape(character)}|{backslashes}(?:{escapes})|%(?:25){{0,2}}{number})"
 
 
 def checked_key(key: Key, source: str) -> Key:

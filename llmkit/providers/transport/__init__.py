@@ -3,7 +3,8 @@
 This package is the only one that imports httpx and tenacity.
 """
 
+from llmkit.providers.transport.long_bodies import apart
 from llmkit.providers.transport.retries import Delay, RetryPolicy, retrying
 from llmkit.providers.transport.sender import Transport
 
-__all__ = ["Delay", "RetryPolicy", "Transport", "retrying"]
+__all__ = ["Delay", "RetryPolicy", "Transport", "apart", "retrying"]

@@ -17,6 +17,7 @@ from llmkit.errors import Code, ValidationError
 from llmkit.providers.credentials import redact
 from llmkit.providers.transport.aiohttp_transport import AiohttpTransport
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
+from llmkit.providers.transport.long_bodies import apart, unpacked
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.records import Failure, HttpResponse
 from llmkit.records.checks.addresses import is_loopback, origin_of
@@ -24,8 +25,8 @@ from llmkit.records.checks.addresses import is_loopback, origin_of
 CONNECT_TIMEOUT = 15.0
 """Seconds for finding the host, connecting and the TLS handshake."""
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of an answer, decompressed. The longest answers of language models are below one hundredth of it."""
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of an answer, decompressed. The longest answers of language models are below a tenth of it."""
 
 # A study asks few addresses with few sets of headers, and httpx takes as long to parse them as to send a request.
 _url = lru_cache(maxsize=256)(httpx.URL)
@@ -79,7 +80,7 @@ class Client:
         try:
             if response.is_redirect:
                 return _redirected(response.status_code, redact(response.headers.get("location", ""), secrets), host)
-            async for chunk in response.aiter_bytes() if "content-encoding" in response.headers else stream:
+            async for chunk in unpacked(stream, response.headers.get("content-encoding", "")):
                 body += chunk
                 if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
                     return _too_long(response, host, longest)
@@ -88,7 +89,7 @@ class Client:
         return HttpResponse(
             status=response.status_code,
             headers={name: redact(value, secrets) for name, value in response.headers.items()},
-            body=redact(bytes(body), secrets),
+            body=await apart(body, redact, bytes(body), secrets),
             received_at=datetime.now(UTC),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import zlib
 from dataclasses import dataclass
 
 import aiohttp
@@ -79,6 +80,7 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     (httpx.HTTPError, _BROKEN),
     (httpx.StreamError, _BROKEN),
     # the standard library
+    (zlib.error, _UNREADABLE),
     (ssl.SSLError, _CERTIFICATE),
     (socket.gaierror, _NOT_FOUND),
     (ConnectionRefusedError, _REFUSED),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from llmkit.providers.wires import headers
@@ -15,6 +16,7 @@ from llmkit.records import HttpResponse
 _SIGN_KEYS = ("code", "type", "status", "reason", "error_code", "quotaId")
 _LONGEST_MESSAGE = 4000  # characters looked at; what a user reads is cut much shorter
 _DEEPEST = 6
+_MOST_WORDS = 100  # sentences, and signs, that are looked at
 _WAIT = re.compile(r"(?:try again|retry) in (\d+(?:\.\d+)?(?:ms|s|m|h)[\d.msh]*)", re.IGNORECASE)
 
 
@@ -46,7 +48,7 @@ def read_problem(response: HttpResponse, body: Any, *, error: Any = None) -> Pro
     """
     if error is None:
         error = error_in(body)
-    facts = _facts(error if error is not None else body)
+    facts = islice(_facts(error if error is not None else body), _MOST_WORDS)
     message = _joined(error) or _joined(body) or _plain_text(response, body)
     return Problem(
         status=_status(response.status, dig(error, "code")),
@@ -84,7 +86,7 @@ def _facts(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in _SIGN_KEYS and isinstance(inner, str | int):
-                yield str(inner).lower()
+                yield string(inner)[:_LONGEST_MESSAGE].lower() if isinstance(inner, str) else str(inner)
             elif key not in ("input", "ctx"):
                 yield from _facts(inner, depth + 1)
     for inner in items(value):
@@ -98,7 +100,7 @@ def _messages(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, str):
         inner = _json_inside(value)
         if inner is None:
-            yield " ".join(string(value).split())
+            yield " ".join(string(value[:_LONGEST_MESSAGE]).split())
         else:
             yield from _messages(inner, depth + 1)
     elif isinstance(value, dict):
@@ -109,7 +111,9 @@ def _messages(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _joined(value: Any) -> str:
-    return " ".join(dict.fromkeys(_messages(value)))  # Mistral and OpenRouter say some things twice
+    return " ".join(
+        dict.fromkeys(islice(_messages(value), _MOST_WORDS))
+    )  # Mistral and OpenRouter say some things twice
 
 
 def _json_inside(text: str) -> Any:

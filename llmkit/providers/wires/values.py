@@ -10,6 +10,7 @@ from typing import Any
 _LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum of a million such answers is still a BIGINT
 _DECIMALS = 18
 _FINEST = Decimal(1).scaleb(-_DECIMALS)
+_MOST_VALUES = 1_000_000  # and commas between them: more is an attack on the memory
 _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
 
@@ -17,15 +18,19 @@ _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cos
 def decode(body: bytes) -> Any:
     """The JSON value of a body, or ``None`` when it is not JSON.
 
-    Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. Numbers with a fraction
-    become Decimals, so that a reported cost stays exact; ``NaN`` and ``Infinity`` become ``None``. A character that was
-    cut in half, by a server that stops between two tokens of it, becomes ``\ufffd``: the answer is paid for.
+    Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. What follows after an
+    object is ignored: the answer is there, and paid for. Numbers with a fraction become Decimals, so that a reported
+    cost stays exact; ``NaN`` and ``Infinity`` become ``None``. A character that was cut in half, by a server that stops
+    between two tokens of it, becomes ``\ufffd``.
     """
+    if body.count(b",") > _MOST_VALUES:
+        return None
+    text = body.decode("utf-8-sig", "replace").strip()
     try:
-        text = body.decode("utf-8-sig", "replace").strip()
-        return _decoder.decode(text)
+        value, end = _decoder.raw_decode(text)
     except (ValueError, ArithmeticError, RecursionError):  # cut short, absurd numbers, absurdly nested
         return None
+    return value if end == len(text) or isinstance(value, dict) else None
 
 
 def dig(value: Any, *path: str | int) -> Any:
