@@ -13,7 +13,7 @@ import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import dollars
+from llmkit.money.pricing import billed, dollars
 from llmkit.records.checks.texts import short
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model")
         _legend(ax)
     for row in shown.to_dict("records"):
         cost = row["estimated_cost"]
-        some = "" if pd.isna(cost) or not row.get("unpriced") else f" and {row['unpriced']:,} unpriced"
         ax.annotate(
-            dollars(cost) + some, (0 if pd.isna(cost) else cost, row["place"]), (4, 0), textcoords="offset points",
-            va="center", fontsize="small", color=GREY, parse_math=False,
+            billed(cost, row.get("unpriced", 0)), (0 if pd.isna(cost) else cost, row["place"]), (4, 0),
+            textcoords="offset points", va="center", fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
     ax.margins(x=0.15)
     ax.xaxis.set_major_formatter(lambda cost, _: dollars(cost))
@@ -77,20 +76,22 @@ def plot_lengths(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "mode
 def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
     """What an answer costs (mean, US dollars) against how long it takes (median, s), a point for each group.
 
-    A group in which any cost is unknown is drawn hollow on the axis, as unpriced.
+    A mean of known costs alone says of how many it is; a group in which none is known is drawn hollow on the axis.
     """
     answered = _answered(probes, by)
     ax = _axes(ax, 12)
     groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
     for number, (name, group) in enumerate(groups[:MOST]):
         seconds, costs = float(group["latency_s"].median()), group["estimated_cost"].astype(float)
-        known = bool(costs.notna().all())
+        priced = int(costs.notna().sum())
+        known = priced > 0
+        words = "" if priced == len(costs) else f" ({priced:,} of {len(costs):,} priced)" if known else " (unpriced)"
         at: dict[str, Any] = {} if known else {"transform": ax.get_xaxis_transform(), "clip_on": False}
         colour = COLOURS[number % len(COLOURS)]
         cost = float(costs.mean()) if known else 0.0
         ax.plot([seconds], [cost], "o", color=colour, markerfacecolor=colour if known else "none", **at)
         ax.annotate(
-            name if known else f"{name} (unpriced)", (seconds, cost), (6, 4), textcoords="offset points",
+            name + words, (seconds, cost), (6, 4), textcoords="offset points",
             xycoords="data" if known else ax.get_xaxis_transform(), fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
     ax.margins(x=0.25, y=0.2)

@@ -2,16 +2,19 @@
 
 Every table has, after the columns that it is grouped by:
 
-``probes``, ``ok``, ``failed``, ``unpriced``
-    how many there are; ``unpriced`` ones, and partly unpriced ones, are behind what ``estimated_cost`` lacks
+``probes``, ``ok``, ``failed``, ``unpriced``, ``priced``
+    how many there are; ``unpriced`` ones, and partly unpriced ones, are behind what ``estimated_cost`` lacks, and
+    ``priced`` are those ok ones of which it knows the cost
 ``input_tokens``, ``cached_input_tokens``, ``cache_write_tokens``, ``output_tokens``, ``reasoning_tokens``
     as in ``run.probes``
 ``estimated_cost``, ``cost_per_ok``
-    all that is known to have been billed, and the same for each probe that is ok; missing where one has no price
+    all that is known to have been billed (missing where nothing is), and the same for each probe that is ok; missing
+    where one has no price
 ``original_cost``
     what reused answers cost when they were bought; missing where none was reused
 ``failed_cost``, ``retried_cost``, ``wasted_cost``
-    what probes cost that are not ok; what failed attempts cost of probes that are; both together
+    what probes cost that are not ok (missing where nobody knows); what failed attempts cost of probes that are; both
+    together
 ``maybe_billed``, ``maybe_billed_cost``
     attempts whose answer never came, and the most that they can have cost; not part of ``estimated_cost``
 ``share_input``, ``share_cached_input``, ``share_cache_write``, ``share_output``, ``share_reasoning``

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from llmkit.analysis.markdown import plain, table, verbatim
-from llmkit.money.pricing import dollars
+from llmkit.money.pricing import billed, dollars
 from llmkit.records import Params, Scenario
 from llmkit.runs import stored_plan
 from llmkit.runs.plan import Configuration, Plan, with_options
@@ -62,8 +62,10 @@ class _Facts:
     def cost(self) -> str:
         """What the run cost, exactly, and of how many probes that is not known."""
         known: Decimal = sum((each["cost"] for each in self.configs), Decimal(0))
-        unknown = self.count("unknown")
-        return dollars(known, exact=True) + (f" and {_counted(unknown, 'probe')} of unknown cost" if unknown else "")
+        probes = _counted(unknown := self.count("unknown"), "probe")
+        if unknown and not known:
+            return f"an unknown amount (of {probes})"
+        return dollars(known, exact=True) + (f" and {probes} of unknown cost" if unknown else "")
 
 
 def report(store: Store, run_id: str) -> str:
@@ -228,9 +230,9 @@ def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
 
 
 def _cost_row(each: Mapping[str, Any]) -> list[object]:
-    counts = [f"{each[name] or 0:,}" for name in ("probes", "ok", "failed", "unasked", "input_tokens", "output_tokens")]
-    unknown = f" and {each['unknown']:,} unpriced" if each["unknown"] else ""
-    return [each["config"], *counts, dollars(each["cost"], exact=True) + unknown]
+    names = ("probes", "ok", "failed", "unasked", "input_tokens", "output_tokens")
+    counts = ["–" if each[name] is None else f"{each[name]:,}" for name in names]
+    return [each["config"], *counts, billed(each["cost"], each["unknown"], exact=True)]
 
 
 def _appendix(plan: Plan) -> Iterable[str]:

@@ -6,6 +6,7 @@ after. Edits of several threads, kernels and scripts follow each other; none is 
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.catalog import budget_settings, changes, price_checks, rules, undo
+from llmkit.catalog import budget_settings, changes, price_age, price_checks, rules, undo
 from llmkit.catalog.providers import ProviderEdits
 from llmkit.catalog.purposes import purpose_name
 from llmkit.catalog.undo import Event
 from llmkit.errors import ModelDeprecated, ValidationError
 from llmkit.money.pricing import in_words
+from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.records import Model, Price, split_reference
 from llmkit.records.checks import texts
@@ -190,31 +192,40 @@ class Catalog(ProviderEdits):
 
     # --- prices of others ---
 
-    def check_prices(self, *, fresh: bool | str = False) -> pd.DataFrame:
+    def check_prices(
+        self, *, fresh: bool | str = False, retirements: str | os.PathLike[str] | None = None
+    ) -> pd.DataFrame:
         """Compare the catalog with the price data of the installed genai-prices, and with the lists of models of the
-        providers whose key is set. Nothing is changed.
+        providers whose key is set. Nothing is changed, but noted that prices were compared today.
 
         One row a difference: ``model``, ``what`` (a price field, ``retires_on``, ``new model``, ``missing upstream``),
         ``ours``, ``theirs``, ``valid_from`` (the day of an announced price), ``source``, ``date`` (when it was read).
         Prices are US dollars per million tokens.
 
         ``fresh=True`` gets the newest data of genai-prices from the internet first, in the way of its own updater; an
-        address gets them from there.
+        address gets them from there. Days of retirement come from litellm's price map too, where it is installed or
+        ``retirements`` is the path or the address of its JSON file.
 
         Raises:
-            ValidationError: genai-prices is not installed.
+            ValidationError: genai-prices is not installed, or there is no such map.
             RequestFailed: the newest data cannot be had.
         """
         state = self.state()
         names = [name for name, provider in state.providers.items() if self.is_available(provider)]
-        return price_checks.check(state, read_price_list(fresh), names, self._list_models, self._clock())
+        upstream, theirs, now = read_price_list(fresh), read_retirements(retirements), self._clock()
+        differences = price_checks.check(state, upstream, theirs, names, self._list_models, now)
+        day = now.date().isoformat()
+        if state.settings.get(price_age.CHECKED) != day and not self._store.is_read_only:
+            with self._store.edit(actor="system") as edit:
+                edit.put_setting(price_age.CHECKED, day, "check_prices")
+        return differences
 
     def apply_prices(self, rows: pd.DataFrame) -> tuple[str, ...]:
         """Take over differences that :meth:`check_prices` found: all of its rows, or those that you chose.
 
         Prices become dated entries of the history: from now on, or from the announced day on. New models are added.
-        It is one change, which :meth:`undo` takes back (unless it added a model). Returns the references of what
-        changed; rows that say ``missing upstream`` change nothing.
+        It is one change, which :meth:`undo` takes back (unless it added a model). Returns the references of what was
+        stored, announced prices included; rows that say ``missing upstream`` change nothing.
 
         Raises:
             ValidationError: rows that did not come from ``check_prices``.

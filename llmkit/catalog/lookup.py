@@ -11,6 +11,7 @@ import pandas as pd
 from llmkit.catalog import frames, rules
 from llmkit.catalog.infra_models import Choice, choose, named
 from llmkit.catalog.obstacles import Obstacle, blocking, obstacles
+from llmkit.catalog.price_age import old_prices
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
 from llmkit.records.checks import shapes
@@ -119,6 +120,12 @@ class CatalogReader:
         """What stands between a model and a request now, what blocks it first; see ``llmkit.catalog.obstacles``."""
         provider = self.provider(model.provider)
         return obstacles(model, provider, self.has_key(provider), self._clock().date())
+
+    def old_prices(self) -> str:
+        """A sentence where prices of active models were read too long ago; else nothing."""
+        state = self.state()
+        active = (reference for reference, model in state.models.items() if model.is_active)
+        return old_prices(state, active, self._clock())
 
     def settings(self) -> pd.DataFrame:
         """One row a setting: ``key`` and ``value``; llmkit's own, which begin with ``_``, are left out."""

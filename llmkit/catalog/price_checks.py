@@ -10,8 +10,18 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog import changes, rules
+from llmkit.catalog.seed_files import load_seed
 from llmkit.errors import LlmkitError, ValidationError
-from llmkit.money.price_comparison import MISSING, NEW, list_differences, price_differences, to_frame
+from llmkit.money.price_comparison import (
+    MISSING,
+    NEW,
+    list_differences,
+    price_differences,
+    retirement_differences,
+    to_frame,
+    unlisted_models,
+)
+from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
 from llmkit.records import PRICE_COLUMNS, Model, RemoteModel, split_reference
 from llmkit.records.checks import texts
@@ -22,9 +32,17 @@ ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | Llmk
 
 
 def check(
-    state: CatalogState, upstream: PriceList, providers: Sequence[str], ask: ListModels, at: datetime
+    state: CatalogState,
+    upstream: PriceList,
+    retirements: Retirements | None,
+    providers: Sequence[str],
+    ask: ListModels,
+    at: datetime,
 ) -> pd.DataFrame:
-    """The differences as a frame; a provider that does not answer gets a warning, and stands in its ``.attrs``."""
+    """The differences as a frame; a provider that does not answer gets a warning, and stands in its ``.attrs``.
+
+    A provider's own list is believed before the others: what it says of a model they do not repeat.
+    """
     lists: dict[str, Sequence[RemoteModel]] = {}
     unanswered: dict[str, str] = {}
     for provider, answer in ask(providers).items():
@@ -33,10 +51,17 @@ def check(
             warnings.warn(f"{provider} was not asked for its models: {answer}", UserWarning, stacklevel=3)
         else:
             lists[provider] = answer
+    listed = list(list_differences(state.models, lists, upstream, at))
+    said = {(each.model, each.what) for each in listed}
+    others = [
+        *unlisted_models(state.models, load_seed().left_out, upstream, at),
+        *(retirement_differences(state.models, retirements) if retirements else ()),
+    ]
     differences = to_frame(
         [
             *price_differences(state.models, state.prices, upstream, at),
-            *list_differences(state.models, lists, upstream, at),
+            *listed,
+            *(each for each in others if (each.model, each.what) not in said),
         ]
     )
     differences.attrs["unanswered"] = unanswered
@@ -44,7 +69,7 @@ def check(
 
 
 def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tuple[str, ...]:
-    """Write accepted differences; returns the references of what changed."""
+    """Write accepted differences; returns the references of what changed, now or from an announced day on."""
     changed: list[str] = []
     for (reference, valid_from, source), values in _grouped(rows).items():
         note = changes.price_note(source, valid_from, now)
@@ -52,8 +77,12 @@ def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tupl
         if model is None:
             changed.append(_added(edit, reference, values, note, now).reference)
         else:
+            before = edit.state.prices.get(reference)
             after = changes.updated(edit, model, changes.model_changes(values), note, now)
-            changed += [] if after == model else [edit.put_model(after, "apply_prices").reference]
+            if after != model:
+                edit.put_model(after, "apply_prices")
+            if after != model or edit.state.prices.get(reference) != before:
+                changed.append(reference)
     return tuple(dict.fromkeys(changed))
 
 

@@ -37,13 +37,16 @@ MODEL_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """What is shipped. ``prices`` are keyed by reference, oldest first; ``origins`` by provider."""
+    """What is shipped. ``prices`` are keyed by reference, oldest first; ``origins`` by provider, as is ``left_out``:
+    patterns of ids of those models that the files leave out on purpose, although the price list has them.
+    """
 
     providers: Mapping[str, Provider]
     unpriced_models: Mapping[str, Model]
     prices: Mapping[str, tuple[DatedPrice, ...]]
     settings: Mapping[str, Any]
     origins: Mapping[str, frozenset[str]]
+    left_out: Mapping[str, tuple[str, ...]]
 
     def models(self, at: datetime) -> dict[str, Model]:
         """The shipped models by reference, each with its price in force at ``at``."""
@@ -68,7 +71,7 @@ def load_seed() -> Seed:
     Raises:
         ValidationError: a file holds a value that the catalog would not accept; names the file.
     """
-    providers, models, prices, origins = {}, {}, {}, {}
+    providers, models, prices, origins, left_out = {}, {}, {}, {}, {}
     for file in _files("catalog"):
         content = _toml(file)
         if "provider" not in content:
@@ -79,11 +82,19 @@ def load_seed() -> Seed:
         except (ValidationError, KeyError, TypeError) as error:
             raise ValidationError(f"{file.name}: {error}") from error
         providers[provider.name] = provider
+        left_out[provider.name] = tuple(content["provider"].get("left_out", ()))
         for model, entries in models_with_prices:
             models[model.reference] = model
             prices[model.reference] = entries
     settings = {PURPOSES[purpose].key: ref for purpose, ref in _settings()["infra"].items()}
-    return Seed(providers=providers, unpriced_models=models, prices=prices, settings=settings, origins=origins)
+    return Seed(
+        providers=providers,
+        unpriced_models=models,
+        prices=prices,
+        settings=settings,
+        origins=origins,
+        left_out=left_out,
+    )
 
 
 def sample_scenarios(name: str = "quickstart") -> list[Scenario]:
@@ -121,7 +132,7 @@ def _settings() -> dict[str, Any]:
 
 def _provider(content: Mapping[str, Any]) -> Provider:
     row = content["provider"]
-    texts.known_names(row, ("name", *PROVIDER_FIELDS, "origins", "default_model"), "provider")
+    texts.known_names(row, ("name", *PROVIDER_FIELDS, "origins", "default_model", "left_out"), "provider")
     values = changes.provider_changes({name: row[name] for name in PROVIDER_FIELDS if name in row})
     provider = Provider(name=texts.provider_name(row["name"]), **values)
     if addresses.origin_of(provider.base_url) not in row["origins"]:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
+from llmkit.catalog import price_age
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
 from llmkit.records import Provider
@@ -26,9 +27,6 @@ Health = Literal["ok", "look", "bad"]
 PACKAGES = ("llmkit", "duckdb", "httpx", "aiohttp", "pandas", "ipywidgets", "anywidget", "jupyterlab")
 LITTLE_SPACE = 1 << 30
 """Bytes free on the disk below which the doctor says so."""
-OLD_PRICES = 30
-"""Days after which prices should be looked at again."""
-
 
 _TONES: dict[Health, html.Tone] = {"ok": "good", "look": "warn", "bad": "bad"}
 
@@ -150,16 +148,12 @@ def _runs(store: Store) -> Finding:
 
 
 def _prices(store: Store) -> Finding:
-    days = [entry.read_on for entries in store.catalog().prices.values() for entry in entries if entry.read_on]
-    if not days:
-        return Finding("prices", "look", "Nobody noted when they were read.", "kit.catalog.check_prices()")
-    age = (datetime.now(UTC).date() - max(days)).days
-    words = f"last read {age} days ago"
-    return (
-        Finding("prices", "ok", words)
-        if age <= OLD_PRICES
-        else Finding("prices", "look", words, "kit.catalog.check_prices()")
-    )
+    state, now = store.catalog(), datetime.now(UTC)
+    active = [reference for reference, model in state.models.items() if model.is_active]
+    day = price_age.read_on(state, active, now)
+    words = f"read on {day}" if day else "Nobody noted when they were read."
+    is_old = day is None or price_age.old_prices(state, active, now)
+    return Finding("prices", *(("look", words, "kit.catalog.check_prices()") if is_old else ("ok", words)))
 
 
 def _key(connections: Connections, provider: Provider) -> Finding:

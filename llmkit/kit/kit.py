@@ -130,11 +130,12 @@ class Kit:
     def _facts(self) -> dict[str, str]:
         """Runs, spent this month and keys, in words."""
         kinds = self.costs(since=datetime.now(UTC).date().replace(day=1), by="kind")
+        unknown = kinds[["unpriced", "maybe_billed"]].sum().sum()
         keys = self.catalog.providers()["key_status"]
         are_set = f"{keys.eq('set').sum()} of {keys.ne('not needed').sum()} set"
         return {
             "runs": f"{len(self.runs(archived=None)):,}",
-            "spent this month": billed(Decimal(str(kinds["estimated_cost"].sum())), int(kinds["unpriced"].sum())),
+            "spent this month": billed(Decimal(str(kinds["estimated_cost"].sum())), int(unknown)),
             "keys": "none is used: requests go to a simulator" if self.simulated else are_set,
         }
 
@@ -492,7 +493,8 @@ class Kit:
         return self._store.snapshot()
 
     def runs(self, *, archived: bool | None = False, tag: str | None = None) -> pd.DataFrame:
-        """All runs, newest first, with their probes counted by state, and what they cost in US dollars.
+        """All runs, newest first, with their probes counted by state, and what they cost in US dollars (without those
+        that are ``unpriced``; missing where nothing is known).
 
         Those that ``run.hide()`` has ``archived`` are left out; ``True`` lists them alone, ``None`` all. ``tag`` lists
         those that ``run.tag`` gave it; ``tags`` and ``note`` have what people noted.

@@ -18,9 +18,12 @@ _SIGMAS = np.linspace(0.4, 1.8, 15)
 
 
 class Uncut(NamedTuple):
-    """Lengths had no answer been cut; ``spread`` is how far (sd of the logarithm) their mean may be from that."""
+    """Lengths had no answer been cut; ``guessed`` is the share of them that nobody has seen, ``spread`` how far (sd of
+    the logarithm) their mean may be from that.
+    """
 
     output: Floats
+    guessed: float
     spread: float
 
 
@@ -43,12 +46,18 @@ def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
     chance = np.exp(weight - weight.max())
     chance /= chance.sum()
     means = mu + sigma**2 / 2
-    doubt = np.sqrt((chance * (means - (chance * means).sum()) ** 2).sum())
+    centre = (chance * means).sum()
+    doubt = np.sqrt((chance * (means - centre) ** 2).sum())
+    # the expected length is that over the whole posterior, which is more than that of the most probable distribution
+    raised = (chance * np.exp(means - centre)).sum()
     longer = output.copy()
     for limit in limits:
         at = is_cut & (logs == limit)
-        longer[at] = _longer(float(limit), int(at.sum()), float((chance * mu).sum()), float((chance * sigma).sum()))
-    return Uncut(longer, float(doubt * longer[is_cut].sum() / longer.sum()))
+        longer[at] = raised * _longer(
+            float(limit), int(at.sum()), float((chance * mu).sum()), float((chance * sigma).sum())
+        )
+    guessed = float(longer[is_cut].sum() / longer.sum())
+    return Uncut(longer, guessed, float(doubt * guessed))
 
 
 def _longer(limit: float, count: int, mu: float, sigma: float) -> Floats:

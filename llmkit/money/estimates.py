@@ -215,7 +215,7 @@ def estimate_model(
     generator = np.random.default_rng([seed, crc32(label.encode())])
     groups = Groups.of(observations, workload.scenarios) if observations else None
     doubt = (spread**2 + sample.doubt**2) ** 0.5
-    expected, draws = predict(np.maximum(costs, 0), workload.requests, doubt, generator, groups)
+    expected, draws = predict(np.maximum(costs, 0), workload.requests, doubt, generator, groups, sample.guessed)
     if cap is not None:  # no run costs more than all its answers at full length, with half as much prompt again
         most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
         expected, draws = min(expected, most), np.minimum(draws, most)

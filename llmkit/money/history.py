@@ -124,6 +124,8 @@ class Sample:
     visible: Floats
     excess: Floats
     mix: Floats
+    guessed: float = 0.0
+    """The share of the output that nobody has seen, since answers were cut."""
     doubt: float = 0.0
     """How far the answers as a whole may lie from what is guessed for those that were cut."""
 
@@ -164,8 +166,8 @@ class Sample:
         cut = np.array([each.is_cut and (most is None or each.usage.output_tokens < most) for each in observations])
         if not cut.any():
             return self
-        output, doubt = uncut(self.output, cut, ANSWER_TOKENS + _reasoning(effort or "none"))
-        return replace(self, output=output, visible=self.visible + output - self.output, doubt=doubt)
+        output, guessed, doubt = uncut(self.output, cut, ANSWER_TOKENS + _reasoning(effort or "none"))
+        return replace(self, output=output, visible=self.visible + output - self.output, guessed=guessed, doubt=doubt)
 
     def capped(self, most: int) -> Self:
         """The same answers cut off at ``most`` tokens."""

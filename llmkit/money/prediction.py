@@ -13,8 +13,10 @@ from llmkit.money.history import HISTORY_LIMIT, Observation
 
 INTERVAL = (0.1, 0.9)
 DRAWS = 400
-DRIFT, DRIFT_WEIGHT = 0.25, 4
-"""How far (standard deviation of the logarithm) two runs of the same differ at least, and as many runs it is worth."""
+DRIFT, DRIFT_WEIGHT = 0.19, 4
+"""How far (standard deviation of the logarithm) a run of the same lies from others at least, and as many runs it is
+worth.
+"""
 BETWEEN, BETWEEN_WEIGHT = 0.2, 2
 """The same for scenarios: how far their mean answers lie from each other. Assumptions, all four."""
 
@@ -34,13 +36,18 @@ class Groups:
 
 
 def predict(
-    costs: Floats, count: int, spread: float, generator: np.random.Generator, groups: Groups | None = None
+    costs: Floats,
+    count: int,
+    spread: float,
+    generator: np.random.Generator,
+    groups: Groups | None = None,
+    guessed: float = 0.0,
 ) -> tuple[float, Floats]:
     """The total of ``count`` new answers that cost like those in ``costs``: an estimate, and possible totals.
 
     ``spread`` is how far the new answers as a whole may differ, as a standard deviation of the logarithm. With
     ``groups``, answers to a scenario are alike (a cluster), and so are those of a run (a drift); without, each answer
-    is by itself.
+    is by itself. ``guessed`` is the share of the costs that is no sample: its error is in ``spread`` already.
 
     With few answers of a skewed kind the mean of the history is as a rule too low and a plain bootstrap too narrow.
     So the error of the mean's logarithm is bootstrapped in units of its own standard error (studentised), which
@@ -60,7 +67,8 @@ def predict(
         new = costs[generator.integers(size, size=(DRAWS, count))].mean(axis=1)
     else:  # the mean of so many is normal
         new = generator.normal(mean, variation * mean / count**0.5, DRAWS)
-    past_mean, new = np.maximum(past.mean(axis=1), mean / 100), np.maximum(new, mean / 100)
+    past_mean = guessed * mean + (1 - guessed) * past.mean(axis=1)
+    past_mean, new = np.maximum(past_mean, mean / 100), np.maximum(new, mean / 100)
     # a resample can by chance hold equal answers only, and would divide by 0
     past_variation = np.maximum(past.std(axis=1, ddof=1) / past_mean, 0.3 * variation)
     error = np.log(new / past_mean) * variation / past_variation * (1 + (size**-0.5 if groups is None else 0.0))
@@ -73,17 +81,19 @@ def _group_errors(costs: Floats, groups: Groups, generator: np.random.Generator)
     if None not in groups.scenarios and len(set(groups.scenarios)) < len(costs):
         number, between = _between(costs, groups.scenarios)
         weight = BETWEEN_WEIGHT + number - 1
-        between = (BETWEEN_WEIGHT * BETWEEN**2 + (number - 1) * between) / weight
+        between = max(0.0, (BETWEEN_WEIGHT * BETWEEN**2 + (number - 1) * between) / weight)
         variance += between * (1 / number + 1 / groups.new_scenarios)
     if None not in groups.runs:
         number, drift = _between(costs, groups.runs)
         drift = (DRIFT_WEIGHT * DRIFT**2 + (number - 1) * drift) / (DRIFT_WEIGHT + number - 1)
-        variance += max(DRIFT**2, drift)
+        variance += max(DRIFT**2, drift) * (1 + 1 / number)
     return np.sqrt(variance) * generator.standard_normal(DRAWS)  # type: ignore[no-any-return]
 
 
 def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
-    """How many groups there are, and the variance of the logarithm of their means beyond that of their answers."""
+    """How many groups there are, and the variance of the logarithm of their means beyond that of their answers; by
+    chance it can be negative.
+    """
     numbers = {each: number for number, each in enumerate(dict.fromkeys(ids))}
     group = np.array([numbers[each] for each in ids])
     counts = np.bincount(group)
@@ -92,7 +102,7 @@ def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
         return 1, 0.0
     within = ((costs - means[group]) / means[group]) ** 2
     own = within.sum() / max(len(costs) - len(counts), 1)
-    return len(counts), max(0.0, float(np.log(means).var(ddof=1) - (own / counts).mean()))
+    return len(counts), float(np.log(means).var(ddof=1) - (own / counts).mean())
 
 
 def interval(expected: float, draws: Floats) -> tuple[float, float]:

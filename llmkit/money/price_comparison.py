@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pandas as pd
 
 from llmkit.money.pricing import price_on
+from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
 from llmkit.records import (
     PRICE_COLUMNS,
@@ -66,6 +68,30 @@ def price_differences(
                 changed = _changes(mine.price if mine else Price(), other.price)
                 valid_from = None if moment == at else moment
                 yield from _rows(reference, changed, valid_from, upstream.source, upstream.read_on)
+
+
+def unlisted_models(
+    models: Mapping[str, Model], left_out: Mapping[str, Iterable[str]], upstream: PriceList, at: datetime
+) -> Iterator[Difference]:
+    """Models that the price list has and the catalog lacks; ``left_out`` holds, by provider, patterns of ids that are
+    left out on purpose.
+    """
+    for provider, patterns in left_out.items():
+        ours = [model.model_id for model in models.values() if model.provider == provider]
+        for theirs in upstream.other_models(provider, ours, at):
+            if not any(fnmatchcase(theirs.model_id, pattern) for pattern in patterns):
+                yield Difference(
+                    model=f"{provider}:{theirs.model_id}", what=NEW, ours=None, theirs=_told(theirs, None),
+                    source=upstream.source, date=upstream.read_on,
+                )  # fmt: skip
+
+
+def retirement_differences(models: Mapping[str, Model], theirs: Retirements) -> Iterator[Difference]:
+    """Days of retirement that the catalog does not have, or has otherwise."""
+    for reference, model in models.items():
+        day = theirs.days.get(reference)
+        if day is not None and day != model.retires_on:
+            yield from _rows(reference, {"retires_on": (model.retires_on, day)}, None, theirs.source, theirs.read_on)
 
 
 def list_differences(

@@ -293,11 +293,10 @@ def dollars(amount: Decimal | float | None, *, exact: bool = False, unknown: str
     return f"{'-' if number < 0 else ''}${whole}.{decimals.rstrip('0'):0<2}"
 
 
-def billed(known: Decimal, unpriced: int) -> str:
+def billed(known: Decimal | float | None, unpriced: int, *, exact: bool = False) -> str:
     """What is known to have been billed, and how many requests it does not cover; never $0 for what nobody knows."""
-    if unpriced and not known:
-        return "unpriced"
-    return dollars(known) + (f" and {unpriced:,} unpriced" if unpriced else "")
+    amount = dollars(known or None if unpriced else known, exact=exact)
+    return amount if amount == "unpriced" or not unpriced else f"{amount} and {unpriced:,} unpriced"
 
 
 # --- the arithmetic -------------------------------------------------------------------------------------------------

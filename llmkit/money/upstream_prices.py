@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -10,8 +10,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import Code, RequestFailed, ValidationError
+from llmkit.money.pricing import blended, price_on
 from llmkit.money.service_tiers import at_tier
-from llmkit.records import RATE_COLUMNS, DatedPrice, Price, PriceTier, PriceVariant, PriceWindow
+from llmkit.records import RATE_COLUMNS, DatedPrice, Price, PriceTier, PriceVariant, PriceWindow, RemoteModel
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -60,6 +61,19 @@ class PriceList:
             )
             for begins, price in _history(info)
         )
+
+    def other_models(self, provider: str, ours: Collection[str], at: datetime) -> Iterator[RemoteModel]:
+        """The models of a provider that are sold by the token at ``at`` and that none of our ids is a name of, without
+        those that are deprecated.
+        """
+        for info in self._models(provider) or ():
+            entry = price_on(self.entries(provider, info.id), at)
+            if info.deprecated or entry is None or blended(entry.price) is None:
+                continue
+            if info.id not in ours and not any(map(info.is_match, ours)):
+                yield RemoteModel(
+                    model_id=info.id, display_name=info.name, context_window=info.context_window, price=entry.price
+                )
 
     def _models(self, provider: str) -> Sequence[ModelInfo] | None:
         theirs = PROVIDER_IDS.get(provider, provider)

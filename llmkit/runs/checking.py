@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from llmkit.catalog import obstacles
 from llmkit.catalog.budget_settings import budgets_of
+from llmkit.catalog.price_age import old_prices
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
@@ -61,6 +62,8 @@ class Checker:
     past: PastAnswers
     spending: Spending
     schema_check: SchemaCheck
+    said: set[str] = field(default_factory=set)
+    """What is said once in a session, and was."""
 
     def spec(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> RunSpec:
         """The checked spec of a request, with its ``plan`` if there is one already; warns of what will be otherwise
@@ -79,6 +82,8 @@ class Checker:
         batched = batched_models(plan, providers, request.mode)
         warn_of_retirement(plan, providers)
         warn_of_snapshots(plan)
+        if asks and not self.reach.simulating:
+            self._warn_of_old_prices(plan, state)
         warn_of_left_out(requests)
         shared = budgets_of(state)
         standings = self._standings(shared, request.project)
@@ -176,6 +181,13 @@ class Checker:
         self.reach.check(providers)
         retry_unknown = spec.retry_unknown or self._retries_unknown(spec.policy, spec.budget)
         return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
+
+    def _warn_of_old_prices(self, plan: Plan, state: CatalogState) -> None:
+        """One warning in a session, where prices of the models that are asked were read long ago."""
+        words = old_prices(state, [model.priced_as for model in plan.models], datetime.now(UTC))
+        if words and "old prices" not in self.said:
+            self.said.add("old prices")
+            warnings.warn(words, UserWarning, stacklevel=4)
 
     def _retries_unknown(self, policy: RetryPolicy, budget: Decimal | None) -> bool:
         """Whether what may have been billed is asked again; under a budget it counts at its worst case."""

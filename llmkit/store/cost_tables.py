@@ -16,7 +16,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
 from llmkit.records.columns import PROBES, answer_column
 from llmkit.store.queries import dimension_names, frame, pointer, rows
-from llmkit.store.schema import USAGE
+from llmkit.store.schema import UNKNOWN, USAGE
 
 _GROUPS = {
     "month": "strftime(p.started_at, '%Y-%m')",
@@ -120,12 +120,15 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
                 count(*) FILTER (p.status = 'ok') AS ok,
                 count(*) FILTER (p.status = 'failed') AS failed,
                 count(*) FILTER (p.cost_source LIKE '%unpriced') AS unpriced,
+                count(*) FILTER (p.status = 'ok' AND p.estimated_cost IS NOT NULL) AS priced,
                 {_sums("p", TOKEN_COLUMNS)},
                 sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
                 sum(p.original_cost)::DECIMAL(38, 10) AS original_cost,
                 CASE WHEN count(*) FILTER (p.status = 'ok' AND p.cost_source LIKE '%unpriced') = 0
                     THEN sum(p.estimated_cost)::DOUBLE / nullif(ok, 0) END AS cost_per_ok,
-                coalesce(sum(p.estimated_cost) FILTER (p.status != 'ok'), 0)::DECIMAL(38, 10) AS failed_cost,
+                coalesce(sum(p.estimated_cost) FILTER (p.status != 'ok'),
+                    CASE count(*) FILTER (p.status != 'ok' AND ({UNKNOWN})) WHEN 0 THEN 0 END
+                )::DECIMAL(38, 10) AS failed_cost,
                 coalesce(sum(p.wasted_cost) FILTER (p.status = 'ok'), 0)::DECIMAL(38, 10) AS retried_cost,
                 failed_cost + retried_cost AS wasted_cost,
                 coalesce(sum(l.n), 0)::BIGINT AS maybe_billed,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
+from llmkit.store.schema import UNKNOWN
 
 T = TypeVar("T")
 
@@ -84,20 +85,19 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """One row a run, newest first, with its probes counted by state, its cost summed, and what people call it."""
     return frame(
         connection,
-        """
+        f"""
         SELECT r.id AS run_id, r.name, r.kind, r.status, r.started_at, r.n_probes,
-            coalesce(p.ok, 0) AS ok, coalesce(p.failed, 0) AS failed, coalesce(p.skipped, 0) AS skipped,
-            coalesce(p.cancelled, 0) AS cancelled, coalesce(p.pending, 0) AS pending,
-            coalesce(a.unknown, 0) AS "unknown", p.estimated_cost, r.simulated, r.ended_at, r.message,
+            coalesce(COLUMNS(p.* EXCLUDE (run_id, estimated_cost)), 0), coalesce(a.unknown, 0) AS "unknown",
+            p.estimated_cost, r.simulated, r.ended_at, r.message,
             to_json(list_sort([name[5:] for name in coalesce(json_keys(n.notes), []) if name LIKE 'tag.%'])) AS tags,
             n.notes ->> '$.note' AS note, coalesce(json_exists(n.notes, '$.archived'), false) AS archived
         FROM runs r
             LEFT JOIN (
-                SELECT run_id, sum(estimated_cost) AS estimated_cost, count(*) FILTER (status = 'ok') AS ok,
-                    count(*) FILTER (status = 'failed') AS failed, count(*) FILTER (status = 'skipped') AS skipped,
-                    count(*) FILTER (status = 'cancelled') AS cancelled, count(*) FILTER (status = 'pending') AS pending
-                FROM probe_states GROUP BY run_id
-            ) p ON p.run_id = r.id
+                SELECT run_id, sum(estimated_cost) AS estimated_cost, countif(status = 'ok') AS ok,
+                    countif(status = 'failed') AS failed, countif(status = 'skipped') AS skipped,
+                    countif(status = 'cancelled') AS cancelled, countif(status = 'pending') AS pending,
+                    count(*) FILTER ({UNKNOWN}) AS unpriced
+                FROM probe_states GROUP BY run_id) p ON p.run_id = r.id
             LEFT JOIN (
                 SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE batch IS NULL GROUP BY run_id
             ) a ON a.run_id = r.id

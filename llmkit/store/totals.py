@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from llmkit.store.queries import rows
+from llmkit.store.schema import UNKNOWN
 
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
@@ -21,11 +22,11 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
     """
     return rows(
         connection,
-        """
+        f"""
         SELECT count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'failed') AS failed,
             count(*) FILTER (status = 'skipped') AS skipped, count(*) FILTER (status = 'cancelled') AS cancelled,
             count(*) FILTER (status = 'pending') AS pending, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER (cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0) AS "unknown"
+            count(*) FILTER ({UNKNOWN}) AS "unknown"
         FROM probe_states WHERE run_id = ?
         """,
         [run_id],
@@ -40,7 +41,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
     """
     return rows(
         connection,
-        """
+        f"""
         SELECT config, count(*) AS probes, count(*) FILTER (status = 'ok') AS ok,
             count(*) FILTER (status = 'failed') AS failed,
             count(*) FILTER (status NOT IN ('ok', 'failed')) AS unasked,
@@ -50,7 +51,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
                 coalesce(list(left_out::VARCHAR[]) FILTER (json_type(left_out) = 'ARRAY'), [])))) AS left_out,
             sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens,
             coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER (cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0) AS "unknown"
+            count(*) FILTER ({UNKNOWN}) AS "unknown"
         FROM probe_states WHERE run_id = ? GROUP BY config ORDER BY min(position)
         """,
         [run_id],

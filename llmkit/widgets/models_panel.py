@@ -11,7 +11,7 @@ from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.catalog_panel import CatalogPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_detail import ModelDetail
-from llmkit.widgets.panel import button, line
+from llmkit.widgets.panel import Sentence, button, line
 from llmkit.widgets.price_check import PriceCheck
 from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.table import Table
@@ -34,6 +34,7 @@ class ModelsPanel(CatalogPanel):
         self.form: Form | None = None
         self.add_button = button("Add model", self._open_form, primary=True)
         self.prices = PriceCheck(kit.catalog, self)
+        self._old_prices = Sentence()
         self._place = ipw.VBox()
         tools = line(self.add_button, self.undo_button, self.prices.check_button, self.refresh_button)
         tools.layout.width = self.table.filters.layout.width = "auto"
@@ -41,6 +42,7 @@ class ModelsPanel(CatalogPanel):
         self.widget.children = (
             line(self.table.filters, tools),
             self.notice.widget,
+            self._old_prices.widget,
             self._place,
             self.prices.widget,
             self.table.widget,
@@ -58,6 +60,7 @@ class ModelsPanel(CatalogPanel):
         """Show the catalog as it is now."""
         state = self._catalog.state()
         keys = model_rows.key_states(self._kit, state.providers)
+        self._old_prices.show(self._catalog.old_prices(), "warn")
         today = datetime.now(UTC).date()
         self.table.rows = model_rows.rows(state.models.values(), state.providers, keys, today)
         self.detail.update(state.models)

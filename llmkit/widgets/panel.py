@@ -96,7 +96,10 @@ class Sentence:
         self.text = ""
 
     def show(self, text: str, tone: html.Tone = "plain") -> None:
-        """Say it."""
+        """Say it; nothing where there is nothing to say."""
+        if not text:
+            self.clear()
+            return
         self.text = text
         self.widget.value = html.sentence(text, tone)
         self.widget.layout.display = None

@@ -62,6 +62,7 @@ class RunForm(Panel):
         self.form.show({"samples": 1, "mode": "live", "reuse": False})
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
+        self._old_prices = Sentence()
         self.refresh_button = button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
         self.results_button = button("Show results", self._show_results)
         self._run_place = ipw.VBox()
@@ -84,6 +85,7 @@ class RunForm(Panel):
         self.picker.rows = picker_rows(
             state.models.values(), state.providers, key_states(self._kit, state.providers), self.picker.chosen, _today()
         )
+        self._old_prices.show("" if self._kit.simulated else self._kit.catalog.old_prices(), "warn")
         self._throttle.flush()  # one that is being drawn from older input must not come after this one
 
     def _lay_out(self) -> list[ipw.Widget]:
@@ -98,8 +100,8 @@ class RunForm(Panel):
         grid.children = tuple(child for child in grid.children if child is not asked)
         buttons.children = (*buttons.children, self.refresh_button)
         settings = ipw.VBox(
-            [ipw.HTML(html.heading("Settings")), grid, ipw.HTML(html.heading("Estimate")), self.estimate, error,
-             buttons, aside],
+            [ipw.HTML(html.heading("Settings")), grid, ipw.HTML(html.heading("Estimate")), self.estimate,
+             self._old_prices.widget, error, buttons, aside],
             layout=ipw.Layout(flex="2 1 320px", min_width="0"),
         )  # fmt: skip
         columns = ipw.HBox([models, settings], layout=ipw.Layout(flex_flow="row wrap", grid_gap="8px 24px"))
@@ -177,11 +179,8 @@ class RunForm(Panel):
     def _warn_of_budget(self, values: dict[str, Any]) -> None:
         if "budget" not in values:
             return
-        place = self.form["budget"].error
-        if words := budget_words(self._estimate, values["budget"], self._kit.budgets()):
-            place.show(words, "warn")
-        else:
-            place.clear()
+        words = budget_words(self._estimate, values["budget"], self._kit.budgets())
+        self.form["budget"].error.show(words, "warn")
 
     def _over_balance(self, state: Any) -> dict[str, str]:
         """Providers whose balance the estimate is over, with the words for it."""

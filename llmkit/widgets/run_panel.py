@@ -60,11 +60,13 @@ class RunPanel(Panel):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a model: total, ok, failed, skipped, in_flight, waiting, cost."""
+        """One row a model: total, ok, failed, skipped, in_flight, waiting, cost (missing where unknown)."""
         counts = ("total", "ok", "failed", "skipped", "in_flight", "waiting")
         return pd.DataFrame(
             [
-                {"model": model} | {name: getattr(part, name) for name in counts} | {"cost": float(part.cost)}
+                {"model": model}
+                | {name: getattr(part, name) for name in counts}
+                | {"cost": None if part.unpriced and not part.cost else float(part.cost)}
                 for model, part in self.progress.models.items()
             ],
             columns=["model", *counts, "cost"],

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as ipw
@@ -157,15 +156,19 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
             row["model"],
             *(_count(row[name]) for name in ("ok", "failed")),
             *(_count(row[name]) for name in ("input_tokens", "output_tokens")),
-            _cost(row["estimated_cost"], row["unpriced"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
-            "" if pd.isna(row["cost_per_ok"]) else dollars(row["cost_per_ok"]),
+            billed(row["estimated_cost"], row["unpriced"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
+            _per_answer(row),
         )
         for row in ranked.to_dict("records")
     ]
 
 
-def _cost(known: float, unpriced: int) -> str:
-    return dollars(known) if pd.isna(known) else billed(Decimal(str(known)), unpriced)
+def _per_answer(row: Mapping[Any, Any]) -> str:
+    """A mean, which says of how many answers it is where that is not all of them."""
+    if row["priced"] == row["ok"]:
+        return "" if pd.isna(row["cost_per_ok"]) else dollars(row["cost_per_ok"])
+    mean = row["estimated_cost"] / (row["priced"] or 1)
+    return f"{dollars(mean)} ({row['priced']:,} of {row['ok']:,} priced)" if row["priced"] else ""
 
 
 def _count(number: Any) -> str:

@@ -1,5 +1,6 @@
 """Prices that stay current: what differs from what others say, and taking it over."""
 
+import json
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from regenerate_prices import main, regenerated
 import llmkit
 from llmkit.money.upstream_prices import read_price_list
 
+GEMINI = "gemini-2.5-flash"
 HAIKU, DEEPSEEK = "anthropic:claude-haiku-5-5", "deepseek:deepseek-v4-pro"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -167,7 +169,7 @@ def test_fresh_data_are_fetched_on_request_only(kit, pages):
     theirs = announced.set_index("what")["theirs"].to_dict()
     assert (theirs["cost_input_per_million"], theirs["cost_output_per_million"]) == (2.0, 9.0)
     assert {f"{day:%Y-%m-%d}" for day in announced["valid_from"]} == {"2099-01-01"}
-    kit.catalog.apply_prices(announced)
+    assert kit.catalog.apply_prices(announced) == (HAIKU,), "what is stored, though nothing changes today"
     assert kit.catalog.model(HAIKU).cost_input_per_million == Decimal("0.1"), "announced, not in force"
     entry = kit.catalog.history(HAIKU).query("entity == 'price'").iloc[-1]["after"]
     assert entry["valid_from"].startswith("2099-01-01")
@@ -175,6 +177,80 @@ def test_fresh_data_are_fetched_on_request_only(kit, pages):
     assert kit.catalog.check_prices().empty, "the installed data are asked again, and know of no announcement"
     with pytest.raises(llmkit.RequestFailed, match="Leave fresh out"):
         kit.catalog.check_prices(fresh=pages.url + "/nowhere")
+
+
+def test_models_that_only_upstream_has_need_no_key(kit, pages):
+    """A new model is listed with its price and can be added; old ones, and those that are not for text, are not."""
+    prices = {"input_mtok": 2, "output_mtok": 9}
+    named = [("gemini-4-hydrogen", {}), ("gemini-4-tts", {}), ("gemini-9-old", {"deprecated": True}), (GEMINI, {})]
+    models = [{"id": name, "match": {"equals": name}, "prices": prices, **more} for name, more in named]
+    models.append({"id": "gemini-embedding-9", "match": {"equals": "x"}, "prices": {"input_mtok": 1}})
+    pages["/data.json"] = [{"id": "google", "name": "Google", "api_pattern": "x", "models": models}]
+    found = kit.catalog.check_prices(fresh=pages.url + "/data.json")
+    new = found[found["what"] == "new model"]
+    assert new["model"].tolist() == ["google:gemini-4-hydrogen"]
+    assert new["theirs"].iloc[0]["cost_output_per_million"] == 9.0
+    assert kit.catalog.apply_prices(new) == ("google:gemini-4-hydrogen",)
+    assert kit.catalog.model("google:gemini-4-hydrogen").cost_input_per_million == 2
+
+
+# --- litellm's map ---
+
+
+def test_days_of_retirement_come_from_a_second_source(kit, tmp_path, pages):
+    """By path or address; only where the catalog has none or another, and everything else of the map is passed over."""
+    listed = {
+        "sample_spec": {"litellm_provider": "openai", "deprecation_date": "date when it retires, YYYY-MM-DD"},
+        "gemini/gemini-3.8-flash": {"litellm_provider": "gemini", "deprecation_date": "2027-08-01"},
+        f"gemini/{GEMINI}": {"litellm_provider": "gemini", "deprecation_date": "2026-12-01"},
+        "claude-haiku-5-5": {"litellm_provider": "anthropic", "deprecation_date": "2028-01-01"},
+        "gpt-6-luna": {"litellm_provider": "openai"},
+        "not-ours": {"litellm_provider": "openai", "deprecation_date": "2026-12-01"},
+        "strange": None,
+    }
+    file = tmp_path / "map.json"
+    file.write_text(json.dumps(listed), encoding="utf-8")
+    pages["/map.json"] = listed
+    for place in (file, str(file), pages.url + "/map.json"):
+        found = kit.catalog.check_prices(retirements=place)
+        assert set(found["what"]) == {"retires_on"}
+        assert dict(zip(found["model"], found["theirs"], strict=True)) == {
+            "google:gemini-3.8-flash": date(2027, 8, 1), HAIKU: date(2028, 1, 1)
+        }  # fmt: skip
+    assert set(kit.catalog.apply_prices(found)) == set(found["model"])
+    assert kit.catalog.model(HAIKU).retires_on == date(2028, 1, 1)
+    assert kit.catalog.check_prices(retirements=file).empty
+
+
+def test_the_installed_litellm_is_read_and_not_imported(kit, tmp_path, monkeypatch):
+    """Its map lies beside its __init__.py, which here would fail."""
+    package = tmp_path / "litellm"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError")
+    listed = {"claude-haiku-5-5": {"litellm_provider": "anthropic", "deprecation_date": "2028-01-01"}}
+    (package / "model_prices_and_context_window_backup.json").write_text(json.dumps(listed))
+    info = tmp_path / "litellm-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: litellm\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert kit.catalog.check_prices()["source"].tolist() == ["litellm 9.9"]
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", None], ids=["text", "list", "nothing there"])
+def test_what_is_no_map_is_refused(kit, tmp_path, text):
+    """With a sentence that says what to give."""
+    if text is not None:
+        (tmp_path / "map.json").write_text(text)
+    with pytest.raises(llmkit.ValidationError, match="litellm"):
+        kit.catalog.check_prices(retirements=tmp_path / "map.json")
+
+
+@pytest.mark.parametrize("name", [f"google:{GEMINI}", "google:gemini-2.5-pro"])
+def test_a_model_that_retires_soon_is_warned_of(kit, name):
+    """The shipped catalog has the day, and a run and a form say it."""
+    assert kit.catalog.model(name).retires_on == date(2026, 12, 1)
+    with pytest.warns(UserWarning, match=f"{name} .* 2026-12-01"):
+        kit.run("a question", name).result(30)
 
 
 # --- for maintainers ---

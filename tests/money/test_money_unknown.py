@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 from local_provider import FAST, LOCAL, add_local
 
@@ -116,6 +117,44 @@ def test_what_nobody_knows_is_never_shown_as_nothing(paying, sim):
     assert "and 2 of unknown cost" in repr(both.run)
     assert both.run.reprice(model="local:secret").attrs["total"] is None
     assert "1 probe, 1 ok, $0.00>" in repr(paying.run("one", "local:free").result(60))
+
+
+def test_with_unpriced_answers_among_priced_ones_every_number_says_of_how_many(paying, sim):
+    """Tables, charts, view and report give the mean of those that are known; what is all unknown is never 0."""
+    good = answer(prompt_tokens=20, completion_tokens=100, total_tokens=120)
+    sim.script("openai", [good, answer(), good, answer()])
+    some = paying.run(["a", "b", "c", "d"], LOCAL, retry=NO_RETRY).result(60)
+    table = some.costs().iloc[0]
+    assert (table["ok"], table["priced"], table["unpriced"]) == (4, 2, 2)
+    assert pd.isna(table["cost_per_ok"])
+    assert [text.get_text() for text in some.plot_cost_and_latency().texts] == [f"{LOCAL} (2 of 4 priced)"]
+    assert "$0.00042 (2 of 4 priced)" in some.view().tables.value
+    assert "$0.00084 and 2 unpriced" in some.view()._repr_mimebundle_()["text/plain"]
+    sim.script("openai", [answer()] * 2)
+    none = paying.run(["a", "b"], LOCAL, retry=NO_RETRY)
+    run = none.result(60)
+    assert none.panel().df["cost"].isna().all()
+    assert run.costs()[["estimated_cost", "cost_per_ok"]].isna().all(axis=None)
+    assert "an unknown amount (of 2 probes)" in run.report()
+    assert "$0" not in run.report() + repr(run) + run.view().tables.value
+    runs = paying.runs().set_index("run_id")
+    assert runs.loc[some.id, ["estimated_cost", "unpriced"]].tolist() == [pytest.approx(0.00084), 2]
+    assert runs.loc[run.id, "unpriced"] == 2
+    assert runs["estimated_cost"].isna()[run.id]
+    assert "$0.00084 and 4 unpriced" in paying._repr_mimebundle_()["text/plain"]
+
+
+def test_what_failures_cost_is_missing_where_nobody_knows(paying, sim):
+    """A refusal without usage may have been billed: no $0.00 beside it."""
+    empty = json.loads(answer().body)
+    empty["choices"][0]["message"]["content"] = ""
+    vain = Fault(kind="raw", body=json.dumps(empty), headers={"content-type": "application/json"})
+    sim.script("openai", [vain])
+    row = paying.run("a", LOCAL, retry=NO_RETRY).result(60).costs().iloc[0]
+    assert (row["failed"], row["maybe_billed"]) == (1, 1)
+    assert row[["estimated_cost", "failed_cost", "wasted_cost"]].isna().all()
+    assert "unpriced" in paying._repr_mimebundle_()["text/plain"]
+    assert paying.runs()["unpriced"].tolist() == [1]
 
 
 def test_an_available_provider_without_a_default_says_what_to_do(database, sim):

@@ -1,0 +1,34 @@
+"""How old the prices are: read too long ago, they are worth a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+from llmkit.money.pricing import price_on
+from llmkit.store import CatalogState
+
+CHECKED = "_prices_checked_on"
+"""The setting that says when prices were last compared with those of others; the underscore hides it from users."""
+OLD = timedelta(days=30)
+
+
+def read_on(state: CatalogState, references: Iterable[str], at: datetime) -> date | None:
+    """The day on which the oldest of their prices in force was read, or all were compared; ``None`` where nobody noted
+    a day.
+    """
+    entries = [price_on(state.prices.get(reference, ()), at) for reference in references]
+    days = [entry.read_on for entry in entries if entry is not None and entry.read_on is not None]
+    checked = state.settings.get(CHECKED)
+    return max(min(days), date.fromisoformat(checked) if checked else date.min) if days else None
+
+
+def old_prices(state: CatalogState, references: Iterable[str], at: datetime) -> str:
+    """A sentence where prices of these models are old; nothing where they are not."""
+    day = read_on(state, references, at)
+    if day is None or at.date() - day <= OLD:
+        return ""
+    return (
+        f"Prices in the catalog were read {(at.date() - day).days:,} days ago, on {day}: "
+        "kit.catalog.check_prices() compares them with published ones."
+    )

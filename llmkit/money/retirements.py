@@ -1,0 +1,74 @@
+"""When models retire, by litellm's public map of models and prices: a second source, which nobody needs to have."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import ValidationError
+
+FILE = "model_prices_and_context_window_backup.json"
+"""The map in litellm's package."""
+PROVIDERS = {"gemini": "google"}
+"""Providers that litellm calls otherwise than we do."""
+MOST = 100_000_000
+"""Bytes of a map: 50 times as many as it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retirements:
+    """The days on which models retire, by reference: what ``source`` said on ``read_on``."""
+
+    source: str
+    read_on: date
+    days: Mapping[str, date]
+
+
+def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements | None:
+    """The days of the map at a path or address; left out, of the installed litellm, ``None`` where it is not.
+
+    Raises:
+        ValidationError: there is no such map.
+    """
+    today = datetime.now(UTC).date()
+    if place is not None:
+        return Retirements("litellm's price map", today, dict(_days(_read(os.fspath(place)))))
+    spec = util.find_spec("litellm")  # found, but not imported: that takes seconds
+    if spec is None or spec.origin is None:
+        return None
+    listed = _read(str(Path(spec.origin).with_name(FILE)))
+    return Retirements(f"litellm {metadata.version('litellm')}", today, dict(_days(listed)))
+
+
+def _read(place: str) -> Mapping[str, Any]:
+    from fsspec import open as reach  # loaded by those who have such a map only
+
+    try:
+        with reach(place, "rb") as file:
+            listed = json.loads(file.read(MOST))
+    except Exception as error:  # noqa: BLE001 - every file system, and every protocol, has errors of its own
+        raise ValidationError(
+            f"{place} cannot be read as JSON ({type(error).__name__}): give the path or the address of litellm's "
+            "model_prices_and_context_window.json.",
+            field="retirements",
+        ) from None
+    if not isinstance(listed, dict):
+        raise ValidationError(f"{place} is no map of models as litellm has it.", field="retirements")
+    return listed
+
+
+def _days(listed: Mapping[str, Any]) -> Iterator[tuple[str, date]]:
+    for name, entry in listed.items():
+        if not isinstance(entry, dict):
+            continue
+        theirs = str(entry.get("litellm_provider"))
+        with contextlib.suppress(ValueError):  # none, or words instead of a day
+            day = date.fromisoformat(str(entry.get("deprecation_date")))
+            yield f"{PROVIDERS.get(theirs, theirs)}:{name.removeprefix(f'{theirs}/')}", day

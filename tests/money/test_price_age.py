@@ -1,0 +1,66 @@
+"""Prices that were read long ago: one sentence in a session, in the warning of a paid run, the panel and the form."""
+
+import warnings
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from local_provider import LOCAL
+
+import llmkit
+from llmkit.records import DatedPrice, Price
+from llmkit.widgets.models_panel import ModelsPanel
+from llmkit.widgets.run_form import RunForm
+
+
+def read(kit, ref, day):
+    """Enter a price that was read on that day."""
+    price = Price(cost_input_per_million=Decimal(1), cost_output_per_million=Decimal(4))
+    entry = DatedPrice(reference=ref, valid_from=datetime.now(UTC), price=price, source="a page", read_on=day)
+    with kit._store.edit(actor="user") as edit:
+        edit.add_price(entry, "update_model")
+
+
+def said(kit, **how):
+    """What a run warns of old prices."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        kit.run("a question", LOCAL, **how).result(30)
+    return [str(each.message) for each in caught if "were read" in str(each.message)]
+
+
+def test_old_prices_are_said_once_in_a_session(paying, database):
+    """At the first run that is paid and asks such a model; a new session says it again."""
+    assert said(paying) == []
+    read(paying, LOCAL, date(2026, 1, 1))
+    (words,) = said(paying)
+    assert "on 2026-01-01" in words
+    assert "check_prices()" in words
+    assert said(paying) == []
+    with llmkit.open(database) as again:
+        assert len(said(again)) == 1
+
+
+def test_a_rehearsal_and_a_recent_price_are_nothing_to_warn_of(paying, sim):
+    """Nothing is paid in the one; the other is 30 days old at most."""
+    read(paying, LOCAL, datetime.now(UTC).date() - timedelta(days=30))
+    assert said(paying) == []
+    read(paying, LOCAL, date(2026, 1, 1))
+    paying.use_simulator(sim)
+    assert said(paying) == []
+
+
+def test_the_panel_the_form_and_the_doctor_say_it_until_prices_were_compared(paying):
+    """Of any active model; check_prices() is the remedy that is named, and it helps."""
+    panel, form = ModelsPanel(paying), RunForm(paying, "a question")
+    assert panel._old_prices.text == form._old_prices.text == ""
+    read(paying, LOCAL, date(2026, 1, 1))
+    for each in (panel, form):
+        each.refresh()
+        assert "on 2026-01-01" in each._old_prices.text
+    assert paying.doctor().set_index("about").loc["prices", "health"] == "look"
+    paying.catalog.check_prices()
+    for each in (panel, form):
+        each.refresh()
+        assert each._old_prices.text == ""
+    assert paying.doctor().set_index("about").loc["prices", "health"] == "ok"
+    assert said(paying) == []
