@@ -8,6 +8,7 @@ every request (a token bucket or a sliding window: a little comes back all the t
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from operator import attrgetter
 from struct import Struct
 from typing import Self
@@ -59,7 +60,8 @@ class Allowance:
         """The allowance after a response that leaves ``remaining`` of ``limit``, whole again in ``reset`` seconds.
 
         The server counted when the request came in, at about ``sent_at``; ``since`` is what was started after it.
-        A server that gives no reset (Mistral) is taken to refill its limit once a minute.
+        A server that gives no reset (Mistral) is taken to refill its limit once a minute. None is believed for longer
+        than a minute: then one request asks anew, whatever a header meant.
         """
         used = max(0, limit - remaining)
         whole_at = now + (used * MINUTE / limit if reset is None else max(0.0, reset))
@@ -72,7 +74,12 @@ class Allowance:
         else:
             rolling, anchor_at, anchor_whole = before.rolling, before.anchor_at, before.anchor_whole
         refill = used / max(whole_at - now, 0.001)
-        return cls(float(limit), remaining - since, sent_at, whole_at, refill, rolling, anchor_at, anchor_whole)
+        believed = min(whole_at, now + MINUTE)
+        return cls(float(limit), remaining - since, sent_at, believed, refill, rolling, anchor_at, anchor_whole)
+
+    def is_sound(self, now: float) -> bool:
+        """Whether it can have been reported until ``now``; what was kept in a file may be anything."""
+        return all(map(isfinite, _figures(self))) and self.whole_at <= now + MINUTE + ROUNDING and self.refill >= 0
 
     def less(self, amount: float) -> Allowance:
         """The allowance after a start that uses up ``amount``."""
@@ -92,7 +99,7 @@ class Allowance:
         left = self.left(now)
         if left < 1 and not self.rolling:
             return self.whole_at - now
-        return max(0.0, last_start + self._spacing(left, now) - now)
+        return min(self.whole_at, max(now, last_start + self._spacing(left, now))) - now
 
     def wait_for(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` is left; an amount above the limit waits until the allowance is whole."""
@@ -122,6 +129,11 @@ class Seen:
 
     def __bool__(self) -> bool:
         return self.requests is not None or self.tokens is not None
+
+    def is_sound(self, now: float) -> bool:
+        """Whether all of it can have been seen until ``now``."""
+        told = [allowance for allowance in (self.requests, self.tokens) if allowance is not None]
+        return self.last_start <= now + MINUTE and all(allowance.is_sound(now) for allowance in told)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

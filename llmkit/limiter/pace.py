@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Self
 
 from llmkit.limiter.allowance import NOTHING_SEEN, SEEN_BYTES, Seen
-from llmkit.limiter.minute import EMPTY, JITTER, MINUTE, RING_BYTES, STARTS, TOKENS, Minute
+from llmkit.limiter.minute import BUCKET, EMPTY, JITTER, MINUTE, RING_BYTES, STARTS, TOKENS, Minute
 from llmkit.limiter.slots import MOST_PROCESSES, NO_SHARE, Share, Shares, with_share
 from llmkit.records import Provider, RateInfo
 
@@ -37,6 +37,7 @@ CLOCK_STEP = 5.0  # seconds: a state written later than this from now is from be
 BACK_OFF = 0.7  # the share of the pace that is kept after a pause
 RECOVERY = 0.3 / MINUTE  # share of the pace that is regained a second
 LEAST_SHARE = 0.1
+LEAST_CREDIT, MOST_CREDIT = -2.0, 1e6  # nobody is let through on credit, or so many at a time
 FEW = 1.5  # credits: who has no more is not coming from a rest
 ALMOST = 1e-6  # a credit that is whole but for rounding
 
@@ -121,6 +122,7 @@ class PaceState:
 
 
 _numbers = attrgetter(*(item.name for item in fields(PaceState)[:10]))
+_times = attrgetter("updated_at", "credit_at", "pause_until", "trial_at", "share_at")
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -129,6 +131,27 @@ _numbers = attrgetter(*(item.name for item in fields(PaceState)[:10]))
 def healed(state: PaceState, now: float) -> PaceState:
     """The state, or a fresh one when it was written in the future (the clock was set back)."""
     return PaceState() if state.updated_at > now + CLOCK_STEP else state
+
+
+def believed(state: PaceState, now: float) -> PaceState:
+    """What of a state from a file can be true at ``now``: the file may be damaged, or of an earlier version.
+
+    So nobody waits longer than a pause or a minute's window can last.
+    """
+    if not _is_sound(state, now):
+        return PaceState()
+    return state if state.seen.is_sound(now) else replace(state, seen=NOTHING_SEEN)
+
+
+def _is_sound(state: PaceState, now: float) -> bool:
+    latest = max(now, state.pause_until) + CLOCK_STEP
+    return (
+        state.pause_until <= now + LONGEST_PAUSE
+        and LEAST_SHARE <= state.share <= 1.0
+        and LEAST_CREDIT <= state.credit <= MOST_CREDIT
+        and all(0.0 <= time <= latest for time in _times(state))
+        and state.minute.first * BUCKET <= now
+    )
 
 
 def is_paused(state: PaceState, now: float) -> bool:

@@ -1,6 +1,7 @@
 """When a request may start, without waiting for it: the clock is a number."""
 
 import math
+import struct
 from dataclasses import replace
 
 import pytest
@@ -8,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.limiter.pace import (
+    LONGEST_PAUSE,
     RATE_LIMITED,
     REQUESTS_LEFT,
     REQUESTS_PER_MINUTE,
+    STATE_BYTES,
     TOKENS_LEFT,
     TOKENS_PER_MINUTE,
     TRIAL,
     Limits,
     PaceState,
+    believed,
     headroom,
     healed,
     is_paused,
@@ -205,6 +209,32 @@ def test_a_state_from_the_future_is_forgotten():
 def test_anything_can_be_read_from_the_file(data):
     """A torn or foreign file is a fresh state, never an error."""
     assert isinstance(PaceState.from_bytes(data), PaceState)
+
+
+@given(data=st.binary(min_size=STATE_BYTES, max_size=STATE_BYTES), kept=st.integers(8, STATE_BYTES), seed=st.data())
+def test_nothing_in_a_file_makes_anybody_wait_for_ever(data, kept, seed):
+    """NaN, 1e308, moments in a thousand years: what cannot have been written until now is not believed."""
+    state = observe(started(PaceState(), LIMITS, T0, 77, count=3), RateInfo(requests_limit=9, requests_remaining=0), T0)
+    sound = state.to_bytes()
+    for _ in range(seed.draw(st.integers(0, 4))):
+        place = 8 * seed.draw(st.integers(1, 25))
+        odd = seed.draw(st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1e308, 4e9, -1.0, 0.0]))
+        sound = sound[:place] + struct.pack("<d", odd) + sound[place + 8 :]
+    for read in (sound, sound[:kept] + data[kept:]):
+        now = T0 + 1
+        state = believed(PaceState.from_bytes(read), now)
+        assert 0 <= next_start(state, LIMITS, now, 100)[0] <= LONGEST_PAUSE
+        assert 0 <= headroom(state.seen, now, 100)[0] <= 62
+        assert believed(state, now) is state
+
+
+@pytest.mark.parametrize("reset", [None, -5.0, 0.0, 59.0, 3600.0, 1e9, 1e308])
+def test_what_headers_ask_for_lasts_a_minute_at_most(reset):
+    """A limit is one of a minute: after that one request asks anew, whatever the header meant."""
+    info = RateInfo(requests_limit=9, requests_remaining=0, requests_reset=reset, tokens_limit=9, tokens_remaining=0)
+    seen = observe(PaceState(), info, T0).seen
+    assert headroom(seen, T0)[0] <= 60
+    assert headroom(seen, T0 + 60)[0] == 0
 
 
 def test_the_state_survives_the_file():

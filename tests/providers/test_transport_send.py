@@ -6,8 +6,10 @@ import gzip
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import anyio
+import certifi
 import pytest
 from aiohttp import web
 from loopback_server import CANARY, REQUEST, WIRE, ask, provider, serving, speaking, transport
@@ -164,6 +166,46 @@ def test_hosts_in_no_proxy_are_reached_directly(monkeypatch, no_proxy, proxy):
         monkeypatch.setenv(name, value)
     chosen = client._proxy_for("https://api.example.org")
     assert (chosen and str(chosen.url)) == proxy
+
+
+@pytest.mark.parametrize(
+    "address", ["http://", "http://[bad", "proxy:port", "proxy:99999", "socks5://proxy:1080", "http://user:hunter2@:x"]
+)
+async def test_a_proxy_that_is_none_is_one_failure_of_the_provider(monkeypatch, address):
+    """Nothing is sent, nothing is billed, what to correct is said, and a server on this machine is asked as before."""
+    monkeypatch.setenv("HTTPS_PROXY", address)
+
+    async def handler(request):
+        return web.json_response({})
+
+    async with serving(handler) as url, transport() as made:
+        made._credentials.approve_origin("canary", "https://api.example.org")
+        failure = await made.send(provider("https://api.example.org"), WIRE, REQUEST)
+        assert (await made.send(provider(url), WIRE, REQUEST)).status == 200
+    assert (failure.scope, failure.retryable, failure.maybe_billed) == ("provider", False, False)
+    assert "HTTPS_PROXY" in failure.message
+    assert "hunter2" not in failure.message
+
+
+async def test_certificates_that_cannot_be_read_concern_secure_connections_alone(monkeypatch, tmp_path):
+    """One failure of the provider says what to correct; a server without TLS is asked; mended, all is well again."""
+    bad = tmp_path / "certificates.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(bad))
+
+    async def handler(request):
+        return web.json_response({})
+
+    async with serving(handler) as url, transport() as made:
+        made._credentials.approve_origin("canary", "https://127.0.0.1:9")
+        for content in (None, b"", b"no certificate"):
+            if content is not None:
+                bad.write_bytes(content)
+            failure = await made.send(provider("https://127.0.0.1:9"), WIRE, REQUEST)
+            assert (failure.scope, failure.retryable, failure.maybe_billed) == ("provider", False, False)
+            assert "SSL_CERT_FILE" in failure.message
+            assert (await made.send(provider(url), WIRE, REQUEST)).status == 200
+        bad.write_bytes(Path(certifi.where()).read_bytes())
+        assert "No connection to" in (await made.send(provider("https://127.0.0.1:9"), WIRE, REQUEST)).message
 
 
 async def test_a_cookie_is_not_kept():

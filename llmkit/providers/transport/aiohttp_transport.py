@@ -6,6 +6,7 @@ Its errors are aiohttp's own, which ``exceptions`` knows: translated into httpx'
 from __future__ import annotations
 
 import ssl
+from typing import Literal
 
 import aiohttp
 import httpx
@@ -20,7 +21,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     A request's ``timeout`` extension is an ``aiohttp.ClientTimeout``.
     """
 
-    def __init__(self, certificates: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
+    def __init__(self, certificates: ssl.SSLContext | Literal[True], proxy: httpx.Proxy | None) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=certificates)
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False

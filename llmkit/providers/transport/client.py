@@ -5,6 +5,8 @@ Imported with the first request only: httpx and aiohttp take a third of a second
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -41,7 +43,9 @@ class Client:
     """
 
     def __init__(self) -> None:
-        self._certificates = httpx.create_ssl_context()
+        self._certificates: ssl.SSLContext | None = None
+        with contextlib.suppress(ValidationError):  # who is asked without TLS needs none
+            self._certificates = _trusted()
         self._transports: dict[str, AiohttpTransport] = {}
 
     async def aclose(self) -> None:
@@ -58,6 +62,8 @@ class Client:
         )
         try:
             return await self._exchange(outgoing, host, limits)
+        except ValidationError as error:
+            return Failure(code=error.code, message=str(error), scope="provider")
         except FOREIGN as error:
             return failure_of(error, host)
 
@@ -94,18 +100,54 @@ class Client:
         )
 
     def _transport(self, origin: str) -> AiohttpTransport:
+        """The connections to an origin.
+
+        Raises:
+            ValidationError: the environment names certificates that cannot be read, or a proxy that is none.
+        """
         if origin not in self._transports:
-            self._transports[origin] = AiohttpTransport(self._certificates, _proxy_for(origin))
+            if self._certificates is None and origin.startswith("https:"):
+                self._certificates = _trusted()  # mended by now, or not
+            self._transports[origin] = AiohttpTransport(self._certificates or True, _proxy_for(origin))
         return self._transports[origin]
 
 
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted here.
+
+    Raises:
+        ValidationError: those that the environment names cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError:
+        raise ValidationError(
+            "No secure connection can be made: the file that SSL_CERT_FILE names is missing, or holds no certificates. "
+            "Correct or unset it."
+        ) from None
+
+
 def _proxy_for(origin: str) -> httpx.Proxy | None:
-    """The proxy of the environment (``HTTPS_PROXY`` and its kin); none for this machine and hosts in ``NO_PROXY``."""
+    """The proxy of the environment (``HTTPS_PROXY`` and its kin); none for this machine and hosts in ``NO_PROXY``.
+
+    Raises:
+        ValidationError: it is no address of a proxy that speaks HTTP.
+    """
     parts, proxies = urlsplit(origin), getproxies()
     address = proxies.get(parts.scheme) or proxies.get("all")
     if not address or is_loopback(origin) or proxy_bypass(parts.hostname or ""):
         return None
-    return httpx.Proxy(address if "://" in address else f"http://{address}")
+    address = address if "://" in address else f"http://{address}"
+    try:
+        proxy = httpx.Proxy(address)
+        if urlsplit(address).port != 0 and proxy.url.host and proxy.url.scheme in ("http", "https"):
+            return proxy
+    except (httpx.InvalidURL, ValueError):
+        pass
+    raise ValidationError(
+        f"{parts.hostname} cannot be asked: the proxy that {parts.scheme.upper()}_PROXY or ALL_PROXY names is not an "
+        "address such as http://proxy.example:8080. Correct or unset it."
+    )
 
 
 def _too_long(response: httpx.Response, host: str, longest: int) -> Failure:

@@ -15,17 +15,19 @@ _PART = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)"
 _DURATION = re.compile(rf"(?:{_PART})+")
 _PARTS = re.compile(_PART)
 _LONGEST_NUMBER = 15  # digits: more is an attack or a mistake
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # from here on a number is a moment: nobody asks for 31 years
 
 
 def seconds(text: str, now: datetime) -> float | None:
     """A wait in seconds, written as seconds (``1.5``), a Go duration (``6m0s``, ``12ms``), or a moment.
 
-    A moment is an HTTP date or RFC 3339; one that has passed is a wait of 0. Anything else is ``None``.
+    A moment is an HTTP date, RFC 3339, or seconds or milliseconds since the epoch; one that has passed is a wait of 0.
+    Anything else is ``None``.
     """
     text = text.strip()
     number = _number(text)
     if number is not None:
-        return number
+        return _wait(number, now)
     if _DURATION.fullmatch(text):
         return _finite(sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text)))
     moment = _moment(text)
@@ -36,7 +38,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """The wait in seconds that ``retry-after-ms`` or ``retry-after`` asks for, if any."""
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
-        return milliseconds / 1000
+        return _wait(milliseconds / 1000, now)
     return seconds(headers.get("retry-after", ""), now)
 
 
@@ -115,6 +117,13 @@ def _number(text: str) -> float | None:
     if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) or len(text) > _LONGEST_NUMBER:
         return None
     return _finite(float(text))
+
+
+def _wait(number: float, now: datetime) -> float:
+    """The seconds that a number stands for, from now on."""
+    if number < _EPOCH_SECONDS:
+        return number
+    return max(0.0, (number / 1000 if number >= _EPOCH_MILLISECONDS else number) - now.timestamp())
 
 
 def _finite(value: float) -> float | None:
