@@ -10,6 +10,7 @@ from llmkit.limiter.minute import MINUTE
 from llmkit.limiter.pace import Limits
 
 _FEW = 20  # starts that the own pace is measured by, where a minute holds fewer
+_BURSTS = 3  # or so many bursts, where they are more
 
 
 def seconds_left(
@@ -71,7 +72,7 @@ class Watch:
         self._credit_at = at
         self._begun += 1
         self._starts.append(at)
-        while len(self._starts) > _FEW and self._starts[0] < at - MINUTE:
+        while len(self._starts) > max(_FEW, _BURSTS * limits.max_parallel) and self._starts[0] < at - MINUTE:
             self._since = self._starts.popleft()
 
     def ended(self, seconds: float, *, ok: bool) -> None:
@@ -91,9 +92,14 @@ class Watch:
             in_flight=in_flight,
             credit=self._credit_now(now, limits),
             tokens=tokens,
-            starts_per_second=len(self._starts) / (now - self._since) if self._starts and now > self._since else None,
+            starts_per_second=self._pace(limits, now),
             ages=[now - at for at in tuple(self._starts)],
         )
+
+    def _pace(self, limits: Limits, now: float) -> float | None:
+        """Starts a second. What is looked at begins after a burst that was let go before it, so that one counts too."""
+        before = limits.max_parallel if self._begun > len(self._starts) else 0
+        return (len(self._starts) + before) / (now - self._since) if self._starts and now > self._since else None
 
     def _credit_now(self, now: float, limits: Limits) -> float:
         regained = max(0.0, now - self._credit_at) * limits.requests_per_minute / MINUTE

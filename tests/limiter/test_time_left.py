@@ -1,9 +1,11 @@
 """Time left: arithmetic over limits, held against providers simulated by the arithmetic that lets requests go."""
 
+import copy
+import functools
 import heapq
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmkit.limiter.pace import Limits, PaceState, next_start, start
@@ -50,12 +52,45 @@ def guesses(requests, limits, latency, tokens=0):
 
 
 @given(limits=STRANGE, latency=st.floats(0.05, 40), requests=st.integers(20, 300))
+@example(limits=Limits(7, 10), latency=26.0, requests=57)  # bursts of 7 and 3 in turn
+@example(limits=Limits(10, 60), latency=34.6, requests=140)
 def test_time_left_is_near_the_truth_from_a_tenth_on(limits, latency, requests):
     """Whatever holds a provider back, its pace or its answers: within 30 %, and at the very end within one answer."""
     pairs = guesses(requests, limits, latency)
     slack = latency + 60 / limits.requests_per_minute
     for true, guess in pairs[requests // 10 :]:
         assert abs(guess - true) <= WITHIN * true + slack, (true, guess)
+
+
+PROVIDER = st.tuples(STRANGE, st.floats(0.05, 40), st.integers(20, 150))
+
+
+@settings(max_examples=50)
+@given(providers=st.lists(PROVIDER, min_size=6, max_size=6))
+@example(providers=[(Limits(7, 10), 26.0, 57), *(5 * [(Limits(5, 300), 2.0, 57)])])
+def test_a_run_over_six_providers_takes_as_long_as_the_slowest(providers):
+    """From a tenth of the run on, what the panel says is within 30 % of the truth, give or take one answer."""
+    views = [timeline(requests, limits, latency) for limits, latency, requests in providers]
+    end = max(view[-1][0] for view in views)
+    slack = max(latency + 60 / limits.requests_per_minute for limits, latency, _ in providers)
+    for at in (BEGIN + share * (end - BEGIN) for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)):
+        seen = (next(left for when, left in reversed(view) if when <= at) for view in views if view[0][0] <= at)
+        guess = max((left(at) for left in seen), default=None)
+        assert guess is None or abs(guess - (end - at)) <= WITHIN * (end - at) + slack, (guess, end - at)
+
+
+def timeline(requests, limits, latency):
+    """``(time, how long is left as a function of the time)`` after each event at a provider."""
+    watch, left, flying, views = Watch(BEGIN), requests, 0, []
+    for at, change in asked(requests, limits, latency):
+        flying += change
+        if change > 0:
+            watch.started(at, limits)
+        else:
+            left -= 1
+            watch.ended(latency, ok=True)
+        views.append((at, functools.partial(copy.deepcopy(watch).left, left, flying, limits)))
+    return views
 
 
 @given(limits=STRANGE, latency=st.floats(0.05, 40), requests=st.integers(1, 300))
