@@ -211,6 +211,11 @@ class Tracker:
         """Probes that a budget refused so far."""
         return self._codes[Code.BUDGET_EXCEEDED]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every probe is in a final state."""
+        return all(ModelProgress(**counts).done >= counts["total"] for counts in self._counts.values())
+
     def emit(self, event: RunEvent) -> None:
         """Count an event and pass it on."""
         if (counts := self._counts.get(event.model or "")) is not None:

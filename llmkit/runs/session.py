@@ -257,7 +257,8 @@ class Session:
     async def _end(self, problem: BaseException | None) -> BaseException | None:
         """Write how it ended; returns what it is that kept it from a good end."""
         enough = self.context.watch.outcome if self.context.watch is not None else None
-        status = "failed" if problem is not None else "cancelled" if self._cancelled or enough else "completed"
+        cancelled = enough or (self._cancelled and not self.tracker.is_complete)  # the last answers may have come since
+        status = "failed" if problem is not None else "cancelled" if cancelled else "completed"
         message = str(problem) if problem else enough
         if status == "completed" and self.context.refusal is not None:
             status, message = "budget", self._stopped_by(self.context.refusal)

@@ -70,6 +70,23 @@ def test_cancelling_twice_or_too_late_does_no_harm(kit, sim):
     assert kit.load(run.id).status == "cancelled"
 
 
+def test_a_run_that_got_all_its_answers_within_the_grace_is_completed(kit, sim):
+    """Cancelled while its last requests were on their way, it has nothing left to resume."""
+    sim.set(latency=0.3)
+    handle = running(kit, sim, prompts=5)
+    handle.cancel(grace=30)
+    run = handle.result(60)
+    assert (run.status, Counter(run.probes["status"])) == ("completed", {"ok": 5})
+
+
+def test_a_run_whose_last_requests_are_cut_is_cancelled(kit, sim):
+    """None was left to ask, but what was cut has no answer."""
+    sim.set(latency=600)
+    handle = running(kit, sim, prompts=5)
+    handle.cancel(grace=0)
+    assert handle.result(60).status == "cancelled"
+
+
 def test_conversations_go_on_at_the_turn_that_they_had_reached(kit, sim):
     """Cancelled between its turns, a conversation is resumed with the turns that are missing, and no other is sent."""
     sim.set(latency=lambda received: 0.3 if received.turn == "2" else 0.0)
