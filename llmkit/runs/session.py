@@ -232,8 +232,7 @@ class Session:
         """Bring the database up to date, and apply limits that were edited meanwhile, here or elsewhere; returns
         the catalog when anything was written."""
         store, gate = self.context.services.store, self.context.services.gate
-        sizes = store.journal.sizes()
-        if sizes == self._sizes:
+        if store.journal.sizes() == self._sizes:
             return None
         try:
             if (began := time.monotonic()) >= self._next_sync:
