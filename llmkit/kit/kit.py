@@ -23,7 +23,7 @@ from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
-from llmkit.analysis.mode_table import mode_table
+from llmkit.analysis.mode_table import mode_table, refuse_chosen_mode
 from llmkit.analysis.power import design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.run import Table
@@ -214,11 +214,14 @@ class Kit:
         :meth:`estimate`.
 
         Raises:
+            ValidationError: ``options`` choose the mode or the tier that are to be compared.
             LlmkitError: as :meth:`estimate` does.
         """
+        refuse_chosen_mode(options)
+        together = self.estimate(prompts, models, samples, **options)
         each = models if isinstance(models, list | tuple) else [models]
         if models is None:
-            each = self.estimate(prompts, None, samples, **options).df["model"].tolist()
+            each = together.df["model"].tolist()
         return mode_table(each, lambda model, **how: self.estimate(prompts, model, samples, **options, **how).df)
 
     def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -79,7 +79,7 @@ def estimate_plan(
     providers: Mapping[str, Provider],
     at: datetime,
     reused: Reused = NOTHING,
-    batched: Collection[str] = (),
+    batched: frozenset[str] = frozenset(),
 ) -> Estimate:
     """The estimate of a plan without what is reused; ``requests`` holds the first request of each configuration: what
     is really sent. ``batched`` models cost their batch price, and take as long as their provider says at most.
@@ -158,15 +158,16 @@ def _caching(
 
 
 def _hours(
-    plan: Plan, models: Sequence[ModelEstimate], providers: Mapping[str, Provider], batched: Collection[str]
+    plan: Plan, models: Sequence[ModelEstimate], providers: Mapping[str, Provider], batched: frozenset[str]
 ) -> dict[str, float]:
     """How long each provider will take for all that is asked of its models: by its limits, and in batches at most as
     long as it promises for one, turn by turn.
     """
     turns = max(len(scenario.prompts) for scenario in plan.scenarios)
     hours = dict.fromkeys((model.provider for model in models), 0.0)
+    asked = batched & {model.model for model in models if model.requests}
     for model in plan.models:
-        if model.reference in batched and (api := wire_for(providers[model.provider], model).batches()) is not None:
+        if model.reference in asked and (api := wire_for(providers[model.provider], model).batches()) is not None:
             hours[model.provider] = max(hours[model.provider], float(api.hours * turns))
     for name in hours:
         own = [model for model in models if model.provider == name and model.model not in batched]

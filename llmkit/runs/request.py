@@ -89,7 +89,11 @@ class RunRequest:
     def poll_s(self) -> float | None:
         """Seconds between looks at a batch, if somebody wishes that."""
         seconds = self.options.get("poll_s")
-        return None if seconds is None else float(numbers.amount(seconds, "poll_s"))
+        if seconds is None:
+            return None
+        if (number := numbers.amount(seconds, "poll_s")) < 0:
+            raise ValidationError("poll_s is the seconds between looks at a batch: 0 or more.", field="poll_s")
+        return float(number)
 
     @property
     def order_seed(self) -> int | None:

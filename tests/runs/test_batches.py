@@ -125,6 +125,29 @@ def test_modes_are_planned_beside_each_other(kit):
     assert cost[models[1], "batch"] == pytest.approx(cost[models[1], "live"] / 2)
 
 
+def test_what_chooses_a_mode_cannot_be_compared(kit):
+    """Options that a plan varies itself, nothing to compare, and a model twice are refused in a sentence."""
+    for options, words in (({"mode": "batch"}, "leave mode out"), ({"service_tier": "flex"}, "leave service_tier out")):
+        with pytest.raises(llmkit.ValidationError, match=words):
+            kit.plan_modes(PROMPTS, MODELS[0], **options)
+    for models in ([], [MODELS[0]] * 2):
+        with pytest.raises(llmkit.ValidationError):
+            kit.plan_modes(PROMPTS, models)
+    assert len(kit.plan_modes(PROMPTS, MODELS[0], order="cache")) == 3
+    with pytest.raises(llmkit.ValidationError, match="0 or more"):
+        kit.run(PROMPTS, MODELS[0], mode="batch", options={"poll_s": -1})
+
+
+def test_answers_that_are_there_need_no_batch(kit, sim):
+    """What is reused takes no time, costs nothing, and is not handed in."""
+    kit.run(PROMPTS, MODELS[0], max_tokens=60).result(60)
+    estimate = kit.estimate(PROMPTS, MODELS[0], max_tokens=60, reuse=True, mode="batch")
+    assert (estimate.total, estimate.hours, estimate.reused) == (0, {"openai": 0}, len(PROMPTS))
+    run = kit.run(PROMPTS, MODELS[0], samples=2, reuse=True, mode="batch", **HOW).result(60)
+    assert [len(batch["custom_ids"]) for batch in sim.batches()] == [len(PROMPTS)]
+    assert run.probes["service_tier"].value_counts().to_dict().get("batch") == len(PROMPTS)
+
+
 def test_a_model_that_is_not_there_fails_as_it_does_alone(kit, sim):
     """Its rows have the code; the other model's are answered."""
     sim.set(models={"openai": ["gpt-6-luna"]})
