@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -230,10 +231,15 @@ def frame(
         raise ValidationError("the statement returns no rows.", field="sql")
     kinds = [str(kind) for kind in relation.types]
     arrow = relation.to_arrow_table()
-    arrow = arrow.rename_columns(_told_apart(arrow.column_names))
+    arrow = pa.table([_plain(column) for column in arrow.columns], names=_told_apart(arrow.column_names))
     result: pd.DataFrame = arrow.to_pandas(types_mapper=_DTYPES.get)
-    for column, kind in zip(arrow.schema, kinds, strict=True):
-        result[column.name] = _column(result[column.name], column.type, kind)
+    for name, column, kind in zip(arrow.column_names, arrow.columns, kinds, strict=True):
+        if kind == "JSON":  # read as one document, a cell costs a twentieth
+            texts = column.fill_null("null").to_pylist()
+            result[name] = pd.Series(json.loads(f"[{','.join(texts)}]"), dtype=object, index=result.index)
+        elif pa.types.is_timestamp(column.type):
+            moments = result[name].dt
+            result[name] = moments.tz_localize("UTC") if column.type.tz is None else moments.tz_convert("UTC")
     return result
 
 
@@ -252,21 +258,16 @@ def _told_apart(names: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _column(column: pd.Series[Any], arrow: Any, kind: str) -> pd.Series[Any]:
-    converted: pd.Series[Any] = column
-    if kind == "JSON":
-        converted = pd.Series([_parsed(value) for value in column], dtype=object, index=column.index)
-    elif pa.types.is_decimal(arrow) and arrow.scale == 0 and _fits(column):  # sum() and count of whole numbers
-        converted = column.map(int, na_action="ignore").astype("Int64")
-    elif pa.types.is_decimal(arrow):  # float(Decimal) is the nearest float; Arrow's own cast makes 11.200000000000001
-        converted = column.map(float, na_action="ignore").astype("float64")
-    elif pa.types.is_timestamp(arrow):
-        converted = column.dt.tz_localize("UTC") if arrow.tz is None else column.dt.tz_convert("UTC")
-    return converted
-
-
-def _fits(column: pd.Series[Any]) -> bool:
-    return all(pd.isna(value) or abs(value) < 2**63 for value in column)
+def _plain(column: Any) -> Any:
+    """A column of DECIMAL as whole numbers (sums and counts) where it holds none but these and they fit, else as the
+    nearest float64: Arrow's own cast makes 11.200000000000001 of 11.2.
+    """
+    if not pa.types.is_decimal(column.type):
+        return column
+    if column.type.scale == 0:
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(pa.int64())
+    return column.cast(pa.string()).cast(pa.float64())
 
 
 def _parsed(value: Any) -> Any:

@@ -250,7 +250,7 @@ def stored(probes: int, runs: int) -> dict[str, float]:
         with laps(figures, "runs"):
             run = kit.load(kit.runs()["run_id"].iloc[0])
         with laps(figures, "costs"):
-            kit.costs()
+            kit.costs(simulated=False)
         with laps(figures, "estimate"):
             kit.estimate("x" * TEXT, "openai:gpt-6-luna")
         with laps(figures, "frame"):
