@@ -16,6 +16,7 @@ from llmkit.records import PRICE_COLUMNS
 from llmkit.records.columns import RESULT
 from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, REUSE, USAGE
+from llmkit.store.tables import SOME
 
 
 @dataclass(slots=True)
@@ -217,7 +218,7 @@ def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLi
     tables["incoming"] = {"run_id": sorted({run_id for few in lines.values() for run_id in few.run_id})}
     try:
         for name, columns in tables.items():
-            connection.register(name, pa.table(columns, schema=pa.schema(dict.fromkeys(columns, pa.string()))))
+            connection.register(name, pa.table({key: _column(values) for key, values in columns.items()}))
         for kinds, statement in _STATEMENTS:
             if not lines.keys().isdisjoint(kinds.split()):
                 connection.execute(statement)
@@ -225,3 +226,8 @@ def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLi
         for name in tables:
             with contextlib.suppress(duckdb.TransactionException):  # the next batch takes its place
                 connection.unregister(name)
+
+
+def _column(values: Sequence[str | bytes]) -> pa.ChunkedArray:
+    chunks = [pa.array(values[first : first + SOME], pa.string()) for first in range(0, len(values), SOME)]
+    return pa.chunked_array(chunks, pa.string())

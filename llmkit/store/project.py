@@ -30,6 +30,8 @@ log = logging.getLogger("llmkit.store")
 
 _MOST = 32 << 20
 """Bytes of runs that are applied in one transaction: more go faster, and take more memory."""
+_BLOCK = 4 << 20
+"""Bytes of a segment that are made into lines at once. While they are, the interpreter does nothing else."""
 _AT_ONCE = 64 << 20
 """Bytes of segments that are in memory while they are merged."""
 _BATCH = 500
@@ -168,12 +170,15 @@ def take_up(connection: duckdb.DuckDBPyConnection) -> None:
 def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
     """The lines of runs, of as many at once as their bytes allow."""
     gathered: list[Block] = []
-    for which, offset, size in due:
-        for block in journal.blocks(which, offset, min(size - offset, _MOST)):
-            if gathered and sum(each.end - each.start for each in (*gathered, block)) > _MOST:
+    held = 0
+    for which, offset, end in due:
+        for block in journal.blocks(which, offset, min(end - offset, _BLOCK)):
+            size = block.end - block.start
+            if gathered and held + size > _MOST:
                 yield gathered
-                gathered = []
+                gathered, held = [], 0
             gathered.append(block)
+            held += size
     if gathered:
         yield gathered
 
@@ -181,7 +186,7 @@ def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
 def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Block]:
     """The lines of several segments in the order of their ids."""
 
-    size = min(4 << 20, max(_AT_ONCE // max(len(due), 1), 1 << 14))
+    size = min(_BLOCK, max(_AT_ONCE // max(len(due), 1), 1 << 14))
 
     def read(which: Segment, offset: int) -> Iterator[tuple[str, Block]]:
         last = ""
