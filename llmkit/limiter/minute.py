@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 MINUTE = 60.0
 JITTER = 0.05  # seconds by which one request usually overtakes another on its way to the server
@@ -17,8 +17,7 @@ _BUCKET = Struct("<II")
 _MOST = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Minute:
+class Minute(NamedTuple):
     """A ring of buckets, their totals, and the oldest that counts, in quarters of a second since the epoch.
 
     A bucket counts until even its last start, arriving late at the server, is a minute old. Then it is zero again, so

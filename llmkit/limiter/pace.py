@@ -13,10 +13,10 @@ each transition returns a new one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
-from typing import Self
+from typing import NamedTuple, Self
 
 from llmkit.limiter.allowance import NOTHING_SEEN, SEEN_BYTES, Seen
 from llmkit.limiter.minute import BUCKET, EMPTY, JITTER, MINUTE, RING_BYTES, STARTS, TOKENS, Minute
@@ -67,8 +67,7 @@ class Limits:
         return cls(provider.max_parallel_requests, provider.requests_per_minute, provider.tokens_per_minute)
 
 
-@dataclass(frozen=True, slots=True)
-class PaceState:
+class PaceState(NamedTuple):  # made anew several times a request, five times as fast as a dataclass
     """All that decides when the next request to a provider, or to one of its models, may start.
 
     A fresh one lets a full burst go. ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length
@@ -111,17 +110,17 @@ class PaceState:
         """The state as ``STATE_BYTES`` bytes."""
         minute, reason = self.minute, self.pause_reason.encode()
         totals = minute.first, minute.starts, minute.tokens, len(self.shares), minute.ring
-        head = _HEAD.pack(_MAGIC, *_numbers(self), reason, *totals, self.seen.to_bytes())
+        head = _HEAD.pack(_MAGIC, *self[:_NUMBERS], reason, *totals, self.seen.to_bytes())
         rows = (_SHARE.pack(share.in_flight, share.wanted_at, share.started_at) for share in self.shares)
         return (head + b"".join(rows)).ljust(STATE_BYTES, b"\0")
 
     def without(self, process: int) -> PaceState:
         """The state after a process turned out to be dead."""
         gone = process < len(self.shares) and self.shares[process] != NO_SHARE
-        return replace(self, shares=with_share(self.shares, process, NO_SHARE)) if gone else self
+        return self._replace(shares=with_share(self.shares, process, NO_SHARE)) if gone else self
 
 
-_numbers = attrgetter(*(item.name for item in fields(PaceState)[:10]))
+_NUMBERS = PaceState._fields.index("pause_reason")
 _times = attrgetter("updated_at", "credit_at", "pause_until", "trial_at", "share_at")
 
 
@@ -140,7 +139,7 @@ def believed(state: PaceState, now: float) -> PaceState:
     """
     if not _is_sound(state, now):
         return PaceState()
-    return state if state.seen.is_sound(now) else replace(state, seen=NOTHING_SEEN)
+    return state if state.seen.is_sound(now) else state._replace(seen=NOTHING_SEEN)
 
 
 def _is_sound(state: PaceState, now: float) -> bool:
@@ -197,7 +196,7 @@ def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) 
     """
     seen = state.seen.used(tokens, now)
     if limits is None:
-        return replace(state, updated_at=now, seen=seen) if seen else state
+        return state._replace(updated_at=now, seen=seen) if seen else state
     rate = _rate(state, limits)
     full = float(limits.max_parallel)
     credit = min(full, state.credit + rate * max(0.0, now - state.credit_at))
@@ -208,8 +207,7 @@ def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) 
         # The requests of a burst reach the server spread out, so its count of them begins late: wait that long, once.
         credit, rested = credit - spread, False
     goes_first = state.trial_due or state.trial_at > 0
-    return replace(
-        state,
+    return state._replace(
         updated_at=now,
         credit=credit,
         credit_at=now,
@@ -224,13 +222,13 @@ def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) 
 def sent(state: PaceState, now: float, started_at: float, tokens: int) -> PaceState:
     """After a request of about ``tokens`` that was let through at ``started_at`` was sent now."""
     minute = state.minute.sent(now, started_at, tokens)
-    return state if minute is state.minute else replace(state, updated_at=now, minute=minute)
+    return state if minute is state.minute else state._replace(updated_at=now, minute=minute)
 
 
 def settle(state: PaceState, now: float, started_at: float, reserved: int, actual: int) -> PaceState:
     """After a request that started at ``started_at`` turned out to use ``actual`` tokens and not ``reserved``."""
     minute = state.minute.corrected(now, started_at, actual - reserved)
-    return state if minute is state.minute else replace(state, updated_at=now, minute=minute)
+    return state if minute is state.minute else state._replace(updated_at=now, minute=minute)
 
 
 def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMITED) -> PaceState:
@@ -239,12 +237,11 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
     When it is over there is no burst, and the pace is lower: the provider just said that it was too much.
     """
     if not is_paused(state, now):
-        state = replace(state, share=max(LEAST_SHARE, BACK_OFF * _share(state, now)))
+        state = state._replace(share=max(LEAST_SHARE, BACK_OFF * _share(state, now)))
     elif not state.provisional:
         return state
     until = now + min(max(0.0, seconds), LONGEST_PAUSE)
-    return replace(
-        state,
+    return state._replace(
         updated_at=now,
         pause_until=until,
         pause_reason=reason,
@@ -265,10 +262,10 @@ def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) ->
     request that went first after a pause matters: when it was served, all may go; if not, another one goes first.
     """
     if ok is False:
-        return state if is_paused(state, now) else replace(pause(state, now, PROVISIONAL_PAUSE), provisional=True)
+        return state if is_paused(state, now) else pause(state, now, PROVISIONAL_PAUSE)._replace(provisional=True)
     if not state.trial_at or started_at < state.trial_at:
         return state
-    return replace(state, updated_at=now, trial_at=0.0, trial_due=not ok)
+    return state._replace(updated_at=now, trial_at=0.0, trial_due=not ok)
 
 
 def observe(state: PaceState, info: RateInfo, now: float, *, sent_at: float | None = None, since: int = 0) -> PaceState:
@@ -279,7 +276,7 @@ def observe(state: PaceState, info: RateInfo, now: float, *, sent_at: float | No
     seen = state.seen.reported(info, now, now if sent_at is None else sent_at, since)
     if (seen.requests, seen.tokens) == (state.seen.requests, state.seen.tokens):
         return state
-    return replace(state, updated_at=now, seen=seen)
+    return state._replace(updated_at=now, seen=seen)
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------

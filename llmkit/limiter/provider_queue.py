@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -290,7 +290,7 @@ class ProviderQueue:
             if track.share != track.written:
                 track.written, state = track.share, self._file.get(track.name)
                 shares = with_share(state.shares, self._file.me, track.written)
-                self._file.put(track.name, replace(state, shares=shares))
+                self._file.put(track.name, state._replace(shares=shares))
 
     def _tell(self) -> None:
         for waiter in self._listeners:

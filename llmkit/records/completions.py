@@ -47,7 +47,8 @@ class Usage:
 
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values; calls are left out where there were none."""
-        row = {name: as_text(getattr(self, name)) for name in field_names(Usage)}
+        row = {name: getattr(self, name) for name in field_names(Usage)}
+        row["reported_cost"] = as_text(self.reported_cost)
         return {name: value for name, value in row.items() if value or name not in CALL_COUNTS}
 
 

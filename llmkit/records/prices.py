@@ -13,6 +13,7 @@ from llmkit.records.rows import as_day, as_decimal, as_moment, as_text
 CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported", "reused"]
 """How a cost is known, the most doubtful first. Of a partly unpriced one the tokens are known, the calls are not; what
 was ``reused`` costs nothing."""
+_SOURCES: tuple[CostSource, ...] = get_args(CostSource)
 
 STANDARD_TIER = "standard"
 """The service tier that a model's own rates are those of."""
@@ -22,7 +23,7 @@ BATCH_TIER = "batch"
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
     """The source of a sum of costs: that of its most doubtful part; ``None`` where there are no parts."""
-    return next((source for source in get_args(CostSource) if source in sources), None)
+    return next((source for source in _SOURCES if source in sources), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

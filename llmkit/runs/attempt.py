@@ -245,7 +245,8 @@ class Attempt:
         try:
             result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
             if isinstance(result, Completion) or result.usage is not None:
-                result = replace(result, service_tier=self.target.served_tier(self.request, result))
+                tier = self.target.served_tier(self.request, result)
+                result = result if tier == result.service_tier else replace(result, service_tier=tier)
             return result, pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
         except Exception as error:  # noqa: BLE001 - the wire was not ready for it
             failure = self.run.unforeseen(self.conversation, error, maybe_billed=True)

@@ -83,12 +83,11 @@ def pointer(document: bytes, text: str) -> str | None:
 
 
 def _find(value: Any, text: str, place: str) -> str | None:
-    if isinstance(value, str):
-        return place if value == text else None
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:
-        if isinstance(key, int) or key.isidentifier():
+        found = f"{place}/{key}" if child == text else None
+        if found is None and isinstance(child, dict | list):
             found = _find(child, text, f"{place}/{key}")
-            if found is not None:
-                return found
+        if found is not None and (isinstance(key, int) or key.isidentifier()):
+            return found
     return None

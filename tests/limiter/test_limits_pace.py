@@ -2,7 +2,6 @@
 
 import math
 import struct
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -246,7 +245,7 @@ def test_the_state_survives_the_file():
         T0 + 1,
     )
     shares = (Share(4, T0, T0 - 1), Share(), Share(0, 0.0, T0 + 2))
-    state = replace(start(pause(state, T0 + 2, 3.0, "told to"), LIMITS, T0 + 5), shares=shares)
+    state = start(pause(state, T0 + 2, 3.0, "told to"), LIMITS, T0 + 5)._replace(shares=shares)
     assert PaceState.from_bytes(state.to_bytes()) == state
     torn = state.to_bytes()[:-20]
     assert PaceState.from_bytes(torn) == PaceState()

@@ -81,12 +81,13 @@ class Client:
         # Some providers quote the key in their errors; it is taken out before anybody sees or keeps the answer.
         secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
         response = await self._transport(outgoing.origin).handle_async_request(request)
+        headers = {name: redact(value, secrets) for name, value in response.headers.items()}
         stream, body = response.stream, bytearray()
         assert isinstance(stream, httpx.AsyncByteStream)
         try:
             if response.is_redirect:
-                return _redirected(response.status_code, redact(response.headers.get("location", ""), secrets), host)
-            async for chunk in unpacked(stream, response.headers.get("content-encoding", "")):
+                return _redirected(response.status_code, headers.get("location", ""), host)
+            async for chunk in unpacked(stream, headers.get("content-encoding", "")):
                 body += chunk
                 if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
                     return _too_long(response, host, longest)
@@ -94,7 +95,7 @@ class Client:
             await stream.aclose()
         return HttpResponse(
             status=response.status_code,
-            headers={name: redact(value, secrets) for name, value in response.headers.items()},
+            headers=headers,
             body=await apart(body, redact, bytes(body), secrets),
             received_at=datetime.now(UTC),
         )

@@ -31,4 +31,4 @@ def _counts(request: Request, names: set[str]) -> list[int]:
     body = request.body or {}
     inner = body.get("generationConfig")
     settings = body if not isinstance(inner, Mapping) else {**body, **inner}
-    return [number for name in names if (number := count(settings.get(name))) is not None]
+    return [number for name in names & settings.keys() if (number := count(settings.get(name))) is not None]

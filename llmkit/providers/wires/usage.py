@@ -48,10 +48,11 @@ def _openai_usage(
     """Cached tokens are inside the input and reasoning inside the output, unless the total says otherwise."""
     if whole is None or output is None:
         return None
-    details, total = dig(usage, input_details), count(dig(usage, "total_tokens"))
-    reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), dig(usage, "reasoning_tokens"))
-    cached = _largest(dig(details, "cached_tokens"), *map(usage.get, _CACHED))
-    proxied = dig(usage, "cache_creation_input_tokens"), dig(details, "cache_creation_tokens")
+    told, details = usage.get, dig(usage, input_details)
+    total = count(told("total_tokens"))
+    reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), told("reasoning_tokens"))
+    cached = _largest(dig(details, "cached_tokens"), *map(told, _CACHED))
+    proxied = told("cache_creation_input_tokens"), dig(details, "cache_creation_tokens")
     short, long = max(
         _by_time_to_live(details, "cache_write_tokens_details", "cache_creation_token_details"),
         _by_time_to_live(usage, "cache_creation"),
@@ -59,7 +60,7 @@ def _openai_usage(
     written = _largest(dig(details, "cache_write_tokens"), *proxied) or short + long
     if total == whole + output + reasoning:
         output += reasoning
-    outside = _largest(dig(usage, "cache_read_input_tokens")) + _largest(*proxied)
+    outside = _largest(told("cache_read_input_tokens")) + _largest(*proxied)
     if total == whole + output + outside or (total is None and outside > whole):
         whole += outside
     return _usage(
@@ -71,7 +72,7 @@ def _openai_usage(
         reasoning=reasoning,
         reported=_reported(usage, dialect),
         searches=_largest(dig(usage, "server_tool_use", "web_search_requests")),  # OpenRouter, a proxied Claude
-        other_calls=_largest(dig(usage, "num_sources_used")),  # xAI
+        other_calls=_largest(told("num_sources_used")),  # xAI
     )
 
 
@@ -200,8 +201,11 @@ def _count_or_zero(value: Any) -> int | None:
 
 def _largest(*values: Any) -> int:
     """The largest of the counts that make sense; 0 where none does. The same count can have several names."""
-    counts = [number for value in values if value is not None and (number := count(value)) is not None]
-    return max(counts, default=0)
+    largest = 0
+    for value in values:
+        if value is not None and (number := count(value)) is not None and number > largest:
+            largest = number
+    return largest
 
 
 def _total(steps: list[Any], *path: str, default: int | None = None) -> int | None:
