@@ -13,11 +13,12 @@ from typing import Any
 from llmkit.catalog import changes, rules
 from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.price_checks import ListModels
+from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.providers.credentials import how_to_approve, names_api_key
 from llmkit.records import Model, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, texts
-from llmkit.store import Edit, Store
+from llmkit.store import Edit, Store, queries
 
 
 class ProviderEdits(CatalogReader):
@@ -145,6 +146,24 @@ class ProviderEdits(CatalogReader):
                 raise OriginNotApproved(how_to_approve(after), field="base_url")
             return after if after == before else edit.put_provider(after, "update_provider")
 
+    def delete_provider(self, name: str) -> Provider:
+        """Take out a provider that was added here and that no run has asked, with its models. Returns what it was;
+        :meth:`undo` brings all of it back.
+
+        Raises:
+            ValidationError: it came with llmkit, a run refers to it, or it has the model of an internal task.
+        """
+        entry = self.provider(name)
+        if self._store.catalog_events(name).iloc[0]["actor"] == "seed":
+            raise ValidationError(f"{name} comes with llmkit: disable it with is_enabled=False.", field="name")
+        if self._store.read(lambda c: queries.has_asked(c, name)):
+            raise ValidationError(
+                f"{name} stays, because runs refer to it: disable it with is_enabled=False.", field="name"
+            )
+        with self._edit() as edit:
+            _drop(edit, entry)
+        return entry
+
     def _is_approved(self, provider: Provider) -> bool:
         return self._origin_allowed(*_way(provider))
 
@@ -173,6 +192,20 @@ class ProviderEdits(CatalogReader):
             edit.record_sync(entry.name, entry.balance, value, delta)
             edit.set_balance(entry.name, value, "sync_balance")
             return delta
+
+
+def _drop(edit: Edit, provider: Provider) -> None:
+    """Take a provider out of the catalog, unless an internal task needs a model of it; its account is closed."""
+    for purpose, each in PURPOSES.items():
+        if str(edit.state.settings.get(each.key)).startswith(f"{provider.name}:"):
+            raise ValidationError(
+                f"{provider.name} has the model for {each.title.lower()}: choose another with "
+                f"set_infra_model({purpose!r}, ...) first.",
+                field="name",
+            )
+    if edit.state.providers[provider.name].balance is not None:
+        edit.set_balance(provider.name, None)
+    edit.drop_provider(edit.state.providers[provider.name], "delete_provider")
 
 
 def _is_own(provider: Provider) -> bool:

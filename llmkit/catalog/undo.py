@@ -53,7 +53,9 @@ def in_words(events: Sequence[Event]) -> str:
     told = {event["reference"] for event in events if event["entity"] == "model"}
     clauses = []
     for event in events:
-        if event["entity"] == "price" and event["reference"] not in told:
+        if event["after"] is None:
+            clauses.append(f"{event['reference']}: deleted")
+        elif event["entity"] == "price" and event["reference"] not in told:
             clauses.append(f"{event['reference']}: the price from {event['after']['valid_from'][:10]} on")
         elif event["entity"] not in ("price", "sync"):
             clauses.append(f"{event['reference']}: {_difference(event['before'] or {}, event['after'])}")
@@ -92,15 +94,30 @@ def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, 
 
 
 def _provider(edit: Edit, event: Event, now: datetime) -> None:
+    if event["after"] is None:
+        _still_gone(edit.state.providers, event)
+        edit.put_provider(Provider.from_row(event["before"]), ACTION)
+        return
     current = edit.state.providers[event["reference"]]
     _still(current, event)
     edit.put_provider(replace(Provider.from_row(event["before"]), balance=current.balance), ACTION)
 
 
 def _model(edit: Edit, event: Event, now: datetime) -> None:
+    if event["after"] is None:
+        _still_gone(edit.state.models, event)
+        for price in event["before"]["prices"]:
+            edit.add_price(DatedPrice.from_row(price), ACTION)
+        edit.put_model(Model.from_row(event["before"]), ACTION)
+        return
     current = edit.state.models[event["reference"]]
     _still(current, event)
     edit.put_model(Model.from_row(event["before"]), ACTION)
+
+
+def _still_gone(entries: Mapping[str, Any], event: Event) -> None:
+    if event["reference"] in entries:
+        raise EditConflict(f"There is another {event['reference']} now, so what was deleted is not brought back.")
 
 
 def _still(current: Provider | Model, event: Event) -> None:

@@ -41,11 +41,17 @@ def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         _ENTITIES[entity](connection, list(group))
 
 
+PRICE_EVENTS = """
+    SELECT event_id, after FROM catalog_events e LEFT JOIN (
+        SELECT reference, max(event_id) AS gone FROM catalog_events
+        WHERE entity = 'model' AND after IS NULL GROUP BY ALL
+    ) USING (reference) WHERE entity = 'price' AND (gone IS NULL OR event_id > gone) ORDER BY event_id"""
+"""The entries of the price history, without those of models that were deleted since."""
+
+
 def restore_prices(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the price history anew from its events, without what was written into it with SQL."""
-    recorded = connection.execute(
-        "SELECT event_id, after FROM catalog_events WHERE entity = 'price' ORDER BY event_id"
-    ).fetchall()
+    recorded = connection.execute(PRICE_EVENTS).fetchall()
     connection.begin()
     connection.execute("DELETE FROM llm_model_prices")
     _apply_prices(connection, [{"id": event_id, "after": json.loads(after)} for event_id, after in recorded])
@@ -80,13 +86,22 @@ BALANCES = f"""
 
 def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     # the balance is left alone: it changes by its own events only, so that an edit cannot undo what a run spent
-    providers = [Provider.from_row(row).to_row() for row in _latest(events)]  # old events name no dialect
+    kept, gone = _latest(events)
+    connection.execute("DELETE FROM llm_providers WHERE name IN (SELECT unnest(?))", [gone])
+    providers = [Provider.from_row(row).to_row() for row in kept]  # old events name no dialect
     upsert(connection, "llm_providers", _PROVIDER, providers, key=("id",))
 
 
 def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
+    kept, gone = _latest(events)
+    connection.execute(
+        "DELETE FROM llm_models USING llm_providers p WHERE p.id = provider_id "
+        "AND p.name || ':' || model_id IN (SELECT unnest(?))",
+        [gone],
+    )
+    connection.execute("DELETE FROM llm_model_prices WHERE reference IN (SELECT unnest(?))", [gone])
     provider_ids = dict(connection.execute("SELECT name, id FROM llm_providers").fetchall())
-    rows = [{**row, "provider_id": provider_ids[row["provider"]]} for row in _latest(events)]
+    rows = [{**row, "provider_id": provider_ids[row["provider"]]} for row in kept]
     # the old default gives way before the new one comes, or the unique index would refuse it
     connection.execute(
         "UPDATE llm_models SET is_default = false WHERE is_default AND id IN (SELECT unnest(?))",
@@ -102,7 +117,7 @@ def _apply_prices(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
 
 
 def _apply_settings(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    rows = [{**row, "value": json.dumps(row["value"])} for row in _latest(events)]
+    rows = [{**row, "value": json.dumps(row["value"])} for row in _latest(events)[0]]
     upsert(connection, "system_settings", ("id", "key", "value", "updated_at"), rows, key=("id",))
 
 
@@ -131,6 +146,7 @@ _ENTITIES: dict[str, _Apply] = {
 }
 
 
-def _latest(events: Sequence[Event]) -> list[Row]:
-    """The last state of each entry; an upsert may name a row only once."""
-    return list({event["reference"]: event["after"] for event in events}.values())
+def _latest(events: Sequence[Event]) -> tuple[list[Row], list[str]]:
+    """The last state of each entry, and the references of those that are gone; an upsert may name a row only once."""
+    latest = {event["reference"]: event.get("after") for event in events}  # lines hold no nulls
+    return [row for row in latest.values() if row is not None], [name for name, row in latest.items() if row is None]

@@ -46,6 +46,22 @@ class Edit:
         self.state = replace(self.state, models={**known, model.reference: filled})
         return filled
 
+    def drop_provider(self, provider: Provider, action: str) -> None:
+        """Take a provider out, with its models and their prices."""
+        for model in [model for model in self.state.models.values() if model.provider == provider.name]:
+            self._drop_model(model, action)
+        self.events.append(self._event(action, "provider", provider.name, provider.to_row(), None))
+        kept = {name: each for name, each in self.state.providers.items() if name != provider.name}
+        self.state = replace(self.state, providers=kept)
+
+    def _drop_model(self, model: Model, action: str) -> None:
+        prices = [entry.to_row() for entry in self.state.prices.get(model.reference, ())]
+        self.events.append(self._event(action, "model", model.reference, {**model.to_row(), "prices": prices}, None))
+        models, entries = dict(self.state.models), dict(self.state.prices)
+        del models[model.reference]
+        entries.pop(model.reference, None)
+        self.state = replace(self.state, models=models, prices=entries)
+
     def add_price(self, entry: DatedPrice, action: str = "add_price") -> DatedPrice:
         """Append an entry to a model's price history."""
         self._record(action, "price", entry.reference, None, entry)
@@ -107,7 +123,7 @@ class Edit:
         entity: events.Entity,
         reference: str,
         before: Mapping[str, Any] | None,
-        after: Mapping[str, Any],
+        after: Mapping[str, Any] | None,
     ) -> Event:
         return events.catalog(
             edit_id=self.edit_id,

@@ -21,7 +21,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
 from llmkit.records.rows import as_moment, as_text
 from llmkit.store import events
-from llmkit.store.apply_catalog import BALANCES, restore_prices
+from llmkit.store.apply_catalog import BALANCES, PRICE_EVENTS, restore_prices
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Lease
 from llmkit.store.lines import Event
@@ -92,7 +92,7 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
                 found.extend(_price(connection, action, before, after, now))
             row = (after if action == "restore" else replace(after, updated_at=now)).to_row()
             found.append(_Change(action, entity, reference, before.to_row() if before else None, row))
-    recorded = {row["event_id"]: DatedPrice.from_row(row["after"]) for row in rows(connection, _PRICE_EVENTS)}
+    recorded = {row["event_id"]: DatedPrice.from_row(row["after"]) for row in rows(connection, PRICE_EVENTS)}
     dated = _dated(connection) if recorded else {}
     for event_id, price in dated.items():
         if recorded.get(event_id) != price:
@@ -167,9 +167,11 @@ def _changed_entries(
         row["reference"]: record.from_row(row["after"])
         for row in rows(
             connection,
-            "SELECT reference, max_by(after, event_id) AS after FROM catalog_events WHERE entity = ? GROUP BY ALL",
+            "SELECT reference, arg_max_null(after, event_id) AS after "
+            "FROM catalog_events WHERE entity = ? GROUP BY ALL",
             [entity],
         )
+        if row["after"] is not None  # else it was deleted
     }
     owners = {entry.id: reference for reference, entry in recorded.items()}
     present = {row["reference"]: row for row in rows(connection, query)} if recorded else {}
@@ -216,4 +218,3 @@ def _dated(connection: duckdb.DuckDBPyConnection) -> dict[str, DatedPrice]:
 _BALANCES = f"""
     SELECT p.name, f.balance AS before, p.balance AS after FROM llm_providers p LEFT JOIN ({BALANCES}) f
         ON f.provider = p.name WHERE p.balance IS DISTINCT FROM f.balance"""
-_PRICE_EVENTS = "SELECT event_id, after FROM catalog_events WHERE entity = 'price' ORDER BY event_id"

@@ -65,6 +65,11 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
     )
 
 
+def has_asked(connection: duckdb.DuckDBPyConnection, provider: str) -> bool:
+    """Whether any run was to ask this provider."""
+    return bool(rows(connection, "SELECT 1 FROM run_arms WHERE provider = ? LIMIT 1", [provider]))
+
+
 def setting_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """The settings as whole rows by key."""
     return {row["key"]: row for row in rows(connection, "SELECT * FROM system_settings ORDER BY id")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import ipywidgets as ipw
@@ -11,7 +12,7 @@ from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import Panel, confirm, shown
+from llmkit.widgets.panel import Panel, button, confirm, shown
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
 
@@ -25,6 +26,7 @@ class ProviderDetail:
         self._provider: Provider | None = None
         self.form: Form | None = None
         self.remote: RemoteModels | None = None
+        self.delete_button = button("Delete", self._ask_delete, tooltip="Only if no run has asked it")
         self._title = ipw.HTML()
         self._place = ipw.VBox()
         self.widget = ipw.VBox([self._title, self._place], layout=ipw.Layout(display="none", padding="8px 0 0 0"))
@@ -56,7 +58,7 @@ class ProviderDetail:
         )
         self.form = provider_form.edit_form(provider, self._save, self._reread)
         remote = () if self.remote is None else (self.remote.widget,)
-        self._place.children = (self.form.widget, *remote)
+        self._place.children = (self.form.widget, self.delete_button, *remote)
 
     def _reread(self) -> None:
         if self._provider is not None:
@@ -85,6 +87,16 @@ class ProviderDetail:
                 form.refuse(error)
 
         self._panel.act(save, on_error=refuse)
+
+    def _ask_delete(self) -> None:
+        if self._provider is not None and self.form is not None:
+            name, aside = self._provider.name, self.form.aside
+            question = f"Delete {self._provider.display_name} and its models? Undo brings them back."
+            withdraw = functools.partial(setattr, aside, "children", ())
+            aside.children = (confirm(question, "Delete", lambda: self._delete(name), withdraw),)
+
+    def _delete(self, name: str) -> None:
+        self._panel.act(lambda: f"Deleted {self._kit.catalog.delete_provider(name).display_name}.")
 
     def _ask_approval(self, form: Form, provider: Provider) -> ipw.VBox:
         url = form["base_url"].control.value

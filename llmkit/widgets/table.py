@@ -154,6 +154,8 @@ class Table(traitlets.HasTraits):
         return header
 
     def _take_rows(self) -> None:
+        if not any(row.key == self.selected for row in self.rows):
+            self.selected = None
         groups = dict.fromkeys(row.group for row in self.rows)
         options = (("all", ""), *((name, name) for name in groups))
         if self.group.options != options:

@@ -96,7 +96,7 @@ def test_an_edited_price_changes_in_the_list(models, database):
     panel.get_by_role("button", name="Save").click()
     expect(row(panel, "GPT-6 Luna")).to_contain_text("$0.35")
     panel.get_by_role("button", name="Price history").click()
-    expect(panel.get_by_role("table")).to_contain_text("$0.10")
+    expect(panel.locator("table")).to_contain_text("$0.10")
     assert catalog(database).models[LUNA].cost_input_per_million == Decimal("0.35")
 
 

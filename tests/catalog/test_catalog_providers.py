@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from llmkit.errors import EditConflict, OriginNotApproved, ValidationError
+from llmkit.errors import EditConflict, OriginNotApproved, UnsupportedProvider, ValidationError
+from llmkit.kit import open_kit
 from llmkit.providers.credentials import Credentials
 from llmkit.providers.wires import wire_for
 from llmkit.records import Call, HttpResponse, Model
@@ -296,3 +297,65 @@ def test_an_unknown_dialect_is_refused_with_the_known_ones(catalog, n_events):
             catalog.add_provider("router", base_url="http://localhost:8000/v1", dialect=dialect)
         assert caught.value.field == "dialect"
     assert n_events() == before
+
+
+def test_a_provider_that_no_run_has_asked_can_be_deleted(tmp_path):
+    """With its models, prices and balance; after a rebuild from the journal too, and undo brings all of it back."""
+    path = tmp_path / "k.duckdb"
+    with open_kit(path, simulate=True) as kit:
+        catalog, before = kit.catalog, kit.catalog.state()
+        catalog.add_provider("lab", base_url="http://localhost:1/v1")
+        catalog.add_model("lab:one", cost_input_per_million=1, cost_output_per_million=2, source="a list")
+        catalog.update_model("lab:one", cost_input_per_million=3)
+        catalog.set_balance("lab", 5)
+        full = catalog.state()
+        assert catalog.delete_provider("lab").name == "lab"
+        assert catalog.state() == before
+        with pytest.raises(UnsupportedProvider):
+            catalog.provider("lab")
+        assert catalog.last_change().endswith("lab:one: deleted; lab: deleted")
+    path.unlink()
+    with open_kit(path, simulate=True) as kit:
+        assert kit.catalog.state() == before
+        kit.catalog.undo()
+        again = kit.catalog.state()
+        assert again.prices["lab:one"] == full.prices["lab:one"]
+        assert again.models["lab:one"].price == full.models["lab:one"].price
+        assert again.providers["lab"].balance == 5
+
+
+def test_a_new_provider_of_a_deleted_name_begins_anew(tmp_path):
+    """Nothing is left of the old one: not its models, prices or balance, in a rebuilt database either."""
+    path = tmp_path / "k.duckdb"
+    with open_kit(path, simulate=True) as kit:
+        catalog = kit.catalog
+        catalog.add_provider("lab", base_url="http://localhost:1/v1")
+        catalog.add_model("lab:one", cost_input_per_million=1, cost_output_per_million=2)
+        catalog.set_balance("lab", 5)
+        catalog.delete_provider("lab")
+        catalog.add_provider("other", base_url="http://localhost:2/v1")
+        catalog.add_provider("lab", base_url="http://localhost:3/v1")
+        catalog.add_model("lab:one", cost_input_per_million=None, cost_output_per_million=None)
+        state = catalog.state()
+    path.unlink()
+    with open_kit(path, simulate=True) as kit:
+        assert kit.catalog.state() == state
+        assert kit.catalog.models(provider="lab")["cost_input_per_million"].isna().all()
+        assert kit.catalog.provider("lab").balance is None
+        kit.sql("SELECT 1")
+
+
+def test_a_provider_that_is_needed_is_not_deleted(tmp_path):
+    """One that came with llmkit, that a run has asked, or that has the model of an internal task; with what to do."""
+    with open_kit(tmp_path / "k.duckdb", simulate=True) as kit:
+        catalog = kit.catalog
+        for name in ("lab", "judge"):
+            catalog.add_provider(name, base_url="http://localhost:1/v1")
+            catalog.add_model(f"{name}:gpt-6-luna", cost_input_per_million=1, cost_output_per_million=2)
+        kit.run("a", "lab:gpt-6-luna").result(60)
+        catalog.set_infra_model("judge", "judge:gpt-6-luna")
+        n_events = len(catalog.history())
+        for name, words in (("openai", "comes with llmkit"), ("lab", "runs refer to it"), ("judge", "set_infra_model")):
+            with pytest.raises(ValidationError, match=words):
+                catalog.delete_provider(name)
+        assert len(catalog.history()) == n_events

@@ -252,6 +252,23 @@ def test_cancel_adds_no_provider(panel, events):
     assert events() == before
 
 
+def test_a_provider_is_deleted_when_no_run_has_asked_it(panel, kit):
+    """After a question; one that came with llmkit stays, with a sentence; undo brings a deleted one back."""
+    open_add(panel).submit_button.click()
+    panel.detail.delete_button.click()
+    buttons(panel.detail.form.aside)["Delete"].click()
+    assert "lab" not in kit.catalog.state().providers
+    assert panel.detail.widget.layout.display == "none"
+    assert panel.notice.text == "Deleted lab."
+    select(panel, "openai")
+    panel.detail.delete_button.click()
+    buttons(panel.detail.form.aside)["Delete"].click()
+    assert "comes with llmkit" in panel.notice.text
+    panel.undo_button.click()
+    assert panel.notice.text == "Undid: lab: deleted."
+    assert "lab" in {row.key for row in panel.table.rows}
+
+
 # --- testing the connection ---
 
 
