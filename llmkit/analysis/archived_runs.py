@@ -18,6 +18,7 @@ import pyarrow as pa
 from llmkit.analysis.costs import cost_table
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
+from llmkit.records.checks.near_names import unknown_column
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, parquet, queries
 
@@ -78,9 +79,7 @@ class Dataset:
         known = self.read(lambda c: c.sql("FROM probes").columns)
         chosen = [columns] if isinstance(columns, str) else list(known if columns is None else columns)
         if unknown := [name for name in chosen if name not in known]:
-            raise ValidationError(
-                f"There is no column {unknown[0]!r}. Choose from: {', '.join(known)}.", field="columns"
-            )
+            raise unknown_column(unknown[0], known, "columns")
         if not chosen:
             raise ValidationError("Name at least one column, or leave columns out for all.", field="columns")
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in chosen)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
-from llmkit.errors import ValidationError
 from llmkit.money.pricing import billed, dollars
+from llmkit.records.checks.near_names import unknown_column
 from llmkit.records.checks.texts import short
 
 if TYPE_CHECKING:
@@ -224,8 +224,7 @@ def _boxes(answered: pd.DataFrame, column: str, ax: Axes | None, by: By, label: 
 def _answered(probes: pd.DataFrame, by: By) -> pd.DataFrame:
     missing = [name for name in _listed(by) if name not in probes]
     if missing:
-        columns = ", ".join(map(str, probes.columns))
-        raise ValidationError(f"There is no column {missing[0]!r} to group by. There are: {columns}.", field="by")
+        raise unknown_column(missing[0], probes.columns, "by")
     return probes[probes["status"] == "ok"]
 
 

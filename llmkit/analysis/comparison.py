@@ -15,6 +15,7 @@ import pandas as pd
 from llmkit.analysis import charts, intervals
 from llmkit.analysis.charts import By
 from llmkit.errors import ValidationError
+from llmkit.records.checks.near_names import unknown_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,8 +189,7 @@ def _frame(run_or_frame: Any) -> pd.DataFrame:
 
 def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
     if not isinstance(name, str) or name not in frame:
-        columns = ", ".join(map(str, frame.columns))
-        raise ValidationError(f"There is no column {name!r}. There are: {columns}.", field=field)
+        raise unknown_column(name, frame.columns, field)
     column: pd.Series[Any] = frame[name]
     return column
 

@@ -9,6 +9,7 @@ from statistics import NormalDist
 import pandas as pd
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks.near_names import unknown_column
 
 OTHER = "all others"
 _Z = NormalDist().inv_cdf(0.975)
@@ -64,8 +65,7 @@ def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.
         return probes.drop(columns="code", errors="ignore").merge(codes, on="probe_id", how="left"), "code"
     if of is not None:
         if of not in probes:
-            columns = ", ".join(map(str, probes.columns))
-            raise ValidationError(f"There is no column {of!r} to count. There are: {columns}.", field="of")
+            raise unknown_column(of, probes.columns, "of")
         return probes, of
     fields = [name for name in probes if str(name).startswith("answer.") or name in _CODES]
     few = [name for name in fields if 0 < probes[name].dropna().map(str).nunique() <= _MOST_VALUES]

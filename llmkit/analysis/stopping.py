@@ -26,17 +26,34 @@ class HalfWidth:
     width: float
     within: str = "scenario_id"
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns that it looks at, by the argument that named them."""
+        return {"value": self.value, "within": self.within}
+
+    def is_deaf(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether none of these answers has a number to count."""
+        return all(_number(row.get(self.value)) is None for row in rows)
+
     def reached(self, rows: Iterable[Mapping[str, Any]], configs: Iterable[str]) -> bool:
         """Whether answers (rows as of ``run.probes``) are enough for each of these configurations."""
-        clusters: dict[str, dict[Any, list[float]]] = {config: defaultdict(list) for config in configs}
+        clusters: dict[str, dict[str, list[float]]] = {config: defaultdict(list) for config in configs}
         for row in rows:
-            number = row.get(self.value)
-            if isinstance(number, int | float) and isfinite(number):
-                clusters[row["config"]][row.get(self.within)].append(float(number))
+            if (number := _number(row.get(self.value))) is not None:
+                clusters[row["config"]][str(row.get(self.within))].append(number)
         return all(_half_width(list(each.values())) <= self.width for each in clusters.values())
 
     def __str__(self) -> str:
         return f"{self.value} is known to ± {self.width:g} for every configuration"
+
+
+def _number(value: Any) -> float | None:
+    """The value as :func:`llmkit.compare` takes it; costs are text in the journal."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if isfinite(number) else None
 
 
 def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWidth:
@@ -48,7 +65,8 @@ def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWid
     was not asked is cancelled; ``kit.resume`` asks it after all.
 
     Raises:
-        ValidationError: no column, or a width that is not above 0.
+        ValidationError: no column, or a width that is not above 0; from ``kit.run``, when no answer can have such a
+            column.
     """
     for name, field in ((value, "value"), (within, "within")):
         if not isinstance(name, str) or not name.strip():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
 from llmkit.money.pricing import blended, price_on
 from llmkit.records import Model, Provider
+from llmkit.records.checks import near_names
 from llmkit.store import CatalogState
 
 _SNAPSHOT = re.compile(r"(?P<family>.+?)-(?P<day>20\d{2}-?[01]\d-?[0-3]\d)")
@@ -27,10 +27,10 @@ def find_provider(state: CatalogState, name: Any) -> Provider:
         name = name.name
     if isinstance(name, str) and name in state.providers:
         return state.providers[name]
-    near = _nearest(str(name), state.providers)
+    near = near_names.near(str(name), state.providers)
     raise UnsupportedProvider(
-        f"There is no provider {name!r}.{_hint(near)} The catalog has: {', '.join(state.providers) or 'none yet'}; "
-        "add_provider() adds any OpenAI-compatible endpoint.",
+        f"There is no provider {name!r}.{near_names.hint(near)} The catalog has: "
+        f"{', '.join(state.providers) or 'none yet'}; add_provider() adds any OpenAI-compatible endpoint.",
         suggestions=near,
     )
 
@@ -55,7 +55,7 @@ def find_model(state: CatalogState, ref: Any) -> Model:
     if colon and provider not in state.providers and not meant:
         find_provider(state, provider)
     raise ModelNotFound(
-        f"There is no model {ref!r} in the catalog.{_hint(near)} A reference is provider:model_id; "
+        f"There is no model {ref!r} in the catalog.{near_names.hint(near)} A reference is provider:model_id; "
         "models() lists them all, add_model() adds one.",
         suggestions=near,
     )
@@ -90,17 +90,8 @@ def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
         return tuple(same_id)
     by_id = {model.model_id: reference for reference, model in state.models.items()}
     model_id = wanted.partition(":")[2] or wanted
-    near = [*_nearest(wanted, state.models), *(by_id[name] for name in _nearest(model_id, by_id))]
+    near = [*near_names.near(wanted, state.models), *(by_id[name] for name in near_names.near(model_id, by_id))]
     return tuple(dict.fromkeys(near))[:5]
-
-
-def _nearest(wanted: str, names: Iterable[str]) -> Sequence[str]:
-    lowered = {name.lower(): name for name in names}
-    return tuple(lowered[name] for name in difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6))
-
-
-def _hint(near: Sequence[str]) -> str:
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def default_of(state: CatalogState, provider: str) -> Model | None:

@@ -74,6 +74,15 @@ class Question:
             )
         return _object({"answer": choice})
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that answers fill, as :meth:`read` names them."""
+        if self.kind == "matrix":
+            return self.rows
+        more = {"likert": ("position", "score"), "yes_no": ("position", "score"), "choice": ("position",)}
+        ranks = ("position", *map(str, self.options)) if self.kind == "rank" else ()
+        return ("", *more.get(self.kind, ranks))
+
     def read(self, text: str, order: Order) -> dict[str, Any]:
         """The answer in a text, as the columns that it fills: the empty name is the answer itself.
 

@@ -34,6 +34,7 @@ from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import Reused
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending, Standing
+from llmkit.runs.stop_rules import check_stop_rule
 from llmkit.store import CatalogState
 
 SchemaCheck = Callable[[Mapping[str, Any]], Callable[[str], Any]]
@@ -75,6 +76,8 @@ class Checker:
         asks = request.reuse != "only"
         if plan is None:
             plan = make_plan(request, state, self.reach.has_key if asks else _any_key)
+        if request.stop_when is not None:
+            check_stop_rule(request.stop_when, plan)
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
         if asks:
             self.reach.check(list(providers.values()))

@@ -222,10 +222,10 @@ class Runner(Generic[T]):
             services=self._services,
             budget=Budget(spec.budget, spent=spent),
             tracker=tracker,
-            watch=watch_of(spec.stop_when, spec.plan),
             session=session,
             reused_versions=spec.reused.versions(spec.plan),
         )
+        context.watch = watch_of(spec.stop_when, spec.plan, context.note)
         how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note}
         context.budget.shared = self._services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
         return context

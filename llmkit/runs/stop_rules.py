@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from llmkit.records.columns import answer_column
+from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.columns import RESULT, answer_column
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.plan import Plan
 
@@ -15,8 +16,44 @@ from llmkit.runs.plan import Plan
 class StopRule(Protocol):
     """Says when a run has heard enough; ``str()`` of it says what was reached."""
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns that it looks at, by the argument that named them."""
+
+    def is_deaf(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether these answers say nothing to it."""
+
     def reached(self, rows: Iterable[Mapping[str, Any]], configs: Iterable[str]) -> bool:
         """Whether answers (rows as of ``run.probes``) are enough for each of the configurations."""
+
+
+_PLACE = ("scenario_id", "prompt", "system", "provider", "model", "config", "sample")
+_FIRST = 10
+"""Answers after which a rule that has heard nothing is told of."""
+
+
+def check_stop_rule(rule: StopRule, plan: Plan) -> None:
+    """Refuse a rule that looks at a column which no answer to this plan can have.
+
+    Raises:
+        ValidationError: there is none of that name; it names the nearest.
+    """
+    dimensions = (name for scenario in plan.scenarios for name in scenario.dimensions)
+    fields = _answer_fields(plan)
+    known = dict.fromkeys((*dimensions, *map(answer_column, fields or ()), *_PLACE, *RESULT))
+    for argument, name in rule.columns.items():
+        if name not in known and not (fields is None and name.startswith(answer_column(" ").strip())):
+            raise unknown_column(name, known, argument)
+
+
+def _answer_fields(plan: Plan) -> set[str] | None:
+    """The fields that answers will have; ``None`` where a schema leaves them open."""
+    questions = (scenario.question for scenario in plan.scenarios if scenario.question is not None)
+    fields = {name for question in dict.fromkeys(questions) for name in question.columns}
+    schema = plan.params.schema
+    if schema is not None and ("properties" not in schema or schema.get("additionalProperties")):
+        return None
+    return fields | set((schema or {}).get("properties", ()))
 
 
 @dataclass(slots=True)
@@ -27,6 +64,7 @@ class Watch:
     configs: tuple[str, ...]
     most: int
     """Answers that the run will have if it is not stopped."""
+    say: Callable[[str], None]
     outcome: str | None = None
     """Why the run was stopped; ``None`` while it was not."""
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -38,6 +76,9 @@ class Watch:
             return False
         self._rows.append(_row(conversation))
         count = len(self._rows)
+        if count == min(_FIRST, self.most) and self.rule.is_deaf(self._rows):
+            name = self.rule.columns["value"]
+            self.say(f"The first {count} answers have no number in {name!r}: the run will not stop early.")
         if self.outcome is None and self._next <= count < self.most:
             self._next = count + 1 + count // 20
             if self.rule.reached(self._rows, self.configs):
@@ -45,9 +86,9 @@ class Watch:
         return self.outcome is not None
 
 
-def watch_of(rule: StopRule | None, plan: Plan) -> Watch | None:
-    """The watch over a run that asks this plan."""
-    return None if rule is None else Watch(rule, tuple(config.label for config in plan.configs), len(plan))
+def watch_of(rule: StopRule | None, plan: Plan, say: Callable[[str], None]) -> Watch | None:
+    """The watch over a run that asks this plan; ``say`` is told when it can hear nothing."""
+    return None if rule is None else Watch(rule, tuple(config.label for config in plan.configs), len(plan), say)
 
 
 def _row(conversation: Conversation) -> dict[str, Any]:
@@ -56,7 +97,10 @@ def _row(conversation: Conversation) -> dict[str, Any]:
     return {
         **probe.scenario.dimensions,
         **conversation.row(),
-        "scenario_id": probe.scenario.scenario_id,
+        **{name: getattr(probe.scenario, name) for name in ("scenario_id", "prompt", "system")},
+        "provider": probe.model.provider,
+        "model": probe.model.reference,
         "config": probe.config.label,
+        "sample": probe.sample,
         **{answer_column(name): value for name, value in fields.items()},
     }

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
-from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import shapes
+from llmkit.records.checks import near_names, shapes
 from llmkit.records.columns import PROBES
 
 ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups", "messages")
@@ -72,8 +71,7 @@ def warn_of_unsent(names: Iterable[str]) -> None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that is most like ``name``, or the empty string."""
-    by_lowered = {candidate.casefold(): candidate for candidate in known}
-    return by_lowered[found[0]] if (found := get_close_matches(name.casefold(), by_lowered, n=1)) else ""
+    return next(iter(near_names.near(name, known, 1)), "")
 
 
 def plain(value: Any, *, where: str) -> Any:

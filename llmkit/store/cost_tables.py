@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
+from llmkit.records.checks.near_names import unknown_column
 from llmkit.records.columns import PROBES, answer_column
 from llmkit.store.queries import dimension_names, frame, pointer, rows
 from llmkit.store.schema import UNKNOWN, USAGE
@@ -165,8 +165,8 @@ class _Groups:
         known = _expressions(connection, chosen)
         unknown = [name for name in chosen.by if not isinstance(name, str) or name not in known]
         if unknown or not chosen.by:
-            what = f"by {unknown[0]!r}" if unknown else "by nothing"
-            raise ValidationError(f"Costs cannot be grouped {what}. Choose from: {', '.join(known)}.", field="by")
+            which, what = (unknown[0], f"by {unknown[0]!r}") if unknown else ("", "by nothing")
+            raise unknown_column(which, known, "by", f"Costs cannot be grouped {what}.")
         since = chosen.since.astimezone(UTC).replace(tzinfo=None) if chosen.since else None
         return cls(
             by={name: known[name] for name in chosen.by},

@@ -11,6 +11,7 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
+from llmkit.records.checks.near_names import unknown_column
 from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, room, tokens
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
 
@@ -128,9 +129,7 @@ def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.Dat
 def _groups(probes: pd.DataFrame, names: Sequence[str]) -> list[_Group]:
     """The probes by the values of some columns, in the order of their first appearance."""
     if unknown := [name for name in names if not isinstance(name, str) or name not in probes.columns]:
-        raise ValidationError(
-            f"by={unknown[0]!r} is no column of run.probes. Choose from: {', '.join(probes.columns)}.", field="by"
-        )
+        raise unknown_column(unknown[0], probes.columns, "by", f"by={unknown[0]!r} is no column of run.probes.")
     if not names or len(set(names)) < len(names):
         raise ValidationError("by is a column of run.probes, or several different ones.", field="by")
     try:

@@ -177,3 +177,35 @@ def test_rules_that_make_no_sense_are_refused(kit, arguments):
         llmkit.half_width(*arguments)
     with pytest.raises(llmkit.ValidationError, match="stop_when"):
         kit.run("hello", stop_when=0.03)
+
+
+def test_a_misspelt_column_is_refused_before_anything_is_asked(kit):
+    """It would never stop the run: the answers' fields are known from questions and schemas, the nearest is named."""
+    question = llmkit.question.likert("Is tea good?")
+    schema = {"type": "object", "properties": {"score": {"type": "number"}}, "required": ["score"]}
+    for prompts, how, rule, near in (
+        ([question], {}, llmkit.half_width("answer.scor", 0.1), "answer.score"),
+        (["Why?"], {}, llmkit.half_width("answer.score", 0.1), "no column 'answer.score'"),
+        (["Why?"], {"schema": schema}, llmkit.half_width("answer.skore", 0.1), "answer.score"),
+        ([question], {}, llmkit.half_width("answer.score", 0.1, within="scenario"), "scenario_id"),
+    ):
+        with pytest.raises(llmkit.ValidationError, match=near):
+            kit.run(prompts, "openai:gpt-6-luna", stop_when=rule, **how)
+    assert kit.runs().empty
+    for value, how in (
+        ("answer.score", {"schema": schema}),
+        ("output_tokens", {}),
+        ("answer.x", {"schema": {"type": "object"}}),
+    ):
+        kit.run("Why?", "openai:gpt-6-luna", stop_when=llmkit.half_width(value, 0.1), **how).result()
+
+
+def test_a_column_without_numbers_is_told_of_once(kit):
+    """What an option is called is no number; its score is one. Costs count, though the journal keeps them as text."""
+    questions = [llmkit.question.likert(f"Is tea {n} good?") for n in range(15)]
+    with pytest.warns(UserWarning, match="no number in 'answer'") as told:
+        run = kit.run(questions, "openai:gpt-6-luna", stop_when=llmkit.half_width("answer", 9)).result()
+    assert len([each for each in told if "no number" in str(each.message)]) == 1
+    assert run.status == "completed"
+    stopped = kit.run(questions * 2, "openai:gpt-6-luna", stop_when=llmkit.half_width("estimated_cost", 9)).result()
+    assert stopped.status == "cancelled"

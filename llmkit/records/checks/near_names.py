@@ -1,0 +1,28 @@
+"""Names that nobody knows, with those that may be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from llmkit.errors import ValidationError
+
+
+def near(wanted: Any, known: Iterable[Any], most: int = 3) -> tuple[str, ...]:
+    """The known names that are most like one, the best first; case does not matter."""
+    by_lowered = {str(name).casefold(): str(name) for name in known}
+    return tuple(by_lowered[name] for name in get_close_matches(str(wanted).casefold(), by_lowered, n=most))
+
+
+def hint(names: Iterable[str]) -> str:
+    """The names as a question, to follow a sentence; nothing when there are none."""
+    meant = " or ".join(map(repr, names))
+    return f" Did you mean {meant}?" if meant else ""
+
+
+def unknown_column(name: Any, known: Iterable[Any], field: str, sentence: str = "") -> ValidationError:
+    """The error for a column that there is not; ``sentence`` says what cannot be done."""
+    listed = list(map(str, known))
+    said = sentence or f"There is no column {name!r}."
+    return ValidationError(f"{said}{hint(near(name, listed))} Choose from: {', '.join(listed)}.", field=field)
