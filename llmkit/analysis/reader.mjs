@@ -413,6 +413,8 @@ const STYLE = `
 
 // -------------------------------------------------------------------------------------------------------------- widget
 
+const VIEWS = { all: show }; // by the message that begins one
+
 export default {
   render({ model, el, signal }) {
     let reader = null;
@@ -425,6 +427,7 @@ export default {
     const live = {
       attempts: (probe) => ask({ type: "attempts", run: probe.run, probe: probe.id }),
       note: (probe, change) => ask({ type: "note", run: probe.run, probe: probe.id, ...change }),
+      code: (place, category) => ask({ type: "code", place, category }),
       csv: (probes) => ask({ type: "export", probes: probes.map((probe) => probe.id) }),
     };
     const receive = async (message, buffers) => {
@@ -434,7 +437,7 @@ export default {
         return;
       }
       const data = await unpack(buffers[0].buffer ?? buffers[0]);
-      if (message.type === "all") reader = show(el, data, live);
+      if (message.type in VIEWS) reader = VIEWS[message.type](el, data, live);
       else reader?.update(data);
     };
     model.on("msg:custom", receive);

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import annotating, archived_runs, charts, exports, markdown, reader_data, report
+from llmkit.analysis import annotating, archived_runs, charts, exports, hand_coding, markdown, reader_data, report
 from llmkit.analysis.answer_columns import answer_columns, column, note_columns
 from llmkit.analysis.charts import By
 from llmkit.analysis.comparison import Comparison, compare
@@ -142,6 +142,11 @@ class Run:
     def annotations(self) -> pd.DataFrame:
         """The last note of each person about each answer under each name: probe_id, name, value, actor, at."""
         return annotating.table(self._store, self.id)
+
+    def hand_codes(self, name: str = "category") -> pd.DataFrame:
+        """The codes that people gave under a name, as a table like that of ``kit.code``: probe_id, category,
+        infra_model (who), at. ``llmkit.agreement`` takes both together: ``pd.concat([codes, run.hand_codes()])``."""
+        return hand_coding.hand_codes(self.annotations, name)
 
     def annotate(
         self,

@@ -51,6 +51,7 @@ from llmkit.runs.tickets import waiting_words
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.store import Snapshot, Store, archive, past, queries, totals, waiting
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
+from llmkit.tasks.coding import read_codebook
 from llmkit.tasks.structured import Schema, answer_check, json_schema
 
 if TYPE_CHECKING:
@@ -701,6 +702,23 @@ class Kit:
 
         chosen = [self.last_run()] if runs is None else [runs] if isinstance(runs, Run | str) else list(runs)
         return Reader([self._as_run(run) for run in chosen])
+
+    def coding_form(
+        self, run: Run | str, codebook: Codebook, n: int = 50, *, seed: int = 0, name: str = "category"
+    ) -> Any:
+        """A form to code ``n`` answers of a run by hand: blind, as many of each configuration, drawn by ``seed``.
+
+        Digits code and go on, Backspace goes back; each code is kept as it is given, by :meth:`llmkit.Run.annotate` as
+        ``codes={name: category}``, beside those of models and of other people. The same call goes on at the first
+        answer that you have not coded. ``run.hand_codes(name)`` is what came of it.
+
+        Raises:
+            ValidationError: a codebook without categories, or no answers.
+        """
+        from llmkit.widgets.coding_form import CodingForm
+
+        categories, who = read_codebook(codebook), self._actor
+        return CodingForm(self._as_run(run), categories, numbers.whole(n, "n", 1), seed, texts.text(name, "name"), who)
 
     # --- looking after the catalog ---
 

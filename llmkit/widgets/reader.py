@@ -47,6 +47,8 @@ class AnswersWidget(anywidget.AnyWidget):
     """The list and the conversation. What it shows goes by messages, so that no widget state holds an answer."""
 
     _esm = reader_data.MODULE
+    view = "all"
+    """Which of the module's views shows it."""
 
     def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Reply]) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class AnswersWidget(anywidget.AnyWidget):
 
     def _receive(self, content: Mapping[str, Any]) -> None:
         if content.get("type") == "ready":
-            self.send({"type": "all"}, [reader_data.pack(self._data())])
+            self.send({"type": self.view}, [reader_data.pack(self._data())])
         else:
             said, buffers = self._reply(content)
             self.send({**said, "number": content.get("number")}, buffers)
