@@ -6,7 +6,8 @@ their looks. matplotlib is loaded only when a chart is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -246,6 +247,19 @@ def _names(frame: pd.DataFrame, by: By) -> list[str]:
 
 def _name(values: Iterable[object]) -> str:
     return short(" · ".join(map(str, values)), _LONGEST)
+
+
+def svg(plot: Callable[..., Any], rows: int) -> str:
+    """A chart as SVG. The figure is none of pyplot's, so that no cell shows it a second time."""
+    from matplotlib import rc_context  # slow to load
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2, height(rows)), layout="constrained")
+    plot(ax=neutral(figure.add_subplot()))
+    text = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):  # text as text: a tenth of the size
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
 
 
 def _axes(ax: Axes | None, rows: int) -> Axes:

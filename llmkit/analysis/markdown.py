@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
 """What begins or ends something inside a line; the underscore of a name such as max_tokens does not."""
@@ -19,6 +19,7 @@ _PAGE = """<!doctype html>
 :root {{ color-scheme: light dark }}
 body {{ margin: 2em auto; max-width: 52em; padding: 0 1em; font-family: system-ui, sans-serif; line-height: 1.5 }}
 table {{ border-collapse: collapse }} th, td {{ border-bottom: 1px solid #8888; padding: 4px 8px; text-align: left }}
+figure {{ margin: 1em 0 }} figure svg {{ max-width: 100%; height: auto }} figcaption {{ font-size: smaller }}
 pre {{ border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wrap: anywhere }}
 </style>
 </head>
@@ -47,9 +48,19 @@ def verbatim(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def page(title: str, text: str) -> str:
-    """An HTML page that needs nothing but itself, and runs no script."""
+def page(title: str, text: str, figures: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> str:
+    """An HTML page that needs nothing but itself, and runs no script. ``figures`` are SVG documents, each with its
+    caption, by the heading that they go under."""
     from markdown_it import MarkdownIt  # for those who write a page only
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    for heading, drawn in (figures or {}).items():
+        shown = "".join(_figure(svg, caption) for svg, caption in drawn)
+        body = body.replace(f"<h2>{heading}</h2>", f"<h2>{heading}</h2>\n{shown}", 1)
     return _PAGE.format(title=html.escape(title), body=body)
+
+
+def _figure(svg: str, caption: str) -> str:
+    words = html.escape(caption)
+    drawing = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{words}"', 1)
+    return f"<figure>{drawing}<figcaption>{words}</figcaption></figure>\n"

@@ -20,6 +20,8 @@ from llmkit.store import Store, totals
 BLANK = "______"
 """Stands where only the author knows."""
 
+_NAMED = 10
+"""Scenarios that are named above what all of them ask."""
 _COST_HEAD = (
     "Configuration",
     "Probes",
@@ -240,16 +242,26 @@ def _appendix(plan: Plan) -> Iterable[str]:
         if config.system is not None:
             yield f"**System prompt of {plain(config.label)}**"
             yield verbatim(config.system)
+    systems = list(dict.fromkeys(scenario.system for scenario in plan.scenarios if scenario.system))
+    names = {system: f"(system prompt {number})" for number, system in enumerate(systems, 1)}
+    for system, name in names.items():
+        yield f"**{plain(name.strip('()').capitalize())}**"
+        yield verbatim(system)
+    asked: dict[str, list[str]] = {}
     for scenario in plan.scenarios:
         levels = "".join(f"; {name}: {value}" for name, value in scenario.dimensions.items())
-        yield f"**{plain(f'{scenario.scenario_id}{levels}')}**"
-        yield verbatim(_conversation(with_options(scenario)))
+        said = _conversation(with_options(scenario), names)
+        asked.setdefault(said, []).append(f"{scenario.scenario_id}{levels}")
+    for said, scenarios in asked.items():
+        more = f" and {len(scenarios) - _NAMED:,} more" if len(scenarios) > _NAMED else ""
+        yield f"**{plain(' / '.join(scenarios[:_NAMED]) + more)}**"
+        yield verbatim(said)
 
 
-def _conversation(scenario: Scenario) -> str:
-    """All that a scenario says; who says it, where that is not the prompt alone."""
+def _conversation(scenario: Scenario, systems: Mapping[str, str]) -> str:
+    """All that a scenario says; who says it, where that is not the prompt alone. System prompts by their names."""
     said = [
-        *([("system", scenario.system)] if scenario.system else []),
+        *([("system", systems[scenario.system])] if scenario.system else []),
         *((message.role, message.content) for message in scenario.messages),
         *(("user", prompt) for prompt in scenario.prompts),
     ]

@@ -7,12 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from llmkit.analysis import annotating, archived_runs, charts, exports, hand_coding, markdown, reader_data, report
+from llmkit.analysis import (
+    annotating,
+    archived_runs,
+    charts,
+    exports,
+    hand_coding,
+    markdown,
+    prediction_powered,
+    reader_data,
+    report,
+)
 from llmkit.analysis.answer_columns import answer_columns, column, note_columns
 from llmkit.analysis.charts import By
 from llmkit.analysis.comparison import Comparison, compare
@@ -24,7 +35,8 @@ from llmkit.analysis.shares import categories
 from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.records import columns
-from llmkit.records.checks import shapes, texts
+from llmkit.records.checks import numbers, shapes, texts
+from llmkit.records.checks.near_names import unknown_column
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Store, noted, queries, totals
 
@@ -268,6 +280,60 @@ class Run:
         """
         return compare(self.probes, value, by, within)
 
+    def corrected_shares(
+        self,
+        codes: pd.DataFrame,
+        by_hand: pd.DataFrame | None = None,
+        by: str | None = None,
+        within: str | None = "scenario_id",
+    ) -> pd.DataFrame:
+        """The share of each category in all that a model coded, corrected by what people said of a random part of it.
+
+        Args:
+            codes: the table of ``kit.code``, of one coder.
+            by_hand: codes by people, as :meth:`hand_codes` has them (the default) from ``kit.coding_form``.
+            by: a column of :attr:`probes` whose levels are kept apart, such as ``"config"``.
+            within: what makes answers alike; ``None`` takes all as independent.
+
+        Columns: ``by``, category, share with its 95 % interval (low, high), share_model and share_hand (what either
+        alone says), n_hand, n, and weight (how far the model's codes count). By prediction-powered inference (PPI++,
+        arXiv:2311.01453).
+
+        Raises:
+            ValidationError: codes of several coders, or fewer than two answers that both have coded.
+        """
+        table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
+        for name in filter(None, (by, within)):
+            if name not in table:
+                raise unknown_column(name, table.columns, "by" if name == by else "within")
+        return prediction_powered.corrected_shares(table, by, within)
+
+    def next_purchase(
+        self,
+        codes: pd.DataFrame,
+        by_hand: pd.DataFrame | None = None,
+        *,
+        labels: int = 40,
+        dollars: Decimal | int | str | float = 3,
+        within: str | None = "scenario_id",
+    ) -> pd.DataFrame:
+        """Whether ``labels`` more by hand or answers for so many ``dollars`` more narrow :meth:`corrected_shares` more.
+
+        Answers are to further scenarios, each at what one has cost here with its coding. Columns: category, half_width
+        of the interval now, with_labels, with_answers, better. ``.attrs["answers"]`` is how many the money buys.
+
+        Raises:
+            ValidationError: as there, nothing left to label, or costs that are unknown.
+        """
+        table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
+        each = float(table["estimated_cost"].astype(float).mean() + codes.get("cost", pd.Series([0.0])).mean())
+        if not each > 0:
+            raise ValidationError("What an answer costs is not known: see run.costs().", field="dollars")
+        answers = float(numbers.amount(dollars, "dollars")) / each
+        result = prediction_powered.next_purchase(table, numbers.whole(labels, "labels", 1), answers, within)
+        result.attrs["answers"] = int(answers)
+        return result
+
     @property
     def notes(self) -> list[str]:
         """Sentences that a reader of the results should know: a model that was served in more than one version."""
@@ -320,7 +386,7 @@ class Run:
 
     def report(self, path: File | None = None) -> str:
         """The run as a paper tells it, in Markdown: methods, a reporting checklist with blanks for what only the author
-        knows, costs, and what was asked. With ``path``, a file is written too: ``.md``, or ``.html`` as a page.
+        knows, costs, and what was asked. With ``path``, a file is written too: ``.md``, or ``.html``, with charts.
 
         Raises:
             ValidationError: a name that ends otherwise, or the file cannot be written.
@@ -330,8 +396,18 @@ class Run:
             kind = shapes.path(path).suffix.lower()
             if kind not in (".md", ".html"):
                 raise ValidationError("The name of a report ends in .md or .html.", field="path")
-            exports.to_text(text if kind == ".md" else markdown.page(report.title(self._row()), text), path)
+            exports.to_text(text if kind == ".md" else self._report_page(text), path)
         return text
+
+    def _report_page(self, text: str) -> str:
+        costs = self.costs("config")
+        drawn = [(charts.svg(partial(self.plot_costs, by="config"), len(costs)), "Cost of each configuration.")]
+        for plot, caption in (
+            (self.plot_lengths, "Length of answers: median, quartiles, middle 90 %."),
+            (self.plot_latency, "Time to an answer: median, quartiles, middle 90 %."),
+        ):
+            drawn.append((charts.svg(partial(plot, by="config"), len(costs)), caption))
+        return markdown.page(report.title(self._row()), text, {"Costs": drawn})
 
     def _named(self, table: Table) -> pd.DataFrame:
         if table not in get_args(Table):

@@ -100,6 +100,31 @@ def test_a_report_of_a_run_without_answers(kit, sim):
     assert "0 were answered; without an answer, and so excluded, are 1 failed" in words
 
 
+def test_every_text_is_in_the_appendix_once(kit):
+    """Scenarios that ask the same stand together, and what many have as their system prompt is told once."""
+    scenarios = [
+        llmkit.Scenario("Is tea good?", system="You are a nurse.", dimensions={"round": n // 2}) for n in range(14)
+    ] + [llmkit.Scenario("Is rum good?", system="You are a nurse.")]
+    words = kit.run(scenarios, MODEL, max_tokens=40).result().report().replace("\\", "")
+    for text in ("You are a nurse.", "Is tea good?", "Is rum good?"):
+        assert words.count(text) == 1
+    assert words.count("(system prompt 1)") == 2
+    assert "and 4 more**" in words
+
+
+def test_a_page_has_charts_and_a_hostile_label_is_text_in_them(kit, tmp_path):
+    """Costs, lengths and times as SVG inside the page, each with words for those who do not see it."""
+    ways = [llmkit.Config(MODEL, label="<script>alert(1)</script> $x^2$ & ü"), llmkit.Config(MODEL, label="plain")]
+    kit.run("Why?", ways, samples=3).result().report(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    seen = Tags(page)
+    assert page.count("<svg") == page.count("<figcaption>") == 3
+    assert not seen.names & {"script", "img", "a", "foreignObject"}
+    assert {value for name, value in seen.attributes if name == "role"} == {"img"}
+    assert not [value for name, value in seen.attributes if name in ("href", "src")]
+    assert "&lt;script&gt;alert(1)" in page
+
+
 def _shown(tokens):
     return "".join(each.content for token in tokens for each in (token.children or [token]))
 

@@ -1,0 +1,203 @@
+"""Shares of codes that a model gave, corrected by those that people gave to a random part of the answers.
+
+Prediction-powered inference: Angelopoulos, Bates, Fannjiang, Jordan and Zrnic, *Science* 382 (2023); with the weight λ
+that makes the interval narrowest, Angelopoulos, Duchi and Zrnic, arXiv:2311.01453 (2023). Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmkit.analysis.intervals import ALPHA
+from llmkit.errors import ValidationError
+
+_LEAST = 0.01
+"""The least that a share's p(1 − p) is taken for, near 0 and 1."""
+
+Values = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A corrected mean with its variance, a part of which falls with more labels (``by_hand``), and another with more
+    answers that the model alone codes (``by_model``); with clusters there is a covariance besides."""
+
+    estimate: float
+    variance: float
+    by_hand: float
+    by_model: float
+    weight: float
+    """λ: 0 leaves the model's codes out, 1 takes them fully."""
+    quantile: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the width of the 95 % interval."""
+        return self.quantile * sqrt(max(0.0, self.variance))
+
+    def share_interval(self) -> tuple[float, float]:
+        """The 95 % interval of a share: Wilson's, of as many answers as have this variance. The normal one is too low
+        where the estimate is."""
+        share = min(1.0, max(0.0, self.estimate))
+        spread = max(share * (1 - share), _LEAST)
+        middle = self.variance * self.quantile**2 / spread
+        half = sqrt(self.variance * self.quantile**2 * share * (1 - share) / spread + middle**2 / 4)
+        low, high = ((share + middle / 2 + sign * half) / (1 + middle) for sign in (-1, 1))
+        return max(0.0, low), min(1.0, high)
+
+
+def corrected_mean(
+    hand: Values, model: Values, rest: Values, clusters: tuple[Values, Values] | None = None
+) -> Corrected:
+    """The mean of what people would say of all, from what they say of some (``hand``), what the model says of the same
+    (``model``) and of the rest. ``clusters`` of the labelled and of the rest: errors are robust to likeness within.
+
+    Without clusters it is ``ppi_mean_ci`` of ppi_py; with them the quantile is of t with Satterthwaite's degrees of
+    freedom. Where model and people never differ, the variance counts as if they had in two of four more.
+    """
+    from scipy import stats  # slow to load
+
+    n, others = len(hand), len(rest)
+    weight = _weight(hand, model, rest)
+    residual = hand - weight * model
+    estimate = float(residual.mean() + (weight * rest.mean() if others else 0.0))
+    by_hand, by_model = (residual - residual.mean()) / n, weight * (rest - rest.mean()) / others if others else rest
+    joint, scales, freedom = np.concatenate([by_hand, by_model]), (1.0, 1.0), np.inf
+    if clusters is not None:
+        sizes = [max(3, len(np.unique(ids))) for ids in (clusters[0], np.concatenate(clusters))]
+        scales = sizes[0] / (sizes[0] - 2), sizes[1] / (sizes[1] - 1)  # two were estimated: a mean and λ
+        by_hand, by_model = (_summed(values, ids) for values, ids in zip((by_hand, by_model), clusters, strict=True))
+        joint = _summed(joint, np.concatenate(clusters))
+    squares = [float((values**2).sum()) for values in (by_hand, by_model, joint)]
+    first, second = squares[0] * scales[0], squares[1] * scales[1]
+    both = first + second + squares[2] - squares[0] - squares[1]
+    if clusters is not None and first + second:
+        freedom = (first + second) ** 2 / (first**2 / (sizes[0] - 2) + second**2 / (sizes[1] - 1))
+    if not np.ptp(hand - model) and set(np.unique(hand)) <= {0.0, 1.0}:
+        least = 2 / (n + 4) * (1 - 2 / (n + 4)) / n
+        first, both = max(first, least), max(both, least + second)
+    return Corrected(estimate, both, first, second, weight, float(stats.t.isf(ALPHA / 2, freedom)))
+
+
+def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) -> pd.DataFrame:
+    """One row a category (and level of ``by``): see :meth:`llmkit.Run.corrected_shares`. ``table`` has a row for each
+    answer that the model coded: category, hand (missing where nobody did), and the columns that are named."""
+    rows = []
+    for level, own in _levels(table, by):
+        labelled, rest = own[own["hand"].notna()], own[own["hand"].isna()]
+        if len(labelled) < 2:
+            raise ValidationError(
+                f"{'' if by is None else f'{level!r} has '}{len(labelled)} answers that are coded by hand and by the "
+                "model: kit.coding_form(run, codebook) codes more.",
+                field="codes",
+            )
+        for category in _categories(own):
+            corrected = _corrected(labelled, rest, category, within)
+            low, high = corrected.share_interval()
+            hand, model = labelled["hand"] == category, own["category"] == category
+            rows.append(
+                ({} if by is None else {by: level})
+                | {
+                    "category": category,
+                    "share": min(1.0, max(0.0, corrected.estimate)),
+                    "low": low,
+                    "high": high,
+                    "share_model": float(model.mean()),
+                    "share_hand": float(hand.mean()),
+                    "n_hand": len(labelled),
+                    "n": len(own),
+                    "weight": corrected.weight,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def next_purchase(table: pd.DataFrame, labels: int, answers: float, within: str | None) -> pd.DataFrame:
+    """How wide intervals are now, with so many ``labels`` more, and with so many ``answers``; one row a category."""
+    labelled, rest = table[table["hand"].notna()], table[table["hand"].isna()]
+    if len(labelled) < 2 or rest.empty:
+        raise ValidationError("It takes answers that are coded by hand, and others that are not.", field="codes")
+    rows = []
+    for category in _categories(table):
+        now = _corrected(labelled, rest, category, within)
+        moved = min(labels, len(rest))
+        gains = {
+            "labels": now.by_hand * moved / (len(labelled) + moved),
+            "answers": now.by_model * answers / (len(rest) + answers),
+        }
+        widths = {name: replace(now, variance=now.variance - gain).half_width for name, gain in gains.items()}
+        rows.append(
+            {
+                "category": category,
+                "half_width": now.half_width,
+                **{f"with_{name}": width for name, width in widths.items()},
+                "better": min(widths, key=lambda name: widths[name]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def joined(codes: pd.DataFrame, hand: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
+    """Codes of one model with those by hand and the columns of the probes; several people's codes of an answer count as
+    the one that most gave, the first of those that are given equally often.
+
+    Raises:
+        ValidationError: no table of codes, codes of several models, or no answer that both have coded.
+    """
+    for table, what in ((codes, "codes"), (hand, "by_hand")):
+        if not isinstance(table, pd.DataFrame) or not {"probe_id", "category"} <= {*table.columns}:
+            raise ValidationError(f"{what} is a table with the columns probe_id and category.", field=what)
+    usable = codes[codes["category"].notna()]
+    if usable["probe_id"].duplicated().any():
+        raise ValidationError(
+            "codes holds several codes of an answer: take one coder's, such as "
+            "codes[codes['infra_model'] == 'openai:gpt-6-luna'].",
+            field="codes",
+        )
+    by_hand = hand[hand["category"].notna()].groupby("probe_id")["category"].agg(lambda given: given.mode().iloc[0])
+    table = usable[["probe_id", "category"]].merge(probes.drop(columns="category", errors="ignore"), on="probe_id")
+    table["hand"] = table["probe_id"].map(by_hand)
+    if table["hand"].isna().all():
+        raise ValidationError(
+            "No answer is coded by hand and by the model: kit.coding_form(run, codebook) codes some.", field="by_hand"
+        )
+    return table
+
+
+def _corrected(labelled: pd.DataFrame, rest: pd.DataFrame, category: Any, within: str | None) -> Corrected:
+    def given(column: pd.Series[Any]) -> Values:
+        return np.asarray(column == category, dtype=float)
+
+    clusters = None
+    if within is not None:
+        ids = pd.factorize(pd.concat([labelled[within], rest[within]]).astype(str))[0].astype(float)
+        clusters = ids[: len(labelled)], ids[len(labelled) :]
+    return corrected_mean(given(labelled["hand"]), given(labelled["category"]), given(rest["category"]), clusters)
+
+
+def _weight(hand: Values, model: Values, rest: Values) -> float:
+    """λ as ppi_py estimates it, from 0 to 1."""
+    n, others = len(hand), len(rest)
+    spread = float(np.var(np.concatenate([model, rest]), ddof=1))
+    if not others or not spread:
+        return 0.0
+    together = float(((hand - hand.mean()) * (model - model.mean())).mean())
+    return min(1.0, max(0.0, together / ((1 + n / others) * spread)))
+
+
+def _summed(values: Values, ids: Values) -> Values:
+    return np.bincount(ids.astype(int), weights=values).astype(float)
+
+
+def _levels(table: pd.DataFrame, by: str | None) -> list[tuple[Any, pd.DataFrame]]:
+    return [(None, table)] if by is None else list(table.groupby(by, sort=False, observed=True))
+
+
+def _categories(table: pd.DataFrame) -> list[Any]:
+    """All that was given by anybody, the most frequent first."""
+    return list(dict.fromkeys([*table["category"].value_counts().index, *table["hand"].dropna()]))
