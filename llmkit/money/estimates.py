@@ -12,7 +12,7 @@ Simulation is done in floats; what leaves here as money is Decimal, rounded to t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
@@ -131,6 +131,13 @@ class ModelEstimate:
     def tokens(self) -> float:
         """Tokens of one request with its answer, on average."""
         return (self.input_tokens + self.output_tokens) / max(self.requests, 1)
+
+    def up_to(self, dearer: Self) -> Self:
+        """The same, but that it may cost as much as a dearer estimate of it says."""
+        if self.cost is None or self.high is None or dearer.high is None or dearer.high <= self.high:
+            return self
+        draws: Floats = np.where(self.draws > float(self.cost), dearer.draws, self.draws)
+        return replace(self, high=dearer.high, draws=draws)
 
     @classmethod
     def nothing(cls, model: Model, config: str) -> Self:

@@ -95,7 +95,7 @@ class Checker:
             refuse_overdrawn(providers)
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, providers, self.reach.simulating, check_answer)
-        estimate = self._estimate(plan, requests, providers, request.kind, reused, batched)
+        estimate = self._estimate(plan, requests, state, request.kind, reused, batched)
         warn_of_budget(estimate, budget)
         if not self.reach.simulating:
             warn_of_balances(estimate, providers)
@@ -134,7 +134,7 @@ class Checker:
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, state.providers, self.reach.simulating, check_answer)
         batched = batched_models(plan, state.providers, request.mode)
-        return self._estimate(plan, requests, state.providers, request.kind, reused, batched)
+        return self._estimate(plan, requests, state, request.kind, reused, batched)
 
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
@@ -209,13 +209,14 @@ class Checker:
         self,
         plan: Plan,
         requests: Mapping[str, Request],
-        providers: Mapping[str, Provider],
+        state: CatalogState,
         kind: str,
         reused: Reused,
         batched: frozenset[str],
     ) -> Estimate:
         history = self.past.history(kind, self.reach.simulating)
-        return estimate_plan(plan, requests, history, providers, datetime.now(UTC), reused, batched)
+        now = datetime.now(UTC)
+        return estimate_plan(plan, requests, history, state.providers, state.prices, now, reused, batched)
 
 
 def _any_key(provider: Provider) -> bool:

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from typing import Any
 
 from llmkit.limiter.pace import Limits
@@ -15,9 +15,10 @@ from llmkit.limiter.time_left import seconds_left
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
+from llmkit.money.price_changes import price_changes
 from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import Wire, answer_limit, wire_for
-from llmkit.records import BATCH_TIER, STANDARD_TIER, Model, Params, Price, Provider, Request, Usage
+from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Provider, Request, Usage
 from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
@@ -31,6 +32,8 @@ _REASONS_IF_ASKED = ("anthropic_messages",)
 """Wires of which models reason only when a request says so."""
 CACHE_UNIT = 128 * BYTES_PER_TOKEN
 """Bytes that caches keep of a beginning at a time, where they keep every one."""
+LONGEST = 24 * 366
+"""Hours of a run in which changes of prices are looked for."""
 MOST = 20_000
 """Answers that estimates look back on."""
 
@@ -77,16 +80,19 @@ def estimate_plan(
     requests: Mapping[str, Request],
     history: History,
     providers: Mapping[str, Provider],
+    prices: Mapping[str, Sequence[DatedPrice]],
     at: datetime,
     reused: Reused = NOTHING,
     batched: frozenset[str] = frozenset(),
 ) -> Estimate:
     """The estimate of a plan without what is reused; ``requests`` holds the first request of each configuration: what
     is really sent. ``batched`` models cost their batch price, and take as long as their provider says at most.
+    ``prices`` are the histories by reference: what a price becomes while the run goes on is in ``high``.
     """
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
-    models = []
+    models: list[ModelEstimate] = []
+    again: dict[str, tuple[Model, partial[ModelEstimate]]] = {}
     for index, config in enumerate(plan.configs):
         model, request = config.model, requests[config.label]
         target = Target.of(model, providers[model.provider])
@@ -104,21 +110,32 @@ def estimate_plan(
             template=_alike(template, schema),
             extra_chars=len(schema or ""),
         )
-        models.append(
-            estimate_model(
-                replace(model, price=at_tier(model.full_price, tier) or Price()),
-                workload,
-                history,
-                at=at,
-                effort=_effort(model, config.params, request, target.wire.name),
-                max_tokens=answer_limit(request),
-                fallback=target.fallback if tier == STANDARD_TIER else None,
-                config=config.label,
-                caching=None if tier == BATCH_TIER else _caching(plan, index, left, workload, target.wire),
-            )
+        estimate = partial(
+            _at_price,
+            tier=tier,
+            workload=workload,
+            history=history,
+            effort=_effort(model, config.params, request, target.wire.name),
+            max_tokens=answer_limit(request),
+            fallback=target.fallback if tier == STANDARD_TIER else None,
+            config=config.label,
+            caching=None if tier == BATCH_TIER else _caching(plan, index, left, workload, target.wire),
         )
+        models.append(estimate(model, at))
+        again[config.label] = model, estimate
     hours = _hours(plan, models, providers, batched)
+    for place, first in enumerate(models):
+        if first.config in again:
+            model, estimate = again[first.config]
+            ends = at + timedelta(hours=min(hours[model.provider], LONGEST))
+            for moment, price in price_changes(model.price, prices.get(model.priced_as, ()), at, ends):
+                models[place] = models[place].up_to(estimate(replace(model, price=price), moment))
     return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=batched)
+
+
+def _at_price(model: Model, at: datetime, *, tier: str, **how: Any) -> ModelEstimate:
+    """The estimate of what is asked of a model at a tier, at its price at a time."""
+    return estimate_model(replace(model, price=at_tier(model.full_price, tier) or Price()), at=at, **how)
 
 
 def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[int, int]]:

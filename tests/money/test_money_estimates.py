@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -148,3 +149,19 @@ def test_a_budget_that_holds_for_the_limit_that_is_sent_is_accepted(kit):
     assert run.status == "completed"
     with pytest.raises(llmkit.BudgetExceeded, match="8,192"):
         kit.run("hi", HAIKU, budget="0.004")
+
+
+def test_what_a_price_becomes_while_the_run_goes_on_is_in_the_upper_bound(kit):
+    """An announced price counts where the run will still go on when it begins; the expected cost is today's."""
+    kit.catalog.update_provider("openai", requests_per_minute=1, max_parallel_requests=1)
+    prompts = [f"q{n}" for n in range(300)]
+    before = kit.estimate(prompts, [LUNA, HAIKU])
+    assert before.hours["openai"] > 4
+    for later, dearer in ((timedelta(days=30), False), (timedelta(hours=2), True)):
+        kit.catalog.update_model(LUNA, cost_output_per_million=50, valid_from=datetime.now(UTC) + later)
+        after = kit.estimate(prompts, [LUNA, HAIKU])
+        assert (after.total, after.low) == (before.total, before.low)
+        assert after.models[1].high == before.models[1].high
+        for now, then in ((after, before), (after.models[0], before.models[0])):
+            assert (now.high > 10 * then.high) == dearer
+            assert (now.high == then.high) != dearer

@@ -21,9 +21,12 @@ class World:
 
     lengths: Lengths
     pilot: tuple[int, int] = (3, 10)
+    pilots: int = 1
     study: tuple[int, int] = (6, 20)
     between: float = 0.0
-    """How far scenarios lie from each other, as a standard deviation of the logarithm; ``drift`` the same for runs."""
+    """How far scenarios lie from each other, as a standard deviation of the logarithm; ``drift`` the same for runs, the
+    pilot and the study alike.
+    """
     drift: float = 0.0
     cap: int | None = None
     """``max_tokens`` of the pilot."""
@@ -44,7 +47,7 @@ class World:
     ) -> list[Observation]:
         """The answers to so many scenarios and samples."""
         seen = []
-        drift = generator.normal(0, self.drift) if self.drift and run.startswith("study") else 0.0
+        drift = generator.normal(0, self.drift) if self.drift else 0.0
         for number in range(shape[0]):
             of_scenario = generator.normal(0, self.between) if self.between else 0.0
             for tokens in self.lengths(generator, shape[1]) * np.exp(shift + drift + of_scenario):
@@ -90,6 +93,7 @@ WORLDS = {
     "Pareto 1.3": World(lengths=pareto),
     "clustered": World(lengths=lambda g, n: 250 * g.lognormal(0, 0.5, n), between=0.6),
     "run drift": World(lengths=lognormal, drift=0.3),
+    "run drift, 5 pilots": World(lengths=lognormal, drift=0.3, pilots=5),
     "capped pilot": World(lengths=lognormal, cap=50, level=0.7),
     "billed failures": World(lengths=lognormal, failing=0.3),
     "other template": World(lengths=lognormal, unlike=0.5),
@@ -103,7 +107,10 @@ def covered(world: World, runs: int, seed: int) -> tuple[float, float, str]:
     inside, ratios, basis = 0, [], ""
     for number in range(runs):
         level = generator.normal(0, world.level) if world.level else 0.0
-        history = History(world.asked(generator, world.pilot, f"pilot {number}", shift=level, cap=world.cap))
+        runs_before = (f"pilot {number}.{each}" for each in range(world.pilots))
+        history = History(
+            seen for run in runs_before for seen in world.asked(generator, world.pilot, run, shift=level, cap=world.cap)
+        )
         shift = level + (generator.normal(0, world.unlike) if world.unlike else 0.0)
         study = world.asked(generator, world.study, f"study {number}", shift=shift)
         template = "t" if world.unlike is None else "another"

@@ -1,0 +1,39 @@
+"""Prices that change while a run goes on: announced ones, and hours that have prices of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from llmkit.money.pricing import rates_at
+from llmkit.records import DatedPrice, Price, Rates
+
+WEEK = timedelta(days=7)
+"""After so long the hours of the week come again."""
+
+
+def price_changes(
+    price: Price, entries: Sequence[DatedPrice], begins: datetime, ends: datetime
+) -> list[tuple[datetime, Price]]:
+    """The moments between two at which a price changes that is ``price`` until then, each with the price from then on;
+    of hours with the same rates only the first.
+    """
+    dated = [(entry.valid_from, entry.price) for entry in entries if entry.valid_from is not None]
+    coming = [(day, new) for day, new in dated if begins < day < ends]
+    prices = [(begins, price), *sorted(coming, key=lambda change: change[0])]
+    found: dict[tuple[Price, Rates], datetime] = {}
+    for (first, each), (last, _) in zip(prices, [*prices[1:], (ends, price)], strict=True):
+        for moment in (first, *_edges(each, first, min(last, first + WEEK))):
+            found.setdefault((each, rates_at(each, 0, moment)), moment)
+    return [(moment, each) for (each, _), moment in found.items() if moment > begins]
+
+
+def _edges(price: Price, begins: datetime, ends: datetime) -> Iterator[datetime]:
+    """When the hours of a price begin and end, between two moments."""
+    midnight = begins.replace(hour=0, minute=0, second=0, microsecond=0)
+    clocks = sorted({clock for window in price.price_windows for clock in (window.start, window.end)})
+    for day in range((ends - midnight).days + 1):
+        for clock in clocks:
+            moment = midnight + timedelta(days=day, hours=clock.hour, minutes=clock.minute, seconds=clock.second)
+            if begins < moment < ends:
+                yield moment
