@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import dollars
-from llmkit.records import month_of
+from llmkit.records import is_month, month_of
+
+
+def projects(shared: pd.DataFrame) -> list[str]:
+    """The projects that have a budget, in the table of ``kit.budgets()``."""
+    return [scope for scope in dict.fromkeys(shared["scope"]) if not is_month(scope)]
+
+
+def project_words(project: str | None, shared: pd.DataFrame) -> str:
+    """What is left of the budgets of a project."""
+    own = shared[shared["scope"] == project].to_dict("records")
+    return " ".join(
+        f"{dollars(row['left'])} of {dollars(row['amount'], exact=True)} are left{_where(row)}." for row in own
+    )
 
 
 def budget_words(estimate: Estimate | None, budget: Decimal | None, shared: pd.DataFrame) -> str:
@@ -20,7 +35,10 @@ def budget_words(estimate: Estimate | None, budget: Decimal | None, shared: pd.D
         words.append(f"The estimate is {dollars(expected)}: the run will stop at {dollars(budget, exact=True)}.")
     now = shared[shared["is_alert"] & (shared["scope"] == month_of(datetime.now(UTC)))]
     for row in now.to_dict("records"):
-        where = "" if pd.isna(row["provider"]) else f" at {row['provider']}"
         spent, amount = dollars(row["spent"]), dollars(row["amount"])
-        words.append(f"Of the budget {row['scope']}{where}, {spent} of {amount} is spent.")
+        words.append(f"Of the budget {row['scope']}{_where(row)}, {spent} of {amount} is spent.")
     return " ".join(words)
+
+
+def _where(row: Mapping[Any, Any]) -> str:
+    return "" if pd.isna(row["provider"]) else f" at {row['provider']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 import ipywidgets as ipw
@@ -25,14 +26,18 @@ def prompts() -> Field:
     return Field("prompts", control, read=lambda typed, _: read_prompts(typed))
 
 
-def settings() -> list[Field]:
-    """System prompt, samples, what is asked for, how, and what is reused, named as the arguments of ``kit.run``."""
+def settings(projects: Sequence[str] = ()) -> list[Field]:
+    """System prompt, samples, what is asked for, how, for which of the ``projects`` (if any), and what is reused, named
+    as the arguments of ``kit.run``.
+    """
+    chosen = [choice_field("project", "Project", [("none", None), *zip(projects, projects, strict=True)])]
     return [
         text_field("system", "System prompt", hint="none"),
         _field("samples", "Samples per prompt", "1", required(read_samples)),
         _field("temperature", "Temperature", "the model's own", read_temperature),
         whole_field("max_tokens", "Max tokens", hint="the model's own"),
         _field("budget", "Budget (US $)", "none", read_dollars),
+        *(chosen if projects else ()),
         text_field("name", "Name", hint="a label for the run"),
         text_field("service_tier", "Service tier", hint="standard; flex, priority"),
         choice_field("mode", "Ask", [("at once", "live"), ("in batches, where there are any", "batch-or-live")]),

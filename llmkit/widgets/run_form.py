@@ -17,7 +17,7 @@ from llmkit.records.checks.texts import one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
-from llmkit.widgets.budget_words import budget_words
+from llmkit.widgets.budget_words import budget_words, project_words, projects
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
@@ -58,7 +58,11 @@ class RunForm(Panel):
         self.picker = ModelPicker(tuple(model.reference for model in _defaults(kit)))
         typed = [run_fields.prompts()] if self._given is None else []
         self._ticked = Confirmed([line.control for line in self.picker.lines])
-        self.form = Form([*typed, *run_fields.settings()], label="Start", submit=lambda: self._ticked.then(self._start))
+        self.form = Form(
+            [*typed, *run_fields.settings(projects(kit.budgets()))],
+            label="Start",
+            submit=lambda: self._ticked.then(self._start),
+        )
         self.form.show({"samples": 1, "mode": "live", "reuse": False})
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
@@ -92,10 +96,10 @@ class RunForm(Panel):
         asked = ipw.HTML(_summary(self._given)) if self._given is not None else self.form["prompts"].widget
         badges = [html.badge("rehearsal: simulated", "accent")] if self._kit.simulated else []
         models = ipw.VBox(
-            [ipw.HTML(html.heading("Models", html.muted("US dollars per million tokens, input / output")))],
+            [ipw.HTML(html.heading("Models", html.muted("US dollars per million tokens, input / output"))),
+             self.picker.widget],
             layout=ipw.Layout(flex="3 1 430px", min_width="0"),
-        )
-        models.children = (*models.children, self.picker.widget)
+        )  # fmt: skip
         grid, error, buttons, aside = self.form.widget.children
         grid.children = tuple(child for child in grid.children if child is not asked)
         buttons.children = (*buttons.children, self.refresh_button)
@@ -159,7 +163,7 @@ class RunForm(Panel):
             except ValidationError as error:
                 field.error.show(str(error), "bad")
             else:
-                if name != "budget":
+                if name not in ("budget", "project"):
                     field.error.clear()
         self._warn_of_budget(values)
 
@@ -177,10 +181,11 @@ class RunForm(Panel):
             return None
 
     def _warn_of_budget(self, values: dict[str, Any]) -> None:
-        if "budget" not in values:
-            return
-        words = budget_words(self._estimate, values["budget"], self._kit.budgets())
-        self.form["budget"].error.show(words, "warn")
+        shared = self._kit.budgets()
+        if "budget" in values:
+            self.form["budget"].error.show(budget_words(self._estimate, values["budget"], shared), "warn")
+        if "project" in values:
+            self.form["project"].error.show(project_words(values["project"], shared))
 
     def _over_balance(self, state: Any) -> dict[str, str]:
         """Providers whose balance the estimate is over, with the words for it."""
@@ -226,11 +231,9 @@ class RunForm(Panel):
             )
 
     def _place_of(self, problem: LlmkitError) -> Sentence:
-        name = getattr(problem, "field", None)
+        name = "budget" if problem.code is Code.BUDGET_EXCEEDED else getattr(problem, "field", None)
         if name == "models" or problem.code in _ABOUT_MODELS:
             return self.picker.error
-        if problem.code is Code.BUDGET_EXCEEDED:
-            name = "budget"
         return self.form[name].error if name in self.form.fields else self.form.error
 
     def _show_run(self) -> None:
@@ -287,8 +290,7 @@ def _summary(scenarios: Any) -> str:
         f"<li>{html.clipped(one_line(scenario.prompt[:_SCANNED], _PREVIEW))}</li>"
         for scenario in scenarios[:_SHOWN_PROMPTS]
     )
-    rest = len(scenarios) - _SHOWN_PROMPTS
-    more = html.quiet(f"and {rest:,} more") if rest > 0 else ""
+    more = html.quiet(f"and {rest:,} more") if (rest := len(scenarios) - _SHOWN_PROMPTS) > 0 else ""
     count = html.muted(f"{len(scenarios):,} prompt" + ("s" if len(scenarios) != 1 else ""))
     return html.literal(f'{count}<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}')
 

@@ -80,6 +80,26 @@ def test_the_alert_is_seen_once(paying, sim):
     assert "$0.08" in paying.run_form("q").form["budget"].error.text
 
 
+def test_the_form_asks_for_a_project_where_one_has_a_budget(paying, sim):
+    """It says what is left of it, and starts the run for it; without such a budget there is no such field."""
+    script(sim)
+    assert "project" not in paying.run_form("q").form.fields
+    paying.set_budget(MONTH, 10)
+    paying.set_budget("grant 7", "0.50")
+    paying.set_budget("grant 7", 5, provider="local")
+    paying.run(PROMPTS, LOCAL, max_tokens=300, project="grant 7").result(60)
+    form = paying.run_form("q")
+    field = form.form["project"]
+    assert [value for _, value in field.control.options] == [None, "grant 7"]
+    assert field.error.text == ""
+    field.control.value = "grant 7"
+    form.refresh()
+    assert field.error.text == "$0.456 of $0.50 are left. $4.96 of $5.00 are left at local."
+    form.picker.chosen = (LOCAL,)
+    form.start_button.click()
+    assert form.handle.result(60).settings["project"] == "grant 7"
+
+
 def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
     """What the run has spent counts from its beginning."""
     sim.set(latency=0.3)
