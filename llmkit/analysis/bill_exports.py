@@ -10,7 +10,10 @@ The formats are those of their documentation in November 2026:
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
+import io
 import json
 import re
 from collections import Counter
@@ -24,13 +27,16 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import Usage
-from llmkit.records.checks import shapes
+from llmkit.records.checks import shapes, texts
 
 _DAYS = ("start_time_iso", "start_time", "starting_at", "usage_date_utc", "date", "day", "created_at")
 _MODELS = ("model_permaslug", "model", "line_item")
 _AMOUNTS = ("amount_value", "cost_usd", "usage", "cost_total")
+_LARGEST = 10**15  # tokens or dollars in one line: more is no bill
 _OWN_KEY = "byok_usage_inference"
 _CENTS = Decimal(100)
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_WITH_COMMA = re.compile(r"^\s*(-?\d+),(\d+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,25 @@ def _records(source: Any) -> list[Mapping[str, Any]]:
         return [{str(name): value for name, value in row.items()} for row in source.to_dict("records")]
     file = shapes.path(source, "path_or_frame")
     with shapes.reaching(file, "read", "path_or_frame"):
-        text = file.read_text(encoding="utf-8-sig")
-    if text.lstrip()[:1] not in ("{", "["):
-        return list(csv.DictReader(text.splitlines()))
+        content = file.read_bytes()
     try:
-        return list(_flat(json.loads(text)))
-    except (json.JSONDecodeError, AttributeError, TypeError):
-        raise ValidationError(f"{file.name} is no JSON of a bill.", field="path_or_frame") from None
+        text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
+        return list(_flat(json.loads(text))) if text.lstrip()[:1] in ("{", "[") else list(_table(text))
+    except (ValueError, AttributeError, TypeError, csv.Error):
+        raise ValidationError(
+            f"{file.name} is neither a CSV nor a JSON file of a bill.", field="path_or_frame"
+        ) from None
+
+
+def _table(text: str) -> Iterable[Mapping[str, Any]]:
+    """The lines of a CSV; a spreadsheet may have put semicolons or tabs between values, and commas into numbers."""
+    header = text.partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restkey="", restval=""):
+        values = {name.strip(): value for name, value in row.items()}
+        if separator != ",":
+            values = {name: _WITH_COMMA.sub(r"\1.\2", str(value)) for name, value in values.items()}
+        yield values
 
 
 def _flat(page: Any) -> Iterable[Mapping[str, Any]]:
@@ -81,7 +99,7 @@ def _flat(page: Any) -> Iterable[Mapping[str, Any]]:
             begins = {name: entry[name] for name in _DAYS if name in entry}
             yield from ({**begins, **_with_amount(result)} for result in entry["results"])
         else:
-            yield entry
+            yield dict(entry)
 
 
 def _with_amount(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,17 +156,21 @@ def _present(value: Any) -> Any:
 
 def _number(value: Any) -> Decimal:
     try:
-        return Decimal(str(value).strip().removeprefix("$"))
+        number = Decimal(str(value).strip().removeprefix("$"))
     except InvalidOperation:
-        raise ValidationError(f"{value!r} in the export is no number.", field="path_or_frame") from None
+        number = Decimal("NaN")
+    if not number.is_finite() or abs(number) > _LARGEST:
+        raise ValidationError(f"{value!r} in the export is no number.", field="path_or_frame")
+    return number
 
 
 def _day(value: Any) -> str:
     text = str(value).strip()
     if re.fullmatch(r"\d{9,11}(\.0)?", text):
         return datetime.fromtimestamp(float(text), UTC).strftime("%Y-%m-%d")
-    if re.match(r"\d{4}-\d{2}-\d{2}", text):
-        return text[:10]
+    for part in (text, text[:10]):  # a time with its zone, or a day with something behind it
+        with contextlib.suppress(ValidationError):
+            return texts.moment(part, "path_or_frame").strftime("%Y-%m-%d")
     raise ValidationError(f"{value!r} in the export is no day.", field="path_or_frame")
 
 

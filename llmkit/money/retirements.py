@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 
 FILE = "model_prices_and_context_window_backup.json"
 """The map in litellm's package."""
@@ -39,7 +40,8 @@ def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements
     """
     today = datetime.now(UTC).date()
     if place is not None:
-        return Retirements("litellm's price map", today, dict(_days(_read(os.fspath(place)))))
+        chosen = place if isinstance(place, str) else str(shapes.path(place, "retirements"))
+        return Retirements("litellm's price map", today, dict(_days(_read(chosen))))
     spec = util.find_spec("litellm")  # found, but not imported: that takes seconds
     if spec is None or spec.origin is None:
         return None

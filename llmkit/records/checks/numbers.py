@@ -51,9 +51,9 @@ def difference(real: Decimal, ours: Decimal) -> Decimal:
 
 def share(value: Any, field: str) -> Decimal | None:
     """``None`` or a share between 0 and 1; 0.5 is half."""
-    number = price(value, field)
-    if number is not None and number > 1:
-        raise ValidationError(f"{field} is a share between 0 and 1; half off is 0.5.", field=field)
+    number = None if value is None else _decimal(value, field, places=_PRICE_PLACES, below=_PRICE_BELOW)
+    if number is not None and not 0 <= number <= 1:
+        raise ValidationError(f"{field} is a share between 0 and 1; a half is 0.5.", field=field)
     return number
 
 

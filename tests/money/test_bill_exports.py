@@ -1,0 +1,83 @@
+"""Exports as they come from people's hands: saved again by a spreadsheet, in other zones, or no export at all."""
+
+import json
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+
+import llmkit
+from llmkit.analysis.bill_exports import read_bill
+
+ROWS = (("2026-11-26", "one", "0.0055"), ("2026-11-27", "two", "12.5"))
+PLAIN = "date,model,cost_usd\n" + "".join(f"{','.join(row)}\n" for row in ROWS)
+
+
+def lines(source):
+    """Day, model and amount of each line."""
+    return [(line.day, line.model, line.amount) for line in read_bill(source)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN.encode(),
+        PLAIN.encode("utf-8-sig"),
+        PLAIN.encode("utf-16"),
+        PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.replace(",", "\t").encode(),
+        PLAIN.replace(",", ";").replace("0.0055", "0,0055").replace("12.5", "12,5").encode(),
+        PLAIN.replace("date,model", "date , model").encode(),
+        "".join(f"{','.join(reversed(row.split(',')))}\n" for row in PLAIN.splitlines()).encode(),
+        PLAIN.replace("one,0.0055", '"one, ""input""\nand more",$0.0055').encode(),
+        PLAIN.replace("12.5", "12.5,,").encode(),
+        PLAIN.replace("2026-11-26", "2026-11-25T16:30:00-08:00").encode(),
+        PLAIN.replace("2026-11-26", "2026-11-26 10:00:00 UTC").encode(),
+    ],
+    ids=[
+        "plain", "BOM", "UTF-16", "CRLF", "tabs", "semicolons", "blanks", "order", "quoted", "ragged", "zone", "UTC"
+    ],
+)  # fmt: skip
+def test_the_same_bill_in_other_clothes_is_the_same(tmp_path, content):
+    """Separators, encodings, the order of columns and time zones change nothing."""
+    file = tmp_path / "bill.csv"
+    file.write_bytes(content)
+    assert lines(file) == [(day, model, Decimal(amount)) for day, model, amount in ROWS]
+
+
+def test_a_frame_with_times_in_a_zone_counts_by_days_in_utc():
+    """As the provider bills them."""
+    day = pd.Timestamp("2026-11-26T20:00", tz="US/Pacific")
+    assert lines(pd.DataFrame({"date": [day], "model": "one", "cost_usd": 1.5})) == [("2026-11-27", "one", 1.5)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xff\x00", b"date,model\n2026-11-26,one\n", b"x,y\n1,2\n", b"{", b"[1, 2]", b'["x"]', b'[["x"]]',
+        b'{"data": 5}', b'{"data": [{"results": [5]}]}', b'{"results": 5}', PLAIN.replace("12.5", "NaN").encode(),
+        PLAIN.replace("12.5", "inf").encode(), PLAIN.replace("12.5", "1e999").encode(),
+        PLAIN.replace("2026-11-27", "27.11.2026").encode(), PLAIN.replace("2026-11-27", "2026-99-99").encode(),
+        b"date,input_tokens\n2026-11-26,inf\n", PLAIN.replace(",", "|").encode(),
+    ],
+)  # fmt: skip
+def test_what_is_no_export_is_refused_in_a_sentence(tmp_path, content):
+    """Never a traceback, and never an amount that is none."""
+    file = tmp_path / "bill.csv"
+    file.write_bytes(content)
+    with pytest.raises(llmkit.ValidationError) as refused:
+        read_bill(file)
+    assert refused.value.field == "path_or_frame"
+
+
+@pytest.mark.parametrize("source", [None, 5, "", "nowhere.csv", ["x"], b"x", float("nan"), json])
+def test_what_is_no_file_is_refused_in_a_sentence(source):
+    """With what to give instead."""
+    with pytest.raises(llmkit.ValidationError):
+        read_bill(source)
+
+
+def test_an_empty_export_holds_nothing(tmp_path):
+    """Neither an empty file nor an empty frame is an error: nothing was billed."""
+    (tmp_path / "bill.csv").write_text("")
+    assert read_bill(tmp_path / "bill.csv") == read_bill(pd.DataFrame()) == []
