@@ -1,8 +1,8 @@
 """Tables as files, safe to open in a spreadsheet.
 
 A spreadsheet takes a cell that begins with ``=`` or the like for a formula, and an answer of a model can begin so. Such
-text gets an apostrophe in front, in CSV and Excel files; numbers are left alone, and Parquet, whose cells have types,
-holds the text as it is.
+text gets an apostrophe in front, in CSV and Excel files, and in CSV wherever a spreadsheet may begin a cell within it.
+Numbers are left alone, and Parquet, whose cells have types, holds the text as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from llmkit.records.checks import shapes
 
 # https://owasp.org/www-community/attacks/CSV_Injection names these, the full-width forms included
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+# where a comma is a decimal point, a semicolon ends a cell, quotes or not; so may a tab, and the end of a line
+_BLANKS = "\t\r\n"
+_NEW_CELL = re.compile('([;\t\r\n]"*)(?=[=@＝＋－＠]|(?<=[;\t\r"])[+-])')
 EXCEL_ROWS, EXCEL_CHARACTERS = 1_048_576, 32_767
 """What one sheet and one cell of Excel can hold."""
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -51,7 +54,7 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 def _write_csv(frame: pd.DataFrame, sink: Path | io.BytesIO) -> None:
     # with these line ends (RFC 4180) the writer also quotes a text that holds a bare \r, which would end its row early
-    _harmless(frame, _defused).to_csv(sink, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
+    _harmless(frame, _defused_all).to_csv(sink, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
 
 
 def to_excel(frame: pd.DataFrame, path: File) -> Path:
@@ -133,6 +136,12 @@ def _cell(value: Any, text: Callable[[str], str]) -> Any:
 
 def _defused(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _defused_all(text: str) -> str:
+    first = text[:1].strip(_BLANKS)  # a blank in front is what the apostrophe before it is for
+    rest = text if first else text[1:]
+    return _defused(text[: len(text) - len(rest)] + _NEW_CELL.sub(r"\1'", rest))
 
 
 def _excel_text(value: Any, column: str) -> Any:

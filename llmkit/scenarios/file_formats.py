@@ -142,9 +142,11 @@ def _read(path: AnyPath) -> str:
 def _load_yaml(path: AnyPath) -> Any:
     import yaml  # loaded by those who use it only
 
+    from llmkit.scenarios.yaml_loader import BoundedLoader
+
     try:
-        return yaml.safe_load(_read(path))
-    except yaml.YAMLError as error:
+        return yaml.load(_read(path), Loader=BoundedLoader)
+    except (yaml.YAMLError, ValueError) as error:  # a date or a number that is none
         raise ValidationError(f"{path} is not valid YAML: {error}", field="path") from None
 
 

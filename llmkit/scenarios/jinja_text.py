@@ -1,4 +1,4 @@
-"""A template in Jinja2: sandboxed, and an undefined name is an error."""
+"""A template in Jinja2: sandboxed in a process of its own, and an undefined name is an error."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from llmkit.errors import ValidationError
+from llmkit.scenarios.jinja_process import TemplateProblem, ask
 from llmkit.scenarios.levels import Chosen, Dimension, unknown_name
 
-_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What Jinja2 raises, and what Python raises in an expression of a template."""
+_GLOBALS = frozenset(("cycler", "dict", "joiner", "namespace", "range"))
+"""Names that Jinja2 itself gives to templates."""
 
 
 def _variable(name: str) -> str:
@@ -35,25 +33,17 @@ def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
     return owners
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    del environment.globals["lipsum"], environment.filters["random"]  # neither can be repeated
-    return environment
-
-
 class JinjaText:
     """A Jinja2 text; ``uses`` holds the keys of the dimensions in it."""
 
     def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
-        self._field = field
+        self._field, self._source = field, source
         owners = _variables(dimensions)
-        environment = _environment()
         try:
-            names = meta.find_undeclared_variables(environment.parse(source))
-            self._template = environment.from_string(source)
-        except _TEMPLATE_ERRORS as error:
+            names = set(ask(source, None))
+        except TemplateProblem as error:
             raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
-        for name in sorted(names - owners.keys() - environment.globals.keys()):
+        for name in sorted(names - owners.keys() - _GLOBALS):
             raise unknown_name(name, owners, field, "Set other names in the template itself.")
         self.uses = frozenset(owners[name] for name in names & owners.keys())
 
@@ -68,8 +58,8 @@ class JinjaText:
             name = _variable(each.dimension.name)
             variables |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
         try:
-            return self._template.render(variables)
-        except _TEMPLATE_ERRORS as error:
+            return str(ask(self._source, variables))
+        except TemplateProblem as error:
             levels = {each.dimension.name: each.level.label for each in chosen}
             raise ValidationError(
                 f"The {self._field} cannot be filled for {levels}: {error}", field=self._field

@@ -40,34 +40,63 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
         raise ValidationError("schema must be a JSON schema (a dict) or a pydantic model class.", field="schema")
     try:
         jsonschema.Draft202012Validator.check_schema(found)
+        _refuse_dangling(found)
+        found = _rooted(found)
+        _try_out(found)
     except jsonschema.SchemaError as error:
         raise ValidationError(f"schema is not a valid JSON schema: {error.message}", field="schema") from None
-    _refuse_dangling(found)
-    found = _rooted(found)
+    except RecursionError:
+        raise ValidationError("schema nests too deeply, or refers to itself without end.", field="schema") from None
     if found.get("type") != "object":
         raise ValidationError("schema must describe an object (type: object) at its top.", field="schema")
     return found
 
 
+def _try_out(schema: Mapping[str, Any]) -> None:
+    """Find out now, and not with answers that are paid for, that a schema cannot be checked with."""
+    import regex
+
+    try:
+        for pattern in _patterns(schema):
+            regex.compile(pattern)
+        answer_check(schema)("{}")
+    except regex.error as error:
+        raise ValidationError(f"schema has a pattern that is no regular expression: {error}", field="schema") from None
+    except Unchecked as error:
+        raise ValidationError(f"schema cannot be used: {error}", field="schema") from None
+    except ValueError:  # an empty answer need not match
+        pass
+    if "unevaluatedProperties" in (keys := {key for key, _ in _items(schema)}) and "patternProperties" in keys:
+        raise ValidationError("schema has both patternProperties and unevaluatedProperties: use one.", field="schema")
+
+
 def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
     """A function from an answer's text to its object; it raises ``ValueError`` with a sentence when that fails."""
-    import jsonschema
     import referencing
 
-    validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry(), format_checker=_formats())
+    from llmkit.tasks.bounded_schema import in_time, validator_class
+
+    validator = validator_class()(schema, registry=referencing.Registry(), format_checker=_formats())
 
     def check(text: str) -> dict[str, Any]:
         try:
             answer = parse_json(text)
-            problem = next(validator.iter_errors(answer), None)
+            with in_time():
+                problem = next(validator.iter_errors(answer), None)
         except (RecursionError, ArithmeticError):
-            raise ValueError("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
+            raise Unchecked("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
+        except TimeoutError:
+            raise Unchecked("The answer cannot be checked: its patterns or references take too long.") from None
         if problem is not None:
             where = ".".join(str(part) for part in problem.absolute_path) or "the answer"
             raise ValueError(f"The answer does not match the schema at {where}: {texts.short(problem.message, 200)}")
         return dict(answer)
 
     return check
+
+
+class Unchecked(ValueError):
+    """Whether an answer matches cannot be said."""
 
 
 @cache
@@ -97,14 +126,25 @@ def _refuse_dangling(schema: Mapping[str, Any]) -> None:
             ) from None
 
 
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        yield from (node[key] for key in ("$ref", "$dynamicRef") if isinstance(node.get(key), str))
-        for inner in node.values():
-            yield from _references(inner)
-    elif isinstance(node, list | tuple):
-        for inner in node:
-            yield from _references(inner)
+def _references(schema: Any) -> Iterator[str]:
+    return (value for key, value in _items(schema) if key in ("$ref", "$dynamicRef") and isinstance(value, str))
+
+
+def _patterns(schema: Any) -> Iterator[str]:
+    for key, value in _items(schema):
+        if key == "pattern" and isinstance(value, str):
+            yield value
+        elif key == "patternProperties" and isinstance(value, Mapping):
+            yield from value
+
+
+def _items(node: Any) -> Iterator[tuple[str, Any]]:
+    """All that a schema holds under a key, at any depth."""
+    for key, inner in node.items() if isinstance(node, Mapping) else ():
+        yield key, inner
+        yield from _items(inner)
+    for inner in node if isinstance(node, list | tuple) else ():
+        yield from _items(inner)
 
 
 def _rooted(schema: dict[str, Any]) -> dict[str, Any]:

@@ -111,6 +111,8 @@ def json_value(value: Any, field: str) -> Any:
         back = json.loads(text)
     except (TypeError, ValueError):
         back = None
+    except RecursionError:
+        raise ValidationError(f"{field} nests too deeply.", field=field) from None
     if back != _listed(value):
         raise ValidationError(
             f"{field} must be something that JSON can hold (text, numbers, lists, dicts).", field=field

@@ -1,0 +1,43 @@
+"""YAML of somebody else: what a few lines can make of themselves by aliases is bounded, and so is how deep it nests."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import yaml
+
+DEEPEST = 40
+MOST_NODES = 1_000_000
+"""Values in a file, those that stand at an alias included."""
+LONGEST_SCALAR = 1_000
+"""Characters of a number, a date or the like; texts may be longer."""
+
+_TEXT = "tag:yaml.org,2002:str"
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """A safe loader that refuses, with a ``YAMLError``, what would grow without bounds."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._count = 0
+        self._sizes: dict[int, int] = {}  # of the nodes that are complete, with all that is in them
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Read a node, and count it."""
+        is_alias, before = self.check_event(yaml.AliasEvent), self._count
+        mark = cast("Any", self).peek_event().start_mark
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {DEEPEST} levels deep", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and id(node) not in self._sizes:
+            raise yaml.MarkedYAMLError(problem="an alias stands inside of what it names", problem_mark=mark)
+        if isinstance(node, yaml.ScalarNode) and node.tag != _TEXT and len(node.value) > LONGEST_SCALAR:
+            raise yaml.MarkedYAMLError(problem="a number or date that is too long", problem_mark=mark)
+        self._count += self._sizes.get(id(node), 1)
+        self._sizes.setdefault(id(node), self._count - before)
+        if self._count > MOST_NODES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_NODES:,} values with its aliases", problem_mark=mark)
+        return node
