@@ -5,6 +5,7 @@ Locks are ``flock``, held for microseconds and never waited for. The system free
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -122,11 +123,12 @@ class PaceFile:
 
     def close(self) -> None:
         """Make what changes there are, and close the files; the next access opens them again."""
-        if self._changes:
-            with self:
-                pass
-        if self._life is not None:
-            fcntl.flock(self._life, fcntl.LOCK_UN)  # closing alone would leave it to children forked meanwhile
+        with contextlib.suppress(OSError):  # a disk that fails: what others read there is a little too cautious or bold
+            if self._changes:
+                with self:
+                    pass
+            if self._life is not None:
+                fcntl.flock(self._life, fcntl.LOCK_UN)  # closing alone would leave it to children forked meanwhile
         self.forget()
 
     def forget(self) -> None:

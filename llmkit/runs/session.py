@@ -232,9 +232,9 @@ class Session:
         """Bring the database up to date, and apply limits that were edited meanwhile, here or elsewhere; returns
         the catalog when anything was written."""
         store, gate = self.context.services.store, self.context.services.gate
-        if store.journal.sizes() == self._sizes:
-            return None
         try:
+            if store.journal.sizes() == self._sizes:
+                return None
             if (began := time.monotonic()) >= self._next_sync:
                 self._deduct()
                 store.sync()
@@ -272,10 +272,9 @@ class Session:
         try:
             await self.context.write([line])
             await anyio.to_thread.run_sync(self._project)
-        except LlmkitError as error:  # it is found interrupted
+        except Exception as error:  # noqa: BLE001 - whatever it is, the end is not saved: it is found interrupted
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
-            problem = problem or error
-            status, message = "failed", str(problem)
+            status, message = "failed", str(problem := problem or error)
         finally:  # whatever went wrong, it runs no more, and who watches must hear of it
             self.context.services.store.release_run(self.run_id)
             self._ended = True
@@ -285,7 +284,7 @@ class Session:
     def _project(self) -> None:
         try:
             self.context.services.store.sync()
-        except LlmkitError as error:  # the journal has it, and whoever reads next goes by that
+        except Exception as error:  # noqa: BLE001 - the journal has it, and whoever reads next goes by that
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
 
     def _stopped_by(self, refusal: str) -> str:

@@ -107,11 +107,10 @@ class Journal:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every segment, by name, oldest first."""
-        try:
+        with self._reading(), contextlib.suppress(FileNotFoundError):
             found = [(e.name, e.stat().st_size) for e in os.scandir(self.directory) if e.name.endswith(".jsonl")]
-        except FileNotFoundError:
-            return {}
-        return dict(sorted(found))
+            return dict(sorted(found))
+        return {}
 
     def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
         """The whole lines of a segment from an offset on, about ``size`` bytes of them at a time."""
@@ -129,13 +128,14 @@ class Journal:
 
     def _read(self, name: str, offset: int, size: int) -> bytes:
         """A part of a segment; no file stays open, however many are read side by side."""
-        with open(self.directory / name, "rb", buffering=0) as file:
+        with self._reading(), open(self.directory / name, "rb", buffering=0) as file:
             file.seek(offset)
             return file.read(size)
 
     def header(self, name: str) -> Header | None:
         """What the first line of a segment says."""
-        return Header.read(self.directory / name)
+        with self._reading():
+            return Header.read(self.directory / name)
 
     def follow(self, journal: str, latest: str, event_id: str) -> None:
         """Go on after what the database rests on, by whatever clock it was written, and even if it is not here."""
@@ -271,6 +271,13 @@ class Journal:
             segment.file.close()
         self._open.pop(about, None)
         return is_cut
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JournalError(f"The journal in {self.directory} cannot be read: {error.strerror or error}.") from error
 
     def _explain(self, error: OSError, doubt: str = "") -> JournalError:
         return JournalError(

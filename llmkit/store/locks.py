@@ -38,10 +38,15 @@ def try_lock(file: IO[Any], kind: LockFlags) -> bool:
         return False
     except LockException as error:
         raise OutOfReach(
-            f"Files cannot be locked in {Path(file.name).parent} ({error.args[-1]}), so that processes would overwrite "
+            f"Files cannot be locked on the disk of the catalog ({_reason(error)}), so that processes would overwrite "
             "each other's work. Keep the catalog on a disk of this machine: llmkit.open(path), or $LLMKIT_DB."
         ) from error
     return True
+
+
+def _reason(error: LockException) -> str:
+    cause = next((each for each in error.args if isinstance(each, OSError)), None)
+    return str(error) if cause is None else cause.strerror or str(cause)
 
 
 def lock(file: IO[Any], kind: LockFlags, catalog: Path) -> None:

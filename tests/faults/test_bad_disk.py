@@ -31,7 +31,7 @@ def fail(): open(bad, "w").write(rule)
 def listen(event):
     if event.kind == "answered":
         answered.append([event.probe_id, event.turn])
-        if when == "in the middle" and len(answered) == 10: fail()
+        if len(answered) == {"in the middle": 10, "at the end": 30}.get(when): fail()
 
 kit = llmkit.open(path, simulate=True)
 kit.use_simulator(Remote())
@@ -74,6 +74,17 @@ def bad_disk(tmp_path_factory):
     return shim
 
 
+def worked(bad_disk, *arguments, bad, script=WORK):
+    """What a process tells of its work on a disk that this makes bad."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "LD_PRELOAD": str(bad_disk), "BAD_DISK": str(bad)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.mark.parametrize("when", ["before", "in the middle"])
 @pytest.mark.parametrize("what", FILES)
 @pytest.mark.parametrize("number", ERRORS)
@@ -83,14 +94,7 @@ def test_a_bad_disk_loses_nothing(bad_disk, sim, catalog, tmp_path, number, what
     """
     sim.set(latency=0.01)
     bad, rule = tmp_path / "bad", f"{getattr(errno, number)} {FILES[what]}"
-    done = subprocess.run(
-        [sys.executable, "-c", WORK, catalog, sim.url, bad, rule, when],
-        env={**os.environ, "LD_PRELOAD": str(bad_disk), "BAD_DISK": str(bad)},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    print(told)
+    told = worked(bad_disk, catalog, sim.url, bad, rule, when, bad=bad)
     assert told.get("result") == "completed" or "error" in told
     assert told.get("result") == "completed" or what != "database"
     assert "unlisted" not in told
@@ -105,6 +109,78 @@ def test_a_bad_disk_loses_nothing(bad_disk, sim, catalog, tmp_path, number, what
         assert run.status == listed[run.id]
         assert told["status"] == listed[run.id] or (told["status"], listed[run.id]) == ("failed", "interrupted")
         assert told.get("listed", listed) == listed
+        saved = set(map(tuple, run.turns[["probe_id", "turn"]].to_numpy()))
+        assert {(probe, turn) for probe, turn in told["answered"]} <= saved
+        assert set(kit.resume(run.id).result(60).probes["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize("what", ["the journal is not written", "the journal is not read", "the folder is not read"])
+def test_an_end_is_completed_when_it_is_saved_and_only_then(bad_disk, sim, catalog, tmp_path, what):
+    """With the last answer the disk fails: an end that is on the disk is one, whatever becomes of the database."""
+    sim.set(latency=0.01)
+    rule = f"{'' if 'written' in what else '-'}{errno.EIO} {'.journal' if 'folder' in what else '.jsonl'}"
+    told = worked(bad_disk, catalog, sim.url, tmp_path / "bad", rule, "at the end", bad=tmp_path / "bad")
+    with llmkit.open(catalog, simulate=True) as kit:
+        kit.use_simulator(sim)
+        assert len(told["answered"]) == len(kit.load(told["run"]).turns) == 30
+        if "written" in what:
+            assert (told["status"], kit.load(told["run"]).status) == ("failed", "interrupted")
+            assert "JournalError" in told["error"]
+        else:
+            assert (told["status"], kit.load(told["run"]).status) == ("completed", "completed")
+        assert set(kit.resume(told["run"]).result(60).probes["status"]) == {"ok"}
+
+
+ALONE = """
+import json, sys, warnings
+import llmkit
+warnings.simplefilter("ignore")
+said = []
+def tried(action, *arguments):
+    try:
+        return action(*arguments)
+    except llmkit.LlmkitError as error:
+        said.append(str(error))
+if kit := tried(lambda: llmkit.open(sys.argv[1], simulate=True)):
+    said.append(str(len(kit.runs())))
+    tried(kit.catalog.set_setting, "note", 1)
+    tried(kit.run, "q", "openai:gpt-6-luna")
+    kit.close()
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize("number", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def test_a_disk_that_locks_no_files_is_refused_with_the_remedy(bad_disk, catalog, tmp_path, number):
+    """Some network disks do not lock, and processes would overwrite each other's work: what is there can be read, and
+    nothing is made, edited or run.
+    """
+    bad = tmp_path / "bad"
+    bad.write_text(f"{getattr(errno, number)} flock")
+    *new, listed, edit, run = [
+        *worked(bad_disk, catalog.with_name("new.duckdb"), bad=bad, script=ALONE),
+        *worked(bad_disk, catalog, bad=bad, script=ALONE),
+    ]
+    for refusal in (*new, edit, run):
+        assert "cannot be locked" in refusal
+        assert "Keep the catalog on a disk of this machine" in refusal
+    assert (len(new), listed) == (1, "0")
+    with llmkit.open(catalog, simulate=True) as kit:
+        assert len(kit.runs()) == 0
+        assert "note" not in set(kit.catalog.settings()["key"])
+
+
+@pytest.mark.parametrize("number", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def test_a_disk_that_ceases_to_lock_files_loses_nothing(bad_disk, sim, catalog, tmp_path, number):
+    """A lock server that dies in the middle of a run: it ends with our error or completes, and resume asks the rest."""
+    sim.set(latency=0.01)
+    bad = tmp_path / "bad"
+    rule = f"{getattr(errno, number)} flock"
+    told = worked(bad_disk, catalog, sim.url, bad, rule, "in the middle", bad=bad)
+    assert told.get("result") == "completed" or "error" in told
+    with llmkit.open(catalog, simulate=True) as kit:
+        kit.use_simulator(sim)
+        run = kit.load(told["run"])
         saved = set(map(tuple, run.turns[["probe_id", "turn"]].to_numpy()))
         assert {(probe, turn) for probe, turn in told["answered"]} <= saved
         assert set(kit.resume(run.id).result(60).probes["status"]) == {"ok"}
