@@ -114,7 +114,7 @@ def write(store: Store, run_id: str, url: str) -> None:
         turns = store.read(lambda c: parquet.page(c, "turns", run_id, first))
         for position, response in zip(*(turns[name].to_pylist() for name in ("position", "response")), strict=True):
             answers[position].append(response)
-        asked = rows.select(["request", "request_hash", "position", "turn", "dropped"]).to_pylist()
+        asked = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
         for row in asked:
             row["dropped"] = json.loads(row["dropped"] or "[]")
         bodies = request_texts(plan, providers, asked, answers)

@@ -42,7 +42,7 @@ def request_texts(
         probe = plan.probe(row["position"])
         asked = target(probe.model.reference, tuple(row["dropped"] or ()))
         earlier = answers.get(probe.position, [])[: row["turn"] - 1]
-        call = plan.call(probe, earlier, asked.model, in_batches=isinstance(row.get("batch"), str))
+        call = plan.call(probe, earlier, asked.model, in_batches=isinstance(row["batch"], str))
         request = asked.wire.build(call)
         is_same = events.body_hash(request.question) == row["request_hash"].hex()
         return json.dumps(request.body, ensure_ascii=False) if is_same else None

@@ -1,6 +1,7 @@
 """The order ``cache``: what begins alike is asked together, and read from the providers' caches for less."""
 
 import json
+import threading
 from itertools import groupby, pairwise
 from random import Random
 from typing import get_type_hints
@@ -80,13 +81,34 @@ def test_marks_are_shown_and_change_no_question(kit, sim):
     assert sim.stats()["requests"] == before + 2
 
 
-def test_batches_are_not_marked(kit, sim):
+def test_batches_are_not_marked(kit, sim, tmp_path):
     """No request of a batch waits for another, so writing to the cache would only cost more."""
     sim.set(batch_delay=0)
     run = kit.run(QUESTIONS[:3], MARKED, order="cache", mode="batch", options={"poll_s": 0.01}).result(60)
     assert run.probes["status"].eq("ok").all()
     assert not run.attempts["request"].str.contains("cache_control").any()
     assert run.probes["cache_write_tokens"].eq(0).all()
+    run.archive(str(tmp_path / "archive"))
+    archived = llmkit.dataset(str(tmp_path / "archive")).sql("SELECT request FROM attempts ORDER BY probe_id")
+    assert archived["request"].tolist() == run.attempts.sort_values("probe_id")["request"].tolist()
+
+
+def test_a_run_that_was_stopped_goes_on_in_its_order(kit, sim):
+    """Resumed, the first of each block goes alone again, and every request is marked as before."""
+    sim.set(latency=0.2)
+    study = [Scenario(f"Question {n}?", system=f"{n % 2} {RULES}", followups=("Why?",)) for n in range(16)]
+    kit.catalog.update_provider("anthropic", max_parallel_requests=2)
+    answered = threading.Event()
+    handle = kit.run(study, MARKED, order="cache", on_event=lambda event: event.kind == "answered" and answered.set())
+    assert answered.wait(30)
+    handle.cancel()
+    handle.wait()
+    run = kit.resume(handle.run_id).result(60)
+    assert run.probes["status"].eq("ok").all()
+    assert run.attempts["request"].str.contains("cache_control").all()
+    prefix = len(RULES) / 4
+    assert run.probes["cache_write_tokens"].sum() == pytest.approx(2 * prefix, rel=0.01)
+    assert run.probes["cached_input_tokens"].sum() == pytest.approx((2 * len(study) - 2) * prefix, rel=0.01)
 
 
 def test_nothing_is_marked_where_it_does_not_pay(kit):

@@ -16,8 +16,8 @@ def marked(body: Mapping[str, Any], ends: Sequence[int]) -> dict[str, Any]:
     """
     system, messages = body.get("system", ""), body["messages"]
     texts = [system, *(message["content"] for message in messages)]
-    if not all(isinstance(text, str) for text in texts):
-        return dict(body)  # ``extra_body`` has them otherwise
+    if "cache_control" in body or not all(isinstance(text, str) for text in texts):
+        return dict(body)  # ``extra_body`` has its own marks, or other texts
     contents = list(_contents(texts, sorted(ends)[-MOST:]))
     own = {"system": contents[0]} if system else {}
     turns = [message | {"content": content} for message, content in zip(messages, contents[1:], strict=True)]
