@@ -69,24 +69,24 @@ def cost_table(
         since=None if since is None else texts.moment(since, "since"),
         simulated=simulated,
     )
-    if not shares:
-        return source.read(lambda c: cost_tables.costs(c, chosen))
-    table, consumed = source.read(lambda c: cost_tables.costs_and_consumed(c, chosen))
+    table, consumed = source.read(lambda c: cost_tables.costs_and_consumed(c, chosen, cached_only=not shares))
     behind: list[list[Consumed]] = [[] for _ in range(len(table))]
     for each in consumed:
         behind[each.row].append(each)
     # the tokens of one set of rates are priced at once
-    rows = [(*_shares([pricing.split(part.usage, part.rates) for part in parts]), _saved(parts)) for parts in behind]
-    for place, name in enumerate((*SHARES, "cache_saved")):
-        table[cost_tables.own_name(name, chosen.by)] = pd.Series(
-            [row[place] for row in rows], dtype="float64", index=table.index
-        )
+    tokens = table[cost_tables.own_name("input_tokens", chosen.by)].notna()
+    columns = {"cache_saved": [_saved(parts) if known else None for parts, known in zip(behind, tokens, strict=True)]}
+    if shares:
+        rows = [_shares([pricing.split(part.usage, part.rates) for part in parts]) for parts in behind]
+        columns = {name: [row[place] for row in rows] for place, name in enumerate(SHARES)} | columns
+    for name, values in columns.items():
+        table[cost_tables.own_name(name, chosen.by)] = pd.Series(values, dtype="float64", index=table.index)
     return table
 
 
 def _saved(parts: Sequence[Consumed]) -> float | None:
     amounts = [pricing.saved_by_cache(part.usage, part.rates) for part in parts]
-    return None if not amounts or None in amounts else float(pricing.total(amounts))
+    return None if None in amounts else float(pricing.total(amounts))
 
 
 def _shares(parts: Sequence[tuple[Decimal | None, ...]]) -> tuple[float | None, ...]:

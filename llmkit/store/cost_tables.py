@@ -55,23 +55,17 @@ class Consumed:
     rates: Rates
 
 
-def costs(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> pd.DataFrame:
-    """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields.
+def costs_and_consumed(
+    connection: duckdb.DuckDBPyConnection, chosen: Selection, *, cached_only: bool = False
+) -> tuple[pd.DataFrame, list[Consumed]]:
+    """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields, with the
+    tokens behind each row, by rates: the answers of all probes are looked up for that, or ``cached_only`` those that a
+    cache had a part in.
 
     A column of the table that is called as one it is grouped by is ``total_<name>``.
 
     Raises:
         ValidationError: a column that none of these is, or none at all.
-    """
-    groups = _Groups.of(connection, chosen)
-    return groups.named(_table(connection, groups))
-
-
-def costs_and_consumed(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> tuple[pd.DataFrame, list[Consumed]]:
-    """The same, with the tokens behind each row, by rates: the answers of all probes are looked up for that.
-
-    Raises:
-        ValidationError: as :func:`costs` does.
     """
     groups = _Groups.of(connection, chosen)
     table = _table(connection, groups)
@@ -86,6 +80,7 @@ def costs_and_consumed(connection: duckdb.DuckDBPyConnection, chosen: Selection)
         FROM outcomes t JOIN {groups.source} p ON p.run_id = t.run_id AND p.position = t.position
             JOIN runs r ON r.id = p.run_id
         WHERE t.is_answer AND t.attempt > 0 AND NOT t.is_superseded AND t.input_tokens IS NOT NULL AND {groups.where}
+            {"AND (t.cached_input_tokens > 0 OR t.cache_write_tokens > 0)" if cached_only else ""}
         GROUP BY ALL
         """,
         groups.params,
