@@ -83,7 +83,7 @@ class Connections:
     def close(self) -> None:
         """Close the connections, and the simulator if it was started here."""
         if self.transport.is_connected:
-            background.start(self.transport.aclose).result()
+            background.finish(self.transport.aclose)
         if self._is_own and self._simulator is not None:
             self._simulator.close()
             self._simulator = None

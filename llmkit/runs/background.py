@@ -6,9 +6,11 @@ and starts with the first run.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,8 +21,12 @@ from llmkit.errors import LlmkitError
 
 T = TypeVar("T")
 
+PATIENCE = 30.0
+"""Seconds for which the end of a kit or of the process waits for any one thing: never without end."""
+
 _lock = threading.Lock()
 _portal: BlockingPortal | None = None
+_loop: asyncio.AbstractEventLoop | None = None
 _pid = 0
 
 
@@ -34,28 +40,38 @@ def call(function: Callable[..., T], *args: Any) -> T:
     return _running_portal().call(function, *args)
 
 
+def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Call an async function on the background loop, and wait until it has ended or ``PATIENCE`` is over.
+
+    The portal's own ways to call wait for the loop, which something may hold up for ever.
+    """
+    if _loop is not None and _pid == os.getpid():
+        with contextlib.suppress(TimeoutError, RuntimeError):  # RuntimeError: the loop is closed
+            asyncio.run_coroutine_threadsafe(function(), _loop).result(PATIENCE)
+
+
 def stop() -> None:
     """End the background loop once what runs on it has ended; the next use starts another."""
     global _portal
     with _lock:
         portal, _portal = _portal, None
     if portal is not None and _pid == os.getpid():
-        portal.call(portal.stop)
+        finish(portal.stop)
 
 
 def _running_portal() -> BlockingPortal:
-    global _portal, _pid
+    global _portal, _loop, _pid
     with _lock:
         if _portal is None or _pid != os.getpid():  # a forked child has the portal but not its thread
-            ready: Future[BlockingPortal] = Future()
+            ready: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
             threading.Thread(target=anyio.run, args=(_serve, ready), name="llmkit-runs", daemon=True).start()
-            _portal, _pid = ready.result(), os.getpid()
+            (_portal, _loop), _pid = ready.result(), os.getpid()
         return _portal
 
 
-async def _serve(ready: Future[BlockingPortal]) -> None:
+async def _serve(ready: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]) -> None:
     async with BlockingPortal() as portal:
-        ready.set_result(portal)
+        ready.set_result((portal, asyncio.get_running_loop()))
         await portal.sleep_until_stopped()
 
 

@@ -63,9 +63,9 @@ class Handle(Generic[T]):
             self._stop()
             raise self._stopped(stop) from None
 
-    def wait(self) -> None:
-        """Return when it has ended, well or not."""
-        wait([self._future])
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when it has ended, well or not, or after ``timeout`` seconds."""
+        wait([self._future], timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()

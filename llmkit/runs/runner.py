@@ -181,7 +181,7 @@ class Runner(Generic[T]):
         for handle in running:
             handle.leave(grace)
         for handle in running:
-            handle.wait()
+            handle.wait(grace + background.PATIENCE)
 
     @contextlib.contextmanager
     def _claimed(self, run_id: str) -> Iterator[None]:

@@ -271,7 +271,7 @@ class Session:
         )
         try:
             await self.context.write([line])
-            await anyio.to_thread.run_sync(self._project)
+            await self._project()
         except Exception as error:  # noqa: BLE001 - whatever it is, the end is not saved: it is found interrupted
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
             status, message = "failed", str(problem := problem or error)
@@ -281,9 +281,9 @@ class Session:
             self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=message))
         return problem
 
-    def _project(self) -> None:
+    async def _project(self) -> None:
         try:
-            self.context.services.store.sync()
+            await anyio.to_thread.run_sync(self.context.services.store.sync)
         except Exception as error:  # noqa: BLE001 - the journal has it, and whoever reads next goes by that
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
 

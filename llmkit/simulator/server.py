@@ -19,6 +19,7 @@ from llmkit.simulator.stats import MINUTE, Served, Stats
 if TYPE_CHECKING:
     from aiohttp import web
 
+_PATIENCE = 30.0  # seconds for which closing waits for the thread
 _HOST = "127.0.0.1"
 _BACKLOG = 1024  # connections waiting to be accepted; hundreds may come at once
 _T = TypeVar("_T")
@@ -46,16 +47,17 @@ class Simulator:
         if self._thread is not None:
             return self
         ready = threading.Event()
-        failure: list[OSError] = []
+        failure: list[BaseException] = []
         run = threading.Thread(target=self._run, args=(ready, failure), name="llmkit-simulator", daemon=True)
         run.start()
         ready.wait()
-        if failure:
-            run.join()
+        if failure and isinstance(error := failure[0], OSError):
             raise ValidationError(
-                f"The simulator cannot listen on port {self._port}: {failure[0].strerror}. Choose another, or 0.",
+                f"The simulator cannot listen on port {self._port}: {error.strerror}. Choose another, or 0.",
                 field="port",
             )
+        if failure:
+            raise failure[0]
         self._thread = run
         return self
 
@@ -65,7 +67,7 @@ class Simulator:
         if thread is None or self._loop is None or self._stop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
-        thread.join()
+        thread.join(_PATIENCE)
         self._loop = self._stop = None
 
     def __enter__(self) -> Self:
@@ -182,11 +184,12 @@ class Simulator:
 
         return asyncio.run_coroutine_threadsafe(make(), self._loop).result()
 
-    def _run(self, ready: threading.Event, failure: list[OSError]) -> None:
+    def _run(self, ready: threading.Event, failure: list[BaseException]) -> None:
         try:
             asyncio.run(self._serve(ready))
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told, whatever it is
             failure.append(error)
+        finally:
             ready.set()
 
     async def _serve(self, ready: threading.Event) -> None:

@@ -31,6 +31,8 @@ FORMAT = 2
 """Of a segment, as its first line says; format 1 had no such line."""
 _GATHER = 0.002
 """Seconds that a commit waits for company when the one before had some."""
+_PATIENCE = 60.0
+"""Seconds for which closing waits for the disk."""
 _TYPE = re.compile(rb'"type":"(\w+)"')
 
 
@@ -162,7 +164,7 @@ class Journal:
             if writer is not None and self._pid == os.getpid():
                 self._queue.put(None)
         if writer is not None and self._pid == os.getpid():
-            writer.join()
+            writer.join(_PATIENCE)
 
     def _next_id(self) -> str:
         self._last_ns = max(time.time_ns(), self._last_ns + 1)

@@ -62,7 +62,7 @@ class Infra:
     def wait(self) -> None:
         """Return when every task has ended, well or not; each has, soon after its runs have."""
         for handle in self.handles:
-            handle.wait()
+            handle.wait(background.PATIENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

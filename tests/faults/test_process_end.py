@@ -56,6 +56,27 @@ def test_a_script_ends_well_without_closing_its_kit(tmp_path, way, _round):
         assert kit.resume(run["run_id"]).result(60).probes["status"].eq("ok").all()
 
 
+STUCK = """
+import sys, time, llmkit
+from llmkit.kit import process_end
+from llmkit.runs import background
+kit = llmkit.open(sys.argv[1], simulate=True)
+kit.run("q", models="openai:gpt-6-luna").result(60)
+background.PATIENCE = process_end.GRACE = 0.2
+
+async def holds_the_loop_up():
+    time.sleep(3600)
+
+background.start(holds_the_loop_up)
+"""
+
+
+def test_no_thread_keeps_a_script_from_ending(tmp_path):
+    """Whatever holds the loop up, a disk or a listener: the end waits for it, and not for ever."""
+    ended = subprocess.run([sys.executable, "-c", STUCK, tmp_path / "c.duckdb"], capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
 FORK = """
 import os, sys, threading, llmkit
 kit = llmkit.open({path!r}, simulate=True)

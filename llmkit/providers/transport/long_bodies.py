@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sized
 from typing import Any, TypeVar
@@ -45,6 +46,11 @@ async def _inflated(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 async def apart(body: Sized, function: Callable[..., T], *args: Any, **options: Any) -> T:
     """Call a function that reads a body: in a thread where that is long, so that the event loop goes on."""
-    if len(body) > LONG:
-        return await asyncio.to_thread(function, *args, **options)
-    return function(*args, **options)
+    call = functools.partial(function, *args, **options)
+    if len(body) <= LONG:
+        return call()
+    try:
+        read = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:  # Python is ending, and starts no more threads
+        return call()
+    return await read
