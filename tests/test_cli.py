@@ -75,6 +75,13 @@ def test_sim_serves_until_it_is_interrupted():
     assert process.returncode == 130
 
 
+def test_the_module_is_the_command():
+    """``python -m llmkit`` works where the command itself is not on the path."""
+    said = subprocess.run([sys.executable, "-m", "llmkit", "--help"], capture_output=True, text=True, timeout=30)
+    assert said.returncode == 0
+    assert "doctor" in said.stdout
+
+
 def test_a_word_that_is_no_command_is_explained(capsys):
     """argparse says what there is."""
     with pytest.raises(SystemExit):

@@ -41,7 +41,7 @@ class Dataset:
     """Archived runs, read where they are; nothing is loaded before it is asked for. Made by :func:`llmkit.dataset`."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
-        self._folder = parquet.Folder(url if isinstance(url, str) else str(shapes.path(url, "url")))
+        self._folder = parquet.Folder(shapes.url(url))
         self._connection = self._folder.connect()
 
     @property

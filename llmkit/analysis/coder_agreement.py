@@ -55,7 +55,7 @@ def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = 
         raise ValidationError(f"level is one of {', '.join(get_args(Level))}, not {level!r}.", field="level")
     table = _table(codes)
     domain = _domain(table, level)
-    counts = np.stack([(table == value).sum(axis=1) for value in domain], axis=1)
+    counts = np.array([(table == value).sum(axis=1) for value in domain]).reshape(len(domain), len(table)).T
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
         raise ValidationError("No item has codes of two coders: there is nothing to compare.", field="codes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import combinations
@@ -15,6 +15,7 @@ import pandas as pd
 from llmkit.analysis import charts, intervals
 from llmkit.analysis.charts import By
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
 
 if TYPE_CHECKING:
@@ -118,12 +119,12 @@ def concat(runs: Iterable[Asked]) -> pd.DataFrame:
     ``within=["run_id", "scenario_id"]``.
 
     Raises:
-        ValidationError: no runs.
+        ValidationError: no runs, or something else than runs.
     """
-    tables = [run.probes.assign(run_name=run.name) for run in runs]
-    if not tables:
+    listed: tuple[Asked, ...] = shapes.several(runs, "runs", "a list of runs, as in llmkit.concat([run, other])")
+    if not listed or not all(hasattr(type(run), "probes") for run in listed):
         raise ValidationError("Give the runs to put together: llmkit.concat([run, other]).", field="runs")
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([run.probes.assign(run_name=run.name) for run in listed], ignore_index=True)
 
 
 def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
 
 def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
     """The level of each row: the column's own values, or the texts of several columns in one."""
-    listed: Sequence[str] = [names] if isinstance(names, str) else list(names)
+    listed = (names,) if isinstance(names, str) else shapes.several(names, field, "a column or a list of columns")
     if not listed:
         raise ValidationError(f"{field} names no column.", field=field)
     columns = [_column(frame, name, field) for name in listed]

@@ -47,7 +47,7 @@ class Design:
 
     def __repr__(self) -> str:
         money = f"{dollars(self.cost)} ({dollars(self.low)} to {dollars(self.high)})" if self.cost else "unpriced"
-        state = "" if self.enough else "; the power asked for is not reached within the budget"
+        state = "" if self.enough else "; the power asked for is not reached"
         return f"<Design {self.scenarios:,} scenarios × {self.samples} samples: power {self.power:.0%}, {money}{state}>"
 
 

@@ -20,7 +20,8 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.price_comparison import shown
 from llmkit.records import PRICE_COLUMNS, Model, Provider
 from llmkit.runs import RunHandle, RunRequest, stored_plan
-from llmkit.runs.plan import Plan, check_tiers
+from llmkit.runs.chosen_models import check_tiers
+from llmkit.runs.plan import Plan
 from llmkit.store import CatalogState, totals
 
 Budget = Decimal | int | str | float | None

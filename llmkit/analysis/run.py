@@ -373,7 +373,7 @@ class Run:
         Raises:
             ValidationError: the run goes on, or the folder cannot be written.
         """
-        archived_runs.write(self._store, self.id, url if isinstance(url, str) else str(shapes.path(url, "url")))
+        archived_runs.write(self._store, self.id, shapes.url(url))
 
     def to_html(self, path: File) -> Path:
         """Write all answers as one HTML file to read and to send: filters and search work without a network.

@@ -32,7 +32,7 @@ def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any
         scope=_scope(scope),
         amount=Decimal(0) if amount is None else numbers.amount(amount, "amount", rounded_down=True),
         provider=None if provider is None else rules.find_provider(edit.state, provider).name,
-        alert_at=numbers.share(alert_at, "alert_at") or Decimal(1),
+        alert_at=Decimal(1) if (share := numbers.share(alert_at, "alert_at")) is None else share,
     )
     if budget.amount < 0:
         raise ValidationError("amount cannot be negative; None takes the budget away.", field="amount")

@@ -700,7 +700,9 @@ class Kit:
         """
         from llmkit.widgets.reader import Reader
 
-        chosen = [self.last_run()] if runs is None else [runs] if isinstance(runs, Run | str) else list(runs)
+        chosen = (self.last_run(),) if runs is None else (runs,) if isinstance(runs, Run | str) else None
+        if chosen is None:
+            chosen = shapes.several(runs, "runs", "a run or its id, or a list of them")
         return Reader([self._as_run(run) for run in chosen])
 
     def coding_form(
@@ -883,6 +885,7 @@ def open_kit(
         ValidationError: the path is a folder, no file can be made there, or the journal has to be adopted first.
     """
     file = catalog_path(path)
+    texts.flag(simulate, "simulate")
     return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name(), adopt=adopt)
 
 

@@ -29,7 +29,7 @@ from llmkit.runs.affordability import (
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_plan
 from llmkit.runs.modes import batched_models
-from llmkit.runs.plan import Plan, check_order, check_samples, check_tiers
+from llmkit.runs.plan import Plan, check_order, check_samples
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import Reused
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
@@ -236,7 +236,6 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
     scenarios = make_scenarios(request.prompts, request.system, request.followups)
     configs = choose_configs(request, params, state, has_key)
     refuse_two_systems(request.prompts, configs)
-    check_tiers(configs)
     return Plan(
         scenarios=scenarios,
         configs=configs,

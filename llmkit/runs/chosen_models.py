@@ -9,6 +9,7 @@ from typing import Any
 
 from llmkit.catalog import Obstacle, blocking, rules
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
+from llmkit.money.service_tiers import askable
 from llmkit.records import Config, Model, Params, Provider, Scenario
 from llmkit.records.checks import shapes
 from llmkit.runs.parameters import make_params
@@ -58,6 +59,15 @@ def choose_configs(
         ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
         RunRefused: several of them.
     """
+    configs = _chosen(request, params, state, has_key)
+    check_tiers(configs)
+    check_lengths(configs)
+    return configs
+
+
+def _chosen(
+    request: RunRequest, params: Params, state: CatalogState, has_key: Callable[[Provider], bool]
+) -> tuple[Configuration, ...]:
     models = request.models
     if models is None:
         defaults = _defaults(state, has_key)
@@ -87,6 +97,48 @@ def choose_configs(
         chosen[made.label] = made
     refuse(problems)
     return tuple(chosen.values())
+
+
+def check_tiers(configs: Sequence[Configuration]) -> None:
+    """Refuse a service tier that a model has no price for, or that no request can ask for.
+
+    Raises:
+        ValidationError: one configuration asks for such a tier.
+        RunRefused: several do.
+    """
+    problems = []
+    for config in configs:
+        tier, names = config.params.service_tier, askable(config.model.full_price)
+        if tier is not None and tier not in names and not {*tier.split("+")} <= {*names}:
+            problems.append(
+                ValidationError(
+                    f"{config.label} has no service tier {tier!r} to ask for. It has: {', '.join(names)}; leave "
+                    "service_tier out to have the provider choose.",
+                    field="service_tier",
+                )
+            )
+    refuse(problems)
+
+
+def check_lengths(configs: Sequence[Configuration]) -> None:
+    """Refuse ``max_tokens`` above what a model can answer with, which its provider would refuse request by request.
+
+    Raises:
+        ValidationError: one configuration asks for more.
+        RunRefused: several do.
+    """
+    problems = []
+    for config in configs:
+        asked, longest = config.params.max_tokens, config.model.max_output_tokens
+        if asked is not None and longest is not None and asked > longest:
+            problems.append(
+                ValidationError(
+                    f"{config.label} answers with at most {longest:,} tokens, not {asked:,}: lower max_tokens, "
+                    "or leave it out.",
+                    field="max_tokens",
+                )
+            )
+    refuse(problems)
 
 
 def _configuration(config: Config, model: Model, request: RunRequest) -> Configuration:

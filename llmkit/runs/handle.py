@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ import anyio
 
 from llmkit.errors import Code, LlmkitError, NotFinished
 from llmkit.money.pricing import billed, dollars
+from llmkit.records.checks import numbers
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
 
@@ -52,9 +54,10 @@ class Handle(Generic[T]):
             NotFinished: it has not ended yet; it goes on.
             LlmkitError: why it could not go on.
         """
+        seconds = numbers.between(timeout, "timeout", 0, TIMEOUT_MAX)
         try:
             with self._watched():
-                return self._future.result(timeout)
+                return self._future.result(seconds)
         except FutureTimeout:
             if self._future.done():
                 raise

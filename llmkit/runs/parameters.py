@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from numbers import Integral, Real
 from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.records import Params
 from llmkit.records.checks import numbers, shapes, texts
+
+MAX_SEED = 2**63 - 1
+"""APIs read seeds as integers of 64 bits."""
 
 
 def make_params(
@@ -36,11 +38,11 @@ def make_params(
         )
     values["stop"] = _stops(values.get("stop"))
     values["extra_body"] = _body(values.get("extra_body"))
-    values["top_p"] = _between("top_p", values.get("top_p"), 0, 1)
+    values["top_p"] = numbers.between(values.get("top_p"), "top_p", 0, 1)
     params = Params(
-        temperature=_between("temperature", temperature, 0, 2),
+        temperature=numbers.between(temperature, "temperature", 0, 2),
         max_tokens=None if max_tokens is None else numbers.whole(max_tokens, "max_tokens", 1),
-        seed=None if seed is None else numbers.whole(seed, "seed", 0),
+        seed=None if seed is None else numbers.whole(seed, "seed", 0, MAX_SEED),
         schema=schema,
         service_tier=shapes.optional_string(service_tier, "service_tier"),
         **values,
@@ -68,12 +70,3 @@ def _body(value: Any) -> dict[str, Any]:
         shapes.mapping(value, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
     )
     return body
-
-
-def _between(name: str, value: Any, low: float, high: float) -> float | None:
-    if value is None:
-        return None
-    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
-    if number is None or not low <= number <= high:
-        raise ValidationError(f"{name} must be a number from {low} to {high}, not {value!r}.", field=name)
-    return int(number) if isinstance(value, Integral) else number

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
-from llmkit.errors import ValidationError, refuse
+from llmkit.errors import ValidationError
 from llmkit.money.pricing import caching_pays
-from llmkit.money.service_tiers import askable
 from llmkit.providers.wires import answer_limit, answers_asked
 from llmkit.records import Call, Message, Model, Params, Request, Scenario
 from llmkit.records.checks import numbers
 from llmkit.records.typed_questions import Order
+from llmkit.runs.parameters import MAX_SEED
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning, Block, Division, Parts
 
 AskingOrder = Literal["interleaved", "sequential", "cache"]
@@ -178,7 +178,7 @@ class Plan:
         """
         params = probe.config.params
         if params.seed is not None:
-            params = replace(params, seed=params.seed + probe.sample - 1)
+            params = replace(params, seed=(params.seed + probe.sample - 1) % (MAX_SEED + 1))
         prompts = probe.scenario.prompts
         call = Call(
             model=model or probe.model,
@@ -249,27 +249,6 @@ def most_output_tokens(request: Request, model: Model) -> int | None:
     """The most tokens that can be billed as output; ``None`` when neither the request nor the model sets a limit."""
     limits = [limit for limit in (answer_limit(request), model.max_output_tokens) if limit is not None]
     return answers_asked(request) * min(limits) if limits else None
-
-
-def check_tiers(configs: Sequence[Configuration]) -> None:
-    """Refuse a service tier that a model has no price for, or that no request can ask for.
-
-    Raises:
-        ValidationError: one configuration asks for such a tier.
-        RunRefused: several do.
-    """
-    problems = []
-    for config in configs:
-        tier, names = config.params.service_tier, askable(config.model.full_price)
-        if tier is not None and tier not in names and not {*tier.split("+")} <= {*names}:
-            problems.append(
-                ValidationError(
-                    f"{config.label} has no service tier {tier!r} to ask for. It has: {', '.join(names)}; leave "
-                    "service_tier out to have the provider choose.",
-                    field="service_tier",
-                )
-            )
-    refuse(problems)
 
 
 def check_order(order: str) -> None:

@@ -115,7 +115,7 @@ def _rows(prompts: Prompts) -> Iterable[Any]:
         return [prompts]
     if isinstance(prompts, pd.DataFrame):
         return _frame_rows(prompts)
-    if not isinstance(prompts, Iterable):
+    if isinstance(prompts, bytes) or not isinstance(prompts, Iterable):  # type: ignore[unreachable]
         raise ValidationError(f"{type(prompts).__name__} is nothing to ask. {_WHAT_TO_GIVE}", field="prompts")
     return prompts
 

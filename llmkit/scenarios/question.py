@@ -109,7 +109,9 @@ def _bound(value: Any, name: str) -> float | None:
 
 def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tuple[Any, ...]:
     options = tuple(shapes.several(values, name, "a list of texts or numbers"))
-    if not all(isinstance(each, str | int | float) and str(each).strip() for each in options):
+    if not all(isinstance(each, str) or (isinstance(each, int | float) and isfinite(each)) for each in options):
+        raise ValidationError(f"{name} are texts or numbers.", field=name)
+    if not all(shapes.string(str(each), name).strip() for each in options):
         raise ValidationError(f"{name} are texts or numbers, none of them empty.", field=name)
     if len({str(each).strip().casefold() for each in options}) < max(len(options), least):
         raise ValidationError(f"{name} need at least {least} that differ, and no two alike.", field=name)

@@ -57,7 +57,7 @@ def _total(estimate: Estimate | None) -> str:
         return ""
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
-    bases = ", ".join(dict.fromkeys(_BASIS[model.basis] for model in estimate.models))
+    bases = ", ".join(dict.fromkeys(_words(model.basis) for model in estimate.models))
     basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate)}. Based on {bases}. {unpriced}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
@@ -90,6 +90,11 @@ def _time(estimate: Estimate) -> str:
     slowest = max(hours, key=hours.__getitem__)
     who = f", {slowest} is the slowest" if len(hours) > 1 else ""
     return f", {within} {roughly(3600 * hours[slowest])}{who}"
+
+
+def _words(basis: str) -> str:
+    known, _, cut = basis.partition(", ")
+    return _BASIS[known] + (", some of which were cut off" if cut else "")
 
 
 _BASIS: Mapping[str, str] = {

@@ -12,10 +12,13 @@ import llmkit
 
 LUNA = "openai:gpt-6-luna"
 GEMINI = "google:gemini-2.5-flash"
-
 ASKED = [
     ({"models": 5}, "models", "references such as 'openai:gpt-6-luna'"),
     ({"models": b"x"}, "models", "references such as"),
+    ({"models": pd.DataFrame({"model": [LUNA]})}, "models", "references such as .* not DataFrame"),
+    ({"models": llmkit.Config(LUNA, max_tokens=10**12)}, "max_tokens", "at most [0-9,]+ tokens, not 1,000,000,000,000"),
+    ({"max_tokens": 10**12}, "max_tokens", "at most [0-9,]+ tokens, not 1,000,000,000,000"),
+    ({"seed": 2**63}, "seed", "a whole number from 0 to 9,223,372,036,854,775,807"),
     ({"samples": None}, "samples", "a whole number, not nothing"),
     ({"samples": 0}, "samples", "at least 1"),
     ({"samples": 1.0}, "samples", "a whole number, not float"),
@@ -91,6 +94,7 @@ def test_a_run_is_loaded_by_its_id(kit):
 
 CATALOG = [
     (lambda c: c.get_setting(["x"]), "key", "must be text"),
+    (lambda c: c.set_budget("study", 5, alert_at=-1), "alert_at", "a share between 0 and 1"),
     (lambda c: c.history(["x"]), "ref", "must be text"),
     (lambda c: c.history(5), "ref", "must be text"),
     (lambda c: c.apply_prices([]), "rows", "the DataFrame of check_prices"),
@@ -123,8 +127,20 @@ def test_what_the_catalog_cannot_be_asked(kit, call, field, words):
     assert len(kit.catalog.history()) == before
 
 
+FRAME = pd.DataFrame({"v": [1, 2]})
 OTHERS = [
     (lambda kit: kit.estimate("a", LUNA, options=5), "options", "a dict such as"),
+    (lambda kit: kit.estimate(b"abc", LUNA), "prompts", "bytes is nothing to ask"),
+    (lambda kit: kit.reader(5), "runs", "a run or its id, or a list of them, not int"),
+    (lambda kit: llmkit.concat(5), "runs", "a list of runs"),
+    (lambda kit: llmkit.concat([5]), "runs", "Give the runs"),
+    (lambda kit: llmkit.compare(FRAME, "v", None), "by", "a column or a list of columns, not nothing"),
+    (lambda kit: llmkit.agreement({"Ann": [], "Ben": []}), "codes", "nothing to compare"),
+    (lambda kit: llmkit.dataset(""), "url", "the path of a file"),
+    (lambda kit: llmkit.Config(LUNA, label="\ud800"), "label", "on one line"),
+    (lambda kit: llmkit.Config(LUNA, label="a\0"), "label", "on one line"),
+    (lambda kit: llmkit.question.choice("a", ["\ud800", "b"]), "options", "broken character"),
+    (lambda kit: llmkit.question.choice("a", [float("nan"), 1]), "options", "texts or numbers"),
     (lambda kit: kit.expand("cities", dimensions=5), "dimensions", "a list of names, or a dict"),
     (lambda kit: kit.costs(since="0001-01-01T00:00+14:00"), "since", "a date or a time"),
     (lambda kit: llmkit.Scenario("x", dimensions=None), "dimensions", "a dict such as"),
@@ -141,6 +157,8 @@ OTHERS = [
     (lambda kit: kit.use_simulator("http://127.0.0.1:9"), "simulator", "the simulator itself"),
     (lambda kit: kit.use_simulator(None), "simulator", "the simulator itself"),
     (lambda kit: kit.catalog.set_setting("note", {"x": ["caf\ud83d"]}), "value", "JSON can hold"),
+    (lambda kit: llmkit.open(kit.path, simulate="no"), "simulate", "True or False"),
+    (lambda kit: llmkit.open("caf\udcff.duckdb"), "path", "broken character"),
     (lambda kit: llmkit.open(5), "path", "the path of a file"),
     (lambda kit: llmkit.open("a\0b"), "path", "the path of a file"),
     (lambda kit: llmkit.open(kit.path / "x.duckdb"), "path", "cannot be opened: "),
@@ -154,6 +172,23 @@ def test_what_else_is_refused(kit, call, field, words):
     """Scenarios, files, folders, simulators and internal tasks."""
     refused(lambda: call(kit), field, words)
     assert kit.runs().empty
+
+
+@pytest.mark.parametrize("timeout", ["x", True, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_none_is_refused(kit, timeout):
+    """And the run goes on."""
+    handle = kit.run("a", LUNA)
+    refused(lambda: handle.result(timeout), "timeout", "a number from 0")
+    assert handle.result(30).status == "completed"
+
+
+def test_an_archive_needs_a_name(kit, tmp_path, monkeypatch):
+    """An empty one is not the folder that one happens to be in."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = kit.run("a", LUNA).result(30)
+    refused(lambda: run.archive(""), "url", "the path of a file")
+    assert not list((tmp_path / "here").iterdir())
 
 
 @pytest.mark.parametrize(("way", "name"), [("to_csv", "x.csv"), ("to_excel", "x.xlsx"), ("to_parquet", "x.parquet")])

@@ -100,6 +100,13 @@ def test_the_form_asks_for_a_project_where_one_has_a_budget(paying, sim):
     assert form.handle.result(60).settings["project"] == "grant 7"
 
 
+def test_an_alert_at_once_is_no_alert_at_the_end(paying):
+    """A share of 0 stays 0; ``None`` is all of it."""
+    paying.set_budget(MONTH, 1, alert_at=0)
+    paying.set_budget("study", 1, alert_at=None)
+    assert paying.budgets().set_index("scope")["alert_at"].to_dict() == {MONTH: 0, "study": 1}
+
+
 def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
     """What the run has spent counts from its beginning."""
     sim.set(latency=0.3)

@@ -134,6 +134,14 @@ def test_the_estimate_follows_while_one_types(form, kit):
     wait_for(form.estimate, "value", lambda: f"{5 * n} requests" in form.estimate.value)
 
 
+def test_answers_that_were_cut_off_are_an_estimate_of_their_own_kind(kit, sim):
+    """The form opens after a run with a small ``max_tokens``, and says what its estimate rests on."""
+    kit.run(["a", "b"], LUNA, samples=5, max_tokens=5).result(60)
+    form = kit.run_form("a")
+    form.refresh()
+    assert "some of which were cut off" in form.estimate.value
+
+
 def test_live_and_batch_are_offered_with_both_prices(form, kit, sim):
     """What the other way would cost and take stands below the estimate; Start asks the way that was chosen."""
     only(form, LUNA)

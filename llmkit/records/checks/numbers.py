@@ -169,6 +169,16 @@ def _clock(value: Any, field: str, name: str) -> time:
     return clock
 
 
+def between(value: Any, field: str, low: float, high: float) -> float | None:
+    """``None`` or a number within limits, for what is no money."""
+    if value is None:
+        return None
+    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
+    if number is None or not low <= number <= high:
+        raise ValidationError(f"{field} must be a number from {low} to {high}, not {value!r}.", field=field)
+    return int(number) if isinstance(value, Integral) else number
+
+
 # --- counts ---------------------------------------------------------------------------------------------------------
 
 

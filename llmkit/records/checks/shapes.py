@@ -47,8 +47,12 @@ def strings(value: Any, field: str) -> tuple[str, ...]:
 
 
 def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
-    """A list, tuple, Series or the like; ``what`` says of what. Neither a dict nor text is one."""
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    """A list, tuple, Series or the like; ``what`` says of what. Neither a dict nor text nor a table is one."""
+    if (
+        isinstance(value, str | bytes | Mapping)
+        or not isinstance(value, Iterable)
+        or getattr(value, "ndim", 1) != 1  # a DataFrame would give the names of its columns
+    ):
         raise ValidationError(f"{field} must be {what}, not {kind(value)}.", field=field)
     return tuple(value)
 
@@ -79,7 +83,14 @@ def path(value: Any, field: str = "path") -> Path:
     """The path of a file, as text or a ``Path``; ``~`` is the home folder."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise ValidationError(f"{field} must be the path of a file, as text or a Path, not {value!r}.", field=field)
+    unbroken(str(value), field, field)
     return Path(value).expanduser()
+
+
+def url(value: Any, field: str = "url") -> str:
+    """A folder, as text or a ``Path``, or a URL such as ``s3://…``."""
+    folder = path(value, field)
+    return value if isinstance(value, str) else str(folder)
 
 
 @contextlib.contextmanager
