@@ -67,7 +67,7 @@ class Limits:
         return cls(provider.max_parallel_requests, provider.requests_per_minute, provider.tokens_per_minute)
 
 
-class PaceState(NamedTuple):  # made anew several times a request, five times as fast as a dataclass
+class PaceState(NamedTuple):  # made anew several times a request, which a dataclass is slow at
     """All that decides when the next request to a provider, or to one of its models, may start.
 
     A fresh one lets a full burst go. ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length

@@ -70,6 +70,7 @@ CASES = [
     Case("pair", "CPU per probe, two processes ÷ one", "cpu", TWO, ONE, 1.3, 1.1),
     Case("disk", "bytes on disk ÷ prompts and raw replies", "disk", USUAL, TEXT + len(reply(1_000)), 3.0, 2.0),
     Case("block", "longest block of the event loop, ms", "block", WATCHED, MS, 50, 20),
+    Case("block-cpu", "CPU of the event loop in one block, ms", "block_cpu", WATCHED, MS, 50, 20),
     Case("import", "import llmkit ÷ pandas, duckdb (CPU)", "cpu", importing("llmkit"), PANDAS, 1.25, 1.1),
     Case("open", "llmkit.open() of a known catalog ÷ DuckDB", "wall", opening(True), opening(False), 3.0, 2.0),
     Case("memory", "peak memory, 100,000 probes, MiB", "memory", MANY, MIB, 350, 250, long=True),

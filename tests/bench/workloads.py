@@ -116,7 +116,8 @@ def ask(kit: object, first: int, n: int) -> None:
 def llmkit(url: str, n: int, at: int, watch: bool = False) -> dict[str, float]:
     """``n`` probes, ``at`` a time; ``disk`` is bytes of journal and database that they added, checkpointed.
 
-    ``watch`` adds ``block``, the longest time in seconds that the event loop of the runs did nothing else.
+    ``watch`` adds ``block``, the longest time in seconds that the event loop of the runs did nothing else, and
+    ``block_cpu``, the most that its thread computed meanwhile.
     """
     import llmkit
 
@@ -165,18 +166,19 @@ def member(path: str, n: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def longest_block(figures: dict[str, float]) -> Iterator[None]:
-    """Tick on the loop of the runs; how late was the latest tick?"""
+    """Tick on the loop of the runs; how late was the latest tick, and how long did the loop compute between two?"""
     import anyio
 
     from llmkit.runs import background
 
     async def tick() -> None:
-        last = time.perf_counter()
+        last, used = time.perf_counter(), time.thread_time()
         while True:
             await anyio.sleep(0.001)
-            now = time.perf_counter()
+            now, computed = time.perf_counter(), time.thread_time()
             figures["block"] = max(figures.get("block", 0.0), now - last - 0.001)
-            last = now
+            figures["block_cpu"] = max(figures.get("block_cpu", 0.0), computed - used)
+            last, used = now, computed
 
     ticking = background.start(tick)
     yield
