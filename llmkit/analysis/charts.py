@@ -36,14 +36,14 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model")
     """
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
     shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
-    ax = _axes(ax, len(shown))
+    ax = axes_for(ax, len(shown))
     known = shown[shown["estimated_cost"].notna()].astype({"estimated_cost": float})
     wasted = known["wasted_cost"].astype(float).fillna(0)
     ax.barh(known["place"], known["estimated_cost"] - wasted, height=0.65, color=BLUE, label="answers")
     if wasted.any():
         answers = known["estimated_cost"] - wasted
         ax.barh(known["place"], wasted, left=answers, height=0.65, color=ORANGE, label="wasted")
-        _legend(ax)
+        legend_above(ax)
     for row in shown.to_dict("records"):
         cost = row["estimated_cost"]
         ax.annotate(
@@ -80,7 +80,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: B
     A mean of known costs alone says of how many it is; a group in which none is known is drawn hollow on the axis.
     """
     answered = _answered(probes, by)
-    ax = _axes(ax, 12)
+    ax = axes_for(ax, 12)
     groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
     for number, (name, group) in enumerate(groups[:MOST]):
         seconds, costs = float(group["latency_s"].median()), group["estimated_cost"].astype(float)
@@ -115,7 +115,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
     groups = list(_groups(table, by))
     shown = groups[:MOST][::-1]
     values = list(table["value"].drop_duplicates())
-    ax = _axes(ax, max(len(shown), round(len(shown) * len(values) / 3)))
+    ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)))
     for number, value in enumerate(values):
         rows = [(place, rows[rows["value"] == value].iloc[0]) for place, (_, rows) in enumerate(shown)]
         offset = 0.7 * (0.5 - (number + 0.5) / len(values))
@@ -136,7 +136,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
     ax.set_xlim(-1, 101)
     if values:
         ax.set_ylim(-0.6, len(shown) - 0.4)
-        _legend(ax)
+        legend_above(ax)
     return ax
 
 
@@ -146,7 +146,7 @@ def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: 
     ``name`` is what stands beside each. An estimate without an interval is drawn hollow; ``zero`` marks no difference.
     """
     shown = table[table[of].notna()].head(MOST).iloc[::-1]
-    ax = _axes(ax, len(shown))
+    ax = axes_for(ax, len(shown))
     if zero:
         ax.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
     for place, row in enumerate(shown.to_dict("records")):
@@ -162,7 +162,7 @@ def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: 
 
 def plot_power(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """The power over the number of scenarios, a line for each number of samples."""
-    ax = _axes(ax, 10)
+    ax = axes_for(ax, 10)
     for number, (samples, rows) in enumerate(curve.groupby("samples")):
         colour = COLOURS[number % len(COLOURS)]
         ax.plot(rows["scenarios"], rows["power"], color=colour, label=f"{samples} sample{'' if samples == 1 else 's'}")
@@ -171,7 +171,7 @@ def plot_power(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("Scenarios")
     ax.set_ylabel("Power")
     ax.spines[["top", "right"]].set_visible(False)
-    _legend(ax)
+    legend_above(ax)
     return ax
 
 
@@ -202,7 +202,7 @@ def _boxes(answered: pd.DataFrame, column: str, ax: Axes | None, by: By, label: 
     values = {name: each for name, each in seconds.items() if len(each)}
     ranked = sorted(values, key=lambda name: (float(values[name].median()), name))
     shown = ranked[-MOST:]
-    ax = _axes(ax, len(shown))
+    ax = axes_for(ax, len(shown))
     if shown:
         ax.boxplot(
             [values[name].to_numpy() for name in shown],
@@ -262,7 +262,8 @@ def svg(plot: Callable[..., Any], rows: int) -> str:
     return text.getvalue()
 
 
-def _axes(ax: Axes | None, rows: int) -> Axes:
+def axes_for(ax: Axes | None, rows: int) -> Axes:
+    """These axes, or transparent ones with room for so many bars."""
     if ax is not None:
         return ax
     from matplotlib import pyplot  # slow to load
@@ -270,7 +271,8 @@ def _axes(ax: Axes | None, rows: int) -> Axes:
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 
-def _legend(ax: Axes) -> None:
+def legend_above(ax: Axes) -> None:
+    """The legend, out of the way of what is drawn."""
     where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
     legend = ax.legend(frameon=False, fontsize="small", ncols=4, labelcolor=GREY, **where)
     for text in legend.get_texts():

@@ -32,6 +32,7 @@ from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
 from llmkit.analysis.run_words import effective_status, in_words
 from llmkit.analysis.shares import categories
+from llmkit.analysis.timeline import plot_timeline
 from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.records import columns
@@ -257,6 +258,10 @@ class Run:
     def plot_cost_and_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
         """What an answer costs (mean, US dollars) against how long it takes (median, s), a point for each model."""
         return charts.plot_cost_and_latency(self.probes, ax, by=by)
+
+    def plot_timeline(self, ax: Axes | None = None) -> Axes:
+        """When requests waited, were on their way and were refused (429), over the seconds of the run, by provider."""
+        return plot_timeline(self.attempts, ax)
 
     def plot_shares(self, by: By = "model", of: str | pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
         """How often each model gave each answer, in per cent, with 95 % intervals after Wilson.

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from runs import TWO, rehearsing
 
 from llmkit.analysis import charts
+from llmkit.analysis.timeline import plot_timeline
 
 
 def costs(**by_model):
@@ -89,3 +90,46 @@ def test_charts_go_where_they_are_told(kit):
     assert run.plot_costs() is not own[0]
     widths = {patch.get_width() for patch in own[0].patches}
     assert sum(widths) == pytest.approx(float(run.total_cost))
+
+
+def attempts(*rows):
+    """A table of attempts: model, second of the start, seconds of waiting before, latency, status, code."""
+    names = ["model", "at", "waited_s", "latency_s", "status_code", "error_code"]
+    table = pd.DataFrame(rows, columns=names).astype({"status_code": "Int64", "latency_s": "float64"})
+    return table.assign(started_at=pd.Timestamp("2026-11-27", tz="UTC") + pd.to_timedelta(table["at"], unit="s"))
+
+
+def test_the_timeline_tells_waits_refusals_and_the_unknown_apart():
+    """A lane for each provider in the order of their first request; what has no outcome is hollow and has no length."""
+    table = attempts(
+        ("a:x", 0.0, 0.0, 2.0, 200, None),
+        ("b:y", 1.0, 0.5, 1.0, 429, "RATE_LIMITED"),
+        ("b:y", 5.0, 4.0, None, None, None),
+        ("a:x", 2.0, 0.0, 1.0, 500, "SERVER_ERROR"),
+    )
+    ax = charts_of(table)
+    assert labels(ax) == ["a", "b"]
+    waits, flights = (
+        sorted(tuple(map(float, path.vertices[:, 0])) for path in lines.get_paths()) for lines in ax.collections
+    )
+    assert waits == [(0.0, 0.0), (0.5, 1.0), (1.0, 5.0), (2.0, 2.0)]
+    assert sorted(sorted(ends) for ends in flights) == [[0.0, 2.0], [1.0, 2.0], [2.0, 3.0]]
+    marks = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+    assert marks == {"rate limited (429)": [2.0], "other failures": [3.0], "no answer known": [5.0]}
+    hollow = next(line for line in ax.lines if line.get_label() == "no answer known")
+    assert hollow.get_markerfacecolor() == "none"
+
+
+def charts_of(table):
+    """The timeline in a figure of its own."""
+    return plot_timeline(table, Figure().add_subplot())
+
+
+def test_a_timeline_of_a_run_and_of_nothing(kit):
+    """It takes what a run has, into axes that are handed in, and says when there is nothing."""
+    with rehearsing(kit):
+        run = kit.run("a", TWO, max_tokens=20).result(60)
+    ax = Figure().add_subplot()
+    assert run.plot_timeline(ax) is ax
+    assert set(labels(ax)) == {"openai", "mistral"}
+    assert drawn(charts_of(run.attempts.iloc[:0])) == ["nothing to show yet"]

@@ -1,0 +1,78 @@
+"""A run over time: when requests waited, were on their way, and were refused as too many, provider by provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from llmkit.analysis.charts import BLUE, GREY, ORANGE, axes_for, legend_above
+from llmkit.errors import Code
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LANE = 0.8
+_LINES = (
+    ("waited", GREY, "waiting to be sent"),
+    ("flew", BLUE, "on their way"),
+)
+_MARKS = (
+    ("refused", ORANGE, "x", "rate limited (429)"),
+    ("failed", "#CC79A7", "x", "other failures"),
+    ("unanswered", BLUE, "o", "no answer known"),
+)
+
+
+def plot_timeline(attempts: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Requests over the seconds of a run, a lane for each provider, in which they are piled up as they start.
+
+    ``attempts`` is as in :attr:`llmkit.Run.attempts`. The steeper a lane, the faster its provider let requests go. One
+    whose outcome is not known is a hollow point where it began: how long it took is not known either.
+    """
+    sent = attempts[attempts["started_at"].notna()].sort_values("started_at")
+    providers = list(dict.fromkeys(sent["model"].str.split(":").str[0]))
+    ax = axes_for(ax, 3 * len(providers))
+    if len(sent):
+        _draw(ax, _placed(sent, providers))
+        legend_above(ax)
+    else:
+        ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
+    ax.set_yticks([place + _LANE / 2 for place in range(len(providers))], providers[::-1])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(-0.1, max(1, len(providers)))
+    ax.set_xlabel("Time since the first request (s)")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    return ax
+
+
+def _placed(sent: pd.DataFrame, providers: list[str]) -> pd.DataFrame:
+    """Where each request is drawn, in seconds and lanes, and what became of it."""
+    provider = sent["model"].str.split(":").str[0]
+    order, count = sent.groupby(provider).cumcount(), provider.map(provider.value_counts())
+    begun = (sent["started_at"] - sent["started_at"].min()).dt.total_seconds()
+    refused = (sent["status_code"] == 429) | (sent["error_code"] == Code.RATE_LIMITED)
+    latency = sent["latency_s"].astype("float64")
+    return pd.DataFrame(
+        {
+            "begun": begun,
+            "waited": begun - sent["waited_s"].astype("float64").fillna(0),
+            "flew": begun + latency,
+            "y": len(providers) - 1 - provider.map(providers.index) + _LANE * (order + 0.5) / count,
+            "is_refused": refused.fillna(value=False),
+            "is_failed": sent["error_code"].notna() & ~refused.fillna(value=False) & latency.notna(),
+            "is_unanswered": latency.isna(),
+        }
+    )
+
+
+def _draw(ax: Axes, placed: pd.DataFrame) -> None:
+    for column, colour, label in _LINES:
+        ends = placed[placed[column].notna()]
+        ax.hlines(ends["y"], ends[column], ends["begun"], colors=colour, linewidth=1, label=label)
+    for name, colour, marker, label in _MARKS:
+        marked = placed[placed[f"is_{name}"]]
+        face: dict[str, Any] = {"markerfacecolor": "none"} if marker == "o" else {}
+        if len(marked):
+            at = marked["flew"].fillna(marked["begun"])
+            ax.plot(at, marked["y"], marker, color=colour, markersize=4, linestyle="none", label=label, **face)
