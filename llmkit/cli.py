@@ -1,4 +1,4 @@
-"""The command line: ``llmkit demo | models | sim | lab | doctor | backup | restore | export``."""
+"""The command line: ``llmkit demo | models | sim | lab | doctor | backup | restore | export | team``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pandas as pd
 import llmkit
 from llmkit.catalog import load_seed, sample_scenarios
 from llmkit.kit import doctor
-from llmkit.kit.kit import catalog_path
+from llmkit.kit.kit import catalog_path, teams
 from llmkit.kit.watching import progress_line
 from llmkit.money.pricing import dollars
 from llmkit.store import archive
@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         parts.set_defaults(command=command)
         if command is _doctor:
             parts.add_argument("--online", action="store_true", help="also ask each provider that has a key")
+
+    team = commands.add_parser("team", help="share a catalog, its runs and limits").add_subparsers(required=True)
+    init = team.add_parser("init", help="prepare a PostgreSQL database for a team, or bring it up to this version")
+    init.add_argument("url", help="postgresql://user@host/database")
+    init.set_defaults(command=_team_init)
     return parser
 
 
@@ -162,6 +167,11 @@ def _restore(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     with llmkit.open(args.db) as kit:
         print(f"Written: {kit.export(args.folder)}")
+    return 0
+
+
+def _team_init(args: argparse.Namespace) -> int:
+    print(f"Ready: {teams().init(args.url)}. Everybody opens a file of their own: llmkit.open(path, team=URL)")
     return 0
 
 

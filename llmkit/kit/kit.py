@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, get_args
 
 import pandas as pd
@@ -74,9 +74,20 @@ class Kit:
     catalog: Catalog
     """Providers, models, prices and settings."""
 
-    def __init__(self, path: Path, *, simulate: bool = False, actor: str = "user", adopt: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        simulate: bool = False,
+        actor: str = "user",
+        adopt: bool = False,
+        team: str | None = None,
+    ) -> None:
         seed, store = load_seed(), Store(path, adopt=adopt)
-        if not store.is_read_only:
+        self._gate = Gate(path.with_name(path.name + ".gate"))
+        self._team = None if team is None else teams().join(store, self._gate, team, actor)
+        may_edit = not store.is_read_only and (self._team is None or self._team.is_reached)
+        if may_edit:
             seed_catalog(store, seed)
         self.path, self._actor = path, actor
         self._store = store
@@ -90,15 +101,15 @@ class Kit:
             actor=actor,
             card=self._repr_mimebundle_,
         )
-        if not store.is_read_only:
+        if may_edit:
             self.catalog.apply_due_prices()
-        self._gate = Gate(path.with_name(path.name + ".gate"))
         services = Services(
             store=store,
             gate=self._gate,
             transport=self._connections.transport,
             spending=Spending(store, path.with_name(path.name + ".gate")),
             learn_rejected=self.catalog.learn_rejected,
+            actor=actor,
         )
         self._spending = services.spending
         self._checker = Checker(self._connections, PastAnswers(store), services.spending, answer_check)
@@ -551,8 +562,8 @@ class Kit:
     ) -> pd.DataFrame:
         """Tokens and costs over all runs, internal tasks included, as in :meth:`llmkit.Run.costs`.
 
-        ``by`` also takes ``run_name`` and ``kind``. Unlike there, ``month``, ``day``, ``run_name``, ``kind`` and
-        ``template`` are always llmkit's own columns: rename a column of your prompts to group by it.
+        ``by`` also takes ``run_name``, ``kind`` and ``actor``. Unlike there, these, ``month``, ``day`` and ``template``
+        are always llmkit's own columns: rename a column of your prompts to group by it.
 
         ``since`` is a date or a time, or its text (``"2026-11-01"``), in UTC: only requests made from then on count.
         ``simulated`` chooses rehearsals (True) or real runs (False); left out, a kit shows the kind that it makes.
@@ -870,6 +881,7 @@ def open_kit(
     simulate: bool = False,
     actor: str | None = None,
     adopt: bool = False,
+    team: str | None = None,
 ) -> Kit:
     """Open a catalog, made and seeded on first use.
 
@@ -879,14 +891,32 @@ def open_kit(
         actor: whose name changes of the catalog carry in ``kit.catalog.history()``; by default your login name.
         adopt: make the database of a journal that is incomplete or that no database belongs to, and of what a damaged
             database still gives; take in the runs of other journals in the folder.
+        team: ``postgresql://user@host/database``, prepared with ``llmkit team init URL``: share the catalog, runs,
+            money and limits with all who open files of their own with it. Needs ``llmkit[team]``.
 
     Raises:
+        CatalogBusy: the team's database does not answer, and nothing of it is here yet.
         CatalogTooNew: the file was written by a newer llmkit.
-        ValidationError: the path is a folder, no file can be made there, or the journal has to be adopted first.
+        ValidationError: the path is a folder, no file can be made there, the journal has to be adopted first, or the
+            file has another catalog than the team.
     """
     file = catalog_path(path)
     texts.flag(simulate, "simulate")
-    return Kit(file, simulate=simulate, actor=shapes.optional_string(actor, "actor") or _login_name(), adopt=adopt)
+    who = shapes.optional_string(actor, "actor") or _login_name()
+    return Kit(file, simulate=simulate, actor=who, adopt=adopt, team=team)
+
+
+def teams() -> ModuleType:
+    """:mod:`llmkit.team`, which only those have who want one.
+
+    Raises:
+        ValidationError: it cannot be loaded.
+    """
+    try:
+        from llmkit import team
+    except ImportError:  # also of psycopg without the libpq that it is for
+        raise ValidationError("A team needs psycopg: pip install 'llmkit[team]'.", field="team") from None
+    return team
 
 
 def open_capsule(path: str | os.PathLike[str]) -> Run:

@@ -2,15 +2,16 @@
 
 The limits hold for all processes that use the same directory. ``gate`` is what callers see, ``provider_queue`` who
 waits for a provider (``waiters``: whose turn it is, ``waits``: what for), ``pace_file`` what processes share,
-``admission`` what a request holds, ``budget`` a run's money, ``ledger`` and
-``shared_money`` what runs share of it. The arithmetic is pure: ``pace`` (with ``minute`` and
-``allowance``), ``slots``, ``adaptive``.
+``admission`` what a request holds, ``budget`` a run's money, ``ledger`` and ``shared_money`` what runs share of it,
+``portions`` what machines share of the limits. The arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``),
+``slots``, ``adaptive``.
 """
 
 from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Budget, Purse, Reservation
 from llmkit.limiter.gate import BUDGET, Gate
 from llmkit.limiter.ledger import Account, Ledger
+from llmkit.limiter.portions import Portions, Use, portion
 from llmkit.limiter.shared_money import SharedMoney
 from llmkit.limiter.waits import SLOT, Wait
 
@@ -22,8 +23,11 @@ __all__ = [
     "Budget",
     "Gate",
     "Ledger",
+    "Portions",
     "Purse",
     "Reservation",
     "SharedMoney",
+    "Use",
     "Wait",
+    "portion",
 ]

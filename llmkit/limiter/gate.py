@@ -18,6 +18,7 @@ from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Advance, Budget, Purse, Reservation
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
+from llmkit.limiter.portions import Portions
 from llmkit.limiter.provider_queue import ProviderQueue
 from llmkit.limiter.waiters import OnWait, Waiter
 from llmkit.limiter.waits import Wait
@@ -40,6 +41,7 @@ class Gate:
         self._directory, self._clock = directory, clock
         self._queues: dict[str, ProviderQueue] = {}
         self._lock = threading.Lock()
+        self._portions: Portions | None = None
         _GATES.add(self)
 
     def set_limits(self, provider: str, limits: Limits, models: Mapping[str, Limits] | None = None) -> None:
@@ -48,6 +50,18 @@ class Gate:
         Requests under way go on when a limit is lowered; fewer follow.
         """
         self._queue(provider).set_limits(limits, models or {})
+
+    def share(self, portions: Portions) -> None:
+        """From now on use these portions of all limits; to be called again when they have changed."""
+        self._portions = portions
+        for queue in tuple(self._queues.values()):
+            queue.share(portions)
+
+    def uses(self) -> dict[str, tuple[int, int]]:
+        """By provider, and by model where it has limits of its own: how many requests at a time are allowed of what is
+        used or wanted here, and how many there are.
+        """
+        return {name: use for queue in tuple(self._queues.values()) for name, use in queue.uses().items()}
 
     def limits(self, provider: str) -> Limits:
         """The limits of a provider; one request at a time and 60 a minute until they are set."""
@@ -148,7 +162,7 @@ class Gate:
     def _queue(self, provider: str) -> ProviderQueue:
         with self._lock:
             if provider not in self._queues:
-                self._queues[provider] = ProviderQueue(self._directory, provider, self._clock)
+                self._queues[provider] = ProviderQueue(self._directory, provider, self._clock, self._portions)
             return self._queues[provider]
 
     def _forget(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from llmkit.limiter.admission import Admission
 from llmkit.limiter.minute import BUCKET
 from llmkit.limiter.pace import Limits, PaceState, headroom, next_start, observe, pause, sent, start
 from llmkit.limiter.pace_file import PROVIDER, Clock, PaceFile
+from llmkit.limiter.portions import Portions, limits_of
 from llmkit.limiter.slots import NO_SHARE, Share, may_take, with_share
 from llmkit.limiter.waiters import Queue, Waiter
-from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, SLOT, Block, Blocks, Wait
+from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, PORTION, SLOT, Block, Blocks, Wait
 from llmkit.records import RateInfo
 
 log = logging.getLogger("llmkit.limiter")
@@ -26,14 +27,27 @@ SHORTEST_REST = 0.0005  # timers are no finer
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """The limits of the provider, or of a model that has its own, and what this process has of their slots."""
+    """The limits of the provider, or of a model that has its own, and what this process has of their slots.
+
+    ``limits`` are the portion of the ``whole`` that comes with so many ``slots``; ``None``: all of it.
+    """
 
     name: str
-    limits: Limits
+    whole: Limits
+    slots: int | None = None
+    limits: Limits = field(init=False)
     in_flight: int = 0
     wanted_at: float = 0.0
     started_at: float = 0.0
     written: Share = NO_SHARE
+
+    def __post_init__(self) -> None:
+        self.set(self.whole, self.slots)
+
+    def set(self, whole: Limits, slots: int | None) -> None:
+        """New limits, or a new portion of them."""
+        self.whole, self.slots = whole, slots
+        self.limits = whole if slots is None else limits_of(whole, slots)
 
     @property
     def share(self) -> Share:
@@ -49,11 +63,12 @@ class ProviderQueue:
     iteration of the event loop share it. Used from one event loop at a time.
     """
 
-    def __init__(self, directory: Path, provider: str, clock: Clock) -> None:
+    def __init__(self, directory: Path, provider: str, clock: Clock, portions: Portions | None) -> None:
+        self._name, self._portions = provider, portions
         self._clock = clock
         self._lock = threading.RLock()
         self._file = PaceFile(directory, provider, clock)
-        self._provider = Track(PROVIDER, Limits(1, 60))
+        self._provider = Track(PROVIDER, Limits(1, 60), self._slots(provider))
         self._models: dict[str, Track] = {}
         self._queue = Queue()
         self._listeners: set[Waiter] = set()
@@ -75,13 +90,33 @@ class ProviderQueue:
     def set_limits(self, limits: Limits, models: Mapping[str, Limits]) -> None:
         """New limits, in force at once."""
         with self._lock:
-            self._provider.limits = limits
+            self._provider.set(limits, self._slots(self._name))
             for model in self._models.keys() - models.keys():
                 del self._models[model]
                 self._file.later(model, lambda state: state.without(self._file.me))
             for model, own in models.items():
-                self._models.setdefault(model, Track(model, own)).limits = own
+                self._models.setdefault(model, Track(model, own)).set(own, self._slots(model))
             self._look_soon()
+
+    def share(self, portions: Portions) -> None:
+        """Use these portions of the limits, in force at once."""
+        with self._lock:
+            self._portions = portions
+            for track in (self._provider, *self._models.values()):
+                track.set(track.whole, self._slots(track.name or self._name))
+            self._look_soon()
+
+    def uses(self) -> dict[str, tuple[int, int]]:
+        """Of each limit that is used or wanted here: how many requests at a time it allows, and how many there are."""
+        with self._lock:
+            wanted = {waiter.model for waiter in self._queue}
+            tracks = {name: track for name, track in self._models.items() if track.in_flight or name in wanted}
+            if wanted or self._flying:
+                tracks[self._name] = self._provider
+            return {name: (track.whole.max_parallel, track.in_flight) for name, track in tracks.items()}
+
+    def _slots(self, name: str) -> int | None:
+        return None if self._portions is None else self._portions.slots.get(name, 0)
 
     def pause(self, seconds: float, reason: str) -> bool:
         """Let nobody through for ``seconds``; False when a pause is under way already."""
@@ -231,6 +266,10 @@ class ProviderQueue:
 
     def _obstacle(self, waiter: Waiter, now: float) -> tuple[str, Block] | None:
         """What a waiter waits for, and whether that is its provider's or its model's."""
+        own = self._models.get(waiter.model)
+        if self._portions is not None and 0 in (self._provider.slots, own and own.slots):
+            self._portions.need()
+            return PROVIDER if self._provider.slots == 0 else waiter.model, Block(PORTION)
         state, model = self._file.get(PROVIDER), self._file.get(waiter.model)
         wait, reason = next_start(state, self.limits, now, waiter.tokens)
         if wait:
@@ -238,7 +277,7 @@ class ProviderQueue:
         if waiter.adaptive and len(self._flying) >= int(self._adaptive.allowed):
             return PROVIDER, Block(SLOT)
         wait, reason = headroom(model.seen or state.seen, now, waiter.tokens)
-        if (own := self._models.get(waiter.model)) is not None:
+        if own is not None:
             wait, reason = max((wait, reason), next_start(model, own.limits, now, waiter.tokens))
         if wait:
             return waiter.model, Block(reason, now + wait)

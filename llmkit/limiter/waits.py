@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SLOT = "slot"
+PORTION = "colleagues use the limits"
 GLANCE = 0.25  # seconds at most between two looks: another process may have paused, settled, or ended a trial
 GLANCE_FOR_SLOT = 0.02  # the same while other processes hold slots that we wait for
 GLANCE_FOR_FILE = 0.002  # the same while another process holds the file

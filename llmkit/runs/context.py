@@ -44,6 +44,8 @@ class Services:
     spending: Spending
     learn_rejected: Callable[[str, str], object]
     """Remembers that a model (reference) takes no such parameter (name)."""
+    actor: str
+    """Whose runs they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ class Runner(Generic[T]):
             name=spec.name,
             kind=spec.kind,
             simulated=spec.simulated,
-            settings=settings_row(spec),
+            settings={**settings_row(spec), "actor": self._services.actor},
             scenarios=[scenario_row(scenario) for scenario in plan.scenarios],
             models=[config_row(each, spec.providers[each.model.provider], plan.params) for each in plan.configs],
             samples=plan.samples,
@@ -112,9 +112,17 @@ class Runner(Generic[T]):
         disabled or deprecated meanwhile is skipped.
 
         Raises:
-            ValidationError: the run is running, here or in another process; or as :meth:`start` says.
+            ValidationError: the run is running, here or in another process, or was interrupted on another machine; or
+                as :meth:`start` says.
         """
         _refuse_remote_batches(spec, remote)
+        store = self._services.store
+        is_ours = store.peers.was_here(run_id) or store.is_live(run_id)  # if it is live, that is what is said
+        if not is_ours and store.run(run_id)["status"] == "running":
+            raise ValidationError(
+                f"Run {run_id} was interrupted on a colleague's machine, which may have answers that nobody else has. "
+                "Have it resumed there."
+            )
         with self._claimed(run_id):
             return self._continue(run_id, spec, spent, catalog, changes, remote)
 
@@ -165,7 +173,7 @@ class Runner(Generic[T]):
         """Take off the balances what runs have spent whose process died before it could."""
         store = self._services.store
         for run_id in store.read(totals.unfinished):
-            if store.is_live(run_id) or not store.claim_run(run_id):
+            if store.is_live(run_id) or not store.peers.was_here(run_id) or not store.claim_run(run_id):
                 continue
             try:
                 if spent := store.read(partial(totals.undeducted, run_id=run_id)):
@@ -173,7 +181,7 @@ class Runner(Generic[T]):
                     line = events.run_state(run_id=run_id, number=number, status="running", spent=spent)
                     store.append([line]).result()
             finally:
-                store.release_run(run_id)
+                store.release_run(run_id, is_over=False)
 
     def close(self, grace: float) -> None:
         """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""

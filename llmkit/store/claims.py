@@ -44,12 +44,13 @@ class Claims:
         self._mine[run_id] = file
         return True
 
-    def release(self, run_id: str) -> None:
-        """End the mark."""
+    def release(self, run_id: str, *, is_over: bool = True) -> None:
+        """End the mark. Of a run that is not over its file stays, which is nobody's once it is unlocked."""
         file = self._mine.pop(run_id, None)
         if file is not None:
-            with contextlib.suppress(OSError):  # a file that stays is nobody's once it is unlocked
-                self._path(run_id).unlink(missing_ok=True)
+            if is_over:
+                with contextlib.suppress(OSError):
+                    self._path(run_id).unlink(missing_ok=True)
             portalocker.unlock(file)  # closing alone would leave it to children forked meanwhile
             file.close()
 

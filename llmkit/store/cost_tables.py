@@ -23,6 +23,7 @@ _GROUPS = {
     "day": "strftime(p.started_at, '%Y-%m-%d')",
     "run_name": "r.name",
     "kind": "r.kind",
+    "actor": "json_extract_string(r.settings, '$.actor')",
     "project": "json_extract_string(r.settings, '$.project')",
     "template": "p.template",
 }

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from llmkit.errors import JournalError
+from llmkit.store import segment_files
 from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line, verified
 from llmkit.store.segments import CATALOG, Header, Segment, is_copy, new_journal
@@ -88,9 +89,7 @@ class Journal:
         """
         about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
         with self._lock:
-            self._start_writer()
-            for event in events:
-                event["id"] = self._next_id()
+            self._stamp(events)
             commit = self._gathering.get(about)
             if commit is None:
                 commit = self._gathering[about] = Commit(about)
@@ -106,6 +105,16 @@ class Journal:
             JournalError: the disk is full, read-only or gone.
         """
         self.append(events).result()
+
+    def stamp(self, events: Sequence[Event]) -> None:
+        """Give events their ids, as :meth:`append` does, without writing them."""
+        with self._lock:
+            self._stamp(events)
+
+    def _stamp(self, events: Sequence[Event]) -> None:
+        self._start_writer()
+        for event in events:
+            event["id"] = self._next_id()
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every segment, by name, oldest first."""
@@ -205,7 +214,7 @@ class Journal:
             return self._explain(error)
         try:
             data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
-            _write_all(segment.file, data)
+            segment_files.write_all(segment.file, data)
             os.fsync(segment.file.fileno())
         except OSError as error:
             is_cut = self._abandon(commit.about, segment, start)
@@ -216,7 +225,21 @@ class Journal:
         return None
 
     def _create(self, about: str) -> _Open:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name, first = self.header_of_new(about)
+        file = segment_files.to_write(self.directory, name, os.O_EXCL | os.O_APPEND)
+        try:
+            segment_files.write_all(file, first)
+            segment_files.sync_directory(self.directory)
+        except OSError:
+            file.close()
+            with contextlib.suppress(OSError):
+                (self.directory / name).unlink()
+            raise
+        created = self._open[about] = _Open(file, 1)
+        return created
+
+    def header_of_new(self, about: str) -> tuple[str, bytes]:
+        """The name of a segment that is to be begun, and its first line."""
         writer = secrets.token_hex(4)
         name = f"{time.time_ns():016x}-{about}-{writer}.jsonl"
         journal, before = self._place(name)
@@ -229,18 +252,7 @@ class Journal:
             "journal": journal,
             "before": before,
         }
-        fd = os.open(self.directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        file = open(fd, "wb", buffering=0)  # noqa: SIM115 - lives as long as the writer
-        try:
-            _write_all(file, line(header, 0))
-            self._sync_directory()
-        except OSError:
-            file.close()
-            with contextlib.suppress(OSError):
-                (self.directory / name).unlink()
-            raise
-        created = self._open[about] = _Open(file, 1)
-        return created
+        return name, line(header, 0)
 
     def _place(self, name: str) -> tuple[str, str | None]:
         """The journal that a new segment belongs to, and the segment of it that is the latest so far."""
@@ -252,14 +264,6 @@ class Journal:
                 journal, before = journal or (header.journal if header else ""), max(before, each)
                 break
         return journal or new_journal([*names, name]), before or None
-
-    def _sync_directory(self) -> None:
-        if hasattr(os, "O_DIRECTORY"):  # the new name must survive a power cut too; Windows has no such call
-            fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
     def _abandon(self, about: str, segment: _Open, start: int) -> bool:
         """Cut a half-written batch off, and say whether that could be done; the next batch begins a new segment,
@@ -286,13 +290,6 @@ class Journal:
             f"The journal in {self.directory} cannot be written: {error.strerror or error}. "
             f"Free some space or check the folder's permissions; everything acknowledged so far is saved.{doubt}"
         )
-
-
-def _write_all(segment: IO[bytes], data: bytes) -> None:
-    """Write everything: on a disk that is filling up, one write may take only a part and say so in its result."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[segment.write(rest) :]
 
 
 def _machine() -> str:

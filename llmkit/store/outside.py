@@ -11,6 +11,7 @@ import logging
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
@@ -22,9 +23,9 @@ from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
 from llmkit.records.rows import as_moment, as_text
 from llmkit.store import events
 from llmkit.store.apply_catalog import BALANCES, PRICE_EVENTS, restore_prices
-from llmkit.store.journal import Journal
 from llmkit.store.lease import Lease
 from llmkit.store.lines import Event
+from llmkit.store.peers import Write
 from llmkit.store.queries import rows
 
 log = logging.getLogger("llmkit.store")
@@ -106,10 +107,11 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
     )
 
 
-def take_over(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
+def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextManager[Write]) -> None:
     """Record what was changed, and say what is put back; before the journal is applied.
 
     Raises:
+        CatalogBusy: colleagues on other machines edit.
         ValidationError: a new row cannot be read.
         JournalError: the journal cannot be written.
     """
@@ -117,7 +119,8 @@ def take_over(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
     if not any(changed):
         return
     if changed.events:
-        journal.commit(changed.events)
+        with editing as write:
+            write(changed.events)
     restore_prices(connection)
     log.info("changed with SQL", extra={"actor": ACTOR, "changes": len(changed.events)})
     restored = [each["reference"] for each in changed.events if each["action"] == "restore"]

@@ -94,7 +94,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
         f"""
         SELECT r.id AS run_id, r.name, r.kind, r.status, r.started_at, r.n_probes,
             coalesce(COLUMNS(p.* EXCLUDE (run_id, estimated_cost)), 0), coalesce(a.unknown, 0) AS "unknown",
-            p.estimated_cost, r.simulated, r.ended_at, r.message,
+            p.estimated_cost, r.simulated, r.ended_at, r.message, json_extract_string(r.settings, '$.actor') AS actor,
             to_json(list_sort([name[5:] for name in coalesce(json_keys(n.notes), []) if name LIKE 'tag.%'])) AS tags,
             n.notes ->> '$.note' AS note, coalesce(json_exists(n.notes, '$.archived'), false) AS archived
         FROM runs r

@@ -17,12 +17,12 @@ import pandas as pd
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
 from llmkit.store import damage, lease, migrations, outside, project, queries, salvage, user_sql
-from llmkit.store.claims import Claims
 from llmkit.store.commit import Commit
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Damaged, Lease
 from llmkit.store.lines import Event
+from llmkit.store.peers import Peers
 from llmkit.store.queries import CatalogState
 from llmkit.store.trouble import OutOfReach
 
@@ -46,7 +46,7 @@ class Store:
         self._adopt = adopt
         self.journal = Journal(path.with_name(path.name + ".journal"))
         self._lease = Lease(path)
-        self._claims = Claims(self.journal.directory)
+        self.peers = Peers(self.journal)
         self._told: set[str] = set()
         self._took_up = False
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
@@ -84,11 +84,11 @@ class Store:
         """
         is_saved = False
         try:
-            with self._lease.hold(exclusive=True), contextlib.ExitStack() as stack:
+            with self.peers.editing() as write, self._lease.hold(exclusive=True), contextlib.ExitStack() as stack:
                 connection, edit = self._rebuilding(lambda: self._begin_edit(stack, actor))
                 yield edit
                 if edit.events:
-                    self.journal.commit(edit.events)
+                    write(edit.events)
                     is_saved = True
                     fields = {name: edit.events[0][name] for name in ("actor", "action", "entity", "reference")}
                     log.info("catalog edit", extra={**fields, "changes": len(edit.events)})
@@ -168,22 +168,22 @@ class Store:
 
     def claim_run(self, run_id: str) -> bool:
         """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
-        return self._claims.claim(run_id)
+        return self.peers.claim(run_id)
 
-    def release_run(self, run_id: str) -> None:
+    def release_run(self, run_id: str, *, is_over: bool = True) -> None:
         """End the mark, and write no more of the run."""
         self.journal.end(run_id)
-        self._claims.release(run_id)
+        self.peers.release(run_id, is_over=is_over)
 
     def is_live(self, run_id: str) -> bool:
         """Whether some process is running this run now."""
-        return self._claims.is_live(run_id)
+        return self.peers.is_live(run_id)
 
     def close(self) -> None:
         """Write what is queued; nothing else is held."""
         self.journal.close()
         self._lease.close()
-        self._claims.close()
+        self.peers.close()
 
     # --- opening ---
 
@@ -266,7 +266,7 @@ class Store:
         migrations.migrate(connection)
         project.follow(connection, self.journal)
         if not is_as_left:
-            outside.take_over(connection, self.journal)
+            outside.take_over(connection, self.peers.editing(waits=False))
         if not self._took_up:
             project.take_up(connection)
             self._took_up = True

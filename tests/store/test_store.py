@@ -375,7 +375,7 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path, kind):
 def test_looking_whether_a_run_is_live_disturbs_nobody(store):
     """However many look at once, a dead run is dead to each of them, and can be taken up meanwhile."""
     store.claim_run("r")
-    store._claims._mine.pop("r").close()  # as if the process had died: the file stays, the lock is gone
+    store.peers._mine.pop("r").close()  # as if the process had died: the file stays, the lock is gone
     others = [Store(store.path) for _ in range(4)]
     answers, over = [], threading.Event()
 

@@ -1,0 +1,44 @@
+"""Files of segments: opened to be written, written as a whole, and filled with what other machines wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO
+
+
+def to_write(directory: Path, name: str, flags: int = 0) -> IO[bytes]:
+    """Open a segment, which is made for this user only if it is not there; ``flags`` as those of ``os.open``."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open(os.open(directory / name, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb", buffering=0)
+
+
+def write_all(segment: IO[bytes], data: bytes) -> None:
+    """Write everything: on a disk that is filling up, one write may take only a part and say so in its result."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[segment.write(rest) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Have new names in it survive a power cut too."""
+    if hasattr(os, "O_DIRECTORY"):  # Windows has no such call
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def receive(directory: Path, name: str, start: int, data: bytes) -> bool:
+    """Keep what a segment holds from the byte ``start`` on; what is here already stays as it is.
+
+    Returns ``False`` when what comes before is not here. Several processes may receive the same.
+    """
+    with to_write(directory, name) as file:
+        size = file.seek(0, os.SEEK_END)
+        if start <= size < start + len(data):
+            file.seek(start)
+            write_all(file, data)
+            os.fsync(file.fileno())
+        return start <= size

@@ -1,0 +1,291 @@
+"""This process as a member of a team: what it writes goes to the others, what they write comes here, limits are shared.
+
+Runs are written here first and passed on within a second, so that nothing but edits waits for the team's database. An
+edit is made there first, while its lock is held, and then here: no edit exists that others do not follow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import platform
+import secrets
+import threading
+import time
+import uuid
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from llmkit.errors import CatalogBusy, LlmkitError
+from llmkit.limiter import Gate, Portions, Use, portion
+from llmkit.store.journal import Journal
+from llmkit.store.peers import Peers, Write
+from llmkit.store.segments import CATALOG, segment
+from llmkit.team.address import PATIENCE, Address
+from llmkit.team.exchange import Exchange
+from llmkit.team.relay import Member, Relay
+
+log = logging.getLogger("llmkit.team")
+
+BEAT = 1.0
+"""Seconds between exchanges."""
+REST = 0.1
+"""Seconds between them at least, however many ask for one."""
+LINGER = 3.0
+"""Seconds for which a portion is kept that nobody uses."""
+
+
+class Team(Peers):
+    """The others are those who have opened databases of theirs with the same team."""
+
+    are_elsewhere = True
+
+    def __init__(self, journal: Journal, gate: Gate, address: Address, actor: str) -> None:
+        super().__init__(journal)
+        self.members: Sequence[Member] = ()
+        """As they were when they were last seen, oneself among them."""
+        self._gate, self._address = gate, address
+        place = f"{platform.node()} {uuid.getnode()} {journal.directory}"
+        where = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
+        self._me = Member(secrets.token_hex(8), where, actor, platform.node(), (), {})
+        self._portions = Portions(lambda: self._wake.set())
+        gate.share(self._portions)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._exchange = Exchange(self.journal, self._me)
+        self._relay: Relay | None = None
+        self._guard, self._edits = threading.RLock(), threading.RLock()
+        self._write: Write | None = None
+        self._running: set[str] = set()
+        self._held: set[str] = set()
+        self._wanted: dict[str, tuple[float, int]] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_over = False
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the team's database answers."""
+        return self._relay is not None
+
+    # --- coming and going ---
+
+    def join(self) -> None:
+        """Take what the team has, and give it what it lacks; then go on with that in the background.
+
+        Raises:
+            CatalogBusy: its database does not answer, and nothing of it is here yet.
+            ValidationError: its database is not prepared, or the catalog here is another one.
+        """
+        try:
+            with self._connected() as relay:
+                self._beat(relay)
+        except CatalogBusy as error:
+            if not any(segment(name).about == CATALOG for name in self.journal.sizes()):
+                raise
+            warnings.warn(str(error), stacklevel=4)
+            self._go_on_alone()
+        self._start()
+
+    def close(self) -> None:
+        """Give what is left, and leave."""
+        self._is_over = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+        if self._relay is not None:
+            with contextlib.suppress(LlmkitError), self._connected() as relay:  # else it is given with the next opening
+                self._exchange.push(relay)
+                relay.leave(self._me.member)
+            self._disconnect()
+        super().close()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._is_over:  # the first time, and in a forked child
+            self._thread = threading.Thread(target=self._beat_forever, name="llmkit-team", daemon=True)
+            self._thread.start()
+
+    def _beat_forever(self) -> None:
+        told = ""
+        while not self._is_over:
+            try:
+                with self._connected() as relay:
+                    self._beat(relay)
+                told = ""
+            except (LlmkitError, OSError) as error:
+                if str(error) != told:
+                    log.warning("nothing is exchanged with the team", extra={"reason": str(error)})
+                told = str(error)
+                self._go_on_alone()
+            time.sleep(REST)
+            self._wake.wait(BEAT)
+            self._wake.clear()
+
+    def _beat(self, relay: Relay) -> None:
+        self._call_the_roll(relay)
+        self._exchange.pull(relay)
+        self._exchange.push(relay)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Relay]:
+        """The session, for one thread at a time; after any failure it is another one."""
+        with self._guard:
+            try:
+                if self._relay is None:
+                    self._held = set()
+                    self._relay = Relay(self._address)
+                    self._exchange.catch_up(self._relay)
+                yield self._relay
+            except BaseException:
+                self._disconnect()
+                raise
+
+    def _disconnect(self) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.close()
+
+    def _forget(self) -> None:
+        """In a forked child: the session is its parent's, and must not be ended here."""
+        _OF_PARENTS.append(self._relay)
+        self._me = replace(self._me, member=secrets.token_hex(8))
+        super()._forget()
+        self._begin()
+
+    # --- edits ---
+
+    @contextlib.contextmanager
+    def editing(self, *, waits: bool = True) -> Iterator[Write]:
+        """Hold the lock of the whole team, with all that others have edited here."""
+        self._start()
+        if not self._edits.acquire(timeout=PATIENCE if waits else 0):
+            raise CatalogBusy("Another thread edits the catalog. Try again.")
+        try:
+            if self._write is not None:  # what is done as a part of an edit
+                yield self._write
+                return
+            with self._locking(waits) as lock, lock.editing(waits=waits):
+                with self._connected() as relay:
+                    self._exchange.pull(relay)
+                    self._exchange.push(relay, leads=True)
+                yield from self._written(lock)
+        finally:
+            self._edits.release()
+
+    def _written(self, lock: Relay) -> Iterator[Write]:
+        def write(events: Sequence[dict[str, object]]) -> None:
+            with self._connected() as relay:
+                self._exchange.edit(relay, lock, events)
+
+        self._write = write
+        try:
+            yield write
+        finally:
+            self._write = None
+
+    def _locking(self, waits: bool) -> Relay:
+        """A session of its own for the lock, which ends with it: other exchanges go on meanwhile."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return Relay(self._address)
+            except CatalogBusy:
+                if not waits or time.monotonic() > until:
+                    raise
+                time.sleep(REST)
+
+    # --- runs ---
+
+    def claim(self, run_id: str) -> bool:
+        """Mark a run as this process's; ``False`` when another one has it, here or elsewhere."""
+        self._start()
+        is_new = not any(segment(name).about == run_id for name in self.journal.sizes())
+        if not super().claim(run_id):
+            return False
+        until = time.monotonic() + 2 * BEAT  # who has just ended a run says so with the next beat
+        while not (is_new or self._is_free(run_id)):
+            if time.monotonic() > until:
+                super().release(run_id)
+                return False
+            time.sleep(REST)
+        self._running.add(run_id)
+        self._wake.set()
+        return True
+
+    def _is_free(self, run_id: str) -> bool:
+        try:
+            with self._connected() as relay:
+                self._call_the_roll(relay)
+                is_free = relay.claim(run_id)
+                if is_free:
+                    self._held.add(run_id)
+        except CatalogBusy:  # by what was last seen: nothing keeps a run from going on
+            is_free = True
+        return is_free and not self._is_elsewhere(run_id)
+
+    def release(self, run_id: str, *, is_over: bool = True) -> None:
+        """End the mark."""
+        self._running.discard(run_id)
+        super().release(run_id, is_over=is_over)
+
+    def is_live(self, run_id: str) -> bool:
+        """Whether some process has the run now, here or elsewhere."""
+        return super().is_live(run_id) or self._is_elsewhere(run_id)
+
+    def was_here(self, run_id: str) -> bool:
+        """Whether a process of this machine has, or had when it died, the run: nobody else knows all of it then."""
+        return self._path(run_id).exists()
+
+    def _is_elsewhere(self, run_id: str) -> bool:
+        return any(run_id in each.runs for each in self.members if each.is_on and each.member != self._me.member)
+
+    # --- who is on, and what everybody may use ---
+
+    def _call_the_roll(self, relay: Relay) -> None:
+        """Tell what runs here, and agree with the others about the limits."""
+        running = set(self._running)
+        for run_id in running - self._held:
+            relay.claim(run_id)
+        for run_id in self._held - running:
+            relay.release(run_id)
+        self._held = running
+        with relay.roll() as (members, now):
+            self.members = members
+            slots = self._divided(now)
+            before = self._portions.slots
+            self._share({name: min(count, before.get(name, 0)) for name, count in slots.items()})
+            uses = self._gate.uses()  # after less is let through than before
+            taken = {name: Use(count, uses.get(name, (0, 0))[1]) for name, count in slots.items()}
+            relay.enter(replace(self._me, runs=sorted(running), uses=taken))
+        self._share(slots)
+
+    def _go_on_alone(self) -> None:
+        """Out of reach of the team: each keeps its portions, and takes equal ones of what is wanted now."""
+        slots, kept = self._divided(time.time(), by_number=True), self._portions.slots
+        self._share({**slots, **{name: count for name, count in kept.items() if count and name in slots}})
+
+    def _divided(self, now: float, *, by_number: bool = False) -> dict[str, int]:
+        """How many requests at a time are for here, of each limit that is wanted here."""
+        moment = time.monotonic()
+        self._wanted |= {name: (moment, limit) for name, (limit, _) in self._gate.uses().items()}
+        self._wanted = {name: each for name, each in self._wanted.items() if each[0] > moment - LINGER}
+        others = defaultdict[str, dict[str, Use]](dict)
+        for member in self.members:
+            for name, (slots, in_flight) in member.uses.items():
+                if member.is_on and member.gate != self._me.gate:
+                    known = others[name].get(member.gate, Use())
+                    both = Use(max(slots, known.slots), in_flight + known.in_flight)
+                    others[name][member.gate] = Use() if by_number else both
+        return {name: portion(limit, self._me.gate, others[name], now) for name, (_, limit) in self._wanted.items()}
+
+    def _share(self, slots: Mapping[str, int]) -> None:
+        if slots != self._portions.slots:
+            self._portions = replace(self._portions, slots=slots)
+            self._gate.share(self._portions)
+
+
+_OF_PARENTS: list[Relay | None] = []

@@ -1,0 +1,213 @@
+"""A session with the team's PostgreSQL, which passes on what members write and knows who is on. All of its SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+import psycopg
+
+from llmkit.errors import CatalogBusy
+from llmkit.team.address import LOCKS, PATIENCE, Address
+
+LAPSE = 15
+"""Seconds of silence after which a member is not on any more, and what it had is free."""
+_EDIT, _PUSH, _ROLL = 1, 2, 3
+
+
+class Part(NamedTuple):
+    """Whole lines of a segment; ``start`` is the offset of the first byte."""
+
+    segment: str
+    start: int
+    data: bytes
+
+    @property
+    def stop(self) -> int:
+        """The offset after the last byte."""
+        return self.start + len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process of somebody in the team. Those with the same ``gate`` share one database.
+
+    ``uses``: by provider, or by model where it has limits of its own, how many requests at a time it may have on their
+    way, and how many it has.
+    """
+
+    member: str
+    gate: str
+    actor: str
+    host: str
+    runs: Sequence[str]
+    uses: Mapping[str, tuple[int, int]]
+    seen_at: datetime | None = None
+    is_on: bool = True
+
+
+class Relay:
+    """A session. Not for several threads at once.
+
+    Raises:
+        CatalogBusy: the database does not answer; also from every method.
+        ValidationError: it was not prepared, or by a newer llmkit.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        with address.reached():
+            self._session = psycopg.connect(address.text, autocommit=True, prepare_threshold=None)
+            self._session.execute(f"SET lock_timeout = '{PATIENCE}s'; SET statement_timeout = '120s'")
+        with self._closed_unless_fit():
+            address.check(self._session)
+
+    @contextlib.contextmanager
+    def _closed_unless_fit(self) -> Iterator[None]:
+        try:
+            with self._address.reached():
+                yield
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, and with it all its locks."""
+        self._session.close()
+
+    # --- locks ---
+
+    @contextlib.contextmanager
+    def editing(self, *, waits: bool) -> Iterator[None]:
+        """Hold the lock of edits.
+
+        Raises:
+            CatalogBusy: a colleague edits; at once unless this ``waits``.
+        """
+        with self._address.reached():
+            if waits:
+                self._session.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, _EDIT])
+            elif not self._try(LOCKS, _EDIT):
+                raise CatalogBusy(f"A colleague edits the catalog of the team {self._address!r}. Try again.")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(psycopg.Error):  # the session is gone, and the lock with it
+                self._session.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, _EDIT])
+
+    def claim(self, run_id: str) -> bool:
+        """Take a run's lock; ``False`` when a colleague has it, or may have it whose session the server has lost."""
+        with self._address.reached():
+            return self._try(_key(run_id))
+
+    def release(self, run_id: str) -> None:
+        """Give a run's lock back."""
+        with self._address.reached():
+            self._session.execute("SELECT pg_advisory_unlock(%s)", [_key(run_id)])
+
+    def leads(self, gate: str) -> bool:
+        """Whether this session is the one that passes on what is written at a gate."""
+        with self._address.reached():
+            return self._try(_key(gate))
+
+    def _try(self, *key: int) -> bool:
+        places = ", ".join(["%s"] * len(key))
+        row = self._session.execute(f"SELECT pg_try_advisory_lock({places})".encode(), key).fetchone()
+        return bool(row and row[0])
+
+    # --- parts of segments ---
+
+    def latest(self) -> int:
+        """The number of the latest part."""
+        with self._address.reached():
+            row = self._session.execute("SELECT coalesce(max(seq), 0) FROM llmkit_parts").fetchone()
+            return int(row[0]) if row else 0
+
+    def ends(self) -> dict[str, int]:
+        """Bytes of every segment."""
+        with self._address.reached():
+            return dict(self._session.execute("SELECT segment, max(stop) FROM llmkit_parts GROUP BY segment"))
+
+    def beyond(self, sizes: Mapping[str, int]) -> Iterator[Part]:
+        """The parts of these segments that go beyond these sizes."""
+        query = """
+            SELECT p.segment, p.start, p.data FROM llmkit_parts p JOIN unnest(%s::TEXT[], %s::BIGINT[]) s (name, size)
+                ON p.segment = s.name AND p.stop > s.size ORDER BY seq"""
+        return self._parts(query, [list(sizes), list(sizes.values())])
+
+    def since(self, seq: int, until: int, member: str) -> Iterator[Part]:
+        """The parts that others have put after one number and up to another."""
+        query = (
+            "SELECT segment, start, data FROM llmkit_parts WHERE seq > %s AND seq <= %s AND member <> %s ORDER BY seq"
+        )
+        return self._parts(query, [seq, until, member])
+
+    def _parts(self, query: Any, values: Sequence[Any]) -> Iterator[Part]:
+        with self._address.reached(), self._session.cursor(binary=True) as cursor:
+            for row in cursor.stream(query, values, size=16):
+                yield Part(*row)
+
+    def put(self, member: str, parts: Sequence[Part]) -> None:
+        """Add parts, each where its segment ends. One member at a time, so that numbers become visible in their order.
+
+        Raises:
+            CatalogBusy: a segment ends elsewhere; nothing is added.
+        """
+        with self._locked(_PUSH):
+            for part in parts:
+                added = self._session.execute(
+                    "INSERT INTO llmkit_parts (segment, start, stop, member, data) SELECT %(name)s, %(start)s, "
+                    "%(stop)s, %(member)s, %(data)b WHERE %(start)s = coalesce((SELECT max(stop) FROM llmkit_parts "
+                    "WHERE segment = %(name)s), 0)",
+                    {"name": part.segment, "start": part.start, "stop": part.stop, "member": member, "data": part.data},
+                )
+                if added.rowcount != 1:
+                    raise CatalogBusy(f"{part.segment} ends elsewhere in the team's database. Try again.")
+
+    # --- who is on ---
+
+    @contextlib.contextmanager
+    def roll(self) -> Iterator[tuple[list[Member], float]]:
+        """Everybody's entries, and the server's time in seconds; nobody else changes theirs until the block ends."""
+        with self._locked(_ROLL):
+            rows = self._session.execute(f"""
+                SELECT member, gate, actor, host, runs, uses, seen_at, greatest(seen_at, pg_postmaster_start_time())
+                    > now() - INTERVAL '{LAPSE} s' FROM llmkit_members ORDER BY actor, host, member""").fetchall()
+            now = self._session.execute("SELECT extract(epoch FROM now())::FLOAT").fetchone()
+            yield [Member(*row) for row in rows], float(now[0]) if now else 0.0
+
+    def enter(self, entry: Member) -> None:
+        """Write one's own entry; inside :meth:`roll`."""
+        self._session.execute(
+            "INSERT INTO llmkit_members VALUES (%s, %s, %s, %s, now(), %s, %s) ON CONFLICT (member) DO UPDATE SET "
+            "seen_at = excluded.seen_at, runs = excluded.runs, uses = excluded.uses",
+            [entry.member, entry.gate, entry.actor, entry.host, list(entry.runs), json.dumps(entry.uses)],
+        )
+
+    def leave(self, member: str) -> None:
+        """Take an entry away, and those that nobody needs any more."""
+        with self._address.reached():
+            self._session.execute(
+                "DELETE FROM llmkit_members WHERE member = %s OR seen_at < now() - INTERVAL '30 d'", [member]
+            )
+
+    @contextlib.contextmanager
+    def _locked(self, lock: int) -> Iterator[None]:
+        with self._address.reached(), self._session.transaction():
+            self._session.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCKS, lock])
+            yield
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)

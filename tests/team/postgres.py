@@ -1,0 +1,85 @@
+"""A PostgreSQL server of the tests' own: Debian's package, started in a temporary folder, reached on loopback only."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+
+PASSWORD = "geheim/4711"
+_QUOTED = "geheim%2F4711"
+
+
+def until(predicate, timeout=60.0):
+    """Wait for something that happens elsewhere; whether it did."""
+    deadline, tick = time.monotonic() + timeout, threading.Event()
+    while not (happened := predicate()) and time.monotonic() < deadline:
+        tick.wait(0.05)
+    return happened
+
+
+def programs():
+    """The folder of the server's programs; ``None`` where it is not installed."""
+    newest = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    place = newest[-1] if newest else shutil.which("initdb")
+    return place and Path(place).parent
+
+
+class Server:
+    """The server; it can be stopped and started again."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="llmkit-postgres-"))
+        self._as = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        if self._as:  # the server refuses to run as root
+            shutil.chown(self.folder, "postgres", "postgres")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        how = ["-U", "lab", "-A", "scram-sha-256", "--pwfile", str(password), "-N", "-E", "UTF8"]
+        self._run("initdb", "-D", str(self.folder / "data"), *how)
+        self.start()
+
+    def _run(self, program, *args):
+        subprocess.run(
+            [programs() / program, *args], check=True, timeout=60, stdout=subprocess.DEVNULL, cwd="/", **self._as
+        )
+
+    def start(self):
+        """Have it answer."""
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._run(
+            "pg_ctl", "-D", str(self.folder / "data"), "-o", options, "-l", str(self.folder / "log"), "-w", "start"
+        )
+
+    def stop(self):
+        """End it, with all sessions."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-w", "stop")
+
+    def database(self, name):
+        """A new database; returns its URL."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as session:
+            session.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def url(self, database):
+        """Where a database is."""
+        return f"postgresql://lab:{_QUOTED}@127.0.0.1:{self.port}/{database}"
+
+    def log(self):
+        """What the server has written down."""
+        return (self.folder / "log").read_text()
+
+    def close(self):
+        """End it, and leave nothing behind."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""Getting in: what prepares a database, what is said when it cannot be reached, and who never learns the password."""
+
+import logging
+import sys
+
+import psycopg
+import pytest
+from postgres import PASSWORD
+
+import llmkit
+from llmkit.cli import main
+
+
+def test_preparing_twice_changes_nothing(url, member, capsys):
+    """``llmkit team init`` may be repeated, also when the team is at work; its words have no password."""
+    member("anna").catalog.set_balance("openai", 5)
+    assert main(["team", "init", url]) == 0
+    assert str(member("ben").catalog.provider("openai").balance) == "5.0000000000"
+    out = capsys.readouterr().out
+    assert "lab@127.0.0.1/" in out
+    assert PASSWORD not in out
+    assert url not in out
+
+
+def test_a_database_that_is_not_prepared_says_how_to(server, tmp_path, capsys):
+    """Also one that a newer version has prepared."""
+    url = server.database("bare")
+    with pytest.raises(llmkit.ValidationError, match="llmkit team init URL"):
+        llmkit.open(tmp_path / "k.duckdb", team=url)
+    assert main(["team", "init", url]) == 0
+    with psycopg.connect(url) as session:
+        session.execute("UPDATE llmkit_team SET version = 99")
+    with pytest.raises(llmkit.ValidationError, match="pip install -U llmkit"):
+        llmkit.open(tmp_path / "k.duckdb", team=url)
+    assert main(["team", "init", url]) == 1
+    assert "pip install -U llmkit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", ["mysql://lab:geheim@host/x", "postgresql://lab:geheim@host/x?nonsense=geheim", "lab:geheim@host", 7]
+)
+def test_what_is_no_url_of_postgresql_is_refused_without_quoting_it(wrong, tmp_path, capsys):
+    """A password may be in it."""
+    with pytest.raises(llmkit.ValidationError, match="postgresql://lab@host/llmkit") as refused:
+        llmkit.open(tmp_path / "k.duckdb", team=wrong)
+    assert "geheim" not in f"{refused.value!r} {refused.value.__cause__!r}"
+    assert main(["team", "init", str(wrong)]) == 1
+    assert "geheim" not in capsys.readouterr().err
+
+
+def test_the_password_is_nowhere(url, member, tmp_path, caplog, capsys):
+    """Not in what a kit shows, logs or writes, and not in the error of a login that fails."""
+    caplog.set_level(logging.DEBUG)
+    kit = member("anna")
+    kit.run("What is fair?", "openai:gpt-6-luna").result(60)
+    shown = [repr(kit), str(kit._repr_mimebundle_()), kit.doctor().to_string()]
+    shown += [repr(each) for each in vars(kit).values()] + [repr(vars(kit._store.peers))]
+    kit.close()
+    with pytest.raises(llmkit.CatalogBusy) as refused:
+        llmkit.open(tmp_path / "k.duckdb", team=url.replace("geheim", "falsch"))
+    assert "falsch" not in str(refused.value)
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for secret in (PASSWORD, "geheim"):
+        assert not any(secret in text for text in [*shown, caplog.text, str(refused.value), *capsys.readouterr()])
+        assert secret.encode() not in written
+
+
+def test_without_the_extra_everything_else_works(tmp_path, monkeypatch):
+    """The error names the extra; a kit without a team never looks for psycopg."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for name in [name for name in sys.modules if name.startswith("llmkit.team")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(llmkit, "team", raising=False)
+    with pytest.raises(llmkit.ValidationError, match=r"pip install 'llmkit\[team\]'"):
+        llmkit.open(tmp_path / "k.duckdb", team="postgresql://lab@host/llmkit")
+    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
+        assert kit.run("What is fair?", "openai:gpt-6-luna").result(60).status == "completed"

@@ -1,0 +1,135 @@
+"""Several databases with one catalog: every edit is everywhere, and none is made that others do not follow."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from postgres import until
+
+import llmkit
+
+EDITOR = """
+import sys
+import llmkit
+
+path, url, name, edits = sys.argv[1:]
+with llmkit.open(path, actor=name, team=url) as kit:
+    models = list(kit.catalog.models("openai", status="ACTIVE")["model"])[:4]
+    print("open", flush=True)
+    sys.stdin.readline()
+    for turn in range(int(edits)):
+        if turn % 2:
+            kit.catalog.set_default_model(models[(turn + len(name)) % len(models)])
+        else:
+            kit.catalog.add_model(f"openai:{name}-{turn}", cost_input_per_million=turn, cost_output_per_million=1)
+"""
+TABLES = ("llm_providers", "llm_models", "llm_model_prices", "system_settings", "catalog_events")
+
+
+def tables(kit):
+    """All of the catalog, as the database has it."""
+    return {name: kit.sql(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
+
+
+def assert_equal(kits):
+    """The databases of all these kits hold the same catalog, and set nothing aside."""
+    first, *others = (tables(kit) for kit in kits)
+    for other in others:
+        for name in TABLES:
+            pd.testing.assert_frame_equal(first[name], other[name])
+    for kit in kits:
+        assert kit.sql("SELECT * FROM journal_quarantine").empty
+
+
+def test_two_hundred_edits_of_four_members_are_everywhere(url, member, tmp_path):
+    """Four processes with four files edit at once: no edit is lost, there is one default, and all files are equal."""
+    names, edits = ("a", "bb", "ccc", "dddd"), 50
+    before = len(member("founder").catalog.history())
+    command = [sys.executable, "-c", EDITOR]
+    editors = [
+        subprocess.Popen(
+            [*command, tmp_path / f"{name}.duckdb", url, name, str(edits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    ]
+    try:
+        assert [editor.stdout.readline() for editor in editors] == ["open\n"] * 4
+        for editor in editors:
+            editor.stdin.write("go\n")
+            editor.stdin.flush()
+        assert [editor.wait(timeout=240) for editor in editors] == [0] * 4
+    finally:
+        for editor in editors:
+            editor.kill()
+            editor.communicate()
+    kits = [member("founder"), *(member(name) for name in names)]
+    assert_equal(kits)
+    history = kits[0].catalog.history().iloc[before:]
+    assert history["edit_id"].nunique() == len(names) * edits
+    assert history.groupby("actor")["edit_id"].nunique().to_dict() == dict.fromkeys(names, edits)
+    models = kits[0].catalog.models("openai")
+    assert models["is_default"].sum() == 1
+    assert sum(models["model_id"].str.startswith(f"{name}-").sum() for name in names) == len(names) * edits // 2
+    assert models["id"].is_unique
+
+
+def test_an_edit_is_there_for_the_next_member_who_edits(member):
+    """Nobody edits a catalog that a colleague has changed meanwhile; who reads has it a second later."""
+    anna, ben = member("anna"), member("ben")
+    anna.catalog.add_model("openai:new", cost_input_per_million=1, cost_output_per_million=2)
+    with pytest.raises(llmkit.ValidationError, match="already"):
+        ben.catalog.add_model("openai:new", cost_input_per_million=3, cost_output_per_million=4)
+    ben.catalog.set_default_model("openai:new")
+    assert until(lambda: anna.catalog.defaults()["openai"].model_id == "new")
+    assert list(anna.catalog.history("openai:new")["actor"]) == ["anna", "anna", "ben"]
+
+
+def test_a_file_with_a_catalog_of_its_own_founds_a_team_and_joins_no_other(url, member, tmp_path):
+    """The first one gives what it has, runs included; a second one is refused, and stays as it was."""
+    for name in ("first", "second"):
+        with llmkit.open(tmp_path / f"{name}.duckdb", simulate=True) as kit:
+            kit.run("What is fair?", "openai:gpt-6-luna", name=name).result(60)
+    first = member("first")
+    assert list(member("newcomer").runs()["name"]) == ["first"]
+    with pytest.raises(llmkit.ValidationError, match="not the one of this team"):
+        member("second")
+    with llmkit.open(tmp_path / "second.duckdb") as kit:
+        assert list(kit.runs()["name"]) == ["second"]
+    assert list(first.runs()["name"]) == ["first"]
+
+
+def test_who_leaves_works_on_with_what_was_received(url, member, tmp_path):
+    """Without team= the file is complete; edited outside the team it does not come back, but its runs do."""
+    anna, ben = member("anna"), member("ben")
+    anna.catalog.add_model("openai:new", cost_input_per_million=1, cost_output_per_million=2)
+    assert until(lambda: "openai:new" in set(ben.catalog.models()["model"]))
+    ben.close()
+    with llmkit.open(tmp_path / "ben.duckdb", simulate=True) as alone:
+        alone.run("Alone?", "openai:gpt-6-luna", name="alone").result(60)
+    member("ben").close()
+    assert until(lambda: list(anna.runs()["name"]) == ["alone"])
+    with llmkit.open(tmp_path / "ben.duckdb", simulate=True) as alone:
+        alone.catalog.set_default_model("openai:new")
+    member("ben").close()  # nobody has edited since: his edit is the latest
+    assert until(lambda: anna.catalog.defaults()["openai"].model_id == "new")
+    with llmkit.open(tmp_path / "ben.duckdb", simulate=True) as alone:
+        alone.catalog.deprecate_model("openai:new")
+    anna.catalog.set_balance("openai", 5)
+    with pytest.raises(llmkit.ValidationError, match="edited outside it"):
+        member("ben")
+
+
+def test_what_is_changed_with_sql_is_an_edit_of_the_team(member, tmp_path):
+    """A change by plain SQL is recorded under the team's lock, and reaches the others."""
+    import duckdb
+
+    anna, ben = member("anna"), member("ben")
+    with duckdb.connect(tmp_path / "ben.duckdb") as plain:
+        plain.execute("UPDATE llm_providers SET display_name = 'Renamed' WHERE name = 'openai'")
+    assert ben.catalog.provider("openai").display_name == "Renamed"
+    assert until(lambda: anna.catalog.provider("openai").display_name == "Renamed")
+    assert_equal([anna, ben])

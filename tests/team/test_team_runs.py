@@ -1,0 +1,154 @@
+"""Runs of colleagues: seen while they go on, equal when they are over, and never held up by the team's database."""
+
+import multiprocessing
+import os
+import signal
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+from postgres import until
+
+import llmkit
+from llmkit.team import relay
+
+MODEL = "openai:gpt-6-luna"
+TABLES = ("runs", "probes", "turns", "attempts", "provider_balance_deductions")
+
+
+def add_local(kit, sim, **limits):
+    """A provider on this machine that is really billed, with money on its account."""
+    kit.catalog.add_provider("local", base_url=sim.url_for("openai"), api_key_env="LOCAL_API_KEY", **limits)
+    kit.catalog.update_provider("local", approve_origin=True)  # on this machine, for all who are in the team here
+    kit.catalog.add_model("local:gpt-6-luna", cost_input_per_million=1, cost_output_per_million=4)
+    kit.catalog.set_balance("local", 100)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    """What the simulator wants to see."""
+    monkeypatch.setenv("LOCAL_API_KEY", "any")
+
+
+def tables(kit):
+    """All that is known of runs."""
+    return {name: kit.sql(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
+
+
+def assert_equal(kits):
+    """All know the same of all runs, and that the balance is what was not spent."""
+    first, *others = (tables(kit) for kit in kits)
+    for other in others:
+        for name in TABLES:
+            pd.testing.assert_frame_equal(first[name], other[name])
+    for kit in kits:
+        spent = kit.sql("SELECT sum(cost)::VARCHAR AS spent FROM attempts WHERE provider = 'local'")["spent"][0]
+        assert kit.catalog.provider("local").balance == 100 - Decimal(spent or 0)
+
+
+def has_money(kit):
+    """Whether all that :func:`add_local` did is there."""
+    return lambda: kit.catalog.providers().set_index("name")["balance"].get("local") == 100
+
+
+def ended(kit, count):
+    """Whether so many runs are there that have ended."""
+    return lambda: list(kit.runs()["status"]) == ["completed"] * count
+
+
+def test_a_run_of_a_colleague_is_there_with_its_answers(member, sim):
+    """Its head and its answers come within a second or two; while it goes on, nobody else can take it up."""
+    anna, ben = member("anna"), member("ben")
+    anna.use_simulator(sim)
+    sim.set(latency=30)
+    handle = anna.run(["one", "two"], MODEL)
+    assert until(lambda: list(ben.runs()["status"]) == ["running"])
+    assert list(ben.runs()["actor"]) == ["anna"]
+    with pytest.raises(llmkit.ValidationError, match="running in another"):
+        ben.resume(handle.run_id)
+    handle.cancel(grace=0)
+    handle.wait()
+    sim.set(latency=0)
+    assert until(lambda: list(ben.runs()["status"]) == ["cancelled"])
+    run = ben.resume(handle.run_id).result(60)
+    assert run.status == "completed"
+    assert until(lambda: anna.load(run.id).status == "completed")
+    pd.testing.assert_frame_equal(run.probes, anna.load(run.id).probes)
+    pd.testing.assert_frame_equal(run.attempts, anna.load(run.id).attempts)
+    assert ben.costs(by="actor")["actor"].tolist() == ["anna"]
+
+
+def test_a_balance_is_the_same_for_everybody(member, sim):
+    """What is entered, what both spend and what is taken off: folded by what came first, wherever it was."""
+    anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
+    add_local(anna, sim, max_parallel_requests=10, requests_per_minute=100_000)
+    assert until(has_money(ben))
+    for kit in (ben, anna, ben):
+        kit.run([f"question {n}" for n in range(5)], "local:gpt-6-luna").result(60)
+    assert until(ended(anna, 3))
+    assert until(ended(ben, 3))
+    assert_equal([anna, ben])
+
+
+def test_an_outage_delays_edits_and_colleagues_and_no_run(member, sim, server, monkeypatch):
+    """Both runs go on while the server is away; an edit says why it cannot be made; then all is exchanged."""
+    anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
+    add_local(anna, sim, max_parallel_requests=4, requests_per_minute=100_000)
+    assert until(has_money(ben))
+    sim.set(latency=0.05)
+    handles = [kit.run([f"{kit} {n}" for n in range(60)], "local:gpt-6-luna") for kit in (anna, ben)]
+    assert sim.wait_until(lambda: sim.count("ok") > 20, 60)
+    monkeypatch.setattr("llmkit.team.membership.PATIENCE", 0.5)
+    server.stop()
+    try:
+        with pytest.raises(llmkit.CatalogBusy, match="does not answer") as busy:
+            anna.catalog.set_balance("openai", 1)
+        assert busy.value.retryable
+        begun = ben.run(["begun in the outage"], "local:gpt-6-luna")
+        for handle in (*handles, begun):
+            assert handle.result(60).status == "completed"
+        assert begun.run_id not in set(anna.runs()["run_id"])
+    finally:
+        server.start()
+    assert until(ended(anna, 3))
+    assert until(ended(ben, 3))
+    assert_equal([anna, ben])
+    anna.catalog.set_balance("openai", 1)
+
+
+def _ask(path, url, ready):
+    """A member's process, which asks until it is killed."""
+    kit = llmkit.open(path, simulate=False, actor="anna", team=url)
+    handle = kit.run([f"question {n}" for n in range(200)], "local:gpt-6-luna")
+    ready.send(handle.run_id)
+    handle.wait()
+
+
+def test_a_run_whose_process_died_is_resumed_where_it_was(url, member, sim, tmp_path, monkeypatch):
+    """Colleagues see it interrupted and are told where to resume it; then all have all of it, and the balance."""
+    monkeypatch.setattr(relay, "LAPSE", 3)
+    ben = member("ben", simulate=False)
+    add_local(ben, sim, max_parallel_requests=4, requests_per_minute=100_000)
+    sim.set(latency=0.1)
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_ask, args=(tmp_path / "anna.duckdb", url, there))
+    process.start()
+    try:
+        assert here.poll(60)
+        run_id = here.recv()
+        assert until(
+            lambda: run_id in set(ben.runs()["run_id"]) and ben.load(run_id).probes["status"].eq("ok").sum() > 8
+        )
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(30)
+    sim.set(latency=0)
+    assert until(lambda: ben.load(run_id).status == "interrupted")
+    with pytest.raises(llmkit.ValidationError, match="resumed there"):
+        ben.resume(run_id)
+    ben.catalog.update_provider("local", max_parallel_requests=20)
+    anna = member("anna", simulate=False)
+    assert set(anna.resume(run_id).result(120).probes["status"]) == {"ok"}
+    assert until(ended(ben, 1))
+    assert_equal([anna, ben])
