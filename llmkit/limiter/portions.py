@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from llmkit.limiter.pace import Limits
+from llmkit.limiter.pace import Limits, PaceState
 
 TURN = 10
 """Seconds after which those who have one request at a time less than others have one more."""
@@ -40,6 +40,11 @@ def limits_of(whole: Limits, slots: int) -> Limits:
     slots, of = min(slots, whole.max_parallel), whole.max_parallel
     tokens = None if whole.tokens_per_minute is None else whole.tokens_per_minute * slots // of
     return Limits(slots, whole.requests_per_minute * slots // of, tokens)
+
+
+def without_burst(state: PaceState, now: float) -> PaceState:
+    """The pace of a limit that others use already: they have had the burst that it allows."""
+    return replace(state, updated_at=now, credit=1.0, credit_at=now, rested=False)
 
 
 def portion(of: int, me: str, others: Mapping[str, Use], now: float) -> int:

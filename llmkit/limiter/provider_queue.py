@@ -15,7 +15,7 @@ from llmkit.limiter.admission import Admission
 from llmkit.limiter.minute import BUCKET
 from llmkit.limiter.pace import Limits, PaceState, headroom, next_start, observe, pause, sent, start
 from llmkit.limiter.pace_file import PROVIDER, Clock, PaceFile
-from llmkit.limiter.portions import Portions, limits_of
+from llmkit.limiter.portions import Portions, limits_of, without_burst
 from llmkit.limiter.slots import NO_SHARE, Share, may_take, with_share
 from llmkit.limiter.waiters import Queue, Waiter
 from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, PORTION, SLOT, Block, Blocks, Wait
@@ -103,7 +103,10 @@ class ProviderQueue:
         with self._lock:
             self._portions = portions
             for track in (self._provider, *self._models.values()):
-                track.set(track.whole, self._slots(track.name or self._name))
+                before, slots = track.slots, self._slots(track.name or self._name)
+                track.set(track.whole, slots)
+                if slots and not before and slots < track.whole.max_parallel:
+                    self._file.later(track.name, partial(without_burst, now=self._clock()))
             self._look_soon()
 
     def uses(self) -> dict[str, tuple[int, int]]:
