@@ -168,6 +168,7 @@ class Kit:
         process_end.closed(self)
         closed: Any = _Closed(self.path)
         self.catalog = self._store = self._connections = self._checker = self._runner = self._spending = closed
+        self._team = self._team and closed
 
     @property
     def simulated(self) -> bool:
@@ -586,6 +587,22 @@ class Kit:
         """
         only = self._own_kind(simulated)
         return calibration(self._store.read(lambda c: past.estimates(c, simulated=only)), by)
+
+    def team(self) -> pd.DataFrame:
+        """Who is in the team: one row a person, those who are on first.
+
+        Columns: actor, is_on (seen within 15 seconds), hosts, runs (ids of what they run now), asking (providers that
+        they ask now), then of this month (UTC) probes, spent (US dollars) and unpriced as in :meth:`costs`, last_seen.
+        Of before the team, and of those who left, there is what they spent.
+
+        Raises:
+            ValidationError: this kit was opened without ``team=``.
+        """
+        if self._team is None:
+            raise ValidationError("Nobody shares this catalog: llmkit.open(path, team='postgresql://…').", field="team")
+        month = datetime.now(UTC).date().replace(day=1)
+        table: pd.DataFrame = teams().team_table(self._team.members, self.costs(since=month, by="actor"))
+        return table
 
     # --- internal tasks ---
 

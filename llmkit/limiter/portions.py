@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llmkit.limiter.pace import Limits, PaceState
@@ -44,7 +44,7 @@ def limits_of(whole: Limits, slots: int) -> Limits:
 
 def without_burst(state: PaceState, now: float) -> PaceState:
     """The pace of a limit that others use already: they have had the burst that it allows."""
-    return replace(state, updated_at=now, credit=1.0, credit_at=now, rested=False)
+    return state._replace(updated_at=now, credit=1.0, credit_at=now, rested=False)
 
 
 def portion(of: int, me: str, others: Mapping[str, Use], now: float) -> int:

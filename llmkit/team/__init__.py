@@ -9,9 +9,9 @@ from llmkit.limiter import Gate
 from llmkit.store import Store
 from llmkit.team.address import Address, init
 from llmkit.team.membership import Team
-from llmkit.team.relay import Member
+from llmkit.team.team_table import team_table
 
-__all__ = ["Member", "Team", "init", "join"]
+__all__ = ["Team", "init", "join", "team_table"]
 
 
 def join(store: Store, gate: Gate, url: str, actor: str) -> Team:

@@ -78,6 +78,37 @@ def test_a_run_of_a_colleague_is_there_with_its_answers(member, sim):
     assert ben.costs(by="actor")["actor"].tolist() == ["anna"]
 
 
+def test_the_team_as_a_table(member, sim):
+    """Who is on, what they run, and what each of them has spent this month; the same to everybody."""
+    anna, ben = member("anna"), member("ben")
+    for kit in (anna, ben):
+        kit.use_simulator(sim)
+    done = anna.run("What is fair?", MODEL).result(60)
+    sim.set(latency=30)
+    handle = ben.run(["one", "two"], MODEL)
+
+    def shown():
+        rows = anna.team().set_index("actor").to_dict("index")
+        return rows if rows.get("ben", {}).get("asking") and not rows["anna"]["asking"] else None
+
+    rows = until(shown)
+    assert (rows["anna"]["is_on"], rows["anna"]["runs"], rows["anna"]["asking"]) == (True, [], [])
+    assert (rows["ben"]["is_on"], rows["ben"]["runs"], rows["ben"]["asking"]) == (True, [handle.run_id], ["openai"])
+    assert rows["anna"]["spent"] == pytest.approx(float(done.total_cost))
+    handle.cancel(grace=0)
+    handle.wait()
+    ben.close()
+    assert until(lambda: list(anna.team()["actor"]) == ["anna", "ben"] and list(anna.team()["is_on"]) == [True, False])
+    with pytest.raises(llmkit.LlmkitError, match="closed"):
+        ben.team()
+
+
+def test_without_a_team_nobody_is_in_it(kit):
+    """The error says how to open a catalog with one."""
+    with pytest.raises(llmkit.ValidationError, match="team='postgresql"):
+        kit.team()
+
+
 def test_a_balance_is_the_same_for_everybody(member, sim):
     """What is entered, what both spend and what is taken off: folded by what came first, wherever it was."""
     anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
