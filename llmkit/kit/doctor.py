@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,9 @@ Health = Literal["ok", "look", "bad"]
 PACKAGES = ("llmkit", "duckdb", "httpx", "aiohttp", "pandas", "ipywidgets", "anywidget", "jupyterlab")
 LITTLE_SPACE = 1 << 30
 """Bytes free on the disk below which the doctor says so."""
+
+_NEAR = 0.8
+"""How alike the names of two variables are, of 1, so that one may be a slip for the other."""
 
 _TONES: dict[Health, html.Tone] = {"ok": "good", "look": "warn", "bad": "bad"}
 
@@ -68,8 +72,10 @@ def examine(store: Store, connections: Connections, *, online: bool) -> Iterator
     yield from examine_place(store.path)
     for about, look in (("journal", _journal), ("database", _database), ("runs", _runs), ("prices", _prices)):
         yield from _tried(about, partial(look, store))
-    for provider in store.catalog().providers.values():
-        yield from _tried(f"key of {provider.name}", partial(_key, connections, provider))
+    providers = store.catalog().providers.values()
+    variables = {provider.api_key_env for provider in providers}
+    for provider in providers:
+        yield from _tried(f"key of {provider.name}", partial(_key, connections, provider, variables))
         if online and provider.is_enabled and connections.has_key(provider):
             yield from _tried(f"address of {provider.name}", partial(_reached, connections, provider))
 
@@ -156,7 +162,7 @@ def _prices(store: Store) -> Finding:
     return Finding("prices", *(("look", words, "kit.catalog.check_prices()") if is_old else ("ok", words)))
 
 
-def _key(connections: Connections, provider: Provider) -> Finding:
+def _key(connections: Connections, provider: Provider, others: Collection[str | None]) -> Finding:
     about = f"key of {provider.name}"
     if not provider.is_enabled:
         return Finding(about, "ok", "The provider is disabled.")
@@ -164,7 +170,12 @@ def _key(connections: Connections, provider: Provider) -> Finding:
         return Finding(about, "ok", "The provider needs none.")
     connections.credentials.check(provider)
     if connections.credentials.key(provider) is None:
-        return Finding(about, "look", f"{provider.api_key_env} is not set.", f"export {provider.api_key_env}=...")
+        set_here = [name for name in os.environ if "KEY" in name and name not in others]
+        near = get_close_matches(provider.api_key_env, set_here, 1, _NEAR)
+        instead = f", but {near[0]} is: is that the one?" if near else "."
+        return Finding(
+            about, "look", f"{provider.api_key_env} is not set{instead}", f"export {provider.api_key_env}=..."
+        )
     return Finding(about, "ok", f"{provider.api_key_env} is set.")
 
 

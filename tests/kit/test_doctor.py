@@ -46,6 +46,18 @@ def test_a_key_is_told_missing_or_set_and_never_shown(path, monkeypatch):
     assert "very-secret" not in frame.to_string()
 
 
+def test_a_key_under_another_name_is_pointed_at(path, monkeypatch):
+    """A variable of nearly the right name is named, and not its value; that of another provider is none."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("XAI_API_KEY", "sk-x")
+    with llmkit.open(path) as kit:
+        assert findings(kit)["key of openai"]["finding"] == "OPENAI_API_KEY is not set."
+        monkeypatch.setenv("OPENAI_KEY", "sk-very-secret")
+        told = findings(kit)["key of openai"]
+    assert told["finding"] == "OPENAI_API_KEY is not set, but OPENAI_KEY is: is that the one?"
+    assert "secret" not in str(told)
+
+
 def test_a_key_that_cannot_be_one_is_bad(path, monkeypatch):
     """A line break in a key is named as the cause."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a\nb")
