@@ -454,7 +454,8 @@ class Kit:
         ``amount`` is in US dollars, and ``None`` takes the budget away; with ``provider`` it is for that one alone.
         A warning says once that the share ``alert_at`` is spent. It holds for runs that are going on too, and before
         anything is sent: a request of which nobody knows what it may cost is refused. Rehearsals have accounts of
-        their own.
+        their own. What colleagues of a team spend on other machines is counted some seconds later, so that together
+        they can pass a budget by what they spend meanwhile.
 
         Raises:
             ValidationError: not a month or the name of a project, a negative amount, or a share above 1.

@@ -235,7 +235,7 @@ class Session:
         try:
             if store.journal.sizes() == self._sizes:
                 return None
-            if (began := time.monotonic()) >= self._next_sync:
+            if is_due := (began := time.monotonic()) >= self._next_sync:
                 self._deduct()
                 store.sync()
                 self._next_sync = began + (time.monotonic() - began) / SYNC_SHARE
@@ -244,14 +244,14 @@ class Session:
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
             return None
         self._sizes = store.journal.sizes()
-        self._follow_budgets(catalog)
+        self._follow_budgets(catalog, anew=is_due and store.peers.are_elsewhere)
         set_limits(gate, {name: catalog.providers[name] for name in self.queues}, catalog.models)
         return catalog
 
-    def _follow_budgets(self, catalog: CatalogState) -> None:
+    def _follow_budgets(self, catalog: CatalogState, *, anew: bool) -> None:
         money, spec = self.context.budget.shared, self.context.spec
         if money is not None:
-            self.context.services.spending.follow(money, budgets_of(catalog), simulated=spec.simulated)
+            self.context.services.spending.follow(money, budgets_of(catalog), simulated=spec.simulated, anew=anew)
 
     async def _end(self, problem: BaseException | None) -> BaseException | None:
         """Write how it ended; returns what it is that kept it from a good end."""

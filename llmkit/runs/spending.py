@@ -62,9 +62,11 @@ class Spending:
         known = self._count(budgets, simulated, run_id, begins=True)
         return SharedMoney(self._ledgers[simulated], run_id, project, on_alert, budgets, known)
 
-    def follow(self, money: SharedMoney, budgets: Sequence[SharedBudget], *, simulated: bool) -> None:
-        """Take over budgets that were set while a run goes on."""
-        if tuple(budgets) != tuple(money.budgets):
+    def follow(
+        self, money: SharedMoney, budgets: Sequence[SharedBudget], *, simulated: bool, anew: bool = False
+    ) -> None:
+        """Take over budgets that were set while a run goes on; ``anew``: and what colleagues elsewhere have spent."""
+        if anew or tuple(budgets) != tuple(money.budgets):
             money.known = self._count(budgets, simulated, money.run_id)
             money.budgets = budgets
 

@@ -44,7 +44,7 @@ class Server:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        how = ["-U", "lab", "-A", "scram-sha-256", "--pwfile", str(password), "-N", "-E", "UTF8"]
+        how = ["-U", "lab", "-A", "scram-sha-256", "--pwfile", str(password), "-N", "-E", "UTF8", "--no-locale"]
         self._run("initdb", "-D", str(self.folder / "data"), *how)
         self.start()
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from decimal import Decimal
 
 import pandas as pd
@@ -121,6 +122,25 @@ def test_a_balance_is_the_same_for_everybody(member, sim):
     assert_equal([anna, ben])
 
 
+def test_what_a_colleague_spends_counts_against_a_shared_budget(member, sim, monkeypatch):
+    """A run that goes on slowly hears of it within seconds, and ends although it has spent little itself."""
+    monkeypatch.setattr("llmkit.runs.session.SYNC_AFTER", 1.0)
+    anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
+    add_local(anna, sim, max_parallel_requests=20, requests_per_minute=100_000)
+    limits = {"max_parallel_requests": 1, "requests_per_minute": 60}
+    anna.catalog.add_provider("slow", base_url=sim.url_for("openai"), api_key_env="LOCAL_API_KEY", **limits)
+    anna.catalog.update_provider("slow", approve_origin=True)
+    anna.catalog.add_model("slow:gpt-6-luna", cost_input_per_million=1, cost_output_per_million=4)
+    anna.set_budget("study", "0.05")
+    assert until(lambda: ben.budgets()["scope"].eq("study").any())
+    handle = anna.run([f"slow {n}" for n in range(500)], "slow:gpt-6-luna", project="study", max_tokens=1000)
+    with pytest.warns(UserWarning, match="study"):
+        ben.run([f"fast {n}" for n in range(400)], "local:gpt-6-luna", project="study", max_tokens=1000).result(60)
+    run = handle.result(100)
+    assert run.status == "budget"
+    assert run.total_cost < Decimal("0.01")
+
+
 def test_an_outage_delays_edits_and_colleagues_and_no_run(member, sim, server, monkeypatch):
     """Both runs go on while the server is away; an edit says why it cannot be made; then all is exchanged."""
     anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
@@ -183,3 +203,25 @@ def test_a_run_whose_process_died_is_resumed_where_it_was(url, member, sim, tmp_
     assert set(anna.resume(run_id).result(120).probes["status"]) == {"ok"}
     assert until(ended(ben, 1))
     assert_equal([anna, ben])
+
+
+@pytest.mark.soak
+def test_an_outage_of_ten_seconds_in_the_middle_of_two_runs(member, sim, server):
+    """Both runs complete, and afterwards all know the same and have the same balance."""
+    anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
+    add_local(anna, sim, max_parallel_requests=10, requests_per_minute=600)
+    assert until(has_money(ben))
+    sim.set(latency=0.2)
+    handles = [kit.run([f"{kit} {n}" for n in range(150)], "local:gpt-6-luna") for kit in (anna, ben)]
+    assert sim.wait_until(lambda: sim.count("ok") > 50, 60)
+    before = sim.count("ok")
+    server.stop()
+    threading.Event().wait(10)
+    meanwhile = sim.count("ok") - before
+    server.start()
+    assert [handle.result(100).status for handle in handles] == ["completed"] * 2
+    assert until(ended(anna, 2))
+    assert until(ended(ben, 2))
+    assert_equal([anna, ben])
+    print({"asked during the outage": meanwhile, "refused": sim.count("rejected"), "ok": sim.count("ok")})
+    assert meanwhile > 50
