@@ -175,6 +175,11 @@ class Kit:
         """Whether requests go to a simulator, so that nothing is billed."""
         return self._connections.simulating
 
+    @property
+    def is_in_team(self) -> bool:
+        """Whether the catalog is shared with colleagues: opened with ``team=``."""
+        return self._team is not None
+
     # --- asking ---
 
     def estimate(
@@ -708,7 +713,7 @@ class Kit:
         return InfraPanel(self)
 
     def settings_panel(self) -> Any:
-        """Models, providers and infrastructure as tabs."""
+        """Models, providers and infrastructure as tabs, and the team if there is one."""
         from llmkit.widgets.settings_panel import SettingsPanel
 
         return SettingsPanel(self)

@@ -27,11 +27,26 @@ class HasCatalog(Protocol):
         """Whether requests go to a simulator."""
 
 
+class HasTeam(Protocol):
+    """What the team's panel needs."""
+
+    @property
+    def is_in_team(self) -> bool:
+        """Whether others share the catalog."""
+
+    def team(self) -> pd.DataFrame:
+        """Who they are."""
+
+
 class Connects(HasCatalog, Protocol):
     """What the providers' panel needs besides."""
 
     def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
         """Ask a provider for its list of models."""
+
+
+class HasSettings(Connects, HasTeam, Protocol):
+    """What the panel of all settings needs."""
 
 
 class StartsRuns(HasCatalog, Protocol):

@@ -10,8 +10,9 @@ from llmkit.widgets.browser import in_turn
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.panel import Panel
-from llmkit.widgets.protocols import Connects
+from llmkit.widgets.protocols import HasSettings
 from llmkit.widgets.providers_panel import ProvidersPanel
+from llmkit.widgets.team_panel import TeamPanel
 
 _CLASS = "llmkit-tabs"
 _STYLE = f"""<style>
@@ -22,20 +23,24 @@ _STYLE = f"""<style>
 
 
 class SettingsPanel(Panel):
-    """Models, providers and infrastructure models; each tab is refreshed when it is opened."""
+    """Models, providers, infrastructure models, and the team in one; each tab is refreshed when it is opened."""
 
     title = "Settings"
 
-    def __init__(self, kit: Connects) -> None:
+    def __init__(self, kit: HasSettings) -> None:
         super().__init__()
         self._catalog = kit.catalog
         self.models = ModelsPanel(kit)
         self.providers = ProvidersPanel(kit)
         self.infra = InfraPanel(kit)
-        self._panels: tuple[Panel, ...] = (self.models, self.providers, self.infra)
+        self.team = TeamPanel(kit) if kit.is_in_team else None
+        panels = (self.models, self.providers, self.infra, self.team)
+        self._panels: tuple[Panel, ...] = tuple(panel for panel in panels if panel is not None)
         for panel in self._panels:
             panel.island = self.island  # an edit in a tab is saved in the output that shows all of them
-        self.tabs = ipw.Tab([panel.widget for panel in self._panels], titles=("Models", "Providers", "Infrastructure"))
+        self.tabs = ipw.Tab(
+            [panel.widget for panel in self._panels], titles=("Models", "Providers", "Infrastructure", "Team")
+        )
         self.tabs.add_class(_CLASS)
         self.tabs.observe(in_turn(lambda _: self.refresh()), "selected_index")
         style = ipw.HTML(_STYLE, layout=ipw.Layout(display="none"))

@@ -96,6 +96,11 @@ def test_the_team_as_a_table(member, sim):
     assert (rows["anna"]["is_on"], rows["anna"]["runs"], rows["anna"]["asking"]) == (True, [], [])
     assert (rows["ben"]["is_on"], rows["ben"]["runs"], rows["ben"]["asking"]) == (True, [handle.run_id], ["openai"])
     assert rows["anna"]["spent"] == pytest.approx(float(done.total_cost))
+    panel = anna.settings_panel()
+    assert panel.tabs.titles[-1] == "Team"
+    page = panel._repr_mimebundle_()["text/html"]
+    assert handle.run_id in page
+    assert "away" not in page
     handle.cancel(grace=0)
     handle.wait()
     ben.close()
