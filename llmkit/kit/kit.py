@@ -968,12 +968,14 @@ def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
     """The catalog's file: ``path``, else ``$LLMKIT_DB``, else one in the user's data folder.
 
     Raises:
-        ValidationError: it is a folder.
+        ValidationError: it is a folder, or has a question mark in it.
     """
     chosen = path or os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
     file = Path(os.path.realpath(shapes.path(chosen)))  # one file has one journal and one lock, by whatever link
     with shapes.reaching(file, "opened"):
         is_folder = file.is_dir()
+    if "?" in str(file):  # DuckDB takes what follows for parameters
+        raise ValidationError(f"{file} has a '?' in it: name the file or its folder otherwise.", field="path")
     if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
     return file

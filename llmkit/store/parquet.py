@@ -7,6 +7,7 @@ and answer fields are columns of ``probes`` with types of their own. A folder or
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import posixpath
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class Folder:
             ValidationError: no run was archived there.
         """
         with reaching(self.url, "read"):
-            is_empty = not self._files.glob(self._file("runs", "*"))
+            is_empty = not self._files.glob(f"{glob.escape(self._root)}/runs/*/*.parquet")
         if is_empty:
             raise ValidationError(f"There are no archived runs at {self.url}: run.archive writes them.", field="url")
         connection = duckdb.connect(config=CONFIG)
@@ -90,8 +91,9 @@ class Folder:
         root = self._root if local else self._files.unstrip_protocol(self._root)
         if not local:
             connection.register_filesystem(self._files)
+        pattern = glob.escape(root)  # the name of a folder, though "study [2026]" could match others
         for table in TABLES:
-            files = literal(f"{root}/{table}/*/*.parquet")
+            files = literal(f"{pattern}/{table}/*/*.parquet")
             connection.execute(
                 f"CREATE VIEW {table} AS FROM read_parquet({files}, union_by_name = true, hive_partitioning = true, "
                 "hive_types = {'run_id': VARCHAR})"
@@ -99,7 +101,7 @@ class Folder:
         for name, query in _DERIVED.items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         connection.execute(
-            f"SET preserve_insertion_order = false; SET allowed_directories = [{literal(root)}]; "
+            f"SET preserve_insertion_order = false; SET allowed_directories = [{literal(root)}, {literal(pattern)}]; "
             "SET enable_external_access = false; SET lock_configuration = true"
         )
         return connection

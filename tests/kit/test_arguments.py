@@ -159,6 +159,7 @@ OTHERS = [
     (lambda kit: kit.catalog.set_setting("note", {"x": ["caf\ud83d"]}), "value", "JSON can hold"),
     (lambda kit: llmkit.open(kit.path, simulate="no"), "simulate", "True or False"),
     (lambda kit: llmkit.open("caf\udcff.duckdb"), "path", "broken character"),
+    (lambda kit: llmkit.open(kit.path.with_name("what?.duckdb")), "path", r"has a '\?' in it"),
     (lambda kit: llmkit.open(5), "path", "the path of a file"),
     (lambda kit: llmkit.open("a\0b"), "path", "the path of a file"),
     (lambda kit: llmkit.open(kit.path / "x.duckdb"), "path", "cannot be opened: "),
@@ -189,6 +190,15 @@ def test_an_archive_needs_a_name(kit, tmp_path, monkeypatch):
     run = kit.run("a", LUNA).result(30)
     refused(lambda: run.archive(""), "url", "the path of a file")
     assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("name", ["study [2026]", "a*b", "it's {1} #2"])
+def test_an_archive_in_a_folder_of_any_name(kit, tmp_path, name):
+    """What patterns would be made of is a name here; the folder beside, which a pattern would match, is not read."""
+    run = kit.run("a", LUNA).result(30)
+    run.archive(tmp_path / "a to b")
+    run.archive(tmp_path / name)
+    assert llmkit.dataset(tmp_path / name).costs()["probes"].sum() == 1
 
 
 @pytest.mark.parametrize(("way", "name"), [("to_csv", "x.csv"), ("to_excel", "x.xlsx"), ("to_parquet", "x.parquet")])
