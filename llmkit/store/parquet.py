@@ -37,6 +37,8 @@ PAGE = 50_000
 _DERIVED = {
     "probe_states": "FROM probes",
     "run_scenarios": "FROM scenarios",
+    "run_arms": "SELECT p.run_id, p.position AS arm, p.provider, p.model, p.config, p.sample "
+    "FROM probes p JOIN runs r ON r.id = p.run_id WHERE p.position < r.arms",
     "results": "FROM probes",
     "intents": "FROM attempts",
     "open_attempts": "FROM attempts WHERE ended_at IS NULL",

@@ -29,7 +29,7 @@ def test_costs_of_archived_runs_are_those_of_the_catalog(kit, runs, tmp_path, pl
     archived = llmkit.dataset(url)
     for by in ("model", ["word", "size"], "run_name", "answer.score"):
         expected = kit.costs(by=by)
-        priced = [name for name in expected if name.startswith("share_") or name == "cache_saved"]  # needs rates
+        priced = [name for name in expected if name.startswith("share_")]  # needs the rates of every token
         pd.testing.assert_frame_equal(archived.costs(by), expected.drop(columns=priced), check_dtype=False)
     assert list(archived.runs["run_id"]) == [run.id for run in runs]
     assert f"2 runs, {len(runs[0].probes) + 1} probes" in repr(archived)
