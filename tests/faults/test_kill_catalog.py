@@ -1,0 +1,64 @@
+"""Processes killed while they open, rebuild or edit a catalog: it opens, and what was acknowledged is there."""
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+import llmkit
+
+WORK = """
+import sys
+import llmkit
+path, what, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
+print("begin", flush=True)
+with llmkit.open(path, simulate=True) as kit:
+    assert len(kit.catalog.models()) > 5
+    number = first
+    while what == "edit":
+        kit.catalog.set_setting("number", number)
+        print(number, flush=True)
+        number += 1
+"""
+KILLS = [4, pytest.param(40, marks=pytest.mark.soak)]
+
+
+def killed(path, what, first, after):
+    """The last edit that a process acknowledged before it was killed, so many seconds after it began."""
+    command = [sys.executable, "-W", "ignore", "-c", WORK, path, what, str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "begin\n"
+        time.sleep(after)
+        child.kill()
+        said = child.stdout.read()
+    return [int(line) for line in said[: said.rfind("\n") + 1].split()]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", ["first open", "rebuild", "edit"])
+@pytest.mark.parametrize("kills", KILLS)
+def test_a_killed_process_leaves_a_catalog_that_opens(loose_catalog, tmp_path, what, kills):
+    """At whatever moment: every model is there, and the number is that of the last edit or the one on its way."""
+    chance, path, saved = random.Random(kills), tmp_path / "c" / "k.duckdb", -1
+    whole = llmkit.open(loose_catalog / "k.duckdb", simulate=True)
+    models = len(whole.catalog.models())
+    whole.close()
+    if what != "first open":
+        shutil.copytree(loose_catalog, path.parent)
+    for _ in range(kills):
+        if what == "first open":
+            shutil.rmtree(path.parent, ignore_errors=True)
+        elif what == "rebuild":
+            path.unlink(missing_ok=True)
+        edits = killed(path, what, saved + 1, after=chance.uniform(0, 3 if what == "edit" else 1.5))
+        with llmkit.open(path, simulate=True) as kit:
+            assert len(kit.catalog.models()) == models
+            if what == "edit":
+                last = max([saved, *edits])
+                found = kit.catalog.get_setting("number") if "number" in set(kit.catalog.settings()["key"]) else -1
+                assert last <= found <= last + 1
+                saved = found
+    print(f"{kills} kills over {what}: 0 violations, {saved + 1} edits")
