@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from children import until
 
 import llmkit
 
@@ -111,8 +112,9 @@ def test_conversations_go_on_at_the_turn_that_they_had_reached(kit, sim):
 def test_a_cancelled_wait_is_over_at_once(kit, sim):
     """While the provider is paused for an hour, cancelling ends the run without waiting for anything."""
     sim.script("openai", [llmkit.simulator.Fault(kind="rate_limit", retry_after=3000.0)])
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
     handle = kit.run(["one", "two"], MODEL)
-    assert sim.wait_until(lambda: sim.count("rejected") == 1, timeout=30)
+    assert until(lambda: "rate limited" in handle.progress.waiting.get("openai", ""))
     handle.cancel(grace=0)
     run = handle.result(30)
     assert run.status == "cancelled"
