@@ -48,15 +48,19 @@ def test_the_command_and_the_license_are_declared(wheel):
 
 
 def test_what_is_imported_is_declared():
-    """What a module imports at its top is installed along with llmkit, and not by a neighbour's luck."""
+    """What a module imports at its top comes along with llmkit, or with the extra that its wing is named after."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower().replace("-", "_") for line in project["dependencies"]}
-    declared |= {"dotenv", "yaml"}  # python-dotenv and pyyaml are imported by these names
+    declared = _names(project["dependencies"]) | {"dotenv", "yaml"}  # as python-dotenv and pyyaml are imported
     known = {"llmkit", "numpy", "traitlets", "IPython"}  # pandas and ipywidgets cannot be without the last three
     for path in (ROOT / "llmkit").rglob("*.py"):
+        extra = _names(project["optional-dependencies"].get(path.relative_to(ROOT / "llmkit").parts[0], []))
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            for name in _imported(node) - sys.stdlib_module_names - declared - known:
+            for name in _imported(node) - sys.stdlib_module_names - declared - known - extra:
                 pytest.fail(f"{path.relative_to(ROOT)} imports {name}, which pyproject.toml does not name")
+
+
+def _names(requirements):
+    return {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower().replace("-", "_") for line in requirements}
 
 
 def _imported(node):
