@@ -118,7 +118,7 @@ class Journal:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every segment, by name, oldest first."""
-        with self._reading(), contextlib.suppress(FileNotFoundError):
+        with self._reading(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found = [(e.name, e.stat().st_size) for e in os.scandir(self.directory) if e.name.endswith(".jsonl")]
             return dict(sorted(found))
         return {}
@@ -201,7 +201,10 @@ class Journal:
             with self._lock:
                 del self._gathering[item.about]
             crowded = item.calls > 1
-            item.end(self._write(item))
+            try:
+                item.end(self._write(item))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the writer; who waits is told
+                item.end(error)
         while segments:
             segments.popitem()[1].file.close()
 
@@ -212,6 +215,8 @@ class Journal:
             start = segment.file.tell()
         except OSError as error:
             return self._explain(error)
+        except JournalError as error:  # what a new segment is to follow cannot be read
+            return error
         try:
             data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
             segment_files.write_all(segment.file, data)
@@ -219,8 +224,6 @@ class Journal:
         except OSError as error:
             is_cut = self._abandon(commit.about, segment, start)
             return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
-        except (TypeError, ValueError) as error:  # no JSON: a mistake of ours, which must not end the writer
-            return error
         segment.seq += len(commit.events)
         return None
 
