@@ -307,11 +307,7 @@ class Run:
         Raises:
             ValidationError: codes of several coders, or fewer than two answers that both have coded.
         """
-        table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
-        for name in filter(None, (by, within)):
-            if name not in table:
-                raise unknown_column(name, table.columns, "by" if name == by else "within")
-        return prediction_powered.corrected_shares(table, by, within)
+        return prediction_powered.corrected_shares(self._coded(codes, by_hand, by=by, within=within), by, within)
 
     def next_purchase(
         self,
@@ -330,7 +326,7 @@ class Run:
         Raises:
             ValidationError: as there, nothing left to label, or costs that are unknown.
         """
-        table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
+        table = self._coded(codes, by_hand, within=within)
         each = float(table["estimated_cost"].astype(float).mean() + codes.get("cost", pd.Series([0.0])).mean())
         if not each > 0:
             raise ValidationError("What an answer costs is not known: see run.costs().", field="dollars")
@@ -433,6 +429,14 @@ class Run:
 
     def _ipython_display_(self) -> None:
         self.view()._ipython_display_()
+
+    def _coded(self, codes: pd.DataFrame, by_hand: pd.DataFrame | None, **columns: str | None) -> pd.DataFrame:
+        """Codes of one model with those by hand, and the columns that are named, by argument."""
+        table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
+        for field, name in columns.items():
+            if name is not None and name not in table:
+                raise unknown_column(name, table.columns, field)
+        return table
 
     def _label(self, notes: Mapping[str, Any]) -> None:
         annotating.label(self._store, self.id, self._actor, notes)

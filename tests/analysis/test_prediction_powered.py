@@ -119,3 +119,5 @@ def test_a_run_is_corrected_by_what_was_coded_in_the_form(kit):
         run.corrected_shares(pd.concat([codes, codes]))
     with pytest.raises(llmkit.ValidationError, match="Did you mean 'config'"):
         run.corrected_shares(codes, by="confg")
+    with pytest.raises(llmkit.ValidationError, match="Did you mean 'scenario_id'"):
+        run.next_purchase(codes, within="scenario")
