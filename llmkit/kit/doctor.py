@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +19,7 @@ from llmkit.catalog import price_age
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
 from llmkit.records import Provider
+from llmkit.records.checks import near_names
 from llmkit.store import Store, damage, project, queries
 from llmkit.widgets import html
 
@@ -171,7 +171,7 @@ def _key(connections: Connections, provider: Provider, others: Collection[str | 
     connections.credentials.check(provider)
     if connections.credentials.key(provider) is None:
         set_here = [name for name in os.environ if "KEY" in name and name not in others]
-        near = get_close_matches(provider.api_key_env, set_here, 1, _NEAR)
+        near = near_names.near(provider.api_key_env, set_here, 1, _NEAR)
         instead = f", but {near[0]} is: is that the one?" if near else "."
         return Finding(
             about, "look", f"{provider.api_key_env} is not set{instead}", f"export {provider.api_key_env}=..."

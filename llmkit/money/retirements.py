@@ -40,8 +40,7 @@ def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements
     """
     today = datetime.now(UTC).date()
     if place is not None:
-        chosen = place if isinstance(place, str) else str(shapes.path(place, "retirements"))
-        return Retirements("litellm's price map", today, dict(_days(_read(chosen))))
+        return Retirements("litellm's price map", today, dict(_days(_read(shapes.url(place, "retirements")))))
     spec = util.find_spec("litellm")  # found, but not imported: that takes seconds
     if spec is None or spec.origin is None:
         return None

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from llmkit.records import PRICE_COLUMNS
 from llmkit.records.columns import RESULT
+from llmkit.store.events import OF_RUN
 from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, REUSE, USAGE
 from llmkit.store.tables import SOME
@@ -195,9 +196,9 @@ _STATEMENTS = (
         QUALIFY row_number() OVER (PARTITION BY run_id, e.position, e.name, e.actor ORDER BY event_id DESC) = 1
         ON CONFLICT DO UPDATE SET {_set(("event_id", "value", '"at"'))}
         WHERE excluded.event_id > annotations.event_id"""),
-    ("run note", """
+    ("run note", f"""
         UPDATE runs SET name = nullif(n.notes ->> '$.name', '') FROM probe_notes n
-        WHERE n.run_id = runs.id AND n.run_id IN (SELECT run_id FROM incoming) AND n.position = -1
+        WHERE n.run_id = runs.id AND n.run_id IN (SELECT run_id FROM incoming) AND n.position = {OF_RUN}
             AND json_exists(n.notes, '$.name')"""),
     # resumed: what has no answer waits once more
     ("probe run_state", """

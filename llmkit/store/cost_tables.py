@@ -30,7 +30,7 @@ _GROUPS = {
 """What probes can be grouped by besides the columns of ``run.probes``."""
 
 _OF_ARMS = {*(f"p.{name}" for name in ("run_id", "provider", "model", "sample"))} | {
-    _GROUPS[name] for name in ("run_name", "kind", "project")
+    _GROUPS[name] for name in ("run_name", "kind", "actor", "project")
 }
 """What is the same for all probes of an arm of a run."""
 

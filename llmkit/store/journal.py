@@ -215,8 +215,6 @@ class Journal:
             start = segment.file.tell()
         except OSError as error:
             return self._explain(error)
-        except JournalError as error:  # what a new segment is to follow cannot be read
-            return error
         try:
             data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
             segment_files.write_all(segment.file, data)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
+from llmkit.store.events import OF_RUN
 from llmkit.store.schema import UNKNOWN
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             LEFT JOIN (
                 SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE batch IS NULL GROUP BY run_id
             ) a ON a.run_id = r.id
-            LEFT JOIN probe_notes n ON n.run_id = r.id AND n.position = -1
+            LEFT JOIN probe_notes n ON n.run_id = r.id AND n.position = {OF_RUN}
         ORDER BY r.started_at DESC, r.id DESC
         """,
     )

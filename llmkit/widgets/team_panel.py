@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.money.pricing import dollars
+from llmkit.money.pricing import billed
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line
 from llmkit.widgets.protocols import HasTeam
@@ -49,8 +49,7 @@ def _in_words(team: pd.DataFrame) -> pd.DataFrame:
             "Runs": [", ".join(runs) for runs in team["runs"]],
             "Asks": [", ".join(providers) for providers in team["asking"]],
             "Spent this month": [
-                dollars(spent) + (f", {unpriced} unpriced" if unpriced else "")
-                for spent, unpriced in zip(team["spent"], team["unpriced"], strict=True)
+                billed(spent, unpriced) for spent, unpriced in zip(team["spent"], team["unpriced"], strict=True)
             ],
         }
     )

@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
 from postgres import until
+from same_tables import assert_same_tables
 
 import llmkit
 
@@ -24,17 +24,9 @@ with llmkit.open(path, actor=name, team=url) as kit:
 TABLES = ("llm_providers", "llm_models", "llm_model_prices", "system_settings", "catalog_events")
 
 
-def tables(kit):
-    """All of the catalog, as the database has it."""
-    return {name: kit.sql(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
-
-
 def assert_equal(kits):
     """The databases of all these kits hold the same catalog, and set nothing aside."""
-    first, *others = (tables(kit) for kit in kits)
-    for other in others:
-        for name in TABLES:
-            pd.testing.assert_frame_equal(first[name], other[name])
+    assert_same_tables(kits, TABLES)
     for kit in kits:
         assert kit.sql("SELECT * FROM journal_quarantine").empty
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 from postgres import until
+from same_tables import assert_same_tables
 
 import llmkit
 from llmkit.team import relay
@@ -31,17 +32,9 @@ def key(monkeypatch):
     monkeypatch.setenv("LOCAL_API_KEY", "any")
 
 
-def tables(kit):
-    """All that is known of runs."""
-    return {name: kit.sql(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
-
-
 def assert_equal(kits):
     """All know the same of all runs, and that the balance is what was not spent."""
-    first, *others = (tables(kit) for kit in kits)
-    for other in others:
-        for name in TABLES:
-            pd.testing.assert_frame_equal(first[name], other[name])
+    assert_same_tables(kits, TABLES)
     for kit in kits:
         spent = kit.sql("SELECT sum(cost)::VARCHAR AS spent FROM attempts WHERE provider = 'local'")["spent"][0]
         assert kit.catalog.provider("local").balance == 100 - Decimal(spent or 0)

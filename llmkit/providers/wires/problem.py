@@ -111,9 +111,8 @@ def _messages(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _joined(value: Any) -> str:
-    return " ".join(
-        dict.fromkeys(islice(_messages(value), _MOST_WORDS))
-    )  # Mistral and OpenRouter say some things twice
+    # Mistral and OpenRouter say some things twice
+    return " ".join(dict.fromkeys(islice(_messages(value), _MOST_WORDS)))
 
 
 def _json_inside(text: str) -> Any:

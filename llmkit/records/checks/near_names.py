@@ -9,10 +9,10 @@ from typing import Any
 from llmkit.errors import ValidationError
 
 
-def near(wanted: Any, known: Iterable[Any], most: int = 3) -> tuple[str, ...]:
-    """The known names that are most like one, the best first; case does not matter."""
+def near(wanted: Any, known: Iterable[Any], most: int = 3, alike: float = 0.6) -> tuple[str, ...]:
+    """The known names that are most like one (``alike`` at least, of 1), the best first; case does not matter."""
     by_lowered = {str(name).casefold(): str(name) for name in known}
-    return tuple(by_lowered[name] for name in get_close_matches(str(wanted).casefold(), by_lowered, n=most))
+    return tuple(by_lowered[name] for name in get_close_matches(str(wanted).casefold(), by_lowered, most, alike))
 
 
 def hint(names: Iterable[str]) -> str:
