@@ -1,7 +1,7 @@
-"""A long table that stays fast: 15 row widgets that are made once and filled again for every page.
+"""A long table that stays fast: 25 row widgets that are made once and filled again for every page.
 
 ``rows`` and ``selected`` are its whole interface, so that another table can take its place. A widget per cell took
-33 s for 1,000 rows; here a keystroke in the filter changes the text of at most 15 rows.
+33 s for 1,000 rows; here a keystroke in the filter changes the text of at most 25 rows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from llmkit.widgets.form import choice
 from llmkit.widgets.panel import button, described, line, shown
 from llmkit.widgets.table_line import NAME, REST, ROW, WHOLE, Looks, TableLine
 
-PAGE = 15
-"""So many rows need no scrolling: the form below the table stays in sight."""
+PAGE = 25
 _GAP = "8px"
 _HEAD = "12px"
 _ICONS = {"none": "", "ascending": "sort-asc", "descending": "sort-desc"}
@@ -62,7 +61,7 @@ class Row:
 
 
 class Table(traitlets.HasTraits):
-    """Rows by group, with sortable columns, and pages of 15; ``filters`` is the line that filters them.
+    """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line that filters them.
 
     ``rows`` are all rows, groups together. ``selected`` is the key of the chosen row or ``None``; observe it.
     ``lines`` are the widgets of a page. A table whose rows do something else when clicked replaces the four methods

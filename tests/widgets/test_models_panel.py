@@ -10,7 +10,6 @@ from llmkit.money.pricing import dollars
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.providers_panel import ProvidersPanel
-from llmkit.widgets.table import PAGE
 
 LUNA, SOL = "openai:gpt-6-luna", "openai:gpt-6-sol"
 LUNA_BEFORE = "openai:gpt-5.6-luna"
@@ -100,10 +99,10 @@ def test_models_sort_by_price_within_their_provider_unpriced_last(panel, kit):
     assert panel.table.visible[-1].key == "openai:secret"
 
 
-def test_pages_show_as_many_rows_as_fit(panel, kit):
+def test_pages_show_twenty_five_rows_each(panel, kit):
     """The list is paged; the last page ends with the last model."""
     seen = [row.key for row in panel.table.visible]
-    assert len(seen) == PAGE
+    assert len(seen) == 25
     assert panel.table.previous.disabled
     while not panel.table.next.disabled:
         panel.table.next.click()
@@ -117,7 +116,7 @@ def test_rows_are_rows_to_a_screen_reader(panel):
     select(panel, LUNA)
     said = [each._dom_classes for each in _widgets(panel.table.widget) if each._dom_classes]
     roles = Counter(name for names in said for name in names if name.startswith("role="))
-    assert roles == {"role=table": 1, "role=row": 1 + 2 * PAGE, "role=columnheader": 6, "role=rowheader": PAGE}
+    assert roles == {"role=table": 1, "role=row": 1 + 2 * 25, "role=columnheader": 6, "role=rowheader": 25}
     sorts = [name for names in said for name in names if name.startswith("aria-sort=")]
     assert sorted(sorts) == ["aria-sort=ascending", "aria-sort=none", "aria-sort=none"]
     assert "aria-selected=true" in panel.table.lines[0].box._dom_classes
