@@ -24,6 +24,9 @@ T = TypeVar("T")
 PATIENCE = 30.0
 """Seconds for which the end of a kit or of the process waits for any one thing: never without end."""
 
+STANDSTILL = 1.0
+"""Seconds for which a fork waits for the loop to come to a place where it holds no lock."""
+
 _lock = threading.Lock()
 _portal: BlockingPortal | None = None
 _loop: asyncio.AbstractEventLoop | None = None
@@ -81,3 +84,48 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     for error in group.exceptions:
         leaves.append(first_error(error) if isinstance(error, BaseExceptionGroup) else error)
     return next((error for error in leaves if isinstance(error, LlmkitError)), leaves[0])
+
+
+# --- forks ----------------------------------------------------------------------------------------------------------
+
+_standing: list[threading.Event] = []
+
+
+def _stand_still() -> None:
+    """Before a fork: have the loop stand between two of its callbacks, where it holds no lock. The child has no thread
+    that would free one, be it ours or of Python (those of ``cached_property`` before 3.12).
+    """
+    if _loop is None or _pid != os.getpid() or _is_on_loop():
+        return
+    stands, goes_on = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        stands.set()
+        goes_on.wait(PATIENCE)
+
+    with contextlib.suppress(RuntimeError):  # it is closed
+        _loop.call_soon_threadsafe(stand)
+        _standing.append(goes_on)
+        stands.wait(STANDSTILL)
+
+
+def _is_on_loop() -> bool:
+    try:
+        return asyncio.get_running_loop() is _loop
+    except RuntimeError:
+        return False
+
+
+def _go_on() -> None:
+    while _standing:
+        _standing.pop().set()
+
+
+def _forget_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _standing.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(before=_stand_still, after_in_parent=_go_on, after_in_child=_forget_in_child)

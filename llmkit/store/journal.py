@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import queue
 import re
 import secrets
 import threading
 import time
-import uuid
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +23,7 @@ from llmkit.errors import JournalError
 from llmkit.store import segment_files
 from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line, verified
-from llmkit.store.segments import CATALOG, Header, Segment, is_copy, new_journal
+from llmkit.store.segments import CATALOG, Header, Segment, is_copy, machine, new_journal
 
 FORMAT = 2
 """Of a segment, as its first line says; format 1 had no such line."""
@@ -175,6 +172,10 @@ class Journal:
         if writer is not None and self._pid == os.getpid():
             writer.join(_PATIENCE)
 
+    def forget(self) -> None:
+        """In a forked child: whoever had the lock may not be here."""
+        self._lock = threading.Lock()
+
     def _next_id(self) -> str:
         self._last_ns = max(time.time_ns(), self._last_ns + 1)
         return f"{self._last_ns:016x}-{self._tag}"
@@ -249,7 +250,7 @@ class Journal:
             "type": "segment",
             "format": FORMAT,
             "about": about,
-            "machine": _machine(),
+            "machine": machine(),
             "journal": journal,
             "before": before,
         }
@@ -291,8 +292,3 @@ class Journal:
             f"The journal in {self.directory} cannot be written: {error.strerror or error}. "
             f"Free some space or check the folder's permissions; everything acknowledged so far is saved.{doubt}"
         )
-
-
-def _machine() -> str:
-    """Tells machines apart, and nothing else about them."""
-    return f"{zlib.crc32(f'{platform.node()} {uuid.getnode()}'.encode()):08x}"

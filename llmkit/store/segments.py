@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
+import uuid
+import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -73,3 +76,8 @@ class Header(NamedTuple):
 def new_journal(names: Iterable[str]) -> str:
     """What tells a journal apart whose oldest segment is the first of these."""
     return hashlib.blake2b(min(names).encode(), digest_size=8).hexdigest()
+
+
+def machine() -> str:
+    """Tells machines apart, and nothing else about them."""
+    return f"{zlib.crc32(f'{platform.node()} {uuid.getnode()}'.encode()):08x}"

@@ -106,6 +106,35 @@ def test_a_forked_child_works_with_its_parents_kit(tmp_path):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
 
 
+FORK_AT_WORK = """
+import os, threading
+from concurrent.futures import Future
+from llmkit.runs import background
+lock, locked, forking = threading.Lock(), Future(), threading.Event()
+
+async def work():
+    with lock:
+        locked.set_result(True)
+        forking.wait(30)
+        sum(range(1_000_000))
+
+background.start(work)
+locked.result(30)
+os.register_at_fork(before=forking.set)
+child = os.fork()
+if child == 0:
+    os._exit(0 if lock.acquire(timeout=5) else 1)
+assert os.waitpid(child, 0)[1] == 0, "the child"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_finds_no_lock_that_a_run_held():
+    """A fork waits until the loop of the runs holds none, since nobody would free it in the child."""
+    ended = subprocess.run([sys.executable, "-c", FORK_AT_WORK], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="this system does not list open files")
 def test_kits_that_are_opened_again_and_again_leave_nothing_behind(tmp_path):
     """Neither threads nor files, whether a kit was closed or only dropped."""
