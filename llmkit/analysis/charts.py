@@ -109,7 +109,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
     """How often each group gave each answer, in per cent, with 95 % intervals after Wilson.
 
     ``of`` is a column of few different values; answers without one do not count. Of more than seven values the rarest
-    are put together. The intervals take answers as independent of each other.
+    are put together. Where a group has answers to several scenarios, those to one scenario are taken as alike.
     """
     table = share_table(_answered(probes, by), of, _listed(by), most=len(COLOURS))
     groups = list(_groups(table, by))

@@ -267,7 +267,7 @@ class Run:
         """How often each model gave each answer, in per cent, with 95 % intervals after Wilson.
 
         ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; left out, the first field of
-        structured answers (``answer.…``) is counted.
+        structured answers (``answer.…``) is counted. Intervals are clustered by scenario, as in :meth:`compare`.
 
         Raises:
             ValidationError: there is no such column, or nothing to count.

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import pandas as pd
 
+from llmkit.analysis import intervals
 from llmkit.errors import ValidationError
 from llmkit.records.checks.near_names import unknown_column
 
 OTHER = "all others"
-_Z = NormalDist().inv_cdf(0.975)
 _MOST_VALUES = 50
 _CODES = ("category", "code")
-
-
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a share after Wilson; from 0 to 1 when nothing was counted."""
-    if not of:
-        return 0.0, 1.0
-    share, spread = count / of, _Z**2 / of
-    middle = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int) -> pd.DataFrame:
     """One row for each group and value of ``of``: the columns of ``by``, value, count, n, share, low, high.
 
     Rows without a value do not count. The most frequent values come first; of more than ``most`` the rarest are put
-    together as :data:`OTHER`.
+    together as :data:`OTHER`. Intervals are those of :func:`intervals.mean`, clustered where a group has answers to
+    several scenarios.
     """
     counted = answers[answers[of].notna()]
     values = counted[of].map(str)
@@ -41,12 +30,13 @@ def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int)
         values = values.where(values.isin(ranked), OTHER)
     rows = []
     for group, own in values.groupby([counted[name] for name in by], sort=False, dropna=False):
-        counts = own.value_counts()
+        scenarios = counted["scenario_id"][own.index] if "scenario_id" in counted else None
+        clusters = None if scenarios is None or scenarios.nunique() < 2 else scenarios
         for value in ranked:
-            count, n = int(counts.get(value, 0)), len(own)
-            low, high = wilson(count, n)
-            row = {"value": value, "count": count, "n": n, "share": count / n, "low": low, "high": high}
-            rows.append(dict(zip(by, group, strict=True)) | row)
+            has_it = (own == value).astype(float)
+            of_it = intervals.mean(has_it, clusters, share=True)
+            row = {"value": value, "count": int(has_it.sum()), "n": len(own), "share": of_it.estimate}
+            rows.append(dict(zip(by, group, strict=True)) | row | {"low": of_it.low, "high": of_it.high})
     return pd.DataFrame(rows, columns=[*by, "value", "count", "n", "share", "low", "high"])
 
 

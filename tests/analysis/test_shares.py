@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import llmkit
 from llmkit.analysis import charts
-from llmkit.analysis.shares import OTHER, categories, share_table, wilson
+from llmkit.analysis.shares import OTHER, categories, share_table
 
 SCHEMA = {
     "type": "object",
@@ -35,18 +35,35 @@ def words(ax):
 @pytest.mark.parametrize(
     ("count", "of", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)]
 )
-def test_intervals_are_wilsons(count, of, low, high):
+def test_intervals_of_answers_to_one_scenario_are_wilsons(count, of, low, high):
     """Against published values of the formula."""
-    assert wilson(count, of) == pytest.approx((low, high), abs=5e-5)
+    answers = table(model=["m"] * (of + 1), scenario_id="s", code=["yes"] * count + ["no"] * (of - count) + [None])
+    shares = share_table(answers, "code", ["model"], most=7).set_index("value")
+    value, expected = ("yes", (low, high)) if count else ("no", (1 - high, 1 - low))
+    assert tuple(shares.loc[value, ["low", "high"]]) == pytest.approx(expected, abs=5e-5)
 
 
-@given(of=st.integers(0, 10_000), data=st.data())
+def test_intervals_over_scenarios_are_those_of_a_comparison():
+    """Thirty answers to each of four scenarios that always say the same are four answers, not a hundred and twenty."""
+    answers = table(model=["m"] * 120, scenario_id=[*"abcd"] * 30, code=["yes", "yes", "no", "yes"] * 30)
+    [yes] = share_table(answers, "code", ["model"], most=7).query("value == 'yes'").to_dict("records")
+    compared = llmkit.compare(answers.assign(yes=answers["code"] == "yes"), "yes", "model", "scenario_id").levels.loc[0]
+    assert [yes["share"], yes["low"], yes["high"]] == pytest.approx(list(compared[["mean", "low", "high"]]))
+    assert yes["high"] - yes["low"] > 0.5
+
+
+@given(of=st.integers(1, 300), data=st.data())
 def test_an_interval_holds_its_share(of, data):
-    """Never outside 0 to 1, whatever was counted."""
-    count = data.draw(st.integers(0, of))
-    low, high = wilson(count, of)
-    assert 0 <= low <= high <= 1
-    assert not of or low - 1e-12 <= count / of <= high + 1e-12
+    """Never outside 0 to 1, whatever was counted of however many scenarios."""
+    count, scenarios = data.draw(st.integers(0, of)), data.draw(st.integers(1, of))
+    answers = table(
+        model=["m"] * of,
+        scenario_id=[number % scenarios for number in range(of)],
+        code=["yes"] * count + ["no"] * (of - count),
+    )
+    for row in share_table(answers, "code", ["model"], most=7).to_dict("records"):
+        assert 0 <= row["low"] <= row["share"] + 1e-12
+        assert row["share"] - 1e-12 <= row["high"] <= 1
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([*"uvwxyz", None])), min_size=1, max_size=60))
