@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,10 +32,12 @@ DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status. Errors of llmkit are a sentence on standard error, not a traceback."""
+    """Run a command; returns the exit status. Errors and warnings are a sentence on standard error, no traceback."""
     args = _parser().parse_args(argv)
     try:
-        return int(args.command(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"llmkit: {message}", file=sys.stderr)
+            return int(args.command(args))
     except llmkit.LlmkitError as error:
         print(f"llmkit: {error}", file=sys.stderr)
         return 1

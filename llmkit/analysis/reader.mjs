@@ -159,7 +159,7 @@ export function show(root, data, live = null) {
     if (bytes) save(bytes, "answers.csv");
   } }, "Save as CSV");
 
-  root.replaceChildren(h("style", {}, STYLE), h("div", { class: "llmkit-reader tex2jax_ignore mathjax_ignore", "data-lm-suppress-shortcuts": "true", onkeydown: key },
+  root.replaceChildren(h("style", {}, STYLE), h("div", { class: "llmkit-reader tex2jax_ignore mathjax_ignore", onkeydown: key },
     h("div", { class: "bar" }, search, selects, side, raw, csv, count), said,
     data.left_out ? h("div", { class: "quiet" }, data.left_out) : null,
     h("div", { class: "panes" }, list, detail)));
@@ -379,7 +379,8 @@ const STYLE = `
   --line: var(--jp-border-color2, light-dark(#e0e0e0, #444)); --raised: var(--jp-layout-color2, light-dark(#f2f2f2, #2b2b2b));
   --page: var(--jp-layout-color1, light-dark(#fff, #1c1c1c)); --accent: var(--jp-brand-color1, light-dark(#1565c0, #64b5f6));
   --bad: var(--jp-error-color1, light-dark(#c62828, #ef9a9a)); color: var(--text); background: var(--page);
-  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size; }
+  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size;
+  display: flex; flex-direction: column; }
 .llmkit-reader * { box-sizing: border-box; }
 .llmkit-reader .bar, .llmkit-reader .selects, .llmkit-reader div.notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
 .llmkit-reader .bar { padding: 6px 0; }
@@ -388,7 +389,7 @@ const STYLE = `
 .llmkit-reader button[aria-pressed=true] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 .llmkit-reader :focus-visible { outline: 2px solid var(--accent); outline-offset: -1px; }
 .llmkit-reader .quiet { color: var(--quiet); } .llmkit-reader .bad { color: var(--bad); }
-.llmkit-reader .panes { display: grid; grid-template-columns: minmax(260px, 38%) 1fr; height: 560px; border: 1px solid var(--line); border-radius: 4px; }
+.llmkit-reader .panes { display: grid; grid-template: minmax(0, 1fr) / minmax(260px, 38%) 1fr; flex: 1 1 560px; min-height: 0; border: 1px solid var(--line); border-radius: 4px; }
 .llmkit-reader .list { overflow: auto; border-right: 1px solid var(--line); position: relative; }
 .llmkit-reader .spacer { position: relative; }
 .llmkit-reader .row { position: absolute; left: 0; right: 0; height: ${ROW}px; padding: 6px 10px; border-bottom: 1px solid var(--line);
@@ -408,7 +409,7 @@ const STYLE = `
 .llmkit-reader dt { font-weight: 600; font-size: 12px; } .llmkit-reader dd { margin: 0 0 4px; }
 .llmkit-reader p { margin: 4px 0; white-space: pre-wrap; } .llmkit-reader .heading { font-weight: 600; } .llmkit-reader td { border: 1px solid var(--line); padding: 2px 6px; }
 .llmkit-reader ul, .llmkit-reader ol { margin: 4px 0; padding-left: 22px; } .llmkit-reader blockquote { margin: 4px 0; padding-left: 10px; border-left: 3px solid var(--line); }
-@container (max-width: 700px) { .llmkit-reader .panes { grid-template-columns: 1fr; grid-template-rows: 45% 1fr; } .llmkit-reader .list { border-right: none; border-bottom: 1px solid var(--line); } }
+@container (max-width: 700px) { .llmkit-reader .panes { grid-template: minmax(0, 9fr) minmax(0, 11fr) / 1fr; } .llmkit-reader .list { border-right: none; border-bottom: 1px solid var(--line); } }
 `;
 
 // -------------------------------------------------------------------------------------------------------------- widget

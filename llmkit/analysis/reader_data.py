@@ -29,10 +29,14 @@ _PAGE = """<!doctype html>
 style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>:root {{ color-scheme: light dark }} body {{ margin: 12px; font-family: system-ui, sans-serif }}</style>
+<style>
+:root {{ color-scheme: light dark }} body {{ margin: 0; font-family: system-ui, sans-serif }}
+main {{ box-sizing: border-box; height: 100vh; padding: 12px; display: flex; flex-direction: column }}
+h1 {{ font-size: 16px; margin: 0 }} #reader {{ flex: 1; min-height: 420px; display: grid }}
+</style>
 </head>
 <body>
-<main><h1 style="font-size: 16px; margin: 0">{title}</h1><div id="reader"></div></main>
+<main><h1>{title}</h1><div id="reader"></div></main>
 <script type="module">
 {module}
 const bytes = Uint8Array.from(atob("{data}"), (character) => character.charCodeAt(0));

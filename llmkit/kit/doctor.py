@@ -15,7 +15,8 @@ from typing import Literal
 
 import pandas as pd
 
-from llmkit.catalog import price_age
+from llmkit.catalog import ObstacleKind, obstacles, price_age
+from llmkit.catalog.rules import purposes_of
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
 from llmkit.records import Provider
@@ -70,8 +71,8 @@ class Finding:
 def examine(store: Store, connections: Connections, *, online: bool) -> Iterator[Finding]:
     """Everything that can be looked at; ``online`` also asks each provider that has a key for its models."""
     yield from examine_place(store.path)
-    for about, look in (("journal", _journal), ("database", _database), ("runs", _runs), ("prices", _prices)):
-        yield from _tried(about, partial(look, store))
+    for look in (_journal, _database, _runs, _models, _prices):
+        yield from _tried(look.__name__.strip("_"), partial(look, store))
     providers = store.catalog().providers.values()
     variables = {provider.api_key_env for provider in providers}
     for provider in providers:
@@ -108,8 +109,13 @@ def _version(package: str) -> str:
         return f"no {package}"
 
 
+def _place(path: Path) -> Path:
+    """The folder of a file, or the nearest above it that is there."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
 def _folder(path: Path) -> Finding:
-    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if not os.access(_place(path), os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
         return Finding("folder", "bad", f"{path} cannot be written.", "Change its permissions, or name another file.")
     if path.exists() and path.stat().st_mode & 0o077:
         return Finding("folder", "look", f"{path} can be read by other users.", f"chmod 600 {path}")
@@ -117,7 +123,7 @@ def _folder(path: Path) -> Finding:
 
 
 def _disk(path: Path) -> Finding:
-    free = shutil.disk_usage(path.parent).free
+    free = shutil.disk_usage(_place(path)).free
     words = f"{free / 2**30:.1f} GiB free"
     return Finding("disk", "ok", words) if free > LITTLE_SPACE else Finding("disk", "look", words, "Free some space.")
 
@@ -149,8 +155,24 @@ def _runs(store: Store) -> Finding:
     running = frame.loc[frame["status"] == "running", "run_id"]
     lost = [run_id for run_id in running if not store.is_live(run_id)]
     if lost:
-        return Finding("runs", "look", f"{len(lost)} of {len(frame)} were interrupted", f"kit.resume({lost[0]!r})")
+        were = "was" if len(lost) == 1 else "were"
+        return Finding("runs", "look", f"{len(lost)} of {len(frame)} {were} interrupted", f"kit.resume({lost[0]!r})")
     return Finding("runs", "ok", f"{len(frame)}, {len(running)} of them running")
+
+
+def _models(store: Store) -> Finding:
+    state, today = store.catalog(), datetime.now(UTC).date()
+    told = [
+        f"{each.reference} {each.reason}."
+        for reference, model in state.models.items()
+        if model.is_default or purposes_of(state, reference)
+        for each in obstacles(model, state.providers[model.provider], True, today)
+        if each.kind is not ObstacleKind.PROVIDER_DISABLED
+    ]
+    if told:
+        remedy = "Choose another: kit.catalog.set_default_model(ref), or set_infra_model(purpose, ref) for a task."
+        return Finding("models", "look", " ".join(told), remedy)
+    return Finding("models", "ok", "no default model and none of a task is retired")
 
 
 def _prices(store: Store) -> Finding:

@@ -14,6 +14,7 @@ from llmkit.money.pricing import dollars
 
 COLUMNS = ("model", "config", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
            "observations", "chars_per_token", "hours")  # fmt: skip
+_IN_DF_ONLY = ["provider", "observations", "chars_per_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,11 @@ class Estimate:
         return f"<Estimate {total} (80 %: {low} to {high}; {self.basis}{missing})>"
 
     def _repr_html_(self) -> str:
-        summary = repr(self).strip("<>")
-        return f'<div class="tex2jax_ignore mathjax_ignore">{self.df.to_html(index=False)}<p>{summary}</p></div>'
+        frame, summary = self.df.drop(columns=_IN_DF_ONLY), repr(self).strip("<>")
+        if frame["config"].equals(frame["model"]):
+            frame = frame.drop(columns="config")
+        table = frame.to_html(index=False, na_rep="unknown")
+        return f'<div class="tex2jax_ignore mathjax_ignore">{table}<p>{summary}</p></div>'
 
 
 def _text(amount: Decimal | None) -> str | None:

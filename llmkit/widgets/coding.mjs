@@ -14,7 +14,7 @@ VIEWS.coding = function (root, data, live) {
   const buttons = categories.map(([name, definition], i) => h("button", { type: "button", title: definition, onclick: () => give(name) },
     KEYS[i] ? h("kbd", {}, KEYS[i]) : null, ` ${name}`, definition ? h("span", { class: "quiet" }, ` ${definition}`) : null));
   const form = h("div", { class: "llmkit-reader llmkit-coding tex2jax_ignore mathjax_ignore", tabindex: "0", role: "group",
-    "aria-label": "Coding by hand", "data-lm-suppress-shortcuts": "true", onkeydown: key },
+    "aria-label": "Coding by hand", onkeydown: key },
     h("div", { class: "bar" }, status, h("span", { class: "quiet" }, "Space: next · Backspace: back · Delete: take back")), said,
     h("div", { class: "codes", role: "group", "aria-label": "Categories" }, buttons), body);
   root.replaceChildren(h("style", {}, STYLE + CODING_STYLE), form);

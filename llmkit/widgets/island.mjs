@@ -16,6 +16,11 @@ const describe = (root) => {
   for (const label of root.querySelectorAll("label, label span")) label.classList.add("tex2jax_ignore", "mathjax_ignore");
 };
 
+// To JupyterLab a key that is pressed in a list, on a box to tick or a button is a command: x cuts the cell, a adds one.
+const isCommand = ({ key, shiftKey, ctrlKey, metaKey, altKey }) =>
+  key === "Escape" || (key === "Enter" && shiftKey) || ctrlKey || metaKey || altKey;
+const keep = (event) => isCommand(event) || event.stopPropagation();
+
 const ENDED = "The kernel of this form has ended: run the cell again to use it.";
 
 export default {
@@ -36,6 +41,7 @@ export default {
       describe(widget.node);
       new MutationObserver((changes) => changes.forEach(({ target }) => describe(target)))
         .observe(widget.node, { subtree: true, childList: true, attributeFilter: ["class"] });
+      widget.node.addEventListener("keydown", keep);
       widget.node.addEventListener("focusin", (event) => { shown.get(widget.node.parentNode).focused = event.target; });
     };
     const put = (place, entry) => {

@@ -23,8 +23,8 @@ _TONES: Mapping[str, html.Tone] = {
 }
 _BAR = {"ok": "var(--jp-success-color1, #388e3c)", "failed": "var(--jp-error-color1, #d32f2f)",
         "skipped": "var(--jp-warn-color1, #ef6c00)"}  # fmt: skip
-_WIDTHS = {"Model": "32%", "Progress": "auto", "Done": "58px", "Failed": "58px", "In flight": "68px",
-           "Waiting": "68px", "Cost": "84px"}  # fmt: skip
+_WIDTHS = {"Model": "32%", "Progress": "auto", "Done": "64px", "Failed": "64px", "In flight": "74px",
+           "Waiting": "74px", "Cost": "90px"}  # fmt: skip
 _WAIT_WORDS = {"slot": "all parallel requests are in use"}
 """The gate's words that nobody would understand outside it."""
 

@@ -22,10 +22,10 @@ from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
 
 _EXAMPLE = 300
-_COSTS = {"Model": "auto", "Ok": "52px", "Failed": "56px", "Input": "72px", "Output": "72px", "Cost": "88px",
-          "Per answer": "92px"}  # fmt: skip
+_COSTS = {"Model": "auto", "Ok": "58px", "Failed": "62px", "Input": "78px", "Output": "78px", "Cost": "94px",
+          "Per answer": "98px"}  # fmt: skip
 _NUMBERS = tuple(_COSTS)[1:]
-_FAILURES = {"Code": "150px", "Probes": "56px", "Models": "26%", "For example": "auto"}
+_FAILURES = {"Code": "150px", "Probes": "62px", "Models": "26%", "For example": "auto"}
 
 
 class RunView(Panel):
