@@ -12,70 +12,121 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
 from llmkit.errors import LlmkitError
 
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds for which the end of a kit or of the process waits for any one thing: never without end."""
+"""Seconds for which anybody waits for the loop, or the end of a kit for any one thing: never without end."""
 
 STANDSTILL = 1.0
 """Seconds for which a fork waits for the loop to come to a place where it holds no lock."""
 
 _lock = threading.Lock()
-_portal: BlockingPortal | None = None
 _loop: asyncio.AbstractEventLoop | None = None
-_pid = 0
+_stopping: asyncio.Event
+_thread: threading.Thread | None = None
+_begun: set[Future[Any]] = set()
+"""What goes on, which the loop itself does not hold."""
 
 
 def start(function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
-    """Start an async function on the background loop; returns its future at once."""
-    return _running_portal().start_task_soon(function, *args)
+    """Start an async function on the background loop; returns its future at once.
+
+    Raises:
+        LlmkitError: the system lets this process have no thread or no files for it.
+    """
+
+    async def run() -> T:
+        return await function(*args)
+
+    loop = _running_loop()
+    future = asyncio.run_coroutine_threadsafe(run(), loop)
+    _begun.add(future)
+    future.add_done_callback(_begun.discard)
+    return future
 
 
 def call(function: Callable[..., T], *args: Any) -> T:
-    """Call a plain function on the background loop and return its result."""
-    return _running_portal().call(function, *args)
+    """Call a plain function on the background loop and return its result.
+
+    Raises:
+        LlmkitError: the loop is held up, or as :func:`start` says.
+    """
+
+    async def run() -> T:
+        return function(*args)
+
+    if is_here():
+        return function(*args)
+    try:
+        return start(run).result(PATIENCE)
+    except FutureTimeout:
+        raise LlmkitError(
+            f"What runs in the background has been held up for {PATIENCE:.0f} s, perhaps by a listener (on_event=) "
+            "that waits for something. Restart the kernel if it does not go on; what was acknowledged is saved."
+        ) from None
+
+
+def is_here() -> bool:
+    """Whether this is called on the background thread, as listeners are: then nothing there can be waited for."""
+    return threading.current_thread() is _thread
 
 
 def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Call an async function on the background loop, and wait until it has ended or ``PATIENCE`` is over.
-
-    The portal's own ways to call wait for the loop, which something may hold up for ever.
-    """
-    if _loop is not None and _pid == os.getpid():
+    """Call an async function on the background loop, and wait until it has ended or ``PATIENCE`` is over."""
+    if _loop is not None:
         with contextlib.suppress(TimeoutError, RuntimeError):  # RuntimeError: the loop is closed
             asyncio.run_coroutine_threadsafe(function(), _loop).result(PATIENCE)
 
 
 def stop() -> None:
     """End the background loop once what runs on it has ended; the next use starts another."""
-    global _portal
+    global _loop
     with _lock:
-        portal, _portal = _portal, None
-    if portal is not None and _pid == os.getpid():
-        finish(portal.stop)
+        loop, _loop = _loop, None
+    if loop is not None:
+        with contextlib.suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(_stopping.set)
 
 
-def _running_portal() -> BlockingPortal:
-    global _portal, _loop, _pid
+def _running_loop() -> asyncio.AbstractEventLoop:
+    global _loop, _stopping, _thread
     with _lock:
-        if _portal is None or _pid != os.getpid():  # a forked child has the portal but not its thread
-            ready: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
-            threading.Thread(target=anyio.run, args=(_serve, ready), name="llmkit-runs", daemon=True).start()
-            (_portal, _loop), _pid = ready.result(), os.getpid()
-        return _portal
+        if _loop is None or _loop.is_closed():
+            ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+            thread = threading.Thread(target=_run, args=(ready,), name="llmkit-runs", daemon=True)
+            try:
+                thread.start()
+                (_loop, _stopping), _thread = ready.result(), thread
+            except (RuntimeError, OSError) as error:
+                raise LlmkitError(
+                    f"Nothing can be run in the background: {error}. End other programs, or let a process open more "
+                    "files (ulimit -n)."
+                ) from error
+        return _loop
 
 
-async def _serve(ready: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]) -> None:
-    async with BlockingPortal() as portal:
-        ready.set_result((portal, asyncio.get_running_loop()))
-        await portal.sleep_until_stopped()
+def _run(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    try:
+        anyio.run(_serve, ready)  # loads the backend: a child that is forked during an import has it for ever
+    except BaseException as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)  # no files are left for a loop: who waits is told
+
+
+async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    stopping = asyncio.Event()
+    ready.set_result((asyncio.get_running_loop(), stopping))
+    await stopping.wait()
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -95,7 +146,7 @@ def _stand_still() -> None:
     """Before a fork: have the loop stand between two of its callbacks, where it holds no lock. The child has no thread
     that would free one, be it ours or of Python (those of ``cached_property`` before 3.12).
     """
-    if _loop is None or _pid != os.getpid() or _is_on_loop():
+    if _loop is None or is_here():
         return
     stands, goes_on = threading.Event(), threading.Event()
 
@@ -109,21 +160,14 @@ def _stand_still() -> None:
         stands.wait(STANDSTILL)
 
 
-def _is_on_loop() -> bool:
-    try:
-        return asyncio.get_running_loop() is _loop
-    except RuntimeError:
-        return False
-
-
 def _go_on() -> None:
     while _standing:
         _standing.pop().set()
 
 
 def _forget_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()
+    global _loop, _lock, _thread
+    _loop, _lock, _thread = None, threading.Lock(), None
     _standing.clear()
 
 

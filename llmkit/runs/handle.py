@@ -55,6 +55,8 @@ class Handle(Generic[T]):
             LlmkitError: why it could not go on.
         """
         seconds = numbers.between(timeout, "timeout", 0, TIMEOUT_MAX)
+        if background.is_here() and not self.done():
+            raise LlmkitError("A listener cannot wait for what it listens to. Wait where the handle was made.")
         try:
             with self._watched():
                 return self._future.result(seconds)

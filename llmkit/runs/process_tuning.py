@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-import threading
 from collections.abc import Iterator
 
 if sys.platform != "win32":
@@ -26,7 +25,6 @@ _FILES = 8_192
 _GC_THRESHOLD = 10_000  # objects
 _SWITCH_INTERVAL = 0.001  # seconds
 
-_lock = threading.Lock()
 _runs = 0
 _undo = contextlib.ExitStack()
 
@@ -36,19 +34,18 @@ def tuned_process() -> Iterator[None]:
     """Set the process up for runs until the last such block ends.
 
     Whoever has frozen objects of their own, a shorter interval, or more files, keeps them.
+    Used on the background loop alone.
     """
     global _runs
-    with _lock:
-        _runs += 1
-        if _runs == 1:
-            _begin()
+    _runs += 1
+    if _runs == 1:
+        _begin()
     try:
         yield
     finally:
-        with _lock:
-            _runs -= 1
-            if _runs == 0:
-                _undo.close()
+        _runs -= 1
+        if _runs == 0:
+            _undo.close()
 
 
 def _begin() -> None:

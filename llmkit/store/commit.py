@@ -8,9 +8,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
+from llmkit.errors import JournalError
 from llmkit.store.lines import Event
+from llmkit.store.locks import DISK
 
 
 class Commit:
@@ -28,11 +31,18 @@ class Commit:
         """Wait until the lines are on the disk.
 
         Raises:
-            JournalError: they cannot be written.
+            JournalError: they cannot be written, or the disk does not answer.
         """
-        self._done.result()
+        try:
+            self._done.result(DISK)
+        except FutureTimeout:
+            raise JournalError(
+                f"The disk has not taken what was written into the journal for {DISK:.0f} s. If it comes back, that is "
+                "saved after all: look before you do it again."
+            ) from None
 
     def __await__(self) -> Generator[Any, None, None]:
+        """The same without an end of patience: what was paid for waits for a disk that hangs, and may be cancelled."""
         with self._lock:
             if self._done.done():
                 return self._done.result()

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import re
 import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
+from weakref import WeakSet
 
 from llmkit.errors import JournalError
-from llmkit.store import segment_files
 from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line, verified
+from llmkit.store.segment_writer import SegmentWriter
 from llmkit.store.segments import CATALOG, Header, Segment, is_copy, machine, new_journal
 
 FORMAT = 2
 """Of a segment, as its first line says; format 1 had no such line."""
-_GATHER = 0.002
-"""Seconds that a commit waits for company when the one before had some."""
-_PATIENCE = 60.0
-"""Seconds for which closing waits for the disk."""
 _TYPE = re.compile(rb'"type":"(\w+)"')
 
 
@@ -51,14 +46,6 @@ class Block(NamedTuple):
             start = end
 
 
-@dataclass(slots=True)
-class _Open:
-    """A segment that is being written."""
-
-    file: IO[bytes]
-    seq: int = 0
-
-
 class Journal:
     """The journal directory of one database, and this process's own segments in it.
 
@@ -68,15 +55,12 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[Commit | str | None] = queue.SimpleQueue()
-        self._gathering: dict[str, Commit] = {}
-        self._writer: threading.Thread | None = None
-        self._open: dict[str, _Open] = {}
+        self._writer: SegmentWriter | None = None
         self._last_ns = 0
         self._rests_on = ""
         self._latest = ""
-        self._tag = ""
-        self._pid = 0
+        self._tag = secrets.token_hex(4)
+        _JOURNALS.add(self)
 
     def append(self, events: Sequence[Event]) -> Commit:
         """Queue events; they are on the disk when the commit that is returned is done.
@@ -87,12 +71,8 @@ class Journal:
         about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
         with self._lock:
             self._stamp(events)
-            commit = self._gathering.get(about)
-            if commit is None:
-                commit = self._gathering[about] = Commit(about)
-                self._queue.put(commit)
-            commit.events += events
-            commit.calls += 1
+            while self._writer is None or (commit := self._writer.add(about, events)) is None:
+                self._writer = SegmentWriter(self.directory, self.header_of_new)
         return commit
 
     def commit(self, events: Sequence[Event]) -> None:
@@ -109,7 +89,6 @@ class Journal:
             self._stamp(events)
 
     def _stamp(self, events: Sequence[Event]) -> None:
-        self._start_writer()
         for event in events:
             event["id"] = self._next_id()
 
@@ -160,85 +139,23 @@ class Journal:
     def end(self, about: str) -> None:
         """Close the segment of a run that this process writes no more of."""
         with self._lock:
-            if self._writer is not None and self._pid == os.getpid():
-                self._queue.put(about)
+            if self._writer is not None:
+                self._writer.end(about)
 
     def close(self) -> None:
-        """Write what is queued and end the writer thread."""
+        """Write what is queued and end the writer thread; the next event starts another."""
         with self._lock:
             writer, self._writer = self._writer, None
-            if writer is not None and self._pid == os.getpid():
-                self._queue.put(None)
-        if writer is not None and self._pid == os.getpid():
-            writer.join(_PATIENCE)
+        if writer is not None:
+            writer.close()
 
-    def forget(self) -> None:
-        """In a forked child: whoever had the lock may not be here."""
-        self._lock = threading.Lock()
+    def _forget(self) -> None:
+        """In a forked child: the writer and its segments are its parent's."""
+        self._lock, self._writer, self._tag = threading.Lock(), None, secrets.token_hex(4)
 
     def _next_id(self) -> str:
         self._last_ns = max(time.time_ns(), self._last_ns + 1)
         return f"{self._last_ns:016x}-{self._tag}"
-
-    def _start_writer(self) -> None:
-        if self._pid != os.getpid():  # first use, or a fork: the parent keeps its segment and its thread
-            self._pid, self._tag = os.getpid(), secrets.token_hex(4)
-            self._open, self._writer, self._queue, self._gathering = {}, None, queue.SimpleQueue(), {}
-        if self._writer is None:
-            self._writer = threading.Thread(
-                target=self._write_forever, args=(self._queue, self._open), name="llmkit-journal", daemon=True
-            )
-            self._writer.start()
-
-    def _write_forever(self, source: queue.SimpleQueue[Commit | str | None], segments: dict[str, _Open]) -> None:
-        crowded = False
-        while (item := source.get()) is not None:
-            if isinstance(item, str):
-                if (ended := segments.pop(item, None)) is not None:
-                    ended.file.close()
-                continue
-            if crowded:
-                time.sleep(_GATHER)
-            with self._lock:
-                del self._gathering[item.about]
-            crowded = item.calls > 1
-            try:
-                item.end(self._write(item))
-            except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the writer; who waits is told
-                item.end(error)
-        while segments:
-            segments.popitem()[1].file.close()
-
-    def _write(self, commit: Commit) -> Exception | None:
-        """Write the lines; what has failed if they cannot be written."""
-        try:
-            segment = self._open.get(commit.about) or self._create(commit.about)
-            start = segment.file.tell()
-        except OSError as error:
-            return self._explain(error)
-        try:
-            data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
-            segment_files.write_all(segment.file, data)
-            os.fsync(segment.file.fileno())
-        except OSError as error:
-            is_cut = self._abandon(commit.about, segment, start)
-            return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
-        segment.seq += len(commit.events)
-        return None
-
-    def _create(self, about: str) -> _Open:
-        name, first = self.header_of_new(about)
-        file = segment_files.to_write(self.directory, name, os.O_EXCL | os.O_APPEND)
-        try:
-            segment_files.write_all(file, first)
-            segment_files.sync_directory(self.directory)
-        except OSError:
-            file.close()
-            with contextlib.suppress(OSError):
-                (self.directory / name).unlink()
-            raise
-        created = self._open[about] = _Open(file, 1)
-        return created
 
     def header_of_new(self, about: str) -> tuple[str, bytes]:
         """The name of a segment that is to be begun, and its first line."""
@@ -267,19 +184,6 @@ class Journal:
                 break
         return journal or new_journal([*names, name]), before or None
 
-    def _abandon(self, about: str, segment: _Open, start: int) -> bool:
-        """Cut a half-written batch off, and say whether that could be done; the next batch begins a new segment,
-        whatever state this one is in.
-        """
-        is_cut = False
-        with contextlib.suppress(OSError):
-            segment.file.truncate(start)
-            is_cut = True
-        with contextlib.suppress(OSError):
-            segment.file.close()
-        self._open.pop(about, None)
-        return is_cut
-
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         try:
@@ -287,8 +191,14 @@ class Journal:
         except OSError as error:
             raise JournalError(f"The journal in {self.directory} cannot be read: {error.strerror or error}.") from error
 
-    def _explain(self, error: OSError, doubt: str = "") -> JournalError:
-        return JournalError(
-            f"The journal in {self.directory} cannot be written: {error.strerror or error}. "
-            f"Free some space or check the folder's permissions; everything acknowledged so far is saved.{doubt}"
-        )
+
+_JOURNALS: WeakSet[Journal] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for journal in tuple(_JOURNALS):
+        journal._forget()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_in_child)

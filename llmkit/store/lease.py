@@ -61,14 +61,28 @@ class Lease:
         """Hold the sidecar lock. Waits for other llmkit processes, which hold it for milliseconds.
 
         Raises:
-            CatalogBusy: one of them has held it for ten seconds.
+            CatalogBusy: one of them has held it for ten seconds, or another thread of this process for two minutes.
             OutOfReach: the system does not let it be locked.
         """
-        with self._mutex, self._opened(exclusive) as file:
+        with self._turn(), self._opened(exclusive) as file:
             if file is not None:
                 locks.lock(file, LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED, self.path)
             self._sidecar = file
             yield  # closing the file releases the lock, also when the process dies
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread of this process at a time."""
+        if not self._mutex.acquire(timeout=locks.AT_MOST):
+            raise CatalogBusy(
+                f"Another thread of this process has held the catalog {self.path} for {locks.AT_MOST:.0f} s. Wait for "
+                "it; runs go on into the journal meanwhile.",
+                pid=os.getpid(),
+            )
+        try:
+            yield
+        finally:
+            self._mutex.release()
 
     def _opened(self, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
         """The file to lock; ``None`` in a folder that is read-only, where nobody wrote yet."""
@@ -143,7 +157,7 @@ class Lease:
 
     def close(self) -> None:
         """End the engine once nothing is under way; the next operation starts another."""
-        with self._mutex:
+        with self._turn():
             engine, self._engine = self._engine, None
             if engine is not None:
                 with contextlib.suppress(duckdb.Error):
@@ -239,7 +253,7 @@ _forking = contextlib.ExitStack()
 def _before_fork() -> None:
     """DuckDB crashes in a child that has an engine without the engine's threads, so none is open across a fork."""
     for lease in tuple(_leases):
-        _forking.enter_context(lease._mutex)
+        _forking.enter_context(lease._turn())
         lease.close()
 
 

@@ -24,6 +24,8 @@ from llmkit.store.trouble import OutOfReach
 TELL, GIVE_UP, AT_MOST = 2.0, 10.0, 120.0
 """Seconds after which somebody who waits is told whom for, after which the wait is over if it is for one holder, and
 for many that take turns."""
+DISK = 60.0
+"""Seconds for which a thread waits for the disk to take what it has written."""
 
 
 def try_lock(file: IO[Any], kind: LockFlags) -> bool:

@@ -35,7 +35,3 @@ class Peers(Claims):
     def was_here(self, run_id: str) -> bool:
         """Whether a process of this machine has, or had when it died, the run: nobody else knows all of it then."""
         return True
-
-    def _forget(self) -> None:
-        super()._forget()
-        self.journal.forget()

@@ -1,0 +1,152 @@
+"""The thread that puts a process's events into segments of its own, and waits for the disk to have them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from llmkit.errors import JournalError
+from llmkit.store import segment_files
+from llmkit.store.commit import Commit
+from llmkit.store.lines import Event, line
+from llmkit.store.locks import DISK
+
+_GATHER = 0.002
+"""Seconds that a commit waits for company when the one before had some."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A segment that is being written."""
+
+    file: IO[bytes]
+    seq: int = 0
+
+
+class SegmentWriter:
+    """A writer of one journal until it is closed: one segment for each run, and one for the catalog.
+
+    ``begin`` gives the name and the first line of a segment that is to be begun. Threads may share it. Every commit
+    ends: when its lines are on the disk, when that has failed, or with the thread, whatever ends it.
+
+    Raises:
+        JournalError: the system lets this process start no thread.
+    """
+
+    def __init__(self, directory: Path, begin: Callable[[str], tuple[str, bytes]]) -> None:
+        self._directory, self._begin = directory, begin
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[Commit | str | None] = queue.SimpleQueue()
+        self._gathering: dict[str, Commit] = {}
+        self._segments: dict[str, _Open] = {}
+        self._is_over = False
+        self._thread = threading.Thread(target=self._serve, name="llmkit-journal", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise JournalError(f"The journal in {directory} cannot be written: {error}. End other programs.") from error
+
+    def add(self, about: str, events: Sequence[Event]) -> Commit | None:
+        """Queue events of a run or the catalog, which are written together; ``None``: nobody writes them any more."""
+        with self._lock:
+            if self._is_over:
+                return None
+            commit = self._gathering.get(about)
+            if commit is None:
+                commit = self._gathering[about] = Commit(about)
+                self._queue.put(commit)
+            commit.events += events
+            commit.calls += 1
+            return commit
+
+    def end(self, about: str) -> None:
+        """Close the segment of a run once what is queued is written."""
+        self._queue.put(about)
+
+    def close(self) -> None:
+        """Write what is queued and end."""
+        self._queue.put(None)
+        self._thread.join(DISK)
+
+    def _serve(self) -> None:
+        item: Commit | str | None = None
+        try:
+            crowded = False
+            while (item := self._queue.get()) is not None:
+                if isinstance(item, str):
+                    if (ended := self._segments.pop(item, None)) is not None:
+                        ended.file.close()
+                    continue
+                if crowded:
+                    time.sleep(_GATHER)
+                with self._lock:
+                    del self._gathering[item.about]
+                crowded = item.calls > 1
+                try:
+                    item.end(self._write(item))
+                except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the writer; who waits is told
+                    item.end(error)
+        finally:
+            with self._lock:
+                self._is_over = True
+            for commit in (*self._gathering.values(), *([item] if isinstance(item, Commit) else [])):
+                commit.end(JournalError(f"The journal in {self._directory} was not written: its thread has ended."))
+            while self._segments:
+                self._segments.popitem()[1].file.close()
+
+    def _write(self, commit: Commit) -> Exception | None:
+        """Write the lines; what has failed if they cannot be written."""
+        try:
+            segment = self._segments.get(commit.about) or self._create(commit.about)
+            start = segment.file.tell()
+        except OSError as error:
+            return self._explain(error)
+        try:
+            data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
+            segment_files.write_all(segment.file, data)
+            os.fsync(segment.file.fileno())
+        except OSError as error:
+            is_cut = self._abandon(commit.about, segment, start)
+            return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
+        segment.seq += len(commit.events)
+        return None
+
+    def _create(self, about: str) -> _Open:
+        name, first = self._begin(about)
+        file = segment_files.to_write(self._directory, name, os.O_EXCL | os.O_APPEND)
+        try:
+            segment_files.write_all(file, first)
+            segment_files.sync_directory(self._directory)
+        except OSError:
+            file.close()
+            with contextlib.suppress(OSError):
+                (self._directory / name).unlink()
+            raise
+        created = self._segments[about] = _Open(file, 1)
+        return created
+
+    def _abandon(self, about: str, segment: _Open, start: int) -> bool:
+        """Cut a half-written batch off, and say whether that could be done; the next batch begins a new segment,
+        whatever state this one is in.
+        """
+        is_cut = False
+        with contextlib.suppress(OSError):
+            segment.file.truncate(start)
+            is_cut = True
+        with contextlib.suppress(OSError):
+            segment.file.close()
+        self._segments.pop(about, None)
+        return is_cut
+
+    def _explain(self, error: OSError, doubt: str = "") -> JournalError:
+        return JournalError(
+            f"The journal in {self._directory} cannot be written: {error.strerror or error}. "
+            f"Free some space or check the folder's permissions; everything acknowledged so far is saved.{doubt}"
+        )
