@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -190,8 +191,8 @@ class BatchDesk:
                 await self.store.append([events.batch(run_id=self.run_id, batch=batch.name, batch_id=result.batch_id)])
                 log.info("batch", extra={"run": self.run_id, "batch": result.batch_id, "requests": len(batch.tickets)})
                 return True
-            if not batch.is_doubtful:
-                await self._deliver(batch, dict.fromkeys(batch.tickets, result))
+            if not batch.is_doubtful or result.status == 404:
+                await self._deliver(batch, dict.fromkeys(batch.tickets, LOST if batch.is_doubtful else result))
                 return False
             await anyio.sleep(self._pause(9))
 
@@ -201,9 +202,8 @@ class BatchDesk:
             if same is not None:
                 return same
         items = [BatchItem(name, ticket.request) for name, ticket in batch.tickets.items()]
-        file_id: str | Failure = ""
-        if (upload := self.api.upload(items)) is not None:
-            file_id = await self._asked(upload, self.api.read_upload)
+        upload = self.api.upload(items)
+        file_id = "" if upload is None else await self._asked(upload, self.api.read_upload)
         if isinstance(file_id, Failure):
             return file_id
         batch.is_doubtful = True
@@ -236,19 +236,17 @@ class BatchDesk:
     async def _followed(self, batch: Batch) -> None:
         """Look at a batch until it has ended, and deliver what it brings."""
         state = await self._ended(batch)
-        if isinstance(state, Failure):
-            await self._deliver(batch, dict.fromkeys(batch.tickets, state))
-        elif state.rejection is not None:
-            await self._deliver(batch, dict.fromkeys(batch.tickets, state.rejection))
-        else:
+        if isinstance(state, BatchState):
             await self._collected(batch, state)
+        else:
+            await self._deliver(batch, dict.fromkeys(batch.tickets, state))
 
-    async def _ended(self, batch: Batch) -> BatchState | Failure:
+    async def _ended(self, batch: Batch) -> BatchState | HttpResponse | Failure:
         looks = 0
         while True:
             state = await self._asked(self.api.poll(batch.batch_id or ""), self.api.read)
             if isinstance(state, BatchState) and state.ended:
-                return state
+                return state.rejection or state
             if isinstance(state, Failure) and state.status == 404:
                 return LOST
             await anyio.sleep(self._pause(looks))
@@ -256,9 +254,11 @@ class BatchDesk:
 
     async def _collected(self, batch: Batch, state: BatchState) -> None:
         """Deliver all results, page by page; what has none was given up."""
-        requests, is_ours = list(self.api.results(state)), False
+        requests, is_ours = list(self.api.results(state)), not batch.is_doubtful
         while requests:
-            results = await self._asked(requests[0], self.api.read_results)
+            results = await self._asked(requests[0], partial(self.api.read_results, state))
+            if isinstance(results, Failure) and results.status == 404:  # kept for some weeks only
+                return await self._deliver(batch, dict.fromkeys(batch.tickets, LOST))
             if isinstance(results, Failure):
                 await anyio.sleep(self._pause(9))
                 continue
@@ -268,8 +268,9 @@ class BatchDesk:
         if state.name is None and not is_ours:  # somebody else's of the same size
             self._foreign.add(state.batch_id)
             batch.batch_id, batch.is_doubtful = None, True
-            return
+            return None
         await self._deliver(batch, dict.fromkeys(batch.tickets, state.unanswered()))
+        return None
 
     async def _deliver(self, batch: Batch, replies: Mapping[str, HttpResponse | Failure]) -> None:
         for number, (name, reply) in enumerate(replies.items()):

@@ -140,6 +140,13 @@ def test_xai_reasoning_is_added_when_the_total_includes_it() -> None:
     assert dollars(usage) == Decimal("0.001") + Decimal("0.0001") + Decimal("0.009")
 
 
+def test_more_reasoning_than_output_is_billed_beside_it_where_no_total_tells() -> None:
+    """Reasoning cannot be inside an output that is smaller: without a total it is added, never billed as nothing."""
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "completion_tokens_details": {"reasoning_tokens": 800}}
+    expected = Usage(input_tokens=1_000, output_tokens=900, reasoning_tokens=800)
+    assert billed("openai_chat", "xai", chat(usage)) == expected
+
+
 def test_xai_reasoning_is_not_added_when_the_total_does_not_say_so() -> None:
     """Where prompt and completion already make the total, the completion includes the reasoning."""
     details = {"completion_tokens_details": {"reasoning_tokens": 800}}

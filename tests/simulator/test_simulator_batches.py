@@ -15,7 +15,8 @@ from google.genai import types
 
 from llmkit.catalog import load_seed
 from llmkit.errors import Code
-from llmkit.providers.wires import BatchItem, wire_for
+from llmkit.providers.wires import BatchItem, BatchState, wire_for
+from llmkit.providers.wires.xai_batches import XaiBatches
 from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Params, Request
 
 MODELS = (
@@ -75,7 +76,7 @@ class Account:
         """All replies of an ended batch, by custom id."""
         replies, requests = {}, list(self.api.results(state))
         while requests:
-            results = self.api.read_results(self.send(requests.pop()))
+            results = self.api.read_results(state, self.send(requests.pop()))
             replies |= results.replies
             requests += [results.more] if results.more else []
         return replies
@@ -222,3 +223,12 @@ def test_genai_sdk_submits_and_reads_a_batch(sim):
     done = client.batches.get(name=job.name)
     assert done.state == types.JobState.JOB_STATE_SUCCEEDED
     assert done.dest.inlined_responses[0].response.text
+
+
+def test_pages_of_results_that_do_not_name_their_batch():
+    """xAI's pages hold results and a token alone; the next one is asked of the batch that they are of."""
+    page = HttpResponse(
+        status=200, headers={}, body=b'{"results": [], "pagination_token": "T"}', received_at=datetime.now(UTC)
+    )
+    more = XaiBatches().read_results(BatchState(batch_id="b-1"), page).more
+    assert more.path == "/batches/b-1/results?limit=1000&pagination_token=T"

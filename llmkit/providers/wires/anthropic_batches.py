@@ -71,7 +71,7 @@ class AnthropicBatches(BatchApi):
         """See ``BatchApi.results``. The path and not ``results_url``: the key goes to no address that a reply names."""
         return [self._get(f"/{quote(state.batch_id, safe='')}/results")]
 
-    def read_results(self, response: HttpResponse) -> Results | Failure:
+    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
         lines = json_lines(response)
         if isinstance(lines, Failure):

@@ -139,7 +139,7 @@ class BatchApi(ABC):
         """The requests for the results of an ended batch."""
 
     @abstractmethod
-    def read_results(self, response: HttpResponse) -> Results | Failure:
+    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """The replies in a response to one of them, each as a request sent alone would have got it."""
 
     @abstractmethod
@@ -153,7 +153,8 @@ def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
     if isinstance(body, dict):
         return body, None
     _, failure = body_or_failure(response)
-    return {}, failure or Failure(code=Code.INVALID_RESPONSE, message="The answer about a batch is not JSON.")
+    words = "The answer about a batch is not a JSON object."
+    return {}, failure or Failure(code=Code.INVALID_RESPONSE, message=words, maybe_billed=True)
 
 
 def json_lines(response: HttpResponse) -> list[dict[str, Any]] | Failure:

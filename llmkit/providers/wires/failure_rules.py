@@ -132,7 +132,7 @@ RULES: tuple[Rule, ...] = (
         "The conversation is too long for the model",
         statuses="2?? | 400 | 403 | 422 | 500",
         signs="context_length_exceeded | string_above_max_length",
-        phrases="maximum context length | maximum prompt length | prompt is too long | exceed context limit | "
+        phrases="context length | maximum prompt length | prompt is too long | exceed context limit | "
         "exceeds the context window | exceeds the maximum number of tokens | `max_new_tokens` must be <= | "
         "available context size",
     ),

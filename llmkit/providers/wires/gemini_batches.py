@@ -68,7 +68,7 @@ class GeminiBatches(BatchApi):
         """See ``BatchApi.results``."""
         return [self.poll(state.batch_id)]
 
-    def read_results(self, response: HttpResponse) -> Results | Failure:
+    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
         body, failure = opened(response)
         if failure is not None:

@@ -88,7 +88,7 @@ class OpenAIBatches(BatchApi):
             for file in state.files
         ]
 
-    def read_results(self, response: HttpResponse) -> Results | Failure:
+    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
         lines = json_lines(response)
         if isinstance(lines, Failure):

@@ -58,7 +58,7 @@ def _openai_usage(
         _by_time_to_live(usage, "cache_creation"),
     )
     written = _largest(dig(details, "cache_write_tokens"), *proxied) or short + long
-    if total == whole + output + reasoning:
+    if total == whole + output + reasoning or (total is None and reasoning > output):
         output += reasoning
     outside = _largest(told("cache_read_input_tokens")) + _largest(*proxied)
     if total == whole + output + outside or (total is None and outside > whole):

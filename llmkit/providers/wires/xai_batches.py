@@ -47,17 +47,16 @@ class XaiBatches(OpenAIBatches):
 
     def results(self, state: BatchState) -> Sequence[Request]:
         """See ``BatchApi.results``."""
-        return [_page(f"/batches/{quote(state.batch_id, safe='')}/results?limit={_PAGE}")]
+        return [_page(_results(state))]
 
-    def read_results(self, response: HttpResponse) -> Results | Failure:
+    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
         body, failure = opened(response)
         if failure is not None:
             return failure
         lines = items(body.get("results"))
-        batch_id = string(body.get("batch_id"))
         replies = {string(dig(line, "batch_request_id")): _reply(response, dig(line, "batch_result")) for line in lines}
-        return Results(replies, _next(f"/batches/{quote(batch_id, safe='')}/results?limit={_PAGE}", body))
+        return Results(replies, _next(_results(state), body))
 
     def _state(self, body: Any) -> BatchState:
         counts = [count(dig(body, "state", name)) or 0 for name in ("num_requests", "num_pending")]
@@ -80,6 +79,10 @@ def _reply(response: HttpResponse, result: Any) -> Reply:
     error = dig(result, "error")
     text = string(dig(error, "message")) or "no answer"
     return reply(response, http_status(dig(error, "code")), {"code": str(dig(error, "code")), "error": text})
+
+
+def _results(state: BatchState) -> str:
+    return f"/batches/{quote(state.batch_id, safe='')}/results?limit={_PAGE}"
 
 
 def _next(path: str, body: Any) -> Request | None:

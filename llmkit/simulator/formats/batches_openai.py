@@ -151,7 +151,7 @@ class XaiServed(OpenAIServed):
         """All results in one page; what was given up is not among them."""
         told = {key: _xai_result(each) for key, each in batch.results.items() if each.given_up is None}
         lines = [{"batch_request_id": key, "batch_result": result} for key, result in told.items()]
-        return {"batch_id": batch.batch_id, "results": lines, "pagination_token": None}
+        return {"results": lines, "pagination_token": None}
 
 
 def lines_of(files: Mapping[str, bytes], file_id: Any) -> list[Item]:

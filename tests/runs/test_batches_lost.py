@@ -1,0 +1,84 @@
+"""Batches whose provider says little: no name, no list, no results any more. Runs end, and buy nothing twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import llmkit
+
+HOW = {"mode": "batch", "retry": llmkit.RetryPolicy(scale=0.001, max_attempts=3)}
+
+
+@pytest.fixture
+def provider():
+    """OpenAI on this machine, which answers each request by ``replies[its first words]``, else 404; ``seen`` counts."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            self.rfile.read(int(self.headers["content-length"] or 0))
+            asked = f"{self.command} {self.path.removeprefix('/v1').partition('?')[0]}"
+            server.seen.append(asked)
+            status, body = server.replies.get(asked, (404, {"error": {"message": "Not found"}}))
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.seen, server.replies = [], {"POST /files": (200, {"id": "f"}), "POST /batches": (200, {"id": "b"})}
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join(30)
+    server.server_close()
+
+
+@pytest.fixture
+def kit(tmp_path, provider, monkeypatch):
+    """A kit that asks it."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with llmkit.open(tmp_path / "k.duckdb") as kit:
+        kit.catalog.update_provider("openai", base_url=f"http://127.0.0.1:{provider.server_port}/v1")
+        yield kit
+
+
+def _row(kit):
+    return kit.run("Why?", "openai:gpt-6-luna", **HOW).result(30).probes.iloc[0]
+
+
+def test_a_batch_without_name_and_results_is_ours_all_the_same(kit, provider):
+    """What we handed in ourselves is never taken for somebody else's: each attempt is one batch, and they end."""
+    provider.replies["GET /batches/b"] = 200, {"id": "b", "status": "expired"}
+    row = _row(kit)
+    assert (row["status"], row["error_code"], row["attempts"], row["maybe_billed"]) == ("failed", "TIMEOUT", 3, 0)
+    assert provider.seen.count("POST /batches") == 3
+
+
+def test_results_that_are_deleted_may_have_been_billed(kit, provider):
+    """Providers keep results for some weeks; who comes later is told, and the requests are not sent again."""
+    provider.replies["GET /batches/b"] = 200, {"id": "b", "status": "completed", "output_file_id": "gone"}
+    row = _row(kit)
+    assert (row["status"], row["error_code"], row["attempts"], row["maybe_billed"]) == ("failed", "UNKNOWN", 1, 1)
+    assert "may have been billed" in row["error_message"]
+    assert provider.seen.count("POST /batches") == 1
+
+
+def test_a_doubtful_batch_of_a_provider_without_a_list_may_have_been_billed(kit, provider):
+    """Whether it was handed in cannot be found out, so that it is neither handed in again nor waited for."""
+    provider.replies["POST /batches"] = 200, "cut short"
+    row = _row(kit)
+    assert (row["status"], row["error_code"], row["maybe_billed"]) == ("failed", "UNKNOWN", 1)
+    assert provider.seen.count("POST /batches") == 1
