@@ -1,11 +1,14 @@
 """Workers and clients are killed in the middle of runs: nothing is lost, asked twice unseen, or over a limit."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import pytest
 from cluster_client import PROVIDERS, ask, flagged, served
 
 CLIENT = Path(__file__).with_name("cluster_client.py")
@@ -25,6 +28,18 @@ class Killing:
             os.kill(pid, number)
 
 
+def assert_all_accounted_for(run, sim, count):
+    """Each probe has its answers; what the server has billed twice is flagged; it has seen the limits kept."""
+    probes, lost = run.probes, flagged(run)
+    assert run.status == "completed"
+    assert len(probes) == count
+    assert probes["status"].eq("ok").all()
+    assert probes["turns"].eq(2).all()
+    assert all(times - 1 <= lost[place] for place, times in served(sim).items())
+    by_provider = sim.stats()["by_provider"]
+    assert all(by_provider[name]["max_in_flight"] <= 8 and by_provider[name]["rejected"] == 0 for name in PROVIDERS)
+
+
 def test_a_worker_is_killed_and_one_is_stopped(kit, client, sim, pids):
     """Every probe has its answer; what was billed twice is flagged; limits and budget hold by the server's count."""
     killing = Killing((60, signal.SIGKILL, pids[0]), (200, signal.SIGSTOP, pids[1]))
@@ -33,16 +48,9 @@ def test_a_worker_is_killed_and_one_is_stopped(kit, client, sim, pids):
         run = handle.result(timeout=120)
     finally:
         os.kill(pids[1], signal.SIGCONT)
-    probes, lost = run.probes, flagged(run)
     assert not killing.plan
-    assert run.status == "completed"
-    assert len(probes) == 300
-    assert probes["status"].eq("ok").all()
-    assert probes["turns"].eq(2).all()
-    assert sum(lost.values()) > 0
-    assert all(times - 1 <= lost[place] for place, times in served(sim).items())
-    by_provider = sim.stats()["by_provider"]
-    assert all(by_provider[name]["max_in_flight"] <= 8 and by_provider[name]["rejected"] == 0 for name in PROVIDERS)
+    assert sum(flagged(run).values()) > 0
+    assert_all_accounted_for(run, sim, 300)
     assert float(run.total_cost) + run.costs()["maybe_billed_cost"].sum() <= 5
 
 
@@ -59,3 +67,31 @@ def test_a_client_is_killed_and_its_workers_keep_the_answers(path, kit, client, 
     assert len(run.probes) == 120
     assert set(served(sim).values()) == {1}
     assert len(served(sim)) == 240
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2_000)
+def test_twenty_workers_are_killed_in_twenty_thousand_probes(cluster, kit, client, sim):
+    """One after the other, while each that is gone is replaced; the figures are printed."""
+    kills, chosen, ready = [], random.Random(5), threading.Semaphore(0)
+    answers = iter(range(1, 10**6))
+
+    def hear(event):
+        if event.kind == "answered" and next(answers) % 1_900 == 0:
+            ready.release()
+
+    def kill():
+        while len(kills) < 20 and ready.acquire(timeout=300):
+            kills.append(chosen.choice([worker.pid for worker in cluster.workers.values() if worker.pid]))
+            os.kill(kills[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    run = ask(kit, client, 6_667, budget=500, on_event=hear, options={"worker_timeout": 6}).result(timeout=1_800)
+    killer.join(5)
+    again = {place: times for place, times in served(sim).items() if times > 1}
+    print({"kills": len(kills), "probes": len(run.probes), "billed twice": len(again), "billed": sim.count("billed")})
+    print({"flagged": sum(flagged(run).values()), "cost": run.total_cost})
+    assert len(kills) == 20
+    assert_all_accounted_for(run, sim, 20_001)
+    assert float(run.total_cost) + run.costs()["maybe_billed_cost"].sum() <= 500
