@@ -5,10 +5,11 @@ The sums are those of ``run.costs()``, made in DECIMAL by the same SQL; memory d
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Snapshot, Store, parquet, queries
+from llmkit.store import Snapshot, Store, events, parquet, queries
 
 T = TypeVar("T")
 
@@ -76,12 +77,7 @@ class Dataset:
         Raises:
             ValidationError: an unknown column, or a condition that DuckDB does not understand.
         """
-        known = self.read(lambda c: c.sql("FROM probes").columns)
-        chosen = [columns] if isinstance(columns, str) else list(known if columns is None else columns)
-        if unknown := [name for name in chosen if name not in known]:
-            raise unknown_column(unknown[0], known, "columns")
-        if not chosen:
-            raise ValidationError("Name at least one column, or leave columns out for all.", field="columns")
+        chosen = _chosen(columns, self.read(lambda c: c.sql("FROM probes").columns))
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in chosen)
         condition = "" if where is None else f" WHERE ({where})"
         return self.read(lambda c: c.sql(f"SELECT {names} FROM probes{condition}").to_arrow_reader(BATCH))
@@ -95,6 +91,57 @@ class Dataset:
         return f"<Dataset {self._folder.url}: {runs:,} run{'' if runs == 1 else 's'}, {probes:,} probes>"
 
 
+class Texts:
+    """A run with all its texts, as the pages of its tables, each of at most :data:`parquet.PAGE` probes.
+
+    Raises:
+        ValidationError: its texts are in an archive alone.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+        self._plan = stored_plan(store.run(run_id, with_scenarios=True))
+        self._providers = store.catalog().providers
+
+    def pages(self, table: str) -> Iterator[pa.Table]:
+        """A table as it is archived, in the order of the run."""
+        firsts = range(0, max(len(self._plan), 1), parquet.PAGE) if table in parquet.PAGED else range(1)
+        return (self._page(table, first) for first in firsts)
+
+    def _page(self, table: str, first: int) -> pa.Table:
+        rows = self._store.read(lambda c: parquet.page(c, table, self._run_id, first))
+        if table != "attempts":
+            return rows
+        answers: defaultdict[int, list[str]] = defaultdict(list)
+        turns = self._page("turns", first)
+        for position, response in zip(*(turns[name].to_pylist() for name in ("position", "response")), strict=True):
+            answers[position].append(response)
+        asked = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
+        for row in asked:
+            row["dropped"] = json.loads(row["dropped"] or "[]")
+        bodies = request_texts(self._plan, self._providers, asked, answers)
+        return rows.set_column(rows.schema.get_field_index("request"), "request", pa.array(bodies, pa.string()))
+
+
+def batches(store: Store, run_id: str, table: str, columns: Sequence[str] | None) -> pa.RecordBatchReader:
+    """A table of a run, a page of it in memory at a time: see :meth:`llmkit.Run.batches`."""
+    pages = Texts(store, run_id).pages(table)
+    first = next(pages)
+    chosen = _chosen(columns, first.column_names)
+    schema = first.select(chosen).schema
+    tables = (page.select(chosen).cast(schema) for page in itertools.chain([first], pages))
+    return pa.RecordBatchReader.from_batches(schema, (batch for each in tables for batch in each.to_batches(BATCH)))
+
+
+def _chosen(columns: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    chosen = [columns] if isinstance(columns, str) else list(known if columns is None else columns)
+    if unknown := [name for name in chosen if name not in known]:
+        raise unknown_column(unknown[0], known, "columns")
+    if not chosen:
+        raise ValidationError("Name at least one column, or leave columns out for all.", field="columns")
+    return chosen
+
+
 def write(store: Store, run_id: str, url: str) -> None:
     """Archive a run: its tables are written, read again and compared.
 
@@ -102,27 +149,37 @@ def write(store: Store, run_id: str, url: str) -> None:
         ValidationError: the run goes on, the folder cannot be written, or holds something else than what was written.
     """
     if store.is_live(run_id):
-        raise ValidationError("This run goes on: archive it when it has ended, or cancel it first.", field="run")
-    folder = parquet.Folder(url)
-    plan, providers = stored_plan(store.run(run_id, with_scenarios=True)), store.catalog().providers
+        raise ValidationError(_GOES_ON, field="run")
+    _write(store, run_id, parquet.Folder(url))
 
-    def page(table: str, first: int) -> pa.Table:
-        rows = store.read(lambda c: parquet.page(c, table, run_id, first))
-        if table != "attempts":
-            return rows
-        answers: defaultdict[int, list[str]] = defaultdict(list)
-        turns = store.read(lambda c: parquet.page(c, "turns", run_id, first))
-        for position, response in zip(*(turns[name].to_pylist() for name in ("position", "response")), strict=True):
-            answers[position].append(response)
-        asked = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
-        for row in asked:
-            row["dropped"] = json.loads(row["dropped"] or "[]")
-        bodies = request_texts(plan, providers, asked, answers)
-        return rows.set_column(rows.schema.get_field_index("request"), "request", pa.array(bodies, pa.string()))
 
+def move(store: Store, run_id: str, url: str, actor: str) -> None:
+    """Archive a run, and have the database drop its texts: now, and whenever it is made from the journal again.
+
+    Raises:
+        ValidationError: as :func:`write`, or the run was interrupted.
+    """
+    if not store.claim_run(run_id):  # nobody resumes it meanwhile
+        raise ValidationError(_GOES_ON, field="run")
+    try:
+        if store.run(run_id)["status"] == "running":
+            raise ValidationError(f"It was interrupted, and kit.resume({run_id!r}) needs its texts.", field="run")
+        folder = parquet.Folder(url)
+        _write(store, run_id, folder)
+        note = {"position": events.OF_RUN, "name": events.ARCHIVE, "value": folder.place, "actor": actor}
+        store.append([events.note(run_id=run_id, **note)]).result()
+    finally:
+        store.release_run(run_id)
+    store.sync()
+
+
+def _write(store: Store, run_id: str, folder: parquet.Folder) -> None:
+    texts = Texts(store, run_id)
     for table in parquet.TABLES:
-        firsts = range(0, max(len(plan), 1), parquet.PAGE) if table in parquet.PAGED else range(1)
-        folder.write(table, run_id, (page(table, first) for first in firsts))
+        folder.write(table, run_id, texts.pages(table))
     with folder.connect() as archived:
         if parquet.tally(archived, run_id) != store.read(lambda c: parquet.tally(c, run_id)):
-            raise ValidationError(f"{url} does not hold what was written: archive the run again.", field="url")
+            raise ValidationError(f"{folder.url} does not hold what was written: archive the run again.", field="url")
+
+
+_GOES_ON = "This run goes on: archive it when it has ended, or cancel it first."

@@ -15,7 +15,7 @@ from llmkit.catalog import rules
 from llmkit.money import pricing
 from llmkit.records import CostSource, Model, Price, Rates, Usage, source_of_sum
 from llmkit.records.checks import texts
-from llmkit.store import CatalogState, Store, queries, totals
+from llmkit.store import CatalogState, Store, queries, run_rows, totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def reprice(
     moment = None if as_of is None else texts.moment(as_of, "as_of")
     run, state, probes, attempts = store.read(
         lambda c: (
-            queries.run_row(c, run_id) or {"models": [], "changes": []},
+            run_rows.run_row(c, run_id) or {"models": [], "changes": []},
             queries.catalog_state(c),
             totals.probe_costs(c, run_id),
             totals.billed_attempts(c, run_id),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
+import pyarrow as pa
 
 from llmkit.analysis import (
     annotating,
@@ -39,7 +40,7 @@ from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Store, noted, queries, totals
+from llmkit.store import Store, noted, queries, run_rows, totals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -338,7 +339,9 @@ class Run:
     @property
     def notes(self) -> list[str]:
         """Sentences that a reader of the results should know: a model that was served in more than one version."""
-        return version_notes(self._store.read(lambda c: totals.versions(c, self.id)))
+        archive = self._row()["archive"]
+        where = [] if archive is None else [f"its texts are in the archive at {archive} alone"]
+        return [*version_notes(self._store.read(lambda c: totals.versions(c, self.id))), *where]
 
     def to_csv(self, path: File, table: Table = "probes") -> Path:
         """Write ``probes`` (or ``turns``, ``attempts``) as CSV, with text that a spreadsheet would run defused.
@@ -365,16 +368,34 @@ class Run:
         """
         return exports.to_parquet(self._named(table), path)
 
-    def archive(self, url: File) -> None:
+    def batches(self, table: Table = "probes", columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """A table as a stream of Arrow batches in the order of the run, which would not have to fit into memory.
+
+        Columns are those of :func:`llmkit.dataset`, so DECIMAL stays DECIMAL; ``columns`` names some of them.
+
+        Raises:
+            ValidationError: no such table or column, or its texts are in an archive alone.
+        """
+        return archived_runs.batches(self._store, self.id, _checked(table), columns)
+
+    def archive(self, url: File, *, drop: bool = False) -> None:
         """Write the run into a folder, or to a URL that fsspec can open, as Parquet, and compare what was written.
 
         A folder may hold any number of runs; :func:`llmkit.dataset` reads them. An earlier archive of this run there
         is replaced. Costs stay DECIMAL, and requests and replies are whole.
 
+        ``drop``: then its prompts, answers, requests and replies leave the database, a team's with it. What was
+        counted, billed and noted stays, so costs, budgets and ``kit.runs()``, whose column ``archive`` says where the
+        texts are, stay as they were; the run cannot be resumed, and its answers are not reused. The journal keeps all:
+        a database that is made from it again drops them again.
+
         Raises:
-            ValidationError: the run goes on, or the folder cannot be written.
+            ValidationError: it goes on, or the folder cannot be written; with ``drop``, also if it was interrupted.
         """
-        archived_runs.write(self._store, self.id, shapes.url(url))
+        if texts.flag(drop, "drop"):
+            archived_runs.move(self._store, self.id, shapes.url(url), self._actor)
+        else:
+            archived_runs.write(self._store, self.id, shapes.url(url))
 
     def to_html(self, path: File) -> Path:
         """Write all answers as one HTML file to read and to send: filters and search work without a network.
@@ -411,9 +432,7 @@ class Run:
         return markdown.page(report.title(self._row()), text, {"Costs": drawn})
 
     def _named(self, table: Table) -> pd.DataFrame:
-        if table not in get_args(Table):
-            raise ValidationError(f"table is one of {', '.join(get_args(Table))}, not {table!r}.", field="table")
-        frame: pd.DataFrame = getattr(self, table)
+        frame: pd.DataFrame = getattr(self, _checked(table))
         return frame
 
     def view(self) -> Any:
@@ -425,10 +444,15 @@ class Run:
         return f"<Run {self.id}{in_words(self._row(), self.status, tally, self.notes)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.view()._repr_mimebundle_(**kwargs)
+        return self._shown()._repr_mimebundle_(**kwargs)
 
     def _ipython_display_(self) -> None:
-        self.view()._ipython_display_()
+        self._shown()._ipython_display_()
+
+    def _shown(self) -> Any:
+        if self._row()["archive"] is not None:
+            raise NotImplementedError  # then IPython shows the line that is its repr
+        return self.view()
 
     def _coded(self, codes: pd.DataFrame, by_hand: pd.DataFrame | None, **columns: str | None) -> pd.DataFrame:
         """Codes of one model with those by hand, and the columns that are named, by argument."""
@@ -455,4 +479,17 @@ class Run:
         return request_texts(plan, self._store.catalog().providers, rows, answers)
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
+        run_rows.check_texts(self._row())
+        if not self._store.read(lambda c: run_rows.fits(c, self.id)):
+            raise ValidationError(
+                f"run.{name} would not fit into memory: ask kit.sql(...) for a part, read run.batches({name!r}), or "
+                "run.archive(folder), which llmkit.dataset(folder) reads.",
+                field=name,
+            )
         return self._store.read(lambda c: queries.table(c, name, self.id, order))
+
+
+def _checked(table: Table) -> Table:
+    if table not in get_args(Table):
+        raise ValidationError(f"table is one of {', '.join(get_args(Table))}, not {table!r}.", field="table")
+    return table

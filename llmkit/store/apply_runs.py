@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from llmkit.records import PRICE_COLUMNS
 from llmkit.records.columns import RESULT
-from llmkit.store.events import OF_RUN
+from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, REUSE, USAGE
 from llmkit.store.tables import SOME
@@ -89,6 +89,8 @@ def _set(names: Sequence[str]) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in names)
 
 
+_DROPPED = f"""run_id IN (FROM incoming) AND run_id IN (
+            SELECT run_id FROM annotations WHERE position = {OF_RUN} AND name = '{ARCHIVE}')"""
 _AT_KEY = "o.run_id = n.run_id AND o.position = n.position"
 _STATEMENTS = (
     ("scenarios", f"""
@@ -207,6 +209,10 @@ _STATEMENTS = (
         WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
             AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
                 OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
+    ("note scenarios", f"""
+        UPDATE run_scenarios SET prompt = NULL, system = NULL, followups = NULL, messages = NULL WHERE {_DROPPED}"""),
+    ("note intent", f"UPDATE intents SET request = NULL WHERE {_DROPPED}"),
+    ("note outcome", f"UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL WHERE {_DROPPED}"),
 )  # fmt: skip
 
 TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())

@@ -158,3 +158,12 @@ def add_batches(connection: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE run_batches (run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, "
         "event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, batch))"
     )
+
+
+def let_texts_go(connection: duckdb.DuckDBPyConnection) -> None:
+    """Prompts of runs whose texts are in an archive alone are not here."""
+    connection.execute("ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL")
+
+
+STEPS = (derive_probes, hash_requests, add_annotations, add_batches, let_texts_go)
+"""The migrations above, append only."""

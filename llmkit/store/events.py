@@ -111,6 +111,8 @@ def probe_id(run_id: str, position: int) -> str:
 
 OF_RUN = -1
 """The position of a note about the run itself."""
+ARCHIVE = "archive"
+"""Under which is noted where the texts of a run are that the database has dropped; this is not taken back."""
 
 
 def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Event:

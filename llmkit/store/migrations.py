@@ -14,7 +14,7 @@ import duckdb
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
 from llmkit.store import schema
-from llmkit.store.derived import RATES, TOKENS, add_annotations, add_batches, derive_probes, hash_requests
+from llmkit.store.derived import RATES, STEPS, TOKENS
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -232,10 +232,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     create_runs,
     add_templates_and_deductions,
     add_dialects,
-    derive_probes,
-    hash_requests,
-    add_annotations,
-    add_batches,
+    *STEPS,
 )
 """Append only. A step is recorded by its name."""
 

@@ -61,6 +61,9 @@ class Folder:
         with reaching(url, "used"):
             self._files, self._root = url_to_fs(url)
         self.url = url
+        is_local = "file" in self._files.protocol
+        self.place = self._root if is_local else self._files.unstrip_protocol(self._root)
+        """The whole path or URL, wherever it is read from."""
 
     def write(self, table: str, run_id: str, pages: Iterator[pa.Table]) -> None:
         """Write a table of one run in the place of what is there; nothing is seen of it before it is whole.
@@ -89,11 +92,9 @@ class Folder:
         if is_empty:
             raise ValidationError(f"There are no archived runs at {self.url}: run.archive writes them.", field="url")
         connection = duckdb.connect(config=CONFIG)
-        local = "file" in self._files.protocol
-        root = self._root if local else self._files.unstrip_protocol(self._root)
-        if not local:
+        if self.place != self._root:
             connection.register_filesystem(self._files)
-        pattern = glob.escape(root)  # the name of a folder, though "study [2026]" could match others
+        pattern = glob.escape(self.place)  # the name of a folder, though "study [2026]" could match others
         for table in TABLES:
             files = literal(f"{pattern}/{table}/*/*.parquet")
             connection.execute(
@@ -103,7 +104,8 @@ class Folder:
         for name, query in _DERIVED.items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         connection.execute(
-            f"SET preserve_insertion_order = false; SET allowed_directories = [{literal(root)}, {literal(pattern)}]; "
+            "SET preserve_insertion_order = false; "
+            f"SET allowed_directories = [{literal(self.place)}, {literal(pattern)}]; "
             "SET enable_external_access = false; SET lock_configuration = true"
         )
         return connection

@@ -40,7 +40,7 @@ def answers(
             FROM billed b JOIN runs r ON r.id = b.run_id
                 JOIN run_arms a ON a.run_id = b.run_id AND a.arm = b.position % r.arms
                 JOIN run_scenarios s ON s.run_id = b.run_id AND s.scenario = b.position // r.arms
-            WHERE r.kind = ? AND r.simulated = ?
+            WHERE r.kind = ? AND r.simulated = ? AND s.prompt IS NOT NULL
             QUALIFY row_number() OVER (PARTITION BY a.model, s.template ORDER BY b.answered_at DESC) <= ?
             ORDER BY b.answered_at DESC LIMIT ?
         ), before AS (

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
-from llmkit.store.events import OF_RUN
+from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.schema import UNKNOWN
 
 T = TypeVar("T")
@@ -97,7 +97,8 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             coalesce(COLUMNS(p.* EXCLUDE (run_id, estimated_cost)), 0), coalesce(a.unknown, 0) AS "unknown",
             p.estimated_cost, r.simulated, r.ended_at, r.message, json_extract_string(r.settings, '$.actor') AS actor,
             to_json(list_sort([name[5:] for name in coalesce(json_keys(n.notes), []) if name LIKE 'tag.%'])) AS tags,
-            n.notes ->> '$.note' AS note, coalesce(json_exists(n.notes, '$.archived'), false) AS archived
+            n.notes ->> '$.note' AS note,
+            coalesce(json_exists(n.notes, '$.archived'), false) AS archived, n.notes ->> '$.{ARCHIVE}' AS archive
         FROM runs r
             LEFT JOIN (
                 SELECT run_id, sum(estimated_cost) AS estimated_cost, countif(status = 'ok') AS ok,
@@ -111,35 +112,6 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             LEFT JOIN probe_notes n ON n.run_id = r.id AND n.position = {OF_RUN}
         ORDER BY r.started_at DESC, r.id DESC
         """,
-    )
-
-
-def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any] | None:
-    """The run's own row, JSON parsed; ``None`` when there is no such run.
-
-    Its settings are those that it was last resumed with. ``changes`` holds what was changed when it was, oldest first:
-    at, changes.
-    """
-    row = next(iter(rows(connection, "SELECT * FROM runs WHERE id = ?", [run_id])), None)
-    if row is None:
-        return None
-    changes = rows(
-        connection,
-        "SELECT \"at\", changes FROM run_states WHERE run_id = ? AND json_type(changes) = 'OBJECT' "
-        "ORDER BY number, event_id",
-        [run_id],
-    )
-    budgets = [each["changes"]["budget"] for each in changes if "budget" in each["changes"]]
-    settings = row["settings"] | ({"budget": budgets[-1]} if budgets else {})
-    return {**row, "settings": settings, "changes": changes}
-
-
-def scenario_rows(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """What a run asks, in its order: scenario_id, prompt, system, followups, dimensions, template."""
-    return rows(
-        connection,
-        "SELECT * EXCLUDE (run_id, scenario) FROM run_scenarios WHERE run_id = ? ORDER BY scenario",
-        [run_id],
     )
 
 

@@ -149,7 +149,8 @@ VIEWS: Mapping[str, str] = {
             {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s, o.ended_at AS answered_at, o.position,
             {_of("o", REUSE)}
         FROM outcomes o JOIN runs r ON r.id = o.run_id
-            JOIN run_scenarios s ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
+            LEFT JOIN run_scenarios s -- an inner one would be joined before the runs: each answer with each scenario
+                ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
         WHERE o.is_answer AND NOT o.is_superseded""",
     "attempts": f"""
         SELECT {_ID.format("i.position")} || '.' || i.turn || '.' || i.attempt AS attempt_id, i.run_id,

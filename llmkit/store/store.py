@@ -16,7 +16,7 @@ import pandas as pd
 
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
-from llmkit.store import damage, lease, migrations, outside, project, queries, salvage, user_sql
+from llmkit.store import damage, lease, migrations, outside, project, queries, run_rows, salvage, user_sql
 from llmkit.store.commit import Commit
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
@@ -133,16 +133,16 @@ class Store:
         """A run's own row, and in ``scenarios`` what it asks if that is wanted too.
 
         Raises:
-            RunNotFound: no run of that id.
+            RunNotFound: no run of that id; ValidationError: what it asks is wanted, and in an archive alone.
         """
         if not isinstance(run_id, str):
             raise RunNotFound(
                 f"A run is named by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
             )
-        row = self._read(lambda c: queries.run_row(c, run_id))
+        row = self._read(lambda c: run_rows.run_row(c, run_id))
         if row is None:
             raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
-        return {**row, "scenarios": self._read(lambda c: queries.scenario_rows(c, run_id))} if with_scenarios else row
+        return {**row, "scenarios": self._read(lambda c: run_rows.scenario_rows(c, row))} if with_scenarios else row
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
         """The user's own SELECT, in a connection that can neither write nor reach other files.

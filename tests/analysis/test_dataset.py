@@ -3,9 +3,12 @@
 from decimal import Decimal
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 import llmkit
+from llmkit.store import parquet, run_rows
 
 MODELS = ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5"]
 DIMENSIONS = {"word": ["it's", 'say "no"'], "size": [1, 2]}
@@ -99,3 +102,84 @@ def test_a_run_that_goes_on_is_not_archived(kit, tmp_path):
             kit.load(handle.run_id).archive(tmp_path)
         handle.cancel()
         kit.load(handle.result().id).archive(tmp_path)
+
+
+def test_a_table_comes_as_batches_that_are_those_of_the_archive(runs, tmp_path, monkeypatch):
+    """Page after page in the order of the run, with the columns of the archive; money stays exact."""
+    run = runs[0]
+    monkeypatch.setattr(parquet, "PAGE", 3)
+    run.archive(tmp_path)
+    archived = llmkit.dataset(tmp_path)
+    for table, keys in (("probes", ["position"]), ("turns", ["position", "turn"]), ("attempts", ["position", "turn"])):
+        reader = run.batches(table)
+        batches = list(reader)
+        assert len(batches) > 2
+        frame = pa.Table.from_batches(batches, reader.schema).to_pandas()
+        stored = archived.sql(f"SELECT {', '.join(keys)} FROM {table} ORDER BY ALL")
+        assert frame[keys].to_numpy().tolist() == stored.to_numpy().tolist()
+        assert set(reader.schema.names) == set(archived.sql(f"FROM {table} LIMIT 0").columns)
+    reader = run.batches(columns=["response", "estimated_cost"])
+    costs = [cost for batch in reader for cost in batch["estimated_cost"].to_pylist()]
+    assert sum(costs, Decimal(0)) == run.total_cost
+    assert reader.schema.names == ["response", "estimated_cost"]
+    with pytest.raises(llmkit.ValidationError, match="There is no column"):
+        run.batches(columns="respons")
+    with pytest.raises(llmkit.ValidationError, match="table is one of"):
+        run.batches("requests")
+
+
+def test_a_run_that_would_not_fit_says_what_to_do_instead(runs, monkeypatch):
+    """Before it fills the memory: part by part, in SQL, or from an archive."""
+    monkeypatch.setattr(run_rows, "_ROW", 10**12)
+    for table in ("probes", "turns", "attempts"):
+        with pytest.raises(llmkit.ValidationError, match=rf"{table} would not fit .*kit\.sql.*\.batches.*dataset"):
+            getattr(runs[0], table)
+    assert runs[0].batches().read_all().num_rows == 16
+
+
+def test_a_dropped_run_leaves_its_costs_and_comes_back_neither_twice_nor_whole(kit, runs, tmp_path):
+    """What was counted stays, to the last digit; texts are in the archive alone, also after a rebuild."""
+    run, before = runs[0], (kit.costs(by=["model", "word"]), kit.runs().drop(columns="archive"))
+    spent = run.total_cost
+    run.archive(tmp_path / "a", drop=True)
+
+    def check(kit):
+        pd.testing.assert_frame_equal(kit.costs(by=["model", "word"]), before[0])
+        listed = kit.runs()
+        pd.testing.assert_frame_equal(listed.drop(columns="archive"), before[1])
+        assert listed.set_index("run_id")["archive"].dropna().to_dict() == {run.id: str(tmp_path / "a")}
+        here = kit.load(run.id)
+        assert here.total_cost == spent
+        assert here.status == "completed"
+        assert str(tmp_path / "a") in DisplayFormatter().format(here)[0]["text/plain"]
+        assert kit.sql("SELECT count(response) + count(prompt) AS n FROM turns WHERE run_id = ?", [run.id])["n"][0] == 0
+        assert kit.sql("SELECT count(reply) AS n FROM attempts WHERE run_id = ?", [run.id])["n"][0] == 0
+        gone = [lambda: here.probes, lambda: here.turns, lambda: here.attempts, here.batches, here.report, here.view,
+                lambda: here.archive(tmp_path / "b"), lambda: here.archive(tmp_path / "b", drop=True),
+                lambda: kit.resume(run.id)]  # fmt: skip
+        for call in gone:
+            with pytest.raises(llmkit.ValidationError, match=r"archive alone: llmkit\.dataset"):
+                call()
+
+    check(kit)
+    kit.close()
+    kit.path.unlink()
+    with llmkit.open(kit.path, simulate=True) as again:
+        check(again)
+        assert len(again.load(runs[1].id).probes) == 1
+    probes = llmkit.dataset(tmp_path / "a").probes(["response", "estimated_cost"]).read_all()
+    assert probes["response"].null_count == 0
+    assert sum(probes["estimated_cost"].to_pylist(), Decimal(0)) == spent
+
+
+def test_answers_that_were_dropped_are_not_reused(kit, tmp_path):
+    """They would be empty: the question is asked again, and estimates do not learn from prompts of no length."""
+    first = kit.run("How many?", models=MODELS[:1]).result()
+    assert kit.run("How many?", models=MODELS[:1], reuse=True).result().probes["cost_source"][0] == "reused"
+    for run_id in kit.runs()["run_id"]:
+        kit.load(run_id).archive(tmp_path, drop=True)
+    assert kit.estimate("How many?", models=MODELS[:1], reuse=True).total is not None
+    again = kit.run("How many?", models=MODELS[:1], reuse=True).result()
+    assert again.probes["cost_source"][0] == "computed"
+    assert again.probes["response"][0]
+    assert first.total_cost > 0
