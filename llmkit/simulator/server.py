@@ -243,6 +243,7 @@ def serve(
 
     Args:
         latency: seconds until an answer: a number, a pair (shortest, longest), or a function of the request.
+            ``math.inf`` holds requests until ``set`` changes how the simulator behaves.
         rpm: requests a minute, for every provider or by provider; ``None`` is no limit, as for the next ones.
         max_concurrent: requests in flight at once.
         tpm: tokens a minute, input and output.

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isinf
 from random import Random
 
 from llmkit.simulator.answers import Answers, input_tokens
@@ -60,7 +61,7 @@ class Service:
 
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
         self.faults, self.stats, self.answers, self._caches = faults, stats, Answers(seed), PromptCaches()
-        self._behaviour, self._seed = behaviour, seed
+        self._behaviour, self._seed, self._changed = behaviour, seed, asyncio.Event()
         self._limiters: dict[str, Limiter] = {}
         self._arrivals = 0
         self.batches = Batches(self._answer_in_batch)
@@ -75,6 +76,8 @@ class Service:
     def behave(self, behaviour: Behaviour) -> None:
         """Behave differently from now on; what is used up of limits that did not change stays used up."""
         self._behaviour = behaviour
+        self._changed.set()
+        self._changed = asyncio.Event()
         for provider, limiter in self._limiters.items():
             self._limiters[provider] = limiter.changed(behaviour.limits(provider), self.now())
 
@@ -181,7 +184,8 @@ class Service:
     async def work(self, visit: Visit, question: Question) -> None:
         """Let the time pass that an answer takes; for ever if the fault is a timeout."""
         rng = Random(number(self._seed, "latency", visit.request_id))
-        delay = self._behaviour.delay(visit.received, rng)
+        while isinf(delay := self._behaviour.delay(visit.received, rng)):
+            await self._changed.wait()
         if visit.fault is not None and visit.fault.kind == "slow":
             delay += visit.fault.seconds
         if visit.fault is not None and visit.fault.kind == "timeout":

@@ -6,7 +6,7 @@ They end with the file: Playwright keeps an event loop running in the thread of 
 import os
 
 import pytest
-from lab_page import Lab, Server, browser_path
+from lab_page import PATIENCE, Lab, Server, browser_path
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def browser(tmp_path_factory):
     if path is None:
         message = "No chromium on the PATH: apt-get install chromium"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE)
 
     with sync_playwright() as playwright:
         home = str(tmp_path_factory.mktemp("browser"))
@@ -43,7 +45,7 @@ def browser(tmp_path_factory):
 def shared_lab(browser, server):
     """The page that a file's tests share: loading JupyterLab takes seconds."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE)
     return Lab(page, server)
 
 

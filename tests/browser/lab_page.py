@@ -15,6 +15,7 @@ from pathlib import Path
 import axe_core_python
 import nbformat
 
+PATIENCE = 60_000  # ms, for a machine that does other things as well
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
@@ -73,7 +74,7 @@ class Server:
         self._wait(home / "server.log")
 
     def _wait(self, log):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE / 1000
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/api", timeout=5):
                 return
@@ -84,7 +85,7 @@ class Server:
         """Stop the server and its kernels."""
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._log.close()
@@ -103,7 +104,7 @@ class Lab:
     def load(self):
         """Open JupyterLab afresh."""
         self.page.goto(f"{self.server.url}/lab?reset")
-        self.page.wait_for_function("window.jupyterapp && document.querySelector('.jp-LabShell')", timeout=60_000)
+        self.page.wait_for_function("window.jupyterapp && document.querySelector('.jp-LabShell')", timeout=PATIENCE)
         self.page.evaluate("window.jupyterapp.restored")
         self.page.add_style_tag(content=".cm-cursor, .jp-toast-container {display: none !important}")
         self.do("application:set-mode", mode="single-document")
@@ -204,7 +205,7 @@ class Notebook:
     def panel(self, cell=-1):
         """A panel in the output of a cell, when it is on the screen."""
         found = self.output(cell).locator(".widget-vbox").first
-        found.wait_for(timeout=30_000)
+        found.wait_for()
         return found
 
     def screenshot(self, name, target=None):

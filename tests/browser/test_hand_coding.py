@@ -12,7 +12,7 @@ kit.coding_form({run!r}, {{"warm": "friendly", "cold": "distant", "other": ""}},
 def _form(notebook):
     notebook.run()
     form = notebook.output().locator(".llmkit-coding")
-    form.locator(".answer").first.wait_for(timeout=30_000)
+    form.locator(".answer").first.wait_for()
     form.focus()
     return form
 

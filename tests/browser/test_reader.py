@@ -6,7 +6,7 @@ from pathlib import Path
 
 import axe_core_python
 import pytest
-from lab_page import plain
+from lab_page import PATIENCE, plain
 
 import llmkit
 from llmkit.analysis import reader_data
@@ -47,7 +47,7 @@ def data(probes, columns=("country",)):
 def opened(browser, tmp_path):
     """A function that opens data in the reader and returns the page; every request beyond the file is a failure."""
     page = browser.new_page(viewport={"width": 1280, "height": 760})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE)
     requests = []
     page.on("request", lambda request: requests.append(request.url))
 

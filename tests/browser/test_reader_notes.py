@@ -18,7 +18,7 @@ def test_ten_answers_are_read_two_marked_and_saved_with_the_keyboard_alone(lab, 
     notebook = lab.notebook("reading", OPEN.format(path=str(database), run=run.id))
     notebook.run()
     reader = notebook.output().locator(".llmkit-reader")
-    reader.locator(".row").first.wait_for(timeout=30_000)
+    reader.locator(".row").first.wait_for()
     reader.locator(".list").focus()
     keyboard, seen = lab.page.keyboard, []
     for place in range(10):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from lab_page import PATIENCE
 from playwright.sync_api import expect
 
 from llmkit.kit import open_kit
@@ -49,7 +50,7 @@ def bench(database):
         kit.catalog.add_model("bench:quick", cost_input_per_million=1, cost_output_per_million=1)
     yield database
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
 
 
 def measured(notebook, cell):
@@ -80,7 +81,7 @@ def test_an_open_panel_costs_a_busy_run_next_to_nothing(lab, bench):
     try:
         notebook.run()
     finally:
-        notebook.page.set_default_timeout(15_000)
+        notebook.page.set_default_timeout(PATIENCE)
     found = [measured(notebook, cell) for cell in range(3, 3 + len(rounds))]
     plain, watched = found[::2], found[1::2]
     longest = lab.page.evaluate("window.longest")

@@ -113,5 +113,5 @@ class Zygote:
     def close(self):
         """End it."""
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         self.process.stdout.close()

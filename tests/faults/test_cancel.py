@@ -1,5 +1,6 @@
 """Stopping a run: what is on its way may arrive, what does not is marked, and the rest can be asked later."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -11,24 +12,24 @@ MODEL = "openai:gpt-6-luna"
 
 
 def running(kit, sim, prompts=20, **options):
-    """A run with five requests on their way."""
+    """A run with five requests on their way, which are held."""
+    sim.set(latency=math.inf)
     handle = kit.run([f"question {n}" for n in range(prompts)], MODEL, **options)
-    assert sim.wait_until(lambda: sim.count("in_flight") == 5, timeout=30)
+    assert sim.wait_until(lambda: sim.count("in_flight") == 5, timeout=60)
     return handle
 
 
 def test_answers_on_their_way_arrive_within_the_grace(kit, sim):
     """Five are on their way: they are saved as ok, everything else is cancelled, and resume asks only that."""
-    sim.set(latency=0.3)
     handle = running(kit, sim)
-    handle.cancel(grace=30)
+    handle.cancel(grace=60)
+    sim.set(latency=0)
     run = handle.result(60)
     assert run.status == handle.status == "cancelled"
     assert Counter(run.probes["status"]) == {"ok": 5, "cancelled": 15}
     assert set(run.probes.loc[run.probes["status"] == "cancelled", "error_code"]) == {"CANCELLED"}
     assert run.probes.loc[run.probes["status"] == "cancelled", "retryable"].all()
     assert sim.count("requests") == 5
-    sim.set(latency=0)
     resumed = kit.resume(run.id).result(60)
     assert Counter(resumed.probes["status"]) == {"ok": 20}
     assert resumed.status == "completed"
@@ -37,7 +38,6 @@ def test_answers_on_their_way_arrive_within_the_grace(kit, sim):
 
 def test_after_the_grace_requests_are_cut_and_may_have_been_billed(kit, sim):
     """What has not arrived is cut at once; its attempts say that they may have been billed."""
-    sim.set(latency=600)
     handle = running(kit, sim)
     handle.cancel(grace=0)
     run = handle.result(60)
@@ -55,7 +55,6 @@ def test_after_the_grace_requests_are_cut_and_may_have_been_billed(kit, sim):
 
 def test_cancelling_twice_or_too_late_does_no_harm(kit, sim):
     """A second cancel may shorten the grace; one after the end changes nothing."""
-    sim.set(latency=600)
     handle = running(kit, sim)
     handle.cancel(grace=300)
     handle.cancel(grace=0)
@@ -73,16 +72,15 @@ def test_cancelling_twice_or_too_late_does_no_harm(kit, sim):
 
 def test_a_run_that_got_all_its_answers_within_the_grace_is_completed(kit, sim):
     """Cancelled while its last requests were on their way, it has nothing left to resume."""
-    sim.set(latency=0.3)
     handle = running(kit, sim, prompts=5)
-    handle.cancel(grace=30)
+    handle.cancel(grace=60)
+    sim.set(latency=0)
     run = handle.result(60)
     assert (run.status, Counter(run.probes["status"])) == ("completed", {"ok": 5})
 
 
 def test_a_run_whose_last_requests_are_cut_is_cancelled(kit, sim):
     """None was left to ask, but what was cut has no answer."""
-    sim.set(latency=600)
     handle = running(kit, sim, prompts=5)
     handle.cancel(grace=0)
     assert handle.result(60).status == "cancelled"
@@ -90,16 +88,15 @@ def test_a_run_whose_last_requests_are_cut_is_cancelled(kit, sim):
 
 def test_conversations_go_on_at_the_turn_that_they_had_reached(kit, sim):
     """Cancelled between its turns, a conversation is resumed with the turns that are missing, and no other is sent."""
-    sim.set(latency=lambda received: 0.3 if received.turn == "2" else 0.0)
     handle = running(kit, sim, prompts=5, followups=["why?", "really?"])
-    assert sim.wait_until(lambda: sim.count("billed") >= 5, timeout=30)
-    handle.cancel(grace=30)
+    sim.set(latency=lambda received: math.inf if received.turn == "2" else 0.0)
+    assert sim.wait_until(lambda: sim.count("billed") == sim.count("in_flight") == 5, timeout=60)
+    handle.cancel(grace=60)
+    sim.set(latency=0)
     run = handle.result(60)
     turns = Counter(run.turns["turn"])
-    assert turns[1] == 5
-    assert turns[3] < 5
+    assert turns == {1: 5, 2: 5}
     before = {probe: list(seen) for probe, seen in sim.stats()["billed_by_probe"].items()}
-    sim.set(latency=0)
     resumed = kit.resume(run.id).result(60)
     assert Counter(resumed.turns["turn"]) == {1: 5, 2: 5, 3: 5}
     for probe, seen in sim.stats()["billed_by_probe"].items():
@@ -116,17 +113,18 @@ def test_a_cancelled_wait_is_over_at_once(kit, sim):
     handle = kit.run(["one", "two"], MODEL)
     assert until(lambda: "rate limited" in handle.progress.waiting.get("openai", ""))
     handle.cancel(grace=0)
-    run = handle.result(30)
+    run = handle.result(60)
     assert run.status == "cancelled"
     assert set(run.probes["status"]) == {"cancelled"}
 
 
 def test_a_wait_that_times_out_leaves_the_run_going(kit, sim):
     """result(timeout) says that it goes on, and later gives the run."""
-    sim.set(latency=0.2)
+    sim.set(latency=math.inf)
     handle = kit.run("a question", MODEL)
     with pytest.raises(llmkit.NotFinished, match="goes on"):
         handle.result(timeout=0.01)
+    sim.set(latency=0)
     assert handle.result(60).status == "completed"
 
 
@@ -134,7 +132,7 @@ def test_ctrl_c_in_a_script_saves_what_arrives(zygote, sim, catalog):
     """SIGINT while a script waits for its run: KeyboardInterrupt at once, and the answers on their way are saved."""
     sim.set(latency=0.3)
     child = zygote.start(catalog, prompts=200, models=[MODEL])
-    assert sim.wait_until(lambda: len(child.answered()) >= 5, timeout=30)
+    assert sim.wait_until(lambda: len(child.answered()) >= 5, timeout=60)
     child.interrupt()
     child.wait()
     assert child.count("interrupted") == 1

@@ -103,11 +103,12 @@ def run_twice(zygote, sim, catalog, *, parallel, rpm, prompts):
 
 def test_two_runs_in_two_processes_keep_one_limit(zygote, sim, catalog):
     """They never have more requests on their way than the provider's limit, and share its pace."""
-    in_flight = run_twice(zygote, sim, catalog, parallel=3, rpm=600, prompts=15)
+    in_flight = run_twice(zygote, sim, catalog, parallel=3, rpm=600, prompts=20)
     assert in_flight <= 3
-    # A burst of three, then ten a second, of which a stalled machine may deliver half a second's worth at once. Each
-    # with a pace of its own, they would all be here in 1.2 s.
-    assert sim.max_starts("openai", window=1.5) <= 3 + 15 + 5
+    # After a burst of three, 37 come at ten a second; each with a pace of its own, they would be here in 1.7 s. The
+    # second and a half between is for a machine that stalls when the first are on their way.
+    arrived = sorted(served.at for served in sim.requests)
+    assert arrived[-1] - arrived[0] > 2.2
 
 
 @pytest.mark.soak

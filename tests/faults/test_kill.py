@@ -1,5 +1,7 @@
 """Processes that are killed: nothing acknowledged is lost, nothing saved is asked again, and resume gets to the end."""
 
+import itertools
+import math
 import random
 import shutil
 import warnings
@@ -15,6 +17,12 @@ PROMPTS, TURNS = 8, 2
 TOTAL = PROMPTS * len(MODELS)
 
 
+def hold_after(sim, answers):
+    """Answer so many requests and hold those that come then."""
+    arrivals = itertools.count()
+    sim.set(latency=lambda _: 0.002 if next(arrivals) < answers else math.inf)
+
+
 def survive(zygote, sim, catalog, kills, seed):
     """Run, kill ``kills`` times at random moments, resume to the end; returns the figures."""
     chance = random.Random(seed)
@@ -24,7 +32,7 @@ def survive(zygote, sim, catalog, kills, seed):
     while True:
         goal = sim.stats()["billed"] + chance.randrange(0, 10)
         if killed < kills:
-            until(lambda goal=goal, child=child: sim.count("billed") >= goal or child.ended(), timeout=20)
+            until(lambda goal=goal, child=child: sim.count("billed") >= goal or child.ended())
             child.kill()
             killed += 1
         else:
@@ -97,9 +105,11 @@ def test_a_hundred_kills(zygote, sim, catalog, tmp_path):
 
 def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
     """kit.runs() says interrupted, and how many probes are done, pending and unknown; resume warns of the unknown."""
+    hold_after(sim, 10)
     child = zygote.start(catalog, prompts=40, models=MODELS[:1])
-    assert sim.wait_until(lambda: len(child.answered()) >= 5, timeout=30)
+    assert until(lambda: len(child.answered()) >= 5)
     child.kill()
+    sim.set(latency=0)
     with llmkit.open(catalog, simulate=True) as kit:
         row = kit.runs().iloc[0]
         assert row["status"] == kit.load(row["run_id"]).status == "interrupted"
@@ -117,8 +127,9 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
 
 def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
     """The cost of a killed run is the sum of all that was answered, finished probe or not."""
+    hold_after(sim, 20)
     child = zygote.start(catalog, prompts=10, models=MODELS[:1], followups=["and?", "why?", "really?"])
-    assert sim.wait_until(lambda: len(child.answered()) >= 8, timeout=30)
+    assert until(lambda: len(child.answered()) >= 8)
     child.kill()
     with llmkit.open(catalog, simulate=True) as kit:
         run = kit.load(child.run_id())
@@ -133,7 +144,7 @@ def test_a_run_is_not_taken_up_twice(zygote, sim, catalog):
     """While another process runs it, resuming is refused with a sentence."""
     sim.set(latency=60)
     child = zygote.start(catalog, prompts=20, models=MODELS[:1])
-    assert sim.wait_until(lambda: child.run_id() and sim.count("in_flight") == 5, timeout=30)
+    assert until(lambda: child.run_id() and sim.count("in_flight") == 5)
     with llmkit.open(catalog, simulate=True) as kit:
         assert kit.load(child.run_id()).status == "running"
         with pytest.raises(llmkit.ValidationError, match="is running in another"):

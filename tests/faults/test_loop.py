@@ -41,14 +41,14 @@ def test_runs_leave_the_process_as_it_was(kit, sim):
     before = sys.getswitchinterval()
     sim.set(latency=600)
     first, second = (kit.run("a question", MODELS[0]) for _ in range(2))
-    assert sim.wait_until(lambda: sim.count("in_flight") == 2, timeout=30)
+    assert sim.wait_until(lambda: sim.count("in_flight") == 2, timeout=60)
     assert gc.get_freeze_count() > 0
     assert sys.getswitchinterval() < before
     first.cancel(grace=0)
-    first.result(30)
+    first.result(60)
     assert gc.get_freeze_count() > 0
     second.cancel(grace=0)
-    second.result(30)
+    second.result(60)
     assert gc.get_freeze_count() == 0
     assert sys.getswitchinterval() == before
 

@@ -36,7 +36,7 @@ def test_a_run_goes_on_while_another_program_holds_the_database(kit, sim):
     """It completes into the journal; edits say who holds the file; afterwards the database has everything."""
     sim.set(latency=0.02)
     handle = kit.run([f"question {n}" for n in range(150)], MODEL)
-    assert sim.wait_until(lambda: sim.count("ok") >= 5, timeout=30)
+    assert sim.wait_until(lambda: sim.count("ok") >= 5, timeout=60)
     with holder(kit.path) as process:
         with pytest.raises(llmkit.CatalogBusy, match=f"process {process.pid}") as busy:
             kit.catalog.update_model(MODEL, cost_input_per_million=1)

@@ -20,7 +20,7 @@ kit.catalog.update_provider("openai", requests_per_minute=100_000, max_parallel_
 sim = llmkit.simulator.serve(latency=0.05)
 kit.use_simulator(sim)
 handle = kit.run(["q"] * 60, models="openai:gpt-6-luna")
-sim.wait_until(lambda: sim.count("ok") >= 3)
+sim.wait_until(lambda: sim.count("ok") >= 3, timeout=60)
 {end}
 """
 ENDS = {
@@ -46,7 +46,7 @@ def test_a_script_ends_well_without_closing_its_kit(tmp_path, way, _round):
     end, code, last_words = ENDS[way]
     path = str(tmp_path / "c.duckdb")
     script = SCRIPT.format(path=path, end=end.format(path=path))
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert ended.returncode == code
     assert ended.stderr.strip().rpartition("\n")[2] == last_words
     with llmkit.open(path, simulate=True) as kit:
@@ -73,7 +73,7 @@ background.start(holds_the_loop_up)
 
 def test_no_thread_keeps_a_script_from_ending(tmp_path):
     """Whatever holds the loop up, a disk or a listener: the end waits for it, and not for ever."""
-    ended = subprocess.run([sys.executable, "-c", STUCK, tmp_path / "c.duckdb"], capture_output=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", STUCK, tmp_path / "c.duckdb"], capture_output=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -102,7 +102,7 @@ print(len(kit.runs()))
 def test_a_forked_child_works_with_its_parents_kit(tmp_path):
     """It reads, runs and ends by itself, while a run of its parent goes on."""
     script = FORK.format(path=str(tmp_path / "c.duckdb"))
-    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
 
 

@@ -112,7 +112,7 @@ def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
     sim.set(latency=0.3)
     paying.catalog.update_provider("local", max_parallel_requests=2)
     handle = paying.run([f"q{n}" for n in range(200)], LOCAL, max_tokens=300)
-    assert sim.wait_until(lambda: sim.count("requests") >= 2, timeout=20)
+    assert sim.wait_until(lambda: sim.count("requests") >= 2, timeout=60)
     paying.set_budget(MONTH, "0.00001")
     run = handle.result(60)
     assert run.status == "budget"

@@ -58,7 +58,7 @@ async def test_a_key_is_in_no_log_and_no_result(handler, monkeypatch, caplog):
     asyncio.get_running_loop().set_debug(True)
     monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
     async with serving(handler) as url, transport() as made:
-        result = await made.send(provider(url), WIRE, REQUEST, timeout=0.2)
+        result = await made.send(provider(url), WIRE, REQUEST, timeout=1)
     parsed = WIRE.parse(CALL, result) if isinstance(result, HttpResponse) else result
     shown = [repr(made), str(made), repr(vars(made)), repr(result), str(result), repr(parsed)]
     records = [str(vars(record)) for record in caplog.records]

@@ -1,6 +1,7 @@
 """A run end to end: over real HTTP, within limits, every probe a row, every token priced."""
 
 import asyncio
+import math
 import threading
 from decimal import Decimal
 
@@ -247,7 +248,7 @@ def test_events_tell_what_happens(kit):
             ended.set()
 
     run = kit.run(["a", "b"], TWO, on_event=listen).result(60)
-    assert ended.wait(10)
+    assert ended.wait(60)
     kinds = [event.kind for event in seen]
     assert (kinds[0], kinds[-1]) == ("started", "ended")
     assert kinds.count("answered") == kinds.count("probe_done") == 4
@@ -329,7 +330,7 @@ def test_a_closed_kit_stops_its_runs_and_keeps_their_answers(tmp_path, sim):
     with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
         kit.use_simulator(sim)
         handle = kit.run([f"q{n}" for n in range(200)], TWO[:1])
-        assert sim.wait_until(lambda: sim.stats()["billed"] >= 2, timeout=20)
+        assert sim.wait_until(lambda: sim.stats()["billed"] >= 2, timeout=60)
     assert handle.status == "cancelled"
     with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
         run = kit.load(handle.run_id)
@@ -340,11 +341,13 @@ def test_a_closed_kit_stops_its_runs_and_keeps_their_answers(tmp_path, sim):
 
 def test_a_cancelled_conversation_keeps_its_answers_and_their_cost(kit, sim):
     """What was answered before the cancellation is saved, counted, and not asked again by resume."""
-    sim.set(latency=lambda request: 1.0 if request.turn == "2" and int(request.probe[-6:]) >= 10 else 0.0)
+    kit.catalog.update_provider("openai", max_parallel_requests=30)
+    sim.set(latency=lambda request: math.inf if request.turn == "2" and int(request.probe[-6:]) >= 10 else 0.0)
     handle = kit.run([f"q{n}" for n in range(30)], TWO[:1], followups=["and?", "why?"])
-    assert sim.wait_until(lambda: sim.count("billed") >= 50, timeout=30)
+    assert sim.wait_until(lambda: sim.count("billed") == 50, timeout=60)
     handle.cancel()
-    run = handle.result(30)
+    sim.set(latency=0)
+    run = handle.result(60)
     assert run.status == "cancelled"
     assert set(run.probes["status"]) == {"ok", "cancelled"}
     assert len(run.turns) == sim.count("billed")
@@ -353,7 +356,6 @@ def test_a_cancelled_conversation_keeps_its_answers_and_their_cost(kit, sim):
     begun = run.probes[(run.probes["status"] == "cancelled") & (run.probes["turns"] > 0)]
     assert not begun.empty
     assert (begun["estimated_cost"] > 0).all()
-    sim.set(latency=0)
     again = kit.resume(run.id).result(60)
     assert set(again.probes["status"]) == {"ok"}
     assert sim.count("billed") == 90

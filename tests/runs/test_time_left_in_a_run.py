@@ -7,36 +7,50 @@ import pytest
 import llmkit
 
 PACES = {"openai": (5, 900), "anthropic": (3, 300), "mistral": (2, 120)}
-SAMPLES = 25
 
 
-def test_time_left_is_the_slowest_providers(tmp_path):
-    """From a tenth of the run on it is within 30 % of the truth, whatever the fast ones have done by then."""
-    guesses = []
-    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
-        for name, (parallel, per_minute) in PACES.items():
-            kit.catalog.update_provider(name, max_parallel_requests=parallel, requests_per_minute=per_minute)
-        models = [kit.catalog.defaults()[name] for name in PACES]
-        est = kit.estimate("Hello", models, samples=SAMPLES, max_tokens=30)
-        handle = kit.run("Hello", models, samples=SAMPLES, max_tokens=30)
+def timed_run(kit, samples):
+    """What the run said after each probe from a tenth on, as (moment, progress), when it began, and its handle."""
+    for name, (parallel, per_minute) in PACES.items():
+        kit.catalog.update_provider(name, max_parallel_requests=parallel, requests_per_minute=per_minute)
+    models = [kit.catalog.defaults()[name] for name in PACES]
+    handle, told = kit.run("Hello", models, samples=samples, max_tokens=30), []
 
-        def look(event):
-            if event.kind == "probe_done":
-                now = handle.progress
-                guesses.append((time.monotonic(), now.eta_s, now.slowest, now.done / now.total))
+    def look(event):
+        if event.kind == "probe_done":
+            told.append((time.monotonic(), handle.progress))
 
-        begun = time.monotonic()
-        handle.listen(look)
-        handle.result(120)
-        took = time.monotonic() - begun
-        est = kit.estimate("Hello", models, samples=SAMPLES, max_tokens=30)
-    late = [entry for entry in guesses if entry[3] >= 0.1 and begun + 0.1 * took <= entry[0] <= begun + 0.9 * took]
-    assert late
-    for at, eta, slowest, _ in late:
-        true = begun + took - at
-        assert eta == pytest.approx(true, rel=0.3, abs=1.5)
-        assert slowest == "mistral"
+    begun = time.monotonic()
+    handle.listen(look)
+    handle.result(120)
+    est = kit.estimate("Hello", models, samples=samples, max_tokens=30)
     assert max(est.hours, key=est.hours.get) == "mistral"
-    assert 3600 * est.hours["mistral"] == pytest.approx(took, rel=0.3)
     assert set(est.df["hours"]) == set(est.hours.values())
     assert handle.progress.eta_s is None
+    return [(at, now) for at, now in told if now.total > now.done >= 0.1 * now.total], begun, handle, est
+
+
+def test_time_left_is_the_slowest_providers(kit):
+    """From a tenth of the run on it is never less than the slowest one's pace allows, whatever the fast ones do."""
+    told, _, _, est = timed_run(kit, 8)
+    slowest = kit.catalog.defaults()["mistral"].reference
+    parallel, per_minute = PACES["mistral"]
+    assert len(told) > 10
+    for _, now in told:
+        assert now.slowest == "mistral"
+        left = now.models[slowest].total - now.models[slowest].ok
+        assert now.eta_s >= (left - 2 * parallel) * 60 / per_minute
+    assert 3600 * est.hours["mistral"] >= (8 - parallel) * 60 / per_minute
+
+
+@pytest.mark.soak
+def test_time_left_is_near_the_truth(kit):
+    """From a tenth of the run on it is within 30 % of the truth, and so is the estimate before it."""
+    kit.use_simulator(llmkit.simulator.serve())
+    told, begun, _, est = timed_run(kit, 25)
+    took = told[-1][0] - begun
+    late = [(at, now) for at, now in told if begun + 0.1 * took <= at <= begun + 0.9 * took]
+    assert late
+    for at, now in late:
+        assert now.eta_s == pytest.approx(begun + took - at, rel=0.3, abs=1.5)
+    assert 3600 * est.hours["mistral"] == pytest.approx(took, rel=0.3)

@@ -3,7 +3,7 @@
 import httpx
 
 # one for all tests: making a client takes longer than most of them
-CLIENT = httpx.Client(timeout=10)
+CLIENT = httpx.Client(timeout=60)
 MODELS = {
     "openai": "gpt-6-luna",
     "anthropic": "claude-haiku-5-5",

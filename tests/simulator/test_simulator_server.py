@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 
@@ -174,24 +175,28 @@ def test_stats_count_by_provider_and_probe(sim):
 
 
 def test_latency_is_a_number_a_pair_or_a_function(sim):
-    """Each is accepted, and a request whose latency is long is still in flight when another is answered."""
+    """Each is accepted, and a request that is held is still in flight when another is answered, until it is let go."""
     for latency in (0, 0.001, (0, 0.002), lambda received: 0.001):
         sim.set(latency=latency)
         assert answer(sim)
     for wrong in (-1, (2, 1), (1,), "1"):
         with pytest.raises(ValidationError, match="latency"):
             sim.set(latency=wrong)
-    sim.set(latency=lambda received: 60 if "slow" in str(received.body) else 0)
+    sim.set(latency=lambda received: math.inf if "slow" in str(received.body) else 0)
 
     async def main():
         async with aiohttp.ClientSession() as session:
-            slow = asyncio.create_task(session.post(**request_for(sim, "openai", "slow")))
-            assert await asyncio.to_thread(sim.wait_until, lambda: sim.stats()["in_flight"] == 1)
+            posts = (session.post(**request_for(sim, "openai", f"slow {n}")) for n in range(2))
+            held, dropped = map(asyncio.create_task, posts)
+            assert await asyncio.to_thread(sim.wait_until, lambda: sim.stats()["in_flight"] == 2)
             async with session.post(**request_for(sim, "openai", "quick")) as quick:
                 assert quick.status == 200
-            assert sim.stats()["in_flight"] == 1
-            slow.cancel()
-        assert await asyncio.to_thread(sim.wait_until, lambda: sim.stats()["unknown"] == 1)
+            assert sim.stats()["in_flight"] == 2
+            dropped.cancel()
+            assert await asyncio.to_thread(sim.wait_until, lambda: sim.stats()["unknown"] == 1)
+            sim.set(latency=0)
+            async with await held as released:
+                assert released.status == 200
 
     asyncio.run(main())
 

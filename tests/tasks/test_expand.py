@@ -215,7 +215,7 @@ def test_it_can_be_awaited_and_cancelled(kit, sim, asks):
     assert len(asyncio.run(wait())) == 2
     sim.script("openai", ["timeout"])
     handle = kit.expand(ABOUT, 4)
-    assert sim.wait_until(lambda: sim.stats()["in_flight"] == 1, 10)
+    assert sim.wait_until(lambda: sim.stats()["in_flight"] == 1, 60)
     handle.cancel()
     handle.runs[0].cancel(grace=0)
     with pytest.raises(RequestFailed) as caught:
@@ -232,7 +232,7 @@ def test_closing_the_kit_ends_what_is_under_way(loose_catalog, tmp_path, sim):
     with llmkit.open(tmp_path / "own" / "k.duckdb", simulate=True) as kit:
         kit.use_simulator(sim)
         handle = kit.expand(ABOUT, 3)
-        assert sim.wait_until(lambda: sim.stats()["in_flight"] == 1, 10)
+        assert sim.wait_until(lambda: sim.stats()["in_flight"] == 1, 60)
     assert handle.done()
     assert sim.stats()["requests"] == 1
     with pytest.raises(RequestFailed):

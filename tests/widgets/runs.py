@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import threading
 
 import ipywidgets as ipw
@@ -22,18 +23,12 @@ def rehearsing(kit, **behaviour):
 
 def hold_after(sim, answers):
     """Answer so many requests at once and hold whatever comes then; returns what lets it go."""
-    go_on, arrivals = threading.Event(), itertools.count()
-
-    def latency(_):
-        if next(arrivals) >= answers:
-            assert go_on.wait(30)
-        return 0
-
-    sim.set(latency=latency)
-    return go_on.set
+    arrivals = itertools.count()
+    sim.set(latency=lambda _: 0 if next(arrivals) < answers else math.inf)
+    return lambda: sim.set(latency=0)
 
 
-def wait_for(widget, trait, condition, timeout=30):
+def wait_for(widget, trait, condition, timeout=60):
     """Return when the condition holds; it is looked at whenever that trait of the widget changes."""
     holds = threading.Event()
 

@@ -279,14 +279,14 @@ def test_a_connection_lists_models_to_add(panel, kit):
     select(panel, "lab")
     remote = panel.detail.remote
     remote.test_button.click()
-    remote.asking.join(10)
+    remote.asking.join(60)
     assert "The connection works" in remote.result.text
     chosen = remote.choice.options
     remote.choice.value = chosen
     remote.add_button.click()
     assert list(kit.catalog.models("lab")["model_id"]) == list(chosen)
     remote.test_button.click()
-    remote.asking.join(10)
+    remote.asking.join(60)
     assert "all of them are in the catalog" in remote.result.text
 
 
@@ -297,7 +297,7 @@ def test_a_connection_that_fails_says_why(keyless_kit):
     select(panel, "lab")
     remote = panel.detail.remote
     remote.test_button.click()
-    remote.asking.join(20)
+    remote.asking.join(60)
     assert "The connection does not work" in remote.result.text
     assert not remote.test_button.disabled
     with pytest.raises(LlmkitError):

@@ -440,10 +440,11 @@ def test_a_resumed_run_keeps_start_disabled_until_it_ends(form, kit, sim):
     form.start_button.click()
     ended(form.panel)
     wait_for(form.start_button, "disabled", lambda: not form.start_button.disabled)
-    sim.set(latency=0.5)
+    let_go = hold_after(sim, 0)
     form.panel.resume_button.click()
     assert form.start_button.disabled
     assert form.results_button.layout.display == "none"
+    let_go()
     ended(form.panel)
     wait_for(form.start_button, "disabled", lambda: not form.start_button.disabled)
     assert list(form.handle.run.probes["status"]) == ["ok", "ok"]

@@ -1,3 +1,4 @@
+import math
 import threading
 import time
 from collections import Counter
@@ -170,10 +171,11 @@ def test_amounts_and_times_read_as_people_say_them():
 
 def test_answers_and_failures_are_read_in_the_panel(kit, sim):
     """While the run goes on and after it: a reader of its probes, which the saved notebook keeps."""
-    sim.set(latency=0.2)
+    sim.set(latency=math.inf)
     panel = kit.run(["a", "b"], TWO, max_tokens=20).panel()
     buttons(panel.widget)["Answers"].click()
     assert "Answers" not in buttons(panel.widget)
+    sim.set(latency=0)
     ended(panel)
     assert list(panel.reader.df["status"]) == ["ok"] * 4
     assert "<iframe" in panel._repr_mimebundle_()["text/html"]
@@ -181,7 +183,7 @@ def test_answers_and_failures_are_read_in_the_panel(kit, sim):
 
 def test_a_click_during_the_end_leaves_no_cancel_behind(kit, sim):
     """A drawing that began before the end never comes after the last one, however long it takes."""
-    sim.set(latency=0.5)
+    sim.set(latency=math.inf)
     panel = kit.run(["a", "b"], LUNA, max_tokens=20).panel()
     begun, go_on = threading.Event(), threading.Event()
 
@@ -195,6 +197,7 @@ def test_a_click_during_the_end_leaves_no_cancel_behind(kit, sim):
     click, last = threading.Thread(target=panel.refresh), threading.Thread(target=panel.refresh)
     click.start()
     assert begun.wait(30)
+    sim.set(latency=0)
     panel.handle.wait()
     last.start()
     last.join(1)  # in vain: it waits for the one that is held
@@ -206,7 +209,7 @@ def test_a_click_during_the_end_leaves_no_cancel_behind(kit, sim):
 
 def test_a_run_that_breaks_is_not_running_for_ever(kit, sim, monkeypatch):
     """Even when its end cannot be written: who watches hears that it has failed."""
-    sim.set(latency=1)
+    sim.set(latency=math.inf)
     handle = kit.run(["a", "b"], LUNA, max_tokens=20)
     store = handle._session.context.services.store
     panel = handle.panel()
@@ -218,7 +221,7 @@ def test_a_run_that_breaks_is_not_running_for_ever(kit, sim, monkeypatch):
         return append(lines)
 
     monkeypatch.setattr(type(store), "append", lambda self, lines: full(lines))
-    assert not handle.done()  # what breaks is its end
+    sim.set(latency=0)
     handle.wait()
     wait_for(panel.summary, "value", lambda: not panel.progress.running)
     assert handle.status != "running"

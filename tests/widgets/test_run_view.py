@@ -4,7 +4,7 @@ import sys
 import textwrap
 
 import pytest
-from runs import LUNA, SMALL, TWO, html_of, rehearsing, wait_for
+from runs import LUNA, SMALL, TWO, hold_after, html_of, rehearsing, wait_for
 from widget_actions import buttons, text_of
 
 from llmkit.kit import open_kit
@@ -98,15 +98,15 @@ def test_a_hostile_answer_stays_text(kit, sim):
 
 def test_a_cancelled_run_is_resumed_from_its_view(kit, sim):
     """In another notebook: Resume, and the view shows the rest when it has come."""
-    sim.set(latency=0.05)
+    let_go = hold_after(sim, 3)
     kit.catalog.update_provider("openai", max_parallel_requests=2)
     handle = kit.run([f"q{n}" for n in range(40)], LUNA, max_tokens=50)
-    assert sim.wait_until(lambda: sim.stats()["ok"] >= 3)
+    assert sim.wait_until(lambda: sim.stats()["ok"] >= 3, timeout=60)
     handle.cancel()
-    run = handle.result(30)
+    let_go()
+    run = handle.result(60)
     view = kit.load(run.id).view()
     assert "cancelled" in view.summary.value
-    sim.set(latency=0)
     buttons(view.widget)["Resume"].click()
     wait_for(view.summary, "value", lambda: ">completed<" in view.summary.value)
     assert "40 of 40" in view.summary.value
@@ -141,7 +141,7 @@ def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database):
         print(handle.run_id, flush=True)
         os._exit(1)
     """)
-    run_id = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()
+    run_id = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120).stdout.strip()
     view = kit.load(run_id).view()
     assert ">interrupted<" in view.summary.value
     assert len(shown_answers(view)["probes"]) == 200
