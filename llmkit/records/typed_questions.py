@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, Literal
+from unicodedata import normalize
 
 from llmkit.records.checks.json_text import parse_json
 
@@ -14,6 +16,7 @@ Kind = Literal["choice", "likert", "yes_no", "number", "rank", "matrix", "free"]
 Order = tuple[int, ...]
 """The places of what is shuffled, in the order in which they are shown."""
 
+_ORNAMENTS = re.compile(r"""^(-\s|[\s"'*`])+|[\s"'*`.]+$""")
 _FORM = "Answer with one JSON object and nothing else: {}"
 
 
@@ -134,24 +137,23 @@ class Question:
             raise ValueError("The answer has no field 'answer'.")
         return value["answer"]
 
-    def _place(self, value: Any, options: Sequence[Any] | None = None) -> int:
-        options = self.options if options is None else options
-        words = [_plain(option) for option in options]
-        if isinstance(value, bool | int | float | str) and _plain(value) in words:
-            return words.index(_plain(value))
-        listed = ", ".join(map(str, options))
+    def _place(self, value: Any) -> int:
+        place = _place_of(value, self.options) if isinstance(value, bool | int | float | str) else None
+        if place is not None:
+            return place
+        listed = ", ".join(map(str, self.options))
         raise ValueError(f"The answer {str(value)[:80]!r} is none of the options: {listed}.")
 
     def _number(self, value: Any) -> float | int:
         try:
             number = float(value) if not isinstance(value, bool) else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
         if number is None or number != number or number in (float("inf"), float("-inf")):
             raise ValueError(f"The answer {str(value)[:80]!r} is no number.")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
             raise ValueError(f"The answer {number:g} is out of bounds.{self._bounds()}")
-        return int(number) if number.is_integer() else number
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number  # beyond, floats skip integers
 
     def _ranks(self, value: Any, order: Order) -> dict[str, Any]:
         places = [self._place(each) for each in value] if isinstance(value, list) else []
@@ -163,14 +165,30 @@ class Question:
     def _cells(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise ValueError("The answer is no table of rows.")
-        named = {_plain(row): cell for row, cell in value.items()}
-        if missing := [row for row in self.rows if _plain(row) not in named]:
+        names, cells = list(value), list(value.values())
+        named = {row: cells[place] for row in self.rows if (place := _place_of(row, names)) is not None}
+        if missing := [row for row in self.rows if row not in named]:
             raise ValueError(f"The answer leaves out {', '.join(missing)}.")
-        return {row: self.options[self._place(named[_plain(row)])] for row in self.rows}
+        return {row: self.options[self._place(cell)] for row, cell in named.items()}
+
+
+def _place_of(value: Any, options: Sequence[Any]) -> int | None:
+    """Where a value is among the options: as it is written, else without what models put around it if that leaves no
+    doubt. A sign and a grade's minus are no ornaments: -1 is not 1, and an A- is no A.
+    """
+    for alike in (_bare, _plain):
+        places = [place for place, option in enumerate(options) if alike(option) == alike(value)]
+        if len(places) == 1:
+            return places[0]
+    return None
+
+
+def _bare(value: Any) -> str:
+    return normalize("NFKC", str(value)).strip().casefold()
 
 
 def _plain(value: Any) -> str:
-    return str(value).strip(" \t\n\"'.-").casefold()
+    return _ORNAMENTS.sub("", _bare(value))
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,6 +142,51 @@ def test_plain_words_count_where_they_are_clear(kind, text, answer):
     assert asked.read(text, asked.order("1:1"))[""] == answer
 
 
+@pytest.mark.parametrize(
+    ("options", "text", "answer"),
+    [
+        ((-1, 0, 1), '{"answer": "1"}', 1),
+        ((-1, 0, 1), "-1", -1),
+        ((-1, 0, 1), "- 1.", 1),
+        ((1, 2, 3), '{"answer": -1}', None),
+        ((5, 10), ".5", None),
+        (("A", "A-", "B"), '{"answer": "a-"}', "A-"),
+        (("A", "A-", "B"), "**A**", "A"),
+        (("No.", "No"), "'no.'", None),
+        (("cafe\u0301", "tea"), "- **CAF\u00c9**.", "cafe\u0301"),
+        (("yes", "no"), "\uff39\uff25\uff33", "yes"),
+    ],
+)
+def test_options_that_differ_by_a_sign_are_told_apart(options, text, answer):
+    """What is part of an option is never taken for an ornament around it; where ornaments leave a doubt, none is it."""
+    asked = Question(kind="choice", options=options)
+    order = asked.order("1:1")
+    if answer is None:
+        with pytest.raises(ValueError, match="none of the options"):
+            asked.read(text, order)
+    else:
+        assert asked.read(text, order)[""] == answer
+
+
+def test_rows_that_differ_by_a_sign_have_cells_of_their_own():
+    """A matrix reads each row from its own cell, however the model writes the rows' names."""
+    asked = Question(kind="matrix", rows=("A", "A-", "Price"), options=(1, 2))
+    assert asked.read('{"a": 1, "A-": 2, "price.": "2"}', ()) == {"A": 1, "A-": 2, "Price": 2}
+
+
+@pytest.mark.parametrize(("text", "answer"), [("1e300", 1e300), ("9007199254740991", 2**53 - 1), ("2.0", 2)])
+def test_numbers_beyond_what_floats_tell_apart_stay_floats(text, answer):
+    """No digits are made up, and a column of answers stays one of numbers."""
+    number = Question(kind="number").read(text, ())[""]
+    assert (number, type(number)) == (answer, type(answer))
+
+
+def test_a_number_too_large_for_a_float_is_none():
+    """It is refused in words, not by an error of Python's."""
+    with pytest.raises(ValueError, match="is no number"):
+        Question(kind="number").read("1" + "0" * 400, ())
+
+
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=8), st.integers())
 def test_every_order_holds_every_option_once(options, seed):
     """Also of scales, which are shown from either end, and a question survives being stored."""
