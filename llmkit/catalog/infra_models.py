@@ -12,10 +12,10 @@ from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.money.pricing import price_order
 from llmkit.providers.wires import wire_for
 from llmkit.records import Call, Message, Model, Params, Provider
+from llmkit.records.typed_questions import object_schema
 from llmkit.store import CatalogState
 
 _CHOOSE = "Choose one with kit.catalog.set_infra_model('{}', 'provider:model_id')"
-_ANY_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ def named(
 
 def takes_schema(state: CatalogState, model: Model) -> bool:
     """Whether a JSON schema sent to the model has an effect: strict schemas, or at least a promise of JSON."""
-    call = Call(model=model, messages=(Message("user", "?"),), params=Params(schema=_ANY_SCHEMA))
+    call = Call(model=model, messages=(Message("user", "?"),), params=Params(schema=object_schema({})))
     return "schema" not in wire_for(state.providers[model.provider], model).build(call).left_out
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Self
+
+from llmkit.records.rows import Row
 
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
@@ -23,7 +23,7 @@ def month_of(at: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedBudget:
+class SharedBudget(Row):
     """What may be spent in US dollars in a month or on a project (``scope``), at one provider or (``None``) at all.
 
     ``alert_at`` is the share of it at which somebody is told.
@@ -42,14 +42,3 @@ class SharedBudget:
     def covers(self, provider: str, project: str | None, month: str) -> bool:
         """Whether a request counts against it."""
         return self.scope in (project, month) and self.provider in (None, provider)
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """The budget that ``to_row`` wrote."""
-        numbers = {name: Decimal(row[name]) for name in ("amount", "alert_at")}
-        return cls(scope=row["scope"], provider=row["provider"], **numbers)
-
-    def to_row(self) -> dict[str, Any]:
-        """JSON-ready, amounts as text."""
-        numbers = {name: format(getattr(self, name), "f") for name in ("amount", "alert_at")}
-        return {"scope": self.scope, "provider": self.provider, **numbers}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from llmkit.errors import Code
 from llmkit.records.prices import Price
-from llmkit.records.rows import as_text, field_names, field_values
+from llmkit.records.rows import Row, field_names
 
 Scope = Literal["attempt", "probe", "model", "provider"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Row):
     """Billed tokens of one answer, counted the same way for every provider.
 
     ``input_tokens`` is the whole input, cached reads and cache writes included; ``output_tokens`` is all that is
@@ -39,16 +38,9 @@ class Usage:
     searches: int = 0
     other_calls: int = 0
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a usage from the values that ``to_row`` wrote, perhaps when some kinds of token were not counted yet."""
-        values = field_values(cls, row, decimals=("reported_cost",))
-        return cls(**{name: value for name, value in values.items() if value is not None})
-
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values; calls are left out where there were none."""
-        row = {name: getattr(self, name) for name in field_names(Usage)}
-        row["reported_cost"] = as_text(self.reported_cost)
+        row = Row.to_row(self)
         return {name: value for name, value in row.items() if value or name not in CALL_COUNTS}
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 from llmkit.errors import ValidationError
 from llmkit.records.dialects import dialect_before
 from llmkit.records.prices import BATCH_TIER, Price, PriceTier, PriceVariant
-from llmkit.records.rows import as_day, as_text, field_names, field_values
+from llmkit.records.rows import Row
 
 ModelStatus = Literal["ACTIVE", "DEPRECATED"]
 WireName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
@@ -20,7 +19,7 @@ WIRE_NAMES: tuple[str, ...] = get_args(WireName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Row):
     """A company or endpoint with one rate limit; ``dialect`` is how it departs from its wire."""
 
     name: str
@@ -45,16 +44,11 @@ class Provider:
         """Read a provider from column values as the store or the journal holds them."""
         if "dialect" not in row:
             row = {**row, "dialect": dialect_before(row["name"], row["base_url"])}
-        decimals = ("default_cost_input_per_million", "default_cost_output_per_million", "balance")
-        return cls(**field_values(cls, row, decimals=decimals, datetimes=("created_at", "updated_at")))
-
-    def to_row(self) -> dict[str, Any]:
-        """The provider as JSON-ready column values; decimals and times as strings."""
-        return {name: as_text(getattr(self, name)) for name in field_names(Provider)}
+        return super(Provider, cls).from_row(row)  # alone it does not know the class that slots make
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(Row):
     """A priced model of a provider. ``model_id`` is what the API is sent."""
 
     provider: str
@@ -121,25 +115,6 @@ class Model:
             return self.price
         batch = PriceVariant(service_tier=BATCH_TIER, factor=1 - self.batch_discount)
         return replace(self.price, price_variants=(*self.price.price_variants, batch))
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a model from column values as the store or the journal holds them."""
-        values = field_values(
-            cls,
-            row,
-            decimals=("batch_discount",),
-            datetimes=("created_at", "updated_at"),
-            skip=("price", "retires_on", "api_config"),
-        )
-        api_config = MappingProxyType(dict(row.get("api_config") or {}))
-        retires_on = as_day(row.get("retires_on"))
-        return cls(price=Price.from_row(row), retires_on=retires_on, api_config=api_config, **values)
-
-    def to_row(self) -> dict[str, Any]:
-        """The model as JSON-ready column values; decimals, dates and times as strings."""
-        row = {name: as_text(getattr(self, name)) for name in field_names(Model) if name not in ("price", "api_config")}
-        return {**row, **self.price.to_row(), "api_config": dict(self.api_config)}
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 
-def as_text(value: Any) -> Any:
-    """Decimals, dates and times as strings; everything else as it is."""
+class Row:
+    """A dataclass that is stored as a row: one value a field, read again by the types of the fields.
+
+    A field that is such a record itself has its values in the same row, not in one of its own.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a record from the values that the store, the journal or a TOML file holds; what is missing or ``None``
+        is as the field's default says.
+
+        Raises:
+            LookupError, TypeError, ValueError, ArithmeticError, AttributeError: a value that cannot be read.
+        """
+        kind: type = cls
+        values = {name: read(row[name]) for name, read in _readers(kind) if row.get(name) is not None}
+        return cls(**values, **{name: inner.from_row(row) for name, inner in _inner(kind)})
+
+    def to_row(self) -> dict[str, Any]:
+        """The record as JSON-ready values."""
+        kind: type = type(self)
+        row = {name: as_json(getattr(self, name)) for name, _ in _readers(kind)}
+        for name, _ in _inner(kind):
+            row |= getattr(self, name).to_row()
+        return row
+
+
+def as_json(value: Any) -> Any:
+    """Decimals, dates and times as strings, tuples as lists, records as rows; everything else as it is."""
     if value is None or isinstance(value, int | str):
         return value
     if isinstance(value, Decimal):
         return format(value, "f")
-    return value.isoformat() if isinstance(value, date | datetime | time) else value
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return list(map(as_json, value))
+    return value.to_row() if isinstance(value, Row) else dict(value) if isinstance(value, Mapping) else value
 
 
-def as_decimal(value: Any) -> Decimal | None:
+def as_decimal(value: Any) -> Decimal:
     """A number or its text as a Decimal."""
-    return None if value is None else value if isinstance(value, Decimal) else Decimal(str(value))
+    return value if isinstance(value, Decimal) else Decimal(str(value))
 
 
 def as_moment(value: Any) -> datetime | None:
@@ -29,29 +63,43 @@ def as_moment(value: Any) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def as_day(value: Any) -> date | None:
-    """A date, or its ISO text, as a date."""
-    return date.fromisoformat(value) if isinstance(value, str) else value
-
-
 @cache
-def field_names(cls: type) -> tuple[str, ...]:
+def field_names(cls: Any) -> tuple[str, ...]:
     """The names of a dataclass's fields; ``fields`` looks for them anew each time."""
     return tuple(field.name for field in fields(cls))
 
 
-def field_values(
-    cls: type,
-    row: Mapping[str, Any],
-    *,
-    decimals: Sequence[str] = (),
-    datetimes: Sequence[str] = (),
-    skip: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The values of a dataclass's fields that a row has, with those of some columns converted."""
-    values = {name: row[name] for name in field_names(cls) if name in row and name not in skip}
-    for name in decimals:
-        values[name] = as_decimal(values.get(name))
-    for name in datetimes:
-        values[name] = as_moment(values.get(name))
-    return values
+_READERS: Mapping[Any, Callable[[Any], Any]] = {
+    int: int,
+    Decimal: as_decimal,
+    datetime: as_moment,
+    date: lambda value: date.fromisoformat(value) if isinstance(value, str) else value,
+    time: time.fromisoformat,
+}
+
+
+@cache
+def _inner(cls: Any) -> list[tuple[str, type[Row]]]:
+    return [(name, kind) for name, kind in get_type_hints(cls).items() if _is_row(kind)]
+
+
+@cache
+def _readers(cls: Any) -> list[tuple[str, Callable[[Any], Any]]]:
+    kinds = get_type_hints(cls)
+    return [(name, _reader(kinds[name])) for name in field_names(cls) if not _is_row(kinds[name])]
+
+
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        read = _reader(parts[0])
+        return lambda values: tuple(map(read, values))
+    if origin is Mapping:
+        return lambda values: MappingProxyType(dict(values))
+    if _is_row(kind):
+        return kind.from_row  # type: ignore[no-any-return]
+    return next((_READERS[each] for each in parts or (kind,) if each in _READERS), lambda value: value)
+
+
+def _is_row(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Row)

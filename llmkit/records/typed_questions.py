@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 from unicodedata import normalize
 
 from llmkit.records.checks.json_text import parse_json
+from llmkit.records.rows import Row
 
 Kind = Literal["choice", "likert", "yes_no", "number", "rank", "matrix", "free"]
 Order = tuple[int, ...]
@@ -21,7 +22,7 @@ _FORM = "Answer with one JSON object and nothing else: {}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Row):
     """How a prompt is to be answered. Made by :mod:`llmkit.question`.
 
     ``options`` are what to choose from, ``rows`` what a matrix asks about, ``low`` and ``high`` bounds of a number.
@@ -66,16 +67,16 @@ class Question:
             return None
         if self.kind == "number":
             bounds = {"minimum": self.low, "maximum": self.high}
-            return _object({"answer": {"type": "number"} | {k: v for k, v in bounds.items() if v is not None}})
+            return object_schema({"answer": {"type": "number"} | {k: v for k, v in bounds.items() if v is not None}})
         if self.kind == "matrix":
             scale = {"type": "string", "enum": list(map(str, self.options))}
-            return _object({self.rows[place]: scale for place in order})
+            return object_schema({self.rows[place]: scale for place in order})
         choice = {"type": "string", "enum": [str(self.options[place]) for place in order]}
         if self.kind == "rank":
-            return _object(
+            return object_schema(
                 {"answer": {"type": "array", "items": choice, "minItems": len(order), "maxItems": len(order)}}
             )
-        return _object({"answer": choice})
+        return object_schema({"answer": choice})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -107,15 +108,6 @@ class Question:
         place = self._place(answer)
         score = {"likert": {"score": place + 1}, "yes_no": {"score": 1 - place}}.get(self.kind, {})
         return {"": self.options[place], "position": order.index(place) + 1, **score}
-
-    def to_row(self) -> dict[str, Any]:
-        """As it is stored."""
-        return {**asdict(self), "options": list(self.options), "rows": list(self.rows)}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Question:
-        """As :meth:`to_row` stores it."""
-        return cls(**{**row, "options": tuple(row["options"]), "rows": tuple(row["rows"])})
 
     def _bounds(self) -> str:
         limits = (("at least", self.low), ("at most", self.high))
@@ -191,7 +183,8 @@ def _plain(value: Any) -> str:
     return _ORNAMENTS.sub("", _bare(value))
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object with these properties, all of them and no others; OpenAI's strict mode takes it."""
     return {
         "type": "object",
         "properties": dict(properties),

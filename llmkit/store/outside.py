@@ -20,7 +20,7 @@ import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
-from llmkit.records.rows import as_moment, as_text
+from llmkit.records.rows import as_json, as_moment
 from llmkit.store import events
 from llmkit.store.apply_catalog import BALANCES, PRICE_EVENTS, restore_prices
 from llmkit.store.lease import Lease
@@ -47,7 +47,7 @@ class _Setting:
         return cls(row["id"], row["key"], row["value"], as_moment(row["updated_at"]))
 
     def to_row(self) -> dict[str, Any]:
-        return {"id": self.id, "key": self.key, "value": self.value, "updated_at": as_text(self.updated_at)}
+        return {"id": self.id, "key": self.key, "value": self.value, "updated_at": as_json(self.updated_at)}
 
 
 _Entry = Provider | Model | _Setting
@@ -99,7 +99,7 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
         if recorded.get(event_id) != price:
             found.append(_Change("add_price", "price", price.reference, None, price.to_row()))
     for row in rows(connection, _BALANCES):
-        before, after = ({"amount": as_text(row[name])} for name in ("before", "after"))
+        before, after = ({"amount": as_json(row[name])} for name in ("before", "after"))
         found.append(_Change("set_balance", "balance", row["name"], before, after))
     return Changes(
         [events.catalog(edit_id=edit_id, actor=ACTOR, **each._asdict()) for each in found],

@@ -14,6 +14,7 @@ from llmkit.analysis import Run
 from llmkit.catalog.infra_models import Choice
 from llmkit.errors import LlmkitError, ValidationError
 from llmkit.records.checks import numbers, shapes
+from llmkit.records.typed_questions import object_schema
 from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, room
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
 
@@ -219,23 +220,12 @@ class _Coded:
 
 
 def _schema(categories: Mapping[str, str]) -> dict[str, Any]:
-    """Of an answer; OpenAI's strict mode takes it."""
     entry = {
-        "type": "object",
-        "properties": {
-            "id": {"type": "integer"},
-            "category": {"type": "string", "enum": list(categories)},
-            "quote": {"type": "string"},
-        },
-        "required": ["id", "category", "quote"],
-        "additionalProperties": False,
+        "id": {"type": "integer"},
+        "category": {"type": "string", "enum": list(categories)},
+        "quote": {"type": "string"},
     }
-    return {
-        "type": "object",
-        "properties": {"codes": {"type": "array", "items": entry}},
-        "required": ["codes"],
-        "additionalProperties": False,
-    }
+    return object_schema({"codes": {"type": "array", "items": object_schema(entry)}})
 
 
 def _worded(categories: Mapping[str, str]) -> str:

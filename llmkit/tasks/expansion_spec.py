@@ -10,6 +10,7 @@ from typing import Any
 from llmkit.errors import ValidationError
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records.checks import shapes, texts
+from llmkit.records.typed_questions import object_schema
 from llmkit.scenarios.carried import check_columns
 from llmkit.scenarios.designs import design
 from llmkit.scenarios.levels import Dimension, read_dimensions
@@ -45,8 +46,8 @@ class ExpansionSpec:
         if self.conditions:
             entry = {"id": {"type": "integer"}, **entry}
         if self.free:
-            entry["dimensions"] = _closed({name: {"type": "string"} for name in self.free})
-        return _closed({"scenarios": {"type": "array", "items": _closed(entry)}})
+            entry["dimensions"] = object_schema({name: {"type": "string"} for name in self.free})
+        return object_schema({"scenarios": {"type": "array", "items": object_schema(entry)}})
 
     @property
     def keys(self) -> str:
@@ -123,12 +124,3 @@ def _conditions(read: Sequence[Dimension], cell: Sequence[int]) -> Conditions:
         values |= dimension.values(level)
     words = "; ".join(f"{dimension.name} = {level.wordings[0]}" for dimension, level in chosen)
     return Conditions(values, words)
-
-
-def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
