@@ -24,6 +24,9 @@ _OLD_ID = re.compile(rb'"id":"([0-9a-f]{16}-[0-9a-f]+)"\}$')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)  # searching for this alone takes fifty times as long
 
+_SEARCHED = 1 << 20
+"""Bytes of a document in which a text is looked for."""
+
 
 def dumps(value: Any) -> bytes:
     """A value as JSON. A lone surrogate, which has no UTF-8 form, is written as an escape."""
@@ -75,7 +78,11 @@ def for_duckdb(data: bytes) -> bytes:
 
 
 def pointer(document: bytes, text: str) -> str | None:
-    """Where in a JSON document a text stands, as a JSON pointer; ``None`` when it is not there as it is."""
+    """Where in a JSON document a text stands, as a JSON pointer; ``None`` when it is not there as it is, or in a
+    document so long that reading it again would hold others up.
+    """
+    if len(document) > _SEARCHED:
+        return None
     try:
         return _find(orjson.loads(document), text, "")
     except (ValueError, RecursionError):

@@ -44,6 +44,24 @@ BODIES = {
     "lists in lists": ("gzip", gzip.compress(b"[" * (8 * MIB)), "INVALID_RESPONSE"),
     "millions of lists": ("gzip", gzip.compress(answering("[" + "[]," * (5 * MIB) + "1]")), "INVALID_RESPONSE"),
     "a million numbers": ("gzip", gzip.compress(answering("[" + "0.5," * 999_000 + "1]")), None),
+    "half a million keys": (
+        "gzip",
+        gzip.compress(answering("{" + ",".join(f'"k{number}":1' for number in range(490_000)) + "}")),
+        None,
+    ),
+    "a million keys": (
+        "gzip",
+        gzip.compress(answering("{" + ",".join(f'"k{number}":1' for number in range(990_000)) + "}")),
+        "INVALID_RESPONSE",
+    ),
+    "a number of millions of digits": ("gzip", gzip.compress(answering("1" * (8 * MIB))), "INVALID_RESPONSE"),
+    "a fraction of millions of digits": ("gzip", gzip.compress(answering("0." + "1" * (8 * MIB))), None),
+    "millions of halves of characters": ("gzip", gzip.compress(answering('"' + "\\ud83d" * MIB + '"')), None),
+    "millions of beginnings of keys": (
+        "gzip",
+        gzip.compress(answering('"' + ("\\" * 8 + f"u00{ord(CANARY[0]):x}") * (MIB // 2) + '"')),
+        None,
+    ),
     "lists as deep as can be": ("", answering("[" * 900 + "]" * 900), None),
     "an error of two million words": (
         "gzip",
@@ -70,14 +88,15 @@ import llmkit
 path, url, names = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 with llmkit.open(path) as kit:
     kit.catalog.add_provider("acme", base_url=url, api_key_env="ACME_KEY", approve_origin=True)
-    kit.catalog.update_provider("acme", requests_per_minute=6000)
+    kit.catalog.update_provider("acme", requests_per_minute=6000, max_parallel_requests=2)
     kit.catalog.add_model("acme:one", cost_input_per_million=1, cost_output_per_million=2)
     once = llmkit.RetryPolicy(max_attempts=1)
     used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     assert kit.run("sound", "acme:one", retry=once).result(60).probes["status"][0] == "ok"
     before, told = used(), {}
     for name in names:
-        probe = kit.run(name, "acme:one", retry=once).result(60).probes.iloc[0]
+        probe, *others = kit.run([name, *["sound"] * 3], "acme:one", retry=once).result(60).probes.iloc
+        assert [other["status"] for other in others] == ["ok"] * 3, name
         probe = probe.astype(object).where(probe.notna(), None)
         told[name] = [probe["status"], probe["error_code"], probe["response"], used() - before]
     print(json.dumps(told))
@@ -114,18 +133,21 @@ def hostile():
         server.shutdown()
 
 
-def test_no_body_fills_the_memory_or_leaves_the_key(hostile, tmp_path, monkeypatch):
-    """Each ends its probe with its answer, or with an error of ours; the others go on."""
+@pytest.mark.parametrize("half", [0, 1])
+def test_no_body_fills_the_memory_or_leaves_the_key(hostile, tmp_path, monkeypatch, half):
+    """Each ends its probe with its answer, or with an error of ours; the others, asked at the same time, go on."""
+    names = list(BODIES)[half::2]
     monkeypatch.setenv("ACME_KEY", CANARY)
     path = tmp_path / "data" / "k.duckdb"
     done = subprocess.run(
-        [sys.executable, "-c", WORK, path, hostile, json.dumps(list(BODIES))],
+        [sys.executable, "-c", WORK, path, hostile, json.dumps(names)],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     print(told)
-    for name, (_, _, code) in BODIES.items():
+    for name in names:
+        code = BODIES[name][2]
         status, error_code, response, _ = told[name]
         assert (status, error_code, response) == (("ok", None, "fine") if code is None else ("failed", code, None)), (
             name
@@ -134,4 +156,4 @@ def test_no_body_fills_the_memory_or_leaves_the_key(hostile, tmp_path, monkeypat
     assert files_with_key(path.parent) == []
     with llmkit.open(path) as kit:
         replies = kit.sql("SELECT reply FROM attempts WHERE reply IS NOT NULL")["reply"]
-        assert sum("[key]" in reply for reply in replies) == 3
+        assert sum("[key]" in reply for reply in replies) == sum("the key" in name for name in names)

@@ -1,6 +1,7 @@
 """Answers that must match a schema: parsed into columns, or failed rows that keep the text and what it cost."""
 
 import json
+import time
 from datetime import date
 from enum import Enum
 from typing import Literal
@@ -138,6 +139,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+
+
+@pytest.mark.parametrize("piece", [" ", "\t", "\n", "`", "```", "```\n", "``` \n ", "{", "{}", '{"', "a", "\\"])
+def test_whatever_an_answer_repeats_is_read_in_no_time(piece):
+    """A model that stutters behind a fence holds nothing up: the time grows with the answer, not with its square."""
+    before = time.thread_time()
+    with pytest.raises(ValueError):
+        parse_json("```json\n" + piece * 100_000)
+    assert time.thread_time() - before < 2  # its square takes a dozen
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))

@@ -11,6 +11,9 @@ _LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum of a mil
 _DECIMALS = 18
 _FINEST = Decimal(1).scaleb(-_DECIMALS)
 _MOST_VALUES = 1_000_000  # and commas between them: more is an attack on the memory
+_MOST_KEYS = (
+    500_000  # two millionths of a second each where they differ, during which the interpreter does nothing else
+)
 _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
 
@@ -23,7 +26,7 @@ def decode(body: bytes) -> Any:
     cost stays exact; ``NaN`` and ``Infinity`` become ``None``. A character that was cut in half, by a server that stops
     between two tokens of it, becomes ``\ufffd``.
     """
-    if body.count(b",") > _MOST_VALUES:
+    if body.count(b",") > _MOST_VALUES or body.count(b'":') > _MOST_KEYS:
         return None
     text = body.decode("utf-8-sig", "replace").strip()
     try:

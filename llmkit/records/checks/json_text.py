@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, Never
 
-_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)  # looks at each character once, whatever stands there
 _BROKEN = re.compile("[\ud800-\udfff]")
 
 
