@@ -139,7 +139,7 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
         day = later.valid_from.date()
         warnings.warn(
             f"{model.reference}: the catalog has another price from {day} on ({later.source or 'no source given'}), "
-            f"which will replace yours then. To keep yours, set it once more with valid_from='{day}'.",
+            f"which will replace yours then. To keep yours, set it again then, or now in code with valid_from='{day}'.",
             UserWarning,
             stacklevel=4,
         )

@@ -8,6 +8,7 @@ from datetime import date
 
 from llmkit.catalog import rules
 from llmkit.catalog.obstacles import blocking
+from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.money.pricing import price_order
 from llmkit.providers.wires import wire_for
@@ -105,13 +106,14 @@ def _problem(
     state: CatalogState, purpose: str, configured: str | None, has_key: Callable[[Provider], bool], today: date
 ) -> LlmkitError | None:
     """Why the model that is set for a purpose cannot be used."""
+    task = PURPOSES[purpose].title.lower()
     if configured is None:
-        return ModelNotFound(f"No model is set for {purpose}.")
+        return ModelNotFound(f"No model is set for {task}.")
     model = state.models.get(configured)
     if model is None:
-        return ModelNotFound(f"The model set for {purpose}, {configured}, is not in the catalog.")
+        return ModelNotFound(f"The model set for {task}, {configured}, is not in the catalog.")
     provider = state.providers[model.provider]
     obstacle = blocking(model, provider, has_key(provider), today)
     if obstacle is None:
         return None
-    return obstacle.error(f"The model set for {purpose}, {configured}, {obstacle.reason}.")
+    return obstacle.error(f"The model set for {task}, {configured}, {obstacle.reason}.")

@@ -155,11 +155,9 @@ class ProviderEdits(CatalogReader):
         """
         entry = self.provider(name)
         if self._store.catalog_events(name).iloc[0]["actor"] == "seed":
-            raise ValidationError(f"{name} comes with llmkit: disable it with is_enabled=False.", field="name")
+            raise ValidationError(f"{name} comes with llmkit: disable it instead.", field="name")
         if self._store.read(lambda c: queries.has_asked(c, name)):
-            raise ValidationError(
-                f"{name} stays, because runs refer to it: disable it with is_enabled=False.", field="name"
-            )
+            raise ValidationError(f"{name} stays, because runs refer to it: disable it instead.", field="name")
         with self._edit() as edit:
             _drop(edit, entry)
         return entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,7 +32,7 @@ class Field:
         self.control = control
         self.label: str = control.description
         self._read = read
-        self._names = (name, *also)
+        self.names = (name, *also)
         self.error = Sentence()
         self.widget = ipw.VBox([control, self.error.widget], layout=ipw.Layout(min_width="0"))
 
@@ -53,16 +52,9 @@ class Field:
         except ValidationError as error:
             raise ValidationError(str(error), field=self.name) from None
 
-    def worded(self, text: str) -> str:
-        """The text with the field's label in place of the arguments that it stands for."""
-        for name in map(re.escape, sorted(self._names, key=len, reverse=True)):
-            anywhere = rf"|\b{name}\b" if "_" in name else ""  # others are words like any: budget, name
-            text = re.sub(rf"^{name}\b=?|\b{name}={anywhere}", self.label.partition(" (")[0], text)
-        return text
-
     def concerns(self, error: LlmkitError) -> bool:
         """Whether an error is about this field."""
-        return getattr(error, "field", None) in self._names
+        return getattr(error, "field", None) in self.names
 
     @property
     def _is_choice(self) -> bool:
@@ -181,7 +173,13 @@ class Form:
 
     def worded(self, error: LlmkitError) -> str:
         """The error's sentence, speaking of the form's fields and not of arguments."""
-        return functools.reduce(lambda text, field: field.worded(text), self.fields.values(), str(error))
+        labels = {name: field.label.partition(" (")[0] for field in self.fields.values() for name in field.names}
+        text = str(error)
+        for name in sorted(labels, key=len, reverse=True):  # price_tiers.above before price_tiers
+            word = re.escape(name)
+            anywhere = rf"|\b{word}\b" if "_" in name else ""  # others are words like any: budget, name
+            text = re.sub(rf"^{word}\b=?|\b{word}={anywhere}", labels[name], text)
+        return text
 
     def _say(self, field: Field, text: str) -> None:
         field.error.show(text, "bad")

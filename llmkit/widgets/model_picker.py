@@ -35,6 +35,7 @@ class ModelPicker(Table):
     """Models by provider with a checkbox each. ``chosen`` holds the references that are ticked; observe it."""
 
     chosen = traitlets.Tuple()
+    room = "2 1 300px"
 
     def __init__(self, chosen: Sequence[str]) -> None:
         self._drawing = False

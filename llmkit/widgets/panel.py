@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -15,6 +16,16 @@ from llmkit.errors import LlmkitError
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.island import Island
+
+_BUTTONS = {
+    "update_model": "Edit",
+    "update_provider": "the provider's form",
+    "set_default_model": "Set as default",
+    "reactivate_model": "Reactivate",
+    "set_infra_model": "the list of infrastructure models",
+    "check_prices": "Check prices",
+}
+"""What does in a form what a function of ``kit.catalog`` does in code: errors speak of functions."""
 
 
 class Panel(ABC):
@@ -100,8 +111,8 @@ class Sentence:
         if not text:
             self.clear()
             return
-        self.text = text
-        self.widget.value = html.sentence(text, tone)
+        self.text = re.sub(r"(?:kit\.catalog\.)?\b(\w+)\([^()]*\)", lambda call: _BUTTONS.get(call[1], call[0]), text)
+        self.widget.value = html.sentence(self.text, tone)
         self.widget.layout.display = None
 
     def clear(self) -> None:

@@ -12,7 +12,7 @@ from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import Panel, button, confirm, shown
+from llmkit.widgets.panel import Panel, button, confirm, line, shown
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
 
@@ -58,7 +58,7 @@ class ProviderDetail:
         )
         self.form = provider_form.edit_form(provider, self._save, self._reread)
         remote = () if self.remote is None else (self.remote.widget,)
-        self._place.children = (self.form.widget, self.delete_button, *remote)
+        self._place.children = (self.form.widget, *remote, line(self.delete_button))
 
     def _reread(self) -> None:
         if self._provider is not None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import ipywidgets as ipw
 import pandas as pd
 
+from llmkit.catalog.changes import provider_changes
+from llmkit.errors import LlmkitError
 from llmkit.records import Model, Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.catalog_panel import CatalogPanel
@@ -102,11 +104,16 @@ class ProvidersPanel(CatalogPanel):
         if form is None:
             return
         form.aside.children = ()
-        key = form["api_key_env"].control.value.strip()
-        if not key:
+        try:
+            _, values = provider_form.new_provider(form)
+            values = provider_changes(values)
+        except LlmkitError as error:
+            form.refuse(error)
+            return
+        if not values.get("api_key_env"):
             self._add(form)
             return
-        question = f"The key in {key} will be sent to {form['base_url'].control.value}. Is that right?"
+        question = f"The key in {values['api_key_env']} will be sent to {values['base_url']}. Is that right?"
 
         def withdraw() -> None:
             form.aside.children = ()

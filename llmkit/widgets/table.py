@@ -65,9 +65,10 @@ class Table(traitlets.HasTraits):
 
     ``rows`` are all rows, groups together. ``selected`` is the key of the chosen row or ``None``; observe it.
     ``lines`` are the widgets of a page. A table whose rows do something else when clicked replaces the four methods
-    under *what a row does*.
+    under *what a row does*. ``room`` is what the cells take beside the name, as CSS ``flex``.
     """
 
+    room = "4 1 434px"
     rows = traitlets.Tuple()
     selected = traitlets.Unicode(None, allow_none=True)
 
@@ -96,7 +97,7 @@ class Table(traitlets.HasTraits):
         sortable = [Column(title=name, width="", sort="name"), *(column for column in columns if column.sort)]
         self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
-        self._looks = Looks()
+        self._looks = Looks(self.room)
         self.lines = [self._line() for _ in range(PAGE)]
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
@@ -145,7 +146,9 @@ class Table(traitlets.HasTraits):
             described(head, role="columnheader")
         for head in self._heads.values():
             described(head, aria_sort="none")
-        layout = ipw.Layout(grid_template_columns=self._grid, grid_gap=f"0 {_GAP}", align_items="center", **REST)
+        layout = ipw.Layout(
+            grid_template_columns=self._grid, grid_gap=f"0 {_GAP}", align_items="center", flex=self.room, **REST
+        )
         header = ipw.HBox(
             [self._heads["name"], ipw.GridBox(heads, layout=layout)], layout=ipw.Layout(padding="0 0 0 3px", **ROW)
         )

@@ -10,7 +10,7 @@ from llmkit.widgets import html
 from llmkit.widgets.panel import described, shown
 
 NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
-REST = {"flex": "4 1 434px", "min_width": "0", "margin": "0", "width": "auto"}
+REST = {"min_width": "0", "margin": "0", "width": "auto"}
 WHOLE = {"min_width": "0", "margin": "0", "width": "100%"}
 ROW = {
     "flex_flow": "row wrap",
@@ -22,12 +22,15 @@ ROW = {
 
 
 class Looks:
-    """The layouts and styles that all rows share: each would otherwise be a widget of its own in every row."""
+    """The layouts and styles that all rows share: each would otherwise be a widget of its own in every row.
 
-    def __init__(self) -> None:
+    ``room`` is what the cells take, as CSS ``flex``.
+    """
+
+    def __init__(self, room: str) -> None:
         self.name = ipw.Layout(**NAME)
         self.control = ipw.Layout(display="flex", justify_content="flex-start", height="28px", **WHOLE)
-        self.cells = ipw.Layout(**REST)
+        self.cells = ipw.Layout(flex=room, **REST)
         self.text = ipw.HTML().style
         self.plain = ipw.ButtonStyle(button_color="transparent")
         self.chosen = ipw.ButtonStyle(button_color="transparent", font_weight="bold")

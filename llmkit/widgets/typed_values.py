@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -35,12 +36,12 @@ def read_price(typed: str, label: str) -> Decimal | None:
 
 def read_whole(typed: str, label: str) -> int | None:
     """A count as people type it: ``60``, ``200,000``."""
-    text = typed.strip().replace(",", "").replace("_", "")
+    text = typed.strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+    if not re.fullmatch(r"[0-9]{1,3}([,_][0-9]{3})+|[0-9]{1,30}", text) or not (number := int(re.sub(r"\D", "", text))):
         raise ValidationError(f"{label}: type a whole number of at least 1, such as 60.")
-    return int(text)
+    return number
 
 
 def required(read: Read) -> Read:
