@@ -1,4 +1,4 @@
-"""httpx's transport on aiohttp's connections, with as little between the two as there can be.
+"""httpx's requests on aiohttp's connections, with as little between the two as there can be.
 
 Its errors are aiohttp's own, which ``exceptions`` knows: translated into httpx's they would be vaguer.
 """
@@ -6,20 +6,37 @@ Its errors are aiohttp's own, which ``exceptions`` knows: translated into httpx'
 from __future__ import annotations
 
 import ssl
-from typing import Literal
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import aiohttp
 import httpx
 
-_CHUNK = 16 * 1024
-"""Bytes that are read, and decompressed, at a time."""
+
+class Prepared(NamedTuple):
+    """What a request has in common with others, as aiohttp takes it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """The connections to one origin, opened when they are needed. Redirects are not followed, no cookies are kept.
+@lru_cache(maxsize=256)
+def prepared(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> Prepared:
+    """A request without body and key, read by httpx. A study asks few addresses with few sets of headers, and to read
+    them takes as long as to send them.
 
-    A request's ``timeout`` extension is an ``aiohttp.ClientTimeout``.
+    Raises:
+        httpx.InvalidURL: the URL is none.
     """
+    request = httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(b""))
+    return Prepared(request.method, str(request.url), dict(request.headers))
+
+
+class AiohttpTransport:
+    """The connections to one origin, opened when they are needed. Redirects are not followed, no cookies are kept."""
 
     def __init__(self, certificates: ssl.SSLContext | Literal[True], proxy: httpx.Proxy | None) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=certificates)
@@ -30,39 +47,22 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if proxy is not None:  # aiohttp takes the name and password from the URL
             self._proxy = str(proxy.url.copy_with(userinfo=b":".join(proxy.raw_auth)) if proxy.raw_auth else proxy.url)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request that has its whole body; the response's body is still to be read."""
-        response = await self._session.request(
+    def send(
+        self, request: Prepared, key: Mapping[str, str], content: bytes, timeout: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Send a request with the headers of its key and its whole body. The response's body is still to be read; when
+        the block is left, the connection is given back, or closed when not all was read.
+        """
+        return self._session.request(
             request.method,
-            str(request.url),
-            headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
-            data=request.content or None,
+            request.url,
+            headers={**request.headers, **key},
+            data=content or None,
             allow_redirects=False,
-            timeout=request.extensions["timeout"],
+            timeout=timeout,
             proxy=self._proxy,
         )
-        return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
-
-
-class _Body(httpx.AsyncByteStream):
-    """What arrives after the headers."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    def __aiter__(self) -> _Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if chunk := await self._response.content.read(_CHUNK):
-            return chunk
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Give the connection back, or close it when not all was read."""
-        self._response.release()
-        await self._response.wait_for_close()

@@ -16,8 +16,8 @@ import aiohttp
 import httpx
 
 from llmkit.errors import Code, ValidationError
-from llmkit.providers.credentials import redact
-from llmkit.providers.transport.aiohttp_transport import AiohttpTransport
+from llmkit.providers.credentials import Key, redact
+from llmkit.providers.transport.aiohttp_transport import AiohttpTransport, prepared
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
 from llmkit.providers.transport.long_bodies import apart, unpacked
 from llmkit.providers.transport.outgoing import Outgoing
@@ -30,16 +30,15 @@ CONNECT_TIMEOUT = 15.0
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of an answer, decompressed. The longest answers of language models are below a tenth of it."""
 
-# A study asks few addresses with few sets of headers, and httpx takes as long to parse them as to send a request.
-_url = lru_cache(maxsize=256)(httpx.URL)
-_headers = lru_cache(maxsize=256)(httpx.Headers)
+_CHUNK = 16 * 1024
+"""Bytes that are read, and decompressed, at a time."""
 
 
 class Client:
     """The connections of one event loop. How many there are is not limited here: the gate does that.
 
-    Requests are handed to httpx's transports themselves: redirects, cookies and logs, which an ``httpx.AsyncClient``
-    adds, would have to be switched off, and cost as much again as sending does.
+    httpx reads what is sent, and aiohttp sends it: redirects, cookies and logs, which an ``httpx.AsyncClient`` adds,
+    would have to be switched off, and cost as much again as sending does.
     """
 
     def __init__(self) -> None:
@@ -55,48 +54,32 @@ class Client:
 
     async def exchange(self, outgoing: Outgoing, *, timeout: float) -> HttpResponse | Failure:
         """Send a request and read the whole answer, in ``timeout`` seconds at most and those that connecting takes."""
-        host, connect = urlsplit(outgoing.origin).netloc, min(CONNECT_TIMEOUT, timeout)
-        limits = aiohttp.ClientTimeout(
-            total=connect + timeout,  # and none for a single read, which an answer that trickles in never meets
-            connect=connect,  # finding the host included
-        )
+        host = urlsplit(outgoing.origin).netloc
         try:
-            return await self._exchange(outgoing, host, limits)
+            return await self._exchange(outgoing, host, _limits(timeout))
         except ValidationError as error:
             return Failure(code=error.code, message=str(error), scope="provider")
         except FOREIGN as error:
             return failure_of(error, host)
 
     async def _exchange(self, outgoing: Outgoing, host: str, limits: aiohttp.ClientTimeout) -> HttpResponse | Failure:
-        request = httpx.Request(
-            outgoing.method,
-            _url(f"{outgoing.origin}/{outgoing.path}"),
-            headers=_headers(tuple(outgoing.headers.items())),
-            stream=httpx.ByteStream(outgoing.content),
-            extensions={"timeout": limits},
-        )
-        request.read()  # now the transport is given the bytes, and aiohttp adds their length
-        if outgoing.key is not None:
-            request.headers.update(outgoing.authorize(outgoing.key.reveal()))
+        request = prepared(outgoing.method, f"{outgoing.origin}/{outgoing.path}", outgoing.headers)
+        key = {} if outgoing.key is None else outgoing.authorize(outgoing.key.reveal())
         # Some providers quote the key in their errors; it is taken out before anybody sees or keeps the answer.
         secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
-        response = await self._transport(outgoing.origin).handle_async_request(request)
-        headers = {name: redact(value, secrets) for name, value in response.headers.items()}
-        stream, body = response.stream, bytearray()
-        assert isinstance(stream, httpx.AsyncByteStream)
-        try:
-            if response.is_redirect:
-                return _redirected(response.status_code, headers.get("location", ""), host)
-            async for chunk in unpacked(stream, headers.get("content-encoding", "")):
+        body = bytearray()
+        async with self._transport(outgoing.origin).send(request, key, outgoing.content, limits) as response:
+            headers = _told(response, secrets)
+            if 300 <= response.status < 400:
+                return _redirected(response.status, headers.get("location", ""), host)
+            async for chunk in unpacked(response.content.iter_chunked(_CHUNK), headers.get("content-encoding", "")):
                 body += chunk
                 if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
-                    return _too_long(response, host, longest)
-        finally:
-            await stream.aclose()
+                    return _too_long(response.status, host, longest)
         return HttpResponse(
-            status=response.status_code,
+            status=response.status,
             headers=headers,
-            body=await apart(body, redact, bytes(body), secrets),
+            body=await apart(body, redact, bytes(body), secrets) if secrets else bytes(body),
             received_at=datetime.now(UTC),
         )
 
@@ -111,6 +94,24 @@ class Client:
                 self._certificates = _trusted()  # mended by now, or not
             self._transports[origin] = AiohttpTransport(self._certificates or True, _proxy_for(origin))
         return self._transports[origin]
+
+
+@lru_cache(maxsize=16)
+def _limits(timeout: float) -> aiohttp.ClientTimeout:
+    connect = min(CONNECT_TIMEOUT, timeout)  # finding the host included
+    return aiohttp.ClientTimeout(
+        total=connect + timeout,  # and none for a single read, which an answer that trickles in never meets
+        connect=connect,
+    )
+
+
+def _told(response: aiohttp.ClientResponse, secrets: tuple[Key, ...]) -> dict[str, str]:
+    """The headers, without keys; of those that come several times all values."""
+    headers: dict[str, str] = {}
+    for name, value in response.raw_headers:
+        key, text = name.decode("ascii", "replace").lower(), redact(value.decode(errors="replace"), secrets)
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
 def _trusted() -> ssl.SSLContext:
@@ -151,11 +152,11 @@ def _proxy_for(origin: str) -> httpx.Proxy | None:
     )
 
 
-def _too_long(response: httpx.Response, host: str, longest: int) -> Failure:
+def _too_long(status: int, host: str, longest: int) -> Failure:
     return Failure(
         code=Code.INVALID_RESPONSE,
         message=f"The answer of {host} is longer than {longest // 2**20} MiB; the rest was not read.",
-        status=response.status_code,
+        status=status,
         maybe_billed=True,
     )
 

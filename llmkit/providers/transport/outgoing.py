@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmkit.providers.credentials import Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request as it is sent; the key is turned into headers by ``authorize`` at the last moment.
 
     ``origin`` is canonical and ``path`` has no slash before it, so that nothing in a path changes where it goes.
@@ -18,7 +17,7 @@ class Outgoing:
     method: str
     origin: str
     path: str
-    headers: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...]
     content: bytes
     key: Key | None
     authorize: Callable[[str], Mapping[str, str]]

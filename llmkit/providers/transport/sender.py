@@ -72,7 +72,7 @@ class Transport:
             return Failure(code=error.code, message=str(error), scope="provider")
         except (TypeError, ValueError) as error:
             return Failure(code=Code.VALIDATION_ERROR, message=f"The request is not JSON: {error}", scope="probe")
-        client = await self._client()
+        client = self._connected() or await self._connect()
         started = time.monotonic()
         result = await client.exchange(outgoing, timeout=timeout)
         if log.isEnabledFor(logging.DEBUG):
@@ -112,7 +112,7 @@ class Transport:
             method=request.method,
             origin=origin_of(base),
             path=path.lstrip("/"),
-            headers=headers,
+            headers=tuple(headers.items()),
             content=request.content,
             key=key,
             authorize=wire.auth,
@@ -127,11 +127,14 @@ class Transport:
             raise MissingApiKey(f"{provider.display_name} has no API key here. Set {provider.api_key_env}.")
         return key
 
-    async def _client(self) -> Client:
+    def _connected(self) -> Client | None:
+        """The connections of the running event loop, once there are any."""
+        client = self._clients.get(asyncio.get_running_loop())
+        return client.result() if client is not None and client.done() and client.exception() is None else None
+
+    async def _connect(self) -> Client:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
-        if client is not None and client.done() and client.exception() is None:
-            return client.result()
         if client is None or client.done():  # failed: the certificates may be mended by now
             client = self._clients[loop] = loop.run_in_executor(None, _new_client)
         return await asyncio.shield(client)  # who stops waiting must not stop it for the others
