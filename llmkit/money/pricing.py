@@ -35,7 +35,6 @@ from llmkit.records import (
     DatedPrice,
     Model,
     Price,
-    PriceVariant,
     PriceWindow,
     Provider,
     Rates,
@@ -104,11 +103,11 @@ def cost(
         amount = _amount(usage, rates)
     if amount is not None and batch_discount is not None:
         amount = EXACT.multiply(amount, 1 - batch_discount)
-    searches = _sum((usage.searches * 1000,), (price.cost_per_thousand_searches,))
-    if amount is not None and (searches is None or usage.other_calls):
-        source = "partly unpriced"
-    if amount is not None and searches is not None:
-        amount = EXACT.add(amount, searches)
+    if amount is not None and (usage.searches or usage.other_calls):
+        searches = _sum((usage.searches * 1000,), (price.cost_per_thousand_searches,))
+        if searches is None or usage.other_calls:
+            source = "partly unpriced"
+        amount = EXACT.add(amount, searches or 0)
     if amount is None or amount > LARGEST:
         return Cost(amount=None, rates=base, source="unpriced")
     return Cost(amount=_rounded(amount), rates=rates, source=source)
@@ -129,27 +128,30 @@ def worst_case(
     can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
     reports, or bills by the call, may be. At most :data:`LARGEST`.
     """
-    parts: tuple[Price | PriceVariant, ...] = (price, *price.price_variants)
-    bounds = (tier.above for part in parts for tier in part.price_tiers)
-    reached = max((above for above in bounds if above < input_tokens), default=-1)
-    possible = _possible(price, frozenset(tiers), fallback, reached)
-    amounts = [_dearest(rates, input_tokens, max_output_tokens) for rates in possible]
+    amounts = [
+        _sum((input_tokens, max_output_tokens), rates)
+        for above, *rates in _dearest(price, frozenset(tiers), fallback)
+        if above < input_tokens
+    ]
     known = [amount for amount in amounts if amount is not None]
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
 @lru_cache(maxsize=1024)  # asked for before every request
-def _possible(price: Price, tiers: frozenset[str], fallback: Rates | None, reached: int) -> frozenset[Rates]:
-    """The rates that can hold at any time of the week, of inputs that go beyond bounds up to ``reached``; empty for a
-    tier without a price.
+def _dearest(
+    price: Price, tiers: frozenset[str], fallback: Rates | None
+) -> frozenset[tuple[int, Decimal | None, Decimal | None]]:
+    """All that can hold at any time of the week for inputs of more than so many tokens: the dearest way to bill input,
+    and the rate of output; ``None`` for a tier without a price.
     """
     standard = price if fallback is None else with_fallback(price, fallback)
     return frozenset(
-        _overlaid(served, window, tier)
+        (tier.above if tier else -1, _dearest_input(rates), rates.cost_output_per_million)
         for name in tiers
         for served in [standard if name == STANDARD_TIER else at_tier(price, name) or Price()]
         for window in (None, *served.price_windows)
-        for tier in (None, *(tier for tier in served.price_tiers if tier.above <= reached))
+        for tier in (None, *served.price_tiers)
+        for rates in [_overlaid(served, window, tier)]
     )
 
 
@@ -165,6 +167,8 @@ def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:
         ValidationError: ``at`` has no time zone.
     """
     moment = _utc(at)
+    if not (price.price_windows or price.price_tiers):
+        return _overlaid(price)
     window = next((window for window in price.price_windows if covers(window, moment)), None)
     tiers = (tier for tier in price.price_tiers if tier.above < input_tokens)
     return _overlaid(price, window, max(tiers, key=lambda tier: tier.above, default=None))
@@ -331,10 +335,9 @@ def _amount(usage: Usage, rates: Rates) -> Decimal | None:
     return _sum(billed_tokens(usage), (*input_rates(rates), rates.cost_output_per_million))
 
 
-def _dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal | None:
+def _dearest_input(rates: Rates) -> Decimal | None:
     plain, *others = input_rates(rates)
-    dearest = None if plain is None else max(rate for rate in (plain, *others) if rate is not None)
-    return _sum((input_tokens, output_tokens), (dearest, rates.cost_output_per_million))
+    return None if plain is None else max(rate for rate in (plain, *others) if rate is not None)
 
 
 def _sum(counts: Sequence[int], rates: Sequence[Decimal | None]) -> Decimal | None:

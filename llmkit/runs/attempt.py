@@ -24,6 +24,7 @@ from llmkit.runs.context import RunContext, Target
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
 from llmkit.runs.plan import most_input_tokens, most_output_tokens
+from llmkit.runs.progress import EventKind
 from llmkit.runs.remote import LateAnswer, Place
 from llmkit.runs.tickets import Ticket
 from llmkit.store import Event, events
@@ -191,7 +192,7 @@ class Attempt:
         if log.isEnabledFor(logging.DEBUG):
             fields = {"turn": turn, "status": response.status, "code": code, "seconds": round(latency, 3)}
             log.debug("sent", extra=run.log_fields(conversation, **fields))
-        kind = "answered" if is_answer else "failed_attempt"
+        kind: EventKind = "answered" if is_answer else "failed_attempt"
         run.emit(kind, conversation, turn=turn, code=code, cost=billed, cost_source=cost.source, seconds=latency)
         return result
 
@@ -241,7 +242,7 @@ class Attempt:
 
     def _understood(self, response: HttpResponse | Failure, started_at: datetime) -> tuple[Completion | Failure, Cost]:
         """What came and what it cost. Whatever goes wrong here, the reply is there to be saved."""
-        price, fallback = self.target.model.full_price, self.target.fallback
+        price, fallback = self.target.price, self.target.fallback
         try:
             result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
             if isinstance(result, Completion) or result.usage is not None:

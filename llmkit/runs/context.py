@@ -18,12 +18,12 @@ from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
 from llmkit.money.service_tiers import in_batch
 from llmkit.providers.wires import Wire, wire_for
-from llmkit.records import Completion, Failure, Model, Provider, Rates, Request
+from llmkit.records import Completion, Failure, Model, Price, Provider, Rates, Request
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.plan import Probe
-from llmkit.runs.progress import RunEvent, Tracker
+from llmkit.runs.progress import EventKind, Tracker
 from llmkit.runs.remote import Sender
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
@@ -58,6 +58,7 @@ class Target:
     model: Model
     provider: Provider
     wire: Wire
+    price: Price
     fallback: Rates | None
     rejects: frozenset[str] = frozenset()
     in_batches: bool = False
@@ -65,16 +66,21 @@ class Target:
     @classmethod
     def of(cls, model: Model, provider: Provider, *, in_batches: bool = False) -> Target:
         """A model as nothing is known about it yet."""
-        fallback, wire = pricing.default_rates(provider), wire_for(provider, model)
-        return cls(model=model, provider=provider, wire=wire, fallback=fallback, in_batches=in_batches)
+        return cls(
+            model=model,
+            provider=provider,
+            wire=wire_for(provider, model),
+            price=model.full_price,
+            fallback=pricing.default_rates(provider),
+            in_batches=in_batches,
+        )
 
     def worst_case(self, request: Request, *, input_tokens: int, max_output_tokens: int) -> Decimal | None:
         """The most that a request of so many tokens can cost, at the dearest service tier that it may be served at."""
-        price = self.model.full_price
-        listed = {variant.service_tier for variant in price.price_variants}
+        listed = {variant.service_tier for variant in self.price.price_variants}
         tiers = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
         return pricing.worst_case(
-            price,
+            self.price,
             input_tokens=input_tokens,
             max_output_tokens=max_output_tokens,
             fallback=self.fallback,
@@ -146,13 +152,15 @@ class RunContext:
         desk = self.desks.get(model.reference)
         return contextlib.nullcontext() if desk is None else desk.conversing()
 
-    @contextlib.asynccontextmanager
-    async def warmed(self, probe: Probe) -> AsyncGenerator[None]:
+    def warmed(self, probe: Probe) -> contextlib.AbstractAsyncContextManager[None]:
         """Let the first of those that share a beginning fill the provider's cache before the others come."""
         key = None if probe.model.reference in self.desks else self.spec.plan.warmed_by(probe.position)
+        return contextlib.nullcontext() if key is None else self._warmed(key)
+
+    @contextlib.asynccontextmanager
+    async def _warmed(self, key: Hashable) -> AsyncGenerator[None]:
         if (warm := self._warm.get(key)) is not None:
             await warm.wait()
-        if key is None or warm is not None:
             yield
             return
         self._warm[key] = anyio.Event()
@@ -263,20 +271,11 @@ class RunContext:
         with anyio.CancelScope(shield=True):
             await self.services.store.append(lines)
 
-    def emit(self, kind: Any, conversation: Conversation, *, turn: int | None = None, **details: Any) -> None:
+    def emit(self, kind: EventKind, conversation: Conversation, *, turn: int | None = None, **details: Any) -> None:
         """Tell the listeners of the run."""
         model = conversation.probe.model
-        self.tracker.emit(
-            RunEvent(
-                kind=kind,
-                run_id=self.run_id,
-                provider=model.provider,
-                model=model.reference,
-                probe_id=conversation.probe_id,
-                turn=turn or conversation.turn,
-                **details,
-            )
-        )
+        names = {"provider": model.provider, "model": model.reference, "probe_id": conversation.probe_id}
+        self.tracker.emit(kind, **names, turn=turn or conversation.turn, **details)
 
     def unforeseen(self, conversation: Conversation, error: Exception, *, maybe_billed: bool = False) -> Failure:
         """An error of llmkit's own: it ends the probe and not the run. Its traceback is logged, once of each place."""

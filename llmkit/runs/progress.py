@@ -193,7 +193,9 @@ class Tracker:
         self._notes: list[str] = []
         self._started_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
-        self._counts = {model: defaultdict[str, Any](int, total=total) for model, total in totals.items()}
+        self._counts = {
+            model: defaultdict[str, Any](int, total=total, cost=Decimal(0)) for model, total in totals.items()
+        }
         self._codes: Counter[str] = Counter()
         self._listeners: list[Callable[[RunEvent], None]] = []
         self.status = "running"
@@ -216,15 +218,16 @@ class Tracker:
         """Whether every probe is in a final state."""
         return all(ModelProgress(**counts).done >= counts["total"] for counts in self._counts.values())
 
-    def emit(self, event: RunEvent) -> None:
-        """Count an event and pass it on."""
-        if (counts := self._counts.get(event.model or "")) is not None:
-            self._count(counts, event)
-            self._note(event)
-        if event.kind == "ended":
-            self.status, self._ended_at = event.status or self.status, event.at
-        for listener in tuple(self._listeners):
-            self._tell(listener, event)
+    def emit(self, kind: EventKind, **details: Any) -> None:
+        """Count what happened, and pass it on; ``details`` are fields of a :class:`RunEvent`."""
+        if (counts := self._counts.get(details.get("model", ""))) is not None:
+            self._count(kind, counts, details)
+        if kind == "ended":
+            self.status, self._ended_at = details["status"], datetime.now(UTC)
+        if self._listeners:
+            event = RunEvent(kind=kind, run_id=self.run_id, **details)
+            for listener in tuple(self._listeners):
+                self._tell(listener, event)
 
     def _tell(self, listener: Callable[[RunEvent], None], event: RunEvent) -> None:
         """Call a listener. A mistake in it must not end a run that costs money, so it is left out from then on."""
@@ -239,24 +242,22 @@ class Tracker:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def _count(self, counts: defaultdict[str, Any], event: RunEvent) -> None:
-        if event.kind == "asked":
+    def _count(self, kind: EventKind, counts: defaultdict[str, Any], details: Mapping[str, Any]) -> None:
+        provider, status = details["provider"], details.get("status")
+        if kind == "asked":
             counts["in_flight"] += 1
-        elif event.kind in ("answered", "failed_attempt"):
+            now = time.time()
+            self._watches.setdefault(provider, Watch(now)).started(now, self._limits(provider))
+        elif kind in ("answered", "failed_attempt"):
             counts["in_flight"] -= 1
-            counts["unpriced"] += event.cost is None or event.cost_source == "partly unpriced"
-            counts["cost"] += event.cost or Decimal(0)
-        elif event.kind == "probe_done" and event.status in ("ok", "failed", "skipped"):
-            counts[event.status] += 1
-            if event.code:
-                self._codes[event.code] += 1
-
-    def _note(self, event: RunEvent) -> None:
-        provider, at = event.provider or "", event.at.timestamp()
-        if event.kind == "asked":
-            self._watches.setdefault(provider, Watch(at)).started(at, self._limits(provider))
-        elif event.kind in ("answered", "failed_attempt") and provider in self._watches:
-            self._watches[provider].ended(event.seconds or 0.0, ok=event.kind == "answered")
+            counts["unpriced"] += details["cost"] is None or details["cost_source"] == "partly unpriced"
+            counts["cost"] += details["cost"] or 0
+            if provider in self._watches:
+                self._watches[provider].ended(details["seconds"], ok=kind == "answered")
+        elif kind == "probe_done" and status in ("ok", "failed", "skipped"):
+            counts[status] += 1
+            if details["code"]:
+                self._codes[details["code"]] += 1
 
     def _left(self, models: Mapping[str, ModelProgress]) -> dict[str, float]:
         """Seconds that each provider will take."""

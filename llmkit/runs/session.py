@@ -21,7 +21,7 @@ from llmkit.runs.circuit_breaker import affected, concerns_others
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.following import set_limits, withdrawn, words
-from llmkit.runs.progress import Progress, RunEvent, Tracker
+from llmkit.runs.progress import Progress, Tracker
 from llmkit.runs.remote import LateAnswer
 from llmkit.runs.turns import ask_turn
 from llmkit.store import CatalogState, events
@@ -88,7 +88,7 @@ class Session:
         Raises:
             JournalError: an answer could not be saved, so nothing more was asked.
         """
-        self.tracker.emit(RunEvent(kind="started", run_id=self.run_id))
+        self.tracker.emit("started")
         started = time.monotonic()
         log.info("run started", extra={"run": self.run_id, "probes": sum(map(len, self.queues.values()))})
         problem: BaseException | None = None
@@ -278,7 +278,7 @@ class Session:
         finally:  # whatever went wrong, it runs no more, and who watches must hear of it
             self.context.services.store.release_run(self.run_id)
             self._ended = True
-            self.tracker.emit(RunEvent(kind="ended", run_id=self.run_id, status=status, reason=message))
+            self.tracker.emit("ended", status=status, reason=message)
         return problem
 
     async def _project(self) -> None:
