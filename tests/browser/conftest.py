@@ -1,6 +1,7 @@
-"""One JupyterLab server and one Chromium for each file; an empty shell for each test.
+"""One JupyterLab server for all, one Chromium for each file; an empty shell for each test.
 
-They end with the file: Playwright keeps an event loop running in the thread of the tests, which others cannot use.
+A Chromium ends with its file: Playwright keeps an event loop running in the thread of the tests, which others cannot
+use.
 """
 
 import os
@@ -9,7 +10,7 @@ import pytest
 from lab_page import PATIENCE, Lab, Server, browser_path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A JupyterLab without a token on a free port of this machine."""
     pytest.importorskip("jupyterlab")

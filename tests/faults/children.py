@@ -115,3 +115,50 @@ class Zygote:
         self.process.stdin.close()
         self.process.wait(timeout=60)
         self.process.stdout.close()
+
+
+class Scripts:
+    """An interpreter that forks for each script: to start it and import everything takes longer than most of them."""
+
+    def __init__(self, folder, **environment):
+        self.folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("script_server.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+
+    def start(self, script, *arguments, **environment):
+        """Run a script with these arguments; returns it as a process whose log is what it prints."""
+        job = {
+            "script": script,
+            "arguments": [str(argument) for argument in arguments],
+            "environment": {**os.environ, **environment},
+            "out": str(self.folder / "out"),
+            "err": str(self.folder / "err"),
+        }
+        (self.folder / "out").unlink(missing_ok=True)
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        self._process.stdin.flush()
+        return Child(int(self._answer(60)), self.folder / "out")
+
+    def end(self, timeout=120):
+        """When the script is over: its exit code, what it printed, and its standard error."""
+        code = int(self._answer(timeout))
+        return code, *((self.folder / name).read_text() for name in ("out", "err"))
+
+    def run(self, script, *arguments, **environment):
+        """Run a script to its end; see ``end``."""
+        self.start(script, *arguments, **environment)
+        return self.end()
+
+    def _answer(self, timeout):
+        assert select.select([self._process.stdout], [], [], timeout)[0], "the script does not end"
+        return self._process.stdout.readline()
+
+    def close(self):
+        """End it."""
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()

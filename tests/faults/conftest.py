@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from children import PROVIDERS, Zygote
+from children import PROVIDERS, Scripts, Zygote
 
 import llmkit
 
@@ -23,6 +23,14 @@ def zygote(tmp_path_factory, sim):
     zygote = Zygote(tmp_path_factory.mktemp("children"), sim)
     yield zygote
     zygote.close()
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """What runs scripts as Pythons of their own."""
+    scripts = Scripts(tmp_path_factory.mktemp("scripts"))
+    yield scripts
+    scripts.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,13 @@
 
 import errno
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from children import Scripts
 
 import llmkit
 
@@ -64,25 +64,23 @@ print(json.dumps({**told, "answered": answered}))
 
 @pytest.fixture(scope="module")
 def bad_disk(tmp_path_factory):
-    """The shim, built by the compiler of the system."""
+    """What runs scripts on the shim, built by the compiler of the system."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if sys.platform != "linux" or compiler is None:
         pytest.skip("a disk is made bad by a shim, which needs Linux and a C compiler")
     shim = tmp_path_factory.mktemp("shim") / "bad_disk.so"
     source = Path(__file__).with_name("bad_disk.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
-    return shim
+    scripts = Scripts(shim.parent, LD_PRELOAD=str(shim))
+    yield scripts
+    scripts.close()
 
 
 def worked(bad_disk, *arguments, bad, script=WORK):
     """What a process tells of its work on a disk that this makes bad."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env={**os.environ, "LD_PRELOAD": str(bad_disk), "BAD_DISK": str(bad)},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    code, said, error = bad_disk.run(script, *arguments, BAD_DISK=str(bad))
+    assert code == 0, error
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.mark.parametrize("when", ["before", "in the middle"])

@@ -2,11 +2,10 @@
 
 import random
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
+from children import until
 
 import llmkit
 
@@ -26,21 +25,20 @@ with llmkit.open(path, simulate=True) as kit:
 KILLS = [4, pytest.param(40, marks=pytest.mark.soak)]
 
 
-def killed(path, what, first, after):
+def killed(scripts, path, what, first, after):
     """The last edit that a process acknowledged before it was killed, so many seconds after it began."""
-    command = [sys.executable, "-W", "ignore", "-c", WORK, path, what, str(first)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout.readline() == "begin\n"
-        time.sleep(after)
-        child.kill()
-        said = child.stdout.read()
-    return [int(line) for line in said[: said.rfind("\n") + 1].split()]
+    child = scripts.start(WORK, path, what, first)
+    assert until(lambda: "begin" in child.lines())
+    time.sleep(after)
+    child.kill()
+    scripts.end()
+    return [int(line) for line in child.lines()[1:]]
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("what", ["first open", "rebuild", "edit"])
 @pytest.mark.parametrize("kills", KILLS)
-def test_a_killed_process_leaves_a_catalog_that_opens(loose_catalog, tmp_path, what, kills):
+def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tmp_path, what, kills):
     """At whatever moment: every model is there, and the number is that of the last edit or the one on its way."""
     chance, path, saved = random.Random(kills), tmp_path / "c" / "k.duckdb", -1
     whole = llmkit.open(loose_catalog / "k.duckdb", simulate=True)
@@ -53,7 +51,7 @@ def test_a_killed_process_leaves_a_catalog_that_opens(loose_catalog, tmp_path, w
             shutil.rmtree(path.parent, ignore_errors=True)
         elif what == "rebuild":
             path.unlink(missing_ok=True)
-        edits = killed(path, what, saved + 1, after=chance.uniform(0, 3 if what == "edit" else 1.5))
+        edits = killed(scripts, path, what, saved + 1, after=chance.uniform(0, 3 if what == "edit" else 1.5))
         with llmkit.open(path, simulate=True) as kit:
             assert len(kit.catalog.models()) == models
             if what == "edit":
