@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from math import nan
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from llmkit.analysis.intervals import LARGEST
 from llmkit.errors import ValidationError
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
@@ -59,7 +61,7 @@ def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = 
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
         raise ValidationError("No item has codes of two coders: there is nothing to compare.", field="codes")
-    values = range(len(domain)) if level in ("nominal", "ordinal") else domain
+    values = range(len(domain)) if level in ("nominal", "ordinal") else list(map(float, domain))
 
     def alpha(counts: np.ndarray[Any, Any]) -> float:
         if (counts.sum(axis=0) > 0).sum() < 2:
@@ -119,7 +121,8 @@ def _domain(table: pd.DataFrame, level: str) -> list[Any]:
             raise ValidationError("All coders need the same categories in the same order.", field="codes")
         return [value for value in ordered[0] if value in values]
     if level != "nominal":
-        if not all(isinstance(value, int | float | np.number) for value in values):
+        numbers: list[Any] = [value for value in values if isinstance(value, int | float | np.number | Decimal)]
+        if len(numbers) < len(values) or not all(abs(number) < LARGEST for number in numbers):
             raise ValidationError(f"Codes of level {level!r} are numbers, or ordered categoricals.", field="codes")
         values.sort()
         if level == "ratio" and values and values[0] < 0:

@@ -107,7 +107,7 @@ def answers_by_level(
     if within is not None:
         data["within"] = _key(frame, within, "within")
     if "estimated_cost" in frame:
-        data["cost"] = pd.to_numeric(frame["estimated_cost"])
+        data["cost"] = pd.to_numeric(frame["estimated_cost"], errors="coerce")
     levels = {level: data[data["by"] == level] for level in _levels(data["by"])}
     return {level: rows[rows["value"].notna()] for level, rows in levels.items()}, levels, share
 
@@ -191,6 +191,8 @@ def _frame(run_or_frame: Any) -> pd.DataFrame:
 def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
     if not isinstance(name, str) or name not in frame:
         raise unknown_column(name, frame.columns, field)
+    if (alike := list(frame.columns).count(name)) > 1:
+        raise ValidationError(f"{alike} columns are called {name!r}: rename or drop the others.", field=field)
     column: pd.Series[Any] = frame[name]
     return column
 
@@ -238,12 +240,12 @@ def _numbers(column: pd.Series[Any], name: str) -> tuple[pd.Series[float], bool]
 def _number(value: Any, name: str) -> float:
     try:
         number = float(value) if not isinstance(value, date | timedelta | np.datetime64 | np.timedelta64) else nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = nan
-    if not np.isfinite(number):
+    if not abs(number) < intervals.LARGEST:
         raise ValidationError(
-            f"{name!r} holds {str(value)[:80]!r}, which is no number: compare numbers or true and false, "
-            f"such as frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",
+            f"{name!r} holds {str(value)[:80]!r}, which is no number to compute with: compare numbers or true and "
+            f"false, such as frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",
             field="value",
         )
     return number

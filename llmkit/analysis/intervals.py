@@ -3,7 +3,7 @@ statsmodels, which are imported when an interval is computed: they are slow to l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
 
@@ -13,6 +13,8 @@ import pandas as pd
 ALPHA = 0.05
 _EQUAL = 1e-12
 """Values that differ by less, beside their size, differ by rounding only."""
+LARGEST = 1e150
+"""Of values to compute with: the squares of larger ones are infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,17 @@ def difference(
     """
     if not len(a) or not len(b):
         return Interval(nan, nan, nan, nan, 0, "no answers")
+    result = _compared(a, b, clusters, share, alpha)
+    return replace(result, low=max(result.low, -1.0), high=min(result.high, 1.0)) if share else result
+
+
+def _compared(
+    a: pd.Series[float],
+    b: pd.Series[float],
+    clusters: tuple[pd.Series[Any], pd.Series[Any]] | None,
+    share: bool,
+    alpha: float,
+) -> Interval:
     if clusters is None:
         return _agresti_caffo(a, b, alpha) if share else _welch(a, b, alpha, "Welch")
     a, b = a.groupby(clusters[0]).mean(), b.groupby(clusters[1]).mean()
@@ -143,10 +156,10 @@ def _paired(
 ) -> Interval:
     from scipy import stats
 
-    if _is_constant(differences):
-        return (
-            _agresti_caffo(a, b, alpha) if share else _without_variation(float(differences.iloc[0]), len(differences))
-        )
+    size = _size(a, b)
+    if _is_constant(differences, size):
+        alike = _without_variation(float(differences.iloc[0]), len(differences), size)
+        return _agresti_caffo(a, b, alpha) if share else alike
     result = stats.ttest_1samp(differences, 0)
     low, high = result.confidence_interval(1 - alpha)
     estimate = float(differences.mean())
@@ -159,8 +172,9 @@ def _welch(a: pd.Series[float], b: pd.Series[float], alpha: float, method: str) 
     estimate, n = float(a.mean() - b.mean()), len(a) + len(b)
     if min(len(a), len(b)) < 2:
         return Interval(estimate, nan, nan, nan, n, "one answer or cluster: no interval")
-    if _is_constant(a) and _is_constant(b):
-        return _without_variation(estimate, n)
+    size = _size(a, b)
+    if _is_constant(a, size) and _is_constant(b, size):
+        return _without_variation(estimate, n, size)
     result = stats.ttest_ind(a, b, equal_var=False)
     low, high = result.confidence_interval(1 - alpha)
     return Interval(estimate, float(low), float(high), float(result.pvalue), n, method)
@@ -171,15 +185,19 @@ def _agresti_caffo(a: pd.Series[float], b: pd.Series[float], alpha: float) -> In
 
     counts: dict[str, Any] = {"count1": a.sum(), "nobs1": len(a), "count2": b.sum(), "nobs2": len(b)}
     low, high = proportion.confint_proportions_2indep(**counts, method="agresti-caffo", alpha=alpha)
-    with np.errstate(divide="ignore"):  # in an odds ratio beside it
+    with np.errstate(divide="ignore", invalid="ignore"):  # in an odds ratio beside it
         p = proportion.test_proportions_2indep(**counts, method="agresti-caffo").pvalue
     return Interval(float(a.mean() - b.mean()), float(low), float(high), float(p), len(a) + len(b), "Agresti–Caffo")
 
 
-def _without_variation(estimate: float, n: int) -> Interval:
-    p = 1.0 if abs(estimate) < _EQUAL else 0.0
+def _without_variation(estimate: float, n: int, size: float) -> Interval:
+    p = 1.0 if abs(estimate) <= _EQUAL * size else 0.0
     return Interval(estimate, estimate, estimate, p, n, "answers do not vary")
 
 
-def _is_constant(values: pd.Series[float]) -> bool:
-    return bool(np.ptp(values) <= _EQUAL * max(1.0, float(values.abs().max())))
+def _is_constant(values: pd.Series[float], size: float) -> bool:
+    return bool(np.ptp(values) <= _EQUAL * size)
+
+
+def _size(a: pd.Series[float], b: pd.Series[float]) -> float:
+    return float(max(a.abs().max(), b.abs().max()))

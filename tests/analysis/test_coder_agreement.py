@@ -1,5 +1,7 @@
 """Agreement of coders: equal to krippendorff and statsmodels on published examples, and the same every time."""
 
+from decimal import Decimal
+
 import krippendorff
 import numpy as np
 import pandas as pd
@@ -71,6 +73,13 @@ def test_perfect_agreement_is_one():
     assert [result.alpha, result.low, result.high, result.kappa] == [1, 1, 1, 1]
 
 
+def test_decimals_are_numbers():
+    """Codes that are money agree as floats do."""
+    codes = {"Ann": [1, 2, 3, 3], "Ben": [1, 2, 2, 3]}
+    as_money = {coder: list(map(Decimal, numbers)) for coder, numbers in codes.items()}
+    assert llmkit.agreement(as_money, "interval").alpha == llmkit.agreement(codes, "interval").alpha
+
+
 @pytest.mark.parametrize(
     ("codes", "level", "sentence"),
     [
@@ -79,6 +88,8 @@ def test_perfect_agreement_is_one():
         ({"Ann": ["a", None], "Ben": [None, "b"]}, "nominal", "nothing to compare"),
         ({"Ann": [["a"]], "Ben": [["b"]]}, "nominal", "not a list"),
         ({"Ann": [-1, 1], "Ben": [1, 2]}, "ratio", "not below 0"),
+        ({"Ann": [1, 2], "Ben": [1, np.inf]}, "interval", "are numbers"),
+        ({"Ann": [1, 2], "Ben": [1, 10**400]}, "interval", "are numbers"),
         ({"Ann": ["a"], "Ben": ["b"]}, "metric", "level is one of"),
         ("codes", "nominal", "two coders"),
     ],

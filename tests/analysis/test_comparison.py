@@ -165,6 +165,41 @@ def test_answers_that_never_vary_are_compared_without_a_warning(recwarn):
     assert not len(recwarn)
 
 
+@pytest.mark.parametrize("within", [None, "scenario_id"])
+def test_a_comparison_does_not_depend_on_the_unit(within):
+    """Millionths of a cent are compared as dollars are: p values and effects stay, intervals shrink with the values."""
+    frame = _study()
+    one, other = (
+        llmkit.compare(frame.assign(score=frame["score"] * unit), "score", "config", within).differences
+        for unit in (1, 1e-14)
+    )
+    assert other[["p", "p_holm", "effect"]].to_numpy() == _approx(one[["p", "p_holm", "effect"]].to_numpy())
+    bounds = ["difference", "low", "high"]
+    assert (other[bounds] * 1e14).to_numpy() == _approx(one[bounds].to_numpy())
+
+
+def test_differences_of_shares_are_shares_without_a_warning(recwarn):
+    """No interval goes beyond 1, and answers that are all true have a p as well."""
+    frame = pd.DataFrame({"m": np.repeat(["a", "b", "c"], 40), "x": np.repeat([1, 1, 0], 40)})
+    table = llmkit.compare(frame, "x", "m").differences
+    assert (table["p"].tolist()[0], table["high"].max()) == (1, 1)
+    assert not len(recwarn)
+
+
+def test_costs_that_are_no_numbers_are_unknown():
+    """A column of the user's own that is called as ours is no reason to fail."""
+    levels = llmkit.compare(_study().assign(estimated_cost="?"), "score", "config").levels
+    assert levels["cost"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["score", "config"])
+def test_a_name_of_two_columns_is_refused(name):
+    """The error says so, where pandas would hand over a table."""
+    frame = _study()
+    with pytest.raises(llmkit.ValidationError, match=f"2 columns are called '{name}'"):
+        llmkit.compare(pd.concat([frame, frame[[name]]], axis=1), "score", "config")
+
+
 def test_levels_stand_in_the_order_of_their_categories():
     """Categories that do not occur have no row."""
     frame = _study()
@@ -186,6 +221,8 @@ def test_several_columns_make_a_level():
         ({}, ("score", []), "by names no column"),
         ({"score": "good"}, ("score", "config"), "'good', which is no number"),
         ({"score": np.inf}, ("score", "config"), "no number"),
+        ({"score": 1e200}, ("score", "config"), "no number to compute with"),
+        ({"score": 10**400}, ("score", "config"), "no number to compute with"),
         ({"score": pd.Timestamp("2026-11-01")}, ("score", "config"), "no number"),
         ({"scenario_id": None}, ("score", "config", "scenario_id"), "81 rows have nothing in the column 'scenario_id'"),
     ],
