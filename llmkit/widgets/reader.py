@@ -131,12 +131,15 @@ class Reader(Panel):
         """Look again while a run goes on, for at most a twentieth of the time."""
         running = True
         while running:
-            running = any(run.status == "running" for run in self._runs.values())
             begun = time.monotonic()
             try:
+                running = any(run.status == "running" for run in self._runs.values())
                 self.refresh()
             except CatalogBusy:  # somebody else holds the database: it is shown at the next look
                 running = True
+            except LlmkitError as error:  # the files are gone, for one
+                self._refuse(error)
+                return
             time.sleep(max(_TICK, 20 * (time.monotonic() - begun)) if running else 0)
         self.island.save()
 

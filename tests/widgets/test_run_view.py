@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from widget_actions import buttons, text_of
 from llmkit.kit import open_kit
 from llmkit.providers.transport import RetryPolicy
 from llmkit.simulator import Fault
+from llmkit.widgets import reader
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script> **bold** $\\frac{1}{2}$ </pre>'
 
@@ -164,3 +166,15 @@ def test_a_probe_that_was_never_asked_can_be_listed(kit, sim):
     kit.catalog.update_provider("openai", max_parallel_requests=1)
     probes = shown_answers(kit.run(["a", "b"], LUNA).result(30).view())["probes"]
     assert {probe["status"]: probe["cost"] for probe in probes} == {"failed": "$0.00", "skipped": None}
+
+
+def test_a_reader_says_when_its_files_are_gone(database, monkeypatch):
+    """While it follows a run whose folder is taken away: a sentence, and no traceback."""
+    monkeypatch.setattr(reader, "_TICK", 0.05)
+    with open_kit(database, simulate=True) as kit, rehearsing(kit, latency=math.inf):
+        handle = kit.run("a", LUNA, max_tokens=20)
+        follower = kit.reader(handle.run_id)
+        elsewhere = database.parent.rename(database.parent.with_name("elsewhere"))
+        wait_for(follower.notice.widget, "value", lambda: "cannot be opened" in follower.notice.text)
+        elsewhere.rename(database.parent)
+        handle.cancel(grace=0)
