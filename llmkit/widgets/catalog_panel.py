@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.widgets.panel import Panel, button
+from llmkit.widgets.panel import Panel
 from llmkit.widgets.protocols import HasCatalog
 
 
@@ -12,8 +12,10 @@ class CatalogPanel(Panel):
     def __init__(self, kit: HasCatalog) -> None:
         super().__init__()
         self._catalog = kit.catalog
-        self.undo_button = button("Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made")
-        self.refresh_button = button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
+        self.undo_button = self.button(
+            "Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made"
+        )
+        self.refresh_button = self.button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
 
     def _close(self) -> None:
         """Close what would show something else than the catalog holds after an undo."""

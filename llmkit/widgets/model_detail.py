@@ -15,7 +15,7 @@ from llmkit.money.pricing import in_words
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.form import Form
-from llmkit.widgets.panel import Panel, button, confirm, line, shown
+from llmkit.widgets.panel import Panel, confirm, line, shown
 
 
 class ModelDetail:
@@ -27,11 +27,11 @@ class ModelDetail:
         self._model: Model | None = None
         self.form: Form | None = None
         self.question: ipw.VBox | None = None
-        self.edit_button = button("Edit", self._edit)
-        self.default_button = button("Set as default", self._set_default)
-        self.deprecate_button = button("Deprecate", self._ask_deprecate)
-        self.reactivate_button = button("Reactivate", self._reactivate)
-        self.history_button = button("Price history", self._show_history)
+        self.edit_button = panel.button("Edit", self._edit)
+        self.default_button = panel.button("Set as default", self._set_default)
+        self.deprecate_button = panel.button("Deprecate", self._ask_deprecate)
+        self.reactivate_button = panel.button("Reactivate", self._reactivate)
+        self.history_button = panel.button("Price history", self._show_history)
         self._title = ipw.HTML()
         self._place = ipw.VBox(layout=ipw.Layout(width="100%"))
         buttons = (

@@ -11,7 +11,7 @@ from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.catalog_panel import CatalogPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_detail import ModelDetail
-from llmkit.widgets.panel import Sentence, button, line
+from llmkit.widgets.panel import Sentence, line
 from llmkit.widgets.price_check import PriceCheck
 from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.table import Table
@@ -32,7 +32,7 @@ class ModelsPanel(CatalogPanel):
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
         self.detail = ModelDetail(kit.catalog, self)
         self.form: Form | None = None
-        self.add_button = button("Add model", self._open_form, primary=True)
+        self.add_button = self.button("Add model", self._open_form, primary=True)
         self.prices = PriceCheck(kit.catalog, self)
         self._old_prices = Sentence()
         self._place = ipw.VBox()
@@ -48,7 +48,7 @@ class ModelsPanel(CatalogPanel):
             self.table.widget,
             self.detail.widget,
         )
-        self.table.observe(lambda change: self.detail.show(change.new), "selected")
+        self.table.observe(lambda change: self.attempt(lambda: self.detail.show(change.new)), "selected")
         self.refresh()
 
     @property

@@ -83,6 +83,17 @@ class Panel(ABC):
             self.notice.show(" ".join(filter(None, (said, warned))), "warn" if warned else "good")
         return True
 
+    def button(self, label: str, on_click: Callable[[], Any], **how: Any) -> ipw.Button:
+        """As :func:`button`; an :class:`LlmkitError`, of a kit that was closed for example, is shown in the panel."""
+        return button(label, lambda: self.attempt(on_click), **how)
+
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Do something that changes nothing, or show why it cannot be done."""
+        try:
+            action()
+        except LlmkitError as error:
+            self._refuse(error)
+
     def _refuse(self, error: LlmkitError) -> None:
         self.notice.show(str(error), "bad")
 

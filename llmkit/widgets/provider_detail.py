@@ -12,7 +12,7 @@ from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import Panel, button, confirm, line, shown
+from llmkit.widgets.panel import Panel, confirm, line, shown
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
 
@@ -26,7 +26,7 @@ class ProviderDetail:
         self._provider: Provider | None = None
         self.form: Form | None = None
         self.remote: RemoteModels | None = None
-        self.delete_button = button("Delete", self._ask_delete, tooltip="Only if no run has asked it")
+        self.delete_button = panel.button("Delete", self._ask_delete, tooltip="Only if no run has asked it")
         self._title = ipw.HTML()
         self._place = ipw.VBox()
         self.widget = ipw.VBox([self._title, self._place], layout=ipw.Layout(display="none", padding="8px 0 0 0"))

@@ -14,7 +14,7 @@ from llmkit.widgets import html, provider_form
 from llmkit.widgets.catalog_panel import CatalogPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import button, confirm, line
+from llmkit.widgets.panel import confirm, line
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.provider_detail import ProviderDetail
 from llmkit.widgets.table import Column, Row, Table
@@ -42,7 +42,7 @@ class ProvidersPanel(CatalogPanel):
         self.table = Table(COLUMNS, name="Provider")
         self.detail = ProviderDetail(kit, self)
         self.form: Form | None = None
-        self.add_button = button("Add provider", self._open_form, primary=True)
+        self.add_button = self.button("Add provider", self._open_form, primary=True)
         self._place = ipw.VBox()
         self.widget.children = (
             line(self.add_button, self.undo_button, self.refresh_button),
@@ -51,7 +51,7 @@ class ProvidersPanel(CatalogPanel):
             self.table.widget,
             self.detail.widget,
         )
-        self.table.observe(lambda change: self.detail.show(change.new), "selected")
+        self.table.observe(lambda change: self.attempt(lambda: self.detail.show(change.new)), "selected")
         self.refresh()
 
     @property

@@ -67,7 +67,7 @@ class RunForm(Panel):
         self.start_button = self.form.submit_button
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
         self._old_prices = Sentence()
-        self.refresh_button = button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
+        self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
         self.results_button = button("Show results", self._show_results)
         self._run_place = ipw.VBox()
         self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, self.results_button)

@@ -46,7 +46,7 @@ class RunView(Panel):
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.reader = Reader([run])
         self.reader.island = self.island
-        self.refresh_button = button("Refresh", self.renew, tooltip="Read the run again")
+        self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the run again")
         self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
         self._place = ipw.VBox()
         self.widget.children = (

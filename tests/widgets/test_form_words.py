@@ -6,6 +6,7 @@ import pytest
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.errors import ValidationError
+from llmkit.kit import open_kit
 from llmkit.widgets import html
 from llmkit.widgets.typed_values import read_whole
 
@@ -95,3 +96,18 @@ def test_a_column_of_words_keeps_its_distance_from_numbers():
     """In a saved panel, "1M" does not run into "active"."""
     page = html.table(["Context", "Status"], [("1M", "active")], right=["Context"])
     assert re.search(r'padding: 3px 12px 3px 0; text-align: right">1M<', page)
+
+
+@pytest.mark.parametrize("name", ["models_panel", "providers_panel", "infra_panel", "run_form"])
+def test_no_button_of_a_closed_kits_panels_raises(database, name):
+    """Whatever is clicked: what cannot be done any more is said in the panel, with the way back."""
+    kit = open_kit(database, simulate=True)
+    panel = getattr(kit, name)()
+    if name in ("models_panel", "providers_panel"):
+        panel.table.selected = panel.table.visible[0].key
+    kit.close()
+    for each in buttons(panel.widget).values():
+        each.click()
+    panel.notice.clear()
+    panel.refresh_button.click()
+    assert panel.notice.text.startswith("This kit is closed") or name == "infra_panel"  # which needs the catalog alone
