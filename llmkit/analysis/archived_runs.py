@@ -77,10 +77,13 @@ class Dataset:
         Raises:
             ValidationError: an unknown column, or a condition that DuckDB does not understand.
         """
-        chosen = _chosen(columns, self.read(lambda c: c.sql("FROM probes").columns))
+        stored = self.read(lambda c: c.sql("FROM probes").columns)
+        chosen = _chosen(columns, [name for name in stored if name != parquet.ANSWER])
+        shown = f'SELECT * EXCLUDE ("{parquet.ANSWER}") REPLACE ("{parquet.ANSWER}" AS answer) FROM probes'
+        source = f"({shown})" if parquet.ANSWER in stored else "probes"
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in chosen)
         condition = "" if where is None else f" WHERE ({where})"
-        return self.read(lambda c: c.sql(f"SELECT {names} FROM probes{condition}").to_arrow_reader(BATCH))
+        return self.read(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
 
     def read(self, question: Callable[[Snapshot], T]) -> T:
         """Answer one of the questions that a catalog answers too."""
@@ -125,12 +128,19 @@ class Texts:
 
 def batches(store: Store, run_id: str, table: str, columns: Sequence[str] | None) -> pa.RecordBatchReader:
     """A table of a run, a page of it in memory at a time: see :meth:`llmkit.Run.batches`."""
-    pages = Texts(store, run_id).pages(table)
+    pages = map(_shown, Texts(store, run_id).pages(table))
     first = next(pages)
     chosen = _chosen(columns, first.column_names)
     schema = first.select(chosen).schema
     tables = (page.select(chosen).cast(schema) for page in itertools.chain([first], pages))
     return pa.RecordBatchReader.from_batches(schema, (batch for each in tables for batch in each.to_batches(BATCH)))
+
+
+def _shown(page: pa.Table) -> pa.Table:
+    if parquet.ANSWER not in page.column_names:
+        return page
+    place = page.column_names.index("answer")
+    return page.set_column(place, "answer", page[parquet.ANSWER]).drop_columns([parquet.ANSWER])
 
 
 def _chosen(columns: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:

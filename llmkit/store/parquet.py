@@ -28,6 +28,9 @@ T = TypeVar("T")
 TABLES = ("attempts", "turns", "probes", "scenarios", "runs")
 """In the order in which they are written: a run that stands in ``runs`` is there as a whole."""
 
+ANSWER = "answer."
+"""What archives call the answers to questions: ``answer`` holds, as JSON, all that was read from each."""
+
 PAGED = ("attempts", "turns", "probes")
 PAGE = 50_000
 """Probes whose rows are in memory at once."""
@@ -165,7 +168,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
         "WHERE run_id = ? AND json_type(answer) = 'OBJECT' ORDER BY name",
         [run_id],
     )
-    answers = [(answer_column(name), "answer", name) for (name,) in fields.fetchall()]
+    answers = [(answer_column(name) if name else ANSWER, "answer", name) for (name,) in fields.fetchall()]
     named = connection.execute(
         "SELECT DISTINCT unnest(json_keys(notes)) AS name FROM probe_notes WHERE run_id = ? ORDER BY name", [run_id]
     )

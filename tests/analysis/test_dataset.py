@@ -68,6 +68,20 @@ def test_probes_come_as_batches_that_a_condition_chooses(runs, tmp_path):
     assert table["answer.score"].notna().sum() == 1
 
 
+def test_answers_to_questions_are_read_as_the_run_shows_them(kit, runs, tmp_path):
+    """Beside structured answers, from a run and from archives alike: the choice itself, its score and its position."""
+    questions = [llmkit.question.likert("It is fair."), llmkit.question.yes_no("Is it?", dimensions={"answer_1": "x"})]
+    run = kit.run(questions, models=MODELS[:1], samples=2).result()
+    for each in (run, runs[1]):
+        each.archive(tmp_path)
+    names = ["probe_id", "answer", "answer.score", "answer.position", "answer_1"]
+    for reader in (run.batches(columns=names), llmkit.dataset(tmp_path).probes(names, where="answer IS NOT NULL")):
+        table = reader.read_pandas().sort_values("probe_id", ignore_index=True)
+        assert table.astype(object).equals(run.probes[names].astype(object))
+    assert run.batches().read_all().column_names.count("answer") == 1
+    assert llmkit.dataset(tmp_path).costs("answer")["probes"].sum() == len(run.probes) + 1
+
+
 def test_archives_reach_nothing_else_and_say_what_is_wrong(kit, runs, tmp_path):
     """Other files, unknown columns, bad conditions, empty folders, places that cannot be written."""
     runs[1].archive(tmp_path / "a")
