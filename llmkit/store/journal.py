@@ -93,11 +93,16 @@ class Journal:
             event["id"] = self._next_id()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every segment, by name, oldest first."""
+        """Bytes of every segment, by name, oldest first; without what only has the name of one, such as a folder."""
+        found: dict[str, int] = {}
         with self._reading(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = [(e.name, e.stat().st_size) for e in os.scandir(self.directory) if e.name.endswith(".jsonl")]
-            return dict(sorted(found))
-        return {}
+            with os.scandir(self.directory) as entries:
+                segments = [entry for entry in entries if entry.name.endswith(".jsonl")]
+            for entry in segments:
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to what is not there
+                    if entry.is_file():
+                        found[entry.name] = entry.stat().st_size
+        return dict(sorted(found.items()))
 
     def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
         """The whole lines of a segment from an offset on, about ``size`` bytes of them at a time."""

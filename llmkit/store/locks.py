@@ -76,18 +76,24 @@ def _queue(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
 
 def _wait_on(file: IO[Any], taken: Future[None], catalog: Path) -> None:
     last, waited = _last_taken(file), TELL
+    rest = 0.0 if _given_up.get(catalog) == last else GIVE_UP - TELL
     while True:
         try:
-            return taken.result(GIVE_UP - TELL)
+            return taken.result(rest)
         except FutureTimeout:
-            waited += GIVE_UP - TELL
+            waited, rest = waited + rest, GIVE_UP - TELL
         if last == (last := _last_taken(file)) or waited >= AT_MOST:
+            _given_up[catalog] = last
             pid, who = _holder(file)
             raise CatalogBusy(
                 f"{who} has held the catalog {catalog} for {waited:.0f} s. Wait for it, or end it if it is stopped; "
                 "runs go on into the journal meanwhile.",
                 pid=pid,
             )
+
+
+_given_up: dict[Path, int] = {}
+"""When it had been taken last as it was given up: nobody waits so long again for a holder that is still stopped."""
 
 
 def _last_taken(file: IO[Any]) -> int:

@@ -26,8 +26,25 @@ _GATHER = 0.002
 class _Open:
     """A segment that is being written."""
 
+    path: Path
     file: IO[bytes]
-    seq: int = 0
+    seq: int
+
+    def save(self, data: bytes) -> None:
+        """Have the disk take it.
+
+        Raises:
+            JournalError: the file is not there any more, although the system lets it be written.
+        """
+        segment_files.write_all(self.file, data)
+        os.fsync(self.file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self.file.fileno()), self.path.stat()):
+                return
+        raise JournalError(
+            f"{self.path} was moved or deleted while it was being written. Bring it back, from a copy or the trash: "
+            "what is in it may be nowhere else. What is written from now on begins another."
+        )
 
 
 class SegmentWriter:
@@ -110,10 +127,11 @@ class SegmentWriter:
             return self._explain(error)
         try:
             data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
-            segment_files.write_all(segment.file, data)
-            os.fsync(segment.file.fileno())
-        except OSError as error:
+            segment.save(data)
+        except (OSError, JournalError) as error:
             is_cut = self._abandon(commit.about, segment, start)
+            if isinstance(error, JournalError):
+                return error
             return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
         segment.seq += len(commit.events)
         return None
@@ -129,7 +147,7 @@ class SegmentWriter:
             with contextlib.suppress(OSError):
                 (self._directory / name).unlink()
             raise
-        created = self._segments[about] = _Open(file, 1)
+        created = self._segments[about] = _Open(self._directory / name, file, 1)
         return created
 
     def _abandon(self, about: str, segment: _Open, start: int) -> bool:

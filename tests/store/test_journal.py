@@ -147,6 +147,31 @@ def test_a_forked_child_writes_its_own_segment(tmp_path):
     assert sorted(map(sorted, by_segment)) == [["child"], ["parent"]]
 
 
+@pytest.mark.parametrize("lose", [Path.unlink, lambda file: file.rename(file.with_suffix(".moved"))])
+def test_a_segment_that_is_gone_while_it_is_written_is_said(tmp_path, lose):
+    """The system would let it be written on; but nothing is acknowledged that nobody could read."""
+    journal = Journal(tmp_path / "j")
+    journal.commit([{"type": "t", "n": 1}])
+    (file,) = (tmp_path / "j").glob("*.jsonl")
+    lose(file)
+    with pytest.raises(JournalError, match="was moved or deleted while it was being written"):
+        journal.commit([{"type": "t", "n": 2}])
+    journal.commit([{"type": "t", "n": 3}])
+    journal.close()
+    assert [event["n"] for event in events(journal)] == [3]
+
+
+def test_what_only_has_the_name_of_a_segment_hides_none(tmp_path):
+    """A folder, and a link to what is not there, as copying a journal may leave them."""
+    journal = Journal(tmp_path / "j")
+    journal.commit([{"type": "t", "n": 1}])
+    (tmp_path / "j" / "folder.jsonl").mkdir()
+    (tmp_path / "j" / "link.jsonl").symlink_to(tmp_path / "nowhere")
+    journal.commit([{"type": "t", "n": 2}])
+    journal.close()
+    assert [event["n"] for event in events(journal)] == [1, 2]
+
+
 def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
     """The error names the folder and what to do; nothing is acknowledged."""
     (tmp_path / "j").write_text("a file where the folder should be")

@@ -116,6 +116,9 @@ def test_a_process_that_holds_the_catalog_for_long_is_named(store, monkeypatch, 
             with pytest.raises(CatalogBusy, match=f"pid {holder.pid} has held") as caught, store.edit():
                 pass
         assert caught.value.pid == holder.pid
+        monkeypatch.setattr(locks, "GIVE_UP", 3600)  # nobody waits for it again
+        with pytest.warns(UserWarning, match="for 0 s"), pytest.raises(CatalogBusy), store.edit():
+            pass
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert len(store.catalog().models) == 2

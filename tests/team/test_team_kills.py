@@ -1,0 +1,57 @@
+"""Members of a team that are killed while they exchange: nobody loses what was acknowledged, and all have the same."""
+
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from same_tables import assert_same_tables
+
+WORK = """
+import sys, llmkit
+path, url, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with llmkit.open(path, simulate=True, team=url) as kit:
+    kit.catalog.update_provider("openai", requests_per_minute=100_000)
+    print("begin", flush=True)
+    while True:
+        kit.catalog.set_setting("number", number)
+        print(number, flush=True)
+        kit.run("q", "openai:gpt-6-luna").result(60)
+        number += 1
+"""
+
+
+def killed(path, url, first, after):
+    """The last edit that a member acknowledged before it was killed, so many seconds after it began."""
+    command = [sys.executable, "-W", "ignore", "-c", WORK, path, url, str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "begin\n"
+        time.sleep(after)
+        child.kill()
+        said = child.stdout.read()
+    return [int(line) for line in said[: said.rfind("\n") + 1].split()]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.soak)])
+def test_a_killed_member_leaves_a_team_that_agrees(url, member, tmp_path, kills):
+    """At whatever moment: the number is that of the last edit or the one on its way, here and there, and every run that
+    was begun is in both databases once its own has been opened again.
+    """
+    chance, saved = random.Random(kills), -1
+    for number in range(kills):
+        dead, other = ("ann", "bob") if number % 2 else ("bob", "ann")
+        edits = killed(tmp_path / f"{dead}.duckdb", url, saved + 1, after=chance.uniform(0, 3))
+        kits = [member(other), member(dead)]
+        settings = [kit.catalog.settings().set_index("key")["value"] for kit in kits]
+        here, there = (rows.get("number", -1) for rows in settings)
+        last = max([saved, *edits])
+        assert last <= here == there <= last + 1
+        assert len(kits[1].runs()) >= len(edits) - 1
+        for kit in kits:
+            kit.close()
+        saved = here
+    kits = [member(name) for name in ("ann", "bob", "ann")]  # by the third time each has what the other one had left
+    assert_same_tables(kits, ["catalog_events", "runs", "attempts"])
+    print(f"{kills} kills over an exchange: 0 violations, {saved + 1} edits")
