@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.catalog.rules import OWN_ACTORS
-from llmkit.catalog.seed_files import MODEL_FIELDS, PROVIDER_FIELDS, Seed
+from llmkit.catalog.seed_files import MODEL_FIELDS, PROVIDER_FIELDS, Seed, load_seed, shipped_fingerprint
 from llmkit.records import PRICE_COLUMNS, Model
 from llmkit.store import CatalogState, Edit, Store
 
@@ -23,8 +23,9 @@ EditedFields = Mapping[tuple[str, str], frozenset[str]]
 """By (entity, reference): the fields that somebody changed. All that makes a price is the one field ``price``."""
 
 
-def seed_catalog(store: Store, seed: Seed, *, now: datetime | None = None) -> bool:
-    """Bring a database up to the shipped catalog; ``False`` when it is there already (then nothing is written).
+def seed_catalog(store: Store, seed: Seed | None = None, *, now: datetime | None = None) -> bool:
+    """Bring a database up to the shipped catalog, or to a given ``seed``; ``False`` when it is there already (then
+    nothing is written, and of the shipped files no more is read than tells them apart).
 
     Adds what is missing, in one edit by the actor ``seed``. What is there is updated field by field, except for the
     fields that somebody else has ever changed. A default that somebody chose stays while it is active. Nothing is
@@ -33,14 +34,16 @@ def seed_catalog(store: Store, seed: Seed, *, now: datetime | None = None) -> bo
     Raises:
         CatalogBusy: another program holds the database open.
     """
+    fingerprint = shipped_fingerprint() if seed is None else seed.fingerprint
     while True:
         seen = store.catalog()
-        if seen.settings.get(FINGERPRINT) == seed.fingerprint:
+        if seen.settings.get(FINGERPRINT) == fingerprint:
             return False
         edited = edited_fields(store.catalog_events())
         with store.edit(actor="seed") as edit:
             if edit.state == seen:  # else somebody edited after the events were read
-                _put(edit, seed, edited, now or datetime.now(UTC))
+                _put(edit, seed or load_seed(), edited, now or datetime.now(UTC))
+                edit.put_setting(FINGERPRINT, fingerprint, "seed")
                 return True
 
 
@@ -79,7 +82,6 @@ def _put(edit: Edit, seed: Seed, edited: EditedFields, moment: datetime) -> None
     for key, value in seed.settings.items():
         if ("setting", key) not in edited and before.settings.get(key) != value:
             edit.put_setting(key, value, "seed")
-    edit.put_setting(FINGERPRINT, seed.fingerprint, "seed")
 
 
 def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, moment: datetime) -> Sequence[Model]:

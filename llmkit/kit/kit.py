@@ -28,7 +28,7 @@ from llmkit.analysis.power import design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.run import Table
 from llmkit.analysis.run_list import RunList
-from llmkit.catalog import OWN_ACTORS, Catalog, load_seed, seed_catalog
+from llmkit.catalog import OWN_ACTORS, Catalog, ShippedOrigins, seed_catalog
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
 from llmkit.kit import doctor, process_end
@@ -44,6 +44,7 @@ from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
 from llmkit.runs.modes import Mode
 from llmkit.runs.plan import AskingOrder
+from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
 from llmkit.runs.reuse import Reuse
 from llmkit.runs.stop_rules import StopRule
@@ -83,15 +84,15 @@ class Kit:
         adopt: bool = False,
         team: str | None = None,
     ) -> None:
-        seed, store = load_seed(), Store(path, adopt=adopt)
+        store = Store(path, adopt=adopt)
         self._gate = Gate(path.with_name(path.name + ".gate"))
         self._team = None if team is None else teams().join(store, self._gate, team, actor)
         may_edit = not store.is_read_only and (self._team is None or self._team.is_reached)
         if may_edit:
-            seed_catalog(store, seed)
+            seed_catalog(store)
         self.path, self._actor = path, actor
         self._store = store
-        self._connections = Connections(seed.origins, simulating=simulate)
+        self._connections = Connections(ShippedOrigins(), simulating=simulate)
         self.catalog = Catalog(
             store,
             has_key=self._connections.has_key,
@@ -338,7 +339,8 @@ class Kit:
             stop_when=stop_when,
         )
         crew = self._crew(on, request.options)
-        return self._runner.start(self._checked_by(crew).spec(request, self.catalog.state()), crew)
+        with tuned_process():  # while a hundred thousand scenarios are read, each garbage collection stops other runs
+            return self._runner.start(self._checked_by(crew).spec(request, self.catalog.state()), crew)
 
     def design(
         self,

@@ -78,14 +78,17 @@ _READERS: Mapping[Any, Callable[[Any], Any]] = {
 }
 
 
+_kinds = cache(get_type_hints)
+
+
 @cache
 def _inner(cls: Any) -> list[tuple[str, type[Row]]]:
-    return [(name, kind) for name, kind in get_type_hints(cls).items() if _is_row(kind)]
+    return [(name, kind) for name, kind in _kinds(cls).items() if _is_row(kind)]
 
 
 @cache
 def _readers(cls: Any) -> list[tuple[str, Callable[[Any], Any]]]:
-    kinds = get_type_hints(cls)
+    kinds = _kinds(cls)
     return [(name, _reader(kinds[name])) for name in field_names(cls) if not _is_row(kinds[name])]
 
 

@@ -172,7 +172,7 @@ class Runner(Generic[T]):
     def deduct_interrupted(self) -> None:
         """Take off the balances what runs have spent whose process died before it could."""
         store = self._services.store
-        for run_id in store.read(totals.unfinished):
+        for run_id in store.unfinished:
             if store.is_live(run_id) or not store.peers.was_here(run_id) or not store.claim_run(run_id):
                 continue
             try:

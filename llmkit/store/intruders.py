@@ -25,7 +25,8 @@ def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     found = [f"the macro {name!r}" for _, name in macros]
     found += [f"the view {name!r}" for place, name, _ in views if place != "main" or name not in schema.VIEWS]
     if not found:
-        changed = [name for _, name, sql in views if sql != schema.view_sql(connection, name)]
+        ours = schema.views_sql(connection)
+        changed = [name for _, name, sql in views if sql != ours[name]]
         found = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
     if found:
         raise ValidationError(

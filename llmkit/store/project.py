@@ -110,8 +110,9 @@ def project(
     only: Collection[str] | None = None,
     *,
     adopting: bool = False,
-) -> None:
-    """Apply what is missing, in batches of one transaction each; ``only`` names the segments, ``None`` is all.
+) -> bool:
+    """Apply what is missing, in batches of one transaction each, and say whether anything was; ``only`` names the
+    segments, ``None`` is all.
 
     ``adopting``: the runs of other journals are taken in. Their catalogs never are: their numbers mean other entries.
     """
@@ -122,7 +123,7 @@ def project(
         if size > applied.get(name, 0) and (only is None or name in only)
     ]
     if not due:
-        return
+        return False
     due = _without_foreign(connection, journal, due, adopting)
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each not in runs])
@@ -130,6 +131,7 @@ def project(
         _apply(connection, blocks)
     for blocks in _gathered(journal, runs):
         _apply(connection, blocks)
+    return True
 
 
 def _without_foreign(

@@ -69,10 +69,14 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
 
 
-def view_sql(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """A view's definition as DuckDB writes it down, spaces and brackets included."""
-    row = connection.execute("SELECT json_deserialize_sql(json_serialize_sql(?::VARCHAR))", [VIEWS[name]]).fetchone()
-    return f"CREATE VIEW {name} AS {row[0] if row else ''};"
+def views_sql(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The definition of each view as DuckDB writes it down, spaces and brackets included."""
+    found = connection.execute(
+        "SELECT name, 'CREATE VIEW ' || name || ' AS ' || json_deserialize_sql(json_serialize_sql(query)) || ';' "
+        "FROM (SELECT unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS query)",
+        [list(VIEWS), list(VIEWS.values())],
+    )
+    return dict(found.fetchall())
 
 
 def _of(table: str, names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
-from llmkit.store import damage, lease, migrations, outside, project, queries, run_rows, salvage, user_sql
+from llmkit.store import damage, lease, migrations, outside, project, queries, run_rows, salvage, totals, user_sql
 from llmkit.store.commit import Commit
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
@@ -49,6 +49,7 @@ class Store:
         self.peers = Peers(self.journal)
         self._told: set[str] = set()
         self._took_up = False
+        self.unfinished: list[str] = []  # real runs that had not ended when it was opened, if that could be told
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
         self._watch = outside.Watch(self._lease)
         with shapes.reaching(path, "opened"):
@@ -59,12 +60,11 @@ class Store:
             self._begin()
 
     def _begin(self) -> None:
-        """Bring the database up to date, and read what everybody asks for next: the catalog. Where that cannot be done
-        now, reading goes by the journal until it can.
-        """
+        """Bring the database up to date, and read what is asked next; if that fails, reading goes by the journal."""
         sizes, ask = self.journal.sizes(), self._read if self.is_read_only else self._synced
         try:
-            self._known = sizes, ask(queries.catalog_state)
+            state, self.unfinished = ask(lambda c: (queries.catalog_state(c), totals.unfinished(c)))
+            self._known = sizes, state
         except CatalogBusy:
             return
         except OutOfReach as error:
@@ -274,8 +274,8 @@ class Store:
         if self._adopt:
             project.adopt(connection)
         only = project.due_for_catalog(connection, self.journal) if catalog_only else None
-        project.project(connection, self.journal, only, adopting=self._adopt)
-        project.follow(connection, self.journal)
+        if project.project(connection, self.journal, only, adopting=self._adopt):
+            project.follow(connection, self.journal)
         if count := project.set_aside(connection) - before:
             warnings.warn(damage.aside(self.path, count), stacklevel=9)
         for words in damage.look(connection, self.journal).sentences(self.path):

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import expect
 
-from llmkit.catalog import FINGERPRINT, load_seed
+from llmkit.catalog import FINGERPRINT, shipped_fingerprint
 from llmkit.records import Model, Price, Provider
 from llmkit.store import Store
 
@@ -61,7 +61,7 @@ def make_catalog(path, count):
     """A catalog of four providers with so many models each, and nothing else."""
     store = Store(path)
     with store.edit() as edit:
-        edit.put_setting(FINGERPRINT, load_seed().fingerprint)
+        edit.put_setting(FINGERPRINT, shipped_fingerprint())
         for name in "wxyz":
             edit.put_provider(
                 Provider(name=name, display_name=name.upper(), wire="openai_chat", base_url="http://localhost:9/v1"),

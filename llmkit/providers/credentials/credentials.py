@@ -42,7 +42,7 @@ class Credentials:
         chosen = config_dir or os.environ.get("LLMKIT_CONFIG_DIR") or platformdirs.user_config_path("llmkit")
         self._approvals = Approvals(Path(chosen) / "approved_origins.json")
         self._dotenv = Path(dotenv or Path.cwd() / ".env")
-        self._shipped = {name: frozenset(map(origin_of, origins)) for name, origins in shipped.items()}
+        self._shipped = shipped
         self._typed: dict[str, Key] = {}
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class Credentials:
             return False
         if not can_be_asked(origin):
             return False
-        is_shipped = origin in self._shipped.get(provider_name, ())
+        is_shipped = origin in map(origin_of, self._shipped.get(provider_name, ()))
         if variable is None:
             return is_shipped or is_loopback(origin) or any(origin in each.split() for each in self._of(provider_name))
         if is_shipped and is_of_provider(variable, provider_name):
