@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -38,12 +39,8 @@ def providers(
     state: CatalogState, *, available: Callable[[Provider], bool], key_status: Callable[[Provider], str]
 ) -> pd.DataFrame:
     """One row a provider, in the order in which they were added."""
-    active: dict[str, int] = dict.fromkeys(state.providers, 0)
-    defaults: dict[str, str] = {}
-    for model in state.models.values():
-        active[model.provider] += model.is_active
-        if model.is_default:
-            defaults[model.provider] = model.reference
+    active = Counter(model.provider for model in state.models.values() if model.is_active)
+    defaults = {model.provider: model.reference for model in state.models.values() if model.is_default}
     rows = (
         provider.to_row()
         | {

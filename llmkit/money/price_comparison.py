@@ -81,7 +81,7 @@ def unlisted_models(
         for theirs in upstream.other_models(provider, ours, at):
             if not any(fnmatchcase(theirs.model_id, pattern) for pattern in patterns):
                 yield Difference(
-                    model=f"{provider}:{theirs.model_id}", what=NEW, ours=None, theirs=_told(theirs, None),
+                    model=f"{provider}:{theirs.model_id}", what=NEW, ours=None, theirs=listed_columns(theirs),
                     source=upstream.source, date=upstream.read_on,
                 )  # fmt: skip
 
@@ -109,7 +109,7 @@ def list_differences(
         for reference, theirs in remote.items():
             ours = models.get(reference)
             if ours is None:
-                told = _told(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
+                told = listed_columns(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
                 yield Difference(model=reference, what=NEW, ours=None, theirs=told, source=source, date=today)
                 continue
             if theirs.retires_on is not None and theirs.retires_on != ours.retires_on:
@@ -185,8 +185,8 @@ def _rows(
         )
 
 
-def _told(model: RemoteModel, entry: DatedPrice | None) -> dict[str, Any]:
-    """What is known of a new model, as the catalog's ``add_model`` takes it."""
+def listed_columns(model: RemoteModel, entry: DatedPrice | None = None) -> dict[str, Any]:
+    """What a list, or else an ``entry`` of prices, says of a model, as the catalog's ``add_model`` takes it."""
     price = model.price or (entry.price if entry else Price())
     names = ("display_name", "context_window", "max_output_tokens", "retires_on")
     more = {name: value for name in names if (value := getattr(model, name)) is not None}

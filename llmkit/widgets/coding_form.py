@@ -4,38 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
-from llmkit.analysis import reader_data
+from llmkit.analysis import Run, reader_data
 from llmkit.analysis.hand_coding import blind_sample
 from llmkit.errors import LlmkitError
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
 from llmkit.widgets.reader import AnswersWidget, Reply
-
-
-class Codable(Protocol):
-    """A run whose answers are coded."""
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-
-    @property
-    def probes(self) -> pd.DataFrame:
-        """As :attr:`llmkit.Run.probes`."""
-
-    @property
-    def turns(self) -> pd.DataFrame:
-        """As :attr:`llmkit.Run.turns`."""
-
-    def hand_codes(self, name: str) -> pd.DataFrame:
-        """As :meth:`llmkit.Run.hand_codes`."""
-
-    def annotate(self, probe_id: str, *, codes: Mapping[str, Any]) -> None:
-        """As :meth:`llmkit.Run.annotate`."""
 
 
 class _Coding(AnswersWidget):
@@ -54,7 +32,7 @@ class CodingForm(Panel):
 
     title = "Coding by hand"
 
-    def __init__(self, run: Codable, categories: Mapping[str, str], n: int, seed: int, name: str, who: str) -> None:
+    def __init__(self, run: Run, categories: Mapping[str, str], n: int, seed: int, name: str, who: str) -> None:
         super().__init__()
         self.run, self._categories, self._name, self._who = run, categories, name, who
         self._sample = blind_sample(run.probes, n, seed)

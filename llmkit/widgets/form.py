@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ipywidgets as ipw
@@ -11,13 +12,12 @@ import ipywidgets as ipw
 from llmkit.errors import EditConflict, LlmkitError, ValidationError
 from llmkit.widgets import html
 from llmkit.widgets.browser import Confirmed, in_turn
-from llmkit.widgets.panel import Sentence, button, line, shown
+from llmkit.widgets.panel import Sentence, button, confirm, line, shown
 from llmkit.widgets.typed_values import Read, as_typed, read_date, read_price, read_text, read_whole, required
 
 Values = dict[str, Any]
 
 PRICES_ARE = "Prices are in US dollars per million tokens; leave empty what is unknown."
-PER_MILLION = "$ per million tokens"
 _LABEL = "150px"
 
 
@@ -128,7 +128,7 @@ class Form:
     def show(self, values: Mapping[str, Any]) -> None:
         """Fill the fields; what is not named is emptied."""
         self.error.clear()
-        self.aside.children = ()
+        self.withdraw()
         for field in self.fields.values():
             field.show(values.get(field.name))
         self._shown = {name: field.control.value for name, field in self.fields.items()}
@@ -139,6 +139,15 @@ class Form:
         Raises:
             ValidationError: one makes no sense; all that make none have their sentence beside them.
         """
+        values, errors = self.check()
+        if errors:
+            raise errors[0]
+        return values
+
+    def check(self, warned: Sequence[str] = ()) -> tuple[Values, list[ValidationError]]:
+        """The values that make sense, and what is wrong with the others, said beside their fields too. What stands
+        beside a field that is named in ``warned`` stays while its value makes sense.
+        """
         self.error.clear()
         values, errors = {}, []
         for name, field in self.fields.items():
@@ -148,10 +157,9 @@ class Form:
                 self._say(field, str(error))  # without clearing it first: a sentence that stays does not flicker
                 errors.append(error)
             else:
-                field.error.clear()
-        if errors:
-            raise errors[0]
-        return values
+                if name not in warned:
+                    field.error.clear()
+        return values, errors
 
     def changes(self) -> Values:
         """The values of the fields that hold something else than they were filled with. Raises as :meth:`values`."""
@@ -170,6 +178,14 @@ class Form:
         self.error.show(self.worded(error), "bad")
         if isinstance(error, EditConflict) and self._reread:
             self.aside.children = (button("Read it again", self._reread),)
+
+    def ask(self, question: str, label: str, on_yes: Callable[[], Any]) -> None:
+        """Ask a question below the buttons; ``label`` is what the button of yes says."""
+        self.aside.children = (confirm(question, label, on_yes, self.withdraw),)
+
+    def withdraw(self) -> None:
+        """Ask nothing below the buttons."""
+        self.aside.children = ()
 
     def worded(self, error: LlmkitError) -> str:
         """The error's sentence, speaking of the form's fields and not of arguments."""
@@ -190,24 +206,25 @@ class Form:
 # --- fields by kind -------------------------------------------------------------------------------------------------
 
 
-def text_field(name: str, label: str, *, hint: str = "", also: Sequence[str] = (), needed: bool = False) -> Field:
-    """One line of text; empty is ``None``, or refused when it is ``needed``."""
-    return Field(name, _text(label, hint), read=required(read_text) if needed else read_text, also=also)
+def text_field(
+    name: str, label: str, *, read: Read = read_text, hint: str = "", also: Sequence[str] = (), needed: bool = False
+) -> Field:
+    """One line of text, and what ``read`` makes of it; empty is ``None``, or refused when it is ``needed``."""
+    control = ipw.Text(
+        description=label,
+        placeholder=hint,
+        style={"description_width": _LABEL},
+        layout=ipw.Layout(width="auto", min_width="0"),
+    )
+    return Field(name, control, read=required(read) if needed else read, also=also)
 
 
-def price_field(name: str, label: str, *, hint: str = PER_MILLION, also: Sequence[str] = ()) -> Field:
-    """US dollars per million tokens; empty is ``None``: unknown."""
-    return Field(name, _text(label, hint), read=read_price, also=also)
-
-
-def whole_field(name: str, label: str, *, hint: str = "", also: Sequence[str] = (), needed: bool = False) -> Field:
-    """A whole number of at least 1; empty is ``None``, or refused when it is ``needed``."""
-    return Field(name, _text(label, hint), read=required(read_whole) if needed else read_whole, also=also)
-
-
-def date_field(name: str, label: str) -> Field:
-    """A date as ISO text; empty is ``None``."""
-    return Field(name, _text(label, "YYYY-MM-DD"), read=read_date)
+price_field = partial(text_field, read=read_price, hint="$ per million tokens")
+"""US dollars per million tokens; empty is ``None``: unknown."""
+whole_field = partial(text_field, read=read_whole)
+"""A whole number of at least 1."""
+date_field = partial(text_field, read=read_date, hint="YYYY-MM-DD")
+"""A date as ISO text."""
 
 
 def tick_field(name: str, label: str) -> Field:
@@ -218,21 +235,12 @@ def tick_field(name: str, label: str) -> Field:
     return Field(name, control, read=lambda value, _: bool(value))
 
 
-def choice_field(name: str, label: str, options: Sequence[tuple[str, Any]], also: Sequence[str] = ()) -> Field:
+def choice_field(name: str, label: str, options: Sequence[tuple[str, Any]]) -> Field:
     """One of several."""
-    return Field(name, choice(label, options), read=lambda value, _: value, also=also)
+    return Field(name, choice(label, options), read=lambda value, _: value)
 
 
 def choice(label: str, options: Sequence[tuple[str, Any]], *, label_width: str = _LABEL) -> ipw.Dropdown:
     """A dropdown as forms have it."""
     style = {"description_width": label_width}
     return ipw.Dropdown(description=label, options=options, style=style, layout=ipw.Layout(width="auto", min_width="0"))
-
-
-def _text(label: str, hint: str) -> ipw.Text:
-    return ipw.Text(
-        description=label,
-        placeholder=hint,
-        style={"description_width": _LABEL},
-        layout=ipw.Layout(width="auto", min_width="0"),
-    )

@@ -24,7 +24,7 @@ RAISED = "var(--jp-layout-color2, #eeeeee)"
 FONT = "font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: var(--jp-ui-font-size1, 13px)"
 CODE = "font-family: var(--jp-code-font-family, monospace); font-size: 12px"
 
-_TONES: Mapping[Tone, str] = {
+TONES: Mapping[Tone, str] = {
     "plain": "var(--jp-border-color1, #bdbdbd)",
     "good": "var(--jp-success-color1, #388e3c)",
     "warn": "var(--jp-warn-color1, #ef6c00)",
@@ -52,7 +52,7 @@ def tokens(number: int | None) -> str:
 def badge(text: object, tone: Tone = "plain") -> str:
     """A small label. The tone is in its border, so that the text keeps the theme's contrast."""
     return (
-        f'<span style="display: inline-block; padding: 0 6px; border: 1px solid {_TONES[tone]}; border-radius: 9px; '
+        f'<span style="display: inline-block; padding: 0 6px; border: 1px solid {TONES[tone]}; border-radius: 9px; '
         f'font-size: 11px; line-height: 16px; white-space: nowrap; color: {TEXT}">{esc(text)}</span>'
     )
 
@@ -62,7 +62,7 @@ def sentence(text: object, tone: Tone = "plain") -> str:
     role = "alert" if tone == "bad" else "status"
     return (
         f'<div role="{role}" style="{FONT}; line-height: 1.4; padding: 2px 8px; margin: 2px 0; color: {TEXT}; '
-        f'border-left: 3px solid {_TONES[tone]}; overflow-wrap: anywhere">{esc(text)}</div>'
+        f'border-left: 3px solid {TONES[tone]}; overflow-wrap: anywhere">{esc(text)}</div>'
     )
 
 

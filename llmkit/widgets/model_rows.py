@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
@@ -31,10 +32,8 @@ def rows(
 ) -> tuple[Row, ...]:
     """One row a model, grouped by provider as they come."""
     listed = list(models)
-    active: dict[str, int] = {}
-    for model in listed:
-        active[model.provider] = active.get(model.provider, 0) + model.is_active
-    headings = {name: _heading(provider, key_status[name], active.get(name, 0)) for name, provider in providers.items()}
+    active = Counter(model.provider for model in listed if model.is_active)
+    headings = {name: _heading(provider, key_status[name], active[name]) for name, provider in providers.items()}
     return tuple(_row(model, providers[model.provider], headings[model.provider], today) for model in listed)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 import ipywidgets as ipw
@@ -12,7 +11,7 @@ from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import Panel, confirm, line, shown
+from llmkit.widgets.panel import Panel, line, shown
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
 
@@ -70,7 +69,7 @@ class ProviderDetail:
             return
 
         def save() -> str:
-            form.aside.children = ()
+            form.withdraw()
             changes = form.changes()
             if not changes:
                 return "Nothing was changed."
@@ -82,7 +81,7 @@ class ProviderDetail:
 
         def refuse(error: LlmkitError) -> None:
             if isinstance(error, OriginNotApproved):
-                form.aside.children = (self._ask_approval(form, provider),)
+                self._ask_approval(form, provider)
             else:
                 form.refuse(error)
 
@@ -90,23 +89,18 @@ class ProviderDetail:
 
     def _ask_delete(self) -> None:
         if self._provider is not None and self.form is not None:
-            name, aside = self._provider.name, self.form.aside
+            name = self._provider.name
             question = f"Delete {self._provider.display_name} and its models? Undo brings them back."
-            withdraw = functools.partial(setattr, aside, "children", ())
-            aside.children = (confirm(question, "Delete", lambda: self._delete(name), withdraw),)
+            self.form.ask(question, "Delete", lambda: self._delete(name))
 
     def _delete(self, name: str) -> None:
         self._panel.act(lambda: f"Deleted {self._kit.catalog.delete_provider(name).display_name}.")
 
-    def _ask_approval(self, form: Form, provider: Provider) -> ipw.VBox:
+    def _ask_approval(self, form: Form, provider: Provider) -> None:
         url = form["base_url"].control.value
         key = f"the key in {provider.api_key_env}" if provider.api_key_env else "your prompts"
         question = (
             f"{url} is a new address for {provider.display_name}. May {key} be sent there? "
             "Approve it only if you trust whoever runs it."
         )
-
-        def withdraw() -> None:
-            form.aside.children = ()
-
-        return confirm(question, "Approve and save", lambda: self._save(approve_origin=True), withdraw)
+        form.ask(question, "Approve and save", lambda: self._save(approve_origin=True))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 
 import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.catalog.changes import provider_changes
 from llmkit.errors import LlmkitError
-from llmkit.records import Model, Provider
+from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
 from llmkit.widgets.catalog_panel import CatalogPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import confirm, line
+from llmkit.widgets.panel import line
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.provider_detail import ProviderDetail
 from llmkit.widgets.table import Column, Row, Table
@@ -62,14 +62,14 @@ class ProvidersPanel(CatalogPanel):
     def refresh(self) -> None:
         """Show the catalog as it is now."""
         state = self._catalog.state()
-        active = _active_models(state.models.values(), state.providers)
+        active = Counter(model.provider for model in state.models.values() if model.is_active)
         keys = key_states(self._kit, state.providers)
         self.table.rows = tuple(_row(provider, keys[name], active[name]) for name, provider in state.providers.items())
         self.detail.update(state.providers)
 
     def _pages(self) -> list[html.Page]:
         state = self._catalog.state()
-        active = _active_models(state.models.values(), state.providers)
+        active = Counter(model.provider for model in state.models.values() if model.is_active)
         keys = key_states(self._kit, state.providers)
         cells = [
             {
@@ -103,7 +103,7 @@ class ProvidersPanel(CatalogPanel):
         form = self.form
         if form is None:
             return
-        form.aside.children = ()
+        form.withdraw()
         try:
             _, values = provider_form.new_provider(form)
             values = provider_changes(values)
@@ -114,17 +114,11 @@ class ProvidersPanel(CatalogPanel):
             self._add(form)
             return
         question = f"The key in {values['api_key_env']} will be sent to {values['base_url']}. Is that right?"
-
-        def withdraw() -> None:
-            form.aside.children = ()
-
-        form.aside.children = (
-            confirm(question, "Approve and add", lambda: self._add(form, approve_origin=True), withdraw),
-        )
+        form.ask(question, "Approve and add", lambda: self._add(form, approve_origin=True))
 
     def _add(self, form: Form, *, approve_origin: bool = False) -> None:
         def add() -> str:
-            form.aside.children = ()
+            form.withdraw()
             name, values = provider_form.new_provider(form)
             added = self._catalog.add_provider(name, approve_origin=approve_origin, **values)
             self._close_form()
@@ -132,13 +126,6 @@ class ProvidersPanel(CatalogPanel):
 
         if self.act(add, on_error=form.refuse):
             self.table.reveal(form["name"].control.value.strip())
-
-
-def _active_models(models: Iterable[Model], names: Iterable[str]) -> dict[str, int]:
-    active = dict.fromkeys(names, 0)
-    for model in models:
-        active[model.provider] += model.is_active
-    return active
 
 
 def _row(provider: Provider, key_status: str, active: int) -> Row:

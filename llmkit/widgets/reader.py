@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import anywidget
 import pandas as pd
 
-from llmkit.analysis import exports, reader_data
-from llmkit.analysis.reader_data import Answered
+from llmkit.analysis import Run, exports, reader_data
 from llmkit.errors import CatalogBusy, LlmkitError
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
@@ -24,23 +23,6 @@ Reply = tuple[Mapping[str, Any], Sequence[bytes]]
 
 _TICK = 2.0  # seconds between looks at a run that goes on; longer where looking takes long
 _PLAIN = 20  # answers under the page, for readers that show no frames
-
-
-class Readable(Answered, Protocol):
-    """A run that may still go on."""
-
-    @property
-    def status(self) -> str:
-        """As :attr:`llmkit.Run.status`."""
-
-    @property
-    def attempts(self) -> pd.DataFrame:
-        """As :attr:`llmkit.Run.attempts`."""
-
-    def annotate(
-        self, probe_id: str, *, mark: bool | None, comment: str | None, codes: Mapping[str, Any] | None
-    ) -> None:
-        """As :meth:`llmkit.Run.annotate`."""
 
 
 class AnswersWidget(anywidget.AnyWidget):
@@ -73,7 +55,7 @@ class Reader(Panel):
 
     title = "Answers"
 
-    def __init__(self, runs: Sequence[Readable]) -> None:
+    def __init__(self, runs: Sequence[Run]) -> None:
         super().__init__()
         self._runs = {run.id: run for run in runs}
         self._sent: dict[str, Any] = {}

@@ -9,8 +9,8 @@ from typing import Any
 import ipywidgets as ipw
 
 from llmkit.errors import LlmkitError
+from llmkit.money.price_comparison import listed_columns
 from llmkit.records import RATE_COLUMNS, RemoteModel
-from llmkit.widgets.form import Values
 from llmkit.widgets.panel import Panel, Sentence, button, line, when_done
 from llmkit.widgets.protocols import Connects
 
@@ -80,19 +80,10 @@ class RemoteModels:
 
         def add() -> str:
             for model_id in chosen:
-                self._kit.catalog.add_model(f"{self._provider}:{model_id}", **_details(self._found[model_id]))
+                columns = {**dict.fromkeys(RATE_COLUMNS[:2]), **listed_columns(self._found[model_id])}
+                self._kit.catalog.add_model(f"{self._provider}:{model_id}", **columns)
             self._offer.children = ()
             self.result.clear()
             return f"Added {', '.join(chosen)}." if chosen else "No model is selected."
 
         self._panel.act(add)
-
-
-def _details(model: RemoteModel) -> Values:
-    """What a provider's list says of a model, as :meth:`Catalog.add_model` takes it."""
-    rates = model.price.to_row() if model.price else {}
-    prices = {name: rates.get(name) for name in RATE_COLUMNS}
-    more = {
-        name: getattr(model, name) for name in ("display_name", "context_window", "max_output_tokens", "retires_on")
-    }
-    return {**prices, **{name: value for name, value in more.items() if value is not None}}

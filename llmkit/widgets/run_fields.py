@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import ipywidgets as ipw
 
 from llmkit.errors import ValidationError
 from llmkit.widgets.form import Field, choice_field, text_field, tick_field, whole_field
-from llmkit.widgets.typed_values import Read, read_whole, required
+from llmkit.widgets.typed_values import read_number, read_whole
 
 MOST_SAMPLES = 10_000
 
@@ -33,26 +33,16 @@ def settings(projects: Sequence[str] = ()) -> list[Field]:
     chosen = [choice_field("project", "Project", [("none", None), *zip(projects, projects, strict=True)])]
     return [
         text_field("system", "System prompt", hint="none"),
-        _field("samples", "Samples per prompt", "1", required(read_samples)),
-        _field("temperature", "Temperature", "the model's own", read_temperature),
+        text_field("samples", "Samples per prompt", hint="1", read=read_samples, needed=True),
+        text_field("temperature", "Temperature", hint="the model's own", read=read_temperature),
         whole_field("max_tokens", "Max tokens", hint="the model's own"),
-        _field("budget", "Budget (US $)", "none", read_dollars),
+        text_field("budget", "Budget (US $)", hint="none", read=read_dollars),
         *(chosen if projects else ()),
         text_field("name", "Name", hint="a label for the run"),
         text_field("service_tier", "Service tier", hint="standard; flex, priority"),
         choice_field("mode", "Ask", [("at once", "live"), ("in batches, where there are any", "batch-or-live")]),
         tick_field("reuse", "Reuse answers to the same requests"),
     ]
-
-
-def _field(name: str, label: str, hint: str, read: Read) -> Field:
-    control = ipw.Text(
-        description=label,
-        placeholder=hint,
-        style={"description_width": "150px"},
-        layout=ipw.Layout(width="auto", min_width="0"),
-    )
-    return Field(name, control, read=read)
 
 
 def read_prompts(typed: str) -> list[str]:
@@ -76,29 +66,12 @@ def read_samples(typed: str, label: str) -> int | None:
 
 def read_temperature(typed: str, label: str) -> float | None:
     """A number from 0 to 2; empty is the model's own."""
-    number = _number(typed, f"{label}: type a number from 0 to 2, such as 0.7; leave it empty for the model's own.")
-    if number is not None and not 0 <= number <= 2:
-        raise ValidationError(f"{label} must be a number from 0 to 2.")
+    words = f"{label}: type a number from 0 to 2, such as 0.7; leave it empty for the model's own."
+    number = read_number(typed, words, lambda number: 0 <= number <= 2)
     return None if number is None else float(number)
 
 
 def read_dollars(typed: str, label: str) -> Decimal | None:
     """A positive amount as people type it: ``2``, ``$1.50``; empty is none."""
     words = f"{label}: type an amount of US dollars above 0, such as 2.50; leave it empty for none."
-    number = _number(typed.strip().removeprefix("$"), words)
-    if number is not None and number <= 0:
-        raise ValidationError(words)
-    return number
-
-
-def _number(typed: str, words: str) -> Decimal | None:
-    text = typed.strip()
-    if not text:
-        return None
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValidationError(words) from None
-    if not number.is_finite():
-        raise ValidationError(words)
-    return number
+    return read_number(typed, words, lambda number: number > 0)

@@ -134,7 +134,7 @@ class RunForm(Panel):
         values = self._sound_values()
         self._estimate, other = (self._estimated(usable, values, mode) for mode in _MODES[values["mode"]])
         if self._inputs() != self._refused:
-            self._say(values)
+            self._say()
         for provider, words in self._over_balance(state).items():
             for reference in usable:
                 if state.models[reference].provider == provider:
@@ -153,18 +153,10 @@ class RunForm(Panel):
                 values[name] = field.value()
         return values
 
-    def _say(self, values: dict[str, Any]) -> None:
+    def _say(self) -> None:
         """Show a sentence beside each invalid field, and beside a budget that is too small."""
         self.picker.error.clear()
-        self.form.error.clear()
-        for name, field in self.form.fields.items():
-            try:
-                field.value()
-            except ValidationError as error:
-                field.error.show(str(error), "bad")
-            else:
-                if name not in ("budget", "project"):
-                    field.error.clear()
+        values, _ = self.form.check(warned=("budget", "project"))
         self._warn_of_budget(values)
 
     def _estimated(self, usable: list[str], values: dict[str, Any], mode: str) -> Estimate | None:
@@ -205,7 +197,7 @@ class RunForm(Panel):
             if self.start_button.disabled:  # Enter in a field starts nothing while a run goes on
                 return None
             self._refused = None
-            self._say(self._sound_values())
+            self._say()
             values = self.form.values()
             prompts = values.pop("prompts", self._given)
             if not prompts:

@@ -21,8 +21,7 @@ _TONES: Mapping[str, html.Tone] = {
     "budget": "warn",
     "failed": "bad",
 }
-_BAR = {"ok": "var(--jp-success-color1, #388e3c)", "failed": "var(--jp-error-color1, #d32f2f)",
-        "skipped": "var(--jp-warn-color1, #ef6c00)"}  # fmt: skip
+_BAR = {"ok": html.TONES["good"], "failed": html.TONES["bad"], "skipped": html.TONES["warn"]}
 _WIDTHS = {"Model": "32%", "Progress": "auto", "Done": "64px", "Failed": "64px", "In flight": "74px",
            "Waiting": "74px", "Cost": "90px"}  # fmt: skip
 _WAIT_WORDS = {"slot": "all parallel requests are in use"}
@@ -52,8 +51,7 @@ def _waits(now: Progress) -> str:
         f'<div style="overflow-wrap: anywhere">{html.esc(", ".join(providers))}: {html.muted(words)}</div>'
         for words, providers in by_words.items()
     )
-    color = "var(--jp-border-color1, #bdbdbd)"
-    return f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {color}">{lines}</div>'
+    return _beside(lines, "plain")
 
 
 def _facts(now: Progress) -> str:
@@ -78,8 +76,12 @@ def _facts(now: Progress) -> str:
 def _notes(now: Progress) -> str:
     """What whoever pays should know."""
     lines = "".join(f'<div style="overflow-wrap: anywhere">{html.esc(note)}</div>' for note in now.notes)
-    color = "var(--jp-warn-color1, #ef6c00)"
-    return lines and f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {color}">{lines}</div>'
+    return lines and _beside(lines, "warn")
+
+
+def _beside(lines: str, tone: html.Tone) -> str:
+    """Lines beside a bar of a tone."""
+    return f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {html.TONES[tone]}">{lines}</div>'
 
 
 def _slowest(now: Progress) -> str:

@@ -22,16 +22,24 @@ def read_text(typed: str, label: str) -> str | None:
 
 def read_price(typed: str, label: str) -> Decimal | None:
     """A price as people type it: ``0.25``, ``$1.50``."""
+    words = f"{label}: type dollars per million tokens, such as 0.25; leave it empty when unknown."
+    return read_number(typed, words, lambda number: number >= 0)
+
+
+def read_number(typed: str, words: str, is_right: Callable[[Decimal], bool]) -> Decimal | None:
+    """A number as people type it, with or without ``$``; empty is ``None``.
+
+    Raises:
+        ValidationError: no number, or not a right one; with these ``words``.
+    """
     text = typed.strip().removeprefix("$").strip()
-    if not text:
-        return None
     try:
-        number = Decimal(text)
+        number = Decimal(text or 0)
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite() or number < 0:
-        raise ValidationError(f"{label}: type dollars per million tokens, such as 0.25; leave it empty when unknown.")
-    return number
+    if text and not (number.is_finite() and is_right(number)):
+        raise ValidationError(words)
+    return number if text else None
 
 
 def read_whole(typed: str, label: str) -> int | None:
