@@ -30,22 +30,21 @@ def annotate(
     notes = _notes(mark, comment, codes)
     most = store.run(run_id)["n_probes"]
     positions = [_position(run_id, probe_id, most) for probe_id in dict.fromkeys(chosen)]
-    lines = [
-        events.note(run_id=run_id, position=position, name=name, value=value, actor=actor)
-        for position in positions
-        for name, value in notes.items()
-    ]
-    if lines:
-        store.append(lines).result()
+    note(store, run_id, actor, notes, positions)
 
 
 TAG = "tag."
 
 
-def label(store: Store, run_id: str, actor: str, notes: Mapping[str, Any]) -> None:
-    """Note something about the run itself, under these names; ``None`` takes back."""
+def note(
+    store: Store, run_id: str, actor: str, notes: Mapping[str, Any], positions: Sequence[int] = (events.OF_RUN,)
+) -> None:
+    """Note something under these names about the probes at these positions, by default about the run itself; ``None``
+    takes back.
+    """
     if lines := [
-        events.note(run_id=run_id, position=events.OF_RUN, name=name, value=value, actor=actor)
+        events.note(run_id=run_id, position=position, name=name, value=value, actor=actor)
+        for position in positions
         for name, value in notes.items()
     ]:
         store.append(lines).result()

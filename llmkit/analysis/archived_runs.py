@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from llmkit.analysis.costs import cost_table
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.texts import counted
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, events, parquet, queries
 
@@ -91,7 +91,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         runs, probes = self.read(lambda c: c.execute("SELECT count(*), sum(n_probes) FROM runs").fetchone() or (0, 0))
-        return f"<Dataset {self._folder.url}: {runs:,} run{'' if runs == 1 else 's'}, {probes:,} probes>"
+        return f"<Dataset {self._folder.url}: {counted(runs, 'run')}, {probes:,} probes>"
 
 
 class Texts:
@@ -115,10 +115,8 @@ class Texts:
         rows = self._store.read(lambda c: parquet.page(c, table, self._run_id, first))
         if table != "attempts":
             return rows
-        answers: defaultdict[int, list[str]] = defaultdict(list)
         turns = self._page("turns", first)
-        for position, response in zip(*(turns[name].to_pylist() for name in ("position", "response")), strict=True):
-            answers[position].append(response)
+        answers = zip(turns["position"].to_pylist(), turns["response"].to_pylist(), strict=True)
         asked = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
         for row in asked:
             row["dropped"] = json.loads(row["dropped"] or "[]")

@@ -30,7 +30,7 @@ class Interval:
     method: str
 
 
-def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bool, alpha: float = ALPHA) -> Interval:
+def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bool) -> Interval:
     """The mean of answers, or their share when they are 0 and 1, with its interval.
 
     Means: t with standard errors clustered as statsmodels does (CR1), G − 1 degrees of freedom. Shares: Wilson's score
@@ -45,7 +45,7 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         return Interval(nan, nan, nan, nan, 0, "no answers")
     estimate = float(values.mean())
     if share and clusters is None:
-        return Interval(estimate, *_wilson(estimate, count, alpha), nan, count, "Wilson")
+        return Interval(estimate, *_wilson(estimate, count), nan, count, "Wilson")
     if count == 1:
         return Interval(estimate, nan, nan, nan, 1, f"one {'answer' if clusters is None else 'cluster'}: no interval")
     model = OLS(values.to_numpy(), np.ones(len(values)))
@@ -55,9 +55,9 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         groups = {"groups": pd.factorize(clusters)[0]}
         fit, method = model.fit(cov_type="cluster", cov_kwds=groups, use_t=True), "t, clustered"
     if share:
-        limits = _clustered_wilson(estimate, fit.bse[0], len(values), count, alpha)
+        limits = _clustered_wilson(estimate, fit.bse[0], len(values), count)
         return Interval(estimate, *limits, nan, count, "Wilson, clustered")
-    low, high = fit.conf_int(alpha)[0]
+    low, high = fit.conf_int(ALPHA)[0]
     return Interval(estimate, float(low), float(high), nan, count, method)
 
 
@@ -67,7 +67,6 @@ def difference(
     clusters: tuple[pd.Series[Any], pd.Series[Any]] | None,
     *,
     share: bool,
-    alpha: float = ALPHA,
 ) -> Interval:
     """The mean of ``a`` minus that of ``b``, with its interval and the p of no difference.
 
@@ -76,7 +75,7 @@ def difference(
     """
     if not len(a) or not len(b):
         return Interval(nan, nan, nan, nan, 0, "no answers")
-    result = _compared(a, b, clusters, share, alpha)
+    result = _compared(a, b, clusters, share)
     return replace(result, low=max(result.low, -1.0), high=min(result.high, 1.0)) if share else result
 
 
@@ -85,15 +84,14 @@ def _compared(
     b: pd.Series[float],
     clusters: tuple[pd.Series[Any], pd.Series[Any]] | None,
     share: bool,
-    alpha: float,
 ) -> Interval:
     if clusters is None:
-        return _agresti_caffo(a, b, alpha) if share else _welch(a, b, alpha, "Welch")
+        return _agresti_caffo(a, b) if share else _welch(a, b, "Welch")
     a, b = a.groupby(clusters[0]).mean(), b.groupby(clusters[1]).mean()
     paired = (a - b).dropna()
     if len(paired) < 2 or 2 * len(paired) < min(len(a), len(b)):
-        return _welch(a, b, alpha, "Welch, clustered")
-    return _paired(paired, a[paired.index], b[paired.index], alpha, share=share)
+        return _welch(a, b, "Welch, clustered")
+    return _paired(paired, a[paired.index], b[paired.index], share=share)
 
 
 def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> tuple[float, float]:
@@ -133,40 +131,38 @@ def holm(p: pd.Series[float]) -> pd.Series[float]:
     return corrected
 
 
-def _wilson(share: float, count: float, alpha: float) -> tuple[float, float]:
+def _wilson(share: float, count: float, alpha: float = ALPHA) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(share * count, count, alpha=alpha, method="wilson")
     return float(max(low, 0.0)), float(min(high, 1.0))
 
 
-def _clustered_wilson(share: float, error: float, n: int, count: int, alpha: float) -> tuple[float, float]:
+def _clustered_wilson(share: float, error: float, n: int, count: int) -> tuple[float, float]:
     from scipy import stats
 
     if share in (0.0, 1.0):
         effective = float(count)
     else:
         effective = share * (1 - share) / error**2 if error > _EQUAL else float(n)
-    as_normal = 2 * stats.norm.sf(stats.t.isf(alpha / 2, count - 1))
+    as_normal = 2 * stats.norm.sf(stats.t.isf(ALPHA / 2, count - 1))
     return _wilson(share, effective, as_normal)
 
 
-def _paired(
-    differences: pd.Series[float], a: pd.Series[float], b: pd.Series[float], alpha: float, *, share: bool
-) -> Interval:
+def _paired(differences: pd.Series[float], a: pd.Series[float], b: pd.Series[float], *, share: bool) -> Interval:
     from scipy import stats
 
     size = _size(a, b)
     if _is_constant(differences, size):
         alike = _without_variation(float(differences.iloc[0]), len(differences), size)
-        return _agresti_caffo(a, b, alpha) if share else alike
+        return _agresti_caffo(a, b) if share else alike
     result = stats.ttest_1samp(differences, 0)
-    low, high = result.confidence_interval(1 - alpha)
+    low, high = result.confidence_interval(1 - ALPHA)
     estimate = float(differences.mean())
     return Interval(estimate, float(low), float(high), float(result.pvalue), len(differences), "t of paired clusters")
 
 
-def _welch(a: pd.Series[float], b: pd.Series[float], alpha: float, method: str) -> Interval:
+def _welch(a: pd.Series[float], b: pd.Series[float], method: str) -> Interval:
     from scipy import stats
 
     estimate, n = float(a.mean() - b.mean()), len(a) + len(b)
@@ -176,15 +172,15 @@ def _welch(a: pd.Series[float], b: pd.Series[float], alpha: float, method: str) 
     if _is_constant(a, size) and _is_constant(b, size):
         return _without_variation(estimate, n, size)
     result = stats.ttest_ind(a, b, equal_var=False)
-    low, high = result.confidence_interval(1 - alpha)
+    low, high = result.confidence_interval(1 - ALPHA)
     return Interval(estimate, float(low), float(high), float(result.pvalue), n, method)
 
 
-def _agresti_caffo(a: pd.Series[float], b: pd.Series[float], alpha: float) -> Interval:
+def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
     from statsmodels.stats import proportion
 
     counts: dict[str, Any] = {"count1": a.sum(), "nobs1": len(a), "count2": b.sum(), "nobs2": len(b)}
-    low, high = proportion.confint_proportions_2indep(**counts, method="agresti-caffo", alpha=alpha)
+    low, high = proportion.confint_proportions_2indep(**counts, method="agresti-caffo", alpha=ALPHA)
     with np.errstate(divide="ignore", invalid="ignore"):  # in an odds ratio beside it
         p = proportion.test_proportions_2indep(**counts, method="agresti-caffo").pvalue
     return Interval(float(a.mean() - b.mean()), float(low), float(high), float(p), len(a) + len(b), "Agresti–Caffo")

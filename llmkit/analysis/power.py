@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
-from math import isfinite, sqrt
-from typing import TYPE_CHECKING, Any
+from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from llmkit.analysis import charts, intervals
 from llmkit.analysis.comparison import Asked, answers_by_level
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import dollars
+from llmkit.records.checks.shapes import is_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,14 +64,15 @@ class Spread:
         return sqrt(self.between + self.within / samples)
 
 
-def pilot_spread(pilot: Asked | pd.DataFrame, value: str, by: str = "config", within: str = "scenario_id") -> Spread:
+def pilot_spread(pilot: Asked | pd.DataFrame, value: str) -> Spread:
     """The spread of differences in a pilot, averaged over its pairs of configurations; of one alone that of two which
     are independent of each other.
 
     Raises:
         ValidationError: as :func:`llmkit.compare` does, or fewer than two scenarios with answers.
     """
-    levels = [rows for rows in answers_by_level(pilot, value, by, within)[0].values() if rows["within"].nunique() > 1]
+    answers = answers_by_level(pilot, value, by="config", within="scenario_id")[0]
+    levels = [rows for rows in answers.values() if rows["within"].nunique() > 1]
     if not levels:
         raise ValidationError("A pilot needs answers to two scenarios at least.", field="pilot")
     spreads = [spread for a, b in combinations(levels, 2) if (spread := _spread(a, b)) is not None]
@@ -96,9 +98,9 @@ def design(
     Raises:
         ValidationError: numbers that make no sense.
     """
-    if not (_is_number(detect) and detect > 0):
+    if not (is_number(detect) and detect > 0):
         raise ValidationError(f"detect is the difference to be found, above 0, not {detect!r}.", field="detect")
-    if not (_is_number(power) and 0.05 < power < 1):
+    if not (is_number(power) and 0.05 < power < 1):
         raise ValidationError(f"power is a share between 0.05 and 1, not {power!r}.", field="power")
     price = unit["cost"]
     options = [(_needed(spread, k, detect, power), k) for k in SAMPLES]
@@ -184,7 +186,3 @@ def _spread(a: pd.DataFrame, b: pd.DataFrame) -> Spread | None:
 def _alone(rows: pd.DataFrame) -> Spread:
     between, within = intervals.variance_components(rows["value"], rows["within"])
     return Spread(2 * between, 2 * within) if np.isfinite(within) else Spread(2 * float(rows["value"].var()), 0.0)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

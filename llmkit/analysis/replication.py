@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from math import ceil, isfinite
+from math import ceil
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,8 @@ from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.price_comparison import shown
 from llmkit.records import PRICE_COLUMNS, Model, Provider
+from llmkit.records.checks.shapes import is_number
+from llmkit.records.checks.texts import counted
 from llmkit.runs import RunHandle, RunRequest, stored_plan
 from llmkit.runs.chosen_models import check_tiers
 from llmkit.runs.plan import Plan
@@ -72,7 +74,7 @@ class Replication:
         return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
-        told = f"{len(self.changes):,} change{'' if len(self.changes) == 1 else 's'} since"
+        told = f"{counted(len(self.changes), 'change')} since"
         size = f"{len(self.plan):,} of {len(self.original.probes):,} probes again"
         return f"<Replication of {self.original.id}: {size}, {repr(self.cost).strip('<>')}; {told}>"
 
@@ -117,8 +119,7 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
     Raises:
         ValidationError: a share that is not above 0 and at most 1, or a service tier that is gone.
     """
-    is_number = isinstance(share, int | float) and not isinstance(share, bool) and isfinite(share)
-    if not is_number or not 0 < share <= 1:
+    if not is_number(share) or not 0 < share <= 1:
         raise ValidationError(f"share is a part of the run, above 0 and at most 1, not {share!r}.", field="share")
     wanted = ceil(share * len(plan.scenarios) * plan.samples)
     places = random.Random(seed).sample(range(len(plan.scenarios)), min(wanted, len(plan.scenarios)))
@@ -209,7 +210,7 @@ def _answers(probes: pd.DataFrame) -> pd.DataFrame:
 
 def _plain(value: Any) -> str:
     """A value as text, whole numbers the same in a column with gaps and in one without."""
-    return str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return str(float(value)) if is_number(value) else str(value)
 
 
 def _compared(config: Any, before: pd.DataFrame, now: pd.DataFrame) -> dict[str, Any]:

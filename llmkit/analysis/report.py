@@ -13,6 +13,7 @@ from typing import Any
 from llmkit.analysis.markdown import plain, table, verbatim
 from llmkit.money.pricing import billed, dollars
 from llmkit.records import Params, Scenario
+from llmkit.records.checks.texts import counted
 from llmkit.runs import stored_plan
 from llmkit.runs.plan import Configuration, Plan, with_options
 from llmkit.store import Store, totals
@@ -64,7 +65,7 @@ class _Facts:
     def cost(self) -> str:
         """What the run cost, exactly, and of how many probes that is not known."""
         known: Decimal = sum((each["cost"] for each in self.configs), Decimal(0))
-        probes = _counted(unknown := self.count("unknown"), "probe")
+        probes = counted(unknown := self.count("unknown"), "probe")
         if unknown and not known:
             return f"an unknown amount (of {probes})"
         return dollars(known, exact=True) + (f" and {probes} of unknown cost" if unknown else "")
@@ -112,10 +113,10 @@ _REHEARSAL = "A rehearsal: a simulator answered, not the models that are named. 
 def _methods(facts: _Facts) -> str:
     plan, row = facts.plan, facts.row
     times = "once" if plan.samples == 1 else f"{plan.samples:,} times"
-    asked = f"{_counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
+    asked = f"{counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
     sentences = [
-        f"{asked} put to {_counted(len(plan.configs), 'configuration')} of {_counted(len(plan.models), 'model')} "
-        f"{times} each ({_counted(len(plan), 'conversation')}) through the providers' APIs, {_dates(row)}, with llmkit "
+        f"{asked} put to {counted(len(plan.configs), 'configuration')} of {counted(len(plan.models), 'model')} "
+        f"{times} each ({counted(len(plan), 'conversation')}) through the providers' APIs, {_dates(row)}, with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
         f"Parameters: {_params(plan.params)}; what is not named was left to the providers.",
@@ -150,7 +151,7 @@ def _served(facts: _Facts) -> str:
 
 def _versions(rows: Iterable[Mapping[str, Any]]) -> str:
     words = [
-        f"served as {row['version']}, {_counted(row['answers'], 'answer')}, {row['first']:%Y-%m-%d}"
+        f"served as {row['version']}, {counted(row['answers'], 'answer')}, {row['first']:%Y-%m-%d}"
         + (f" to {row['last']:%Y-%m-%d}" if row["last"].date() != row["first"].date() else "")
         for row in rows
     ]
@@ -188,7 +189,7 @@ def _order(plan: Plan) -> str:
         return f"Questions were asked in the order of the appendix{options}"
     if plan.order == "cache":
         return (
-            f"Questions that begin alike were asked together ({_counted(len(plan.blocks), 'block')}); within a block "
+            f"Questions that begin alike were asked together ({counted(len(plan.blocks), 'block')}); within a block "
             "the order of asking was shuffled for each sample, configurations within scenarios "
             f"(seed {plan.order_seed}){options}"
         )
@@ -207,7 +208,7 @@ def _outcome(facts: _Facts) -> str:
     lost = f"; without an answer, and so excluded, are {', '.join(missing)}" if missing else "; none was excluded"
     cut = f"; {facts.count('cut'):,} were cut at the limit of tokens" if facts.count("cut") else ""
     reused = f"; {facts.count('reused'):,} were reused from earlier runs" if facts.count("reused") else ""
-    return f"Of {_counted(len(facts.plan), 'conversation')} {facts.count('ok'):,} were answered{cut}{reused}{lost}"
+    return f"Of {counted(len(facts.plan), 'conversation')} {facts.count('ok'):,} were answered{cut}{reused}{lost}"
 
 
 # --- the lists -------------------------------------------------------------------------------------------------------
@@ -266,7 +267,3 @@ def _conversation(scenario: Scenario, systems: Mapping[str, str]) -> str:
         *(("user", prompt) for prompt in scenario.prompts),
     ]
     return scenario.prompt if len(said) == 1 else "\n\n".join(f"[{role}]\n{text}" for role, text in said)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -463,7 +462,7 @@ class Run:
         return table
 
     def _label(self, notes: Mapping[str, Any]) -> None:
-        annotating.label(self._store, self.id, self._actor, notes)
+        annotating.note(self._store, self.id, self._actor, notes)
 
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)
@@ -471,10 +470,8 @@ class Run:
     def _requests(self, attempts: pd.DataFrame) -> list[str | None]:
         """What was sent in each attempt, made anew."""
         plan = stored_plan(self._store.run(self.id, with_scenarios=True))
-        turns = self._table("turns", ("position", "turn")) if len(attempts) else pd.DataFrame()
-        answers: defaultdict[int, list[str]] = defaultdict(list)
-        for position, response in zip(turns.get("position", ()), turns.get("response", ()), strict=True):
-            answers[position].append(response)
+        turns = self._table("turns", ("position", "turn"))
+        answers = zip(turns["position"], turns["response"], strict=True)
         rows: list[Any] = attempts.to_dict("records")
         return request_texts(plan, self._store.catalog().providers, rows, answers)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.money import pricing
+from llmkit.records.checks.texts import counted
 
 _STATES = ("ok", "failed", "skipped", "cancelled", "pending")
 
@@ -18,12 +19,10 @@ def effective_status(stored: str, is_live: bool) -> str:
 def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], notes: Sequence[str]) -> str:
     """Name, status, probes by state, cost, and what a reader of the results should know."""
     label = f" {row['name']!r}" if row["name"] else ""
-    probes = f"{row['n_probes']:,} probe{'' if row['n_probes'] == 1 else 's'}"
     states = [f"{tally[state]:,} {state}" for state in _STATES if tally[state] or state == "ok"]
+    facts = ", ".join([counted(row["n_probes"], "probe"), *states, _spent(tally)])
     ended = [row["message"]] if row["status"] == "budget" else []
-    return (
-        f"{label} {status}: {', '.join([probes, *states, _spent(tally)])}{''.join(f'; {n}' for n in [*ended, *notes])}"
-    )
+    return "; ".join([f"{label} {status}: {facts}", *ended, *notes])
 
 
 def _spent(tally: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from llmkit.analysis.intervals import ALPHA
 from llmkit.errors import ValidationError
+from llmkit.records.checks.shapes import is_number
 
 FEWEST = 10
 """Clusters that each configuration needs before anything is decided."""
@@ -71,8 +72,7 @@ def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWid
     for name, field in ((value, "value"), (within, "within")):
         if not isinstance(name, str) or not name.strip():
             raise ValidationError(f"{field} is the name of a column, such as 'answer.score'.", field=field)
-    is_number = isinstance(width, int | float) and not isinstance(width, bool) and isfinite(width)
-    if not is_number or width <= 0:
+    if not is_number(width) or width <= 0:
         raise ValidationError(f"width is a number above 0, not {width!r}.", field="width")
     return HalfWidth(value, float(width), within)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,13 +18,16 @@ def request_texts(
     plan: Plan,
     providers: Mapping[str, Provider],
     attempts: Iterable[Mapping[str, Any]],
-    answers: Mapping[int, Sequence[str]],
+    answers: Iterable[tuple[int, str]],
 ) -> list[str | None]:
     """The body of each attempt's request as JSON text; ``None`` where this version would send something else.
 
     ``attempts``: request (what an earlier version stored), position, turn, dropped, batch, request_hash. ``answers``
-    holds those of each probe, by its position.
+    are those of each turn, each with the position of its probe.
     """
+    said: defaultdict[int, list[str]] = defaultdict(list)
+    for position, answer in answers:
+        said[position].append(answer)
     models = {model.reference: model for model in plan.models}
 
     @lru_cache
@@ -41,7 +45,7 @@ def request_texts(
             return None  # its scenario stood in a line of the journal that was damaged
         probe = plan.probe(row["position"])
         asked = target(probe.model.reference, tuple(row["dropped"] or ()))
-        earlier = answers.get(probe.position, [])[: row["turn"] - 1]
+        earlier = said[probe.position][: row["turn"] - 1]
         call = plan.call(probe, earlier, asked.model, in_batches=isinstance(row["batch"], str))
         request = asked.wire.build(call)
         is_same = events.body_hash(request.question) == row["request_hash"].hex()

@@ -102,7 +102,7 @@ def _asked(prompt: str | Scenario, question: Question, more: dict[str, Any]) -> 
 
 
 def _bound(value: Any, name: str) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value)):
+    if value is not None and not shapes.is_number(value):
         raise ValidationError(f"{name} is a number, not {value!r}.", field=name)
     return None if value is None else float(value)
 

@@ -14,7 +14,7 @@ from llmkit.analysis import Run
 from llmkit.errors import Code, RequestFailed, ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks import numbers
-from llmkit.records.checks.texts import one_line
+from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import scenarios_to_frame
 from llmkit.tasks.documents import tokens
 from llmkit.tasks.expansion_spec import Dimensions, ExpansionSpec, read_spec
@@ -53,8 +53,7 @@ class Account:
         dropped = [
             f"{number} {word}" for number, word in ((self.duplicates, "repeated"), (self.invalid, "invalid")) if number
         ]
-        requests = "1 request" if self.requests == 1 else f"{self.requests} requests"
-        said = f"{self.usable} of {self.asked_for} scenarios are usable, after {requests}"
+        said = f"{self.usable} of {self.asked_for} scenarios are usable, after {counted(self.requests, 'request')}"
         said += f"; dropped: {', '.join(dropped)}." if dropped else "."
         return " ".join((said, *dict.fromkeys(self.problems)))
 

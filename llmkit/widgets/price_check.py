@@ -13,6 +13,7 @@ from llmkit.errors import LlmkitError
 from llmkit.money.price_comparison import MISSING, NEW
 from llmkit.money.pricing import dollars
 from llmkit.records import RATE_COLUMNS
+from llmkit.records.checks.texts import counted
 from llmkit.widgets.panel import Panel, Sentence, button, line, shown
 
 SHOWN = 25
@@ -84,7 +85,7 @@ class PriceCheck:
             shown(box, place < len(rows))
         shown(self._choice, bool(rows))
         missing = sorted({*self.found["model"]} - {*offered["model"]}) if len(self.found) else []
-        said = [f"{len(offered):,} differences" if len(offered) != 1 else "1 difference"] if rows else [nothing]
+        said = [counted(len(offered), "difference")] if rows else [nothing]
         if len(offered) > SHOWN:
             said.append(f"the first {SHOWN} are shown")
         if missing:

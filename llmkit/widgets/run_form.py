@@ -13,7 +13,7 @@ from llmkit.catalog import obstacles
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import dollars
-from llmkit.records.checks.texts import one_line
+from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
@@ -162,7 +162,7 @@ class RunForm(Panel):
     def _estimated(self, usable: list[str], values: dict[str, Any], mode: str) -> Estimate | None:
         prompts = values.get("prompts", self._given)
         if self._given is None:
-            words = f"{len(prompts):,} prompt{'s' if len(prompts) != 1 else ''}" if prompts else "No prompt yet"
+            words = counted(len(prompts), "prompt") if prompts else "No prompt yet"
             self._count.value = html.quiet(f"{words}. An empty line separates prompts.")
         if not prompts or not usable or "samples" not in values:
             return None
@@ -283,7 +283,7 @@ def _summary(scenarios: Any) -> str:
         for scenario in scenarios[:_SHOWN_PROMPTS]
     )
     more = html.quiet(f"and {rest:,} more") if (rest := len(scenarios) - _SHOWN_PROMPTS) > 0 else ""
-    count = html.muted(f"{len(scenarios):,} prompt" + ("s" if len(scenarios) != 1 else ""))
+    count = html.muted(counted(len(scenarios), "prompt"))
     return html.literal(f'{count}<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,11 @@ from typing import Any, TypeVar
 from llmkit.errors import ValidationError
 
 T = TypeVar("T")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; neither True nor False is one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def string(value: Any, field: str) -> str:

@@ -140,6 +140,11 @@ def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None
 # --- for people to read ---------------------------------------------------------------------------------------------
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 prompt``, ``1,200 prompts``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def short(text: str, most: int) -> str:
     """The beginning of a text, with an ellipsis where it was cut off."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
