@@ -46,16 +46,15 @@ class Answers:
         limit = None if question.max_tokens is None else max(0, question.max_tokens - reasoning)
         text = "" if empty else REFUSAL if refuse else self._text(question, twist, rng)
         text, stopped = _cut_at_stop(text, question.stop)
-        finish = "stop"
-        if limit is not None and not stopped and tokens(text) > limit:
-            text, finish = text[: limit * CHARACTERS_PER_TOKEN].rstrip(), "length"
+        if is_cut := limit is not None and not stopped and tokens(text) > limit:
+            text = text[: limit * CHARACTERS_PER_TOKEN].rstrip()
         return Answer(
             text="" if refuse else text,
             refusal=text if refuse else None,
             input_tokens=input_tokens(question),
             text_tokens=tokens(text),
             reasoning_tokens=reasoning,
-            finish="length" if finish == "length" else "stop",
+            finish="length" if is_cut else "stop",
         )
 
     def _sample(self, question: Question, digest: str) -> str:

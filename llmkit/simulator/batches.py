@@ -56,9 +56,10 @@ class Batches:
     def told(self) -> list[dict[str, Any]]:
         """See ``Simulator.batches``."""
         names = ("batch_id", "provider", "name", "status")
-        told = [{name: getattr(batch, name) for name in names} for batch in self.all.values()]
-        ids = [[item.custom_id for item in batch.items] for batch in self.all.values()]
-        return [{**each, "custom_ids": its} for each, its in zip(told, ids, strict=True)]
+        return [
+            {name: getattr(batch, name) for name in names} | {"custom_ids": [item.custom_id for item in batch.items]}
+            for batch in self.all.values()
+        ]
 
     def _stored(self, content_type: str, raw: bytes) -> dict[str, Any]:
         content = _file_of(content_type, raw)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isinf
 from random import Random
+from typing import get_args
 
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.batches import Batches
@@ -27,17 +28,7 @@ from llmkit.simulator.stats import Received, Stats
 _BATCH_HEADERS = {"anthropic-version": "2023-06-01"}
 _USUAL_RPM = 60  # named by a rate limit that is a fault and not a limit
 _TWISTS: Mapping[str, Twist] = {"malformed_json": "malformed", "too_few": "too_few", "duplicates": "duplicates"}
-_PROBLEMS: Mapping[str, ProblemKind] = {
-    "rate_limit": "rate_limit",
-    "quota": "quota",
-    "auth": "auth",
-    "server_error": "server_error",
-    "overloaded": "overloaded",
-    "too_long": "too_long",
-    "not_found": "not_found",
-    "error_200": "server_error",
-    "blocked": "blocked",
-}
+_PROBLEMS: Mapping[str, ProblemKind] = {kind: kind for kind in get_args(ProblemKind)} | {"error_200": "server_error"}
 
 
 @dataclass(slots=True)

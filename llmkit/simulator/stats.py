@@ -12,6 +12,9 @@ from typing import Any, Literal
 KEPT = 2_000  # requests that `Simulator.requests` remembers; a long rehearsal must not fill the memory
 MINUTE = 60.0
 Outcome = Literal["ok", "rejected", "failed", "unknown"]
+_SUMMED = (
+    "requests", "ok", "rejected", "failed", "unknown", "billed", "in_flight", "input_tokens", "output_tokens",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,8 @@ class _Counts:
     busiest_minute: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        names = (
-            "requests", "ok", "rejected", "failed", "unknown", "billed",
-            "in_flight", "max_in_flight", "input_tokens", "output_tokens",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names} | {"max_starts_per_minute": self.busiest_minute}
+        most = {"max_in_flight": self.max_in_flight, "max_starts_per_minute": self.busiest_minute}
+        return {name: getattr(self, name) for name in _SUMMED} | most
 
 
 class Stats:
@@ -147,10 +147,8 @@ class Stats:
         """See ``Simulator.stats``."""
         with self.changed:
             by_provider = {name: counts.as_dict() for name, counts in self._by_provider.items()}
-            summed = ("requests", "ok", "rejected", "failed", "unknown", "billed", "in_flight",
-                      "input_tokens", "output_tokens")  # fmt: skip
             return {
-                **{name: sum(each[name] for each in by_provider.values()) for name in summed},
+                **{name: sum(each[name] for each in by_provider.values()) for name in _SUMMED},
                 "max_in_flight": self._total_max_in_flight,
                 "by_provider": by_provider,
                 "billed_by_probe": {probe: list(turns) for probe, turns in self._billed_by_probe.items()},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from llmkit.simulator.formats.body_values import mapping
-from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, handed_in, iso
+from llmkit.simulator.formats.served_batches import Batch, Item, Result, ServedBatches, iso, routes_at
 
 _DAY = 86_400
 
@@ -14,20 +14,13 @@ _DAY = 86_400
 class AnthropicServed(ServedBatches):
     """``/v1/messages/batches``. Batches have no names."""
 
-    routes: ClassVar[Sequence[tuple[str, str, Action]]] = (
-        ("POST", r"/messages/batches$", "create"),
-        ("GET", r"/messages/batches$", "list"),
-        ("POST", r"/messages/batches/([^/]+)/cancel$", "cancel"),
-        ("GET", r"/messages/batches/([^/]+)/results$", "results"),
-        ("GET", r"/messages/batches/([^/]+)$", "poll"),
-    )
+    routes = routes_at("/messages/batches", ("GET", r"/messages/batches/([^/]+)/results$", "results"))
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
         """What is handed in; see ``ServedBatches.read``."""
         requests = [mapping(each, "requests") for each in body.get("requests") or ()]
-        return handed_in(
-            None, [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests]
-        )
+        items = [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests]
+        return Batch(name=None, items=items)
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """What is told of a batch; its counts stay at 0 until it has ended."""

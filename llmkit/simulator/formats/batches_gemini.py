@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from llmkit.simulator.formats.body_values import mapping
-from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, handed_in, iso
+from llmkit.simulator.formats.body_values import mapping, text_or_none
+from llmkit.simulator.formats.served_batches import Batch, Item, Result, Routes, ServedBatches, iso
 
 _STATES = {"in_progress": "RUNNING", "completed": "SUCCEEDED", "expired": "EXPIRED", "cancelled": "CANCELLED"}
 _VERSION = "(?:/v1beta|/google/v1)"  # OpenAI's paths have v1 too
@@ -16,7 +16,7 @@ _VERSION = "(?:/v1beta|/google/v1)"  # OpenAI's paths have v1 too
 class GeminiServed(ServedBatches):
     """``:batchGenerateContent`` and ``/v1beta/batches``."""
 
-    routes: ClassVar[Sequence[tuple[str, str, Action]]] = (
+    routes: ClassVar[Routes] = (
         ("POST", r":batchGenerateContent$", "create"),
         ("GET", rf"{_VERSION}/batches$", "list"),
         ("POST", rf"{_VERSION}/(batches/[^/:]+):cancel$", "cancel"),
@@ -32,7 +32,7 @@ class GeminiServed(ServedBatches):
             Item(str(mapping(each.get("metadata"), "metadata").get("key", number)), url, each.get("request"))
             for number, each in enumerate(requests.get("requests") or ())
         ]
-        return handed_in(batch.get("displayName"), items, url)
+        return Batch(name=text_or_none(batch.get("displayName")), items=items, endpoint=url)
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """What is told of a batch, with its results once it has ended."""

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from llmkit.simulator.formats.body_values import mapping
+from llmkit.simulator.formats.body_values import mapping, text_or_none
 from llmkit.simulator.formats.problems import invalid
-from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, handed_in, iso
+from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, iso, routes_at
 
 _LISTS = {"object": "list", "has_more": False}
+_UPLOAD: tuple[str, str, Action] = ("POST", r"/files$", "upload")
+_CONTENT: tuple[str, str, Action] = ("GET", r"/files/([^/]+)/content$", "results")
 
 
 class OpenAIServed(ServedBatches):
     """``/files`` and ``/batches``."""
 
-    routes: ClassVar[Sequence[tuple[str, str, Action]]] = (
-        ("POST", r"/files$", "upload"),
-        ("GET", r"/files/([^/]+)/content$", "results"),
-        ("GET", r"/files/([^/]+)$", "file"),
-        ("POST", r"/batches$", "create"),
-        ("GET", r"/batches$", "list"),
-        ("POST", r"/batches/([^/]+)/cancel$", "cancel"),
-        ("GET", r"/batches/([^/]+)$", "poll"),
-    )
+    routes = routes_at("/batches", _UPLOAD, _CONTENT, ("GET", r"/files/([^/]+)$", "file"))
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
         """What is handed in; see ``ServedBatches.read``."""
@@ -35,7 +29,7 @@ class OpenAIServed(ServedBatches):
             raise invalid("The URL of each request must be the endpoint of the batch.", "endpoint")
         if len({mapping(item.body, "body").get("model") for item in items}) > 1:
             raise invalid("All requests of a batch must be for the same model.", "model")
-        return handed_in(mapping(body.get("metadata"), "metadata").get("llmkit"), items, str(body["endpoint"]))
+        return Batch(name=name_in(body), items=items, endpoint=str(body["endpoint"]))
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """What is told of a batch."""
@@ -69,20 +63,14 @@ class OpenAIServed(ServedBatches):
 class MistralServed(OpenAIServed):
     """``/batch/jobs``; results are files."""
 
-    routes: ClassVar[Sequence[tuple[str, str, Action]]] = (
-        ("GET", r"/files/([^/]+)/content$", "results"),
-        ("POST", r"/batch/jobs$", "create"),
-        ("GET", r"/batch/jobs$", "list"),
-        ("POST", r"/batch/jobs/([^/]+)/cancel$", "cancel"),
-        ("GET", r"/batch/jobs/([^/]+)$", "poll"),
-    )
+    routes = routes_at("/batch/jobs", _CONTENT)
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
         """What is handed in; see ``ServedBatches.read``."""
         requests = [mapping(each, "requests") for each in body.get("requests") or ()]
         endpoint, model = str(body.get("endpoint")), body.get("model")
         items = [Item(str(each.get("custom_id")), endpoint, {"model": model, **each["body"]}) for each in requests]
-        return handed_in(mapping(body.get("metadata"), "metadata").get("llmkit"), items, endpoint)
+        return Batch(name=name_in(body), items=items, endpoint=endpoint)
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """What is told of a batch."""
@@ -114,18 +102,11 @@ class MistralServed(OpenAIServed):
 class XaiServed(OpenAIServed):
     """``/files`` and ``/batches`` without a status; a fifth off."""
 
-    routes: ClassVar[Sequence[tuple[str, str, Action]]] = (
-        ("POST", r"/files$", "upload"),
-        ("POST", r"/batches$", "create"),
-        ("GET", r"/batches$", "list"),
-        ("POST", r"/batches/([^/]+):cancel$", "cancel"),
-        ("GET", r"/batches/([^/]+)/results$", "results"),
-        ("GET", r"/batches/([^/]+)$", "poll"),
-    )
+    routes = routes_at("/batches", _UPLOAD, ("GET", r"/batches/([^/]+)/results$", "results"), cancel=":cancel")
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
         """What is handed in; see ``ServedBatches.read``."""
-        return handed_in(body.get("name"), lines_of(files, body.get("input_file_id")))
+        return Batch(name=text_or_none(body.get("name")), items=lines_of(files, body.get("input_file_id")))
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """What is told of a batch."""
@@ -152,6 +133,11 @@ class XaiServed(OpenAIServed):
         told = {key: _xai_result(each) for key, each in batch.results.items() if each.given_up is None}
         lines = [{"batch_request_id": key, "batch_result": result} for key, result in told.items()]
         return {"results": lines, "pagination_token": None}
+
+
+def name_in(body: Mapping[str, Any]) -> str | None:
+    """The name that llmkit gave a batch, in its metadata."""
+    return text_or_none(mapping(body.get("metadata"), "metadata").get("llmkit"))
 
 
 def lines_of(files: Mapping[str, bytes], file_id: Any) -> list[Item]:

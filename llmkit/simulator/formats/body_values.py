@@ -68,6 +68,11 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
+def text_or_none(value: Any) -> str | None:
+    """A text; ``None`` is anything else."""
+    return value if isinstance(value, str) else None
+
+
 def text_of(content: Any) -> str:
     """The text of a message's content: a string, or a list of parts of which the texts count."""
     if isinstance(content, str):

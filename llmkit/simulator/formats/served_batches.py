@@ -40,17 +40,28 @@ class Result:
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """A batch from its creation (``created_at``, seconds since the epoch) to its results, which come all at once."""
+    """A batch from what was handed in, by its creation (``created_at``, seconds since the epoch), to its results, which
+    come all at once.
 
-    batch_id: str
-    provider: str
+    Raises:
+        Rejected: it is empty, or two of its items have one id.
+    """
+
     name: str | None
     items: Sequence[Item]
-    created_at: float
     endpoint: str = ""
+    batch_id: str = ""
+    provider: str = ""
+    created_at: float = 0.0
     cancelled_at: float | None = None
     results: dict[str, Result] = field(default_factory=dict)
     ended_at: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise invalid("The batch has no requests.", "requests")
+        if len({item.custom_id for item in self.items}) < len(self.items):
+            raise invalid("custom_id must be unique within a batch.", "custom_id")
 
     @property
     def status(self) -> Literal["in_progress", "completed", "expired", "cancelled"]:
@@ -85,11 +96,25 @@ class Call:
     reference: str = ""
 
 
+Routes = Sequence[tuple[str, str, Action]]
+"""Method, end of the path (a group is the batch or file that is meant), action."""
+
+
+def routes_at(place: str, *more: tuple[str, str, Action], cancel: str = "/cancel") -> Routes:
+    """The routes of batches below a place, with some more."""
+    return (
+        *more,
+        ("POST", rf"{place}$", "create"),
+        ("GET", rf"{place}$", "list"),
+        ("POST", rf"{place}/([^/]+){cancel}$", "cancel"),
+        ("GET", rf"{place}/([^/]+)$", "poll"),
+    )
+
+
 class ServedBatches(ABC):
     """One provider's batch API."""
 
-    routes: ClassVar[Sequence[tuple[str, str, Action]]]
-    """Method, end of the path (a group is the batch or file that is meant), action."""
+    routes: ClassVar[Routes]
 
     def call(self, method: str, path: str) -> Call | None:
         """What a request is for; ``None`` if not for batches."""
@@ -117,26 +142,6 @@ class ServedBatches(ABC):
     @abstractmethod
     def results(self, batch: Batch, reference: str) -> dict[str, Any] | list[dict[str, Any]]:
         """The results: an object, or the objects of a file of JSON lines."""
-
-
-def handed_in(name: Any, items: Sequence[Item], endpoint: str = "") -> Batch:
-    """A batch as it was handed in.
-
-    Raises:
-        Rejected: it is empty, or two of its items have one id.
-    """
-    if not items:
-        raise invalid("The batch has no requests.", "requests")
-    if len({item.custom_id for item in items}) < len(items):
-        raise invalid("custom_id must be unique within a batch.", "custom_id")
-    return Batch(
-        batch_id="",
-        provider="",
-        name=name if isinstance(name, str) else None,
-        items=items,
-        created_at=0.0,
-        endpoint=endpoint,
-    )
 
 
 def iso(seconds: float | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from llmkit.records import WireName
-from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of
+from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, text_or_none
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed, dialect_of
 from llmkit.simulator.questions import Answer, Question
@@ -29,16 +29,15 @@ class Responses(OpenAIFormat):
             Rejected: the provider would not take it.
         """
         form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
-        instructions = body.get("instructions")
         effort = mapping(body.get("reasoning"), "reasoning").get("effort")
         question = Question(
             provider=provider,
             model=model_of(body),
-            system=instructions if isinstance(instructions, str) else "",
+            system=text_or_none(body.get("instructions")) or "",
             messages=_messages(body.get("input")),
             max_tokens=integer(body, "max_output_tokens", least=16),
             temperature=real(body, "temperature", most=2.0),
-            effort=effort if isinstance(effort, str) else None,
+            effort=text_or_none(effort),
             schema=schema_of(form.get("schema"), "text.format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
