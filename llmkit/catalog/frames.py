@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
+from llmkit.money.price_comparison import shown
 from llmkit.money.pricing import price_on
-from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Price, Provider
+from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Provider
 from llmkit.store import CatalogState
 
 _TEXT, _MONEY, _COUNT, _FLAG, _ANY = "str", "float64", "Int64", "bool", "object"
@@ -60,7 +60,7 @@ def models(
     """One row a model, as given, with the source of its price in force at ``at`` and the day on which it was read."""
     rows = (
         model.to_row()
-        | _numbers(model.price)
+        | {name: shown(getattr(model.price, name)) or None for name in PRICE_PARTS}
         | {
             "model": model.reference,
             "provider_id": state.providers[model.provider].id,
@@ -78,20 +78,6 @@ def settings(values: Mapping[str, Any]) -> pd.DataFrame:
     """One row a setting, by name."""
     rows = ({"key": key, "value": value} for key, value in sorted(values.items()))
     return _frame(rows, {"key": _TEXT, "value": _ANY})
-
-
-def _numbers(price: Price) -> dict[str, Any]:
-    """Tiers, windows and variants as lists of dicts whose prices are floats; ``None`` when there are none."""
-    return {name: _floats(entries) for name, entries in price.to_row().items() if name in PRICE_PARTS}
-
-
-def _floats(value: Any, key: str = "") -> Any:
-    if isinstance(value, list):
-        return [
-            {name: _floats(each, name) for name, each in entry.items()} if isinstance(entry, dict) else entry
-            for entry in value
-        ]
-    return float(Decimal(value)) if value and (key.startswith("cost_") or key == "factor") else value
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

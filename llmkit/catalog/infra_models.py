@@ -55,7 +55,7 @@ def choose(
     model = state.models.get(str(configured))
     problem = _problem(state, purpose, configured, has_key, today)
     if model is not None and problem is None:
-        return Choice(purpose=purpose, model=model, configured=configured, takes_schema=takes_schema(state, model))
+        return _choice(state, purpose, model, configured)
     assert problem is not None
     if strict:
         raise type(problem)(f"{problem} {_CHOOSE.format(purpose)}, or pass strict=False to let another one do it.")
@@ -72,13 +72,8 @@ def choose(
             f"{problem} No other available model can do it either. {_CHOOSE.format(purpose)}, or set a provider's key."
         )
     model = min(able, key=price_order)
-    return Choice(
-        purpose=purpose,
-        model=model,
-        configured=configured,
-        takes_schema=takes_schema(state, model),
-        note=f"{problem} {model.reference} is asked instead, the cheapest available model that can do it.",
-    )
+    note = f"{problem} {model.reference} is asked instead, the cheapest available model that can do it."
+    return _choice(state, purpose, model, configured, note)
 
 
 def named(
@@ -93,7 +88,12 @@ def named(
     provider = state.providers[model.provider]
     if (obstacle := blocking(model, provider, has_key(provider), today)) is not None:
         raise obstacle.error()
-    return Choice(purpose=purpose, model=model, configured=model.reference, takes_schema=takes_schema(state, model))
+    return _choice(state, purpose, model, model.reference)
+
+
+def _choice(state: CatalogState, purpose: str, model: Model, configured: str | None, note: str | None = None) -> Choice:
+    able = takes_schema(state, model)
+    return Choice(purpose=purpose, model=model, configured=configured, takes_schema=able, note=note)
 
 
 def takes_schema(state: CatalogState, model: Model) -> bool:

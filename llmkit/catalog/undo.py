@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ _UNTOLD = (*_BOOKKEEPING, "key")
 _LABELS = {"amount": "balance", "is_default": "default", "is_enabled": "enabled", "value": " "}
 
 Event = Mapping[str, Any]
+Entry = TypeVar("Entry", Provider, Model)
 
 
 def last_edit(events: pd.DataFrame) -> Sequence[Event]:
@@ -94,38 +95,28 @@ def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, 
 
 
 def _provider(edit: Edit, event: Event, now: datetime) -> None:
-    if event["after"] is None:
-        _still_gone(edit.state.providers, event)
-        edit.put_provider(Provider.from_row(event["before"]), ACTION)
-        return
-    current = edit.state.providers[event["reference"]]
-    _still(current, event)
-    edit.put_provider(replace(Provider.from_row(event["before"]), balance=current.balance), ACTION)
+    before, current = _before(Provider, event, edit.state.providers)
+    edit.put_provider(replace(before, balance=current.balance) if current else before, ACTION)
 
 
 def _model(edit: Edit, event: Event, now: datetime) -> None:
+    before, _ = _before(Model, event, edit.state.models)
+    for price in event["before"]["prices"] if event["after"] is None else ():
+        edit.add_price(DatedPrice.from_row(price), ACTION)
+    edit.put_model(before, ACTION)
+
+
+def _before(record: type[Entry], event: Event, entries: Mapping[str, Entry]) -> tuple[Entry, Entry | None]:
+    """The entry before that event, and now. Refuses when it is not as that event left it."""
+    current = entries.get(event["reference"])
     if event["after"] is None:
-        _still_gone(edit.state.models, event)
-        for price in event["before"]["prices"]:
-            edit.add_price(DatedPrice.from_row(price), ACTION)
-        edit.put_model(Model.from_row(event["before"]), ACTION)
-        return
-    current = edit.state.models[event["reference"]]
-    _still(current, event)
-    edit.put_model(Model.from_row(event["before"]), ACTION)
-
-
-def _still_gone(entries: Mapping[str, Any], event: Event) -> None:
-    if event["reference"] in entries:
-        raise EditConflict(f"There is another {event['reference']} now, so what was deleted is not brought back.")
-
-
-def _still(current: Provider | Model, event: Event) -> None:
-    """Refuse when the entry is not as that event left it."""
-    left = type(current).from_row(event["after"])
-    kept = {name: getattr(current, name) for name in _BOOKKEEPING if hasattr(current, name)}
-    if replace(left, **kept) != current:
-        raise EditConflict(f"{event['reference']} was changed again since, so the change is not taken back.")
+        if current is not None:
+            raise EditConflict(f"There is another {event['reference']} now, so what was deleted is not brought back.")
+    else:
+        kept = {name: getattr(current, name) for name in _BOOKKEEPING if hasattr(current, name)}
+        if replace(record.from_row(event["after"]), **kept) != current:
+            raise EditConflict(f"{event['reference']} was changed again since, so the change is not taken back.")
+    return record.from_row(event["before"]), current
 
 
 def _price(edit: Edit, event: Event, now: datetime) -> None:
@@ -134,17 +125,8 @@ def _price(edit: Edit, event: Event, now: datetime) -> None:
     entries = list(edit.state.prices[entry.reference])
     entries.remove(entry)
     begins = now if entry.valid_from is None else max(entry.valid_from, now)
-    before = price_on(entries, begins)
-    edit.add_price(
-        DatedPrice(
-            reference=entry.reference,
-            valid_from=begins.astimezone(UTC),
-            price=before.price if before else Price(),
-            source=before.source if before else None,
-            read_on=before.read_on if before else None,
-        ),
-        ACTION,
-    )
+    before = price_on(entries, begins) or DatedPrice(reference=entry.reference, price=Price())
+    edit.add_price(replace(before, valid_from=begins.astimezone(UTC)), ACTION)
 
 
 def _setting(edit: Edit, event: Event, now: datetime) -> None:

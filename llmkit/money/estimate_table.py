@@ -48,10 +48,10 @@ class Estimate:
         batched: Iterable[str] = (),
     ) -> Estimate:
         """Sum up the models; the total is ``None`` when no model has a price."""
-        together, rest = combine(models), (hours or {}, reused, saved, frozenset(batched))
-        if len(together.unpriced) == len(models):
-            return cls(tuple(models), None, None, None, together.unpriced, *rest)
-        return cls(tuple(models), together.total, together.low, together.high, together.unpriced, *rest)
+        priced = [model for model in models if model.cost is not None]
+        unpriced = tuple(model.model for model in models if model.cost is None)
+        expected, low, high = combine(priced) if priced else (None, None, None)
+        return cls(tuple(models), expected, low, high, unpriced, hours or {}, reused, saved, frozenset(batched))
 
     @property
     def basis(self) -> str:

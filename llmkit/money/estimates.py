@@ -159,16 +159,6 @@ class ModelEstimate:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TotalEstimate:
-    """Cost of a run over all its models, in US dollars; ``unpriced`` names the models that are not in it."""
-
-    total: Decimal
-    low: Decimal
-    high: Decimal
-    unpriced: tuple[str, ...] = ()
-
-
 def estimate_model(
     model: Model,
     workload: Workload,
@@ -199,22 +189,25 @@ def estimate_model(
         sample = sample.capped(cap)
     own = workload.chars * sample.tokens_per_char
     tokens = own + workload.earlier * sample.visible.mean()
-    usage = {
-        "requests": workload.requests,
-        "input_tokens": round(tokens.sum() * workload.samples),
-        "output_tokens": round(sample.output.mean() * workload.requests),
-        "basis": f"{basis}, answers cut" if sample.doubt else basis,
-        "observations": len(observations),
-        "chars_per_token": workload.letters / own.sum() if own.sum() else 1 / sample.tokens_per_char,
-        "seconds": _mean_seconds(observations, float(sample.output.mean())),
-    }
+    result = ModelEstimate(
+        config=label,
+        model=model.reference,
+        provider=model.provider,
+        requests=workload.requests,
+        input_tokens=round(tokens.sum() * workload.samples),
+        output_tokens=round(sample.output.mean() * workload.requests),
+        basis=f"{basis}, answers cut" if sample.doubt else basis,
+        observations=len(observations),
+        chars_per_token=workload.letters / own.sum() if own.sum() else 1 / sample.tokens_per_char,
+        seconds=_mean_seconds(observations, float(sample.output.mean())),
+    )
     # Cached shares depend on the prompts, so they are believed only for the same prompts.
     mix = ALL_PLAIN if spread else sample.mix
     if caching is not None:
         mix = np.array([1 - sum(caching), *caching, 0])
     rates = _mean_rates(model.price, tokens, at, mix, fallback)
     if rates is None:
-        return ModelEstimate(config=label, model=model.reference, provider=model.provider, **usage)
+        return result
     rate_in, rate_out = rates
     resent = workload.earlier.mean()
     # What one request of this run costs if its answer, and its prompt's tokens, come out like this one of the history
@@ -227,29 +220,16 @@ def estimate_model(
         most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
         expected, draws = min(expected, most), np.minimum(draws, most)
     low, high = interval(expected, draws)
-    return ModelEstimate(
-        config=label,
-        model=model.reference,
-        provider=model.provider,
-        **usage,
-        cost=_money(expected),
-        low=_money(low),
-        high=_money(high),
-        draws=draws,
-    )
+    return replace(result, cost=_money(expected), low=_money(low), high=_money(high), draws=draws)
 
 
-def combine(estimates: Sequence[ModelEstimate]) -> TotalEstimate:
-    """The total over models: possible totals of each are added up, so that the luck of one evens out another's."""
-    priced = [each for each in estimates if each.cost is not None]
-    expected = total(each.cost for each in priced)
-    low, high = interval(float(expected), np.sum([each.draws for each in priced], axis=0) if priced else np.zeros(1))
-    return TotalEstimate(
-        total=expected,
-        low=min(_money(low), expected),
-        high=max(_money(high), expected),
-        unpriced=tuple(each.model for each in estimates if each.cost is None),
-    )
+def combine(estimates: Sequence[ModelEstimate]) -> tuple[Decimal, Decimal, Decimal]:
+    """The total of priced models, and its interval: possible totals of each are added up, so that the luck of one evens
+    out another's.
+    """
+    expected = total(each.cost for each in estimates)
+    low, high = interval(float(expected), np.sum([each.draws for each in estimates], axis=0))
+    return expected, min(_money(low), expected), max(_money(high), expected)
 
 
 def _bytes(text: str) -> int:

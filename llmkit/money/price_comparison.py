@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,9 +25,12 @@ from llmkit.records import (
     PriceWindow,
     RemoteModel,
 )
+from llmkit.records.rows import Row
 
 NEW, MISSING = "new model", "missing upstream"
 COLUMNS = ("model", "what", "ours", "theirs", "valid_from", "source", "date")
+
+_GONE = {MISSING: (None, None)}
 
 Prices = Mapping[str, Sequence[DatedPrice]]
 
@@ -57,9 +61,7 @@ def price_differences(
             continue
         theirs = upstream.entries(model.provider, model.model_id)
         if not theirs and model.is_active:
-            yield Difference(
-                model=reference, what=MISSING, ours=None, theirs=None, source=upstream.source, date=upstream.read_on
-            )
+            yield from _rows(reference, _GONE, None, upstream.source, upstream.read_on)
         ours = prices.get(reference, ())
         moments = [at, *(entry.valid_from for entry in theirs if entry.valid_from and entry.valid_from > at)]
         for moment in moments:
@@ -80,10 +82,8 @@ def unlisted_models(
         ours = [model.model_id for model in models.values() if model.provider == provider]
         for theirs in upstream.other_models(provider, ours, at):
             if not any(fnmatchcase(theirs.model_id, pattern) for pattern in patterns):
-                yield Difference(
-                    model=f"{provider}:{theirs.model_id}", what=NEW, ours=None, theirs=listed_columns(theirs),
-                    source=upstream.source, date=upstream.read_on,
-                )  # fmt: skip
+                new = {NEW: (None, listed_columns(theirs))}
+                yield from _rows(f"{provider}:{theirs.model_id}", new, None, upstream.source, upstream.read_on)
 
 
 def retirement_differences(models: Mapping[str, Model], theirs: Retirements) -> Iterator[Difference]:
@@ -110,7 +110,7 @@ def list_differences(
             ours = models.get(reference)
             if ours is None:
                 told = listed_columns(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
-                yield Difference(model=reference, what=NEW, ours=None, theirs=told, source=source, date=today)
+                yield from _rows(reference, {NEW: (None, told)}, None, source, today)
                 continue
             if theirs.retires_on is not None and theirs.retires_on != ours.retires_on:
                 retires_on = {"retires_on": (ours.retires_on, theirs.retires_on)}
@@ -123,7 +123,7 @@ def list_differences(
                 yield from _rows(reference, changed, None, source, today)
         for reference, model in models.items():
             if listed and model.provider == provider and model.is_active and reference not in remote:
-                yield Difference(model=reference, what=MISSING, ours=None, theirs=None, source=source, date=today)
+                yield from _rows(reference, _GONE, None, source, today)
 
 
 def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
@@ -140,15 +140,16 @@ def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
 
 
 def shown(value: Any) -> Any:
-    """A value of the catalog as its frames show it."""
-    if isinstance(value, tuple):
-        return [shown(entry.to_row()) for entry in value]
-    if isinstance(value, dict):
+    """A value of the catalog as its frames show it: money as float, parts of a price as lists of dicts."""
+    if isinstance(value, list | tuple):
+        return list(map(shown, value))
+    if isinstance(value, Row | dict):
+        row = value.to_row() if isinstance(value, Row) else value
         return {
             name: float(cell) if name in (*RATE_COLUMNS, "factor") and cell else shown(cell)
-            for name, cell in value.items()
+            for name, cell in row.items()
         }
-    return float(value) if hasattr(value, "as_tuple") else value
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _changes(ours: Price, theirs: Price) -> dict[str, tuple[Any, Any]]:

@@ -10,7 +10,6 @@ import csv
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from io import StringIO
 from os import PathLike
 from typing import Any
@@ -21,7 +20,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks import shapes
 from llmkit.scenarios.carried import ASKED_COLUMNS, nearest
-from llmkit.scenarios.inputs import Prompts, as_scenarios, scenarios_to_frame, tabular
+from llmkit.scenarios.inputs import Prompts, as_row, as_scenarios, scenarios_to_frame, tabular
 from llmkit.scenarios.template import scenarios_from_template
 
 AnyPath = str | PathLike[str]
@@ -94,14 +93,7 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
     """
     file = shapes.path(path)
     rows = [
-        {
-            "scenario_id": scenario.scenario_id,
-            "prompt": scenario.prompt,
-            **({"system": scenario.system} if scenario.system else {}),
-            **({"followups": list(scenario.followups)} if scenario.followups else {}),
-            **({"messages": [asdict(message) for message in scenario.messages]} if scenario.messages else {}),
-            **scenario.dimensions,
-        }
+        {name: value for name, value in as_row(scenario).items() if value or name in scenario.dimensions}
         for scenario in tabular(scenarios)
     ]
     import yaml  # loaded by those who use it only

@@ -52,15 +52,11 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
         ValidationError: there are no scenarios, or one has a question of a type, which a table cannot hold.
     """
     ready = tabular(scenarios)
-    names = dict.fromkeys(name for scenario in ready for name in scenario.dimensions)
-    columns: dict[str, list[Any]] = {
-        "scenario_id": [scenario.scenario_id for scenario in ready],
-        "prompt": [scenario.prompt for scenario in ready],
-        "system": [scenario.system for scenario in ready],
-        "followups": [list(scenario.followups) for scenario in ready],
-        **_turns(ready),
-        **{name: [scenario.dimensions.get(name) for scenario in ready] for name in names},
-    }
+    rows = list(map(as_row, ready))
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    if not any(columns["messages"]):
+        del columns["messages"]
     # As objects first: pandas would else turn whole numbers into floats where one is missing.
     return pd.DataFrame({name: pd.Series(cells, dtype=object).infer_objects() for name, cells in columns.items()})
 
@@ -82,10 +78,16 @@ def tabular(scenarios: Prompts) -> list[Scenario]:
     return ready
 
 
-def _turns(scenarios: list[Scenario]) -> dict[str, list[Any]]:
-    """The column of turns before the prompts, where there are any."""
-    turns = [[asdict(message) for message in scenario.messages] for scenario in scenarios]
-    return {"messages": turns} if any(turns) else {}
+def as_row(scenario: Scenario) -> dict[str, Any]:
+    """A scenario as a table or a file has it."""
+    return {
+        "scenario_id": scenario.scenario_id,
+        "prompt": scenario.prompt,
+        "system": scenario.system,
+        "followups": list(scenario.followups),
+        "messages": [asdict(message) for message in scenario.messages],
+        **scenario.dimensions,
+    }
 
 
 def _read(prompts: Prompts) -> Iterator[Scenario]:

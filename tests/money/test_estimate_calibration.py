@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from workloads import MODEL, NOON, ask, scenarios, spent
 
-from llmkit.money.estimates import Workload, combine, estimate_model
+from llmkit.money.estimate_table import Estimate
+from llmkit.money.estimates import Workload, estimate_model
 from llmkit.money.history import History
 
 RUNS = 200
@@ -30,7 +31,7 @@ def covered_and_ratios(
             before = ask(scenarios(history_size, generator, followups=followups), generator, model=model, sigma=sigma)
             estimates.append(estimate_model(model, workload, History(before[:history_size]), at=NOON))
             actual += spent(ask(asked, generator, model=model, sigma=sigma))
-        result = combine(estimates)
+        result = Estimate.of(estimates)
         inside += result.low <= actual <= result.high
         ratios.append(float(actual / result.total))
     return inside / RUNS, float(np.mean(ratios)), float(np.std(ratios) / RUNS**0.5)

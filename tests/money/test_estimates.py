@@ -10,7 +10,8 @@ import pytest
 from workloads import MODEL, NOON, ask, scenarios
 
 from llmkit.errors import ValidationError
-from llmkit.money.estimates import ModelEstimate, Workload, combine, estimate_model
+from llmkit.money.estimate_table import Estimate
+from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import History, Observation
 from llmkit.money.pricing import cost, worst_case
 from llmkit.records import Model, Price, PriceTier, Rates, Scenario, Usage
@@ -174,12 +175,12 @@ def test_the_total_adds_up_and_names_what_is_not_in_it() -> None:
     history = [seen for model in models for seen in ask(scenarios(60, generator), generator, model=model)]
     each = [estimate(history, model) for model in models]
     unpriced = estimate(history, replace(STRANGER, price=Price()))
-    result = combine([*each, unpriced])
+    result = Estimate.of([*each, unpriced])
     assert result.total == sum(one.cost for one in each)
     assert result.unpriced == ("elsewhere:three",)
     assert sum(one.low for one in each) < result.low < result.total < result.high < sum(one.high for one in each)
-    nothing = combine([unpriced])
-    assert (nothing.total, nothing.low, nothing.high) == (0, 0, 0)
+    nothing = Estimate.of([unpriced])
+    assert (nothing.total, nothing.low, nothing.high) == (None, None, None)
 
 
 def test_only_the_latest_answers_of_a_long_history_count() -> None:
