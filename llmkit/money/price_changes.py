@@ -21,11 +21,11 @@ def price_changes(
     dated = [(entry.valid_from, entry.price) for entry in entries if entry.valid_from is not None]
     coming = [(day, new) for day, new in dated if begins < day < ends]
     prices = [(begins, price), *sorted(coming, key=lambda change: change[0])]
-    found: dict[tuple[Price, Rates], datetime] = {}
+    begins_at: dict[tuple[Price, Rates], datetime] = {}
     for (first, each), (last, _) in zip(prices, [*prices[1:], (ends, price)], strict=True):
         for moment in (first, *_edges(each, first, min(last, first + WEEK))):
-            found.setdefault((each, rates_at(each, 0, moment)), moment)
-    return [(moment, each) for (each, _), moment in found.items() if moment > begins]
+            begins_at.setdefault((each, rates_at(each, 0, moment)), moment)
+    return [(moment, each) for (each, _), moment in begins_at.items() if moment > begins]
 
 
 def _edges(price: Price, begins: datetime, ends: datetime) -> Iterator[datetime]:

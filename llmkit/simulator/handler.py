@@ -23,18 +23,18 @@ def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamRes
 
     async def handle(request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        found = route(request.method, request.path, headers)
-        if found is None:
+        target = route(request.method, request.path, headers)
+        if target is None:
             body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
             return web.Response(status=404, body=encoded(body), content_type="application/json")
         raw = await request.read()
         # the time is taken after the last await, so that arrivals are in order
-        received = _received(request, found, headers, raw, service.now())
-        if found.action == "list_models":
-            return _response(service.list_models(found, received, headers, request.query))
-        if found.action == "batch":
-            return _response(service.batch(found, received, headers, request.query, raw))
-        visit = service.arrive(found, received)
+        received = _received(request, target, headers, raw, service.now())
+        if target.action == "list_models":
+            return _response(service.list_models(target, received, headers, request.query))
+        if target.action == "batch":
+            return _response(service.batch(target, received, headers, request.query, raw))
+        visit = service.arrive(target, received)
         return await _visit(service, visit, request, headers)
 
     return handle
@@ -89,9 +89,9 @@ async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.Stre
     return response
 
 
-def _received(request: web.Request, found: Route, headers: dict[str, str], raw: bytes, at: float) -> Received:
+def _received(request: web.Request, target: Route, headers: dict[str, str], raw: bytes, at: float) -> Received:
     return Received(
-        provider=found.provider,
+        provider=target.provider,
         path=request.path,
         method=request.method,
         headers={name: value for name, value in headers.items() if name not in KEY_HEADERS},

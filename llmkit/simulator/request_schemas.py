@@ -19,9 +19,9 @@ def modern(schema: Any) -> Any:
         return [modern(each) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found = {key: modern(value) for key, value in schema.items() if key not in ("nullable", "propertyOrdering")}
+    fields = {key: modern(value) for key, value in schema.items() if key not in ("nullable", "propertyOrdering")}
     kind = schema.get("type")
-    return found | {"type": kind.lower()} if isinstance(kind, str) else found
+    return fields | {"type": kind.lower()} if isinstance(kind, str) else fields
 
 
 # The same few schemas come with every request of a run, and checking one takes longer than answering.

@@ -110,19 +110,19 @@ class Service:
         told = headers.get("content-type", "")
         delay = self._behaviour.batch_delay
         try:
-            found = self.batches.serve(
+            content = self.batches.serve(
                 route.call, route.provider, received.path, told, raw, received.body, received.at, delay
             )
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
         except LookupError:
             return self._error(visit, Problem(kind="not_found", model=route.call.reference))
-        lines = found if isinstance(found, list) else [found]
+        lines = content if isinstance(content, list) else [content]
         return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
     def _answer_in_batch(self, batch: Batch, item: Item) -> Result:
         """A request of a batch: all that happens to one that comes alone but for limits and cut connections."""
-        found = route("POST", f"/{batch.provider}{item.url}", {})
+        target = route("POST", f"/{batch.provider}{item.url}", {})
         received = Received(
             provider=batch.provider,
             path=item.url,
@@ -132,10 +132,10 @@ class Service:
             at=self.now(),
             probe=item.custom_id,
         )
-        if found is None or found.action != "answer":
+        if target is None or target.action != "answer":
             return Result(404, {"error": {"message": f"Unknown request URL: {item.url}.", "code": None}})
         self.stats.arrived(batch.provider, None)
-        visit = Visit(found, received, self._next_id())
+        visit = Visit(target, received, self._next_id())
         fault = self.faults.draw(received)
         visit.fault = Fault(kind="server_error") if fault is not None and fault.kind in UNDELIVERED else fault
         kind = None if visit.fault is None else visit.fault.kind

@@ -72,17 +72,17 @@ _MOST_TOPICS = 8
 def topics(text: str) -> list[str]:
     """Telling words of a prompt, in order, two where they stand side by side; for an answer to echo. Never empty."""
     text = text[-_LOOKED_AT:]
-    found: list[str] = []
+    words: list[str] = []
     end = -1
     for word in _TELLING.finditer(text):
         if word[0].lower() in _STOP_WORDS:
             continue
-        if found and word.start() == end + 1 and text[end] == " " and " " not in found[-1]:
-            found[-1] += f" {_plain(word[0])}"
+        if words and word.start() == end + 1 and text[end] == " " and " " not in words[-1]:
+            words[-1] += f" {_plain(word[0])}"
         else:
-            found.append(_plain(word[0]))
+            words.append(_plain(word[0]))
         end = word.end()
-    unique = list(dict.fromkeys(found))
+    unique = list(dict.fromkeys(words))
     paired = [each for each in unique if " " in each]
     return (paired or unique)[:_MOST_TOPICS] or ["the question"]
 

@@ -33,23 +33,23 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
     from pydantic import BaseModel
 
     if isinstance(schema, type) and issubclass(schema, BaseModel):
-        found: dict[str, Any] = schema.model_json_schema()
+        checked: dict[str, Any] = schema.model_json_schema()
     elif isinstance(schema, Mapping):
-        found = texts.json_value(dict(schema), "schema")
+        checked = texts.json_value(dict(schema), "schema")
     else:
         raise ValidationError("schema must be a JSON schema (a dict) or a pydantic model class.", field="schema")
     try:
-        jsonschema.Draft202012Validator.check_schema(found)
-        _refuse_dangling(found)
-        found = _rooted(found)
-        _try_out(found)
+        jsonschema.Draft202012Validator.check_schema(checked)
+        _refuse_dangling(checked)
+        checked = _rooted(checked)
+        _try_out(checked)
     except jsonschema.SchemaError as error:
         raise ValidationError(f"schema is not a valid JSON schema: {error.message}", field="schema") from None
     except RecursionError:
         raise ValidationError("schema nests too deeply, or refers to itself without end.", field="schema") from None
-    if found.get("type") != "object":
+    if checked.get("type") != "object":
         raise ValidationError("schema must describe an object (type: object) at its top.", field="schema")
-    return found
+    return checked
 
 
 def _try_out(schema: Mapping[str, Any]) -> None:

@@ -103,9 +103,9 @@ def note(obstacle: Obstacle) -> tuple[str, html.Tone]:
 
 
 def _row(model: Model, provider: Provider, key_status: str, today: date) -> Row:
-    found = obstacles(model, provider, key_status != "missing", today)
+    against = obstacles(model, provider, key_status != "missing", today)
     badges = [html.badge("Default", "accent")] if model.is_default else []
-    badges += [html.badge(*note(each)) for each in found if each.kind is not ObstacleKind.NO_KEY]
+    badges += [html.badge(*note(each)) for each in against if each.kind is not ObstacleKind.NO_KEY]
     identity = (
         f'<div style="display: flex; flex-wrap: wrap; gap: 2px 6px; min-width: 0"><span style="{html.CODE}; '
         f'color: {html.QUIET}; overflow-wrap: anywhere">{html.esc(model.model_id)}</span>{"".join(badges)}</div>'

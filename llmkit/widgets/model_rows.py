@@ -63,14 +63,14 @@ def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
 
 def badges(model: Model, today: date) -> str:
     """Status, default, and when it retires."""
-    found = [html.badge("Active", "good") if model.is_active else html.badge("Deprecated")]
+    labels = [html.badge("Active", "good") if model.is_active else html.badge("Deprecated")]
     if model.is_default:
-        found.insert(0, html.badge("Default", "accent"))
+        labels.insert(0, html.badge("Default", "accent"))
     if model.retires_on is not None:
         word = "retires" if model.retires_on >= today else "retired"
         tone: html.Tone = "bad" if model.retires_on - today <= SOON else "warn"
-        found.append(html.badge(f"{word} {model.retires_on.isoformat()}", tone))
-    return f'<span style="display: flex; flex-wrap: wrap; gap: 2px 4px; padding: 3px 0">{"".join(found)}</span>'
+        labels.append(html.badge(f"{word} {model.retires_on.isoformat()}", tone))
+    return f'<span style="display: flex; flex-wrap: wrap; gap: 2px 4px; padding: 3px 0">{"".join(labels)}</span>'
 
 
 def both_prices(model: Model, *, unknown: str = "unpriced") -> str:

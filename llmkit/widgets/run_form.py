@@ -129,8 +129,8 @@ class RunForm(Panel):
             for reference in chosen
             if (model := state.models.get(reference)) is not None
         }
-        notes = {reference: list(map(note, found)) for reference, found in against.items()}
-        usable = [reference for reference, found in against.items() if not any(each.blocks for each in found)]
+        notes = {reference: list(map(note, listed)) for reference, listed in against.items()}
+        usable = [reference for reference, listed in against.items() if not any(each.blocks for each in listed)]
         values = self._sound_values()
         self._estimate, other = (self._estimated(usable, values, mode) for mode in _MODES[values["mode"]])
         if self._inputs() != self._refused:
@@ -183,12 +183,12 @@ class RunForm(Panel):
         """Providers whose balance the estimate is over, with the words for it."""
         if self._kit.simulated or self._estimate is None:
             return {}
-        found = {}
+        words = {}
         for name, provider in state.providers.items():
             costs = [each.cost for each in self._estimate.models if each.provider == name and each.cost is not None]
             if provider.balance is not None and sum(costs) > provider.balance:
-                found[name] = f"over the balance of {dollars(provider.balance, exact=True)}"
-        return found
+                words[name] = f"over the balance of {dollars(provider.balance, exact=True)}"
+        return words
 
     # --- starting ---
 

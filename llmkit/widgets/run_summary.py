@@ -137,8 +137,8 @@ def _bar(now: Progress | ModelProgress, height: str, label: str) -> str:
 def _failures(now: Progress) -> str:
     if not now.codes:
         return ""
-    found = sorted(now.codes.items(), key=lambda entry: -entry[1])
-    badges = "".join(html.badge(f"{code} × {count:,}", "bad") for code, count in found)
+    ranked = sorted(now.codes.items(), key=lambda entry: -entry[1])
+    badges = "".join(html.badge(f"{code} × {count:,}", "bad") for code, count in ranked)
     return (
         f'<div style="{html.FONT}; display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin: 4px 0">'
         f"{html.muted('Failures')}{badges}</div>"

@@ -33,9 +33,9 @@ def parse_json(text: str) -> Any:
 
 
 def _finite(number: str) -> float:
-    if math.isinf(found := float(number)):
+    if math.isinf(value := float(number)):
         raise ValueError(f"{number} is too large")
-    return found
+    return value
 
 
 def _refuse_constant(name: str) -> Never:

@@ -78,8 +78,8 @@ def text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    found = (part.get("text") for part in parts if isinstance(part, Mapping))
-    return "".join(text for text in found if isinstance(text, str))
+    contents = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return "".join(text for text in contents if isinstance(text, str))
 
 
 def messages_of(value: Any, name: str = "messages") -> list[tuple[str, str]]:
@@ -90,13 +90,13 @@ def messages_of(value: Any, name: str = "messages") -> list[tuple[str, str]]:
     """
     if not isinstance(value, list) or not value:
         raise invalid(f"Missing required parameter: '{name}'.", name)
-    found = []
+    messages = []
     for index, message in enumerate(value):
         role = message.get("role") if isinstance(message, Mapping) else None
         if not isinstance(role, str):
             raise invalid(f"Missing required parameter: '{name}[{index}].role'.", name)
-        found.append((role, text_of(message.get("content"))))
-    return found
+        messages.append((role, text_of(message.get("content"))))
+    return messages
 
 
 def model_of(body: Mapping[str, Any]) -> str:

@@ -163,12 +163,12 @@ def _entry(model: str) -> dict[str, Any]:
 def _messages(contents: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(contents, list) or not contents:
         raise invalid("* GenerateContentRequest.contents: contents is not specified", "contents")
-    found = []
+    messages = []
     for content in contents:
         entry = mapping(content, "contents")
         role = "assistant" if entry.get("role") == "model" else "user"
-        found.append((role, text_of(entry.get("parts"))))
-    return tuple(found)
+        messages.append((role, text_of(entry.get("parts"))))
+    return tuple(messages)
 
 
 def _effort(thinking: Mapping[str, Any]) -> str | None:
