@@ -30,10 +30,9 @@ from llmkit.analysis.comparison import Comparison, compare
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
 from llmkit.analysis.reprice import reprice
-from llmkit.analysis.run_words import effective_status, in_words
+from llmkit.analysis.run_words import effective_status, in_words, version_notes
 from llmkit.analysis.shares import categories
 from llmkit.analysis.timeline import plot_timeline
-from llmkit.analysis.versions import version_notes
 from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts

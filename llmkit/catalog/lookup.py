@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -21,16 +21,9 @@ from llmkit.store import CatalogState, Store
 class CatalogReader:
     """The questions. Each reads the database afresh, so that it sees what other kernels have changed."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        has_key: Callable[[Provider], bool],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._store = store
-        self._has_key = has_key
-        self._clock = clock
+    _store: Store
+    _has_key: Callable[[Provider], bool]
+    _clock: Callable[[], datetime]
 
     def state(self) -> CatalogState:
         """One consistent reading of the whole catalog as records, every model at its price in force now."""

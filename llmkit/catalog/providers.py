@@ -40,7 +40,7 @@ class ProviderEdits(CatalogReader):
         actor: str = "user",
         card: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        super().__init__(store, has_key=has_key, clock=clock)
+        self._store, self._has_key, self._clock = store, has_key, clock
         self._actor = actor
         self._list_models = list_models
         self._approve_origin = approve_origin

@@ -90,8 +90,7 @@ def examine_place(path: Path) -> Iterator[Finding]:
 
 def to_frame(findings: Iterable[Finding]) -> Findings:
     """A row each: about, health, finding, remedy."""
-    rows = [(each.about, each.health, each.finding, each.remedy) for each in findings]
-    return Findings(rows, columns=["about", "health", "finding", "remedy"])
+    return Findings(list(findings), columns=["about", "health", "finding", "remedy"])
 
 
 def _tried(about: str, look: Callable[[], Finding]) -> Iterator[Finding]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from llmkit.analysis import Run
 from llmkit.catalog.infra_models import Choice
-from llmkit.errors import LlmkitError, ValidationError
+from llmkit.errors import ValidationError
 from llmkit.records.checks import numbers, shapes
 from llmkit.records.typed_questions import object_schema
-from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, room
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
+from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, items_of, room
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce, carry_out
 
 PURPOSE = "judge"
 MOST_AT_ONCE = 25
@@ -55,18 +56,7 @@ def code(
         choices = _named(infra, coders)
     share = None if budget is None else numbers.amount(budget, "budget") / len(choices)
     jobs = [_job(infra, choice, run, categories, items, share) for choice in choices]
-    works: list[Callable[[], Awaitable[pd.DataFrame]]] = []
-    try:
-        works.extend(task.begin(rounds) for task, rounds in jobs)
-    except LlmkitError:
-        for task, _ in jobs:
-            task.stop()
-        raise
-
-    async def together() -> pd.DataFrame:
-        return pd.concat([await work() for work in works], ignore_index=True)
-
-    return InfraHandle([task for task, _ in jobs], together)
+    return carry_out(jobs, partial(pd.concat, ignore_index=True))
 
 
 def _named(infra: Infra, coders: Sequence[str]) -> list[Choice]:
@@ -131,11 +121,7 @@ def answers_of(run: Run) -> tuple[list[Item], set[str]]:
     ok = probes[probes["status"] == "ok"]
     if ok.empty:
         raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
-    items = [
-        Item(probe_id, response, prompt)
-        for probe_id, response, prompt in zip(ok["probe_id"], ok["response"], ok["prompt"], strict=True)
-    ]
-    return items, set(probes["model"])
+    return items_of(ok), set(probes["model"])
 
 
 def read_codebook(codebook: Codebook) -> dict[str, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
+
+import pandas as pd
 
 from llmkit.records import Model
 from llmkit.records.checks.texts import short
@@ -31,6 +34,11 @@ class Item:
     key: str
     text: str
     prompt: str = ""
+
+
+def items_of(probes: pd.DataFrame) -> list[Item]:
+    """The answers of probes, by their probe_id."""
+    return list(starmap(Item, zip(probes["probe_id"], probes["response"], probes["prompt"], strict=True)))
 
 
 def tokens(text: str) -> int:

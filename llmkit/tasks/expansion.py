@@ -18,7 +18,7 @@ from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import scenarios_to_frame
 from llmkit.tasks.documents import tokens
 from llmkit.tasks.expansion_spec import Dimensions, ExpansionSpec, read_spec
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, carry_out
 
 if TYPE_CHECKING:
     from llmkit.widgets.scenario_table import ScenarioTable
@@ -120,7 +120,7 @@ def expand(
         budget=budget,
         carries={"task": "expand"},
     )
-    return task.carry_out(_rounds(task, spec, n))
+    return carry_out([(task, _rounds(task, spec, n))])
 
 
 def _rounds(task: Task, spec: ExpansionSpec, n: int) -> Rounds[Expansion]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 import anyio.to_thread
@@ -112,19 +113,11 @@ class Task:
     warnings: list[str] = field(default_factory=list)
     stopped: bool = False
 
-    def carry_out(self, rounds: Rounds[T]) -> InfraHandle[T]:
-        """Start the first round and return at once; the others follow in the background.
-
-        Raises:
-            LlmkitError: nothing was sent, for the reasons of ``kit.run``.
-        """
-        return InfraHandle([self], self.begin(rounds))
-
     def begin(self, rounds: Rounds[T]) -> Callable[[], Awaitable[T]]:
         """Start the first round; what is returned carries out the others.
 
         Raises:
-            LlmkitError: as :meth:`carry_out` does.
+            LlmkitError: nothing was sent, for the reasons of ``kit.run``.
         """
         handle = self._begin(next(rounds))
         return lambda: self._go_on(rounds, handle)
@@ -239,6 +232,27 @@ class InfraHandle(Handle[T]):
             said, task.warnings = task.warnings, []
             for text in said:
                 warnings.warn(text, UserWarning, stacklevel=3)
+
+
+def carry_out(jobs: Sequence[tuple[Task, Rounds[T]]], merge: Callable[[list[T]], T] = itemgetter(0)) -> InfraHandle[T]:
+    """Start the first round of each task and return at once; the others follow in the background. ``merge`` makes one
+    result of those of several tasks.
+
+    Raises:
+        LlmkitError: one could not be started, for the reasons of ``kit.run``; the others are stopped.
+    """
+    works: list[Callable[[], Awaitable[T]]] = []
+    try:
+        works.extend(task.begin(rounds) for task, rounds in jobs)
+    except LlmkitError:
+        for task, _ in jobs:
+            task.stop()
+        raise
+
+    async def together() -> T:
+        return merge([await work() for work in works])
+
+    return InfraHandle([task for task, _ in jobs], together)
 
 
 def announce(choice: Choice) -> Choice:

@@ -12,8 +12,8 @@ from llmkit.analysis import Run
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
-from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, room, tokens
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce
+from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, items_of, room, tokens
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce, carry_out
 
 PURPOSE = "summarization"
 QUESTION = "What do the answers say? Where do they agree, and where do they differ?"
@@ -54,7 +54,7 @@ def summarize(
         budget=budget,
         carries={"task": "summarize", "source_run": run.id},
     )
-    return task.carry_out(_rounds(task, names, groups, room(choice.model, system, _PARTS)))
+    return carry_out([(task, _rounds(task, names, groups, room(choice.model, system, _PARTS)))])
 
 
 def _rounds(task: Task, names: Sequence[str], groups: Sequence[_Group], free: int) -> Rounds[pd.DataFrame]:
@@ -138,9 +138,7 @@ def _groups(probes: pd.DataFrame, names: Sequence[str]) -> list[_Group]:
         raise ValidationError("by cannot be a column that holds lists or objects.", field="by") from None
     groups = []
     for values, rows in grouped:
-        ok = rows[rows["status"] == "ok"]
-        columns = (ok["probe_id"], ok["response"], ok["prompt"])
-        items = [Item(key, text, prompt) for key, text, prompt in zip(*columns, strict=True)]
+        items = items_of(rows[rows["status"] == "ok"])
         groups.append(_Group(tuple(values), items, len(items)))
     return groups
 

@@ -6,7 +6,7 @@ from statistics import mean
 import pandas as pd
 import pytest
 
-from llmkit.analysis.versions import version_notes
+from llmkit.analysis.run_words import version_notes
 from llmkit.records import Model, Params, Scenario
 from llmkit.runs.plan import Configuration, Plan
 
