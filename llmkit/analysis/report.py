@@ -187,16 +187,12 @@ def _order(plan: Plan) -> str:
     options = "; the options of questions were shown in an order of each conversation's own" if shuffled else ""
     if plan.order == "sequential":
         return f"Questions were asked in the order of the appendix{options}"
+    seed = f"(seed {plan.order_seed})"
+    order = f"the order of asking was shuffled for each sample, configurations within scenarios {seed}{options}"
     if plan.order == "cache":
-        return (
-            f"Questions that begin alike were asked together ({counted(len(plan.blocks), 'block')}); within a block "
-            "the order of asking was shuffled for each sample, configurations within scenarios "
-            f"(seed {plan.order_seed}){options}"
-        )
-    return (
-        "The order of asking was shuffled for each sample, configurations within scenarios "
-        f"(seed {plan.order_seed}){options}"
-    )
+        blocks = counted(len(plan.blocks), "block")
+        return f"Questions that begin alike were asked together ({blocks}); within a block {order}"
+    return order[0].upper() + order[1:]
 
 
 def _outcome(facts: _Facts) -> str:

@@ -81,13 +81,4 @@ def settings(values: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    listed = list(rows)
-    return pd.DataFrame({name: _series([row[name] for row in listed], dtype) for name, dtype in columns.items()})
-
-
-def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
-    if dtype in (_DAY, _MOMENT):
-        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=dtype == _MOMENT), dtype=dtype)
-    if dtype == _MONEY:
-        values = [None if value is None else float(value) for value in values]
-    return pd.Series(values, dtype=dtype)
+    return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)

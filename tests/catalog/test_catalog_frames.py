@@ -1,11 +1,12 @@
 """The DataFrames of the catalog: columns, types, missing values."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
 
-from llmkit.catalog import Catalog
-from llmkit.store import Store
+from llmkit.catalog import Catalog, frames
+from llmkit.store import CatalogState, Store
 
 
 def test_an_empty_catalog_has_the_same_columns_and_types(tmp_path, shipped):
@@ -45,6 +46,15 @@ def test_unknown_values_are_missing_and_never_zero(catalog):
     assert models["context_window"].dtype == "Int64"
     assert models["context_window"].isna().all()
     assert models.loc["alpha:dear", "price_tiers"] is None
+
+
+def test_a_time_on_the_second_stands_beside_others(shipped):
+    """Its text has no fraction of a second, which must not be taken for another format."""
+    times = [datetime(2026, 11, 27, 9, 30, tzinfo=UTC), datetime(2026, 11, 27, 9, 30, 0, 7, tzinfo=UTC)]
+    entries = zip(shipped.catalog.state().providers.items(), times, strict=False)
+    state = CatalogState(providers={name: replace(provider, updated_at=at) for (name, provider), at in entries})
+    frame = frames.providers(state, available=lambda provider: True, key_status=lambda provider: "set")
+    assert frame["updated_at"].tolist() == times
 
 
 def test_values_come_back_in_their_types(catalog):

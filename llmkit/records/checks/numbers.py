@@ -13,6 +13,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import RATE_COLUMNS, STANDARD_TIER, PriceTier, PriceVariant, PriceWindow
 from llmkit.records.checks.shapes import kind
 from llmkit.records.checks.texts import known_names
+from llmkit.records.rows import Row
 
 MAX_PARALLEL = 1_000
 MAX_PER_MINUTE = 1_000_000
@@ -134,22 +135,14 @@ def _is_weekday(day: Any) -> bool:
 
 
 def _rows(value: Any, field: str, allowed: Iterable[str]) -> list[Mapping[str, Any]]:
-    rows = [
-        row.to_row() if isinstance(row, PriceTier | PriceWindow | PriceVariant) else row for row in _list(value, field)
-    ]
+    if value is not None and not isinstance(value, list | tuple):
+        raise ValidationError(f"{field} must be a list of dicts, or None for none.", field=field)
+    rows = [row.to_row() if isinstance(row, Row) else row for row in value or ()]
     for row in rows:
         if not isinstance(row, Mapping):
             raise ValidationError(f"{field} must be a list of dicts.", field=field)
         known_names(row, allowed, field)
     return rows
-
-
-def _list(value: Any, field: str) -> list[Any]:
-    if value is None:
-        return []
-    if isinstance(value, list | tuple):
-        return list(value)
-    raise ValidationError(f"{field} must be a list of dicts, or None for none.", field=field)
 
 
 def _rates(row: Mapping[str, Any], field: str) -> dict[str, Decimal | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from llmkit.simulator.formats.deepseek_dialect import DeepSeek
 from llmkit.simulator.formats.mistral_dialect import Mistral
@@ -33,8 +33,6 @@ class OpenAIFormat(Format):
     """Either of OpenAI's formats."""
 
     provider = "openai"
-    prefix: ClassVar[str] = OpenAI.prefix
-    models = OpenAI.models
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The bearer token."""
