@@ -83,7 +83,7 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
         turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
-        for row in _records(frame):
+        for row in records(frame):
             key = (run.id, row["scenario_id"])
             if key not in places:
                 places[key] = len(scenarios)
@@ -133,12 +133,13 @@ def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any
     held = {name: place for name, place in places.items() if place in frame}
     notes = {
         row["probe_id"]: {name: row[place] for name, place in held.items() if row[place] is not None}
-        for row in _records(frame[["probe_id", *held.values()]])
+        for row in records(frame[["probe_id", *held.values()]])
     }
     return frame.drop(columns=list(held.values())), notes
 
 
-def _records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
+def records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
+    """The rows of a table, with ``None`` for what is missing."""
     known = table.astype(object).where(table.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
 
@@ -161,7 +162,7 @@ def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str,
 
 def _turns(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     turns: dict[str, list[dict[str, Any]]] = {}
-    for row in _records(table[["probe_id", "response", "finish_reason", *_TOKENS, "cost", "latency_s"]]):
+    for row in records(table[["probe_id", "response", "finish_reason", *_TOKENS, "cost", "latency_s"]]):
         turns.setdefault(row["probe_id"], []).append({"response": row["response"], "note": _note(row)})
     return turns
 

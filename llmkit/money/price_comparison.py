@@ -130,13 +130,8 @@ def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
     """One row a difference. ``ours`` and ``theirs`` are as the catalog's own frames show them: prices float64 US
     dollars per million tokens, tiers and hours lists of dicts, dates as dates.
     """
-    rows = list(differences)
-    columns = {
-        name: pd.Series([shown(getattr(row, name)) for row in rows], dtype=object)
-        for name in ("model", "what", "ours", "theirs", "source", "date")
-    }
-    columns["valid_from"] = pd.Series([row.valid_from for row in rows], dtype="datetime64[us, UTC]")
-    return pd.DataFrame({name: columns[name] for name in COLUMNS})
+    rows = [[shown(getattr(each, name)) for name in COLUMNS] for each in differences]
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object).astype({"valid_from": "datetime64[us, UTC]"})
 
 
 def shown(value: Any) -> Any:

@@ -103,16 +103,15 @@ class InfraPanel(CatalogPanel):
 
     def _options(self, state: Any, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
         """Active models by provider, the cheapest first; in the end those that cannot be asked now, with why."""
-        none: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
-        sought = self.search.value.lower().split()
-        options: list[tuple[str, str | None]] = []
+        options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
         blocked: list[tuple[str, str | None]] = []
+        sought = self.search.value.lower().split()
         for name, provider in state.providers.items():
-            members = [model for model in state.models.values() if model.provider == name]
             offered = [
                 model
-                for model in members
-                if model.reference == chosen or (model.is_active and _is_sought(model, provider, sought))
+                for model in state.models.values()
+                if model.provider == name
+                and (model.reference == chosen or (model.is_active and _is_sought(model, provider, sought)))
             ]
             has_key = self._catalog.has_key(provider)
             for model in sorted(offered, key=price_order):
@@ -122,7 +121,7 @@ class InfraPanel(CatalogPanel):
                     options.append((words, model.reference))
                 else:
                     blocked.append((f"{words} ({obstacle.reason})", model.reference))
-        return (*none, *options, *blocked)
+        return (*options, *blocked)
 
     def _use(self, purpose: str) -> tuple[Model | None, str]:
         """The model that would be asked now, and why that one."""

@@ -96,7 +96,7 @@ class Reader(Panel):
         attempts = self._runs[content["run"]].attempts
         chosen = attempts[attempts["probe_id"] == content["probe"]]
         shown = chosen[["turn", "attempt", "status_code", "error_code", "request", "reply"]]
-        return {"attempts": shown.astype(object).where(shown.notna(), None).to_dict("records")}, []
+        return {"attempts": reader_data.records(shown)}, []
 
     def _note(self, content: Mapping[str, Any]) -> Reply:
         """Keep what somebody noted."""
