@@ -231,13 +231,16 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection, found: Sorted, ends: 
         for aside in found.aside:
             log.warning("a line was set aside", extra={"segment": aside.segment, "offset": aside.offset})
             connection.execute("INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", aside)
-        for name, end in ends.items():
+        if ends:  # all in one statement: a journal may have thousands of segments
+            last = [found.last.get(name, "") for name in ends]
+            rest = ([column.get(name) for name in ends] for column in (found.next_seq, found.headers))
             connection.execute(
-                "INSERT INTO journal_segments VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "INSERT INTO journal_segments SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]), "
+                "unnest(?::BIGINT[]), unnest(?::VARCHAR[]) ON CONFLICT DO UPDATE SET "
                 "applied_bytes = excluded.applied_bytes, next_seq = coalesce(excluded.next_seq, next_seq), "
                 "last_event_id = greatest(excluded.last_event_id, last_event_id), "
                 "header = coalesce(excluded.header, header)",
-                [name, end, found.last.get(name, ""), found.next_seq.get(name), found.headers.get(name)],
+                [list(ends), list(ends.values()), last, *rest],
             )
         connection.commit()
     except BaseException:
