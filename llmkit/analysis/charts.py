@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
+from llmkit.errors import ValidationError
 from llmkit.money.pricing import billed, dollars
+from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.records.checks.texts import short
 
@@ -230,7 +232,10 @@ def _answered(probes: pd.DataFrame, by: By) -> pd.DataFrame:
 
 
 def _listed(by: By) -> list[str]:
-    return [by] if isinstance(by, str) else list(by)
+    listed = [by] if isinstance(by, str) else list(shapes.several(by, "by", "a column or a list of columns"))
+    if not listed:
+        raise ValidationError("by names no column.", field="by")
+    return listed
 
 
 def _groups(frame: pd.DataFrame, by: By) -> list[tuple[str, pd.DataFrame]]:

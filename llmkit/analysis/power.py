@@ -69,7 +69,7 @@ def pilot_spread(pilot: Asked | pd.DataFrame, value: str) -> Spread:
     are independent of each other.
 
     Raises:
-        ValidationError: as :func:`llmkit.compare` does, or fewer than two scenarios with answers.
+        ValidationError: as :func:`llmkit.compare` does, fewer than two scenarios with answers, or none that differ.
     """
     answers = answers_by_level(pilot, value, by="config", within="scenario_id")[0]
     levels = [rows for rows in answers.values() if rows["within"].nunique() > 1]
@@ -78,7 +78,11 @@ def pilot_spread(pilot: Asked | pd.DataFrame, value: str) -> Spread:
     spreads = [spread for a, b in combinations(levels, 2) if (spread := _spread(a, b)) is not None]
     if not spreads:
         spreads = [_alone(rows) for rows in levels]
-    return Spread(float(np.mean([s.between for s in spreads])), float(np.mean([s.within for s in spreads])))
+    spread = Spread(float(np.mean([s.between for s in spreads])), float(np.mean([s.within for s in spreads])))
+    if spread.of_mean(1) == 0:
+        sentence = f"In this pilot {value!r} does not vary, which tells nothing about power: ask more scenarios."
+        raise ValidationError(sentence, field="pilot")
+    return spread
 
 
 def design(
@@ -150,10 +154,7 @@ def _power(spread: Spread, scenarios: int, samples: int, detect: float) -> float
     """Of a paired t test over scenarios, two-sided at 0.05."""
     from scipy import stats  # slow to load
 
-    deviation = spread.of_mean(samples)
-    if deviation == 0:
-        return 1.0
-    limit, shift = stats.t.isf(intervals.ALPHA / 2, scenarios - 1), detect * sqrt(scenarios) / deviation
+    limit, shift = stats.t.isf(intervals.ALPHA / 2, scenarios - 1), detect * sqrt(scenarios) / spread.of_mean(samples)
     right, wrong = stats.nct.sf(limit, scenarios - 1, shift), stats.nct.cdf(-limit, scenarios - 1, shift)
     # far out, scipy has no number for what is certain and for what never happens
     return float(np.nan_to_num(right, nan=1.0) + np.nan_to_num(wrong, nan=0.0))

@@ -69,6 +69,13 @@ def test_a_pilot_tells_scenarios_from_chance():
     assert single.between == pytest.approx(TRUE.between + TRUE.within, rel=0.3)
 
 
+def test_a_pilot_whose_answers_never_differ_tells_nothing():
+    """Two scenarios that happen to agree are no reason to promise a power of 100 %."""
+    pilot = World(4, samples=2).study(np.random.default_rng(1), {"a": 0.0, "b": 0.5}).assign(score=1.0)
+    with pytest.raises(llmkit.ValidationError, match="'score' does not vary"):
+        pilot_spread(pilot, "score")
+
+
 def test_the_cheapest_design_is_proposed_and_budgets_hold():
     """More samples where scenarios are few; the most power that a budget buys where it is too small."""
     ample = _design()

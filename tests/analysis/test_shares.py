@@ -92,10 +92,10 @@ def test_a_run_of_choices_is_drawn_by_model_and_dimension(tmp_path):
         assert seen == set(run.probes["answer.verdict"])
         for draw in (run.plot_costs, run.plot_latency, run.plot_lengths, run.plot_cost_and_latency):
             assert draw(ax=Figure().subplots(), by=["model", "topic"]).figure
-            with pytest.raises(llmkit.ValidationError):
-                draw(by="nothing")
-        with pytest.raises(llmkit.ValidationError):
-            run.plot_shares(by="nothing")
+        for draw in (run.plot_costs, run.plot_latency, run.plot_lengths, run.plot_cost_and_latency, run.plot_shares):
+            for nothing in ("nothing", [], None):
+                with pytest.raises(llmkit.ValidationError):
+                    draw(by=nothing)
 
 
 def test_codes_are_counted_from_their_own_table():
