@@ -62,7 +62,7 @@ def test_six_lines_end_in_a_chart(tmp_path):
             kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=9000)
     names = {}
     try:
-        ax = run_block(lines.replace("samples=20", "samples=2"), names)
+        ax = run_block(lines.replace("samples=10", "samples=2"), names)
         assert ax.get_xlabel() == "Share of answers (%)"
         assert {text.get_text() for text in ax.get_legend().get_texts()} <= {"yes", "no", "depends"}
     finally:

@@ -382,7 +382,7 @@ const STYLE = `
   font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size;
   display: flex; flex-direction: column; }
 .llmkit-reader * { box-sizing: border-box; }
-.llmkit-reader .bar, .llmkit-reader .selects, .llmkit-reader div.notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
+.llmkit-reader .selects { display: contents; } .llmkit-reader .bar, .llmkit-reader div.notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
 .llmkit-reader .bar { padding: 6px 0; }
 .llmkit-reader input, .llmkit-reader select, .llmkit-reader button { font: inherit; color: inherit; background: var(--page);
   border: 1px solid var(--quiet); border-radius: 4px; padding: 2px 8px; min-height: 26px; max-width: 220px; }

@@ -109,8 +109,12 @@ def table(
     A mapping gives the columns' widths as CSS; a long name then breaks instead of pushing the numbers away.
     """
     line = f"border: none; border-bottom: 1px solid {LINE}; background: none; overflow-wrap: anywhere"
-    line += "; padding: 3px 12px 3px 0"  # to the right of numbers too: words may follow
-    styles = {name: f"{line}; text-align: {'right' if name in set(right) else 'left'}" for name in columns}
+    last = list(columns)[-1:]  # the others keep a distance to their right, numbers too: words may follow
+    styles = {
+        name: f"{line}; padding: 3px {0 if name in last else 12}px 3px 0; "
+        f"text-align: {'right' if name in set(right) else 'left'}"
+        for name in columns
+    }
     widths = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "auto")
     head = "".join(
         f'<th scope="col" style="{style}; width: {widths[name]}; font-weight: 600; color: {QUIET}">{esc(name)}</th>'

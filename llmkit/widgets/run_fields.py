@@ -41,7 +41,7 @@ def settings(projects: Sequence[str] = ()) -> list[Field]:
         text_field("name", "Name", hint="a label for the run"),
         text_field("service_tier", "Service tier", hint="standard; flex, priority"),
         choice_field("mode", "Ask", [("at once", "live"), ("in batches, where there are any", "batch-or-live")]),
-        tick_field("reuse", "Reuse answers to the same requests"),
+        tick_field("reuse", "Reuse earlier answers"),
     ]
 
 
