@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Coroutine, Mapping
@@ -12,7 +11,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from weakref import WeakSet
 
 from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Advance, Budget, Purse, Reservation
@@ -23,6 +21,7 @@ from llmkit.limiter.provider_queue import ProviderQueue
 from llmkit.limiter.waiters import OnWait, Waiter
 from llmkit.limiter.waits import Wait
 from llmkit.records import RateInfo
+from llmkit.records.forks import forgetting
 
 BUDGET = "budget"
 
@@ -186,13 +185,4 @@ class _Entry(AbstractAsyncContextManager[Admission]):
         self._queue.leave(self._admission)
 
 
-_GATES: WeakSet[Gate] = WeakSet()
-
-
-def _forget_in_child() -> None:
-    for gate in tuple(_GATES):
-        gate._forget()
-
-
-if hasattr(os, "register_at_fork"):  # Windows does not fork
-    os.register_at_fork(after_in_child=_forget_in_child)
+_GATES = forgetting(Gate)

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
-from weakref import WeakSet
 
 from llmkit.limiter.pace import STATE_BYTES, PaceState, believed, healed
 from llmkit.limiter.slots import MOST_PROCESSES
+from llmkit.records.forks import forgetting
 
 if sys.platform != "win32":
     import fcntl
@@ -129,9 +129,9 @@ class PaceFile:
                     pass
             if self._life is not None:
                 fcntl.flock(self._life, fcntl.LOCK_UN)  # closing alone would leave it to children forked meanwhile
-        self.forget()
+        self._forget()
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Close the files without giving anything back: in a forked child they are its parent's."""
         self._close()
         if self._life is not None:
@@ -254,13 +254,4 @@ def _locked(fd: int) -> bool:
     return True
 
 
-_OPEN: WeakSet[PaceFile] = WeakSet()
-
-
-def _forget_in_child() -> None:
-    for file in tuple(_OPEN):
-        file.forget()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_in_child)
+_OPEN = forgetting(PaceFile)

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
 import anyio
@@ -22,7 +21,7 @@ from llmkit.errors import LlmkitError
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds for which anybody waits for the loop, or the end of a kit for any one thing: never without end."""
+"""Seconds for which the end of a kit or of the process waits for any one thing: never without end."""
 
 STANDSTILL = 1.0
 """Seconds for which a fork waits for the loop to come to a place where it holds no lock."""
@@ -50,27 +49,6 @@ def start(function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
     _begun.add(future)
     future.add_done_callback(_begun.discard)
     return future
-
-
-def call(function: Callable[..., T], *args: Any) -> T:
-    """Call a plain function on the background loop and return its result.
-
-    Raises:
-        LlmkitError: the loop is held up, or as :func:`start` says.
-    """
-
-    async def run() -> T:
-        return function(*args)
-
-    if is_here():
-        return function(*args)
-    try:
-        return start(run).result(PATIENCE)
-    except FutureTimeout:
-        raise LlmkitError(
-            f"What runs in the background has been held up for {PATIENCE:.0f} s, perhaps by a listener (on_event=) "
-            "that waits for something. Restart the kernel if it does not go on; what was acknowledged is saved."
-        ) from None
 
 
 def is_here() -> bool:

@@ -244,7 +244,7 @@ class Runner(Generic[T]):
             session.context.services = replace(self._services, transport=remote)
             session.tracker.listen(remote.hear)
         models = {model.reference: model for model in spec.plan.models}
-        background.call(set_limits, self._services.gate, spec.providers, models)
+        set_limits(self._services.gate, spec.providers, models)
 
         async def run() -> T:
             with tuned_process():

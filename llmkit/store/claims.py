@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from weakref import WeakSet
 
 import portalocker
 from portalocker import LockFlags
 
+from llmkit.records.forks import forgetting
 from llmkit.store.locks import try_lock
 from llmkit.store.trouble import OutOfReach
 
@@ -102,13 +102,4 @@ def _reaching(path: Path) -> Iterator[None]:
         ) from error
 
 
-_CLAIMS: WeakSet[Claims] = WeakSet()
-
-
-def _forget_in_child() -> None:
-    for claims in tuple(_CLAIMS):  # they are its parent's
-        claims._forget()
-
-
-if hasattr(os, "register_at_fork"):  # Windows does not fork
-    os.register_at_fork(after_in_child=_forget_in_child)
+_CLAIMS = forgetting(Claims)

@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from weakref import WeakSet
 
 from llmkit.errors import JournalError
+from llmkit.records.forks import forgetting
 from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line, verified
 from llmkit.store.segment_writer import SegmentWriter
@@ -197,13 +197,4 @@ class Journal:
             raise JournalError(f"The journal in {self.directory} cannot be read: {error.strerror or error}.") from error
 
 
-_JOURNALS: WeakSet[Journal] = WeakSet()
-
-
-def _forget_in_child() -> None:
-    for journal in tuple(_JOURNALS):
-        journal._forget()
-
-
-if hasattr(os, "register_at_fork"):  # Windows does not fork
-    os.register_at_fork(after_in_child=_forget_in_child)
+_JOURNALS = forgetting(Journal)
