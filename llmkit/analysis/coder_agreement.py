@@ -39,7 +39,7 @@ class Agreement:
 
 
 def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = "nominal") -> Agreement:
-    """How far coders agree; items that somebody left out (``None``, NaN) count for those who coded them.
+    """How far coders agree; items that a coder left out (``None``, NaN) count for the others.
 
     Args:
         codes: the table of ``kit.code(run, codebook, coders=[...])``; the codes of each coder, as ``{coder: codes}``

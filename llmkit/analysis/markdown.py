@@ -51,7 +51,7 @@ def verbatim(text: str) -> str:
 def page(title: str, text: str, figures: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> str:
     """An HTML page that needs nothing but itself, and runs no script. ``figures`` are SVG documents, each with its
     caption, by the heading that they go under."""
-    from markdown_it import MarkdownIt  # for those who write a page only
+    from markdown_it import MarkdownIt  # imported only to write a page
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     for heading, drawn in (figures or {}).items():

@@ -179,7 +179,7 @@ class CatalogReader:
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.
 
-        While none is set for ``judge``, it is that of ``summarization``.
+        If none is set for ``judge``, the one for ``summarization`` is used.
 
         Raises:
             ValidationError: no such purpose.

@@ -62,7 +62,7 @@ def find_model(state: CatalogState, ref: Any) -> Model:
 
 
 def priced_as(state: CatalogState, reference: str) -> str:
-    """Whose price holds for a reference: its own, or of a dated snapshot that is not listed, that of its family."""
+    """Whose price applies to a reference: its own, or its family's for a dated snapshot that is not listed."""
     snapshot = None if reference in state.models else _SNAPSHOT.fullmatch(reference)
     return snapshot["family"] if snapshot and snapshot["family"] in state.models else reference
 
@@ -120,7 +120,7 @@ def successor(state: CatalogState, model: Model) -> Model | None:
 
 
 def times_dearer(old: Model, new: Model) -> Decimal | None:
-    """The blended price of one model over that of another; ``None`` where either is unknown."""
+    """How many times as dear the new model is as the old, by blended price; ``None`` if either price is unknown."""
     before, after = blended(old.price), blended(new.price)
     if before is None or after is None:
         return None

@@ -94,7 +94,7 @@ class Connections:
 
     def _running_simulator(self) -> Simulator:
         if self._simulator is None:
-            from llmkit import simulator  # aiohttp's server is only loaded by those who rehearse
+            from llmkit import simulator  # imported only to rehearse: aiohttp's server is slow to load
 
             self._simulator, self._is_own = simulator.serve(), True
         return self._simulator

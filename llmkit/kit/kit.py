@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from llmkit.cluster import Crew
     from llmkit.simulator import Simulator
 
-# Panels are imported by those who ask for one: ipywidgets is slow to load.
+# Panels are imported only when one is opened: ipywidgets is slow to load.
 
 DEFAULT_NAME = "llmkit.duckdb"
 CLOSE_GRACE = 2.0
@@ -480,7 +480,7 @@ class Kit:
         return budget_table(self._spending.standings(budgets_of(self.catalog.state()), simulated=self.simulated))
 
     def reconcile(self, path_or_frame: str | os.PathLike[str] | pd.DataFrame, provider: str) -> pd.DataFrame:
-        """Hold our costs against a provider's bill. For the months (UTC) of the export, one row a day and model.
+        """Compare our costs with a provider's bill: one row a day and model, for the months (UTC) of the export.
 
         ``path_or_frame`` is an export as CSV, JSON or DataFrame: OpenAI's costs (or usage of completions, priced with
         our prices), Anthropic's cost report, or OpenRouter's activity. Nothing is changed.
@@ -602,7 +602,7 @@ class Kit:
 
         Columns: actor, is_on (seen within 15 seconds), hosts, runs (ids of what they run now), asking (providers that
         they ask now), then of this month (UTC) probes, spent (US dollars) and unpriced as in :meth:`costs`, last_seen.
-        Of before the team, and of those who left, there is what they spent.
+        Spending from before the team, and by people who have left, is included.
 
         Raises:
             ValidationError: this kit was opened without ``team=``.
@@ -842,7 +842,7 @@ class Kit:
         """The workers that send a run's requests; ``None``: this process does."""
         if on is None:
             return None
-        from llmkit.cluster import Crew, Link  # only those who have a cluster need it
+        from llmkit.cluster import Crew, Link  # imported only with a cluster
 
         return Crew(Link.of(on, options), self._connections)
 

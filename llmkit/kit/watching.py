@@ -44,7 +44,7 @@ def _panel(handle: RunHandle[Any]) -> Iterator[None]:
 @contextlib.contextmanager
 def progress_line(handle: RunHandle[Any]) -> Iterator[None]:
     """One line on standard error: how many probes are done, what they cost, and what the slowest provider waits for."""
-    from tqdm import tqdm  # only those who wait on a terminal need it
+    from tqdm import tqdm  # imported only on a terminal
 
     with tqdm(total=handle.progress.total, unit="probe", file=sys.stderr) as bar:
 

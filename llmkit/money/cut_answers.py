@@ -48,7 +48,7 @@ def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
     means = mu + sigma**2 / 2
     centre = (chance * means).sum()
     doubt = np.sqrt((chance * (means - centre) ** 2).sum())
-    # the expected length is that over the whole posterior, which is more than that of the most probable distribution
+    # the mean over the whole posterior, which exceeds the mean of the most probable distribution
     raised = (chance * np.exp(means - centre)).sum()
     longer = output.copy()
     for limit in limits:

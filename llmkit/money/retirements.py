@@ -49,7 +49,7 @@ def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements
 
 
 def _read(place: str) -> Mapping[str, Any]:
-    from fsspec import open as reach  # loaded by those who have such a map only
+    from fsspec import open as reach  # imported only when there is such a map
 
     try:
         with reach(place, "rb") as file:

@@ -22,7 +22,7 @@ BATCH_TIER = "batch"
 
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
-    """The source of a sum of costs: that of its most doubtful part; ``None`` where there are no parts."""
+    """The source of a sum of costs: its most doubtful part's; ``None`` without parts."""
     return next((source for source in _SOURCES if source in sources), None)
 
 

@@ -96,7 +96,7 @@ def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
         {name: value for name, value in as_row(scenario).items() if value or name in scenario.dimensions}
         for scenario in tabular(scenarios)
     ]
-    import yaml  # loaded by those who use it only
+    import yaml  # imported only when YAML is used
 
     with shapes.reaching(file, "written"):
         file.write_text(yaml.safe_dump(rows, allow_unicode=True, sort_keys=False), encoding="utf-8", newline="\n")
@@ -132,7 +132,7 @@ def _read(path: AnyPath) -> str:
 
 
 def _load_yaml(path: AnyPath) -> Any:
-    import yaml  # loaded by those who use it only
+    import yaml  # imported only when YAML is used
 
     from llmkit.scenarios.yaml_loader import BoundedLoader
 

@@ -49,9 +49,9 @@ def scenarios_from_template(
     and pairs of levels about equally often. All of it depends on ``seed`` alone; a scenario's choice among several
     wordings depends on the seed and its own levels, not on the other scenarios or the order of the dimensions.
 
-    ``engine="jinja2"`` is for those who need logic: sandboxed, undefined names are errors. A dimension ``Job Title``
-    is the variables ``job_title``, ``job_title_label`` and, where scored, ``job_title_score``. A system prompt or
-    follow-up that comes out empty is left out.
+    ``engine="jinja2"`` is for templates that need logic: sandboxed, undefined names are errors. A dimension
+    ``Job Title`` is the variables ``job_title``, ``job_title_label`` and, where scored, ``job_title_score``. A system
+    prompt or follow-up that comes out empty is left out.
 
     Raises:
         ValidationError: an unknown placeholder, an unused dimension, an empty level, equal labels, a reserved or
@@ -79,7 +79,7 @@ class _Filler(Protocol):
 def _filler(engine: Engine, source: str, dimensions: Sequence[Dimension], field: str) -> _Filler:
     if engine == "placeholders":
         return _Placeholders(source, dimensions, field)
-    from llmkit.scenarios.jinja_text import JinjaText  # Jinja2 is loaded by those who write templates in it
+    from llmkit.scenarios.jinja_text import JinjaText  # imported only for templates in Jinja2
 
     return JinjaText(source, dimensions, field)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import jsonschema
     from pydantic import BaseModel
 
-# jsonschema is loaded by those who ask with a schema only: beside JupyterLab it takes over a second. So is pydantic.
+# jsonschema and pydantic are imported only when a schema is used: beside JupyterLab jsonschema takes over a second.
 
 Schema: TypeAlias = "Mapping[str, Any] | type[BaseModel]"
 """A JSON schema, or a pydantic model (its JSON schema is what is asked for and checked, not its Python validators)."""

@@ -135,7 +135,7 @@ class Sentence:
 
 
 def button(label: str, on_click: Callable[[], Any], *, primary: bool = False, tooltip: str | None = None) -> ipw.Button:
-    """A button as wide as its words; ``on_click`` never runs at the same time as that of another button."""
+    """A button as wide as its words; no two buttons' ``on_click`` run at the same time."""
     made = ipw.Button(
         description=label,
         tooltip=tooltip,

@@ -55,7 +55,7 @@ class OpenAIServed(ServedBatches):
         return {**_LISTS, "data": data, "last_id": data[-1]["id"] if data else None}
 
     def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
-        """The lines of the file of answers, or of that of errors."""
+        """The lines of the answer file, or of the error file."""
         wants_answers = reference.startswith("file-out-")
         return [_line(key, each) for key, each in batch.results.items() if each.is_answer is wants_answers]
 
