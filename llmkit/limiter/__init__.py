@@ -3,15 +3,15 @@
 The limits hold for all processes that use the same directory. ``gate`` is what callers see, ``provider_queue`` who
 waits for a provider (``waiters``: whose turn it is, ``waits``: what for), ``pace_file`` what processes share,
 ``admission`` what a request holds, ``budget`` a run's money, ``ledger`` and ``shared_money`` what runs share of it,
-``portions`` what machines share of the limits. The arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``),
-``slots``, ``adaptive``.
+``portions`` what machines share of limits and budgets. The arithmetic is pure: ``pace`` (with ``minute`` and
+``allowance``), ``slots``, ``adaptive``.
 """
 
 from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Budget, Purse, Reservation
 from llmkit.limiter.gate import BUDGET, Gate
 from llmkit.limiter.ledger import Account, Ledger
-from llmkit.limiter.portions import Portions, Use, portion
+from llmkit.limiter.portions import Claim, Claims, Portions, Stake, Use, portion
 from llmkit.limiter.shared_money import SharedMoney
 from llmkit.limiter.waits import SLOT, Wait
 
@@ -21,12 +21,15 @@ __all__ = [
     "Account",
     "Admission",
     "Budget",
+    "Claim",
+    "Claims",
     "Gate",
     "Ledger",
     "Portions",
     "Purse",
     "Reservation",
     "SharedMoney",
+    "Stake",
     "Use",
     "Wait",
     "portion",

@@ -14,7 +14,8 @@ from decimal import Decimal
 import anyio
 
 from llmkit.errors import BudgetExceeded
-from llmkit.limiter.ledger import ZERO, Account
+from llmkit.limiter.ledger import Account
+from llmkit.limiter.portions import ZERO
 from llmkit.limiter.shared_money import SharedMoney, refusal
 
 GLANCE = 0.1
@@ -116,7 +117,9 @@ class Budget:
                 left = min((account.left for account in accounts.values()), default=asking.whole)
                 amount = asking.amount(left)
                 if amount <= left:
-                    if any(amount > account.free for account in accounts.values()):
+                    if lacking := [key for key, account in accounts.items() if amount > account.free]:
+                        if self.shared is not None:
+                            self.shared.need(lacking, amount)
                         return
                     for account in accounts.values():
                         account.change(self._run_id, reserved=amount)

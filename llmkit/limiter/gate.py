@@ -16,7 +16,7 @@ from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Advance, Budget, Purse, Reservation
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
-from llmkit.limiter.portions import Portions
+from llmkit.limiter.portions import Claims, Portions
 from llmkit.limiter.provider_queue import ProviderQueue
 from llmkit.limiter.waiters import OnWait, Waiter
 from llmkit.limiter.waits import Wait
@@ -55,6 +55,11 @@ class Gate:
         self._portions = portions
         for queue in tuple(self._queues.values()):
             queue.share(portions)
+
+    @property
+    def claims(self) -> Claims | None:
+        """The claims to budgets that are shared with other machines, if any are."""
+        return None if self._portions is None else self._portions.claims
 
     def uses(self) -> dict[str, tuple[int, int]]:
         """By provider, and by model where it has limits of its own: how many requests at a time are allowed of what is

@@ -17,9 +17,8 @@ from typing import Any, Self
 import orjson
 import portalocker
 
+from llmkit.limiter.portions import ZERO, Claim
 from llmkit.records import SharedBudget
-
-ZERO = Decimal(0)
 
 
 @dataclass(slots=True)
@@ -30,11 +29,14 @@ class Account:
     before: Decimal = ZERO
     runs: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     is_alerted: bool = False
+    claim: Claim | None = None
+    """That of the run which looks, where several machines share the budget. It is not in the file."""
 
     @property
     def spent(self) -> Decimal:
         """What the requests that are over have cost, those of unknown cost at their worst case."""
-        return sum((spent for spent, _ in self.runs.values()), self.before)
+        here = sum((spent for spent, _ in self.runs.values()), self.before)
+        return here if self.claim is None else max(here, self.claim.total_spent)
 
     @property
     def reserved(self) -> Decimal:
@@ -49,7 +51,8 @@ class Account:
     @property
     def free(self) -> Decimal:
         """What a request may cost now."""
-        return self.left - self.reserved
+        here = self.left - self.reserved
+        return here if self.claim is None else min(here, self.claim.free)
 
     def change(self, run_id: str, *, spent: Decimal = ZERO, reserved: Decimal = ZERO) -> None:
         """Add to what a run has spent and set aside."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from llmkit.limiter.ledger import ZERO, Account, Ledger
+from llmkit.limiter.ledger import Account, Ledger
+from llmkit.limiter.portions import CENT, ZERO, Claim, Claims
 from llmkit.money.pricing import dollars
 from llmkit.records import SharedBudget, month_of
 
@@ -27,6 +29,12 @@ class SharedMoney:
     on_alert: Callable[[str], object]
     budgets: Sequence[SharedBudget] = ()
     known: Mapping[str, Account] = field(default_factory=dict)
+    claims: Claims | None = None
+    """Where the machines of a team share the budgets; with what stands before their keys there."""
+    prefix: str = ""
+    counted: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    """What each run has spent by the journal, by budget, when the clock said ``counted_at``."""
+    counted_at: float = 0.0
 
     def keys(self, provider: str) -> tuple[str, ...]:
         """The budgets that a request to a provider counts against now."""
@@ -38,17 +46,41 @@ class SharedMoney:
     @contextlib.contextmanager
     def open(self, keys: Sequence[str], *, glance: bool = False) -> Iterator[dict[str, Account]]:
         """The accounts of these budgets, to be changed. With ``glance``, what died processes had set aside is spent."""
-        with self.ledger.open() as accounts:
+        with contextlib.ExitStack() as locks:
+            if self.claims is not None:
+                locks.enter_context(self.claims.lock)
+            accounts = locks.enter_context(self.ledger.open())
             for key in keys:
                 if key not in accounts and key in self.known:  # the file was lost
                     accounts[key] = self.known[key]
             chosen = {key: accounts.get(key, Account(ZERO)) for key in keys}  # what was settled may exist no more
             for account in chosen.values() if glance else ():
                 self.ledger.bury(account)
+            if self.claims is not None:
+                self._claim(chosen, self.claims.of)
             yield chosen
+            for account in chosen.values():
+                if account.claim is not None:
+                    account.claim.spent, account.claim.reserved = account.runs.get(self.run_id, (ZERO, ZERO))
             alerts = [sentence for key, account in chosen.items() if (sentence := self._alert(account, key))]
         for sentence in alerts:
             self.on_alert(sentence)
+
+    def _claim(self, accounts: Mapping[str, Account], claims: dict[tuple[str, str], Claim]) -> None:
+        """Have each account know what this run may have of it."""
+        for key, account in accounts.items():
+            claim = account.claim = claims.setdefault((self.prefix + key, self.run_id), Claim())
+            claim.total, claim.wanted_at = account.total, time.monotonic()
+            claim.spent, claim.reserved = account.runs.get(self.run_id, (ZERO, ZERO))
+            claim.counted, claim.counted_at = self.counted.get(key, {}), self.counted_at
+
+    def need(self, keys: Iterable[str], amount: Decimal) -> None:
+        """A request waits for so much of these budgets."""
+        if self.claims is not None:
+            for key in keys:
+                if (claim := self.claims.of.get((self.prefix + key, self.run_id))) is not None:
+                    claim.unit = max(amount, CENT)
+            self.claims.need()
 
     def _alert(self, account: Account, key: str) -> str | None:
         at = next((budget.alert_at for budget in self.budgets if budget.key == key), None)

@@ -117,11 +117,12 @@ class Runner(Generic[T]):
         """
         _refuse_remote_batches(spec, remote)
         store = self._services.store
-        is_ours = store.peers.was_here(run_id) or store.is_live(run_id)  # if it is live, that is what is said
-        if not is_ours and store.run(run_id)["status"] == "running":
+        who = None if store.is_live(run_id) else store.peers.left_elsewhere(run_id)  # if it is live, that is said
+        if who is not None and store.run(run_id)["status"] == "running":
             raise ValidationError(
-                f"Run {run_id} was interrupted on a colleague's machine, which may have answers that nobody else has. "
-                "Have it resumed there."
+                f"Run {run_id} was asked by {who} when its process died, and that journal may have answers that nobody "
+                f"else has: it is resumed there, by kit.resume({run_id!r}). If that machine is lost, ask the same in a "
+                "new run with reuse=True: the answers that are here are not asked again."
             )
         with self._claimed(run_id):
             return self._continue(run_id, spec, spent, catalog, changes, remote)
@@ -173,7 +174,7 @@ class Runner(Generic[T]):
         """Take off the balances what runs have spent whose process died before it could."""
         store = self._services.store
         for run_id in store.unfinished:
-            if store.is_live(run_id) or not store.peers.was_here(run_id) or not store.claim_run(run_id):
+            if store.is_live(run_id) or store.peers.left_elsewhere(run_id) or not store.claim_run(run_id):
                 continue
             try:
                 if spent := store.read(partial(totals.undeducted, run_id=run_id)):
@@ -234,7 +235,8 @@ class Runner(Generic[T]):
             reused_versions=spec.reused.versions(spec.plan),
         )
         context.watch = watch_of(spec.stop_when, spec.plan, context.note)
-        how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note}
+        claims = self._services.gate.claims
+        how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note, "claims": claims}
         context.budget.shared = self._services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
         return context
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from llmkit.limiter import Account, Ledger, SharedMoney
+from llmkit.limiter import Account, Claims, Ledger, SharedMoney
 from llmkit.records import SharedBudget
 from llmkit.store import Store, totals
 
@@ -46,7 +47,7 @@ class Spending:
 
     def standings(self, budgets: Sequence[SharedBudget], *, simulated: bool) -> list[Standing]:
         """What is left of each budget, counted anew."""
-        accounts = self._count(budgets, simulated)
+        accounts, _ = self._count(budgets, simulated)
         return [Standing(each, accounts[each.key].spent, accounts[each.key].reserved) for each in budgets]
 
     def money(
@@ -57,28 +58,41 @@ class Spending:
         *,
         simulated: bool,
         on_alert: Callable[[str], object],
+        claims: Claims | None,
     ) -> SharedMoney:
-        """What a run that begins shares with others; it must be marked as this process's already."""
-        known = self._count(budgets, simulated, run_id, begins=True)
-        return SharedMoney(self._ledgers[simulated], run_id, project, on_alert, budgets, known)
+        """What a run that begins shares with others, those on other machines by ``claims``; it must be marked as this
+        process's already.
+        """
+        prefix = "simulated " if simulated else ""
+        money = SharedMoney(self._ledgers[simulated], run_id, project, on_alert, claims=claims, prefix=prefix)
+        self._take_over(money, budgets, simulated, begins=True)
+        return money
 
     def follow(
         self, money: SharedMoney, budgets: Sequence[SharedBudget], *, simulated: bool, anew: bool = False
     ) -> None:
         """Take over budgets that were set while a run goes on; ``anew``: and what colleagues elsewhere have spent."""
         if anew or tuple(budgets) != tuple(money.budgets):
-            money.known = self._count(budgets, simulated, money.run_id)
-            money.budgets = budgets
+            self._take_over(money, budgets, simulated)
+
+    def _take_over(
+        self, money: SharedMoney, budgets: Sequence[SharedBudget], simulated: bool, *, begins: bool = False
+    ) -> None:
+        counted_at = time.monotonic()
+        known, counted = self._count(budgets, simulated, money.run_id, begins=begins)
+        money.budgets, money.known, money.counted, money.counted_at = budgets, known, counted, counted_at
 
     def _count(
         self, budgets: Sequence[SharedBudget], simulated: bool, run_id: str | None = None, *, begins: bool = False
-    ) -> dict[str, Account]:
+    ) -> tuple[dict[str, Account], dict[str, dict[str, Decimal]]]:
+        """The accounts, and what each run has spent by the journal, both by the keys of their budgets."""
         if not budgets:
-            return {}
+            return {}, {}
         ledger = self._ledgers[simulated]
         ended = ledger.ended([run_id] if run_id and begins else [])
         rows = self._store.read(lambda c: totals.committed(c, simulated=simulated))
-        return ledger.refresh(budgets, lambda budget: _by_run(rows, budget), ended, run_id)
+        counted = {budget.key: _by_run(rows, budget) for budget in budgets}
+        return ledger.refresh(budgets, lambda budget: counted[budget.key], ended, run_id), counted
 
 
 def _by_run(rows: Iterable[Mapping[str, Any]], budget: SharedBudget) -> dict[str, Decimal]:

@@ -32,6 +32,8 @@ class Peers(Claims):
         """
         return contextlib.nullcontext(self.journal.commit)
 
-    def was_here(self, run_id: str) -> bool:
-        """Whether a process of this machine has, or had when it died, the run: nobody else knows all of it then."""
-        return True
+    def left_elsewhere(self, run_id: str) -> str | None:
+        """Who had a run on which other machine when its process died, in words; ``None`` if it was none: nobody else
+        knows all of it then.
+        """
+        return None

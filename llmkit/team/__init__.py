@@ -2,7 +2,7 @@
 
 Everybody keeps a database of their own, made of the same journal. ``address`` and ``relay`` are all that
 is said to PostgreSQL, ``exchange`` what journals give each other, ``membership`` the process that does so once a
-second, edits under the team's lock, and takes its portion of the limits.
+second, edits under the team's lock, and takes its portion of the limits, ``treasury`` that of budgets.
 """
 
 from llmkit.limiter import Gate

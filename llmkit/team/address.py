@@ -24,6 +24,9 @@ _STEPS = (
     """CREATE TABLE llmkit_members (
         member TEXT PRIMARY KEY, gate TEXT NOT NULL, actor TEXT NOT NULL, host TEXT NOT NULL,
         seen_at TIMESTAMPTZ NOT NULL, runs TEXT[] NOT NULL, uses JSONB NOT NULL)""",
+    """CREATE TABLE llmkit_stakes (
+        budget TEXT, run TEXT, gate TEXT NOT NULL, ceiling NUMERIC NOT NULL, used NUMERIC NOT NULL,
+        spent NUMERIC NOT NULL, wants NUMERIC NOT NULL, PRIMARY KEY (budget, run))""",
 )
 """What is there, as steps that are only ever appended to."""
 

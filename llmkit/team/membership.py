@@ -20,13 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from llmkit.errors import CatalogBusy, LlmkitError
-from llmkit.limiter import Gate, Portions, Use, portion
+from llmkit.limiter import Claims, Gate, Portions, Use, portion
 from llmkit.store.journal import Journal
 from llmkit.store.peers import Peers, Write
 from llmkit.store.segments import CATALOG, segment
 from llmkit.team.address import PATIENCE, Address
 from llmkit.team.exchange import Exchange
 from llmkit.team.relay import Member, Relay
+from llmkit.team.treasury import LINGER, Treasury
 
 log = logging.getLogger("llmkit.team")
 
@@ -34,8 +35,6 @@ BEAT = 1.0
 """Seconds between exchanges."""
 REST = 0.1
 """Seconds between them at least, however many ask for one."""
-LINGER = 3.0
-"""Seconds for which a portion is kept that nobody uses."""
 
 
 class Team(Peers):
@@ -51,8 +50,6 @@ class Team(Peers):
         place = f"{platform.node()} {uuid.getnode()} {journal.directory}"
         where = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
         self._me = Member(secrets.token_hex(8), where, actor, platform.node(), (), {})
-        self._portions = Portions(lambda: self._wake.set())
-        gate.share(self._portions)
         self._begin()
 
     def _begin(self) -> None:
@@ -64,6 +61,10 @@ class Team(Peers):
         self._held: set[str] = set()
         self._wanted: dict[str, tuple[float, int]] = {}
         self._wake = threading.Event()
+        claims = Claims(self._wake.set)
+        self._treasury = Treasury(claims, self._me.gate, super().is_live, self._is_elsewhere)
+        self._portions = Portions(self._wake.set, claims)
+        self._gate.share(self._portions)
         self._thread: threading.Thread | None = None
         self._is_over = False
 
@@ -100,6 +101,7 @@ class Team(Peers):
         if self._relay is not None:
             with contextlib.suppress(LlmkitError), self._connected() as relay:  # else it is given with the next opening
                 self._exchange.push(relay)
+                self._call_the_roll(relay)
                 relay.leave(self._me.member)
             self._disconnect()
         super().close()
@@ -122,7 +124,7 @@ class Team(Peers):
                 told = str(error)
                 self._go_on_alone()
             time.sleep(REST)
-            self._wake.wait(BEAT)
+            self._wake.wait(REST if self._treasury.is_short else BEAT)
             self._wake.clear()
 
     def _beat(self, relay: Relay) -> None:
@@ -236,9 +238,10 @@ class Team(Peers):
         """Whether some process has the run now, here or elsewhere."""
         return super().is_live(run_id) or self._is_elsewhere(run_id)
 
-    def was_here(self, run_id: str) -> bool:
-        """Whether a process of this machine has, or had when it died, the run: nobody else knows all of it then."""
-        return self._path(run_id).exists()
+    def left_elsewhere(self, run_id: str) -> str | None:
+        """Who had a run on which other machine when its process died, in words."""
+        names = (f"{each.actor} on {each.host}" for each in self.members if run_id in each.runs)
+        return None if self._path(run_id).exists() else next(names, "a colleague on another machine")
 
     def _is_elsewhere(self, run_id: str) -> bool:
         return any(run_id in each.runs for each in self.members if each.is_on and each.member != self._me.member)
@@ -261,10 +264,15 @@ class Team(Peers):
             uses = self._gate.uses()  # after less is let through than before
             taken = {name: Use(count, uses.get(name, (0, 0))[1]) for name, count in slots.items()}
             relay.enter(replace(self._me, runs=sorted(running), uses=taken))
+            ceilings = self._treasury.agree(relay, running, now)
         self._share(slots)
+        self._treasury.grant(ceilings)
 
     def _go_on_alone(self) -> None:
         """Out of reach of the team: each keeps its portions, and takes equal ones of what is wanted now."""
+        self._treasury.go_on_alone(
+            {run for each in self.members if each.member != self._me.member for run in each.runs}
+        )
         slots, kept = self._divided(time.time(), by_number=True), self._portions.slots
         self._share({**slots, **{name: count for name, count in kept.items() if count and name in slots}})
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import psycopg
 
 from llmkit.errors import CatalogBusy
+from llmkit.limiter import Stake
 from llmkit.team.address import LOCKS, PATIENCE, Address
 
 LAPSE = 15
@@ -193,6 +194,24 @@ class Relay:
             "INSERT INTO llmkit_members VALUES (%s, %s, %s, %s, now(), %s, %s) ON CONFLICT (member) DO UPDATE SET "
             "seen_at = excluded.seen_at, runs = excluded.runs, uses = excluded.uses",
             [entry.member, entry.gate, entry.actor, entry.host, list(entry.runs), json.dumps(entry.uses)],
+        )
+
+    def stakes(self, budgets: Sequence[str], gate: str) -> list[tuple[str, str, str, Stake]]:
+        """What runs have of these budgets, and those at a gate that have not ended of any: budget, run, gate, stake;
+        inside :meth:`roll`.
+        """
+        query = """
+            SELECT budget, run, gate, ceiling, used, spent, wants FROM llmkit_stakes
+            WHERE budget = ANY(%s) OR gate = %s AND ceiling != spent"""
+        return [(*row[:3], Stake(*row[3:])) for row in self._session.execute(query, [list(budgets), gate])]
+
+    def stake(self, budget: str, run_id: str, gate: str, stake: Stake) -> None:
+        """Write what a run has of a budget; inside :meth:`roll`."""
+        self._session.execute(
+            "INSERT INTO llmkit_stakes VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (budget, run) DO UPDATE SET "
+            "gate = excluded.gate, ceiling = excluded.ceiling, used = excluded.used, spent = excluded.spent, "
+            "wants = excluded.wants",
+            [budget, run_id, gate, *stake[:4]],
         )
 
     def leave(self, member: str) -> None:

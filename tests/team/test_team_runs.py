@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
+from local_account import add_local
 from postgres import until
 from same_tables import assert_same_tables
 
@@ -16,14 +17,6 @@ from llmkit.team import relay
 
 MODEL = "openai:gpt-6-luna"
 TABLES = ("runs", "probes", "turns", "attempts", "provider_balance_deductions")
-
-
-def add_local(kit, sim, **limits):
-    """A provider on this machine that is really billed, with money on its account."""
-    kit.catalog.add_provider("local", base_url=sim.url_for("openai"), api_key_env="LOCAL_API_KEY", **limits)
-    kit.catalog.update_provider("local", approve_origin=True)  # on this machine, for all who are in the team here
-    kit.catalog.add_model("local:gpt-6-luna", cost_input_per_million=1, cost_output_per_million=4)
-    kit.catalog.set_balance("local", 100)
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +187,7 @@ def test_a_run_whose_process_died_is_resumed_where_it_was(url, member, sim, tmp_
         process.join(30)
     sim.set(latency=0)
     assert until(lambda: ben.load(run_id).status == "interrupted")
-    with pytest.raises(llmkit.ValidationError, match="resumed there"):
+    with pytest.raises(llmkit.ValidationError, match=rf"anna on .* resumed there.*{run_id}.*reuse=True"):
         ben.resume(run_id)
     ben.catalog.update_provider("local", max_parallel_requests=20)
     anna = member("anna", simulate=False)

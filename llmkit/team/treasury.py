@@ -1,0 +1,91 @@
+"""Budgets that the team shares: what each run may spend of them is agreed in the team's database.
+
+Of a run that goes on nowhere, all that it might have spent counts as spent. If it died in a process that shared this
+database, its journal is here, and says how much that was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from llmkit.limiter import Claims, Stake
+from llmkit.team.relay import Relay
+
+LINGER = 3.0
+"""Seconds for which a portion is kept that nobody uses."""
+
+Key = tuple[str, str]
+"""A budget and a run."""
+
+
+@dataclass(slots=True)
+class Treasury:
+    """What one process has of it. ``gate`` names its database; the others tell whether a run goes on there, and in a
+    process with another one.
+    """
+
+    claims: Claims
+    gate: str
+    is_here: Callable[[str], bool]
+    is_elsewhere: Callable[[str], bool]
+    is_short: bool = False
+    """Whether any run may soon have to wait for what others give back."""
+    _dead_since: dict[str, float] = field(default_factory=dict)
+
+    def agree(self, relay: Relay, running: Collection[str], now: float) -> Mapping[Key, Decimal]:
+        """Inside the roll: take less at once; returns the ceilings that hold as soon as the others know of them."""
+        stakes = {
+            (budget, run): self._settled(relay, (budget, run), gate, stake)
+            for budget, run, gate, stake in relay.stakes([budget for budget, _ in self.claims.of], self.gate)
+        }
+        with self.claims.lock:
+            for (budget, run), claim in tuple(self.claims.of.items()):
+                wants = run in running and claim.wanted_at > time.monotonic() - LINGER
+                others = {each: stake for (of, each), stake in stakes.items() if of == budget and each != run}
+                stakes[budget, run], claim.elsewhere = claim.divided(run, others, now, wants=wants)
+                claim.ceiling = min(claim.ceiling, stakes[budget, run].ceiling)
+            own = {key: stakes[key] for key in self.claims.of}
+            for key in [key for key in own if key[1] not in running]:
+                del self.claims.of[key]
+        self.is_short = any(stake.wants > stake.ceiling - stake.used for stake in stakes.values())
+        for key, stake in own.items():
+            relay.stake(*key, self.gate, stake)
+        return {key: stake.ceiling for key, stake in own.items()}
+
+    def grant(self, ceilings: Mapping[Key, Decimal]) -> None:
+        """These hold now."""
+        with self.claims.lock:
+            for key in ceilings.keys() & self.claims.of.keys():
+                self.claims.of[key].ceiling = ceilings[key]
+
+    def go_on_alone(self, others: Collection[str]) -> None:
+        """Out of reach of the team: claims without a portion take an equal one of what nobody has spent, as far as is
+        known; these runs of others are taken to want as much.
+        """
+        with self.claims.lock:
+            for (_, run), claim in self.claims.of.items():
+                if not claim.ceiling:
+                    spent = {each: claim.counted.get(each, Decimal(0)) for each in others}
+                    stakes = {each: Stake(amount, amount, amount, wants=claim.unit) for each, amount in spent.items()}
+                    stake, claim.elsewhere = claim.divided(run, stakes, time.time(), wants=True)
+                    claim.ceiling = stake.ceiling
+
+    def _settled(self, relay: Relay, key: Key, gate: str, stake: Stake) -> Stake:
+        """The stake as it counts; that of a run that died here by its journal, when that was read since."""
+        budget, run = key
+        if gate != self.gate:
+            return stake._replace(is_live=self.is_elsewhere(run))
+        if self.is_here(run) or stake.ceiling == stake.spent:
+            self._dead_since.pop(run, None)
+            return stake
+        since = self._dead_since.setdefault(run, time.monotonic())
+        read_since = [each for (of, _), each in self.claims.of.items() if of == budget and each.counted_at > since]
+        if not read_since:
+            return stake._replace(is_live=False)
+        amount = read_since[0].counted.get(run, Decimal(0))
+        settled = Stake(amount, amount, amount, is_live=False)
+        relay.stake(*key, gate, settled)
+        return settled
