@@ -10,13 +10,13 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakSet
 
 import anyio
 
 from llmkit.errors import Code, LlmkitError, NotFinished
 from llmkit.money.pricing import billed, dollars
 from llmkit.records.checks import numbers
+from llmkit.records.forks import forgetting
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
 
@@ -94,6 +94,12 @@ class Handle(Generic[T]):
         if not stop.args:
             stop.args = (self.after_stop,)
         return stop.with_traceback(None)
+
+    def _forget(self) -> None:
+        """In a forked child: nobody ends it there."""
+        if not self.done():
+            where = f"This goes on in process {os.getppid()}, from which this one was forked: wait for it there."
+            self._future.set_exception(LlmkitError(where, code=Code.CANCELLED))
 
 
 class RunHandle(Handle[T]):
@@ -187,15 +193,4 @@ def _spent(now: Progress) -> str:
     return billed(now.cost, now.unpriced) + budget
 
 
-_HANDLES: WeakSet[Handle[Any]] = WeakSet()
-
-
-def _end_in_child() -> None:
-    where = f"This goes on in process {os.getppid()}, from which this one was forked: wait for it there."
-    for handle in tuple(_HANDLES):
-        if not handle.done():
-            handle._future.set_exception(LlmkitError(where, code=Code.CANCELLED))
-
-
-if hasattr(os, "register_at_fork"):  # Windows does not fork
-    os.register_at_fork(after_in_child=_end_in_child)
+_HANDLES = forgetting(Handle)
