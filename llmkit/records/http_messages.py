@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -43,7 +45,7 @@ class Request:
         if self.raw is not None or self.body is None:
             return self.raw or b""
         try:
-            return json.dumps(self.body, allow_nan=False, ensure_ascii=False).encode()
+            return _JSON.encode(self.body).encode()
         except UnicodeEncodeError:
             return json.dumps(self.body, allow_nan=False).encode()
 

@@ -257,16 +257,16 @@ def rows(
 ) -> list[dict[str, Any]]:
     """A query's result as it is stored: money as Decimal, times in UTC, JSON parsed."""
     cursor = connection.execute(sql, params or [])
-    columns = [(name, str(kind)) for name, kind, *_ in cursor.description or ()]
+    columns = [(name, _READERS.get(str(kind).partition("_")[0])) for name, kind, *_ in cursor.description or ()]
     return [
-        {name: _value(value, kind) for (name, kind), value in zip(columns, row, strict=True)}
+        {name: read(value) if read else value for (name, read), value in zip(columns, row, strict=True)}
         for row in cursor.fetchall()
     ]
 
 
-def _value(value: Any, kind: str) -> Any:
-    if kind == "JSON":
-        return _parsed(value)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
+def _in_utc(value: datetime | None) -> datetime | None:
+    return None if value is None else value.replace(tzinfo=UTC)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {"JSON": _parsed, "TIMESTAMP": _in_utc}
+"""What is made of values by their SQL type, the precision of a ``TIMESTAMP_S`` left out."""

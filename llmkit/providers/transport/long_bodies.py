@@ -46,9 +46,9 @@ async def _inflated(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 async def apart(body: Sized, function: Callable[..., T], *args: Any, **options: Any) -> T:
     """Call a function that reads a body: in a thread where that is long, so that the event loop goes on."""
-    call = functools.partial(function, *args, **options)
     if len(body) <= LONG:
-        return call()
+        return function(*args, **options)
+    call = functools.partial(function, *args, **options)
     try:
         read = asyncio.get_running_loop().run_in_executor(None, call)
     except RuntimeError:  # Python is ending, and starts no more threads
