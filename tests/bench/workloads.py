@@ -106,9 +106,9 @@ def add_provider(kit: object, url: str, at: int) -> None:
     kit.catalog.add_model("bench:bench", cost_input_per_million="1", cost_output_per_million="4", max_output_tokens=500)
 
 
-def ask(kit: object, first: int, n: int) -> None:
+def ask(kit: object, first: int, n: int, **how: object) -> None:
     """A run of ``n`` probes that must all succeed."""
-    run = kit.run([text(first + number) for number in range(n)], ["bench:bench"], max_tokens=500).result()
+    run = kit.run([text(first + number) for number in range(n)], ["bench:bench"], max_tokens=500, **how).result()
     if (costs := run.costs())["ok"].sum() != n:
         raise SystemExit(f"{n} probes were asked, and this came:\n{costs.to_string()}")
 
@@ -145,23 +145,73 @@ def together(url: str, n: int, at: int, processes: int) -> dict[str, float]:
         path = Path(folder) / "k.duckdb"
         with llmkit.open(path) as kit:
             add_provider(kit, url, at)
-        arguments = json.dumps({"path": str(path), "n": n // processes})
-        command = [sys.executable, __file__, "member", arguments]
-        members = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
-        results = [json.loads(member.communicate()[0]) for member in members]
+        results = side_by_side([{"path": str(path), "n": n // processes}] * processes)
     return {"cpu": sum(one["cpu"] for one in results), "wall": max(one["wall"] for one in results)}
 
 
-def member(path: str, n: int) -> dict[str, float]:
+def member(path: str, n: int, team: str | None = None) -> dict[str, float]:
     """One of several processes."""
     import llmkit
 
     figures: dict[str, float] = {}
-    with llmkit.open(path) as kit:
+    with llmkit.open(path, team=team) as kit:
         ask(kit, 10**6 * os.getpid(), WARM)
         with measured(figures):
             ask(kit, 10**6 * os.getpid() + WARM, n)
     return figures
+
+
+def on_cluster(url: str, n: int, at: int, workers: int) -> dict[str, float]:
+    """The same probes with requests that the workers of a Dask cluster send; ``client`` is the CPU of this process per
+    probe, in which the scheduler is too, ``cpu`` that of all processes.
+    """
+    from distributed import Client, LocalCluster
+
+    import llmkit
+
+    figures: dict[str, float] = {}
+    how = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder, llmkit.open(Path(folder) / "k.duckdb") as kit:
+        add_provider(kit, url, at)
+        with LocalCluster(**how) as cluster, Client(cluster) as client:
+            ask(kit, 10**6, WARM, on=client)
+            before = cpu(), sum(client.run(time.process_time).values()), time.process_time()
+            began = time.perf_counter()
+            ask(kit, 0, n, on=client)
+            in_workers = sum(client.run(time.process_time).values()) - before[1]
+            own = time.process_time() - before[2]
+            figures |= {"wall": time.perf_counter() - began, "client": own / n, "cpu": own + in_workers}
+    return figures
+
+
+def in_team(url: str, n: int, at: int, members: int) -> dict[str, float]:
+    """The same probes by members of a team, each a process with a database of its own, which share the limit."""
+    import llmkit
+    from llmkit.cli import main
+
+    sys.path.append(str(HERE.parent / "team"))
+    from postgres import Server
+
+    server = Server()
+    try:
+        team = server.database("bench")
+        with contextlib.redirect_stdout(sys.stderr):
+            main(["team", "init", team])
+        with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder:
+            with llmkit.open(Path(folder) / "0.duckdb", team=team) as kit:
+                add_provider(kit, url, at)
+            paths = [str(Path(folder) / f"{number}.duckdb") for number in range(members)]
+            results = side_by_side([{"path": path, "n": n // members, "team": team} for path in paths])
+    finally:
+        server.close()
+    return {"cpu": sum(one["cpu"] for one in results), "wall": max(one["wall"] for one in results)}
+
+
+def side_by_side(members: list[dict[str, object]]) -> list[dict[str, float]]:
+    """What processes have measured that asked at the same time."""
+    commands = [[sys.executable, __file__, "member", json.dumps(arguments)] for arguments in members]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+    return [json.loads(member.communicate()[0]) for member in running]
 
 
 @contextlib.contextmanager
