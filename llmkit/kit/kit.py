@@ -300,8 +300,7 @@ class Kit:
             project: what it belongs to, for :meth:`set_budget` and ``kit.costs(by="project")``.
             schema: a JSON schema or pydantic model that answers must match; fields become columns ``answer.<field>``.
             reuse: take answers that were bought before for the same request (byte for byte) and sample; they cost
-                nothing, and ``reused_from`` and ``original_cost`` say where they are from. Questions whose options are
-                shuffled are seldom the same: ask them with ``shuffle=False``. ``"only"`` asks nothing
+                nothing, and ``reused_from`` and ``original_cost`` say where they are from. ``"only"`` asks nothing
                 besides, and leaves the rest pending: :meth:`resume` asks it. Rehearsals reuse rehearsals only.
             reuse_within: how old such answers may be, in days.
             on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys of their own

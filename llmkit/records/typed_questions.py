@@ -36,7 +36,7 @@ class Question(Row):
     high: float | None = None
     shuffle: bool = True
 
-    def order(self, seed: str) -> Order:
+    def order(self, seed: str | bytes) -> Order:
         """The order of a probe; the same seed gives the same."""
         places = tuple(range(len(self.rows or self.options)))
         if not self.shuffle:

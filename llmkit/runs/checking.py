@@ -243,6 +243,7 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
         params=params,
         order=request.order,
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
+        option_seed=order_seed or 0,
     )
 
 

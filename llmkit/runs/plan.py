@@ -67,12 +67,18 @@ class Plan:
     params: Params
     order: AskingOrder = "interleaved"
     order_seed: int = 0
+    option_seed: int | None = None
+    """By which options are shuffled; ``None`` in earlier runs: by ``order_seed`` and position."""
     blocks: tuple[Block, ...] = field(init=False, default=())
     """In the order ``cache``, the scenarios that are asked together."""
     _block_of: Mapping[int, int] = field(init=False, default_factory=dict)
     _repeats: Counter[tuple[str, str | None]] = field(init=False, default_factory=Counter)
+    _question_repeats: tuple[int, ...] = field(init=False, default=())
+    """For each scenario, how many before it ask the same with options."""
 
     def __post_init__(self) -> None:
+        counts = Counter[Parts]()
+        object.__setattr__(self, "_question_repeats", tuple(_counted(counts, each) for each in self.scenarios))
         if self.order == "cache":
             repeats = Counter((config.model.reference, config.system) for config in self.configs)
             blocks = tuple(divide(self, self.samples * max(repeats.values())))
@@ -105,9 +111,18 @@ class Plan:
         return self.scenarios[position // (self.samples * len(self.configs))]
 
     def order_of(self, position: int) -> Order:
-        """The order in which the probe at a position is shown the options of its question."""
-        question = self.scenario_of(position).question
-        return question.order(f"{self.order_seed}:{position}") if question is not None else ()
+        """The order in which the probe at a position is shown the options of its question: by what it asks, so that
+        a run with more scenarios, models or samples asks the same again, and reuses the answers.
+        """
+        rest, sample = divmod(position, self.samples)
+        place, which = divmod(rest, len(self.configs))
+        scenario, config = self.scenarios[place], self.configs[which]
+        if scenario.question is None:
+            return ()
+        if self.option_seed is None:
+            return scenario.question.order(f"{self.order_seed}:{position}")
+        about = f"{self.option_seed} {config.model.reference} {self._question_repeats[place]} {sample}"
+        return scenario.question.order(b"\n".join((about.encode(), *parts_of(asked(scenario, config)))))
 
     def check_of(self, probe: Probe, shared: Check | None) -> Check | None:
         """What parses the last answer of a probe: its question, or what all others of the run ``shared``."""
@@ -210,6 +225,14 @@ def divide(plan: Plan, repeats: int) -> list[Block]:
         before=max(_size(config.system or "") for config in plan.configs),
     )
     return division.blocks(random.Random(plan.order_seed))
+
+
+def _counted(counts: Counter[Parts], scenario: Scenario) -> int:
+    """How often the same was asked before, if options are shown."""
+    if scenario.question is None:
+        return 0
+    counts[parts := parts_of(scenario)] += 1
+    return counts[parts] - 1
 
 
 def parts_of(scenario: Scenario) -> Parts:

@@ -84,6 +84,7 @@ def stored_plan(row: Mapping[str, Any]) -> Plan:
         params=params,
         order=settings["order"],
         order_seed=settings["order_seed"],
+        option_seed=settings.get("option_seed"),
     )
 
 
@@ -130,6 +131,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
         "params": {**asdict(plan.params), "stop": list(plan.params.stop)},
         "order": plan.order,
         "order_seed": plan.order_seed,
+        "option_seed": plan.option_seed,
         "budget": None if spec.budget is None else format(spec.budget, "f"),
         "project": spec.project,
         "policy": policy,

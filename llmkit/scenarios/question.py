@@ -3,8 +3,9 @@
 Each makes a :class:`llmkit.Scenario` that says how it is to be answered: what is added to the prompt, the schema, and
 how the answer is read. A prompt may be a :class:`llmkit.Scenario` itself (a persona with its system prompt, a case with
 its dimensions), which is then asked that way; other arguments are those of a Scenario. Options are shown in an order of
-each probe's own, by the run's ``order_seed``, and put back in the results: ``answer`` is what was chosen (a
-categorical in the order given here), ``answer.position`` where it was shown. ``shuffle=False`` keeps the order.
+each probe's own, the same whenever it is asked (``order_seed`` gives another), and put back in the results: ``answer``
+is what was chosen (a categorical in the order given here), ``answer.position`` where it was shown. ``shuffle=False``
+keeps the order.
 """
 
 from __future__ import annotations

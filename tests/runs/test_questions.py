@@ -1,5 +1,7 @@
 """Questions with types: asked of every provider, shuffled by a recorded seed, read and checked, put back in order."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 
 import llmkit
 from llmkit import Scenario, question
-from llmkit.records import Question
+from llmkit.records import Model, Params, Question
+from llmkit.runs.plan import Configuration, Plan
 
 COLOURS = ["red", "green", "blue"]
 EACH = {
@@ -79,14 +82,37 @@ def test_options_are_shown_in_an_order_of_each_probe_and_put_back(kit, sim):
     assert again.probes["answer.position"].tolist() == run.probes["answer.position"].tolist()
 
 
-def test_an_answer_bought_before_is_read_again(kit):
-    """The same question in the same order is reused, and lands in the same columns."""
-    ask = {"options": {"order_seed": 3}}
-    first = kit.run([EACH["likert"]], "openai:gpt-6-luna", **ask).result(60).probes
-    again = kit.run([EACH["likert"]], "openai:gpt-6-luna", reuse=True, **ask).result(60).probes
-    assert again["reused_from"].notna().all()
+def test_answers_bought_before_are_read_again_in_a_study_that_grows(kit, sim):
+    """Shuffled questions are asked in the same order again, so that a scenario, a model and a sample more cost what is
+    new, and reused answers land in the same columns.
+    """
+    asked, luna, mistral = [EACH["likert"], EACH["rank"]], "openai:gpt-6-luna", "mistral:mistral-small-2603"
+    first = kit.run(asked, luna, samples=4).result(60).probes
+    before = sim.stats()["requests"]
+    grown = kit.run([EACH["choice"], *asked], [mistral, luna], samples=5, reuse=True).result(60).probes
+    assert sim.stats()["requests"] - before == 3 * 2 * 5 - 8
+    again = grown[grown["reused_from"].notna()]
     names = ["answer", "answer.position", "answer.score"]
-    assert again[names].values.tolist() == first[names].values.tolist()
+    assert again[names].astype(str).values.tolist() == first[names].astype(str).values.tolist()
+    assert len(set(grown["answer.position"].dropna())) > 1
+
+
+def test_a_question_asked_twice_is_shuffled_twice(kit):
+    """A list that repeats a question is as good as samples; who wants other orders names an ``order_seed``."""
+    handles = [kit.run([EACH["rank"]] * 12, "openai:gpt-6-luna", options={"order_seed": seed}) for seed in (1, 2)]
+    first, second = (handle.result(60).attempts["request"].tolist() for handle in handles)
+    assert len(set(first)) > 2
+    assert sorted(first) != sorted(second)
+
+
+def test_runs_of_before_show_their_options_as_they_did():
+    """What was stored without a seed for options was shuffled by the position in the grid."""
+    model = Model(provider="p", model_id="m", display_name="M")
+    scenarios, configs = (EACH["choice"],), (Configuration(model=model, label="m", params=Params()),)
+    before = Plan(scenarios=scenarios, configs=configs, samples=9, params=Params(), order_seed=7)
+    assert [before.order_of(n) for n in range(9)] == [EACH["choice"].question.order(f"7:{n}") for n in range(9)]
+    now = replace(before, option_seed=7)
+    assert [now.order_of(n) for n in range(9)] == [replace(now, order_seed=1).order_of(n) for n in range(9)]
 
 
 def test_a_planted_order_effect_is_found():
