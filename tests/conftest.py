@@ -20,7 +20,7 @@ KEY_VARIABLES = (
     "OPENROUTER_API_KEY",
 )
 
-SLOW_FIRST = ("browser", "notebooks", "faults", "money", "tasks", "kernel")
+SLOW_FIRST = ("browser", "notebooks", "faults", "team", "money", "tasks", "cluster", "kernel", "analysis")
 """Folders whose files begin before all others, so that no worker is left with one of them at the end."""
 
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)

@@ -31,9 +31,10 @@ def assert_equal(kits):
         assert kit.sql("SELECT * FROM journal_quarantine").empty
 
 
-def test_two_hundred_edits_of_four_members_are_everywhere(url, member, tmp_path):
+@pytest.mark.parametrize("edits", [15, pytest.param(50, marks=pytest.mark.soak)])
+def test_edits_of_four_members_are_everywhere(url, member, tmp_path, edits):
     """Four processes with four files edit at once: no edit is lost, there is one default, and all files are equal."""
-    names, edits = ("a", "bb", "ccc", "dddd"), 50
+    names = ("a", "bb", "ccc", "dddd")
     before = len(member("founder").catalog.history())
     command = [sys.executable, "-c", EDITOR]
     editors = [
