@@ -385,7 +385,7 @@ class Run:
         ``drop``: then its prompts, answers, requests and replies leave the database, a team's with it. What was
         counted, billed and noted stays, so costs, budgets and ``kit.runs()``, whose column ``archive`` says where the
         texts are, stay as they were; the run cannot be resumed, and its answers are not reused. The journal keeps all:
-        a database that is made from it again drops them again.
+        a database that is made from it again drops them again. The file gets no smaller: what comes next fills it.
 
         Raises:
             ValidationError: it goes on, or the folder cannot be written; with ``drop``, also if it was interrupted.
