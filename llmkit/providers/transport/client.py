@@ -30,9 +30,6 @@ CONNECT_TIMEOUT = 15.0
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of an answer, decompressed. The longest answers of language models are below a tenth of it."""
 
-_CHUNK = 16 * 1024
-"""Bytes that are read, and decompressed, at a time."""
-
 
 class Client:
     """The connections of one event loop. How many there are is not limited here: the gate does that.
@@ -72,7 +69,7 @@ class Client:
             headers = _told(response, secrets)
             if 300 <= response.status < 400:
                 return _redirected(response.status, headers.get("location", ""), host)
-            async for chunk in unpacked(response.content.iter_chunked(_CHUNK), headers.get("content-encoding", "")):
+            async for chunk in unpacked(response.content.iter_any(), headers.get("content-encoding", "")):
                 body += chunk
                 if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
                     return _too_long(response.status, host, longest)
