@@ -39,10 +39,11 @@ def models(lab, database):
 
 
 def choose(panel, words, name):
-    """Filter, and click on the model of that name."""
+    """Filter, click on the model of that name, and wait until the buttons for it stay where they are."""
     panel.get_by_label("Filter").fill(words)
     button = panel.get_by_role("button", name=name, exact=True)
     button.click()
+    panel.locator("span", has_text=name).last.wait_for()
     return button
 
 
