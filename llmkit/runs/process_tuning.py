@@ -16,7 +16,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+import threading
 from collections.abc import Iterator
+
+from llmkit.records.forks import forgetting
 
 if sys.platform != "win32":
     import resource
@@ -25,8 +28,21 @@ _FILES = 8_192
 _GC_THRESHOLD = 10_000  # objects
 _SWITCH_INTERVAL = 0.001  # seconds
 
-_runs = 0
-_undo = contextlib.ExitStack()
+
+class _Process:
+    """How many blocks this process is set up for, and how that is undone. Any thread may begin or end one."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self.undo = contextlib.ExitStack()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lock = threading.Lock()
+
+
+_process = _Process()
+forgetting(_Process).add(_process)
 
 
 @contextlib.contextmanager
@@ -34,32 +50,32 @@ def tuned_process() -> Iterator[None]:
     """Set the process up for runs until the last such block ends.
 
     Whoever has frozen objects of their own, a shorter interval, or more files, keeps them.
-    Used on the background loop alone.
     """
-    global _runs
-    _runs += 1
-    if _runs == 1:
-        _begin()
+    with _process.lock:
+        _process.blocks += 1
+        if _process.blocks == 1:
+            _begin(_process.undo)
     try:
         yield
     finally:
-        _runs -= 1
-        if _runs == 0:
-            _undo.close()
+        with _process.lock:
+            _process.blocks -= 1
+            if _process.blocks == 0:
+                _process.undo.close()
 
 
-def _begin() -> None:
+def _begin(undo: contextlib.ExitStack) -> None:
     if gc.get_freeze_count() == 0:
         gc.freeze()
-        _undo.callback(gc.unfreeze)
+        undo.callback(gc.unfreeze)
     threshold = gc.get_threshold()
     if 0 < threshold[0] < _GC_THRESHOLD:
         gc.set_threshold(_GC_THRESHOLD, *threshold[1:])
-        _undo.callback(gc.set_threshold, *threshold)
+        undo.callback(gc.set_threshold, *threshold)
     before = sys.getswitchinterval()
     if before > _SWITCH_INTERVAL:
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        _undo.callback(sys.setswitchinterval, before)
+        undo.callback(sys.setswitchinterval, before)
     if sys.platform != "win32":
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         target = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
