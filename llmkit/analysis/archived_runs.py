@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import pyarrow as pa
 
+from llmkit.analysis import annotating
 from llmkit.analysis.costs import cost_table
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
@@ -24,6 +25,8 @@ from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, events, parquet, queries
 
 T = TypeVar("T")
+
+_GOES_ON = "This run goes on: archive it when it has ended, or cancel it first."
 
 BATCH = 65_536
 """Rows of one Arrow batch, at most."""
@@ -174,8 +177,7 @@ def move(store: Store, run_id: str, url: str, actor: str) -> None:
             raise ValidationError(f"It was interrupted, and kit.resume({run_id!r}) needs its texts.", field="run")
         folder = parquet.Folder(url)
         _write(store, run_id, folder)
-        note = {"position": events.OF_RUN, "name": events.ARCHIVE, "value": folder.place, "actor": actor}
-        store.append([events.note(run_id=run_id, **note)]).result()
+        annotating.note(store, run_id, actor, {events.ARCHIVE: folder.place})
     finally:
         store.release_run(run_id)
     store.sync()
@@ -188,6 +190,3 @@ def _write(store: Store, run_id: str, folder: parquet.Folder) -> None:
     with folder.connect() as archived:
         if parquet.tally(archived, run_id) != store.read(lambda c: parquet.tally(c, run_id)):
             raise ValidationError(f"{folder.url} does not hold what was written: archive the run again.", field="url")
-
-
-_GOES_ON = "This run goes on: archive it when it has ended, or cancel it first."
