@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -77,8 +78,9 @@ class Plan:
     """For each scenario, how many before it ask the same with options."""
 
     def __post_init__(self) -> None:
-        counts = Counter[Parts]()
-        object.__setattr__(self, "_question_repeats", tuple(_counted(counts, each) for each in self.scenarios))
+        seen: defaultdict[Parts, Iterator[int]] = defaultdict(itertools.count)
+        repeats_of = (0 if each.question is None else next(seen[parts_of(each)]) for each in self.scenarios)
+        object.__setattr__(self, "_question_repeats", tuple(repeats_of))
         if self.order == "cache":
             repeats = Counter((config.model.reference, config.system) for config in self.configs)
             blocks = tuple(divide(self, self.samples * max(repeats.values())))
@@ -97,26 +99,30 @@ class Plan:
 
     def probe(self, position: int) -> Probe:
         """The probe at a position."""
-        rest, sample = divmod(position, self.samples)
-        place, which = divmod(rest, len(self.configs))
-        scenario, config = asked(self.scenarios[place], self.configs[which]), self.configs[which]
+        place, config, sample = self._place_of(position)
+        scenario = asked(self.scenarios[place], config)
         if scenario.question is not None:
             order = self.order_of(position)
             config = replace(config, params=replace(config.params, schema=scenario.question.schema(order)))
             scenario = with_options(scenario, order)
         return Probe(position, scenario, config, sample + 1)
 
+    def _place_of(self, position: int) -> tuple[int, Configuration, int]:
+        """The place of the scenario of the probe at a position, its configuration, and its sample, from 0."""
+        rest, sample = divmod(position, self.samples)
+        place, which = divmod(rest, len(self.configs))
+        return place, self.configs[which], sample
+
     def scenario_of(self, position: int) -> Scenario:
         """The scenario of the probe at a position, as it was given."""
-        return self.scenarios[position // (self.samples * len(self.configs))]
+        return self.scenarios[self._place_of(position)[0]]
 
     def order_of(self, position: int) -> Order:
         """The order in which the probe at a position is shown the options of its question: by what it asks, so that
         a run with more scenarios, models or samples asks the same again, and reuses the answers.
         """
-        rest, sample = divmod(position, self.samples)
-        place, which = divmod(rest, len(self.configs))
-        scenario, config = self.scenarios[place], self.configs[which]
+        place, config, sample = self._place_of(position)
+        scenario = self.scenarios[place]
         if scenario.question is None:
             return ()
         if self.option_seed is None:
@@ -131,7 +137,7 @@ class Plan:
 
     def model_of(self, position: int) -> Model:
         """The model that the probe at a position asks."""
-        return self.configs[position // self.samples % len(self.configs)].model
+        return self._place_of(position)[1].model
 
     def asking_order(self) -> Iterator[int]:
         """Every position once.
@@ -154,7 +160,7 @@ class Plan:
 
     def block_of(self, position: int) -> Block | None:
         """The block of the probe at a position, where there are any."""
-        place = self._block_of.get(position // (self.samples * len(self.configs)))
+        place = self._block_of.get(self._place_of(position)[0])
         return None if place is None else self.blocks[place]
 
     def worth_caching(self, config: Configuration, block: Block | None) -> list[Beginning]:
@@ -176,7 +182,7 @@ class Plan:
 
     def warmed_by(self, position: int) -> Hashable:
         """What probes have in common of which the first makes the cache warm for the others; ``None``: nothing."""
-        block, config = self.block_of(position), self.configs[position // self.samples % len(self.configs)]
+        block, config = self.block_of(position), self._place_of(position)[1]
         if block is None or not self.worth_caching(config, block):
             return None
         return block.scenarios[0], config.model.reference, config.system
@@ -225,14 +231,6 @@ def divide(plan: Plan, repeats: int) -> list[Block]:
         before=max(_size(config.system or "") for config in plan.configs),
     )
     return division.blocks(random.Random(plan.order_seed))
-
-
-def _counted(counts: Counter[Parts], scenario: Scenario) -> int:
-    """How often the same was asked before, if options are shown."""
-    if scenario.question is None:
-        return 0
-    counts[parts := parts_of(scenario)] += 1
-    return counts[parts] - 1
 
 
 def parts_of(scenario: Scenario) -> Parts:
