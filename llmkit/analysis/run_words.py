@@ -24,7 +24,7 @@ def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], note
     states = [f"{tally[state]:,} {state}" for state in _STATES if tally[state] or state == "ok"]
     facts = ", ".join([counted(row["n_probes"], "probe"), *states, _spent(tally)])
     ended = [row["message"]] if row["status"] == "budget" else []
-    return "; ".join([f"{label} {status}: {facts}", *ended, *notes])
+    return ". ".join([f"{label} {status}: {facts}", " ".join([*ended, *notes])]).removesuffix(". ")
 
 
 def _spent(tally: Mapping[str, Any]) -> str:

@@ -8,10 +8,11 @@ waits for a provider (``waiters``: whose turn it is, ``waits``: what for), ``pac
 """
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Budget, Purse, Reservation
+from llmkit.limiter.budget import Budget, Reservation
 from llmkit.limiter.gate import BUDGET, Gate
 from llmkit.limiter.ledger import Account, Ledger
 from llmkit.limiter.portions import Claim, Claims, Portions, Stake, Use, portion
+from llmkit.limiter.purse import Purse
 from llmkit.limiter.shared_money import SharedMoney
 from llmkit.limiter.waits import SLOT, Wait
 

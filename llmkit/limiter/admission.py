@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from llmkit.limiter.budget import Advance, Reservation
+from llmkit.limiter.budget import Reservation
 from llmkit.limiter.pace import PaceState, outcome, settle
+from llmkit.limiter.purse import Advance
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ One mechanism with several scopes: the run's own budget, and those that it share
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Iterator
+from bisect import insort
+from collections import defaultdict, deque
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -41,6 +42,7 @@ class Budget:
         self._queue: deque[_Asking] = deque()
         self.passed: dict[str, Decimal] = {}
         """By how much budgets were passed, by their keys; the run's own has none."""
+        self._needs: defaultdict[Hashable, list[Decimal]] = defaultdict(list)
 
     @property
     def spent(self) -> Decimal:
@@ -66,6 +68,15 @@ class Budget:
         """Whether there is any limit to what may be spent at a provider."""
         return self.total is not None or bool(self.shared and self.shared.keys(provider))
 
+    def need(self, kind: Hashable) -> Decimal | None:
+        """What three in four conversations of a kind could be finished with; ``None`` before one is."""
+        needs = self._needs[kind]
+        return needs[3 * len(needs) // 4] if needs else None
+
+    def learn(self, kind: Hashable, need: Decimal) -> None:
+        """A conversation of a kind was finished, and had to have so much set aside."""
+        insort(self._needs[kind], need)
+
     def must_wait(self, worst_case: Decimal) -> bool:
         """Whether ``reserve`` would wait now for the run's own money."""
         return worst_case <= self.left and (bool(self._queue) or worst_case > self._own.free)
@@ -76,7 +87,7 @@ class Budget:
         *,
         provider: str = "",
         whole: Decimal | None = None,
-        likely: Decimal | None = None,
+        kind: Hashable = None,
         begun: bool = False,
     ) -> Reservation:
         """Set ``worst_case`` aside, waiting while it may yet come free; of a conversation more, see :class:`_Asking`.
@@ -89,7 +100,7 @@ class Budget:
                 "The budget cannot be checked, because the price or the longest answer of this model is unknown. "
                 "Set its prices in the catalog and max_tokens for the run, or run without a budget."
             )
-        asking = _Asking(worst_case, provider, worst_case if whole is None else whole, likely, begun)
+        asking = _Asking(worst_case, provider, worst_case if whole is None else whole, kind, begun)
         self._queue.insert(sum(other.begun for other in self._queue) if begun else len(self._queue), asking)
         try:
             self._serve()
@@ -115,7 +126,7 @@ class Budget:
             asking = self._queue[0]
             with self._accounts(asking.provider, glance) as accounts:
                 left = min((account.left for account in accounts.values()), default=asking.whole)
-                amount = asking.amount(left)
+                amount = asking.amount(left, self.need(asking.kind))
                 if amount <= left:
                     if lacking := [key for key, account in accounts.items() if amount > account.free]:
                         if self.shared is not None:
@@ -196,103 +207,26 @@ class Reservation:
 class _Asking:
     """Who waits for money: ``worst_case`` is for the next request, ``whole`` for all that is left of a conversation.
 
-    The whole is set aside where it fits. Where it does not, so much that a conversation of ``likely`` cost can be
-    finished; while nobody knows what is likely, all that is left. What has ``begun`` is content with its next request.
+    The whole is set aside where it fits. Where it does not, as much as others of its ``kind`` needed; before one of
+    them is finished, all that is left. What has ``begun`` is content with its next request.
     """
 
     worst_case: Decimal
     provider: str
     whole: Decimal
-    likely: Decimal | None
+    kind: Hashable
     begun: bool
     answered: anyio.Event = field(default_factory=anyio.Event)
     granted: Reservation | None = None
     refusal: str = ""
 
-    def amount(self, left: Decimal) -> Decimal:
-        """What is asked for while so much is left."""
+    def amount(self, left: Decimal, need: Decimal | None) -> Decimal:
+        """What is asked for while so much is left, and others of its kind needed so much."""
         if self.whole <= left:
             return self.whole
         if self.begun:
             return self.worst_case
-        return max(self.worst_case, min(self.whole, left if self.likely is None else self.likely))
-
-
-class Purse:
-    """What one conversation has set aside in a budget, so that what was begun can be finished.
-
-    To the gate it is a budget. ``rest`` is the worst case of the turns after the next, ``likely`` what a conversation
-    must have set aside to be finished as a rule; whoever asks sets them before each request.
-    """
-
-    def __init__(self, budget: Budget, provider: str) -> None:
-        self.rest = ZERO
-        self.likely: Decimal | None = None
-        self.begun = False
-        self._budget = budget
-        self._provider = provider
-        self._held: Reservation | None = None
-
-    @property
-    def is_overdrawn(self) -> bool:
-        """As that of the budget."""
-        return self._budget.is_overdrawn
-
-    def must_wait(self, worst_case: Decimal) -> bool:
-        """Whether ``reserve`` would wait now."""
-        return (self._held is None or self._held.amount < worst_case) and self._budget.must_wait(worst_case)
-
-    async def reserve(self, worst_case: Decimal | None) -> Advance:
-        """Money for the next request: what is set aside already, or else anew.
-
-        Raises:
-            BudgetExceeded: it does not fit into what is left, or is unknown.
-        """
-        if self._held is None or worst_case is None or self._held.amount < worst_case:
-            self.close()  # nobody waits for money while keeping some from others
-            whole = None if worst_case is None else worst_case + self.rest
-            how = {"provider": self._provider, "whole": whole, "likely": self.likely, "begun": self.begun}
-            self._held = await self._budget.reserve(worst_case, **how)  # type: ignore[arg-type]
-        assert worst_case is not None  # else it was refused
-        return Advance(self, worst_case)
-
-    def recall(self, worst_case: Decimal) -> None:
-        """A request of an earlier process is still under way: what it counts as is set aside for it."""
-        self._held = self._budget.recall(worst_case, self._provider)
-
-    def over(self, cost: Decimal) -> None:
-        """A request cost this; what the rest may need is kept."""
-        self.begun = True
-        if self._held is not None:
-            self._held.spend(cost, self.rest)
-            if not self._held.amount:
-                self._held = None
-
-    def close(self) -> None:
-        """Give back what is set aside."""
-        held, self._held = self._held, None
-        if held is not None:
-            held.release()
-
-
-@dataclass(slots=True)
-class Advance:
-    """The money of one request of a conversation."""
-
-    purse: Purse | None
-    worst_case: Decimal
-
-    def settle(self, cost: Decimal | None) -> None:
-        """As :meth:`Reservation.settle`."""
-        purse, self.purse = self.purse, None
-        if purse is not None:
-            purse.over(self.worst_case if cost is None else cost)
-
-    def release(self) -> None:
-        """The request was never sent: all that was set aside is given back."""
-        purse, self.purse = self.purse, None
-        if purse is not None:
-            purse.close()
+        return max(self.worst_case, min(self.whole, left if need is None else need))
 
 
 _OWN = ""

@@ -13,11 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Advance, Budget, Purse, Reservation
+from llmkit.limiter.budget import Budget, Reservation
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import Claims, Portions
 from llmkit.limiter.provider_queue import ProviderQueue
+from llmkit.limiter.purse import Advance, Purse
 from llmkit.limiter.waiters import OnWait, Waiter
 from llmkit.limiter.waits import Wait
 from llmkit.records import RateInfo

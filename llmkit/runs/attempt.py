@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import accumulate, islice
 from typing import Any
 
 import anyio
@@ -111,28 +112,20 @@ class Attempt:
 
     def _purse(self) -> Purse | None:
         """What the conversation has set aside, told what its other turns may cost."""
-        purse, run, conversation = self.run.purse(self.conversation), self.run, self.conversation
-        later = conversation.probe.scenario.prompts[conversation.turn :]
-        if purse is None or self.worst_case is None or not later:
-            if purse is not None:
-                purse.rest = Decimal(0)
-            return purse
-        worst = self._worst_of(later)
-        purse.rest = pricing.total(worst)
-        if (mean := run.mean_cost(self.target.model.reference)) is not None:
-            turns = len(conversation.probe.scenario.prompts)
-            purse.likely = mean * (turns - 1) / turns + worst[-1]
+        purse, conversation = self.run.purse(self.conversation), self.conversation
+        if purse is not None:
+            later = conversation.probe.scenario.prompts[conversation.turn :]
+            purse.rest = Decimal(0) if self.worst_case is None else self._worst_of(later)
         return purse
 
-    def _worst_of(self, prompts: Sequence[str]) -> list[Decimal]:
-        """About the most that each of these turns can cost, if every answer before it is as long as it may be."""
+    def _worst_of(self, prompts: Sequence[str]) -> Decimal:
+        """About the most that these turns can cost, if every answer before each of them is as long as it may be."""
         most_output = most_output_tokens(self.request, self.target.model) or 0
-        size, worst = self.most_input, []
-        for prompt in prompts:
-            size += len(prompt.encode()) + ANSWER_BYTES * most_output
-            most = self.target.worst_case(self.request, input_tokens=size, max_output_tokens=most_output)
-            worst.append(most or Decimal(0))
-        return worst
+        growth = (len(prompt.encode()) + ANSWER_BYTES * most_output for prompt in prompts)
+        sizes = islice(accumulate(growth, initial=self.most_input), 1, None)
+        return pricing.total(
+            self.target.worst_case(self.request, input_tokens=size, max_output_tokens=most_output) for size in sizes
+        )
 
     async def take(self, late: LateAnswer) -> None:
         """Go on with what came back for an attempt that is on the disk, as if it came now."""

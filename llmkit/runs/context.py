@@ -126,8 +126,6 @@ class RunContext:
     dearer: dict[str, Decimal] = field(default_factory=dict)
     """By model, how many times its worst case a request has cost."""
     has_passed: bool = False
-    finished: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
-    """By model, how many conversations have ended well and what they cost."""
     in_flight: set[anyio.CancelScope] = field(default_factory=set)
     _warm: dict[Hashable, anyio.Event] = field(default_factory=dict)
     _logged: set[tuple[str, str, int | None]] = field(default_factory=set)
@@ -198,7 +196,8 @@ class RunContext:
         """What a conversation has set aside; ``None`` where nothing limits what may be spent."""
         provider = conversation.probe.model.provider
         if conversation.purse is None and self.budget.limits(provider):
-            conversation.purse = Purse(self.budget, provider)
+            probe = conversation.probe
+            conversation.purse = Purse(self.budget, provider, (probe.model.reference, len(probe.scenario.prompts)))
             conversation.purse.begun = bool(conversation.turn_attempts)
         return conversation.purse
 
@@ -209,11 +208,6 @@ class RunContext:
         before, self.deducted = self.deducted, dict(self.spent)
         left = {name: amount - before.get(name, 0) for name, amount in sorted(self.deducted.items())}
         return {name: min(amount, pricing.LARGEST) for name, amount in left.items()}
-
-    def mean_cost(self, model: str) -> Decimal | None:
-        """What a conversation with a model has cost so far, on average; ``None`` while none is finished."""
-        count, cost = self.finished.get(model, (0, Decimal(0)))
-        return cost / count if count else None
 
     def learn_dearer(self, model: str, cost: Decimal, worst_case: Decimal) -> None:
         """A request has cost more than it could: from now on its model is reckoned with at that."""
@@ -244,10 +238,6 @@ class RunContext:
             refused=failure is not None and failure is refusal,
             check=self.spec.plan.check_of(conversation.probe, self.spec.check_answer),
         )
-        if conversation.status == "ok" and len(conversation.answers) > 1:
-            reference = conversation.probe.model.reference
-            count, cost = self.finished.get(reference, (0, Decimal(0)))
-            self.finished[reference] = count + 1, cost + (conversation.cost or 0)
         return events.probe(
             run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
         )

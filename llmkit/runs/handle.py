@@ -178,8 +178,8 @@ class RunHandle(Handle[T]):
         now = self.progress
         probes = f"{now.done - now.skipped:,} of {now.total:,} probe{'' if now.total == 1 else 's'}"
         skipped = f", {now.skipped:,} skipped" if now.skipped else ""
-        notes = "".join(f"; {note}" for note in now.notes)
-        return f"<RunHandle {self.run_id} {now.status}: {probes}{skipped}, {_spent(now)} so far{notes}>"
+        summary = f"{self.run_id} {now.status}: {probes}{skipped}, {_spent(now)} so far"
+        return f"<RunHandle {'. '.join([summary, ' '.join(now.notes)]).removesuffix('. ')}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.panel()._repr_mimebundle_(**kwargs)

@@ -1,0 +1,92 @@
+"""What a conversation has set aside in a budget, so that what was begun can be finished."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from llmkit.limiter.budget import Budget, Reservation
+from llmkit.limiter.portions import ZERO
+
+
+class Purse:
+    """What one conversation has set aside in a budget, so that what was begun can be finished.
+
+    To the gate it is a budget. ``rest`` is the worst case of the turns after the next; whoever asks sets it before
+    each request. Conversations of one ``kind``, such as a model and a number of turns, need about the same.
+    """
+
+    def __init__(self, budget: Budget, provider: str, kind: Hashable = None) -> None:
+        self.rest = ZERO
+        self.begun = False
+        self._budget = budget
+        self._provider = provider
+        self._kind = kind
+        self._spent = self._need = ZERO
+        self._held: Reservation | None = None
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """As that of the budget."""
+        return self._budget.is_overdrawn
+
+    def must_wait(self, worst_case: Decimal) -> bool:
+        """Whether ``reserve`` would wait now."""
+        return (self._held is None or self._held.amount < worst_case) and self._budget.must_wait(worst_case)
+
+    async def reserve(self, worst_case: Decimal | None) -> Advance:
+        """Money for the next request: what is set aside already, or else anew.
+
+        Raises:
+            BudgetExceeded: it does not fit into what is left, or is unknown.
+        """
+        self._need = max(self._need, self._spent + (worst_case or ZERO))
+        if self._held is None or worst_case is None or self._held.amount < worst_case:
+            self.close()  # nobody waits for money while keeping some from others
+            whole = None if worst_case is None else worst_case + self.rest
+            how = {"provider": self._provider, "whole": whole, "kind": self._kind, "begun": self.begun}
+            self._held = await self._budget.reserve(worst_case, **how)  # type: ignore[arg-type]
+        assert worst_case is not None  # else it was refused
+        return Advance(self, worst_case)
+
+    def recall(self, worst_case: Decimal) -> None:
+        """A request of an earlier process is still under way: what it counts as is set aside for it."""
+        self._held = self._budget.recall(worst_case, self._provider)
+
+    def over(self, cost: Decimal) -> None:
+        """A request cost this; what the rest may need is kept."""
+        self.begun = True
+        self._spent += cost
+        if not self.rest:
+            self._budget.learn(self._kind, self._need)
+        if self._held is not None:
+            self._held.spend(cost, self.rest)
+            if not self._held.amount:
+                self._held = None
+
+    def close(self) -> None:
+        """Give back what is set aside."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.release()
+
+
+@dataclass(slots=True)
+class Advance:
+    """The money of one request of a conversation."""
+
+    purse: Purse | None
+    worst_case: Decimal
+
+    def settle(self, cost: Decimal | None) -> None:
+        """As :meth:`Reservation.settle`."""
+        purse, self.purse = self.purse, None
+        if purse is not None:
+            purse.over(self.worst_case if cost is None else cost)
+
+    def release(self) -> None:
+        """The request was never sent: all that was set aside is given back."""
+        purse, self.purse = self.purse, None
+        if purse is not None:
+            purse.close()
