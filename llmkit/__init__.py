@@ -68,7 +68,7 @@ if _TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Python prints the bare words of warnings that nobody has set up a log for. What users must know, they are told.
+# Without a handler, Python prints bare messages to stderr. Users learn what they must know from warnings and errors.
 _logging.getLogger("llmkit").addHandler(_logging.NullHandler())
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The kit: one catalog, and everything that can be done with it. Wires the parts together, decides nothing itself."""
+"""The kit: one catalog and everything that can be done with it. Connects the parts, decides nothing itself."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "llmkit.duckdb"
 CLOSE_GRACE = 2.0
-"""Seconds that ``close`` lets answers on their way arrive."""
+"""Seconds that ``close`` waits for answers in flight."""
 
 
 class Kit:
-    """An open catalog with its runs. Made by :func:`llmkit.open`; use it as a context manager or call :meth:`close`.
+    """An open catalog with its runs. Created by :func:`llmkit.open`; use it as a context manager or call :meth:`close`.
 
-    Nothing is held open between calls: other notebooks may have the same file open.
+    Nothing is held open between calls: other notebooks may use the same file.
     """
 
     catalog: Catalog
@@ -137,11 +137,11 @@ class Kit:
             return {"text/plain": repr(self)}
         try:
             return card(self.path, self._facts())
-        except LlmkitError as error:  # the database is held by another program, say: a cell's end raises nothing
+        except LlmkitError as error:  # such as a database held by another program: displaying a kit never raises
             return card(self.path, {"": error})
 
     def _facts(self) -> dict[str, str]:
-        """Runs, spent this month and keys, in words."""
+        """Runs, this month's spending and keys, in words."""
         kinds = self.costs(since=datetime.now(UTC).date().replace(day=1), by="kind")
         unknown = kinds[["unpriced", "maybe_billed"]].sum().sum()
         keys = self.catalog.providers()["key_status"]
@@ -149,13 +149,13 @@ class Kit:
         return {
             "runs": f"{len(self.runs(archived=None)):,}",
             "spent this month": billed(Decimal(str(kinds["estimated_cost"].sum())), int(unknown)),
-            "keys": "none is used: requests go to a simulator" if self.simulated else are_set,
+            "keys": "not used: requests go to a simulator" if self.simulated else are_set,
         }
 
     def close(self) -> None:
-        """Stop what is running, save what arrives within two seconds, and stop this kit's simulator.
+        """Stop all runs, save what arrives within two seconds, and stop this kit's simulator.
 
-        Results stay readable; every later call of the kit or its catalog raises :class:`LlmkitError`.
+        Results stay readable; any later call on the kit or its catalog raises :class:`LlmkitError`.
         """
         if self._is_closed:
             return
@@ -173,12 +173,12 @@ class Kit:
 
     @property
     def simulated(self) -> bool:
-        """Whether requests go to a simulator, so that nothing is billed."""
+        """Whether requests go to a simulator and nothing is billed."""
         return self._connections.simulating
 
     @property
     def is_in_team(self) -> bool:
-        """Whether the catalog is shared with colleagues: opened with ``team=``."""
+        """Whether the catalog is shared with colleagues (opened with ``team=``)."""
         return self._team is not None
 
     # --- asking ---
@@ -199,9 +199,9 @@ class Kit:
         mode: Mode = "live",
         **options: Any,
     ) -> Estimate:
-        """What :meth:`run` would probably cost with the same arguments. Nothing is sent.
+        """Predict what :meth:`run` would cost with the same arguments. Nothing is sent.
 
-        With ``reuse`` only what has no answer yet is counted: ``.df`` has the requests of each model.
+        With ``reuse``, only requests without an answer are counted; ``.df`` has their number by model.
 
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.
@@ -226,14 +226,14 @@ class Kit:
         return self._checker.estimate(request, self.catalog.state())
 
     def plan_modes(self, prompts: Prompts, models: Models = None, samples: int = 1, **options: Any) -> pd.DataFrame:
-        """What each way of asking would cost and take: one row a model and mode (``live``, ``batch``, ``flex``).
+        """Compare the cost and duration of each mode (``live``, ``batch``, ``flex``): one row per model and mode.
 
-        Columns: model, config, mode, requests, cost, low and high in US dollars, hours (in batches the most that the
-        provider promises, turn by turn). Ways that a model cannot be asked in are left out. ``options`` as in
-        :meth:`estimate`.
+        Columns: model, config, mode, requests, cost, low and high in US dollars, hours (for batches the longest that
+        the provider may take, times the turns). Modes that a model does not support are left out. ``options`` are those
+        of :meth:`estimate`.
 
         Raises:
-            ValidationError: ``options`` choose the mode or the tier that are to be compared.
+            ValidationError: ``options`` already choose a mode or service tier.
             LlmkitError: as :meth:`estimate` does.
         """
         refuse_chosen_mode(options)
@@ -269,51 +269,53 @@ class Kit:
         mode: Mode = "live",
         stop_when: StopRule | None = None,
     ) -> RunHandle[Run]:
-        """Ask every prompt of every model, ``samples`` times; returns at once.
+        """Ask every model every prompt, ``samples`` times. Returns at once.
 
         ``run = await kit.run(...)`` in a notebook, ``kit.run(...).result()`` in a script.
 
         Args:
             prompts: a string, a list of strings or :class:`Scenario`, or a DataFrame with a column ``prompt``.
-            models: references (``provider:model_id``) and :class:`llmkit.Config`, mixed; by default the default model
-                of every provider with a key.
+            models: references (``provider:model_id``) and :class:`llmkit.Config`, in any mix; by default the default
+                model of every provider with a key.
             samples: how often each model answers each prompt.
             name: a label for the run.
             system: the system prompt of scenarios that have none.
             followups: prompts that continue the conversation, for scenarios that have none.
             temperature: 0 to 2.
-            max_tokens: the most tokens of one answer, reasoning included.
-            seed: sample n is asked with seed + n − 1, where the API takes a seed.
-            budget: US dollars that the run cannot exceed.
-            order: ``interleaved`` (shuffled by a seed kept in the run), ``sequential``, or ``cache``: what begins alike
-                is asked together, the first of it alone, so that providers read the beginning from their caches for
-                less; shuffled within, and marked for the cache where that pays (Anthropic). What differs between such
-                blocks is then asked one after the other.
+            max_tokens: the maximum number of tokens per answer, reasoning included.
+            seed: sample n is asked with seed + n − 1, where the API accepts a seed.
+            budget: the most that the run may spend, in US dollars.
+            order: ``interleaved`` (shuffled with a seed that is stored with the run), ``sequential``, or ``cache``:
+                prompts with a common beginning are asked together, the first of them alone, so that providers serve
+                the beginning from their caches at a discount (marked for the cache where that pays, on Anthropic).
+                Order within such a block is shuffled; the blocks themselves follow each other.
             on_event: called with every :class:`RunEvent`, on a background thread.
             retry: a :class:`RetryPolicy`.
             options: ``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` (refuse parameters that a
-                model does not take), ``adaptive`` (find the best concurrency below the limit), ``order_seed``,
-                ``overdraw`` (ask providers whose balance is negative); with ``on``, ``worker_timeout`` (seconds; 30)
-                and ``trust_network`` (send prompts over a network without TLS).
-            service_tier: what to be served at, ``"standard"`` or one of the model's ``price_variants`` (``"flex"``); by
-                default what the provider chooses. ``run.probes`` has what the answers were served at.
-            project: what it belongs to, for :meth:`set_budget` and ``kit.costs(by="project")``.
-            schema: a JSON schema or pydantic model that answers must match; fields become columns ``answer.<field>``.
-            reuse: take answers that were bought before for the same request (byte for byte) and sample; they cost
-                nothing, and ``reused_from`` and ``original_cost`` say where they are from. ``"only"`` asks nothing
-                besides, and leaves the rest pending: :meth:`resume` asks it. Rehearsals reuse rehearsals only.
-            reuse_within: how old such answers may be, in days.
-            on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys of their own
-                environment. Everything else stays as it is: limits, budget, progress, Stop. What a lost worker had on
-                its way may have been billed, and is asked again.
-            mode: ``"live"``; ``"batch"``, by the providers' batch APIs: for less and within a day or two, turn by turn;
-                or ``"batch-or-live"``, where provider and catalog allow it. A kernel that ends meanwhile loses nothing:
-                :meth:`resume` fetches what was handed in. ``options={"poll_s": 60}`` sets the seconds between looks.
-            stop_when: stop asking early, by a rule such as ``llmkit.half_width("answer.score", 0.03)``. The run is then
-                ``cancelled``, and :meth:`resume` asks the rest.
+                model does not accept), ``adaptive`` (find the best concurrency below the limit), ``order_seed``,
+                ``overdraw`` (ask providers whose balance is negative), ``poll_s`` (seconds between looks at a batch;
+                60); with ``on``, ``worker_timeout`` (seconds; 30) and ``trust_network`` (send prompts over a network
+                without TLS).
+            service_tier: the tier to ask for: ``"standard"`` or one of the model's ``price_variants`` (``"flex"``); by
+                default the provider chooses. ``run.probes`` says which tier served each answer.
+            project: the project to charge, for :meth:`set_budget` and ``kit.costs(by="project")``.
+            schema: a JSON schema or pydantic model that answers must match; its fields become columns
+                ``answer.<field>``.
+            reuse: take answers bought earlier for the same request (byte for byte) and sample. They cost nothing;
+                ``reused_from`` and ``original_cost`` say where they come from. ``"only"`` asks nothing new and leaves
+                the rest pending for :meth:`resume`. Rehearsals only reuse rehearsals.
+            reuse_within: the maximum age of reused answers, in days.
+            on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys in their own
+                environment. Limits, budget, progress and Stop work as usual. A request that was in flight on a lost
+                worker is asked again, and may have been billed twice.
+            mode: ``"live"``; ``"batch"``, through the providers' batch APIs: cheaper, within a day or two per turn; or
+                ``"batch-or-live"``, batches where provider and catalog allow them. If the kernel ends in the meantime,
+                nothing is lost: :meth:`resume` fetches what was submitted.
+            stop_when: a rule that ends the run early, such as ``llmkit.half_width("answer.score", 0.03)``. The run is
+                then ``cancelled``, and :meth:`resume` asks the rest.
 
         Raises:
-            LlmkitError: whatever can be known before anything is sent; :class:`RunRefused` lists several problems.
+            LlmkitError: anything that can be known before sending; :class:`RunRefused` lists several problems.
         """
         request = RunRequest(
             prompts=prompts,
@@ -339,7 +341,7 @@ class Kit:
             stop_when=stop_when,
         )
         crew = self._crew(on, request.options)
-        with tuned_process():  # while a hundred thousand scenarios are read, each garbage collection stops other runs
+        with tuned_process():  # garbage collections while 100,000 scenarios are read would stall other runs
             return self._runner.start(self._checked_by(crew).spec(request, self.catalog.state()), crew)
 
     def design(
@@ -354,22 +356,23 @@ class Kit:
         pilot: Run | pd.DataFrame,
         **options: Any,
     ) -> Design:
-        """How many of these scenarios, asked how often, find a difference between two configurations, and at what cost.
+        """Find how many scenarios and samples are needed to detect a difference between two configurations.
 
         Args:
-            scenarios: what can be asked, as the prompts of :meth:`run`.
+            scenarios: the scenarios available, as the prompts of :meth:`run`.
             models: as in :meth:`run`.
-            value: the column of numbers that is to be compared, such as ``"answer.score"``.
-            detect: the difference of means to be found, at p < 0.05 in a paired comparison over scenarios.
-            power: the chance to find it.
-            budget: US dollars that the study may cost.
-            pilot: a run of a few scenarios (two samples or more tell scenarios from chance), for the variances.
+            value: the numeric column to compare, such as ``"answer.score"``.
+            detect: the difference of means to detect, at p < 0.05 in a comparison paired by scenario.
+            power: the probability of detecting it.
+            budget: the most that the study may cost, in US dollars.
+            pilot: a run of a few scenarios, to estimate variances (with at least two samples, to separate the variance
+                between scenarios from that between samples).
             options: as in :meth:`estimate`.
 
-        The costs are those of :meth:`estimate`, which knows the pilot's answers.
+        Costs come from :meth:`estimate`, which learns from the pilot's answers.
 
         Raises:
-            ValidationError: numbers that make no sense, or a pilot of too few answers.
+            ValidationError: an argument out of range, or a pilot with too few answers.
             LlmkitError: as :meth:`estimate` does.
         """
         ready = as_scenarios(scenarios)
@@ -386,17 +389,16 @@ class Kit:
         )
 
     def replicate(self, run: Run | str, share: float = 0.02, *, seed: int = 0) -> Replication:
-        """A part of a run to be asked again: what has changed since, and what it will cost. Nothing is sent.
+        """Prepare to ask part of a run again: what has changed since, and what it will cost. Nothing is sent.
 
-        ``replica = await replication.start()`` asks it, and ``replication.compare(replica)`` has what came of it beside
-        what the run had, scenario by scenario. Every configuration is asked the same scenarios, drawn by ``seed`` and
-        so many that they are at least the ``share`` of its probes. Models that are retired are reported, not asked.
-        The run may be one of this kit or of :func:`llmkit.open_capsule`.
+        ``replica = await replication.start()`` asks it, and ``replication.compare(replica)`` compares its answers with
+        those of the run, paired by scenario. Every configuration is asked the same scenarios, drawn with ``seed``: the
+        fewest that make up ``share`` of the probes. Retired models are reported, not asked. The run may come from this
+        kit or from :func:`llmkit.open_capsule`.
 
         Raises:
             RunNotFound: there is no such run.
-            ValidationError: a share that is not above 0 and at most 1; the run was a rehearsal and this kit is none, or
-                the other way round.
+            ValidationError: ``share`` is not above 0 and at most 1, or only one of run and kit is a rehearsal.
         """
         original, state = self._as_run(run), self.catalog.state()
         simulating, has_key = self.simulated, self._connections.has_key
@@ -420,22 +422,22 @@ class Kit:
         on: Any = None,
         options: Mapping[str, Any] | None = None,
     ) -> RunHandle[Run]:
-        """Resume a run: ask what has no answer yet, at today's prices; a warning says where they have changed.
+        """Ask whatever has no answer yet, at today's prices; a warning says which prices have changed.
 
-        ``budget`` takes the place of the run's own: what it may have cost in all, in US dollars.
+        ``budget`` replaces the run's own: the most that the run may cost altogether, in US dollars.
 
-        Probes that were cancelled, skipped, interrupted, or failed in a way that may pass are asked; a request that was
-        on its way when the process died may be billed twice, and is counted in ``costs()`` as maybe billed. Probes of
-        models that were deprecated and providers that were disabled meanwhile are skipped.
+        Probes that were cancelled, skipped or interrupted, or that failed with a retryable error, are asked. A request
+        that was in flight when the process died may be billed twice; ``costs()`` counts it as maybe billed. Probes of
+        models that have been deprecated, or providers disabled, since then are skipped.
 
-        ``on`` is as in :meth:`run`, with its ``options``: answers that the workers of a cluster have kept while the
-        process was dead are taken, and not asked again.
+        ``on`` and ``options`` are as in :meth:`run`: answers that the workers of a cluster kept while the process was
+        dead are collected, not asked again.
 
         Raises:
-            RunNotFound: no such run.
-            BudgetExceeded: ``budget`` is spent already.
-            ValidationError: it is running, or was a rehearsal and this kit is not (or the other way round), or
-                ``on_event`` is no function.
+            RunNotFound: there is no such run.
+            BudgetExceeded: ``budget`` is already spent.
+            ValidationError: the run is still running, only one of run and kit is a rehearsal, or ``on_event`` is not a
+                function.
             MissingApiKey: a provider's key is not set.
         """
         shapes.function(on_event, "on_event", ON_EVENT)
@@ -456,43 +458,41 @@ class Kit:
         provider: str | None = None,
         alert_at: Decimal | str | float = 0.8,
     ) -> None:
-        """Limit what all runs together may spend, in all processes: in a month (``"2026-12"``, UTC) or on a project.
+        """Limit what all runs and processes together may spend: in a month (``"2026-12"``, UTC) or on a project.
 
-        ``amount`` is in US dollars, and ``None`` takes the budget away; with ``provider`` it is for that one alone.
-        A warning says once that the share ``alert_at`` is spent. It holds for runs that are going on too, and before
-        anything is sent: a request of which nobody knows what it may cost is refused. Rehearsals have accounts of
-        their own. What colleagues of a team spend on other machines is counted some seconds later, so that together
-        they can pass a budget by what they spend meanwhile.
+        ``amount`` is in US dollars; ``None`` removes the budget. With ``provider`` it applies to that provider alone.
+        A warning is given once when the share ``alert_at`` is spent. The budget also applies to runs in progress, and
+        it holds before anything is sent: a request whose cost cannot be bounded is refused. Rehearsals are accounted
+        for separately.
 
         Raises:
-            ValidationError: not a month or the name of a project, a negative amount, or a share above 1.
-            UnsupportedProvider: no such provider.
+            ValidationError: not a month or project name, a negative amount, or a share above 1.
+            UnsupportedProvider: there is no such provider.
         """
         self.catalog.set_budget(scope, amount, provider=provider, alert_at=alert_at)
 
     def budgets(self) -> pd.DataFrame:
         """The budgets of :meth:`set_budget`, in US dollars: scope, provider (missing: all of them), amount, spent,
-        reserved (for requests under way), left (amount less spent), share (spent of amount), alert_at, is_alert.
+        reserved (for requests in flight), left (amount − spent), share (spent / amount), alert_at, is_alert.
 
-        What may have been billed without anybody knowing is counted at the most that it can have cost.
+        A request that may have been billed counts as spent at its worst case.
         """
         return budget_table(self._spending.standings(budgets_of(self.catalog.state()), simulated=self.simulated))
 
     def reconcile(self, path_or_frame: str | os.PathLike[str] | pd.DataFrame, provider: str) -> pd.DataFrame:
-        """Compare our costs with a provider's bill: one row a day and model, for the months (UTC) of the export.
+        """Compare our costs with a provider's bill: one row per day and model, for the months (UTC) of the export.
 
-        ``path_or_frame`` is an export as CSV, JSON or DataFrame: OpenAI's costs (or usage of completions, priced with
+        ``path_or_frame`` is an export as CSV, JSON or DataFrame: OpenAI's costs (or its usage of completions, priced at
         our prices), Anthropic's cost report, or OpenRouter's activity. Nothing is changed.
 
-        Columns: day, model (a reference; the name in the export where the catalog has no such model; missing where the
-        export does not tell models apart), then in US dollars ``ours``, ``theirs`` and ``difference`` (theirs less
-        ours); ``requests`` (ours), and ``likely_cause`` of a difference: ``missing day``, ``missing model``,
-        ``duplicate``, ``not asked here``, ``other tier``, ``unknown`` (requests that may have been billed) or another
-        price, each with a few words more.
+        Columns: day; model (a reference; the export's own name if the catalog has no such model; missing if the export
+        does not tell models apart); ``ours``, ``theirs`` and ``difference`` (theirs − ours) in US dollars; ``requests``
+        (ours); and ``likely_cause`` of a difference: ``missing day``, ``missing model``, ``duplicate``, ``not asked
+        here``, ``other tier``, ``unknown`` (requests that may have been billed) or another price, with details.
 
         Raises:
-            UnsupportedProvider: no such provider.
-            ValidationError: the export cannot be read, or has none of these formats.
+            UnsupportedProvider: there is no such provider.
+            ValidationError: the export cannot be read or has an unknown format.
         """
         name, state = self.catalog.provider(provider).name, self.catalog.state()
         models = {reference: model for reference, model in state.models.items() if model.provider == name}
@@ -502,13 +502,13 @@ class Kit:
     # --- reading ---
 
     def sql(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Answer a SELECT over the catalog and all runs; read-only, and without access to other files.
+        """Run a SELECT over the catalog and all runs; read-only, with no access to other files.
 
-        ``params`` is a list for the ``?`` of the statement, or a dict for its ``$names``. Times come in UTC, DECIMAL as
-        float64, columns of type JSON as lists and dicts; two columns of one name as ``name`` and ``name_1``.
+        ``params`` is a list for ``?`` placeholders, or a dict for ``$name`` placeholders. Times are in UTC; DECIMAL
+        becomes float64, JSON becomes lists and dicts; a second column called ``name`` becomes ``name_1``.
 
         Raises:
-            ValidationError: the statement fails, or would write.
+            ValidationError: the statement fails, or is not read-only.
         """
         return self._store.query(sql, params)
 
@@ -517,15 +517,15 @@ class Kit:
         return self._store.snapshot()
 
     def runs(self, *, archived: bool | None = False, tag: str | None = None) -> pd.DataFrame:
-        """All runs, newest first, with their probes counted by state, and what they cost in US dollars (without those
-        that are ``unpriced``; missing where nothing is known).
+        """All runs, newest first, with counts of their probes by status and their costs in US dollars (``unpriced``
+        probes not included; missing if nothing is known).
 
-        Those that ``run.hide()`` has ``archived`` are left out; ``True`` lists them alone, ``None`` all. ``tag`` lists
-        those that ``run.tag`` gave it; ``tags`` and ``note`` have what people noted.
+        Runs hidden with ``run.hide()`` are left out; ``archived=True`` lists only those, ``None`` all. ``tag`` selects
+        runs by a tag of ``run.tag``; ``tags`` and ``note`` hold what people noted.
 
-        One with requests in batches is ``waiting for batch, 340 of 1,000 back``. One whose process died is
-        ``interrupted``; ``unknown`` counts requests that it left without an answer, which may have been billed.
-        ``kit.resume(run_id)`` goes on with either.
+        The status of a run with open batches is ``waiting for batch, 340 of 1,000 back``; a run whose process died is
+        ``interrupted``, and ``unknown`` counts its unanswered requests, which may have been billed.
+        ``kit.resume(run_id)`` continues either.
         """
         frame = RunList(self._store.read(queries.runs))
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
@@ -542,16 +542,16 @@ class Kit:
         return frame.reset_index(drop=True)
 
     def load(self, run_id: str) -> Run:
-        """A run by its id.
+        """Load a run by its id.
 
         Raises:
-            RunNotFound: there is none of that id.
+            RunNotFound: there is no such run.
         """
         self._store.run(run_id)
         return self._run(run_id)
 
     def last_run(self) -> Run:
-        """The run that was started last, in any notebook.
+        """The run started most recently, in any notebook.
 
         Raises:
             RunNotFound: there is none yet.
@@ -569,13 +569,13 @@ class Kit:
         *,
         simulated: bool | None = None,
     ) -> pd.DataFrame:
-        """Tokens and costs over all runs, internal tasks included, as in :meth:`llmkit.Run.costs`.
+        """Tokens and costs over all runs, internal tasks included; columns as in :meth:`llmkit.Run.costs`.
 
-        ``by`` also takes ``run_name``, ``kind`` and ``actor``. Unlike there, these, ``month``, ``day`` and ``template``
-        are always llmkit's own columns: rename a column of your prompts to group by it.
+        ``by`` also accepts ``run_name``, ``kind`` and ``actor``. These, ``month``, ``day`` and ``template`` always mean
+        llmkit's own columns here: rename a column of your prompts to group by it.
 
-        ``since`` is a date or a time, or its text (``"2026-11-01"``), in UTC: only requests made from then on count.
-        ``simulated`` chooses rehearsals (True) or real runs (False); left out, a kit shows the kind that it makes.
+        ``since`` is a date, a time, or its text (``"2026-11-01"``), in UTC: earlier requests are left out.
+        ``simulated`` selects rehearsals (True) or real runs (False); by default the kind that this kit makes.
 
         Raises:
             ValidationError: an unknown column, or a time that cannot be read.
@@ -583,25 +583,25 @@ class Kit:
         return cost_table(self._store, by, since=since, simulated=self._own_kind(simulated))
 
     def calibration(self, by: Literal["model", "run"] = "model", *, simulated: bool | None = None) -> pd.DataFrame:
-        """Estimates compared with actual costs: one row for each completed run and model, or for each run.
+        """Estimates compared with actual costs: one row per completed run and model, or per run.
 
-        Columns: run_id, name, started_at, model, probes, ok, then in US dollars ``estimate``, ``low`` and ``high``
-        (the 80 % interval) and ``actual``; ``ratio`` is actual / estimate, ``inside`` whether the interval contains it;
-        ``basis`` and ``observations`` say what the estimate rested on. Costs are missing where a price is unknown.
-        ``simulated`` as in :meth:`costs`.
+        Columns: run_id, name, started_at, model, probes, ok; ``estimate``, ``low`` and ``high`` (the 80 % interval) and
+        ``actual`` in US dollars; ``ratio`` (actual / estimate); ``inside`` (whether the interval contains the actual
+        cost); ``basis`` and ``observations`` (what the estimate was based on). Costs are missing where a price is
+        unknown. ``simulated`` as in :meth:`costs`.
 
         Raises:
-            ValidationError: ``by`` is something else.
+            ValidationError: ``by`` is neither.
         """
         only = self._own_kind(simulated)
         return calibration(self._store.read(lambda c: past.estimates(c, simulated=only)), by)
 
     def team(self) -> pd.DataFrame:
-        """Who is in the team: one row a person, those who are on first.
+        """The members of the team: one row per person, those online first.
 
-        Columns: actor, is_on (seen within 15 seconds), hosts, runs (ids of what they run now), asking (providers that
-        they ask now), then of this month (UTC) probes, spent (US dollars) and unpriced as in :meth:`costs`, last_seen.
-        Spending from before the team, and by people who have left, is included.
+        Columns: actor, is_on (seen within the last 15 seconds), hosts, runs (ids of their current runs), asking
+        (providers they are asking now); probes, spent (US dollars) and unpriced of this month (UTC), as in
+        :meth:`costs`; last_seen. Spending from before the team, and by people who have left, is included.
 
         Raises:
             ValidationError: this kit was opened without ``team=``.
@@ -623,23 +623,23 @@ class Kit:
         strict: bool = False,
         budget: Decimal | int | str | float | None = None,
     ) -> InfraHandle[Expansion]:
-        """Have the ``scenario_expansion`` model write ``n`` different scenarios; returns at once, as :meth:`run` does.
+        """Have the ``scenario_expansion`` model write ``n`` different scenarios. Returns at once, like :meth:`run`.
 
-        The result is a list of :class:`Scenario` with ``.table()`` (to keep, edit and drop), ``.account`` and ``.run``:
-        it is recorded as a run of kind ``infra``, with its cost. Answers in another form are requested once more,
-        repeated scenarios are dropped, and missing ones requested once; a warning says when there are fewer than ``n``.
+        The result is a list of :class:`Scenario` with ``.table()`` (to review, edit and drop), ``.account`` and
+        ``.run``: the task is recorded as a run of kind ``infra``, with its cost. Malformed answers are requested once
+        more, duplicates are dropped, and missing scenarios requested once; a warning says when fewer than ``n`` remain.
 
         Args:
-            description: what the scenarios are about, and how they should be.
+            description: what the scenarios should be about, and what they should be like.
             n: how many.
             dimensions: ``{name: levels}``, as in ``scenarios_from_template``: each scenario is written for one
-                combination, and they come equally often. Or names alone, whose values the model chooses.
-            strict: refuse another model than the one that is set, when that one cannot be used. Else the cheapest
-                available model that can do it is asked, with a warning.
-            budget: US dollars that it cannot exceed.
+                combination, in equal numbers. Or names alone: the model chooses their values.
+            strict: fail if the model chosen for this task cannot be used. Otherwise the cheapest available model that
+                is capable takes over, with a warning.
+            budget: the most that the task may spend, in US dollars.
 
         Raises:
-            LlmkitError: nothing was sent; from the handle: :class:`RequestFailed`, when nothing usable came.
+            LlmkitError: nothing was sent; from the handle, :class:`RequestFailed` if nothing usable came back.
         """
         return tasks.expand(self._infra, description, n, dimensions, strict=strict, budget=budget)
 
@@ -652,14 +652,14 @@ class Kit:
         strict: bool = False,
         budget: Decimal | int | str | float | None = None,
     ) -> InfraHandle[pd.DataFrame]:
-        """Have the ``summarization`` model summarize a run's answers, one summary for each group; returns at once.
+        """Have the ``summarization`` model summarize a run's answers, one summary per group. Returns at once.
 
-        Answers that do not fit into the model's context are summarized in parts, and the summaries then together.
-        ``by`` names columns of ``run.probes``; ``strict`` and ``budget`` are as in :meth:`expand`, and the models of
-        the run are never taken in the place of the one that is set.
+        Answers that exceed the model's context are summarized in parts, and the summaries are then merged. ``by`` names
+        columns of ``run.probes``; ``strict`` and ``budget`` are as in :meth:`expand`, but a model that took part in the
+        run never takes over.
 
-        The result has the columns of ``by``, ``summary``, ``n_answers``, ``error`` (missing when all went well),
-        ``cost`` (US dollars), ``infra_model`` and ``infra_run_id``.
+        The result has the columns of ``by``, ``summary``, ``n_answers``, ``error`` (missing on success), ``cost`` (US
+        dollars), ``infra_model`` and ``infra_run_id``.
 
         Raises:
             LlmkitError: nothing was sent.
@@ -675,19 +675,18 @@ class Kit:
         *,
         budget: Decimal | int | str | float | None = None,
     ) -> InfraHandle[pd.DataFrame]:
-        """Have the ``judge`` model, or several ``coders``, put every answer of a run into one category.
+        """Have the ``judge`` model, or several ``coders``, assign every answer of a run to one category.
 
-        ``codebook`` is ``{category: definition}``, or a list of categories; add one such as ``other`` for answers that
-        fit none. Coding is a measurement, so no other model than the one that is set takes its place, unless
-        ``strict=False``; ``budget`` is as in :meth:`summarize`, for all coders together (an equal part for each).
+        ``codebook`` is ``{category: definition}`` or a list of categories; add one such as ``other`` for answers that
+        fit none. Coding is a measurement: no other model takes over unless ``strict=False``. ``budget`` is as in
+        :meth:`summarize`, shared equally by all coders.
 
-        ``coders`` are references of models. Each codes every answer by itself, and ``infra_model`` says who;
-        ``llmkit.agreement(codes)`` says how far they agree, and its ``table`` has what they disagree on.
+        ``coders`` are references of models. Each codes every answer independently, and ``infra_model`` says who did;
+        ``llmkit.agreement(codes)`` measures their agreement, and its ``table`` lists the disagreements.
 
-        Returns at once. The result has a row for every answer that is ok, and of several coders one for each of them,
-        to be merged with ``run.probes`` on ``probe_id``: ``category``, the ``quote`` that it rests on, ``quote_found``
-        (whether the answer holds that quote), ``error`` (why there is no category), ``cost`` (its share, in US
-        dollars), ``infra_model`` and ``infra_run_id``.
+        Returns at once. The result has one row per ok answer (and coder), to merge with ``run.probes`` on ``probe_id``:
+        ``category``, the ``quote`` it is based on, ``quote_found`` (whether the answer contains the quote), ``error``
+        (why there is no category), ``cost`` (this row's share, in US dollars), ``infra_model`` and ``infra_run_id``.
 
         Raises:
             LlmkitError: nothing was sent.
@@ -715,21 +714,22 @@ class Kit:
         return InfraPanel(self)
 
     def settings_panel(self) -> Any:
-        """Models, providers and infrastructure as tabs, and the team if there is one."""
+        """Models, providers, infrastructure and, if there is one, the team, as tabs."""
         from llmkit.widgets.settings_panel import SettingsPanel
 
         return SettingsPanel(self)
 
     def run_form(self, prompts: Prompts | None = None) -> Any:
-        """The form that starts a run: models, samples, budget, a live estimate, then progress."""
+        """The form that starts a run: models, samples, budget and a live estimate, then progress."""
         from llmkit.widgets.run_form import RunForm
 
         return RunForm(self, prompts)
 
     def reader(self, runs: Run | str | Sequence[Run | str] | None = None) -> Any:
-        """A panel to read answers in: filters, search, side by side. By default of the last run.
+        """A panel for reading answers, with filters, search and side-by-side views.
 
-        ``runs`` is a run or its id, or several. What a run in progress is answered appears as it arrives.
+        ``runs`` is a run or its id, or a list of them; by default the last run. Answers of a run in progress appear as
+        they arrive.
 
         Raises:
             RunNotFound: there is no such run.
@@ -744,11 +744,11 @@ class Kit:
     def coding_form(
         self, run: Run | str, codebook: Codebook, n: int = 50, *, seed: int = 0, name: str = "category"
     ) -> Any:
-        """A form to code ``n`` answers of a run by hand: blind, as many of each configuration, drawn by ``seed``.
+        """A form for coding ``n`` answers of a run by hand: blind, drawn with ``seed``, equally many per configuration.
 
-        Digits code and go on, Backspace goes back; each code is kept as it is given, by :meth:`llmkit.Run.annotate` as
-        ``codes={name: category}``, beside those of models and of other people. The same call goes on at the first
-        answer that you have not coded. ``run.hand_codes(name)`` is what came of it.
+        Digits assign a category and move on; Backspace moves back. Each code is saved at once with
+        :meth:`llmkit.Run.annotate`, as ``codes={name: category}``, next to those of models and other people. Calling it
+        again continues at the first answer that you have not coded. ``run.hand_codes(name)`` returns the codes.
 
         Raises:
             ValidationError: a codebook without categories, or no answers.
@@ -761,28 +761,28 @@ class Kit:
     # --- looking after the catalog ---
 
     def doctor(self, *, online: bool = False) -> pd.DataFrame:
-        """What may be wrong here and what to do: versions, folder, disk, database, runs, age of prices, keys.
+        """Check versions, folder, disk, database, runs, age of prices and keys: what may be wrong, and what to do.
 
-        Keys are never shown. ``online`` also asks each provider that has a key for its list of models.
+        Keys are never shown. ``online`` also requests the list of models from each provider with a key.
 
         Columns: about, health (``ok``, ``look`` or ``bad``), finding, remedy.
         """
         return doctor.to_frame(doctor.examine(self._store, self._connections, online=online))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
-        """Write the catalog with all its runs to one file (``.tar.gz``), also while runs go on; no keys are in it.
+        """Write the catalog and all its runs to one file (``.tar.gz``), even while runs are active; no keys are in it.
 
-        ``llmkit restore FILE`` makes a catalog of it again.
+        ``llmkit restore FILE`` turns it back into a catalog.
 
         Raises:
-            ValidationError: the file is there already, or cannot be written.
+            ValidationError: the file exists already or cannot be written.
         """
         file = shapes.path(path)
         archive.backup(self._store.journal, file)
         return file
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Write all runs as Parquet files: ``runs.parquet``, and ``probes``, ``turns`` and ``attempts`` by run.
+        """Write all runs as Parquet files: ``runs.parquet``, and ``probes``, ``turns`` and ``attempts`` of each run.
 
         Raises:
             ValidationError: the folder cannot be written.
@@ -800,11 +800,12 @@ class Kit:
     def export_capsule(
         self, run: Run | str, path: str | os.PathLike[str], notebook: str | os.PathLike[str] | None = None
     ) -> Path:
-        """Write a run as one file that :func:`llmkit.open_capsule` opens anywhere: its journal, its prices, the same as
-        Parquet, and the notebook if one is named. No keys, balances or other runs are in it.
+        """Write a run to one file that :func:`llmkit.open_capsule` opens anywhere: its journal, its prices, its tables
+        as Parquet, and optionally a notebook. It contains no keys, balances or other runs.
 
         Raises:
-            ValidationError: the run goes on; the file is there already or cannot be written; there is no such notebook.
+            ValidationError: the run is active, the file exists already or cannot be written, or there is no such
+                notebook.
         """
         file = shapes.path(path)
         capsule.export(self._store, self._as_run(run).id, file, None if notebook is None else shapes.path(notebook))
@@ -813,32 +814,32 @@ class Kit:
     # --- keys and connections ---
 
     def ask_key(self, provider: str) -> None:
-        """Ask for a provider's key with a hidden prompt, for this session only; it is stored nowhere.
+        """Prompt for a provider's key without echoing it. It is kept for this session only and stored nowhere.
 
         Raises:
-            UnsupportedProvider: no such provider.
+            UnsupportedProvider: there is no such provider.
         """
         self._connections.credentials.ask(self.catalog.provider(provider))
 
     def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
-        """Ask a provider for its list of models; awaitable, or ``.result()``.
+        """Request a provider's list of models; await the handle, or call ``.result()``.
 
         Raises (from the handle):
-            RequestFailed: it does not answer, or refuses the key.
+            RequestFailed: the provider does not answer, or rejects the key.
         """
         return self._connections.list_models(self.catalog.provider(provider))
 
     def use_simulator(self, simulator: Simulator) -> None:
-        """Send the requests of all runs started from now on to a simulator; every row is marked as simulated.
+        """Send the requests of all runs started from now on to a simulator; their rows are marked as simulated.
 
-        A run that is under way goes on with the real providers.
+        A run in progress continues with the real providers.
         """
         self._connections.use(simulator)
 
-    # --- what the parts are handed ---
+    # --- what the parts need ---
 
     def _crew(self, on: Any, options: Mapping[str, Any]) -> Crew | None:
-        """The workers that send a run's requests; ``None``: this process does."""
+        """The workers that send a run's requests, or ``None`` if this process does."""
         if on is None:
             return None
         from llmkit.cluster import Crew, Link  # imported only with a cluster
@@ -882,13 +883,13 @@ class Kit:
         return self._runner.start(self._checker.spec(request, self.catalog.state()))
 
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
-        """The lists of all these providers, asked for at once; of none in a rehearsal, which knows no real list."""
+        """The model lists of these providers, requested concurrently; none in a rehearsal, which has no real lists."""
         handles = {} if self.simulated else {name: self.test_connection(name) for name in names}
         return {name: _result_or_error(handle) for name, handle in handles.items()}
 
 
 class _Closed:
-    """Stands in the place of the parts of a kit that was closed."""
+    """Replaces the parts of a kit that was closed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -908,22 +909,22 @@ def open_kit(
     adopt: bool = False,
     team: str | None = None,
 ) -> Kit:
-    """Open a catalog, made and seeded on first use.
+    """Open a catalog, creating and seeding it on first use.
 
     Args:
-        path: a DuckDB file; by default ``$LLMKIT_DB``, else ``llmkit.duckdb`` in the user's data folder.
-        simulate: rehearse: every provider counts as available and all requests go to a simulator on this machine.
-        actor: whose name changes of the catalog carry in ``kit.catalog.history()``; by default your login name.
-        adopt: make the database of a journal that is incomplete or that no database belongs to, and of what a damaged
-            database still gives; take in the runs of other journals in the folder.
-        team: ``postgresql://user@host/database``, prepared with ``llmkit team init URL``: share the catalog, runs,
-            money and limits with all who open files of their own with it. Needs ``llmkit[team]``.
+        path: a DuckDB file; by default ``$LLMKIT_DB``, otherwise ``llmkit.duckdb`` in the user's data folder.
+        simulate: rehearse: every provider counts as available, and all requests go to a simulator on this machine.
+        actor: the name recorded with changes of the catalog in ``kit.catalog.history()``; by default your login name.
+        adopt: recover: build the database from a journal that is incomplete or has no database, plus whatever a damaged
+            database still yields, and import the runs of other journals in the folder.
+        team: ``postgresql://user@host/database``, prepared with ``llmkit team init URL``: share catalog, runs, money
+            and limits with everyone who opens a file of their own with it. Needs ``llmkit[team]``.
 
     Raises:
-        CatalogBusy: the team's database does not answer, and nothing of it is here yet.
+        CatalogBusy: the team's database does not answer, and none of its data is here yet.
         CatalogTooNew: the file was written by a newer llmkit.
-        ValidationError: the path is a folder, no file can be made there, the journal has to be adopted first, or the
-            file has another catalog than the team.
+        ValidationError: the path is a folder, no file can be created there, the journal has to be adopted first, or the
+            file has a different catalog from the team's.
     """
     file = catalog_path(path)
     texts.flag(simulate, "simulate")
@@ -932,25 +933,25 @@ def open_kit(
 
 
 def teams() -> ModuleType:
-    """:mod:`llmkit.team`, which only those have who want one.
+    """Import :mod:`llmkit.team`, an optional extra.
 
     Raises:
-        ValidationError: it cannot be loaded.
+        ValidationError: the extra is not installed.
     """
     try:
         from llmkit import team
-    except ImportError:  # also of psycopg without the libpq that it is for
+    except ImportError:  # also raised by psycopg when it finds no libpq
         raise ValidationError("A team needs psycopg: pip install 'llmkit[team]'.", field="team") from None
     return team
 
 
 def open_capsule(path: str | os.PathLike[str]) -> Run:
-    """The run of a capsule that ``kit.export_capsule`` wrote, with the same DataFrames and costs; needs no network.
+    """Open a run from a capsule written by ``kit.export_capsule``, with the same DataFrames and costs, offline.
 
-    What it is unpacked into is removed when the run is no longer used.
+    It is unpacked to a temporary folder, which is removed when the run is no longer used.
 
     Raises:
-        ValidationError: the file is no capsule, or a byte of it has changed.
+        ValidationError: the file is not a capsule, or a byte of it has changed.
     """
     folder = TemporaryDirectory(prefix="llmkit-capsule-")
     store, run_id = capsule.unpack(shapes.path(path), Path(folder.name))
@@ -963,20 +964,20 @@ def open_capsule(path: str | os.PathLike[str]) -> Run:
     def refuse(_: str) -> RunHandle[Run]:
         raise ValidationError(f"The capsule in {folder.name} can be read only: resume the run where it was made.")
 
-    return Run(run_id, store, view, _login_name())  # whose view keeps the folder
+    return Run(run_id, store, view, _login_name())  # its view keeps the folder alive
 
 
 def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
-    """The catalog's file: ``path``, else ``$LLMKIT_DB``, else one in the user's data folder.
+    """The catalog's file: ``path``, otherwise ``$LLMKIT_DB``, otherwise a file in the user's data folder.
 
     Raises:
-        ValidationError: it is a folder, or has a question mark in it.
+        ValidationError: the path is a folder or contains a question mark.
     """
     chosen = path or os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
-    file = Path(os.path.realpath(shapes.path(chosen)))  # one file has one journal and one lock, by whatever link
+    file = Path(os.path.realpath(shapes.path(chosen)))  # one journal and one lock per file, whatever link leads to it
     with shapes.reaching(file, "opened"):
         is_folder = file.is_dir()
-    if "?" in str(file):  # DuckDB takes what follows for parameters
+    if "?" in str(file):  # DuckDB parses what follows as parameters
         raise ValidationError(f"{file} has a '?' in it: name the file or its folder otherwise.", field="path")
     if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
@@ -991,7 +992,7 @@ def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | L
 
 
 def _login_name() -> str:
-    """Who uses this process; ``user`` where the system does not say, or says the name of one of llmkit's own actors."""
+    """The user of this process; ``user`` if the system does not know, or if it is a name that llmkit itself uses."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError, ImportError):  # no such user id in a container, no password database on Windows
@@ -1000,7 +1001,7 @@ def _login_name() -> str:
 
 
 def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an estimate: those of a run that do not change its cost may be given too."""
+    """Options of an estimate, without those of a run that do not affect its cost."""
     merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
     unpriced = ("name", "budget", "on_event", "stop_when", "retry", "project", *RUN_OPTIONS)

@@ -12,7 +12,7 @@ def test_a_kit_and_its_catalog_show_where_they_are_and_what_they_cost(tmp_path, 
     text = shown["text/plain"]
     assert [line.split("  ")[0] for line in text.splitlines()] == ["path", "runs", "spent this month", "keys"]
     assert str(path) in text
-    assert text.endswith("none is used: requests go to a simulator")
+    assert text.endswith("not used: requests go to a simulator")
     assert "$0.0" in text
     assert "&lt;b&gt;.duckdb" in shown["text/html"]
     assert "secret" not in str(shown)
