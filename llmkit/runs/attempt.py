@@ -238,6 +238,8 @@ class Attempt:
         price, fallback = self.target.price, self.target.fallback
         try:
             result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
+            if isinstance(result, Failure):
+                result = self.run.spec.policy.judged(result)
             if isinstance(result, Completion) or result.usage is not None:
                 tier = self.target.served_tier(self.request, result)
                 result = result if tier == result.service_tier else replace(result, service_tier=tier)

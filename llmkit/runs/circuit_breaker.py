@@ -29,8 +29,8 @@ class CircuitBreaker:
 
 
 def concerns_others(failure: Failure) -> bool:
-    """Whether every further request to the model or the provider would fail as well."""
-    return not failure.code.retryable and failure.scope in ("provider", "model")
+    """Whether further requests to the model or the provider would fail as well, at least for now."""
+    return failure.scope in ("provider", "model")
 
 
 def affected(model: Model, failure: Failure) -> str:

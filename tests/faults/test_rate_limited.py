@@ -34,6 +34,20 @@ def test_after_a_refusal_300_probes_send_one_request(kit, sim):
     assert sim.count("rejected") == 300
 
 
+def test_a_provider_that_asks_for_hours_is_not_asked_on(kit, sim):
+    """One request is refused; the other probes are skipped with the wait that was asked for, and resume asks all."""
+    kit.catalog.update_provider("openai", max_parallel_requests=1, requests_per_minute=10_000)
+    sim.script("openai", [Fault(kind="rate_limit", retry_after=7201.0)])
+    run = kit.run([f"question {n}" for n in range(20)], [MODEL, OTHER]).result(60)
+    openai = run.probes[run.probes["provider"] == "openai"]
+    assert openai["status"].value_counts().to_dict() == {"failed": 1, "skipped": 19}
+    assert set(openai["error_code"]) == {"RATE_LIMITED"}
+    assert openai["error_message"].str.contains("asks to wait 121 minutes").all()
+    assert set(run.probes.loc[run.probes["provider"] != "openai", "status"]) == {"ok"}
+    assert sim.count("rejected") == 1
+    assert set(kit.resume(run.id).result(60).probes["status"]) == {"ok"}
+
+
 def test_the_schedule_of_waits_is_in_the_attempts(kit, sim):
     """Each attempt says how long it waited and what for; after the last retry the row is failed, and may be resumed."""
     sim.script("mistral", [Fault(kind="rate_limit", retry_after=None)] * 5)

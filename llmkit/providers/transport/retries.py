@@ -46,10 +46,10 @@ class Delay:
 class RetryPolicy:
     """How often and how late a request is made again. Times are in seconds.
 
-    ``max_attempts`` counts the first attempt. A wait that the server asks for is kept exactly; when it is longer than
-    ``max_retry_after`` the failure is final (``kit.resume`` takes it up later). A rate limit without one waits
-    ``rate_limit_waits``, by number of attempts made. All else waits ``backoff_initial``, doubled with each attempt up
-    to ``backoff_max``, with ``jitter`` anything between that and its double.
+    ``max_attempts`` counts the first attempt. A wait that the server asks for is kept exactly; if it is longer than
+    ``max_retry_after``, the failure is final and the provider's other probes are skipped (``kit.resume`` asks them
+    later). A rate limit without one waits ``rate_limit_waits``, by number of attempts made. Everything else waits
+    ``backoff_initial``, doubled with each attempt up to ``backoff_max``, with ``jitter`` up to twice as long.
 
     ``retry_unknown`` says whether to ask again when a connection broke after the request was sent: the lost answer may
     have been billed. ``None`` means yes in runs without a budget and no in runs with one. ``timeout_s`` is how long an
@@ -89,6 +89,14 @@ class RetryPolicy:
     def scaled(self, factor: float) -> Self:
         """This policy with every wait multiplied by ``factor``."""
         return replace(self, scale=self.scale * factor)
+
+    def judged(self, failure: Failure) -> Failure:
+        """The failure; one of the whole provider if the server asks for a longer wait than ``max_retry_after``."""
+        wait = failure.retry_after or 0.0
+        if failure.code not in _PAUSING or wait <= self.max_retry_after:
+            return failure
+        remedy = f"The provider asks to wait {math.ceil(wait / 60):,} minutes: resume the run after that."
+        return replace(failure, scope="provider", message=f"{failure.message} {remedy}")
 
     def delay(self, failure: Failure, attempt: int) -> Delay:
         """The wait after attempt number ``attempt`` (from 1) has failed."""
