@@ -36,8 +36,8 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
         ValidationError: the run goes on, or was kept by a version whose journal does not tell runs apart; the file is
             there already or cannot be written; there is no such notebook.
     """
-    names = [name for name in store.journal.sizes() if segment(name).about == run_id]
-    if not names:
+    sizes = {name: size for name, size in store.journal.sizes().items() if segment(name).about == run_id}
+    if not sizes:
         raise ValidationError(
             "This run's lines are not kept apart from others, as those of earlier versions of llmkit are: "
             "run.archive(folder) gives it away instead.",
@@ -54,8 +54,8 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
             archive.comment = _EMPTY
             archive.writestr("capsule.json", json.dumps(about, indent=1))
             archive.writestr("catalog.json", json.dumps(_snapshot(store.catalog(), run["models"]), indent=1))
-            for name in names:
-                archive.write(store.journal.directory / name, f"journal/{name}")
+            for name, size in sizes.items():
+                archive.writestr(f"journal/{name}", store.journal.read(name, 0, size))
             for table in sorted(Path(folder).rglob("*.parquet")):
                 archive.write(table, table.relative_to(folder).as_posix())
             if notebook is not None:

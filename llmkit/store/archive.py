@@ -28,10 +28,9 @@ def backup(journal: Journal, file: Path) -> int:
             raise ValidationError(f"{file} is there already: name a new file.", field="file")
         with tarfile.open(file, "w:gz") as archive:
             for name, size in sizes.items():
-                with open(journal.directory / name, "rb") as segment:
-                    entry = tarfile.TarInfo(f"{_FOLDER}/{name}")
-                    entry.size, entry.mode = size, 0o600
-                    archive.addfile(entry, io.BytesIO(segment.read(size)))
+                entry = tarfile.TarInfo(f"{_FOLDER}/{name}")
+                entry.size, entry.mode = size, 0o600
+                archive.addfile(entry, io.BytesIO(journal.read(name, 0, size)))
     return len(sizes)
 
 

@@ -14,6 +14,7 @@ from portalocker import LockFlags
 
 from llmkit.records.forks import forgetting
 from llmkit.store.locks import try_lock
+from llmkit.store.segment_files import is_at
 from llmkit.store.trouble import OutOfReach
 
 _LOOKED_AT = 0.3
@@ -81,10 +82,8 @@ def _claimed(path: Path) -> IO[Any] | None:
     """The file, locked and still the one of that name: who had it before may have removed it since it was opened."""
     file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb+", buffering=0)  # noqa: SIM115
     try:
-        if try_lock(file, LockFlags.EXCLUSIVE) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if try_lock(file, LockFlags.EXCLUSIVE) and is_at(file, path):
             return file
-    except FileNotFoundError:
-        pass
     except BaseException:
         file.close()
         raise

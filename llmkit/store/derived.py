@@ -165,5 +165,9 @@ def let_texts_go(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL")
 
 
-STEPS = (derive_probes, hash_requests, add_annotations, add_batches, let_texts_go)
+def pack_segments(_: duckdb.DuckDBPyConnection) -> None:
+    """Segments may be in packs, which earlier versions do not see: they refuse the database by this step's name."""
+
+
+STEPS = (derive_probes, hash_requests, add_annotations, add_batches, let_texts_go, pack_segments)
 """The migrations above, append only."""

@@ -2,12 +2,14 @@
 
 Each writer has segments of its own, so writers need no lock: one for its edits of the catalog, and one for each run. An
 event is acknowledged when it is on the disk (``fsync``); one thread commits whatever has gathered, so that a hundred
-answers cost one ``fsync``. A torn last line, left by a crash, is ignored by readers.
+answers cost one ``fsync``. A torn last line, left by a crash, is ignored by readers. Closed segments are merged into
+packs, which makes no difference to readers either.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -21,8 +23,10 @@ from llmkit.errors import JournalError
 from llmkit.records.forks import forgetting
 from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line, verified
+from llmkit.store.packs import SUFFIX, Pack
+from llmkit.store.segment_files import receive
 from llmkit.store.segment_writer import SegmentWriter
-from llmkit.store.segments import CATALOG, Header, Segment, is_copy, machine, new_journal
+from llmkit.store.segments import CATALOG, FIRST_LINE, Header, Segment, is_copy, machine, new_journal
 
 FORMAT = 2
 """Of a segment, as its first line says; format 1 had no such line."""
@@ -57,7 +61,10 @@ class Journal:
         self._lock = threading.Lock()
         self._writer: SegmentWriter | None = None
         self._last_ns = 0
-        self._rests_on = ""
+        self._packs: dict[str, Pack] = {}
+        self._packed: dict[str, Pack] = {}
+        self.belongs_to = ""
+        """Tells this journal apart from others; empty until its database was read."""
         self._latest = ""
         self._tag = secrets.token_hex(4)
         _JOURNALS.add(self)
@@ -93,21 +100,38 @@ class Journal:
             event["id"] = self._next_id()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every segment, by name, oldest first; without what only has the name of one, such as a folder."""
+        """Bytes of every segment, by name, oldest first."""
+        files, packed = self.files(), dict[str, Pack]()
+        packs = [name for name in files if name.endswith(SUFFIX)]
+        found = {name: size for name, size in files.items() if name not in packs}
+        with self._reading():
+            try:
+                self._packs = {name: self._packs.get(name) or Pack(self.directory / name) for name in packs}
+            except FileNotFoundError:  # it has become part of another one meanwhile
+                return self.sizes()
+        for pack in self._packs.values():
+            for name, (_, _, size) in pack.places.items():
+                if size >= found.get(name, 0):
+                    found[name], packed[name] = size, pack
+        self._packed = packed
+        return dict(sorted(found.items()))
+
+    def files(self) -> dict[str, int]:
+        """Bytes of every file, by name: segments and packs of them; without what only has such a name, as a folder."""
         found: dict[str, int] = {}
         with self._reading(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             with os.scandir(self.directory) as entries:
-                segments = [entry for entry in entries if entry.name.endswith(".jsonl")]
-            for entry in segments:
+                named = [entry for entry in entries if entry.name.endswith((".jsonl", SUFFIX))]
+            for entry in named:
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to what is not there
                     if entry.is_file():
                         found[entry.name] = entry.stat().st_size
-        return dict(sorted(found.items()))
+        return found
 
     def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
         """The whole lines of a segment from an offset on, about ``size`` bytes of them at a time."""
         rest, position = b"", offset
-        while data := self._read(segment.name, position, size):
+        while data := self.read(segment.name, position, size):
             position += len(data)
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
@@ -118,21 +142,37 @@ class Journal:
         if verified(rest[:-1]):  # a whole line whose line end is damaged, not one that is being written
             yield Block(segment, [rest[:-1]], offset, offset + len(rest))
 
-    def _read(self, name: str, offset: int, size: int) -> bytes:
-        """A part of a segment; no file stays open, however many are read side by side."""
-        with self._reading(), open(self.directory / name, "rb", buffering=0) as file:
-            file.seek(offset)
-            return file.read(size)
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """A part of a segment; only packs stay open, however many segments are read side by side."""
+        with self._reading():
+            return self._part(name, offset, size)
 
     def header(self, name: str) -> Header | None:
-        """What the first line of a segment says."""
-        with self._reading():
-            return Header.read(self.directory / name)
+        """What the first line of a segment says; ``None`` where it is damaged, or of an earlier version."""
+        with self._reading(), contextlib.suppress(FileNotFoundError):
+            return Header.of(self._part(name, 0, FIRST_LINE).partition(b"\n")[0])
+        return None
+
+    def _part(self, name: str, offset: int, size: int) -> bytes:
+        if name not in self._packed:
+            with contextlib.suppress(FileNotFoundError), open(self.directory / name, "rb", buffering=0) as file:
+                file.seek(offset)
+                return file.read(size)
+            self.sizes()  # it has become part of a pack meanwhile
+        if (pack := self._packed.get(name)) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return pack.read(name, offset, size)
+
+    def receive(self, name: str, start: int, data: bytes) -> bool:
+        """Keep what another machine wrote, as :func:`segment_files.receive` does, in a segment of a pack too."""
+        if start and (pack := self._packed.get(name)):
+            receive(self.directory, name, 0, pack.read(name, 0, start))
+        return receive(self.directory, name, start, data)
 
     def follow(self, journal: str, latest: str, event_id: str) -> None:
         """Go on after what the database rests on, by whatever clock it was written, and even if it is not here."""
         with self._lock:
-            self._rests_on, self._latest = journal, latest
+            self.belongs_to, self._latest = journal, latest
             self._last_ns = max(self._last_ns, int(event_id[:16] or "0", 16))
 
     def types(self, segment: Segment, offset: int) -> set[str]:
@@ -153,9 +193,11 @@ class Journal:
             writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+        self._packs, self._packed = {}, {}
 
     def _forget(self) -> None:
-        """In a forked child: the writer and its segments are its parent's."""
+        """In a forked child: the writer and its segments are its parent's, and so are files that are open."""
+        self._packs, self._packed = {}, {}
         self._lock, self._writer, self._tag = threading.Lock(), None, secrets.token_hex(4)
 
     def _next_id(self) -> str:
@@ -181,7 +223,7 @@ class Journal:
     def _place(self, name: str) -> tuple[str, str | None]:
         """The journal that a new segment belongs to, and the segment of it that is the latest so far."""
         names = [each for each in self.sizes() if not is_copy(each)]
-        journal, before = self._rests_on, self._latest
+        journal, before = self.belongs_to, self._latest
         for each in reversed(names):
             header = self.header(each)
             if header is None or not header.journal or header.journal == (journal or header.journal):

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import IO
 
+from portalocker import LockFlags
+
+from llmkit.store.locks import try_lock
+from llmkit.store.trouble import OutOfReach
+
 
 def to_write(directory: Path, name: str, flags: int = 0) -> IO[bytes]:
-    """Open a segment, which is made for this user only if it is not there; ``flags`` as those of ``os.open``."""
+    """Open a segment, which is made for this user only if it is not there; ``flags`` as those of ``os.open``.
+
+    As long as it is open it is locked, so that nobody takes it for closed.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return open(os.open(directory / name, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb", buffering=0)
+    file = open(os.open(directory / name, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb", buffering=0)  # noqa: SIM115
+    with contextlib.suppress(OutOfReach):  # where files are not locked, no segment is known to be closed
+        try_lock(file, LockFlags.SHARED)
+    return file
 
 
 def write_all(segment: IO[bytes], data: bytes) -> None:
@@ -18,6 +30,14 @@ def write_all(segment: IO[bytes], data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[segment.write(rest) :]
+
+
+def is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether a file is still the one of that name, and not moved, deleted or replaced."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_directory(directory: Path) -> None:
@@ -36,6 +56,8 @@ def receive(directory: Path, name: str, start: int, data: bytes) -> bool:
     Returns ``False`` when what comes before is not here. Several processes may receive the same.
     """
     with to_write(directory, name) as file:
+        if not (try_lock(file, LockFlags.SHARED) and is_at(file, directory / name)):
+            return False  # it is being merged with others
         size = file.seek(0, os.SEEK_END)
         if start <= size < start + len(data):
             file.seek(start)

@@ -38,9 +38,8 @@ class _Open:
         """
         segment_files.write_all(self.file, data)
         os.fsync(self.file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(self.file.fileno()), self.path.stat()):
-                return
+        if segment_files.is_at(self.file, self.path):
+            return
         raise JournalError(
             f"{self.path} was moved or deleted while it was being written. Bring it back, from a copy or the trash: "
             "what is in it may be nowhere else. What is written from now on begins another."

@@ -10,7 +10,6 @@ import uuid
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from llmkit.store.lines import verified
@@ -19,7 +18,8 @@ CATALOG = "catalog"
 """Stands in a segment's name where others have the id of their run."""
 
 _NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
-_MOST = 4_096
+
+FIRST_LINE = 4_096
 """Bytes of a first line at most."""
 
 
@@ -52,6 +52,8 @@ class Header(NamedTuple):
     """Tells journals apart: made of the name of the first segment, and the same in all that follow."""
     before: str | None
     """The segment that was the latest of its journal when this one was begun."""
+    machine: str
+    """Who began it, as :func:`machine` tells them apart."""
 
     @classmethod
     def of(cls, line: bytes | str | None) -> Header | None:
@@ -61,16 +63,7 @@ class Header(NamedTuple):
         if seen is None or seen[1] != "segment":
             return None
         event = json.loads(data)
-        return cls(event["id"], event.get("journal", ""), event.get("before"))
-
-    @classmethod
-    def read(cls, path: Path) -> Header | None:
-        """Read that of a file; ``None`` as well where there is none yet."""
-        try:
-            with open(path, "rb", buffering=0) as file:
-                return cls.of(file.read(_MOST).partition(b"\n")[0])
-        except FileNotFoundError:
-            return None
+        return cls(event["id"], event.get("journal", ""), event.get("before"), event.get("machine", ""))
 
 
 def new_journal(names: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from llmkit.errors import CatalogBusy, RunNotFound, ValidationError
 from llmkit.records.checks import shapes
 from llmkit.store import damage, lease, migrations, outside, project, queries, run_rows, salvage, totals, user_sql
 from llmkit.store.commit import Commit
+from llmkit.store.compaction import compact
 from llmkit.store.edit import Edit
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Damaged, Lease
@@ -180,8 +181,10 @@ class Store:
         return self.peers.is_live(run_id)
 
     def close(self) -> None:
-        """Write what is queued; nothing else is held."""
+        """Write what is queued, and leave a journal of few files; nothing else is held."""
         self.journal.close()
+        if not self.is_read_only:
+            compact(self.journal, self._lease, self.is_live)
         self._lease.close()
         self.peers.close()
 
@@ -226,13 +229,10 @@ class Store:
                 return question(memory)
 
     def _is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
-        if not migrations.is_current(connection):
+        if not (migrations.is_current(connection) and self._watch.is_clean(connection)):
             return False
-        if not self._watch.is_clean(connection):
-            return False
-        if catalog_only:
-            return not project.due_for_catalog(connection, self.journal)
-        return not project.behind(connection, self.journal)
+        due = project.due_for_catalog if catalog_only else project.behind
+        return not due(connection, self.journal)
 
     def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit]:
         with contextlib.ExitStack() as opening:

@@ -12,7 +12,6 @@ from llmkit.errors import CatalogBusy, ValidationError
 from llmkit.store import Event
 from llmkit.store.journal import Journal
 from llmkit.store.lines import line
-from llmkit.store.segment_files import receive
 from llmkit.store.segments import CATALOG, is_copy, segment
 from llmkit.team.relay import Member, Part, Relay
 
@@ -91,7 +90,7 @@ class Exchange:
         for part in parts:
             if _NAME.fullmatch(part.segment) is None:
                 log.warning("a segment of that name is not taken", extra={"segment": part.segment})
-            elif not receive(self._journal.directory, part.segment, part.start, part.data):
+            elif not self._journal.receive(part.segment, part.start, part.data):
                 raise CatalogBusy(f"{part.segment} has become shorter here. It is compared again.")
             self._ends[part.segment] = max(part.stop, self._ends.get(part.segment, 0))
 

@@ -9,6 +9,9 @@ import pytest
 from test_disk import tables
 
 import llmkit
+from llmkit.cli import main
+from llmkit.store import compaction
+from llmkit.store.packs import SUFFIX
 
 MODELS = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
 
@@ -52,7 +55,7 @@ def flipped(finished, folder, seed):
     shutil.copytree(source, folder)
     (folder / "k.duckdb").unlink()
     chance = random.Random(seed)
-    segment = chance.choice(sorted(folder.glob("*.journal/*.jsonl")))
+    segment = chance.choice(sorted(file for file in folder.glob("*.journal/*") if file.suffix in (".jsonl", SUFFIX)))
     data = bytearray(segment.read_bytes())
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     segment.write_bytes(data)
@@ -67,11 +70,45 @@ def test_no_byte_changes_silently(finished, tmp_path):
 
 
 @pytest.mark.soak
-def test_no_byte_of_five_hundred_changes_silently(finished, tmp_path):
-    """The same 500 times."""
-    for seed in range(1_000, 1_500):
-        flipped(finished, tmp_path / "copy", seed)
+def test_no_byte_of_five_hundred_changes_silently(finished, merged, tmp_path):
+    """The same 500 times, and 100 times of a merged journal."""
+    for seed in range(1_000, 1_600):
+        flipped(finished if seed < 1_500 else merged, tmp_path / "copy", seed)
         shutil.rmtree(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def merged(finished, tmp_path_factory):
+    """The same with its journal in two files."""
+    folder = shutil.copytree(finished[0], tmp_path_factory.mktemp("merged") / "catalog")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compaction, "MANY", 1)
+        llmkit.open(folder / "k.duckdb", simulate=True).close()
+    assert sorted(file.suffix for file in folder.glob("*.journal/*")) == [".jsonl", SUFFIX]
+    return folder, finished[1]
+
+
+def test_a_merged_journal_gives_the_same_tables(merged, tmp_path):
+    """To the last byte: when its database is made again, and when it is copied to another place by a backup."""
+    folder = shutil.copytree(merged[0], tmp_path / "copy")
+    assert rebuilt(folder)[1:] == (0, "")
+    (folder / "k.duckdb").unlink()
+    after, aside, _ = rebuilt(folder)
+    assert same(merged[1], after)
+    assert aside == 0
+    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
+        kit.backup(tmp_path / "backup.tar.gz")
+        kit.export_capsule(run := kit.last_run(), tmp_path / "run.zip")
+        probes = run.probes
+    assert main(["restore", str(tmp_path / "backup.tar.gz"), "--db", str(tmp_path / "other" / "k.duckdb")]) == 0
+    assert same(merged[1], rebuilt(tmp_path / "other")[0])
+    pd.testing.assert_frame_equal(llmkit.open_capsule(tmp_path / "run.zip").probes, probes)
+
+
+def test_no_byte_of_a_merged_journal_changes_silently(merged, tmp_path):
+    """A wrong byte costs its line at most, and none where it is in the pack's own lines."""
+    for seed in range(10):
+        flipped(merged, tmp_path / str(seed), seed)
 
 
 def test_a_run_whose_prompts_are_lost_is_shown_and_not_resumed(finished, tmp_path):

@@ -12,6 +12,8 @@ import llmkit
 WORK = """
 import sys
 import llmkit
+from llmkit.store import compaction
+compaction.MANY = 2
 path, what, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("begin", flush=True)
 with llmkit.open(path, simulate=True) as kit:
@@ -21,6 +23,11 @@ with llmkit.open(path, simulate=True) as kit:
         kit.catalog.set_setting("number", number)
         print(number, flush=True)
         number += 1
+while what == "compaction":
+    with llmkit.open(path, simulate=True) as kit:
+        kit.catalog.set_setting("number", number)
+    print(number, flush=True)
+    number += 1
 """
 KILLS = [4, pytest.param(40, marks=pytest.mark.soak)]
 
@@ -36,7 +43,7 @@ def killed(scripts, path, what, first, after):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("what", ["first open", "rebuild", "edit"])
+@pytest.mark.parametrize("what", ["first open", "rebuild", "edit", "compaction"])
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tmp_path, what, kills):
     """At whatever moment: every model is there, and the number is that of the last edit or the one on its way."""
@@ -44,6 +51,7 @@ def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tm
     whole = llmkit.open(loose_catalog / "k.duckdb", simulate=True)
     models = len(whole.catalog.models())
     whole.close()
+    edits_go_on = what in ("edit", "compaction")
     if what != "first open":
         shutil.copytree(loose_catalog, path.parent)
     for _ in range(kills):
@@ -51,12 +59,17 @@ def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tm
             shutil.rmtree(path.parent, ignore_errors=True)
         elif what == "rebuild":
             path.unlink(missing_ok=True)
-        edits = killed(scripts, path, what, saved + 1, after=chance.uniform(0, 3 if what == "edit" else 1.5))
+        edits = killed(scripts, path, what, saved + 1, after=chance.uniform(0, 3 if edits_go_on else 1.5))
         with llmkit.open(path, simulate=True) as kit:
             assert len(kit.catalog.models()) == models
-            if what == "edit":
+            if edits_go_on:
                 last = max([saved, *edits])
                 found = kit.catalog.get_setting("number") if "number" in set(kit.catalog.settings()["key"]) else -1
                 assert last <= found <= last + 1
                 saved = found
+    if what == "compaction":
+        path.unlink()
+        with llmkit.open(path, simulate=True) as kit:
+            assert kit.catalog.get_setting("number") == saved
+        assert list(path.parent.glob("*.journal/*.pack"))
     print(f"{kills} kills over {what}: 0 violations, {saved + 1} edits")

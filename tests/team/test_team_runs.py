@@ -13,6 +13,8 @@ from postgres import until
 from same_tables import assert_same_tables
 
 import llmkit
+from llmkit.store import compaction
+from llmkit.store.packs import SUFFIX
 from llmkit.team import relay
 
 MODEL = "openai:gpt-6-luna"
@@ -41,6 +43,28 @@ def has_money(kit):
 def ended(kit, count):
     """Whether so many runs are there that have ended."""
     return lambda: list(kit.runs()["status"]) == ["completed"] * count
+
+
+def test_merged_journals_are_exchanged(member, sim, monkeypatch):
+    """Who has merged its segments gives them to who comes later, and goes on taking what others write."""
+    monkeypatch.setattr(compaction, "MANY", 1)
+    anna = member("anna")
+    anna.use_simulator(sim)
+    sim.set(latency=0)
+    for prompt in ("one", "two"):
+        anna.run([prompt], MODEL).result(60)
+    anna.close()
+    ben = member("ben")
+    ben.use_simulator(sim)
+    for prompt in ("three", "four"):
+        ben.run([prompt], MODEL).result(60)
+    ben.close()
+    anna, ben = member("anna"), member("ben")
+    assert list(anna.path.with_name("anna.duckdb.journal").glob(f"*{SUFFIX}"))
+    assert list(ben.path.with_name("ben.duckdb.journal").glob(f"*{SUFFIX}"))
+    ben.catalog.set_setting("colour", "red")
+    assert until(lambda: len(anna.runs()) == len(ben.runs()) == 4 and "colour" in set(anna.catalog.settings()["key"]))
+    assert_same_tables([anna, ben], TABLES)
 
 
 def test_a_run_of_a_colleague_is_there_with_its_answers(member, sim):

@@ -1,0 +1,126 @@
+"""Closed segments become packs. Whenever that is cut short, some are in two files, which changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from portalocker import LockFlags
+
+from llmkit.errors import JournalError, LlmkitError
+from llmkit.store.claims import Claims
+from llmkit.store.journal import Journal
+from llmkit.store.lease import Lease
+from llmkit.store.lines import verified
+from llmkit.store.locks import try_lock
+from llmkit.store.packs import SUFFIX, UNFINISHED, Pack, Place, write
+from llmkit.store.segment_files import sync_directory
+from llmkit.store.segments import is_copy, machine, segment
+
+log = logging.getLogger("llmkit.store")
+
+MANY = 24
+"""Files of a journal that are left as they are."""
+_AT_ONCE = 128 << 20
+"""Bytes of a pack at most, so that a process does not end much later for it."""
+_AT_REST = 86_400.0
+"""Seconds for which a segment was not written that another machine began, whose locks may not be seen here."""
+
+
+def compact(journal: Journal, lease: Lease, is_live: Callable[[str], bool]) -> None:
+    """Merge the smallest files of a journal if there are many, but none that is being written, damaged or foreign.
+
+    If the system or another process does not let that be done, it is left for the next time.
+    """
+    claims = Claims(journal.directory)
+    try:
+        if len(journal.files()) > MANY and claims.claim("compaction"):
+            for left in journal.directory.glob(f"*{SUFFIX}{UNFINISHED}"):
+                left.unlink()
+            merged = dict(_closed_ones(journal, is_live))
+            if len(merged) > MANY:
+                _replace(merged, journal.directory, lease)
+    except (LlmkitError, OSError) as error:
+        log.info("the journal was not compacted", extra={"reason": str(error)})
+    finally:
+        claims.close()
+
+
+def _closed_ones(journal: Journal, is_live: Callable[[str], bool]) -> Iterator[tuple[Path, Mapping[str, Place]]]:
+    """The smallest files that can be merged with others, and the segments in them.
+
+    The latest segment stays, from which versions that know no packs see that others are missing.
+    """
+    files, total = journal.files(), 0
+    files.pop(max(journal.sizes(), default=""), None)
+    for name, size in sorted(files.items(), key=lambda file: file[1]):
+        total += size
+        if total > _AT_ONCE:
+            return
+        with contextlib.suppress(OSError):  # it stays as it is
+            if places := _closed(journal, name, size, is_live):
+                yield journal.directory / name, places
+
+
+def _closed(journal: Journal, file: str, size: int, is_live: Callable[[str], bool]) -> Mapping[str, Place]:
+    """The segments in a file that can be merged with others; none if it has to stay as it is."""
+    path = journal.directory / file
+    pack = Pack(path) if path.suffix == SUFFIX else None
+    places = {file: Place(path, 0, size)} if pack is None else pack.places
+    header = journal.header(next(iter(places), file))
+    if header is None or header.journal != journal.belongs_to:
+        return {}
+    if pack is not None:
+        return places if pack.is_whole and _is_sound(path) else {}
+    is_elsewhere = header.machine != machine() and time.time() - path.stat().st_mtime < _AT_REST
+    about = segment(file).about
+    if not about or is_copy(file) or is_live(about) or is_elsewhere:
+        return {}
+    with open(path, "rb+") as opened:
+        return places if _is_over(opened, size) and _is_sound(path) else {}
+
+
+def _is_over(file: IO[bytes], size: int) -> bool:
+    """Whether nobody writes a segment, or has since it had this size. Nobody does while the file is open here."""
+    return try_lock(file, LockFlags.EXCLUSIVE) and os.fstat(file.fileno()).st_size == size
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether all lines of a file are whole and as they were written."""
+    with open(path, "rb") as file:
+        return all(each.endswith(b"\n") and verified(each[:-1]) for each in file)
+
+
+def _replace(merged: Mapping[Path, Mapping[str, Place]], directory: Path, lease: Lease) -> None:
+    """Put what is in several files into one, and remove those."""
+    places: dict[str, Place] = {}
+    for name, place in sorted(itertools.chain.from_iterable(found.items() for found in merged.values())):
+        if name not in places or place.size > places[name].size:
+            places[name] = place
+    unfinished = write(directory, places)
+    try:
+        pack = Pack(unfinished)
+        if not (pack.is_whole and pack.places.keys() == places.keys() and _is_sound(unfinished)):
+            raise JournalError(f"{unfinished} does not hold what was written into it.")
+        with lease.hold(exclusive=True):  # who reads the journal sees it as it was, or as it is then
+            unfinished.rename(unfinished.with_suffix(""))
+            sync_directory(directory)
+            for path in merged:
+                _remove(path, pack.places)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _remove(path: Path, kept: Mapping[str, Place]) -> None:
+    if path.suffix == SUFFIX:
+        path.unlink()
+        return
+    with open(path, "rb+") as file:
+        if _is_over(file, kept[path.name].size):
+            path.unlink()
