@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from llmkit.providers.wires.batch_api import (
     CANCELLED,
     EXPIRED,
-    LISTED,
-    LONGEST_RESULTS,
     BatchApi,
     BatchItem,
     BatchState,
-    Listed,
     Reply,
     Results,
     json_lines,
-    moment,
-    opened,
     reply,
 )
-from llmkit.providers.wires.values import count, dig, items, string
+from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import Failure, HttpResponse, Request
 
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
@@ -37,39 +31,20 @@ class AnthropicBatches(BatchApi):
 
     most_requests = 100_000
     most_bytes = 256_000_000
+    root = "/v1/messages/batches"
+    next_param = "after_id"
 
     def __init__(self, version: str) -> None:
-        self._headers = {"anthropic-version": version}
+        self.headers = {"anthropic-version": version}
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
         """See ``BatchApi.create``."""
         requests = [{"custom_id": item.custom_id, "params": item.request.body} for item in batch]
-        return Request(path="/v1/messages/batches", body={"requests": requests}, headers=batch[0].request.headers)
-
-    def poll(self, batch_id: str) -> Request:
-        """See ``BatchApi.poll``."""
-        return self._get(f"/{quote(batch_id, safe='')}")
-
-    def cancel(self, batch_id: str) -> Request:
-        """See ``BatchApi.cancel``."""
-        return Request(path=f"/v1/messages/batches/{quote(batch_id, safe='')}/cancel", body={}, headers=self._headers)
-
-    def listing(self) -> Request:
-        """See ``BatchApi.listing``."""
-        return self._get(f"?limit={LISTED}")
-
-    def read_list(self, response: HttpResponse) -> Listed | Failure:
-        """See ``BatchApi.read_list``."""
-        body, failure = opened(response)
-        if failure is not None:
-            return failure
-        last = string(body.get("last_id"))
-        more = self._get(f"?limit={LISTED}&after_id={quote(last, safe='')}") if body.get("has_more") and last else None
-        return Listed([self._state(each) for each in items(body.get("data"))], more)
+        return Request(path=self.root, body={"requests": requests}, headers=batch[0].request.headers)
 
     def results(self, state: BatchState) -> Sequence[Request]:
         """See ``BatchApi.results``. The path and not ``results_url``: the key goes to no address that a reply names."""
-        return [self._get(f"/{quote(state.batch_id, safe='')}/results")]
+        return [self._get(f"{self._path(state.batch_id)}/results")]
 
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
@@ -77,11 +52,6 @@ class AnthropicBatches(BatchApi):
         if isinstance(lines, Failure):
             return lines
         return Results({string(line.get("custom_id")): _reply(response, line.get("result")) for line in lines})
-
-    def _get(self, path: str) -> Request:
-        return Request(
-            path=f"/v1/messages/batches{path}", method="GET", headers=self._headers, longest_reply=LONGEST_RESULTS
-        )
 
     def _state(self, body: Any) -> BatchState:
         return BatchState(

@@ -13,12 +13,12 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.cache_marks import marked
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
-from llmkit.providers.wires.options import configured, merged, settle
-from llmkit.providers.wires.schemas import plain
+from llmkit.providers.wires.options import configured, merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
+from llmkit.records.checks.json_text import plain
 
 # The version on which models that know temperature and top_p still take them: 2026-10-21 rejects both on every model
 # (platform.claude.com/docs/en/api/versioning).
@@ -72,12 +72,7 @@ class AnthropicMessages(Wire):
         }
         if call.system:
             body["system"] = call.system
-        if params.temperature is not None:
-            body["temperature"] = params.temperature
-        if params.top_p is not None:
-            body["top_p"] = params.top_p
-        if params.stop:
-            body["stop_sequences"] = list(params.stop)
+        body |= named(params, temperature="temperature", top_p="top_p", stop="stop_sequences")
         output: dict[str, Any] = {}
         if budget:
             body["thinking"] = {"type": "enabled", "budget_tokens": budget}

@@ -7,12 +7,14 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from llmkit.errors import Code
 from llmkit.providers.wires.answer import body_or_failure
-from llmkit.providers.wires.values import decode, string
+from llmkit.providers.wires.values import decode, items, string
 from llmkit.records import Failure, HttpResponse, Request
 
 EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this was answered; it was not billed.")
@@ -80,12 +82,21 @@ class Results:
 class BatchApi(ABC):
     """A provider's way to hand in many requests at once. Nothing here waits or sends.
 
-    ``most_requests`` and ``most_bytes`` are the provider's limits of one batch, ``hours`` its promise.
+    ``most_requests`` and ``most_bytes`` are the provider's limits of one batch, ``hours`` its promise. Batches are at
+    ``root``; a page of their list has them under ``list_key``, and under ``next_key`` what the request for the next
+    page names as ``next_param``.
     """
 
     most_requests: ClassVar[int]
     most_bytes: ClassVar[int]
     hours: ClassVar[int] = 24
+    root: ClassVar[str] = "/batches"
+    cancel_path: ClassVar[str] = "/cancel"
+    list_query: ClassVar[str] = f"limit={LISTED}"
+    list_key: ClassVar[str] = "data"
+    next_key: ClassVar[str] = "last_id"
+    next_param: ClassVar[str] = "after"
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def split(self, items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
         """The items in as few batches as the provider's limits allow, in their order."""
@@ -113,26 +124,28 @@ class BatchApi(ABC):
     def create(self, name: str, items: Sequence[BatchItem], file_id: str) -> Request:
         """The request that hands the items in; ``name`` is for finding it again."""
 
-    @abstractmethod
     def poll(self, batch_id: str) -> Request:
         """The request for the state of a batch."""
+        return self._get(self._path(batch_id))
 
-    @abstractmethod
     def cancel(self, batch_id: str) -> Request:
         """The request that ends a batch early."""
+        return Request(path=f"{self._path(batch_id)}{self.cancel_path}", body={}, headers=self.headers)
 
-    @abstractmethod
     def listing(self) -> Request:
         """The request for the latest batches of the account."""
+        return self._get(f"{self.root}?{self.list_query}")
 
     def read(self, response: HttpResponse) -> BatchState | Failure:
         """The state in a response to ``create``, ``poll`` or ``cancel``."""
         body, failure = opened(response)
         return failure or self._state(body)
 
-    @abstractmethod
     def read_list(self, response: HttpResponse) -> Listed | Failure:
         """The batches of a page."""
+        body, failure = opened(response)
+        states = [self._state(each) for each in items(body.get(self.list_key))]
+        return failure or Listed(states, self._next_page(f"{self.root}?{self.list_query}", body))
 
     @abstractmethod
     def results(self, state: BatchState) -> Sequence[Request]:
@@ -145,6 +158,16 @@ class BatchApi(ABC):
     @abstractmethod
     def _state(self, body: Any) -> BatchState:
         """The state that a JSON object tells."""
+
+    def _path(self, batch_id: str) -> str:
+        return f"{self.root}/{quote(batch_id, safe='')}"
+
+    def _get(self, path: str) -> Request:
+        return Request(path=path, method="GET", headers=self.headers, longest_reply=LONGEST_RESULTS)
+
+    def _next_page(self, path: str, body: Mapping[str, Any]) -> Request | None:
+        token = string(body.get(self.next_key)) if body.get("has_more", True) else ""
+        return self._get(f"{path}&{self.next_param}={quote(token, safe='')}") if token else None
 
 
 def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
@@ -201,16 +224,6 @@ def form(fields: Mapping[str, str], filename: str, content: bytes) -> tuple[dict
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
     body = ("".join(parts) + head + "Content-Type: application/jsonl\r\n\r\n").encode() + content
     return {"content-type": f"multipart/form-data; boundary={boundary}"}, body + f"\r\n--{boundary}--\r\n".encode()
-
-
-def moment(value: Any) -> datetime | None:
-    """A time as batches tell it: ISO 8601, or seconds since the epoch."""
-    try:
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        return datetime.fromtimestamp(value, UTC) if isinstance(value, int) else None
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

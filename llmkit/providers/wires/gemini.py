@@ -12,12 +12,12 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.gemini_batches import GeminiBatches
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
-from llmkit.providers.wires.options import configured, merged, settle
-from llmkit.providers.wires.schemas import plain
+from llmkit.providers.wires.options import configured, merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import gemini_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, Failure, FinishReason, HttpResponse, Params, RemoteModel, Request
+from llmkit.records.checks.json_text import plain
 
 # Google's own table for its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
@@ -41,17 +41,8 @@ class Gemini(Wire):
         style = configured(call.model, "reasoning_style", "level")
         settled = settle(call, untaken=_untaken(call.params, style))
         params = settled.params
-        generation: dict[str, Any] = {}
-        if params.max_tokens is not None:
-            generation["maxOutputTokens"] = params.max_tokens
-        if params.temperature is not None:
-            generation["temperature"] = params.temperature
-        if params.top_p is not None:
-            generation["topP"] = params.top_p
-        if params.seed is not None:
-            generation["seed"] = params.seed
-        if params.stop:
-            generation["stopSequences"] = list(params.stop)
+        names = {"max_tokens": "maxOutputTokens", "temperature": "temperature", "top_p": "topP"}
+        generation = named(params, **names, seed="seed", stop="stopSequences")
         if params.reasoning_effort is not None:
             generation["thinkingConfig"] = _thinking(style, params.reasoning_effort)
         if params.schema is not None:

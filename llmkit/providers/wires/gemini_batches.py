@@ -8,20 +8,17 @@ from urllib.parse import quote
 
 from llmkit.providers.wires.batch_api import (
     LISTED,
-    LONGEST_RESULTS,
     BatchApi,
     BatchItem,
     BatchState,
-    Listed,
     Reply,
     Results,
     http_status,
-    moment,
     opened,
     reply,
 )
 from llmkit.providers.wires.openai_batches import rejected
-from llmkit.providers.wires.values import dig, items, string
+from llmkit.providers.wires.values import dig, items, moment, string
 from llmkit.records import Failure, HttpResponse, Request
 
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
@@ -33,6 +30,12 @@ class GeminiBatches(BatchApi):
     most_requests = 20_000
     most_bytes = 19_000_000  # the body of one request must stay below 20 MB
     hours = 48
+    root = "/v1beta/batches"
+    cancel_path = ":cancel"
+    list_query = f"pageSize={LISTED}"
+    list_key = "operations"
+    next_key = "nextPageToken"
+    next_param = "pageToken"
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
         """See ``BatchApi.create``."""
@@ -42,30 +45,8 @@ class GeminiBatches(BatchApi):
             body={"batch": {"displayName": name, "inputConfig": {"requests": {"requests": requests}}}},
         )
 
-    def poll(self, batch_id: str) -> Request:
-        """See ``BatchApi.poll``. It has the results too."""
-        return Request(path=f"/v1beta/{quote(batch_id)}", method="GET", longest_reply=LONGEST_RESULTS)
-
-    def cancel(self, batch_id: str) -> Request:
-        """See ``BatchApi.cancel``."""
-        return Request(path=f"/v1beta/{quote(batch_id)}:cancel", body={})
-
-    def listing(self) -> Request:
-        """See ``BatchApi.listing``."""
-        return Request(path=f"/v1beta/batches?pageSize={LISTED}", method="GET", longest_reply=LONGEST_RESULTS)
-
-    def read_list(self, response: HttpResponse) -> Listed | Failure:
-        """See ``BatchApi.read_list``."""
-        body, failure = opened(response)
-        if failure is not None:
-            return failure
-        token = string(body.get("nextPageToken"))
-        path = f"/v1beta/batches?pageSize={LISTED}&pageToken={quote(token, safe='')}"
-        more = Request(path=path, method="GET", longest_reply=LONGEST_RESULTS) if token else None
-        return Listed([self._state(each) for each in items(body.get("operations"))], more)
-
     def results(self, state: BatchState) -> Sequence[Request]:
-        """See ``BatchApi.results``."""
+        """See ``BatchApi.results``. The state has them in it."""
         return [self.poll(state.batch_id)]
 
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
@@ -76,6 +57,9 @@ class GeminiBatches(BatchApi):
         output = dig(body, "metadata", "output") or dig(body, "response")
         lines = items(dig(output, "inlinedResponses", "inlinedResponses"))
         return Results({string(dig(line, "metadata", "key")): _reply(response, line) for line in lines})
+
+    def _path(self, batch_id: str) -> str:
+        return f"/v1beta/{quote(batch_id)}"
 
     def _state(self, body: Any) -> BatchState:
         status = string(dig(body, "metadata", "state")).removeprefix("BATCH_STATE_")

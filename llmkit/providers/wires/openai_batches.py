@@ -14,22 +14,18 @@ from llmkit.providers.wires.batch_api import (
     CANCELLED,
     EXPIRED,
     LISTED,
-    LONGEST_RESULTS,
     BatchApi,
     BatchItem,
     BatchState,
-    Listed,
     Reply,
     Results,
     encoded,
     form,
     http_status,
     json_lines,
-    moment,
-    opened,
     reply,
 )
-from llmkit.providers.wires.values import count, dig, items, string
+from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import Failure, HttpResponse, Request
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
@@ -57,36 +53,11 @@ class OpenAIBatches(BatchApi):
             "completion_window": "24h",
             "metadata": {"llmkit": name},
         }
-        return Request(path="/batches", body=body)
-
-    def poll(self, batch_id: str) -> Request:
-        """See ``BatchApi.poll``."""
-        return Request(path=f"/batches/{quote(batch_id, safe='')}", method="GET")
-
-    def cancel(self, batch_id: str) -> Request:
-        """See ``BatchApi.cancel``."""
-        return Request(path=f"/batches/{quote(batch_id, safe='')}/cancel", body={})
-
-    def listing(self) -> Request:
-        """See ``BatchApi.listing``."""
-        return Request(path=f"/batches?limit={LISTED}", method="GET")
-
-    def read_list(self, response: HttpResponse) -> Listed | Failure:
-        """See ``BatchApi.read_list``."""
-        body, failure = opened(response)
-        if failure is not None:
-            return failure
-        last = string(body.get("last_id"))
-        path = f"/batches?limit={LISTED}&after={quote(last, safe='')}"
-        more = Request(path=path, method="GET") if body.get("has_more") and last else None
-        return Listed([self._state(each) for each in items(body.get("data"))], more)
+        return Request(path=self.root, body=body)
 
     def results(self, state: BatchState) -> Sequence[Request]:
         """See ``BatchApi.results``."""
-        return [
-            Request(path=f"/files/{quote(file, safe='')}/content", method="GET", longest_reply=LONGEST_RESULTS)
-            for file in state.files
-        ]
+        return [self._get(f"/files/{quote(file, safe='')}/content") for file in state.files]
 
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
@@ -118,6 +89,8 @@ class MistralBatches(OpenAIBatches):
     """``POST /batch/jobs``, which carries the requests; results are files as OpenAI's."""
 
     most_requests = 10_000  # in the job itself (docs.mistral.ai, batch processing)
+    root = "/batch/jobs"
+    list_query = f"page=0&page_size={LISTED}&order_by=-created"  # one page: jobs come the latest first
 
     def upload(self, batch: Sequence[BatchItem]) -> Request | None:
         """None is needed."""
@@ -132,19 +105,7 @@ class MistralBatches(OpenAIBatches):
             "metadata": {"llmkit": name},
             "timeout_hours": self.hours,
         }
-        return Request(path="/batch/jobs", body=body)
-
-    def poll(self, batch_id: str) -> Request:
-        """See ``BatchApi.poll``."""
-        return Request(path=f"/batch/jobs/{quote(batch_id, safe='')}", method="GET")
-
-    def cancel(self, batch_id: str) -> Request:
-        """See ``BatchApi.cancel``."""
-        return Request(path=f"/batch/jobs/{quote(batch_id, safe='')}/cancel", body={})
-
-    def listing(self) -> Request:
-        """See ``BatchApi.listing``. One page: jobs come the latest first."""
-        return Request(path=f"/batch/jobs?page=0&page_size={LISTED}&order_by=-created", method="GET")
+        return Request(path=self.root, body=body)
 
     def _state(self, body: Any) -> BatchState:
         status = string(dig(body, "status"))

@@ -7,7 +7,7 @@ from typing import Any
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.openai_models import OpenAIWire
-from llmkit.providers.wires.options import configured, learned_rejects, merged, settle
+from llmkit.providers.wires.options import configured, learned_rejects, merged, named, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import chat_usage
@@ -48,16 +48,8 @@ class OpenAIChat(OpenAIWire):
         params = settled.params
         system = [call.system] if call.system else []
         body: dict[str, Any] = {"model": model.model_id}
-        if params.max_tokens is not None:
-            body[_limit_param(model, dialect)] = params.max_tokens
-        if params.temperature is not None:
-            body["temperature"] = params.temperature
-        if params.top_p is not None:
-            body["top_p"] = params.top_p
-        if params.seed is not None:
-            body[seed_param] = params.seed
-        if params.stop:
-            body["stop"] = list(params.stop)
+        limit = _limit_param(model, dialect)
+        body |= named(params, max_tokens=limit, temperature="temperature", top_p="top_p", seed=seed_param, stop="stop")
         if params.reasoning_effort is not None:
             body |= _reasoning(configured(model, "reasoning_style", dialect.reasoning_style), params.reasoning_effort)
         if params.schema is not None and structured == "json_object":

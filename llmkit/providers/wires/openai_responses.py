@@ -7,7 +7,7 @@ from typing import Any
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.openai_models import OpenAIWire
-from llmkit.providers.wires.options import merged, settle
+from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.schemas import json_schema_format
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import responses_usage, with_calls
@@ -35,12 +35,7 @@ class OpenAIResponses(OpenAIWire):
         }
         if call.system:
             body["instructions"] = call.system
-        if params.max_tokens is not None:
-            body["max_output_tokens"] = params.max_tokens
-        if params.temperature is not None:
-            body["temperature"] = params.temperature
-        if params.top_p is not None:
-            body["top_p"] = params.top_p
+        body |= named(params, max_tokens="max_output_tokens", temperature="temperature", top_p="top_p")
         if params.reasoning_effort is not None:
             body["reasoning"] = {"effort": params.reasoning_effort}
         if params.schema is not None:

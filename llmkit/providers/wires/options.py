@@ -83,6 +83,12 @@ def configured(model: Model, key: str, default: Any) -> Any:
     return model.api_config.get(key, default)
 
 
+def named(params: Params, **names: str) -> dict[str, Any]:
+    """The parameters that are set, by what a format calls them: ours are the keywords, in the order of the body."""
+    values = {theirs: getattr(params, ours) for ours, theirs in names.items() if getattr(params, ours) != _UNSET[ours]}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 def learned_rejects(model: Model) -> frozenset[str]:
     """The parameters that the model's answers have refused so far."""
     return frozenset(_names(model.api_config.get("learned_rejects")))

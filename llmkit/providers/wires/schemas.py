@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.records.checks.json_text import plain
+
 # Keywords that OpenAI's strict mode does not know (its guide on structured outputs).
 _BEYOND_STRICT = frozenset(
     {
@@ -29,13 +31,6 @@ def fits_strict(schema: Any) -> bool:
 def asks_for_json(schema: Mapping[str, Any]) -> str:
     """An instruction for models that promise JSON but take no schema; it must hold the word JSON (DeepSeek)."""
     return f"Answer only with JSON that matches this JSON schema:\n{json.dumps(plain(schema), ensure_ascii=False)}"
-
-
-def plain(value: Any) -> Any:
-    """The value with every mapping a dict and every sequence a list, so that it can be written as JSON."""
-    if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _closed(node: Any) -> bool:

@@ -85,13 +85,17 @@ def money(value: Any) -> Decimal | None:
     return amount.quantize(_FINEST) if int(amount.as_tuple().exponent) < -_DECIMALS else amount
 
 
-def day(value: Any) -> date | None:
-    """The value as a date (UTC) if it is an ISO 8601 text or a Unix time in seconds, else ``None``."""
+def moment(value: Any) -> datetime | None:
+    """The value as a time if it is an ISO 8601 text or a Unix time in seconds (then in UTC), else ``None``."""
     try:
         if isinstance(value, str):
-            return datetime.fromisoformat(value).date()
-        if (seconds := count(value)) is not None:
-            return datetime.fromtimestamp(seconds, UTC).date()
+            return datetime.fromisoformat(value)
+        return datetime.fromtimestamp(value, UTC) if type(value) is int else None
     except (ValueError, OverflowError, OSError):
-        pass
-    return None
+        return None
+
+
+def day(value: Any) -> date | None:
+    """The day of such a time."""
+    at = moment(value)
+    return None if at is None else at.date()

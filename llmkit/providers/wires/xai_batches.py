@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from llmkit.providers.wires.batch_api import (
-    LISTED,
-    LONGEST_RESULTS,
     BatchItem,
     BatchState,
-    Listed,
     Reply,
     Results,
     http_status,
-    moment,
     opened,
     reply,
 )
 from llmkit.providers.wires.openai_batches import OpenAIBatches, rejected
-from llmkit.providers.wires.values import count, dig, items, string
+from llmkit.providers.wires.values import count, dig, items, moment, string
 from llmkit.records import Failure, HttpResponse, Request
 
 _PAGE = 1_000
@@ -29,34 +24,27 @@ _PAGE = 1_000
 class XaiBatches(OpenAIBatches):
     """``POST /files``, ``POST /batches``."""
 
+    cancel_path = ":cancel"
+    list_key = "batches"
+    next_key = next_param = "pagination_token"
+
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
         """See ``BatchApi.create``."""
         return Request(path="/batches", body={"name": name, "input_file_id": file_id})
 
-    def cancel(self, batch_id: str) -> Request:
-        """See ``BatchApi.cancel``."""
-        return Request(path=f"/batches/{quote(batch_id, safe='')}:cancel", body={})
-
-    def read_list(self, response: HttpResponse) -> Listed | Failure:
-        """See ``BatchApi.read_list``."""
-        body, failure = opened(response)
-        if failure is not None:
-            return failure
-        states = [self._state(each) for each in items(body.get("batches"))]
-        return Listed(states, _next(f"/batches?limit={LISTED}", body))
-
     def results(self, state: BatchState) -> Sequence[Request]:
         """See ``BatchApi.results``."""
-        return [_page(_results(state))]
+        return [self._get(self._results(state))]
 
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
         body, failure = opened(response)
-        if failure is not None:
-            return failure
         lines = items(body.get("results"))
         replies = {string(dig(line, "batch_request_id")): _reply(response, dig(line, "batch_result")) for line in lines}
-        return Results(replies, _next(_results(state), body))
+        return failure or Results(replies, self._next_page(self._results(state), body))
+
+    def _results(self, state: BatchState) -> str:
+        return f"{self._path(state.batch_id)}/results?limit={_PAGE}"
 
     def _state(self, body: Any) -> BatchState:
         counts = [count(dig(body, "state", name)) or 0 for name in ("num_requests", "num_pending")]
@@ -79,16 +67,3 @@ def _reply(response: HttpResponse, result: Any) -> Reply:
     error = dig(result, "error")
     text = string(dig(error, "message")) or "no answer"
     return reply(response, http_status(dig(error, "code")), {"code": str(dig(error, "code")), "error": text})
-
-
-def _results(state: BatchState) -> str:
-    return f"/batches/{quote(state.batch_id, safe='')}/results?limit={_PAGE}"
-
-
-def _next(path: str, body: Any) -> Request | None:
-    token = string(dig(body, "pagination_token"))
-    return _page(f"{path}&pagination_token={quote(token, safe='')}") if token else None
-
-
-def _page(path: str) -> Request:
-    return Request(path=path, method="GET", longest_reply=LONGEST_RESULTS)

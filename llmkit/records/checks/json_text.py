@@ -1,10 +1,11 @@
-"""JSON as models write it."""
+"""JSON as models write it, and as it is written down."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Never
 
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)  # looks at each character once, whatever stands there
@@ -30,6 +31,13 @@ def parse_json(text: str) -> Any:
             raise ValueError("The answer holds half of a character, which no file can take.")
         return value
     raise ValueError("The answer is not JSON, though a schema asked for it.")
+
+
+def plain(value: Any) -> Any:
+    """The value with every mapping a dict and every sequence a list, as JSON returns them."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _finite(number: str) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.records import DIALECTS, WIRE_NAMES
+from llmkit.records.checks.json_text import plain
 
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
@@ -113,18 +114,11 @@ def json_value(value: Any, field: str) -> Any:
         back = None
     except RecursionError:
         raise ValidationError(f"{field} nests too deeply.", field=field) from None
-    if back != _listed(value):
+    if back != plain(value):
         raise ValidationError(
             f"{field} must be something that JSON can hold (text, numbers, lists, dicts).", field=field
         )
     return back
-
-
-def _listed(value: Any) -> Any:
-    """Tuples as lists, as JSON returns them."""
-    if isinstance(value, Mapping):
-        return {key: _listed(inner) for key, inner in value.items()}
-    return [_listed(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
