@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.providers.wires import failure_rules, headers
-from llmkit.providers.wires.classify import classify
+from llmkit.providers.wires.failure_rules import rule_for
 from llmkit.providers.wires.problem import Problem, error_in, read_problem
+from llmkit.providers.wires.rejected import rejected_param
 from llmkit.providers.wires.values import decode
 from llmkit.records import Completion, Failure, FinishReason, HttpResponse, Usage
+from llmkit.records.checks.texts import short
+
+_LONGEST_SENTENCE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,7 @@ class Answer:
     """
 
     text: str = ""
-    finish_reason: FinishReason = "other"
+    finish_reason: FinishReason | None = None
     usage: Usage | None = None
     service_tier: str | None = None
     model_version: str | None = None
@@ -47,8 +51,8 @@ def body_or_failure(
     if good and error is None:
         return body, None
     billed = next((answer for answer in map(read, (body, error)) if answer.usage), Answer())
-    problem = read_problem(response, body, error=error)
-    return body, classify(response, problem, usage=billed.usage, service_tier=billed.service_tier)
+    used = Answer(usage=billed.usage, service_tier=billed.service_tier)
+    return body, classify(response, read_problem(response, body, error=error), used)
 
 
 def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
@@ -58,13 +62,13 @@ def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
     """
     if answer.error is not None:
         problem = read_problem(response, None, error=answer.error)
-        return _failed(response, answer, problem)
+        return classify(response, problem, answer, maybe_billed=answer.usage is None)
     mark = answer.mark or _mark_of_empty(answer)
     if mark is not None:
         return _marked(response, answer, mark)
     return Completion(
         text=answer.text,
-        finish_reason=answer.finish_reason,
+        finish_reason=answer.finish_reason or "other",
         usage=answer.usage,
         service_tier=answer.service_tier,
         model_version=answer.model_version,
@@ -76,22 +80,31 @@ def _mark_of_empty(answer: Answer) -> str | None:
     if answer.text.strip():
         return None
     by_reason = {"content_filter": failure_rules.BLOCKED, "length": failure_rules.EMPTY_AT_LIMIT}
-    return by_reason.get(answer.finish_reason, failure_rules.EMPTY)
+    return by_reason.get(answer.finish_reason or "", failure_rules.EMPTY)
 
 
 def _marked(response: HttpResponse, answer: Answer, mark: str) -> Failure:
     problem = Problem(status=response.status, signs=frozenset({mark}), message=answer.words, headers=response.headers)
-    return _failed(response, answer, problem)
+    return classify(response, problem, answer, maybe_billed=answer.usage is None)
 
 
-def _failed(response: HttpResponse, answer: Answer, problem: Problem) -> Failure:
-    return classify(
-        response,
-        problem,
+def classify(response: HttpResponse, problem: Problem, answer: Answer, *, maybe_billed: bool = False) -> Failure:
+    """The failure that a problem amounts to. What the wire knows of the answer, its usage above all, is passed on.
+
+    ``retry_after`` is kept only where waiting helps: Gemini asks for seconds when a daily quota is used up.
+    """
+    rule, words = rule_for(problem), short(problem.message, _LONGEST_SENTENCE)
+    return Failure(
+        code=rule.code,
+        message=f"{rule.says}: {words}" if words else f"{rule.says}.",
+        scope=rule.scope,
+        retry_after=problem.delay if rule.code.retryable else None,
+        status=response.status,
         usage=answer.usage,
         service_tier=answer.service_tier,
-        maybe_billed=answer.usage is None,
         finish_reason=answer.finish_reason,
         model_version=answer.model_version,
-        request_id=answer.request_id,
+        request_id=headers.request_id(response.headers) or answer.request_id,
+        rejected_param=rejected_param(problem),
+        maybe_billed=maybe_billed,
     )

@@ -14,9 +14,12 @@ fails.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from llmkit.errors import Code
+from llmkit.providers.wires.problem import Problem
 from llmkit.records import Scope
 
 NOT_JSON = "llmkit:not_json"
@@ -242,3 +245,27 @@ RULES: tuple[Rule, ...] = (
 )
 
 OTHERWISE = Rule(Code.UNKNOWN, "attempt", "The provider answered in a way that llmkit does not know")
+
+
+def rule_for(problem: Problem) -> Rule:
+    """The first rule of the table that fits the problem; ``OTHERWISE`` if none does."""
+    return next((rule for rule in RULES if _fits(rule, problem)), OTHERWISE)
+
+
+def _fits(rule: Rule, problem: Problem) -> bool:
+    status, told = str(problem.status), problem.headers
+    if rule.statuses and not any(fnmatchcase(status, pattern) for pattern in rule.statuses):
+        return False
+    if rule.headers and not any(told.get(name, "").strip() == value for name, value in rule.headers):
+        return False
+    if not (rule.signs or rule.phrases):
+        return True
+    words = problem.words
+    return any(fnmatchcase(sign, pattern) for pattern in rule.signs for sign in problem.signs) or any(
+        _told(phrase, words) for phrase in rule.phrases
+    )
+
+
+def _told(phrase: str, words: str) -> bool:
+    """Whether the words hold the phrase; 429 is not told by 1,429 tokens or by the id of a request."""
+    return bool(re.search(rf"(?<![\w,.]){phrase}(?![\w,])", words)) if phrase.isdigit() else phrase in words
