@@ -26,7 +26,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from llmkit.store.lines import Event, dumps, pointer
 
@@ -41,59 +41,28 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def catalog(
-    *,
-    edit_id: str,
-    actor: str,
-    action: str,
-    entity: Entity,
-    reference: str,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-) -> Event:
+class Change(NamedTuple):
+    """What was done to an entry of the catalog, which was ``before`` and is ``after``."""
+
+    action: str
+    entity: Entity
+    reference: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+def catalog(edit_id: str, actor: str, change: Change) -> Event:
     """An entry of the catalog was written."""
-    return {
-        "type": "catalog",
-        "at": now(),
-        "edit_id": edit_id,
-        "actor": actor,
-        "action": action,
-        "entity": entity,
-        "reference": reference,
-        "before": before,
-        "after": after,
-    }
+    return {"type": "catalog", "at": now(), "edit_id": edit_id, "actor": actor, **change._asdict()}
 
 
-def run(
-    *,
-    run_id: str,
-    name: str | None,
-    kind: str,
-    simulated: bool,
-    settings: Mapping[str, Any],
-    scenarios: Sequence[Mapping[str, Any]],
-    models: Sequence[Mapping[str, Any]],
-    samples: int,
-    estimate: Mapping[str, Any] | None,
-) -> list[Event]:
-    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. One append."""
-    return [
-        *scenario_lines(run_id, scenarios),
-        {
-            "type": "run",
-            "run_id": run_id,
-            "name": name,
-            "kind": kind,
-            "simulated": simulated,
-            "settings": settings,
-            "n_scenarios": len(scenarios),
-            "models": models,
-            "samples": samples,
-            "estimate": estimate,
-            "at": now(),
-        },
-    ]
+def run(*, run_id: str, scenarios: Sequence[Mapping[str, Any]], **fields: Any) -> list[Event]:
+    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. One append.
+
+    ``fields``: ``name``, ``kind``, ``simulated``, ``settings``, ``models``, ``samples``, ``estimate``.
+    """
+    began = {"type": "run", "run_id": run_id, "n_scenarios": len(scenarios), **fields, "at": now()}
+    return [*scenario_lines(run_id, scenarios), began]
 
 
 def scenario_lines(run_id: str, scenarios: Sequence[Mapping[str, Any]]) -> list[Event]:
@@ -178,15 +147,8 @@ def probe(*, run_id: str, position: int, session: int, **fields: Any) -> Event:
 
 def skip(*, run_id: str, session: int, reference: str, code: str, message: str) -> Event:
     """The remaining probes of a provider (by name) or a model (by reference) will not be sent."""
-    return {
-        "type": "skip",
-        "run_id": run_id,
-        "session": session,
-        "reference": reference,
-        "error_code": code,
-        "error_message": message,
-        "at": now(),
-    }
+    identity = {"run_id": run_id, "session": session, "reference": reference}
+    return {"type": "skip", **identity, "error_code": code, "error_message": message, "at": now()}
 
 
 def run_state(

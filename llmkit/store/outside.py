@@ -14,15 +14,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
-from llmkit.records.rows import as_json, as_moment
+from llmkit.records.rows import Row, as_json
 from llmkit.store import events
 from llmkit.store.apply_catalog import BALANCES, PRICE_EVENTS, restore_prices
+from llmkit.store.events import Change
 from llmkit.store.lease import Lease
 from llmkit.store.lines import Event
 from llmkit.store.peers import Write
@@ -35,33 +36,15 @@ _ALWAYS = datetime.min.replace(tzinfo=UTC)
 _UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting(Row):
     id: int
     key: str
-    value: Any
-    updated_at: datetime | None
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        return cls(row["id"], row["key"], row["value"], as_moment(row["updated_at"]))
-
-    def to_row(self) -> dict[str, Any]:
-        return {"id": self.id, "key": self.key, "value": self.value, "updated_at": as_json(self.updated_at)}
+    value: Any = None
+    updated_at: datetime | None = None
 
 
-_Entry = Provider | Model | _Setting
-
-
-class _Change(NamedTuple):
-    action: str
-    entity: events.Entity
-    reference: str
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any]
-
-
-_ENTRIES: Mapping[events.Entity, tuple[type[Provider] | type[Model] | type[_Setting], str]] = {
+_ENTRIES: Mapping[events.Entity, tuple[type[Row], str]] = {
     "provider": (Provider, "SELECT *, name AS reference FROM llm_providers"),
     "model": (
         Model,
@@ -86,23 +69,23 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
         ValidationError: a new row cannot be read.
     """
     now, edit_id = datetime.now(UTC), secrets.token_hex(8)
-    found: list[_Change] = []
+    found: list[Change] = []
     for entity in _ENTRIES:
         for action, reference, before, after in _changed_entries(connection, entity):
             if isinstance(after, Model) and action != "restore":
                 found.extend(_price(connection, action, before, after, now))
             row = (after if action == "restore" else replace(after, updated_at=now)).to_row()
-            found.append(_Change(action, entity, reference, before.to_row() if before else None, row))
+            found.append(Change(action, entity, reference, as_json(before), row))
     recorded = {row["event_id"]: DatedPrice.from_row(row["after"]) for row in rows(connection, PRICE_EVENTS)}
     dated = _dated(connection) if recorded else {}
     for event_id, price in dated.items():
         if recorded.get(event_id) != price:
-            found.append(_Change("add_price", "price", price.reference, None, price.to_row()))
+            found.append(Change("add_price", "price", price.reference, None, price.to_row()))
     for row in rows(connection, _BALANCES):
         before, after = ({"amount": as_json(row[name])} for name in ("before", "after"))
-        found.append(_Change("set_balance", "balance", row["name"], before, after))
+        found.append(Change("set_balance", "balance", row["name"], before, after))
     return Changes(
-        [events.catalog(edit_id=edit_id, actor=ACTOR, **each._asdict()) for each in found],
+        [events.catalog(edit_id, ACTOR, each) for each in found],
         [recorded[event_id].reference for event_id in recorded.keys() - dated.keys()],
     )
 
@@ -166,21 +149,18 @@ def _changed_entries(
 ) -> Iterator[tuple[str, str, Any, Any]]:
     """Action, reference, and the entry before and after, of each that is not as its latest event left it."""
     record, query = _ENTRIES[entity]
-    recorded = {
-        row["reference"]: record.from_row(row["after"])
-        for row in rows(
-            connection,
-            "SELECT reference, arg_max_null(after, event_id) AS after "
-            "FROM catalog_events WHERE entity = ? GROUP BY ALL",
-            [entity],
-        )
-        if row["after"] is not None  # else it was deleted
-    }
-    owners = {entry.id: reference for reference, entry in recorded.items()}
+    latest = rows(
+        connection,
+        "SELECT reference, arg_max_null(after, event_id) AS after FROM catalog_events WHERE entity = ? "
+        "GROUP BY ALL HAVING arg_max_null(after, event_id) IS NOT NULL",
+        [entity],
+    )
+    recorded = {row["reference"]: record.from_row(row["after"]) for row in latest}
+    ids = {row["after"]["id"] for row in latest}
     present = {row["reference"]: row for row in rows(connection, query)} if recorded else {}
     for reference, row in present.items():
         before = recorded.get(reference)
-        if before is None and row["id"] in owners:
+        if before is None and row["id"] in ids:
             continue  # it was renamed: the entry of that number is put back
         try:
             after = record.from_row(row)
@@ -199,7 +179,7 @@ def _changed_entries(
 
 def _price(
     connection: duckdb.DuckDBPyConnection, action: str, before: Model | None, after: Model, now: datetime
-) -> Iterator[_Change]:
+) -> Iterator[Change]:
     """The entry of the price history that a changed price makes: from now on, or of a new model always."""
     old = before.price if before else Price()
     new = {name: getattr(after.price, name) for name in PRICE_COLUMNS}
@@ -210,7 +190,7 @@ def _price(
         price = DatedPrice(
             reference=after.reference, valid_from=now if before else None, price=replace(in_force, **changed)
         )
-        yield _Change(action, "price", after.reference, None, price.to_row())
+        yield Change(action, "price", after.reference, None, price.to_row())
 
 
 def _dated(connection: duckdb.DuckDBPyConnection) -> dict[str, DatedPrice]:

@@ -40,6 +40,7 @@ class CatalogState:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    setting_ids: Mapping[str, int] = field(default_factory=dict)
     prices: Mapping[str, tuple[DatedPrice, ...]] = field(default_factory=dict)
 
 
@@ -57,11 +58,12 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
     prices: dict[str, list[DatedPrice]] = {}
     for row in rows(connection, "SELECT * FROM llm_model_prices ORDER BY valid_from NULLS FIRST, event_id"):
         prices.setdefault(row["reference"], []).append(DatedPrice.from_row(row))
-    settings = {row["key"]: row["value"] for row in rows(connection, "SELECT key, value FROM system_settings")}
+    settings = rows(connection, "SELECT id, key, value FROM system_settings")
     return CatalogState(
         providers={provider.name: provider for provider in providers},
         models={model.reference: model for model in models},
-        settings=settings,
+        settings={row["key"]: row["value"] for row in settings},
+        setting_ids={row["key"]: row["id"] for row in settings},
         prices={reference: tuple(entries) for reference, entries in prices.items()},
     )
 
@@ -69,11 +71,6 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
 def has_asked(connection: duckdb.DuckDBPyConnection, provider: str) -> bool:
     """Whether any run was to ask this provider."""
     return bool(rows(connection, "SELECT 1 FROM run_arms WHERE provider = ? LIMIT 1", [provider]))
-
-
-def setting_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    """The settings as whole rows by key."""
-    return {row["key"]: row for row in rows(connection, "SELECT * FROM system_settings ORDER BY id")}
 
 
 def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None) -> pd.DataFrame:

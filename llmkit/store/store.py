@@ -237,7 +237,7 @@ class Store:
     def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit]:
         with contextlib.ExitStack() as opening:
             connection = opening.enter_context(self._up_to_date(catalog_only=True))
-            edit = Edit(queries.catalog_state(connection), queries.setting_rows(connection), actor)
+            edit = Edit(queries.catalog_state(connection), actor)
             stack.enter_context(opening.pop_all())
         return connection, edit
 
