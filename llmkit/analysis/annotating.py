@@ -11,7 +11,7 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes, texts
-from llmkit.store import Store, events, noted
+from llmkit.store import Store, events, run_rows
 
 _PLACE = re.compile(r"\d{6,12}")
 
@@ -61,7 +61,7 @@ def tags(names: Sequence[str]) -> list[str]:
 
 def table(store: Store, run_id: str) -> pd.DataFrame:
     """The latest of each person: see :attr:`llmkit.Run.annotations`."""
-    frame = store.read(lambda c: noted.latest_notes(c, run_id))
+    frame = store.read(lambda c: run_rows.latest_notes(c, run_id))
     ids = pd.Series([events.probe_id(run_id, position) for position in frame.pop("position")], dtype="str")
     frame.insert(0, "probe_id", ids)
     return frame

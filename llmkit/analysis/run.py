@@ -38,7 +38,7 @@ from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Store, noted, queries, run_rows, totals
+from llmkit.store import Store, queries, run_rows, totals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ class Run:
     def labels(self) -> pd.DataFrame:
         """What was noted about the run itself and holds, with who and when: name (``name``, ``note``, ``archived``,
         ``tag.<tag>``), value, actor, at."""
-        return self._store.read(lambda c: noted.run_labels(c, self.id))
+        return self._store.read(lambda c: run_rows.run_labels(c, self.id))
 
     def rename(self, name: str | None) -> None:
         """Give it another name, or none. Like all that is noted about a run, it is kept in the journal with who and

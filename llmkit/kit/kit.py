@@ -50,7 +50,7 @@ from llmkit.runs.reuse import Reuse
 from llmkit.runs.stop_rules import StopRule
 from llmkit.runs.tickets import waiting_words
 from llmkit.scenarios import Prompts, as_scenarios
-from llmkit.store import Snapshot, Store, archive, past, queries, totals, waiting
+from llmkit.store import Snapshot, Store, archive, past, queries, run_rows, totals
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
 from llmkit.tasks.coding import read_codebook
 from llmkit.tasks.structured import Schema, answer_check, json_schema
@@ -529,7 +529,7 @@ class Kit:
         """
         frame = RunList(self._store.read(queries.runs))
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
-        batches = self._store.read(waiting.in_batches)
+        batches = self._store.read(run_rows.in_batches)
         now = [
             waiting_words(*batches[run_id]) if run_id in batches else effective_status(status, live.get(run_id, False))
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)

@@ -15,7 +15,7 @@ from llmkit.runs.tickets import OpenRequest, looks
 def desks_of(
     context: RunContext, queues: Mapping[str, deque[int]], earlier: Iterable[Mapping[str, Any]] = ()
 ) -> dict[str, BatchDesk]:
-    """The desks by model (reference); ``earlier`` are the rows of ``waiting.open_in_batches``."""
+    """The desks by model (reference); ``earlier`` are the rows of ``run_rows.open_in_batches``."""
     spec = context.spec
     desks = {}
     for number, model in enumerate(spec.plan.models):

@@ -31,7 +31,7 @@ from llmkit.runs.replay import conversations, late_answers, lost_outcome
 from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.runs.stop_rules import watch_of
-from llmkit.store import CatalogState, events, queries, totals, waiting
+from llmkit.store import CatalogState, events, queries, run_rows, totals
 
 log = logging.getLogger("llmkit.runs")
 
@@ -159,8 +159,8 @@ class Runner(Generic[T]):
         context = self._context(run_id, spec, positions, session=number, spent=spent)
         context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
         queues = _queues(spec.plan, positions)
-        context.desks = desks_of(context, queues, store.read(lambda c: waiting.open_in_batches(c, run_id)))
-        context.batched = store.read(waiting.in_batches).get(run_id, context.batched)
+        context.desks = desks_of(context, queues, store.read(lambda c: run_rows.open_in_batches(c, run_id)))
+        context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
         session = Session(
             context=context,
             queues=queues,

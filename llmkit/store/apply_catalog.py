@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import duckdb
 
@@ -35,10 +35,11 @@ def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         ).fetchall()
     )
     rows = [{**event, "event_id": event["id"]} for event in events]
-    upsert(connection, "catalog_events", columns, rows, key=("event_id",), update=())
+    upsert(connection, "catalog_events", columns, rows, "event_id")
     due = [e for e in events if e["entity"] in _LOGS or e["id"] > latest.get(f"{e['entity']} {e['reference']}", "")]
     for entity, group in itertools.groupby(due, key=lambda event: event["entity"]):
-        _ENTITIES[entity](connection, list(group))
+        if entity != "balance":  # fold_balances looks at all of them
+            _ENTITIES[entity](connection, list(group))
 
 
 PRICE_EVENTS = """
@@ -89,7 +90,7 @@ def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Eve
     kept, gone = _latest(events)
     connection.execute("DELETE FROM llm_providers WHERE name IN (SELECT unnest(?))", [gone])
     providers = [Provider.from_row(row).to_row() for row in kept]  # old events name no dialect
-    upsert(connection, "llm_providers", _PROVIDER, providers, key=("id",))
+    upsert(connection, "llm_providers", _PROVIDER, providers, "id")
 
 
 def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
@@ -107,41 +108,34 @@ def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         "UPDATE llm_models SET is_default = false WHERE is_default AND id IN (SELECT unnest(?))",
         [[row["id"] for row in rows]],
     )
-    upsert(connection, "llm_models", _MODEL, rows, key=("id",))
+    upsert(connection, "llm_models", _MODEL, rows, "id")
 
 
 def _apply_prices(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     columns = ("event_id", "reference", "valid_from", *PRICE_COLUMNS, "source", "read_on")
     rows = [{**event["after"], "event_id": event["id"]} for event in events]
-    upsert(connection, "llm_model_prices", columns, rows, key=("event_id",))
+    upsert(connection, "llm_model_prices", columns, rows, "event_id")
 
 
 def _apply_settings(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     rows = [{**row, "value": json.dumps(row["value"])} for row in _latest(events)[0]]
-    upsert(connection, "system_settings", ("id", "key", "value", "updated_at"), rows, key=("id",))
-
-
-def _apply_balances(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Nothing: :func:`fold_balances` looks at all of them."""
+    upsert(connection, "system_settings", ("id", "key", "value", "updated_at"), rows, "id")
 
 
 def _apply_syncs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     columns = ("event_id", "provider", "system_balance", "entered_balance", "delta", "at")
     rows = [{**e["after"], "event_id": e["id"], "provider": e["reference"], "at": e["at"]} for e in events]
-    upsert(connection, "provider_balance_syncs", columns, rows, key=("event_id",))
+    upsert(connection, "provider_balance_syncs", columns, rows, "event_id")
 
 
 _LOGS = ("price", "sync")
 """Entities whose events each have a row of their own."""
 
-_Apply = Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], None]
-
-_ENTITIES: dict[str, _Apply] = {
+_ENTITIES: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], None]] = {
     "provider": _apply_providers,
     "model": _apply_models,
     "price": _apply_prices,
     "setting": _apply_settings,
-    "balance": _apply_balances,
     "sync": _apply_syncs,
 }
 

@@ -14,12 +14,12 @@ from typing import IO
 from portalocker import LockFlags
 
 from llmkit.errors import JournalError, LlmkitError
-from llmkit.store.claims import Claims
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Lease
 from llmkit.store.lines import verified
 from llmkit.store.locks import try_lock
 from llmkit.store.packs import SUFFIX, UNFINISHED, Pack, Place, write
+from llmkit.store.peers import Peers
 from llmkit.store.segment_files import sync_directory
 from llmkit.store.segments import is_copy, machine, segment
 
@@ -38,7 +38,7 @@ def compact(journal: Journal, lease: Lease, is_live: Callable[[str], bool]) -> N
 
     If the system or another process does not let that be done, it is left for the next time.
     """
-    claims = Claims(journal.directory)
+    claims = Peers(journal)
     try:
         if len(journal.files()) > MANY and claims.claim("compaction"):
             for left in journal.directory.glob(f"*{SUFFIX}{UNFINISHED}"):

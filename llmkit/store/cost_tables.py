@@ -15,7 +15,7 @@ import pandas as pd
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.records.columns import PROBES, answer_column
-from llmkit.store.queries import dimension_names, frame, pointer, rows
+from llmkit.store.queries import answer_fields, dimension_names, frame, pointer, rows
 from llmkit.store.schema import UNKNOWN, USAGE
 
 _GROUPS = {
@@ -217,21 +217,12 @@ def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> di
     """What can be grouped by, as SQL by name."""
     probes = {name: f"{_JSON}p.{name}, '$')::VARCHAR" if name in _LISTS else f"p.{name}" for name in PROBES}
     own = {name: _value("dimensions", name) for name in dimension_names(connection, chosen.run_id)}
-    answers = {answer_column(name): _value("answer", name) for name in _answer_fields(connection, chosen.run_id)}
+    answers = {answer_column(name): _value("answer", name) for name in answer_fields(connection, chosen.run_id)}
     return {**_GROUPS, **own, **probes, **answers} if chosen.own_first else {**own, **_GROUPS, **probes, **answers}
 
 
 def _value(column: str, name: str) -> str:
     return f"{_JSON}p.{column}, {pointer(name)})::VARCHAR"
-
-
-def _answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> list[str]:
-    found = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(answer)) AS name FROM results "
-        "WHERE json_type(answer) = 'OBJECT' AND (?::VARCHAR IS NULL OR run_id = ?) ORDER BY name",
-        [run_id, run_id],
-    )
-    return [name for (name,) in found.fetchall()]
 
 
 def _key(value: Any) -> Any:

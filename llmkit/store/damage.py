@@ -11,6 +11,7 @@ import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.store.journal import Journal
+from llmkit.store.queries import column
 from llmkit.store.segments import CATALOG, Header, is_copy, segment
 
 FOREIGN = "of another journal"
@@ -48,14 +49,12 @@ def look(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Findings:
     rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
     headers = {name: header for name, _, line in rows if (header := Header.of(line)) is not None}
     times = Counter(header.id for header in headers.values())
-    foreign = connection.execute(
-        "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN]
-    ).fetchall()
+    foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
     gone = {name for name, *_ in rows if name not in sizes and not is_copy(name)}
     return Findings(
         missing=tuple(sorted(gone | _named(headers.values()).difference(sizes))),
         cut=tuple(name for name, end, _ in rows if end > sizes.get(name, end)),
-        foreign=tuple(name for (name,) in foreign if name in sizes),
+        foreign=tuple(name for name in foreign if name in sizes),
         copies=tuple(
             name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes
         ),
@@ -97,12 +96,12 @@ def foreign(connection: duckdb.DuckDBPyConnection, journal: Journal, names: Coll
 
 def journals(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """What the database rests on: its own journal, then those whose runs were taken in."""
-    found = connection.execute(
+    return column(
+        connection,
         "SELECT header ->> '$.journal' AS journal FROM journal_segments WHERE header ->> '$.journal' IS NOT NULL "
         "GROUP BY ALL ORDER BY bool_or(header ->> '$.about' = ?) DESC, count(*) DESC, journal",
         [CATALOG],
     )
-    return [journal for (journal,) in found.fetchall()]
 
 
 def check_orphaned(path: Path, journal: Journal) -> None:

@@ -20,7 +20,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import TOKEN_COLUMNS
 from llmkit.records.columns import answer_column, note_column
 from llmkit.store.lease import CONFIG, literal
-from llmkit.store.queries import dimension_names, pointer
+from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
 
 T = TypeVar("T")
@@ -161,26 +161,20 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]
 
 def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
     """Dimensions, answer fields and notes as SQL, each of the type of its values; none has the name of a column."""
-    own = {name for name, *_ in connection.execute("DESCRIBE probes").fetchall()}
+    own = set(column(connection, "DESCRIBE probes"))
     dimensions = [(name, "dimensions", name) for name in dimension_names(connection, run_id) if name not in own]
-    fields = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(answer)) AS name FROM results "
-        "WHERE run_id = ? AND json_type(answer) = 'OBJECT' ORDER BY name",
-        [run_id],
-    )
-    answers = [(answer_column(name) if name else ANSWER, "answer", name) for (name,) in fields.fetchall()]
-    named = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(notes)) AS name FROM probe_notes WHERE run_id = ? ORDER BY name", [run_id]
-    )
+    fields = answer_fields(connection, run_id)
+    answers = [(answer_column(name) if name else ANSWER, "answer", name) for name in fields]
+    named = "SELECT DISTINCT unnest(json_keys(notes)) AS name FROM probe_notes WHERE run_id = ? ORDER BY name"
     taken = own.union(name for name, *_ in dimensions)
-    notes = [(note_column(name, taken), "notes", name) for (name,) in named.fetchall()]
+    notes = [(note_column(name, taken), "notes", name) for name in column(connection, named, [run_id])]
     return [_column(connection, run_id, *each) for each in [*dimensions, *answers, *notes]]
 
 
-def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, column: str, key: str) -> str:
-    table, value = _SOURCES[column], f"{column}, {pointer(key)}"
-    found = connection.execute(f"SELECT DISTINCT json_type({value}) FROM {table} WHERE run_id = ?", [run_id]).fetchall()
-    kinds = {kind for (kind,) in found} - {None, "NULL"}
+def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, source: str, key: str) -> str:
+    table, value = _SOURCES[source], f"{source}, {pointer(key)}"
+    types = column(connection, f"SELECT DISTINCT json_type({value}) FROM {table} WHERE run_id = ?", [run_id])
+    kinds = {*types} - {None, "NULL"}
     sql = next((sql for sql, all_of in _TYPES if kinds and kinds <= all_of), "VARCHAR")
     text = f"json_extract_string({value})"
     return f', {text if sql == "VARCHAR" else f"TRY_CAST({text} AS {sql})"} AS "{name.replace(chr(34), chr(34) * 2)}"'

@@ -22,6 +22,7 @@ from llmkit.store.apply_catalog import apply_catalog, fold_balances
 from llmkit.store.damage import FOREIGN
 from llmkit.store.journal import Block, Journal
 from llmkit.store.lines import id_of
+from llmkit.store.queries import column
 from llmkit.store.segments import CATALOG, Segment, is_copy, segment
 from llmkit.store.triage import Aside, Sorted, known_now, sort
 from llmkit.store.trouble import words
@@ -89,8 +90,7 @@ def offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 def set_aside(connection: duckdb.DuckDBPyConnection) -> int:
     """How many lines of the journal were set aside."""
-    row = connection.execute("SELECT count(*) FROM journal_quarantine WHERE reason != ?", [FOREIGN]).fetchone()
-    return int(row[0]) if row else 0
+    return int(column(connection, "SELECT count(*) FROM journal_quarantine WHERE reason != ?", [FOREIGN])[0])
 
 
 def follow(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
@@ -138,8 +138,8 @@ def _without_foreign(
     connection: duckdb.DuckDBPyConnection, journal: Journal, due: Sequence[_Due], adopting: bool
 ) -> list[_Due]:
     """What is of this journal. A segment of another one is set aside as a whole, in one row."""
-    noted = connection.execute("SELECT segment FROM journal_segments WHERE header IS NOT NULL").fetchall()
-    unseen = {each.segment.name for each in due}.difference(name for (name,) in noted)
+    noted = column(connection, "SELECT segment FROM journal_segments WHERE header IS NOT NULL")
+    unseen = {each.segment.name for each in due}.difference(noted)
     foreign = damage.foreign(connection, journal, unseen) if unseen else set()
     if adopting:
         foreign = {name for name in foreign if segment(name).about == CATALOG}
@@ -152,9 +152,9 @@ def _without_foreign(
 
 def adopt(connection: duckdb.DuckDBPyConnection) -> None:
     """Have what was set aside as of another journal looked at again."""
-    names = connection.execute("SELECT segment FROM journal_quarantine WHERE reason = ?", [FOREIGN]).fetchall()
+    names = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ?", [FOREIGN])
     for table in ("journal_segments", "journal_quarantine"):
-        connection.execute(f"DELETE FROM {table} WHERE segment IN (SELECT unnest(?))", [[name for (name,) in names]])
+        connection.execute(f"DELETE FROM {table} WHERE segment IN (SELECT unnest(?))", [names])
 
 
 def take_up(connection: duckdb.DuckDBPyConnection) -> None:

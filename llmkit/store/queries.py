@@ -128,8 +128,7 @@ def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str)
 
 def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
     """The number of the next state that a run gets."""
-    found = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM run_states WHERE run_id = ?", [run_id])
-    return int((found.fetchone() or (1,))[0])
+    return int(column(connection, "SELECT coalesce(max(number), 0) + 1 FROM run_states WHERE run_id = ?", [run_id])[0])
 
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
@@ -175,12 +174,22 @@ def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[s
 
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
     """The names of all dimensions and carried columns, in the order of their first appearance."""
-    found = connection.execute(
+    return column(
+        connection,
         "SELECT name FROM (SELECT unnest(json_keys(dimensions)) AS name, scenario FROM run_scenarios "
         "WHERE (?::VARCHAR IS NULL OR run_id = ?)) GROUP BY name ORDER BY min(scenario), name",
         [run_id, run_id],
     )
-    return [name for (name,) in found.fetchall()]
+
+
+def answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
+    """The names of all fields of structured answers."""
+    return column(
+        connection,
+        "SELECT DISTINCT unnest(json_keys(answer)) AS name FROM results "
+        "WHERE json_type(answer) = 'OBJECT' AND (?::VARCHAR IS NULL OR run_id = ?) ORDER BY name",
+        [run_id, run_id],
+    )
 
 
 def pointer(name: str) -> str:
@@ -259,6 +268,11 @@ def rows(
         {name: read(value) if read else value for (name, read), value in zip(columns, row, strict=True)}
         for row in cursor.fetchall()
     ]
+
+
+def column(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] = ()) -> list[Any]:
+    """The first column of a query's result."""
+    return [value for value, *_ in connection.execute(sql, params).fetchall()]
 
 
 def _in_utc(value: datetime | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""One run's own row, what it asks, and whether its texts are here and fit into memory."""
+"""One run: its own row, what it asks, what people noted about it, and what it waits for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import duckdb
+import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.store.events import ARCHIVE, OF_RUN
-from llmkit.store.queries import rows
+from llmkit.store.queries import column, frame, rows
 
 _ROW, _COPIES = 2_500, 3
 """Bytes of a row without its texts, and how often these are in memory while a DataFrame is made. Measured."""
@@ -69,7 +70,8 @@ def scenario_rows(connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any])
 
 def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
     """Whether a table of a run fits into the memory that there is (on a hub, that which one user may have)."""
-    found = connection.execute(
+    found = column(
+        connection,
         f"""
         SELECT r.n_probes * {_ROW} + {_COPIES} * (
                 coalesce((SELECT sum(strlen(prompt)) FROM run_scenarios WHERE run_id = r.id), 0) * r.arms
@@ -78,5 +80,48 @@ def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
         FROM runs r WHERE r.id = ?
         """,
         [run_id],
-    ).fetchone()
+    )
     return bool(found and found[0])
+
+
+def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """The latest that each person noted about each probe under each name: position, name, value, actor, at."""
+    return frame(
+        connection,
+        'SELECT position, name, value, actor, "at" FROM annotations WHERE run_id = ? AND value IS NOT NULL '
+        f"AND position != {OF_RUN} ORDER BY position, name, event_id",
+        [run_id],
+    )
+
+
+def run_labels(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """What holds of a run by what was noted about it, the latest under each name: name, value, actor, at."""
+    return frame(
+        connection,
+        f'SELECT name, value, actor, "at" FROM (FROM annotations WHERE run_id = ? AND position = {OF_RUN} '
+        "QUALIFY row_number() OVER (PARTITION BY name ORDER BY event_id DESC) = 1) "
+        "WHERE value IS NOT NULL ORDER BY name",
+        [run_id],
+    )
+
+
+def open_in_batches(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The requests of a run that were handed in, or about to be, and have no outcome: position, turn, attempt, batch,
+    batch_id (NULL where the provider was not heard to have taken it), started_at, worst_case.
+    """
+    return rows(
+        connection,
+        "SELECT position, turn, attempt, batch, batch_id, started_at, worst_case FROM open_attempts "
+        "LEFT JOIN run_batches USING (run_id, batch) WHERE run_id = ? AND batch IS NOT NULL ORDER BY ALL",
+        [run_id],
+    )
+
+
+def in_batches(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
+    """Of each run that waits for batches, how many requests are back, and how many there were in all."""
+    found = connection.execute(
+        "WITH asked AS (SELECT run_id, count(batch) AS n FROM intents GROUP BY run_id), "
+        "waiting AS (SELECT run_id, count(batch) AS n FROM open_attempts GROUP BY run_id) "
+        "SELECT run_id, a.n - w.n, a.n FROM asked a JOIN waiting w USING (run_id) WHERE w.n > 0"
+    )
+    return {run_id: (back, total) for run_id, back, total in found.fetchall()}

@@ -11,6 +11,7 @@ import duckdb
 
 from llmkit.store import migrations
 from llmkit.store.lease import CONFINED, Damaged, Lease, literal
+from llmkit.store.queries import column
 
 _OLD = "damaged"
 
@@ -19,7 +20,7 @@ def segments(path: Path) -> list[str]:
     """The segments that a damaged database rests on; none where it does not tell."""
     try:
         with duckdb.connect(path, read_only=True, config=CONFINED) as connection:
-            return [name for (name,) in connection.execute("SELECT segment FROM journal_segments").fetchall()]
+            return column(connection, "SELECT segment FROM journal_segments")
     except duckdb.Error:
         return []
 

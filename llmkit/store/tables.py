@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
-import pyarrow as pa
+
+from llmkit.store.lines import dumps, for_duckdb
 
 Row = Mapping[str, Any]
 
@@ -16,46 +15,21 @@ SOME = 500
 """Rows that are made into a table at once. While they are, the interpreter does nothing else."""
 
 
-@contextmanager
-def incoming(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    """Rows as a view for SQL, whose name this gives. Everything travels as text and is cast by whoever reads it."""
-    data = {column: pa.array([_cell(row.get(column)) for row in rows], pa.string()) for column in columns}
-    connection.register("incoming", pa.table(data))
-    try:
-        yield "incoming"
-    finally:
-        with suppress(duckdb.TransactionException):  # after an error, which must not be hidden by a second one
-            connection.unregister("incoming")
-
-
 def upsert(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    columns: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    key: Sequence[str],
-    update: Sequence[str] | None = None,
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
 ) -> None:
-    """Insert rows; on a known key update ``update`` (``None``: every other column; empty: leave the row alone)."""
-    if not rows:
-        return
-    chosen = [column for column in columns if column not in key] if update is None else list(update)
-    action = "UPDATE SET " + ", ".join(f"{quoted(c)} = excluded.{quoted(c)}" for c in chosen) if chosen else "NOTHING"
-    types = column_types(connection, table)
-    for first in range(0, len(rows), SOME):
-        with incoming(connection, columns, rows[first : first + SOME]) as name:
-            connection.execute(
-                f"INSERT INTO {table} ({', '.join(map(quoted, columns))}) "
-                f"SELECT {', '.join(cast(quoted(column), types[column]) for column in columns)} FROM {name} "
-                f"ON CONFLICT ({', '.join(key)}) DO {action}"
-            )
-
-
-def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """The SQL type of each column of a table."""
+    """Insert rows, each in the place of the one that has its ``key``. Everything travels as text and is cast there."""
     found = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
-    return dict(found.fetchall())
+    kinds, texts = dict(found.fetchall()), dumps([dict.fromkeys(columns, "VARCHAR")]).decode()
+    names = {column: quoted(column) for column in columns}
+    statement = (
+        f"INSERT INTO {table} ({', '.join(names.values())}) "
+        f"SELECT {', '.join(cast(name, kinds[column]) for column, name in names.items())} "
+        f"FROM (SELECT unnest(from_json(?, '{texts}'), max_depth := 2)) ON CONFLICT ({key}) DO UPDATE SET "
+        + ", ".join(f"{name} = excluded.{name}" for column, name in names.items() if column != key)
+    )
+    for first in range(0, len(rows), SOME):
+        connection.execute(statement, [for_duckdb(dumps(rows[first : first + SOME])).decode()])
 
 
 def cast(expression: str, kind: str) -> str:
@@ -68,13 +42,3 @@ def cast(expression: str, kind: str) -> str:
 def quoted(name: str) -> str:
     """A name in SQL, whatever it is."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _cell(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
-    # a lone surrogate in an answer has no UTF-8 form; the journal keeps it, the database shows "?"
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -7,13 +7,14 @@ from typing import Any
 
 import duckdb
 
-from llmkit.store.queries import rows
+from llmkit.store.queries import column, rows
 from llmkit.store.schema import UNKNOWN
 
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The sum of what is known to have been billed for a run, exact."""
-    return Decimal(_one(connection, "coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM results", run_id))
+    total = "SELECT coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM results WHERE run_id = ?"
+    return Decimal(column(connection, total, [run_id])[0])
 
 
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
@@ -72,13 +73,7 @@ def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal
     """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
     unknown = "cost IS NULL AND (maybe_billed OR error_code IS NULL)"
     most = f"coalesce(sum(worst_case) FILTER ({unknown}), 0)::DECIMAL(38, 10)"
-    return Decimal(_one(connection, f"{most} FROM attempts", run_id))
-
-
-def _one(connection: duckdb.DuckDBPyConnection, what: str, run_id: str) -> Any:
-    """One number over the rows of a run."""
-    found = connection.execute(f"SELECT {what} WHERE run_id = ?", [run_id]).fetchone()
-    return found[0] if found else 0
+    return Decimal(column(connection, f"SELECT {most} FROM attempts WHERE run_id = ?", [run_id])[0])
 
 
 def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Decimal]:
@@ -99,8 +94,7 @@ def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, 
 
 def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """The real runs that have not ended: they go on, or their process died."""
-    found = connection.execute("SELECT id FROM runs WHERE status = 'running' AND NOT simulated ORDER BY id")
-    return [run_id for (run_id,) in found.fetchall()]
+    return column(connection, "SELECT id FROM runs WHERE status = 'running' AND NOT simulated ORDER BY id")
 
 
 def billed_attempts(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:

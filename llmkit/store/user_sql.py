@@ -85,9 +85,8 @@ def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A database in memory with a copy of all tables and views."""
     target = duckdb.connect()
     views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
-    for (name,) in source.execute(
-        f"SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' UNION {views}"
-    ).fetchall():
+    tables = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
+    for name in queries.column(source, f"{tables} UNION {views}"):
         target.register("incoming", source.sql(f"SELECT * FROM {quoted(name)}").to_arrow_table())
         target.execute(f"CREATE TABLE {quoted(name)} AS SELECT * FROM incoming")
         target.unregister("incoming")
