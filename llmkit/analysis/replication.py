@@ -22,7 +22,7 @@ from llmkit.records import PRICE_COLUMNS, Model, Provider
 from llmkit.records.checks.shapes import is_number
 from llmkit.records.checks.texts import counted
 from llmkit.runs import RunHandle, RunRequest, stored_plan
-from llmkit.runs.chosen_models import check_tiers
+from llmkit.runs.chosen_models import check_configs
 from llmkit.runs.plan import Plan
 from llmkit.store import CatalogState, totals
 
@@ -128,7 +128,7 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
         for config in plan.configs
         if config.model.reference in models
     )
-    check_tiers(configs)
+    check_configs(configs)
     scenarios = tuple(plan.scenarios[place] for place in sorted(places))
     return replace(plan, scenarios=scenarios, configs=configs, samples=ceil(wanted / len(scenarios)))
 

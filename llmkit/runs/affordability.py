@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,17 +16,15 @@ from llmkit.runs.plan import Plan, most_input_tokens, most_output_tokens
 from llmkit.runs.spending import Standing
 
 
-def warn_of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> None:
+def of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> Iterator[str]:
     """One warning for each provider whose balance the run will probably exceed."""
     for name, provider in providers.items():
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
         if provider.balance is not None and cost > provider.balance:
-            warnings.warn(
+            yield (
                 f"This run will probably cost {pricing.dollars(cost)} at {provider.display_name}, whose balance is "
                 f"{pricing.dollars(provider.balance, exact=True)}. It goes on all the same; handle.cancel() stops it, "
-                f"and kit.catalog.sync_balance({name!r}, ...) corrects the balance.",
-                UserWarning,
-                stacklevel=4,
+                f"and kit.catalog.sync_balance({name!r}, ...) corrects the balance."
             )
 
 
@@ -50,15 +47,13 @@ def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
     )
 
 
-def warn_of_budget(estimate: Estimate, budget: Decimal | None) -> None:
+def of_budget(estimate: Estimate, budget: Decimal | None) -> Iterator[str]:
     """One warning where a budget will probably end the run before everything was asked."""
     if budget is not None and estimate.total is not None and estimate.total > budget:
-        warnings.warn(
+        yield (
             f"This run will probably cost {pricing.dollars(estimate.total)}, and its budget of "
             f"{pricing.dollars(budget, exact=True)} covers only {budget / estimate.total:.0%} of that: it will stop "
-            "there, and kit.resume(run_id, budget=...) goes on.",
-            UserWarning,
-            stacklevel=4,
+            "there, and kit.resume(run_id, budget=...) goes on."
         )
 
 
@@ -141,16 +136,14 @@ def raised(budget: Any, spent: Decimal) -> Decimal:
     return amount
 
 
-def warn_of_prices(models: Mapping[str, Mapping[str, Any]], before: Plan) -> None:
+def of_prices(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Iterator[str]:
     """One warning for each model whose price was changed since the run was started or last resumed."""
     for model in before.models:
         if (row := models.get(model.reference)) is not None:
             was, now = (pricing.in_words(rates) for rates in (model.price, Price.from_row(row)))
-            warnings.warn(
+            yield (
                 f"The price of {model.reference} was changed: what is asked from now on costs {now} per million "
-                f"tokens, what was asked before {was}. Both stay noted; run.reprice(as_of=...) compares.",
-                UserWarning,
-                stacklevel=4,
+                f"tokens, what was asked before {was}. Both stay noted; run.reprice(as_of=...) compares."
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,18 +18,12 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
 from llmkit.records import Provider, Request, SharedBudget, month_of
-from llmkit.runs.affordability import (
-    check_budget,
-    raised,
-    refuse_overdrawn,
-    warn_of_balances,
-    warn_of_budget,
-    warn_of_prices,
-)
+from llmkit.records.checks import shapes
+from llmkit.runs.affordability import check_budget, of_balances, of_budget, of_prices, raised, refuse_overdrawn
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_plan
 from llmkit.runs.modes import batched_models
-from llmkit.runs.plan import Plan, check_order, check_samples
+from llmkit.runs.plan import AskingOrder, Plan, check_samples
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import Reused
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
@@ -83,11 +77,10 @@ class Checker:
             self.reach.check(list(providers.values()))
         requests = first_requests(plan, providers)
         batched = batched_models(plan, providers, request.mode)
-        warn_of_retirement(plan, providers)
-        warn_of_snapshots(plan)
+        _warn([*of_retirement(plan, providers), *of_snapshots(plan)])
         if asks and not self.reach.simulating:
-            self._warn_of_old_prices(plan, state)
-        warn_of_left_out(requests)
+            _warn(self._of_old_prices(plan, state))
+        _warn(of_left_out(requests))
         shared = budgets_of(state)
         standings = self._standings(shared, request.project)
         budget = check_budget(plan, providers, requests, request.budget, standings, batched)
@@ -96,9 +89,9 @@ class Checker:
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, providers, self.reach.simulating, check_answer)
         estimate = self._estimate(plan, requests, state, request.kind, reused, batched)
-        warn_of_budget(estimate, budget)
+        _warn(of_budget(estimate, budget))
         if not self.reach.simulating:
-            warn_of_balances(estimate, providers)
+            _warn(of_balances(estimate, providers))
         policy = request.retry or RetryPolicy()
         return RunSpec(
             plan=plan,
@@ -149,7 +142,7 @@ class Checker:
         before = self.stored(row, state)
         spec, changes = repriced(before, state.models, state.providers), {}
         if models := changed_models(before, spec):
-            warn_of_prices(models, before.plan)
+            _warn(of_prices(models, before.plan))
             changes["models"] = models
         if budget is not None:
             spec = replace(spec, budget=raised(budget, spent))
@@ -185,12 +178,12 @@ class Checker:
         retry_unknown = spec.retry_unknown or self._retries_unknown(spec.policy, spec.budget)
         return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
 
-    def _warn_of_old_prices(self, plan: Plan, state: CatalogState) -> None:
+    def _of_old_prices(self, plan: Plan, state: CatalogState) -> Iterator[str]:
         """One warning in a session, where prices of the models that are asked were read long ago."""
         words = old_prices(state, [model.priced_as for model in plan.models], datetime.now(UTC))
         if words and "old prices" not in self.said:
             self.said.add("old prices")
-            warnings.warn(words, UserWarning, stacklevel=4)
+            yield words
 
     def _retries_unknown(self, policy: RetryPolicy, budget: Decimal | None) -> bool:
         """Whether what may have been billed is asked again; under a budget it counts at its worst case."""
@@ -230,7 +223,7 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
     Raises:
         LlmkitError: prompts, models or parameters that make no sense or cannot be used.
     """
-    check_order(request.order)
+    shapes.one_of(request.order, AskingOrder, "order")
     params = request_params(request, {})
     order_seed = request.order_seed
     scenarios = make_scenarios(request.prompts, request.system, request.followups)
@@ -267,29 +260,31 @@ def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, R
     return requests
 
 
-def warn_of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> None:
+def of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:
     """One warning for each model that its provider has retired, or will soon."""
     today = datetime.now(UTC).date()
     for model in plan.models:
         for obstacle in obstacles(model, providers[model.provider], True, today):
-            warnings.warn(obstacle.sentence, UserWarning, stacklevel=4)
+            yield obstacle.sentence
 
 
-def warn_of_snapshots(plan: Plan) -> None:
+def of_snapshots(plan: Plan) -> Iterator[str]:
     """One warning for each dated snapshot that is billed at the price of its family."""
     for model in plan.models:
         if model.priced_as != model.reference:
-            warnings.warn(
+            yield (
                 f"{model.reference} is not in the catalog: it is billed at the price of {model.priced_as}. "
-                f"kit.catalog.add_model({model.reference!r}, ...) gives it one of its own.",
-                UserWarning,
-                stacklevel=4,
+                f"kit.catalog.add_model({model.reference!r}, ...) gives it one of its own."
             )
 
 
-def warn_of_left_out(requests: Mapping[str, Request]) -> None:
+def of_left_out(requests: Mapping[str, Request]) -> Iterator[str]:
     """One warning for each configuration whose model does not take a parameter."""
     for label, request in requests.items():
         if request.left_out:
-            names = ", ".join(request.left_out)
-            warnings.warn(f"{label} does not take {names}: asked without.", UserWarning, stacklevel=4)
+            yield f"{label} does not take {', '.join(request.left_out)}: asked without."
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        warnings.warn(sentence, UserWarning, stacklevel=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -59,19 +59,7 @@ def choose_configs(
         ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
         RunRefused: several of them.
     """
-    configs = _chosen(request, params, state, has_key)
-    check_tiers(configs)
-    check_lengths(configs)
-    return configs
-
-
-def _chosen(
-    request: RunRequest, params: Params, state: CatalogState, has_key: Callable[[Provider], bool]
-) -> tuple[Configuration, ...]:
-    models = request.models
-    if models is None:
-        defaults = _defaults(state, has_key)
-        return tuple(Configuration(model=model, label=model.reference, params=params) for model in defaults)
+    models = _defaults(state, has_key) if request.models is None else request.models
     entries = [models] if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
     if not entries:
         raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
@@ -96,49 +84,35 @@ def _chosen(
             problems.append(_named_twice(made.label, model))
         chosen[made.label] = made
     refuse(problems)
+    check_configs(chosen.values())
     return tuple(chosen.values())
 
 
-def check_tiers(configs: Sequence[Configuration]) -> None:
-    """Refuse a service tier that a model has no price for, or that no request can ask for.
+def check_configs(configs: Iterable[Configuration]) -> None:
+    """Refuse a service tier that a model has no price for, or that no request can ask for; and ``max_tokens`` above
+    what a model can answer with, which its provider would refuse request by request.
 
     Raises:
-        ValidationError: one configuration asks for such a tier.
+        ValidationError: one configuration asks for such a thing.
         RunRefused: several do.
     """
-    problems = []
-    for config in configs:
-        tier, names = config.params.service_tier, askable(config.model.full_price)
-        if tier is not None and tier not in names and not {*tier.split("+")} <= {*names}:
-            problems.append(
-                ValidationError(
-                    f"{config.label} has no service tier {tier!r} to ask for. It has: {', '.join(names)}; leave "
-                    "service_tier out to have the provider choose.",
-                    field="service_tier",
-                )
-            )
-    refuse(problems)
+    refuse([problem for config in configs for problem in _unfit(config)])
 
 
-def check_lengths(configs: Sequence[Configuration]) -> None:
-    """Refuse ``max_tokens`` above what a model can answer with, which its provider would refuse request by request.
-
-    Raises:
-        ValidationError: one configuration asks for more.
-        RunRefused: several do.
-    """
-    problems = []
-    for config in configs:
-        asked, longest = config.params.max_tokens, config.model.max_output_tokens
-        if asked is not None and longest is not None and asked > longest:
-            problems.append(
-                ValidationError(
-                    f"{config.label} answers with at most {longest:,} tokens, not {asked:,}: lower max_tokens, "
-                    "or leave it out.",
-                    field="max_tokens",
-                )
-            )
-    refuse(problems)
+def _unfit(config: Configuration) -> Iterator[ValidationError]:
+    tier, names = config.params.service_tier, askable(config.model.full_price)
+    if tier is not None and tier not in names and not {*tier.split("+")} <= {*names}:
+        yield ValidationError(
+            f"{config.label} has no service tier {tier!r} to ask for. It has: {', '.join(names)}; leave "
+            "service_tier out to have the provider choose.",
+            field="service_tier",
+        )
+    most, longest = config.params.max_tokens, config.model.max_output_tokens
+    if most is not None and longest is not None and most > longest:
+        yield ValidationError(
+            f"{config.label} answers with at most {longest:,} tokens, not {most:,}: lower max_tokens, or leave it out.",
+            field="max_tokens",
+        )
 
 
 def _configuration(config: Config, model: Model, request: RunRequest) -> Configuration:

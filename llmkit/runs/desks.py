@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmkit.records import Failure, HttpResponse, Request
 from llmkit.runs.batch_desk import BatchDesk, Sender
 from llmkit.runs.context import RunContext, Target
 from llmkit.runs.tickets import OpenRequest, looks
@@ -42,10 +41,6 @@ def desks_of(
 
 
 def _sender(context: RunContext, target: Target) -> Sender:
-    async def send(request: Request) -> HttpResponse | Failure:
-        spec = context.spec
-        return await context.services.transport.send(
-            target.provider, target.wire, request, simulated=spec.simulated, timeout=spec.policy.timeout_s, trace={}
-        )
-
-    return send
+    spec = context.spec
+    how: dict[str, Any] = {"simulated": spec.simulated, "timeout": spec.policy.timeout_s, "trace": {}}
+    return lambda request: context.services.transport.send(target.provider, target.wire, request, **how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from llmkit.errors import ValidationError, refuse
 from llmkit.providers.wires import wire_for
@@ -12,16 +12,6 @@ from llmkit.runs.plan import Configuration, Plan
 
 Mode = Literal["live", "batch", "batch-or-live"]
 """``batch``: everything in batches; ``batch-or-live``: what can be, and the rest at once."""
-
-
-def check_mode(mode: Any) -> None:
-    """Refuse what is no mode.
-
-    Raises:
-        ValidationError: it is none.
-    """
-    if mode not in get_args(Mode):
-        raise ValidationError(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}.", field="mode")
 
 
 def batched_models(plan: Plan, providers: Mapping[str, Provider], mode: Mode) -> frozenset[str]:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import caching_pays
@@ -112,10 +112,6 @@ class Plan:
         rest, sample = divmod(position, self.samples)
         place, which = divmod(rest, len(self.configs))
         return place, self.configs[which], sample
-
-    def scenario_of(self, position: int) -> Scenario:
-        """The scenario of the probe at a position, as it was given."""
-        return self.scenarios[self._place_of(position)[0]]
 
     def order_of(self, position: int) -> Order:
         """The order in which the probe at a position is shown the options of its question: by what it asks, so that
@@ -270,16 +266,6 @@ def most_output_tokens(request: Request, model: Model) -> int | None:
     """The most tokens that can be billed as output; ``None`` when neither the request nor the model sets a limit."""
     limits = [limit for limit in (answer_limit(request), model.max_output_tokens) if limit is not None]
     return answers_asked(request) * min(limits) if limits else None
-
-
-def check_order(order: str) -> None:
-    """Refuse an order of asking that makes no sense.
-
-    Raises:
-        ValidationError: it is none.
-    """
-    if order not in get_args(AskingOrder):
-        raise ValidationError(f"order must be one of {', '.join(get_args(AskingOrder))}, not {order!r}.", field="order")
 
 
 def check_samples(samples: int, pairs: int) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 from llmkit.errors import Code
 from llmkit.money import pricing
 from llmkit.records import Completion, Failure, Usage
 from llmkit.runs.conversation import Conversation, checked
 from llmkit.runs.remote import Kept, LateAnswer, Place
+from llmkit.runs.reuse import stored_completion
 from llmkit.runs.spec import RunSpec
 from llmkit.store import Event, events
 
@@ -39,8 +40,8 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
         if row["attempt"] is None:  # of a probe that was never asked
             continue
         if row["attempt"] == 0:
-            completion = cast(Completion, _result(row))
-            conversation.reuse(completion, row["reused_from"], row["original_cost"], row["latency_s"] or 0.0)
+            source, cost = row["reused_from"], row["original_cost"]
+            conversation.reuse(stored_completion(row), source, cost, row["latency_s"] or 0.0)
             continue
         conversation.begin_attempt(row["started_at"], row["waited_s"] or 0.0)
         result = _result(row)
@@ -56,21 +57,14 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
 
 
 def _result(row: Row) -> Completion | Failure:
-    usage = Usage.from_row(row["usage"]) if row["usage"] else None
-    if row["error_code"] is not None:
-        return Failure(
-            code=Code(row["error_code"]),
-            message="",
-            usage=usage,
-            maybe_billed=bool(row["maybe_billed"]),
-            service_tier=row["service_tier"],
-        )
-    return Completion(
-        text=row["response"] or "",
-        finish_reason=row["finish_reason"],
-        usage=usage,
+    if row["error_code"] is None:
+        return stored_completion(row)
+    return Failure(
+        code=Code(row["error_code"]),
+        message="",
+        usage=Usage.from_row(row["usage"]) if row["usage"] else None,
+        maybe_billed=bool(row["maybe_billed"]),
         service_tier=row["service_tier"],
-        model_version=row["model_version"],
     )
 
 

@@ -12,7 +12,7 @@ from llmkit.errors import ValidationError
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Config, Model
 from llmkit.records.checks import numbers, shapes, texts
-from llmkit.runs.modes import Mode, check_mode
+from llmkit.runs.modes import Mode
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent
 from llmkit.runs.reuse import Reuse, check_reuse
@@ -73,7 +73,7 @@ class RunRequest:
         shapes.instance(self.retry, RetryPolicy, "retry", "llmkit.RetryPolicy(max_attempts=2)")
         shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
         check_reuse(self.reuse, self.reuse_within)
-        check_mode(self.mode)
+        shapes.one_of(self.mode, Mode, "mode")
 
     @property
     def adaptive(self) -> bool:

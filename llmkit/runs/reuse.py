@@ -34,20 +34,24 @@ class ReusedAnswer:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ReusedAnswer:
         """Read an answer from a row of :func:`llmkit.store.bought.answers`."""
-        completion = Completion(
-            text=row["response"],
-            finish_reason=row["finish_reason"],
-            usage=None if row["usage"] is None else Usage.from_row(row["usage"]),
-            model_version=row["model_version"],
-            service_tier=row["service_tier"],
-        )
         return cls(
-            completion=completion,
+            completion=stored_completion(row),
             source=row["source"],
             cost=row["cost"],
             answered_at=row["answered_at"],
             latency_s=row["latency_s"] or 0.0,
         )
+
+
+def stored_completion(row: Mapping[str, Any]) -> Completion:
+    """The answer in a row of ``turns``."""
+    return Completion(
+        text=row["response"] or "",
+        finish_reason=row["finish_reason"],
+        usage=Usage.from_row(row["usage"]) if row["usage"] else None,
+        model_version=row["model_version"],
+        service_tier=row["service_tier"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.money import pricing
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Model, Params, Price, Provider, Question, Scenario, SharedBudget
+from llmkit.records import Model, Params, Provider, Question, Rates, Scenario, SharedBudget
 from llmkit.runs.plan import Configuration, Plan
 from llmkit.runs.progress import RunEvent
 from llmkit.runs.reuse import NOTHING, Reused
@@ -104,12 +104,7 @@ def repriced(spec: RunSpec, models: Mapping[str, Model], providers: Mapping[str,
         for config, new in listed
     )
     costs = {
-        name: replace(
-            provider,
-            default_cost_input_per_million=providers[name].default_cost_input_per_million,
-            default_cost_output_per_million=providers[name].default_cost_output_per_million,
-        )
-        for name, provider in spec.providers.items()
+        name: _at_costs(provider, pricing.default_rates(providers[name])) for name, provider in spec.providers.items()
     }
     return replace(spec, plan=replace(spec.plan, configs=configs), providers=costs)
 
@@ -189,15 +184,17 @@ def _with_stops(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping[str, Any]]) -> dict[str, Provider]:
     """The providers of a stored run, with the default costs that were in force when it was started."""
-    result: dict[str, Provider] = {}
-    for row in models:
-        rates = Price.from_row(row.get("default_costs") or {})
-        result[row["provider"]] = replace(
-            providers[row["provider"]],
-            default_cost_input_per_million=rates.cost_input_per_million,
-            default_cost_output_per_million=rates.cost_output_per_million,
-        )
-    return result
+    costs = {row["provider"]: Rates.from_row(row.get("default_costs") or {}) for row in models}
+    return {name: _at_costs(providers[name], rates) for name, rates in costs.items()}
+
+
+def _at_costs(provider: Provider, rates: Rates | None) -> Provider:
+    rates = rates or Rates()
+    return replace(
+        provider,
+        default_cost_input_per_million=rates.cost_input_per_million,
+        default_cost_output_per_million=rates.cost_output_per_million,
+    )
 
 
 def _scenario(row: Mapping[str, Any]) -> Scenario:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from llmkit.errors import ValidationError
 
@@ -69,6 +69,12 @@ def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
     if not isinstance(items, Mapping) or not all(isinstance(key, str) for key in items):
         raise ValidationError(f"{field} must be a dict such as {example}.", field=field)
     return dict(items)
+
+
+def one_of(value: Any, literal: Any, field: str) -> None:
+    """Refuse what is none of the values of a ``Literal``."""
+    if value not in get_args(literal):
+        raise ValidationError(f"{field} is one of {', '.join(get_args(literal))}, not {value!r}.", field=field)
 
 
 def function(value: Any, field: str, what: str) -> Callable[..., Any] | None:
