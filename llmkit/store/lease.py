@@ -222,7 +222,7 @@ class Lease:
             )
         if trouble.is_damage(error, self.path):
             return Damaged(trouble.words(error))
-        if trouble.is_of_the_system(error):
+        if isinstance(error, duckdb.OperationalError | duckdb.FatalException):  # the disk, or a limit of the process
             return OutOfReach(f"{self.path} cannot be opened or written: {trouble.words(error)}. {_REMEDY}")
         if isinstance(error, duckdb.ProgrammingError | duckdb.PermissionException):  # our own SQL does not fit
             return ValidationError(

@@ -62,7 +62,7 @@ class Store:
 
     def _begin(self) -> None:
         """Bring the database up to date, and read what is asked next; if that fails, reading goes by the journal."""
-        sizes, ask = self.journal.sizes(), self._read if self.is_read_only else self._synced
+        sizes, ask = self.journal.sizes(), self.read if self.is_read_only else self._synced
         try:
             state, self.unfinished = ask(lambda c: (queries.catalog_state(c), totals.unfinished(c)))
             self._known = sizes, state
@@ -118,85 +118,22 @@ class Store:
         sizes = self.journal.sizes()
         known = self._known
         if known is None or self._watch.is_changed() or not project.leaves_catalog(self.journal, known[0]):
-            known = sizes, self._read(queries.catalog_state, catalog_only=True)
+            known = sizes, self.read(queries.catalog_state, catalog_only=True)
         self._known = sizes, known[1]
         return known[1]
 
     def catalog_events(self, reference: str | None = None) -> pd.DataFrame:
         """What was changed, when, by whom; oldest first."""
-        return self._read(lambda c: queries.catalog_events(c, reference), catalog_only=True)
+        return self.read(lambda c: queries.catalog_events(c, reference), catalog_only=True)
 
-    def read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Answer one of the functions of :mod:`llmkit.store.queries`."""
-        return self._read(question)
-
-    def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:
-        """A run's own row, and in ``scenarios`` what it asks if that is wanted too.
-
-        Raises:
-            RunNotFound: no run of that id; ValidationError: what it asks is wanted, and in an archive alone.
-        """
-        if not isinstance(run_id, str):
-            raise RunNotFound(
-                f"A run is named by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
-            )
-        row = self._read(lambda c: run_rows.run_row(c, run_id))
-        if row is None:
-            raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
-        return {**row, "scenarios": self._read(lambda c: run_rows.scenario_rows(c, row))} if with_scenarios else row
-
-    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """The user's own SELECT, in a connection that can neither write nor reach other files.
-
-        What takes longer than ``user_sql.PATIENCE`` seconds is asked of a copy, so that it holds nobody up.
-
-        Raises:
-            ValidationError: ``params`` is no list and no dict, the statement fails (the reason is DuckDB's), or it
-                returns what a DataFrame cannot hold.
-        """
-        statement = user_sql.Statement.of(sql, params)
-        with contextlib.suppress(user_sql.TakesLong):
-            return self._read(lambda connection: statement.ask_briefly(connection, self.path), confined=True)
-        with self.snapshot() as copy:
-            lease.confine(copy)
-            return statement.ask(copy)
-
-    def snapshot(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection of the user's own: all tables copied into memory, free to change."""
-        return self._read(user_sql.copied)
-
-    # --- who is running ---
-
-    def claim_run(self, run_id: str) -> bool:
-        """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
-        return self.peers.claim(run_id)
-
-    def release_run(self, run_id: str, *, is_over: bool = True) -> None:
-        """End the mark, and write no more of the run."""
-        self.journal.end(run_id)
-        self.peers.release(run_id, is_over=is_over)
-
-    def is_live(self, run_id: str) -> bool:
-        """Whether some process is running this run now."""
-        return self.peers.is_live(run_id)
-
-    def close(self) -> None:
-        """Write what is queued, and leave a journal of few files; nothing else is held."""
-        self.journal.close()
-        if not self.is_read_only:
-            compact(self.journal, self._lease, self.is_live)
-        self._lease.close()
-        self.peers.close()
-
-    # --- opening ---
-
-    def _read(
+    def read(
         self, question: Callable[[duckdb.DuckDBPyConnection], T], *, catalog_only: bool = False, confined: bool = False
     ) -> T:
-        """Ask under a shared lease when the database is up to date, else under an exclusive one that brings it there.
+        """Answer one of the functions of :mod:`llmkit.store.queries`.
 
-        ``catalog_only``: what runs did lately may be missing. ``confined``: the question is SQL of the user's. While
-        another program holds the file, the question is put to a copy in memory made from the journal.
+        Under a shared lease when the database is up to date, else under an exclusive one that brings it there; while
+        another program holds the file, with a copy in memory made from the journal. ``catalog_only``: what runs did
+        lately may be missing. ``confined``: the question is SQL of the user's.
         """
         opened = self._lease.connect_confined if confined else partial(self._lease.connect, read_only=True)
         try:
@@ -227,6 +164,66 @@ class Store:
                 if confined:
                     lease.confine(memory)
                 return question(memory)
+
+    def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:
+        """A run's own row, and in ``scenarios`` what it asks if that is wanted too.
+
+        Raises:
+            RunNotFound: no run of that id; ValidationError: what it asks is wanted, and in an archive alone.
+        """
+        if not isinstance(run_id, str):
+            raise RunNotFound(
+                f"A run is named by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
+            )
+        row = self.read(lambda c: run_rows.run_row(c, run_id))
+        if row is None:
+            raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
+        return {**row, "scenarios": self.read(lambda c: run_rows.scenario_rows(c, row))} if with_scenarios else row
+
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """The user's own SELECT, in a connection that can neither write nor reach other files.
+
+        What takes longer than ``user_sql.PATIENCE`` seconds is asked of a copy, so that it holds nobody up.
+
+        Raises:
+            ValidationError: ``params`` is no list and no dict, the statement fails (the reason is DuckDB's), or it
+                returns what a DataFrame cannot hold.
+        """
+        statement = user_sql.Statement.of(sql, params)
+        with contextlib.suppress(user_sql.TakesLong):
+            return self.read(lambda connection: statement.ask_briefly(connection, self.path), confined=True)
+        with self.snapshot() as copy:
+            lease.confine(copy)
+            return statement.ask(copy)
+
+    def snapshot(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection of the user's own: all tables copied into memory, free to change."""
+        return self.read(user_sql.copied)
+
+    # --- who is running ---
+
+    def claim_run(self, run_id: str) -> bool:
+        """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
+        return self.peers.claim(run_id)
+
+    def release_run(self, run_id: str, *, is_over: bool = True) -> None:
+        """End the mark, and write no more of the run."""
+        self.journal.end(run_id)
+        self.peers.release(run_id, is_over=is_over)
+
+    def is_live(self, run_id: str) -> bool:
+        """Whether some process is running this run now."""
+        return self.peers.is_live(run_id)
+
+    def close(self) -> None:
+        """Write what is queued, and leave a journal of few files; nothing else is held."""
+        self.journal.close()
+        if not self.is_read_only:
+            compact(self.journal, self._lease, self.is_live)
+        self._lease.close()
+        self.peers.close()
+
+    # --- opening ---
 
     def _is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
         if not (migrations.is_current(connection) and self._watch.is_clean(connection)):

@@ -23,12 +23,7 @@ CONFIG: dict[str, Any] = {"errors_as_json": True}
 _HEADER = slice(8, 12)
 _MAGIC = b"DUCK"
 _PID = re.compile(r"\(PID (\d+)\)")
-_SUSPECT = (
-    duckdb.IOException,
-    duckdb.InternalException,
-    duckdb.FatalException,
-    duckdb.SerializationException,
-)
+_SUSPECT = duckdb.IOException | duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException
 
 
 class OutOfReach(LlmkitError):
@@ -47,16 +42,9 @@ def holder(error: duckdb.Error) -> int | None:
     return None if found is None else int(found[1])
 
 
-def is_of_the_system(error: duckdb.Error) -> bool:
-    """Whether the disk or a limit of the process stood in the way."""
-    return isinstance(error, duckdb.OperationalError | duckdb.FatalException)
-
-
 def is_damage(error: duckdb.Error, path: Path) -> bool:
     """Whether an error comes from a broken file rather than from the system or from what was asked."""
-    if _is_corruption(error):
-        return True
-    return isinstance(error, _SUSPECT) and _errno(error) is None and is_broken(path)
+    return _is_corruption(error) or (_is_suspect(error) and is_broken(path))
 
 
 def is_broken(path: Path) -> bool:
@@ -71,7 +59,7 @@ def is_broken(path: Path) -> bool:
     except OSError:
         return False
     except duckdb.Error as error:
-        return _is_corruption(error) or (isinstance(error, _SUSPECT) and _errno(error) is None)
+        return _is_corruption(error) or _is_suspect(error)
     return False
 
 
@@ -84,6 +72,11 @@ def words(error: duckdb.Error) -> str:
 
 def _is_corruption(error: duckdb.Error) -> bool:
     return type(error) is duckdb.Error  # DuckDB's "Data Corruption" is the one that has no class of its own
+
+
+def _is_suspect(error: duckdb.Error) -> bool:
+    """Whether an error may come from a broken file: the system says nothing of it."""
+    return isinstance(error, _SUSPECT) and _errno(error) is None
 
 
 def _errno(error: duckdb.Error) -> int | None:
