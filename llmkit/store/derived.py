@@ -8,6 +8,7 @@ import json
 
 import duckdb
 
+from llmkit.store import schema
 from llmkit.store.events import body_hash
 
 RATES = """
@@ -34,6 +35,9 @@ def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
     ``runs`` × ``run_scenarios`` × ``run_arms`` is the grid; ``intents``, ``outcomes`` and ``results`` are what happened
     in it. The tables ``probes``, ``turns`` and ``attempts`` of before give way to views of that name.
     """
+    is_older = ("probes", "position") in schema.columns(connection)
+    if is_older:
+        connection.execute("ALTER TABLE runs RENAME TO old_runs")
     connection.execute(f"""
         CREATE TABLE run_scenarios (
             run_id VARCHAR, scenario BIGINT, scenario_id VARCHAR NOT NULL, prompt VARCHAR NOT NULL {LONG},
@@ -79,13 +83,19 @@ def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
         );
         ALTER TABLE journal_segments ADD COLUMN next_seq BIGINT;
         ALTER TABLE journal_segments ADD COLUMN header VARCHAR;
-        ALTER TABLE runs RENAME TO old_runs;
         CREATE TABLE runs (
             id VARCHAR PRIMARY KEY, name VARCHAR, kind VARCHAR NOT NULL, status VARCHAR NOT NULL, message VARCHAR,
             simulated BOOLEAN NOT NULL, n_probes BIGINT NOT NULL, settings JSON NOT NULL, models JSON NOT NULL,
             estimate JSON, started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP, arms BIGINT NOT NULL,
             session INTEGER NOT NULL DEFAULT 0
         );
+    """)
+    if is_older:
+        _convert(connection)
+
+
+def _convert(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("""
         INSERT INTO runs SELECT id, name, kind, status, message, simulated, n_probes, settings, models, estimate,
             started_at, ended_at, json_array_length(models) * json_extract(settings, '$.samples')::BIGINT, 0
         FROM old_runs;
@@ -93,8 +103,8 @@ def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT id, unnest(range(len(s))), unnest(s).scenario_id, unnest(s).prompt, unnest(s).system,
             unnest(s).followups, unnest(s).dimensions, unnest(s).template
         FROM (
-            SELECT id, from_json(scenarios, '[{{"scenario_id": "VARCHAR", "prompt": "VARCHAR", "system": "VARCHAR",
-                "followups": "JSON", "dimensions": "JSON", "template": "VARCHAR"}}]') AS s FROM old_runs
+            SELECT id, from_json(scenarios, '[{"scenario_id": "VARCHAR", "prompt": "VARCHAR", "system": "VARCHAR",
+                "followups": "JSON", "dimensions": "JSON", "template": "VARCHAR"}]') AS s FROM old_runs
         );
         INSERT INTO run_arms
         SELECT p.run_id, p.position, any_value(p.provider), any_value(p.model), any_value(p.sample),
@@ -114,9 +124,9 @@ def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
             t.finish_reason, t.model_version, t.cost_input_per_million, t.cost_output_per_million,
             t.cost_cached_input_per_million, t.cost_cache_write_per_million, t.cost_cache_write_1h_per_million
         FROM (
-            SELECT *, from_json(usage, '{{"input_tokens": "BIGINT", "cached_input_tokens": "BIGINT",
+            SELECT *, from_json(usage, '{"input_tokens": "BIGINT", "cached_input_tokens": "BIGINT",
                 "cache_write_tokens": "BIGINT", "output_tokens": "BIGINT", "reasoning_tokens": "BIGINT",
-                "cache_write_1h_tokens": "BIGINT", "reported_cost": "VARCHAR"}}') AS u
+                "cache_write_1h_tokens": "BIGINT", "reported_cost": "VARCHAR"}') AS u
             FROM attempts WHERE ended_at IS NOT NULL
         ) a JOIN probes p ON p.probe_id = a.probe_id LEFT JOIN turns t ON t.attempt_id = a.attempt_id;
         INSERT INTO results

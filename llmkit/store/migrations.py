@@ -14,7 +14,7 @@ import duckdb
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
 from llmkit.store import schema
-from llmkit.store.derived import RATES, STEPS, TOKENS
+from llmkit.store.derived import RATES, STEPS
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -104,111 +104,13 @@ def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
-    """Runs, probes, turns and attempts: what was asked, answered and billed."""
-    connection.execute(f"""
-        CREATE TABLE runs (
-            id VARCHAR PRIMARY KEY,
-            name VARCHAR,
-            kind VARCHAR NOT NULL,
-            status VARCHAR NOT NULL,
-            message VARCHAR,
-            simulated BOOLEAN NOT NULL,
-            n_probes BIGINT NOT NULL,
-            settings JSON NOT NULL,
-            scenarios JSON NOT NULL,
-            models JSON NOT NULL,
-            estimate JSON,
-            started_at TIMESTAMP NOT NULL,
-            ended_at TIMESTAMP
-        );
-        CREATE TABLE probes (
-            probe_id VARCHAR PRIMARY KEY,
-            run_id VARCHAR NOT NULL,
-            position BIGINT NOT NULL,
-            scenario_id VARCHAR NOT NULL,
-            prompt VARCHAR NOT NULL,
-            system VARCHAR,
-            followups JSON,
-            dimensions JSON,
-            provider VARCHAR NOT NULL,
-            model VARCHAR NOT NULL,
-            sample INTEGER NOT NULL,
-            status VARCHAR NOT NULL,
-            error_code VARCHAR,
-            error_message VARCHAR,
-            retryable BOOLEAN,
-            response VARCHAR,
-            answer JSON,
-            finish_reason VARCHAR,
-            model_version VARCHAR,
-            {TOKENS},
-            cost_input_per_million DECIMAL(18, 8),
-            cost_output_per_million DECIMAL(18, 8),
-            price_snapshot JSON,
-            estimated_cost DECIMAL(18, 10),
-            wasted_cost DECIMAL(18, 10),
-            cost_source VARCHAR,
-            turns INTEGER NOT NULL DEFAULT 0,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            maybe_billed INTEGER NOT NULL DEFAULT 0,
-            left_out JSON,
-            latency_s DOUBLE,
-            queued_s DOUBLE,
-            started_at TIMESTAMP,
-            completed_at TIMESTAMP,
-            simulated BOOLEAN NOT NULL
-        );
-        CREATE TABLE turns (
-            probe_id VARCHAR NOT NULL,
-            turn INTEGER NOT NULL,
-            run_id VARCHAR NOT NULL,
-            attempt_id VARCHAR NOT NULL,
-            prompt VARCHAR NOT NULL,
-            response VARCHAR NOT NULL,
-            finish_reason VARCHAR,
-            model_version VARCHAR,
-            request_id VARCHAR,
-            {TOKENS},
-            {RATES},
-            usage JSON,
-            cost DECIMAL(18, 10),
-            cost_source VARCHAR NOT NULL,
-            latency_s DOUBLE,
-            answered_at TIMESTAMP NOT NULL,
-            PRIMARY KEY (probe_id, turn)
-        );
-        CREATE TABLE attempts (
-            attempt_id VARCHAR PRIMARY KEY,
-            run_id VARCHAR NOT NULL,
-            probe_id VARCHAR NOT NULL,
-            turn INTEGER NOT NULL,
-            attempt INTEGER NOT NULL,
-            provider VARCHAR NOT NULL,
-            model VARCHAR NOT NULL,
-            started_at TIMESTAMP,
-            ended_at TIMESTAMP,
-            status_code INTEGER,
-            error_code VARCHAR,
-            error_message VARCHAR,
-            latency_s DOUBLE,
-            waited_s DOUBLE,
-            wait_reason VARCHAR,
-            request_id VARCHAR,
-            maybe_billed BOOLEAN NOT NULL DEFAULT false,
-            request VARCHAR,
-            reply VARCHAR,
-            usage JSON,
-            cost DECIMAL(18, 10),
-            cost_source VARCHAR,
-            worst_case DECIMAL(18, 10)
-        );
-    """)
+    """Nothing any more: the tables that ``derive_probes`` gets rid of are made in no new database."""
 
 
 def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
     """The template that a probe's prompt was made from, and what each run has deducted from balances."""
     connection.execute("""
-        ALTER TABLE probes ADD COLUMN template VARCHAR;
+        ALTER TABLE IF EXISTS probes ADD COLUMN template VARCHAR;
         CREATE TABLE provider_balance_deductions (
             event_id VARCHAR NOT NULL,
             provider VARCHAR NOT NULL,
