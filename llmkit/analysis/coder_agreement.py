@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import nan
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from llmkit.analysis.intervals import LARGEST
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 
@@ -53,8 +54,7 @@ def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = 
     """
     import krippendorff  # slow to load, as are scipy and statsmodels below
 
-    if level not in get_args(Level):
-        raise ValidationError(f"level is one of {', '.join(get_args(Level))}, not {level!r}.", field="level")
+    shapes.one_of(level, Level, "level")
     table = _table(codes)
     domain = _domain(table, level)
     counts = np.array([(table == value).sum(axis=1) for value in domain]).reshape(len(domain), len(table)).T

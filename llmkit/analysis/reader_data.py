@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from llmkit.analysis.comparison import Asked
 from llmkit.money.pricing import dollars
 from llmkit.records import columns
 
@@ -47,20 +48,12 @@ show(document.getElementById("reader"), await unpack(bytes));
 """
 
 
-class Answered(Protocol):
+class Answered(Asked, Protocol):
     """A run with answers."""
 
     @property
     def id(self) -> str:
         """The run's id."""
-
-    @property
-    def name(self) -> str | None:
-        """As :attr:`llmkit.Run.name`."""
-
-    @property
-    def probes(self) -> pd.DataFrame:
-        """As :attr:`llmkit.Run.probes`."""
 
     @property
     def turns(self) -> pd.DataFrame:

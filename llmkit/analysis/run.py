@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -374,7 +374,8 @@ class Run:
         Raises:
             ValidationError: no such table or column, or its texts are in an archive alone.
         """
-        return archived_runs.batches(self._store, self.id, _checked(table), columns)
+        shapes.one_of(table, Table, "table")
+        return archived_runs.batches(self._store, self.id, table, columns)
 
     def archive(self, url: File, *, drop: bool = False) -> None:
         """Write the run into a folder, or to a URL that fsspec can open, as Parquet, and compare what was written.
@@ -430,7 +431,8 @@ class Run:
         return markdown.page(report.title(self._row()), text, {"Costs": drawn})
 
     def _named(self, table: Table) -> pd.DataFrame:
-        frame: pd.DataFrame = getattr(self, _checked(table))
+        shapes.one_of(table, Table, "table")
+        frame: pd.DataFrame = getattr(self, table)
         return frame
 
     def view(self) -> Any:
@@ -483,9 +485,3 @@ class Run:
                 field=name,
             )
         return self._store.read(lambda c: queries.table(c, name, self.id, order))
-
-
-def _checked(table: Table) -> Table:
-    if table not in get_args(Table):
-        raise ValidationError(f"table is one of {', '.join(get_args(Table))}, not {table!r}.", field="table")
-    return table
