@@ -21,15 +21,10 @@ from llmkit.store import CatalogState
 
 def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
     """The parameters of a run, or of a configuration with some of its ``own``."""
-    direct: dict[str, Any] = {
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-        "seed": request.seed,
-        "service_tier": request.service_tier,
-    }
-    direct |= {name: value for name, value in own.items() if name in direct}
-    options = {**request.request_options, **{name: value for name, value in own.items() if name not in direct}}
-    return make_params(**direct, schema=request.schema, options=options)
+    names = ("temperature", "max_tokens", "seed", "service_tier")
+    direct = {name: own.get(name, getattr(request, name)) for name in names}
+    rarer = {name: value for name, value in own.items() if name not in names}
+    return make_params(direct, request.schema, {**request.request_options, **rarer})
 
 
 def refuse_two_systems(prompts: Prompts, configs: Sequence[Configuration]) -> None:

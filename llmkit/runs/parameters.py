@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmkit.errors import ValidationError
@@ -14,59 +13,45 @@ MAX_SEED = 2**63 - 1
 """APIs read seeds as integers of 64 bits."""
 
 
-def make_params(
-    *,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    seed: int | None = None,
-    schema: Mapping[str, Any] | None = None,
-    service_tier: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Params:
-    """The parameters of a run, checked. ``options`` holds the rarer ones by their names in :class:`Params`.
+def make_params(direct: Mapping[str, Any], schema: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Params:
+    """The parameters of a run, checked: those that ``kit.run`` names itself, and by ``options`` the rarer ones.
 
     Raises:
         ValidationError: an unknown option, or a value out of range.
     """
-    names = {field.name for field in fields(Params)} - {"temperature", "max_tokens", "seed", "schema", "service_tier"}
-    values = shapes.mapping(options, "options", "{'top_p': 0.9}")
-    if unknown := sorted(set(values) - names):
+    names = _CHECKS.keys() - direct.keys()
+    if unknown := sorted(options.keys() - names):
         raise ValidationError(
             f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
             f"options takes {', '.join(sorted(names))}.",
             field="options",
         )
-    values["stop"] = _stops(values.get("stop"))
-    values["extra_body"] = _body(values.get("extra_body"))
-    values["top_p"] = numbers.between(values.get("top_p"), "top_p", 0, 1)
-    params = Params(
-        temperature=numbers.between(temperature, "temperature", 0, 2),
-        max_tokens=None if max_tokens is None else numbers.whole(max_tokens, "max_tokens", 1),
-        seed=None if seed is None else numbers.whole(seed, "seed", 0, MAX_SEED),
-        schema=schema,
-        service_tier=shapes.optional_string(service_tier, "service_tier"),
-        **values,
-    )
-    shapes.optional_string(params.reasoning_effort, "reasoning_effort")
-    texts.flag(params.strict, "strict")
-    return params
+    values = {name: _CHECKS[name](value, name) for name, value in {**options, **direct}.items()}
+    return Params(schema=schema, **values)
 
 
-def _stops(value: Any) -> tuple[str, ...]:
+def _stops(value: Any, field: str) -> tuple[str, ...]:
     """One text or several that end an answer; white space alone is one too."""
-    if value is None:
-        return ()
-    texts = (
-        (value,) if isinstance(value, str) else shapes.several(value, "stop", "a non-empty string or a list of them")
-    )
-    if not all(isinstance(text, str) and text for text in texts):
-        raise ValidationError("stop must be a non-empty string or a list of them.", field="stop")
-    return tuple(shapes.string(text, "stop") for text in texts)
+    what = "a non-empty string or a list of them"
+    listed = () if value is None else (value,) if isinstance(value, str) else shapes.several(value, field, what)
+    if not all(isinstance(text, str) and text for text in listed):
+        raise ValidationError(f"{field} must be {what}.", field=field)
+    return tuple(shapes.string(text, field) for text in listed)
 
 
-def _body(value: Any) -> dict[str, Any]:
+def _body(value: Any, field: str) -> Any:
     """What is merged into the request, as JSON holds it."""
-    body: dict[str, Any] = texts.json_value(
-        shapes.mapping(value, "extra_body", "{'service_tier': 'flex'}"), "extra_body"
-    )
-    return body
+    return texts.json_value(shapes.mapping(value, field, "{'service_tier': 'flex'}"), field)
+
+
+_CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
+    "temperature": lambda value, field: numbers.between(value, field, 0, 2),
+    "max_tokens": lambda value, field: None if value is None else numbers.whole(value, field, 1),
+    "seed": lambda value, field: None if value is None else numbers.whole(value, field, 0, MAX_SEED),
+    "service_tier": shapes.optional_string,
+    "top_p": lambda value, field: numbers.between(value, field, 0, 1),
+    "stop": _stops,
+    "reasoning_effort": shapes.optional_string,
+    "extra_body": _body,
+    "strict": texts.flag,
+}
