@@ -22,15 +22,15 @@ def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         "SELECT DISTINCT schema_name, function_name FROM system.main.duckdb_functions() WHERE NOT internal"
     ).fetchall()
     views = ask("SELECT schema_name, view_name, sql FROM system.main.duckdb_views() WHERE NOT internal").fetchall()
-    found = [f"the macro {name!r}" for _, name in macros]
-    found += [f"the view {name!r}" for place, name, _ in views if place != "main" or name not in schema.VIEWS]
-    if not found:
+    others = [f"the macro {name!r}" for _, name in macros]
+    others += [f"the view {name!r}" for place, name, _ in views if place != "main" or name not in schema.VIEWS]
+    if not others:
         ours = schema.views_sql(connection)
         changed = [name for _, name, sql in views if sql != ours[name]]
-        found = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
-    if found:
+        others = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
+    if others:
         raise ValidationError(
-            f"{path} holds {', '.join(found[:3])}{' and others' * (len(found) > 3)}, which llmkit did not make: it "
+            f"{path} holds {', '.join(others[:3])}{' and others' * (len(others) > 3)}, which llmkit did not make: it "
             "would run whenever the database is asked. Drop it with DuckDB (llmkit makes its own views again), or name "
             "another file. Make views and macros of your own in kit.snapshot().",
             field="path",

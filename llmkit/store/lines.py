@@ -54,8 +54,8 @@ def verified(data: bytes) -> tuple[str, str, int] | None:
 
 def id_of(data: bytes) -> str | None:
     """The id of a line of either format, damaged or not; ``None`` when it cannot be found."""
-    found = _HEAD.match(data) or _OLD_ID.search(data, max(0, len(data) - 60))
-    return None if found is None else found[1].decode()
+    match = _HEAD.match(data) or _OLD_ID.search(data, max(0, len(data) - 60))
+    return None if match is None else match[1].decode()
 
 
 def loads(data: bytes) -> Event:
@@ -92,9 +92,9 @@ def pointer(document: bytes, text: str) -> str | None:
 def _find(value: Any, text: str, place: str) -> str | None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:
-        found = f"{place}/{key}" if child == text else None
-        if found is None and isinstance(child, dict | list):
-            found = _find(child, text, f"{place}/{key}")
-        if found is not None and (isinstance(key, int) or key.isidentifier()):
-            return found
+        pointer = f"{place}/{key}" if child == text else None
+        if pointer is None and isinstance(child, dict | list):
+            pointer = _find(child, text, f"{place}/{key}")
+        if pointer is not None and (isinstance(key, int) or key.isidentifier()):
+            return pointer
     return None

@@ -69,23 +69,23 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
         ValidationError: a new row cannot be read.
     """
     now, edit_id = datetime.now(UTC), secrets.token_hex(8)
-    found: list[Change] = []
+    entries: list[Change] = []
     for entity in _ENTRIES:
         for action, reference, before, after in _changed_entries(connection, entity):
             if isinstance(after, Model) and action != "restore":
-                found.extend(_price(connection, action, before, after, now))
+                entries.extend(_price(connection, action, before, after, now))
             row = (after if action == "restore" else replace(after, updated_at=now)).to_row()
-            found.append(Change(action, entity, reference, as_json(before), row))
+            entries.append(Change(action, entity, reference, as_json(before), row))
     recorded = {row["event_id"]: DatedPrice.from_row(row["after"]) for row in rows(connection, PRICE_EVENTS)}
     dated = _dated(connection) if recorded else {}
     for event_id, price in dated.items():
         if recorded.get(event_id) != price:
-            found.append(Change("add_price", "price", price.reference, None, price.to_row()))
+            entries.append(Change("add_price", "price", price.reference, None, price.to_row()))
     for row in rows(connection, _BALANCES):
         before, after = ({"amount": as_json(row[name])} for name in ("before", "after"))
-        found.append(Change("set_balance", "balance", row["name"], before, after))
+        entries.append(Change("set_balance", "balance", row["name"], before, after))
     return Changes(
-        [events.catalog(edit_id, ACTOR, each) for each in found],
+        [events.catalog(edit_id, ACTOR, each) for each in entries],
         [recorded[event_id].reference for event_id in recorded.keys() - dated.keys()],
     )
 
@@ -194,8 +194,8 @@ def _price(
 
 
 def _dated(connection: duckdb.DuckDBPyConnection) -> dict[str, DatedPrice]:
-    found = rows(connection, "SELECT * FROM llm_model_prices ORDER BY event_id")
-    return {row["event_id"]: DatedPrice.from_row(row) for row in found}
+    prices = rows(connection, "SELECT * FROM llm_model_prices ORDER BY event_id")
+    return {row["event_id"]: DatedPrice.from_row(row) for row in prices}
 
 
 _BALANCES = f"""

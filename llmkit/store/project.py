@@ -163,9 +163,9 @@ def take_up(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT segment, "offset", line FROM journal_quarantine
         WHERE starts_with(reason, 'type ') OR starts_with(reason, 'does not fit') ORDER BY ALL""").fetchall()
     for name, offset, data in rows:
-        if (found := known_now(name, data)) is not None:
+        if (lines := known_now(name, data)) is not None:
             with contextlib.suppress(*_UNFIT):  # it stays where it is
-                _in_transaction(connection, found, {})
+                _in_transaction(connection, lines, {})
                 connection.execute('DELETE FROM journal_quarantine WHERE segment = ? AND "offset" = ?', [name, offset])
 
 
@@ -218,22 +218,22 @@ def _apply(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> No
         _apply(connection, lines[middle:])
 
 
-def _in_transaction(connection: duckdb.DuckDBPyConnection, found: Sorted, ends: Mapping[str, int]) -> None:
+def _in_transaction(connection: duckdb.DuckDBPyConnection, lines: Sorted, ends: Mapping[str, int]) -> None:
     """Write what lines say, and that segments are applied up to these offsets."""
     connection.begin()
     try:
-        if found.catalog:
-            apply_catalog(connection, found.catalog)
-        if found.runs:
-            apply_runs.apply_lines(connection, found.runs)
-        if found.catalog or "run_state" in found.runs:
+        if lines.catalog:
+            apply_catalog(connection, lines.catalog)
+        if lines.runs:
+            apply_runs.apply_lines(connection, lines.runs)
+        if lines.catalog or "run_state" in lines.runs:
             fold_balances(connection)
-        for aside in found.aside:
+        for aside in lines.aside:
             log.warning("a line was set aside", extra={"segment": aside.segment, "offset": aside.offset})
             connection.execute("INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", aside)
         if ends:  # all in one statement: a journal may have thousands of segments
-            last = [found.last.get(name, "") for name in ends]
-            rest = ([column.get(name) for name in ends] for column in (found.next_seq, found.headers))
+            last = [lines.last.get(name, "") for name in ends]
+            rest = ([column.get(name) for name in ends] for column in (lines.next_seq, lines.headers))
             connection.execute(
                 "INSERT INTO journal_segments SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]), "
                 "unnest(?::BIGINT[]), unnest(?::VARCHAR[]) ON CONFLICT DO UPDATE SET "

@@ -163,13 +163,13 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
 
 def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The different questions of a run, as they are stored, in its order."""
-    found = rows(
+    result = rows(
         connection,
         "SELECT question, min(scenario) FROM run_scenarios WHERE run_id = ? AND json_type(question) = 'OBJECT' "
         "GROUP BY question ORDER BY 2",
         [run_id],
     )
-    return [row["question"] for row in found]
+    return [row["question"] for row in result]
 
 
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
@@ -235,11 +235,11 @@ _DTYPES: dict[Any, Any] = {
 
 
 def _told_apart(names: Sequence[str]) -> list[str]:
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         different = (name, *(f"{name}_{number}" for number in range(1, len(names) + 1)))
-        found[next(each for each in different if each not in found)] = None
-    return list(found)
+        unique[next(each for each in different if each not in unique)] = None
+    return list(unique)
 
 
 def _plain(column: Any) -> Any:

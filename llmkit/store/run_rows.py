@@ -70,7 +70,7 @@ def scenario_rows(connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any])
 
 def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
     """Whether a table of a run fits into the memory that there is (on a hub, that which one user may have)."""
-    found = column(
+    answer = column(
         connection,
         f"""
         SELECT r.n_probes * {_ROW} + {_COPIES} * (
@@ -81,7 +81,7 @@ def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
         """,
         [run_id],
     )
-    return bool(found and found[0])
+    return bool(answer and answer[0])
 
 
 def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
@@ -119,9 +119,9 @@ def open_in_batches(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
 
 def in_batches(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
     """Of each run that waits for batches, how many requests are back, and how many there were in all."""
-    found = connection.execute(
+    result = connection.execute(
         "WITH asked AS (SELECT run_id, count(batch) AS n FROM intents GROUP BY run_id), "
         "waiting AS (SELECT run_id, count(batch) AS n FROM open_attempts GROUP BY run_id) "
         "SELECT run_id, a.n - w.n, a.n FROM asked a JOIN waiting w USING (run_id) WHERE w.n > 0"
     )
-    return {run_id: (back, total) for run_id, back, total in found.fetchall()}
+    return {run_id: (back, total) for run_id, back, total in result.fetchall()}

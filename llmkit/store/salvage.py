@@ -71,10 +71,10 @@ def _taken(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> dict
     try:
         taken: dict[str, int | None] = {}
         for table in tables:
-            found = connection.execute(
+            row = connection.execute(
                 f"INSERT INTO {table} BY NAME FROM {_OLD}.{table} ON CONFLICT DO NOTHING"
             ).fetchone()
-            taken[table] = int(found[0]) if found else 0
+            taken[table] = int(row[0]) if row else 0
         connection.commit()
     except duckdb.Error:
         connection.rollback()

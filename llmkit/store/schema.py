@@ -35,10 +35,10 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
 
 def columns(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
     """The columns of all tables, each with its table's name before it."""
-    found = connection.execute(
+    result = connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name = current_database()"
     )
-    return set(found.fetchall())
+    return set(result.fetchall())
 
 
 def missing(present: set[tuple[str, str]]) -> dict[str, str]:
@@ -71,12 +71,12 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def views_sql(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """The definition of each view as DuckDB writes it down, spaces and brackets included."""
-    found = connection.execute(
+    result = connection.execute(
         "SELECT name, 'CREATE VIEW ' || name || ' AS ' || json_deserialize_sql(json_serialize_sql(query)) || ';' "
         "FROM (SELECT unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS query)",
         [list(VIEWS), list(VIEWS.values())],
     )
-    return dict(found.fetchall())
+    return dict(result.fetchall())
 
 
 def _of(table: str, names: Iterable[str]) -> str:

@@ -40,8 +40,8 @@ def segment(name: str) -> Segment:
 
 def is_copy(name: str) -> bool:
     """Whether a name is one that no segment gets, such as those that programs give that synchronize folders."""
-    found = _NAME.match(name)
-    return found is not None and name[found.end() :] != ".jsonl"
+    match = _NAME.match(name)
+    return match is not None and name[match.end() :] != ".jsonl"
 
 
 class Header(NamedTuple):

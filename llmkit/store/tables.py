@@ -19,8 +19,8 @@ def upsert(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
 ) -> None:
     """Insert rows, each in the place of the one that has its ``key``. Everything travels as text and is cast there."""
-    found = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
-    kinds, texts = dict(found.fetchall()), dumps([dict.fromkeys(columns, "VARCHAR")]).decode()
+    result = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
+    kinds, texts = dict(result.fetchall()), dumps([dict.fromkeys(columns, "VARCHAR")]).decode()
     names = {column: quoted(column) for column in columns}
     statement = (
         f"INSERT INTO {table} ({', '.join(names.values())}) "

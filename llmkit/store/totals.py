@@ -78,7 +78,7 @@ def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal
 
 def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Decimal]:
     """What a run has spent by provider and not yet deducted from the balance: its process died before it could."""
-    found = rows(
+    spent = rows(
         connection,
         """
         WITH deducted AS (
@@ -89,7 +89,7 @@ def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, 
         """,
         [run_id, run_id],
     )
-    return {row["provider"]: row["amount"] for row in found if row["amount"]}
+    return {row["provider"]: row["amount"] for row in spent if row["amount"]}
 
 
 def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -161,13 +161,13 @@ def versions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[st
 
 def latest_versions(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> dict[str, str]:
     """By model the version that answered last, in any run."""
-    found = connection.execute(
+    result = connection.execute(
         "SELECT a.model, arg_max(o.model_version, o.ended_at) FROM outcomes o JOIN runs r ON r.id = o.run_id "
         "JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms "
         "WHERE o.is_answer AND o.model_version IS NOT NULL AND r.simulated = ? GROUP BY a.model",
         [simulated],
     )
-    return dict(found.fetchall())
+    return dict(result.fetchall())
 
 
 def billable(connection: duckdb.DuckDBPyConnection, provider: str, *, simulated: bool) -> list[dict[str, Any]]:

@@ -39,20 +39,20 @@ class Sorted:
 
 def sort(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> Sorted:
     """Look at lines, which may be of several segments."""
-    found = Sorted(next_seq=_next_seqs(connection, {block.segment.name for block in blocks}))
+    lines = Sorted(next_seq=_next_seqs(connection, {block.segment.name for block in blocks}))
     counted: dict[str, format_1.Counted] | None = None
     for block in blocks:
         if block.segment.about:
-            _take(found, block)
+            _take(lines, block)
         else:
             counted = _counted(connection) if counted is None else counted
-            _take_old(found, block, counted)
-    return found
+            _take_old(lines, block, counted)
+    return lines
 
 
-def _take(found: Sorted, block: Block) -> None:
+def _take(lines: Sorted, block: Block) -> None:
     (name, _), offset = block.segment, block.start
-    expected, last = found.next_seq.get(name, 0), found.last.get(name, "")
+    expected, last = lines.next_seq.get(name, 0), lines.last.get(name, "")
     for data in block.lines:
         reason: str | None = "damaged"
         if (seen := verified(data)) is None:
@@ -60,53 +60,53 @@ def _take(found: Sorted, block: Block) -> None:
         else:
             event_id, kind, seq = seen
             if seq != expected:
-                found.aside.append(Aside(name, offset, f"line {seq} stands where line {expected} should", data))
+                lines.aside.append(Aside(name, offset, f"line {seq} stands where line {expected} should", data))
             expected, last = seq + 1, max(event_id, last)
-            reason = _place(found, block.segment, event_id, kind, data)
+            reason = _place(lines, block.segment, event_id, kind, data)
         if reason is not None:
-            found.aside.append(Aside(name, offset, reason, data))
+            lines.aside.append(Aside(name, offset, reason, data))
         offset += len(data) + 1
-    found.next_seq[name], found.last[name] = expected, last
+    lines.next_seq[name], lines.last[name] = expected, last
 
 
 def known_now(name: str, data: bytes) -> Sorted | None:
     """What is done with a line that an earlier version, or this one, had set aside; ``None``: it stays there."""
-    seen, found = verified(data), Sorted()
-    if seen is None or _place(found, segment(name), *seen[:2], data) is not None:
+    seen, lines = verified(data), Sorted()
+    if seen is None or _place(lines, segment(name), *seen[:2], data) is not None:
         return None
-    return found
+    return lines
 
 
-def _place(found: Sorted, which: Segment, event_id: str, kind: str, data: bytes) -> str | None:
+def _place(lines: Sorted, which: Segment, event_id: str, kind: str, data: bytes) -> str | None:
     """Put a line where it belongs; why it is set aside if it belongs nowhere."""
     if kind in apply_runs.TYPES:
-        found.runs[kind].add(which.about, event_id, data)
+        lines.runs[kind].add(which.about, event_id, data)
     elif kind == "catalog":
-        found.catalog.append(loads(data))
+        lines.catalog.append(loads(data))
     elif kind == "segment":
-        found.headers[which.name] = data.decode()
+        lines.headers[which.name] = data.decode()
     else:
         return f"type {kind} is not known to this version"
     return None
 
 
-def _take_old(found: Sorted, block: Block, counted: dict[str, format_1.Counted]) -> None:
+def _take_old(lines: Sorted, block: Block, counted: dict[str, format_1.Counted]) -> None:
     name = block.segment.name
     for _, [data], offset, _ in block.singly():
         try:
             event = loads(data)
         except ValueError:
             if data:
-                found.aside.append(Aside(name, offset, "damaged", data))
+                lines.aside.append(Aside(name, offset, "damaged", data))
             continue
-        found.last[name] = max(event["id"], found.last.get(name, ""))
+        lines.last[name] = max(event["id"], lines.last.get(name, ""))
         if event["type"] == "catalog":
-            found.catalog.append(event)
+            lines.catalog.append(event)
         elif event["type"] in apply_runs.TYPES:
             for now in format_1.modern(event, counted):
-                found.runs[now["type"]].add(event["run_id"], event["id"], dumps(now))
+                lines.runs[now["type"]].add(event["run_id"], event["id"], dumps(now))
         else:
-            found.aside.append(Aside(name, offset, f"type {event['type']} is not known to this version", data))
+            lines.aside.append(Aside(name, offset, f"type {event['type']} is not known to this version", data))
 
 
 def _next_seqs(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, int]:
