@@ -9,8 +9,7 @@ from typing import Any
 
 from llmkit.money import pricing
 from llmkit.records.checks.texts import counted
-
-_STATES = ("ok", "failed", "skipped", "cancelled", "pending")
+from llmkit.store.schema import STATES
 
 
 def effective_status(stored: str, is_live: bool) -> str:
@@ -21,7 +20,7 @@ def effective_status(stored: str, is_live: bool) -> str:
 def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], notes: Sequence[str]) -> str:
     """Name, status, probes by state, cost, and what a reader of the results should know."""
     label = f" {row['name']!r}" if row["name"] else ""
-    states = [f"{tally[state]:,} {state}" for state in _STATES if tally[state] or state == "ok"]
+    states = [f"{tally[state]:,} {state}" for state in STATES if tally[state] or state == "ok"]
     facts = ", ".join([counted(row["n_probes"], "probe"), *states, _spent(tally)])
     ended = [row["message"]] if row["status"] == "budget" else []
     return ". ".join([f"{label} {status}: {facts}", " ".join([*ended, *notes])]).removesuffix(". ")

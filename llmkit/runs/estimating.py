@@ -208,19 +208,9 @@ def _effort(model: Model, params: Params, request: Request, wire: str) -> str | 
 
 def _observation(row: Mapping[str, Any]) -> Observation:
     schema = _read_canonical(row["schema"])
-    return Observation(
-        provider=row["provider"],
-        model=row["model"],
-        template=_alike(row["template"], schema),
-        effort=row["effort"],
-        input_chars=row["input_chars"] + len(schema or ""),
-        usage=Usage.from_row(row["usage"]),
-        seconds=row["seconds"],
-        is_cut=row["is_cut"],
-        turn=row["turn"],
-        scenario=row["scenario"],
-        run=row["run_id"],
-    )
+    told = {name: value for name, value in row.items() if name != "schema"}
+    told |= {"template": _alike(row["template"], schema), "usage": Usage.from_row(row["usage"])}
+    return Observation(**told | {"input_chars": row["input_chars"] + len(schema or "")})
 
 
 def _alike(template: str | None, schema: str | None) -> str | None:

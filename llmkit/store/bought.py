@@ -31,16 +31,16 @@ def answers(
     Keys: position, source (the probe that it was bought for), response, finish_reason, model_version, service_tier,
     usage, cost, answered_at, latency_s.
     """
-    connection.register("questions", pa.Table.from_pylist([each._asdict() for each in questions], _QUESTION))
+    connection.register("questions", pa.Table.from_pylist([each._asdict() for each in questions]))
     try:
         return rows(
             connection,
             """
             WITH numbered AS (
-                SELECT *, unhex(request_hash) AS hash,
+                SELECT * REPLACE (source::VARCHAR AS source), unhex(request_hash) AS hash,
                     row_number() OVER (PARTITION BY request_hash, model, sample, source ORDER BY position) AS place
                 FROM questions
-            ), found AS (
+            ), latest AS (
                 SELECT q.position, o.run_id, o.position AS from_position, o.turn, o.attempt
                 FROM numbered q JOIN intents i ON i.request_hash = q.hash AND i.turn = q.turn
                     JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn
@@ -58,7 +58,7 @@ def answers(
             )
             SELECT f.position, t.probe_id AS source, t.response, t.finish_reason, t.model_version, t.service_tier,
                 t.usage, t.cost, t.answered_at, t.latency_s
-            FROM found f JOIN turns t ON t.run_id = f.run_id AND t.position = f.from_position AND t.turn = f.turn
+            FROM latest f JOIN turns t ON t.run_id = f.run_id AND t.position = f.from_position AND t.turn = f.turn
             ORDER BY f.position
             """,
             {
@@ -68,15 +68,3 @@ def answers(
         )
     finally:
         connection.unregister("questions")
-
-
-_QUESTION = pa.schema(
-    [
-        ("position", pa.int64()),
-        ("turn", pa.int32()),
-        ("request_hash", pa.string()),
-        ("model", pa.string()),
-        ("sample", pa.int32()),
-        ("source", pa.string()),
-    ]
-)

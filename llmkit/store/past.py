@@ -17,7 +17,7 @@ def answers(
 
     Keys: provider, model, template, schema (JSON text), effort, input_chars (bytes of everything that was sent but the
     schema), usage (of all attempts of the turn, also of those that were billed in vain), seconds, is_cut, turn,
-    scenario, run_id. A turn that was billed and never answered counts too.
+    scenario, run. A turn that was billed and never answered counts too.
     """
     names = (*TOKEN_COLUMNS, "cache_write_1h_tokens")
     sums = ", ".join(f"'{name}': coalesce(sum({name}), 0)::BIGINT" for name in names)
@@ -53,7 +53,7 @@ def answers(
                 generate_subscripts(models::JSON[], 1) AS place
             FROM runs
         )
-        SELECT l.provider, l.model, l.template, l.usage, l.seconds, l.is_cut, l.turn, l.scenario, l.run_id,
+        SELECT l.provider, l.model, l.template, l.usage, l.seconds, l.is_cut, l.turn, l.scenario, l.run_id AS run,
             (l.own + coalesce(b.answers, 0))::BIGINT AS input_chars,
             CASE WHEN NOT coalesce(list_contains(p.left_out::VARCHAR[], 'schema'), false)
                 THEN nullif(a.schema, 'null') END AS schema,

@@ -16,7 +16,7 @@ import pyarrow as pa
 from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.store.events import ARCHIVE, OF_RUN
-from llmkit.store.schema import UNKNOWN
+from llmkit.store.schema import COUNTS, UNKNOWN
 
 T = TypeVar("T")
 
@@ -98,9 +98,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             coalesce(json_exists(n.notes, '$.archived'), false) AS archived, n.notes ->> '$.{ARCHIVE}' AS archive
         FROM runs r
             LEFT JOIN (
-                SELECT run_id, sum(estimated_cost) AS estimated_cost, countif(status = 'ok') AS ok,
-                    countif(status = 'failed') AS failed, countif(status = 'skipped') AS skipped,
-                    countif(status = 'cancelled') AS cancelled, countif(status = 'pending') AS pending,
+                SELECT run_id, sum(estimated_cost) AS estimated_cost, {COUNTS},
                     count(*) FILTER ({UNKNOWN}) AS unpriced
                 FROM probe_states GROUP BY run_id) p ON p.run_id = r.id
             LEFT JOIN (

@@ -15,6 +15,9 @@ RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
 """What the journal and the tables hold of each, with SQL types."""
 REUSE: Mapping[str, str] = {"reused_from": "VARCHAR", "original_cost": "DECIMAL(18, 10)"}
 """Of an answer that was bought for another probe: for which, and what it cost there."""
+STATES = ("ok", "failed", "skipped", "cancelled", "pending")
+COUNTS = ", ".join(f"count(*) FILTER (status = '{state}') AS {state}" for state in STATES)
+"""How many probes have each status."""
 UNKNOWN = "cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0"
 """Which probes were, or may have been, billed at a cost of which somebody knows not all."""
 PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_COLUMNS[0]], "price_variants": "JSON"}

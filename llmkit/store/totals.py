@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from llmkit.store.queries import column, rows
-from llmkit.store.schema import UNKNOWN
+from llmkit.store.schema import COUNTS, UNKNOWN
 
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
@@ -24,9 +24,7 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
     return rows(
         connection,
         f"""
-        SELECT count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'failed') AS failed,
-            count(*) FILTER (status = 'skipped') AS skipped, count(*) FILTER (status = 'cancelled') AS cancelled,
-            count(*) FILTER (status = 'pending') AS pending, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
+        SELECT {COUNTS}, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
             count(*) FILTER ({UNKNOWN}) AS "unknown"
         FROM probe_states WHERE run_id = ?
         """,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from llmkit.records import HttpResponse, RateInfo
 
@@ -58,20 +59,14 @@ def rate_info(response: HttpResponse) -> RateInfo | None:
     """
     if _EVERY_NAME.isdisjoint(response.headers):
         return None
-    values: dict[str, float | None] = {}
+    values: dict[str, Any] = {}
     for field, names in _NAMES.items():
-        text = next((response.headers[name] for name in names if name in response.headers), None)
-        if text is not None:
-            values[field] = seconds(text, response.received_at) if field.endswith("reset") else _number(text)
-    limits = {field: value for field, value in values.items() if value is not None}
-    if not limits:
-        return None
-    whole = {field: int(value) for field, value in limits.items() if not field.endswith("reset")}
-    return RateInfo(
-        **whole,
-        requests_reset=limits.get("requests_reset"),
-        tokens_reset=limits.get("tokens_reset"),
-    )
+        text = next((response.headers[name] for name in names if name in response.headers), "")
+        if text and field.endswith("reset"):
+            values[field] = seconds(text, response.received_at)
+        elif (number := _number(text)) is not None:
+            values[field] = int(number)
+    return RateInfo(**values) if any(value is not None for value in values.values()) else None
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
