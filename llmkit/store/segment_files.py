@@ -19,7 +19,7 @@ def to_write(directory: Path, name: str, flags: int = 0) -> IO[bytes]:
     As long as it is open it is locked, so that nobody takes it for closed.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = open(os.open(directory / name, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb", buffering=0)  # noqa: SIM115
+    file = open(os.open(directory / name, os.O_RDWR | os.O_CREAT | flags, 0o600), "rb+", buffering=0)  # noqa: SIM115
     with contextlib.suppress(OutOfReach):  # where files are not locked, no segment is known to be closed
         try_lock(file, LockFlags.SHARED)
     return file
@@ -38,6 +38,19 @@ def is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def bring_back(file: IO[bytes], path: Path) -> bool:
+    """Write an open file once more that was deleted; ``False`` where it was moved, or the disk takes it no more."""
+    if os.fstat(file.fileno()).st_nlink:
+        return False
+    with contextlib.suppress(OSError), to_write(path.parent, path.name, os.O_EXCL) as again:
+        file.seek(0)
+        write_all(again, file.read())
+        os.fsync(again.fileno())
+        sync_directory(path.parent)
+        return True
+    return False
 
 
 def sync_directory(directory: Path) -> None:

@@ -17,6 +17,7 @@ from llmkit.store import segment_files
 from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line
 from llmkit.store.locks import DISK
+from llmkit.store.segments import CATALOG
 
 _GATHER = 0.002
 """Seconds that a commit waits for company when the one before had some."""
@@ -30,20 +31,11 @@ class _Open:
     file: IO[bytes]
     seq: int
 
-    def save(self, data: bytes) -> None:
-        """Have the disk take it.
-
-        Raises:
-            JournalError: the file is not there any more, although the system lets it be written.
-        """
+    def save(self, data: bytes) -> bool:
+        """Have the disk take it; ``False`` when nobody could read it, since the file was moved or deleted."""
         segment_files.write_all(self.file, data)
         os.fsync(self.file.fileno())
-        if segment_files.is_at(self.file, self.path):
-            return
-        raise JournalError(
-            f"{self.path} was moved or deleted while it was being written. Bring it back, from a copy or the trash: "
-            "what is in it may be nowhere else. What is written from now on begins another."
-        )
+        return segment_files.is_at(self.file, self.path)
 
 
 class SegmentWriter:
@@ -126,11 +118,10 @@ class SegmentWriter:
             return self._explain(error)
         try:
             data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
-            segment.save(data)
-        except (OSError, JournalError) as error:
+            if not segment.save(data):
+                return self._lose(commit.about, segment, start)
+        except OSError as error:
             is_cut = self._abandon(commit.about, segment, start)
-            if isinstance(error, JournalError):
-                return error
             return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
         segment.seq += len(commit.events)
         return None
@@ -148,6 +139,24 @@ class SegmentWriter:
             raise
         created = self._segments[about] = _Open(self._directory / name, file, 1)
         return created
+
+    def _lose(self, about: str, segment: _Open, start: int) -> JournalError:
+        """Write a segment that was deleted once more. An edit is not saved if it fails; answers, which were paid for,
+        are.
+        """
+        if about == CATALOG:
+            segment.file.truncate(start)
+        is_back = segment_files.bring_back(segment.file, segment.path)
+        self._abandon(about, segment, start)
+        remedy = (
+            "It was written once more. Bring the rest of the folder back, if that is gone too"
+            if is_back
+            else "Bring it back, from a copy or the trash: what is in it may be nowhere else"
+        )
+        return JournalError(
+            f"{segment.path} was moved or deleted while it was being written. {remedy}. What is written from now on "
+            "begins another."
+        )
 
     def _abandon(self, about: str, segment: _Open, start: int) -> bool:
         """Cut a half-written batch off, and say whether that could be done; the next batch begins a new segment,

@@ -147,18 +147,26 @@ def test_a_forked_child_writes_its_own_segment(tmp_path):
     assert sorted(map(sorted, by_segment)) == [["child"], ["parent"]]
 
 
-@pytest.mark.parametrize("lose", [Path.unlink, lambda file: file.rename(file.with_suffix(".moved"))])
-def test_a_segment_that_is_gone_while_it_is_written_is_said(tmp_path, lose):
-    """The system would let it be written on; but nothing is acknowledged that nobody could read."""
+@pytest.mark.parametrize("about", [{}, {"run_id": "r1"}])
+@pytest.mark.parametrize("lose", ["moved", "deleted", "deleted with its folder"])
+def test_a_segment_that_is_gone_while_it_is_written_is_said(tmp_path, lose, about):
+    """The system would let it be written on; but nothing is acknowledged that nobody could read. What was acknowledged
+    before is there again if it was deleted, and so is what was paid for, though not an edit.
+    """
     journal = Journal(tmp_path / "j")
-    journal.commit([{"type": "t", "n": 1}])
+    journal.commit([{"type": "t", "n": 1, **about}])
     (file,) = (tmp_path / "j").glob("*.jsonl")
-    lose(file)
+    if lose == "moved":
+        file.rename(file.with_suffix(".moved"))
+    else:
+        file.unlink()
+    if lose == "deleted with its folder":
+        file.parent.rmdir()
     with pytest.raises(JournalError, match="was moved or deleted while it was being written"):
-        journal.commit([{"type": "t", "n": 2}])
-    journal.commit([{"type": "t", "n": 3}])
+        journal.commit([{"type": "t", "n": 2, **about}])
+    journal.commit([{"type": "t", "n": 3, **about}])
     journal.close()
-    assert [event["n"] for event in events(journal)] == [3]
+    assert [event["n"] for event in events(journal)] == ([3] if lose == "moved" else [1, 2, 3] if about else [1, 3])
 
 
 def test_what_only_has_the_name_of_a_segment_hides_none(tmp_path):
