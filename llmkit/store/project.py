@@ -12,7 +12,9 @@ import contextlib
 import heapq
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -37,6 +39,8 @@ _AT_ONCE = 64 << 20
 """Bytes of segments that are in memory while they are merged."""
 _BATCH = 500
 """Events of one transaction where each is looked at."""
+PATIENCE = 10.0
+"""Seconds after which whoever waits is told how far it is."""
 _CHANGES_CATALOG = {CATALOG, "run_state"}
 _UNFIT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, LookupError, TypeError, ValueError,
           AttributeError)  # fmt: skip
@@ -126,12 +130,23 @@ def project(
         return False
     due = _without_foreign(connection, journal, due, adopting)
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
-    merged = _merged(journal, [each for each in due if each not in runs])
-    while blocks := list(itertools.islice(merged, _BATCH)):
-        _apply(connection, blocks)
-    for blocks in _gathered(journal, runs):
+    merged = _merged(journal, [each for each in due if each.segment.about in ("", CATALOG)])
+    catalog = iter(lambda: list(itertools.islice(merged, _BATCH)), [])
+    total = sum(each.size - each.offset for each in due)
+    for blocks in _told(itertools.chain(catalog, _gathered(journal, runs)), total, journal.directory.stem):
         _apply(connection, blocks)
     return True
+
+
+def _told(batches: Iterable[list[Block]], total: int, name: str) -> Iterator[list[Block]]:
+    """The same batches; meanwhile it is said from time to time how many of all the bytes are applied."""
+    done, last = 0, time.monotonic()
+    for blocks in batches:
+        if time.monotonic() - last > PATIENCE:
+            last = time.monotonic()
+            warnings.warn(f"{name} is brought up to date with its journal: {done / total:.0%} so far.", stacklevel=9)
+        yield blocks
+        done += sum(block.end - block.start for block in blocks)
 
 
 def _without_foreign(

@@ -1,6 +1,7 @@
 """Packs: many closed segments become a few files, of which every byte is read as before, whatever happens meanwhile."""
 
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_store import store  # noqa: F401 - a fixture
 
-from llmkit.store import Store, compaction, events, packs, queries
+from llmkit.store import Store, compaction, events, packs, project, queries
 from llmkit.store.compaction import compact
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Lease
@@ -252,3 +253,20 @@ def test_many_segments_become_few(store, count):  # noqa: F811
         seen, opens = [name for name in opens if f"{store.path.name}.journal" in name], None
         print(f"{count} segments, {'rebuilt' if is_rebuilt else 'opened'}: {len(seen)} files opened")
         assert len(seen) <= 50
+
+
+def test_how_far_a_long_rebuild_is_gets_said(store, monkeypatch):  # noqa: F811
+    """A share for each while that it takes; nothing while it is short."""
+    store.close()
+    fill(store.journal, 30)
+    monkeypatch.setattr(project, "_MOST", 3_000)
+    for patience, sentences in ((-1.0, 4), (3_600.0, 0)):
+        monkeypatch.setattr(project, "PATIENCE", patience)
+        store.path.unlink()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            Store(store.path).close()
+        shares = [int(re.search(r"(\d+)% so far", str(each.message))[1]) for each in said]
+        assert (len(shares) >= sentences) if sentences else not shares
+        assert shares == sorted(shares)
+        assert all(0 <= share <= 100 for share in shares)
