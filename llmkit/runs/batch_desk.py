@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -25,7 +25,7 @@ from llmkit.limiter import Admission, Purse
 from llmkit.providers.transport import RetryPolicy, apart, retrying
 from llmkit.providers.wires import BatchApi, BatchItem, BatchState, Listed
 from llmkit.records import Failure, HttpResponse, Request
-from llmkit.runs.tickets import LOOKS, LOST, PAGES, SKEW, Batch, Key, OpenRequest, Ticket
+from llmkit.runs.tickets import LOOKS, LOST, PAGES, SKEW, Batch, Key, Ticket
 from llmkit.store import Store, events
 
 log = logging.getLogger("llmkit.runs")
@@ -40,6 +40,7 @@ class BatchDesk:
     """The batches of one model in one run; lives on the background loop.
 
     ``queue`` holds what is still to come, ``moving`` counts the conversations that are neither here nor over.
+    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.open_in_batches`, which a process before left.
     """
 
     run_id: str
@@ -50,7 +51,7 @@ class BatchDesk:
     policy: RetryPolicy
     queue: deque[int]
     looks: tuple[float, float] = LOOKS
-    earlier: dict[Key, OpenRequest] = field(default_factory=dict)
+    earlier: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
     moving: int = 0
     handed_in: int = 0
     back: int = 0
@@ -84,8 +85,8 @@ class BatchDesk:
         """
         began = time.time()
         before = self.earlier.get(key)
-        if budget is not None and before is not None and before.worst_case is not None:
-            budget.recall(before.worst_case)
+        if budget is not None and before is not None and before["worst_case"] is not None:
+            budget.recall(before["worst_case"])
         self._rest()
         try:
             reservation = None if budget is None else await budget.reserve(worst_case)
@@ -108,10 +109,10 @@ class BatchDesk:
         if before is None:
             self._waiting.append(ticket)
         else:
-            ticket.intent(before.started_at, before.batch)  # written already
-            ticket.started_at = before.started_at
-            batch = self.open.setdefault(before.batch, Batch(before.batch, before.started_at, is_doubtful=True))
-            batch.batch_id = before.batch_id
+            name, ticket.started_at = before["batch"], before["started_at"]
+            ticket.intent(ticket.started_at, name)  # written already
+            batch = self.open.setdefault(name, Batch(name, ticket.started_at, is_doubtful=True))
+            batch.batch_id = before["batch_id"]
             batch.tickets[self._custom_id(ticket.key)] = ticket
         self._rest()
         try:

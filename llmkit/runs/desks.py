@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.runs.batch_desk import BatchDesk, Sender
 from llmkit.runs.context import RunContext, Target
-from llmkit.runs.tickets import OpenRequest, looks
+from llmkit.runs.tickets import looks
 
 
 def desks_of(
@@ -34,9 +34,8 @@ def desks_of(
         )
     for row in earlier:
         key = row["position"], row["turn"], row["attempt"]
-        request = OpenRequest(key, row["batch"], row["batch_id"], row["started_at"], row["worst_case"])
         if (desk := desks.get(spec.plan.model_of(row["position"]).reference)) is not None:
-            desk.earlier[key] = request
+            desk.earlier[key] = row
     return desks
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import anyio
 
@@ -42,17 +41,6 @@ class Ticket:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     reply: HttpResponse | Failure | None = None
     answered: anyio.Event = field(default_factory=anyio.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRequest:
-    """A request of an earlier process of the run that has no outcome yet."""
-
-    key: Key
-    batch: str
-    batch_id: str | None
-    started_at: datetime
-    worst_case: Decimal | None
 
 
 @dataclass(eq=False, slots=True)
