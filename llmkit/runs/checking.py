@@ -69,7 +69,7 @@ class Checker:
         """
         asks = request.reuse != "only"
         if plan is None:
-            plan = make_plan(request, state, self.reach.has_key if asks else _any_key)
+            plan = make_plan(request, state, self.reach.has_key if asks else lambda _: True)
         if request.stop_when is not None:
             check_stop_rule(request.stop_when, plan)
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
@@ -210,11 +210,6 @@ class Checker:
         history = self.past.history(kind, self.reach.simulating)
         now = datetime.now(UTC)
         return estimate_plan(plan, requests, history, state.providers, state.prices, now, reused, batched)
-
-
-def _any_key(provider: Provider) -> bool:
-    """Where nothing is asked, no key is needed."""
-    return True
 
 
 def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:

@@ -155,8 +155,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         step(connection)
     present = schema.columns(connection)
     missing = schema.missing(present)
-    for column, kind in missing.items():
-        schema.add_column(connection, column, kind)
+    for statement in missing.values():
+        connection.execute(statement)
     names = [*(step.__name__ for step in steps), *missing]
     if names or not _has_views(present):
         schema.make_views(connection)
@@ -189,8 +189,7 @@ def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]
             raise ValidationError("This database holds other tables: name another file for llmkit's.", field="path")
         return {}
     applied = dict(connection.execute("SELECT name, number FROM migrations").fetchall())
-    known = {step.__name__ for step in MIGRATIONS}
-    if any(name not in known and not schema.is_declared(name) for name in applied):
+    if applied.keys() - {step.__name__ for step in MIGRATIONS} - schema.missing(()).keys():
         raise CatalogTooNew(
             f"This database is of format {max(applied.values())}, which this llmkit does not know yet. "
             "Upgrade llmkit (pip install -U llmkit) or open another file."

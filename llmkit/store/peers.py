@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
@@ -60,12 +60,15 @@ class Peers:
             OutOfReach: the system does not let the mark be made.
         """
         path, until = self._path(run_id), time.monotonic() + _LOOKED_AT
-        with _reaching(path):
+        try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             while (file := _claimed(path)) is None:
                 if time.monotonic() > until:
                     return False
                 time.sleep(0.01)
+        except OSError as error:
+            why = error.strerror or error
+            raise OutOfReach(f"The run cannot be begun, since {path} cannot be written: {why}.") from error
         self._mine[run_id] = file
         return True
 
@@ -113,16 +116,6 @@ def _claimed(path: Path) -> IO[Any] | None:
         raise
     file.close()
     return None
-
-
-@contextlib.contextmanager
-def _reaching(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutOfReach(
-            f"The run cannot be begun, since {path} cannot be written: {error.strerror or error}."
-        ) from error
 
 
 _PEERS = forgetting(Peers)

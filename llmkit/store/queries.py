@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Protocol, TypeVar
 
 import duckdb
@@ -252,10 +252,6 @@ def _plain(column: Any) -> Any:
     return column.cast(pa.string()).cast(pa.float64())
 
 
-def _parsed(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else None
-
-
 def rows(
     connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
@@ -273,9 +269,8 @@ def column(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any
     return [value for value, *_ in connection.execute(sql, params).fetchall()]
 
 
-def _in_utc(value: datetime | None) -> datetime | None:
-    return None if value is None else value.replace(tzinfo=UTC)
-
-
-_READERS: Mapping[str, Callable[[Any], Any]] = {"JSON": _parsed, "TIMESTAMP": _in_utc}
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "JSON": lambda text: None if text is None else json.loads(text),
+    "TIMESTAMP": lambda at: None if at is None else at.replace(tzinfo=UTC),
+}
 """What is made of values by their SQL type, the precision of a ``TIMESTAMP_S`` left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 
 import duckdb
@@ -44,26 +44,14 @@ def columns(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
     return set(result.fetchall())
 
 
-def missing(present: set[tuple[str, str]]) -> dict[str, str]:
-    """The declared columns that a database lacks, as ``table.column`` with their SQL types."""
+def missing(present: Collection[tuple[str, str]]) -> dict[str, str]:
+    """The declared columns that a database lacks, as ``table.column``, with the SQL that adds them."""
     return {
-        f"{table}.{name}": kind
+        f"{table}.{name}": f"ALTER TABLE {table} ADD COLUMN {name} {kind}"
         for table, declared in _DECLARED.items()
         for name, kind in declared.items()
         if (table, name) not in present
     }
-
-
-def is_declared(column: str) -> bool:
-    """Whether ``table.column`` is a declared column."""
-    table, _, name = column.partition(".")
-    return name in _DECLARED.get(table, ())
-
-
-def add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
-    """Add a declared column; what was stored before is unknown in it."""
-    table, _, name = column.partition(".")
-    connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
 
 def make_views(connection: duckdb.DuckDBPyConnection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -39,7 +39,9 @@ class Sorted:
 
 def sort(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> Sorted:
     """Look at lines, which may be of several segments."""
-    lines = Sorted(next_seq=_next_seqs(connection, {block.segment.name for block in blocks}))
+    names = {block.segment.name for block in blocks}
+    seqs = connection.execute("SELECT segment, next_seq FROM journal_segments WHERE next_seq IS NOT NULL").fetchall()
+    lines = Sorted(next_seq={name: seq for name, seq in seqs if name in names})
     counted: dict[str, format_1.Counted] | None = None
     for block in blocks:
         if block.segment.about:
@@ -107,11 +109,6 @@ def _take_old(lines: Sorted, block: Block, counted: dict[str, format_1.Counted])
                 lines.runs[now["type"]].add(event["run_id"], event["id"], dumps(now))
         else:
             lines.aside.append(Aside(name, offset, f"type {event['type']} is not known to this version", data))
-
-
-def _next_seqs(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, int]:
-    rows = connection.execute("SELECT segment, next_seq FROM journal_segments WHERE next_seq IS NOT NULL").fetchall()
-    return {name: seq for name, seq in rows if name in names}
 
 
 def _counted(connection: duckdb.DuckDBPyConnection) -> dict[str, format_1.Counted]:

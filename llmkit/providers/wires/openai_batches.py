@@ -41,8 +41,12 @@ class OpenAIBatches(BatchApi):
 
     def upload(self, batch: Sequence[BatchItem]) -> Request | None:
         """See ``BatchApi.upload``."""
-        lines = b"".join(encoded(self._line(item)) + b"\n" for item in batch)
-        headers, content = form({"purpose": "batch"}, "llmkit.jsonl", lines)
+        lines = [
+            {"custom_id": item.custom_id, "method": "POST", "url": _url(item.request), "body": item.request.body}
+            for item in batch
+        ]
+        content = b"".join(encoded(line) + b"\n" for line in lines)
+        headers, content = form({"purpose": "batch"}, "llmkit.jsonl", content)
         return Request(path="/files", headers=headers, raw=content)
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
@@ -65,9 +69,6 @@ class OpenAIBatches(BatchApi):
         if isinstance(lines, Failure):
             return lines
         return Results({string(line.get("custom_id")): _reply(response, line) for line in lines})
-
-    def _line(self, item: BatchItem) -> dict[str, Any]:
-        return {"custom_id": item.custom_id, "method": "POST", "url": _url(item.request), "body": item.request.body}
 
     def _state(self, body: Any) -> BatchState:
         status, error = string(dig(body, "status")), dig(body, "errors", "data", 0)
