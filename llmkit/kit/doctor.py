@@ -94,7 +94,7 @@ def to_frame(findings: Iterable[Finding]) -> Findings:
 
 
 def _tried(about: str, look: Callable[[], Finding]) -> Iterator[Finding]:
-    """A finding, or the error that stood in its way, which says itself what to do."""
+    """A finding, or the error that prevented it, whose sentence says what to do."""
     try:
         yield look()
     except LlmkitError as error:

@@ -21,7 +21,7 @@ class Lines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The event and its fields, those that are empty left out; whatever is in a text, it stays on its line."""
+        """The event and its non-empty fields, on one line whatever a text contains."""
         fields = {name: value for name, value in vars(record).items() if name not in _OWN and value is not None}
         return " ".join([super().format(record), *(f"{name}={_value(value)}" for name, value in fields.items())])
 

@@ -1,4 +1,4 @@
-"""Progress for somebody who waits for a run: the run's panel in a notebook, one line on a terminal, else nothing."""
+"""Progress while a run is awaited: its panel in a notebook, one line on a terminal, else nothing."""
 
 from __future__ import annotations
 

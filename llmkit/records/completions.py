@@ -50,7 +50,7 @@ CALL_COUNTS = ("searches", "other_calls")
 TOKEN_COLUMNS: tuple[str, ...] = tuple(
     name for name in field_names(Usage) if name.endswith("_tokens") and name != "cache_write_1h_tokens"
 )
-"""The counts that tables have a column for: all but those that are shown with the other cache writes."""
+"""The counts that tables have a column for: all but ``cache_write_1h_tokens``, which is part of another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

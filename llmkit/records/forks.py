@@ -8,10 +8,10 @@ from weakref import WeakSet
 
 
 class Forgets(Protocol):
-    """What has something that a child must not use."""
+    """Something with parts that a forked child must not use."""
 
     def _forget(self) -> None:
-        """Be as new, in a forked child."""
+        """Reset, in a forked child."""
 
 
 T = TypeVar("T", bound=Forgets)

@@ -18,7 +18,7 @@ _SOURCES: tuple[CostSource, ...] = get_args(CostSource)
 STANDARD_TIER = "standard"
 """The service tier that a model's own rates are those of."""
 BATCH_TIER = "batch"
-"""The one that no request can ask for: how it is sent decides."""
+"""The tier of batches: no request can ask for it."""
 
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:

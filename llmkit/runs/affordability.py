@@ -65,8 +65,8 @@ def check_budget(
     shared: Sequence[Standing] = (),
     batched: Collection[str] = (),
 ) -> Decimal | None:
-    """The budget as a Decimal, after checking that it can be kept, and those that it ``shared`` with other runs: every
-    price known, every answer's length limited. ``batched`` models are asked at their batch price.
+    """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known, the
+    length of every answer is limited. ``batched`` models are asked at their batch price.
 
     Raises:
         ValidationError: not a positive amount.

@@ -121,7 +121,7 @@ class Checker:
         Raises:
             LlmkitError: as :meth:`spec` does for prompts and models.
         """
-        if plan is None:  # one that asks nothing is false
+        if plan is None:  # an empty plan is falsy
             plan = make_plan(request, state, self.reach.has_key)
         requests = first_requests(plan, state.providers)
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
@@ -192,7 +192,7 @@ class Checker:
         return budget is None or self.reach.is_remote
 
     def _standings(self, budgets: Sequence[SharedBudget], project: str | None) -> list[Standing]:
-        """Those that a run counts against from now on."""
+        """The budgets that a run counts against from now on."""
         scopes = (project, month_of(datetime.now(UTC)))
         chosen = [budget for budget in budgets if budget.scope in scopes]
         standings = self.spending.standings(budgets, simulated=self.reach.simulating)

@@ -1,4 +1,4 @@
-"""Of whom a run asks what: its scenarios, and the models with the way that each is asked."""
+"""What a run asks and whom: its scenarios, and its models with the parameters of each."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class PastAnswers:
         simulated: bool,
         check: Callable[[str], Any] | None,
     ) -> Reused:
-        """Those that a request wants to reuse; see :func:`llmkit.runs.reuse.reused_answers`."""
+        """The answers that a request wants to reuse; see :func:`llmkit.runs.reuse.reused_answers`."""
         if not request.reuse:
             return NOTHING
         within = check_reuse(request.reuse, request.reuse_within)

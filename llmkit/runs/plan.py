@@ -27,7 +27,7 @@ MOST_PROBES = 10_000_000
 Check = Callable[[str], Any]
 """Parses an answer; raises ``ValueError`` with a sentence when that is not as asked."""
 
-CACHE_MIN_TOKENS = 1_024  # of models that do not say: OpenAI's, and that of most others
+CACHE_MIN_TOKENS = 1_024  # where a model does not say: as for OpenAI and most others
 
 MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
 

@@ -42,7 +42,7 @@ def request_texts(
         if isinstance(row["request"], str) or not isinstance(row["request_hash"], bytes):
             return row["request"] or None
         if row["position"] >= len(plan):
-            return None  # its scenario stood in a line of the journal that was damaged
+            return None  # its scenario was in a damaged line of the journal
         probe = plan.probe(row["position"])
         asked = target(probe.model.reference, tuple(row["dropped"] or ()))
         earlier = said[probe.position][: row["turn"] - 1]

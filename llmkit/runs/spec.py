@@ -118,7 +118,7 @@ def changed_models(before: RunSpec, after: RunSpec) -> dict[str, dict[str, Any]]
 
 
 def settings_row(spec: RunSpec) -> dict[str, Any]:
-    """Everything but what is asked of whom, as it is stored."""
+    """All settings but the scenarios and models, as they are stored."""
     plan = spec.plan
     policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec.policy).items()}
     return {

@@ -15,11 +15,11 @@ from llmkit.store import Event
 LOOKS = (5.0, 60.0)
 """Seconds between the first looks at a batch, and between later ones."""
 REHEARSED = 0.01
-"""Of a second that each of these seconds lasts at a simulator."""
+"""How long each of these seconds lasts with a simulator."""
 SKEW = timedelta(minutes=5)
-"""By which the clocks of providers may differ from ours."""
+"""The most that a provider's clock may differ from ours."""
 PAGES = 20
-"""Of a list of batches that are looked through for one."""
+"""Pages of a list of batches that are searched for one."""
 LOST = Failure(
     code=Code.UNKNOWN,
     message="The provider does not know the batch of this any more; it may have been billed.",
@@ -58,11 +58,11 @@ class Batch:
 
 
 def looks(poll_s: float | None, simulated: bool) -> tuple[float, float]:
-    """Seconds between looks at a batch, the first ones and later ones; ``poll_s`` is somebody's own wish."""
+    """Seconds between looks at a batch, the first ones and later ones; ``poll_s`` is the user's own choice."""
     wished = LOOKS if poll_s is None else (poll_s, poll_s)
     return (wished[0] * REHEARSED, wished[1] * REHEARSED) if simulated and poll_s is None else wished
 
 
 def waiting_words(back: int, total: int) -> str:
-    """How a run stands that waits for batches."""
+    """The status of a run that waits for batches."""
     return f"waiting for batch, {back:,} of {total:,} back"

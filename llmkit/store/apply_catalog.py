@@ -141,6 +141,6 @@ _ENTITIES: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], N
 
 
 def _latest(events: Sequence[Event]) -> tuple[list[Row], list[str]]:
-    """The last state of each entry, and the references of those that are gone; an upsert may name a row only once."""
+    """The last state of each entry, and the references of deleted ones; an upsert may name a row only once."""
     latest = {event["reference"]: event.get("after") for event in events}  # lines hold no nulls
     return [row for row in latest.values() if row is not None], [name for name, row in latest.items() if row is None]

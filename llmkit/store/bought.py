@@ -1,4 +1,4 @@
-"""Answers by the request that they were given to, for those who would send it again."""
+"""Answers that were bought before, looked up by the request that would be sent again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Question(NamedTuple):
 def answers(
     connection: duckdb.DuckDBPyConnection, questions: Sequence[Question], *, simulated: bool, since: datetime | None
 ) -> list[dict[str, Any]]:
-    """The latest answer to each question that has one; those that are asked several times get different answers.
+    """The latest answer to each question that has one; one asked several times gets a different answer each time.
 
     Keys: position, source (the probe that it was bought for), response, finish_reason, model_version, service_tier,
     usage, cost, answered_at, latency_s.

@@ -67,8 +67,8 @@ def costs_and_consumed(
     connection: duckdb.DuckDBPyConnection, chosen: Selection, *, cached_only: bool = False
 ) -> tuple[pd.DataFrame, list[Consumed]]:
     """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields, with the
-    tokens behind each row, by rates: the answers of all probes are looked up for that, or ``cached_only`` those that a
-    cache had a part in.
+    tokens behind each row, by rates: from the answers of all probes, or with ``cached_only`` from those that were read
+    from or written to a prompt cache.
 
     A column of the table that is called as one it is grouped by is ``total_<name>``.
 
@@ -149,7 +149,7 @@ def _sums(table: str, names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """The SQL that groups by the chosen columns: each is computed as ``by0``, ``by1`` …, and named in the end.
+    """The SQL that groups by the chosen columns: each is computed as ``by0``, ``by1`` …, and gets its name last.
 
     Dimensions, answers and lists are compared as JSON text, so that numbers stay numbers and sort as such.
     """

@@ -80,8 +80,8 @@ def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ())
 
 
 def foreign(connection: duckdb.DuckDBPyConnection, journal: Journal, names: Collection[str]) -> set[str]:
-    """Which of these segments are of another journal than those that the database rests on. An empty database rests on
-    the journal that most of them are of.
+    """Which of these segments belong to another journal than the database does. An empty database belongs to the
+    journal of most of them.
     """
     headers = {name: header for name in names if (header := journal.header(name)) is not None and header.journal}
     own = journals(connection)
@@ -95,7 +95,7 @@ def foreign(connection: duckdb.DuckDBPyConnection, journal: Journal, names: Coll
 
 
 def journals(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """What the database rests on: its own journal, then those whose runs were taken in."""
+    """The journals that the database is made of: its own, then those whose runs were adopted."""
     return column(
         connection,
         "SELECT header ->> '$.journal' AS journal FROM journal_segments WHERE header ->> '$.journal' IS NOT NULL "
@@ -105,7 +105,7 @@ def journals(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def check_orphaned(path: Path, journal: Journal) -> None:
-    """Refuse to make a new database of a journal that is here without one. Those of earlier versions are taken up.
+    """Refuse to make a new database from a journal that lacks one, unless an earlier version wrote the journal.
 
     Raises:
         ValidationError: there is such a journal.

@@ -33,7 +33,7 @@ def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
     """Each text once, and no row for a probe before it was asked: what is known from the run itself is derived.
 
     ``runs`` × ``run_scenarios`` × ``run_arms`` is the grid; ``intents``, ``outcomes`` and ``results`` are what happened
-    in it. The tables ``probes``, ``turns`` and ``attempts`` of before give way to views of that name.
+    in it. Views replace the earlier tables ``probes``, ``turns`` and ``attempts``.
     """
     is_older = ("probes", "position") in schema.columns(connection)
     if is_older:

@@ -16,7 +16,7 @@ def answers(
     """The latest answers whose usage is known, oldest first; of each model and template at most ``per_template``.
 
     Keys: provider, model, template, schema (JSON text), effort, input_chars (bytes of everything that was sent but the
-    schema), usage (of all attempts of the turn, also of those that were billed in vain), seconds, is_cut, turn,
+    schema), usage (of all attempts of the turn, failed ones that were billed included), seconds, is_cut, turn,
     scenario, run. A turn that was billed and never answered counts too.
     """
     names = (*TOKEN_COLUMNS, "cache_write_1h_tokens")

@@ -73,7 +73,7 @@ class Peers:
         return True
 
     def release(self, run_id: str, *, is_over: bool = True) -> None:
-        """End the mark. Of a run that is not over its file stays, which is nobody's once it is unlocked."""
+        """End the mark. The file of a run that is not over stays, unlocked, so that anybody may claim it."""
         file = self._mine.pop(run_id, None)
         if file is not None:
             if is_over:

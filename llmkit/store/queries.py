@@ -131,7 +131,7 @@ def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """The attempts of all probes that wait for answers, in the order in which they were made, reused answers as attempt
-    0, without those that are still in batches; one row of NULLs for a probe without any.
+    0, without those that are still in batches; one row of NULLs for a probe that has none.
 
     Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier, cost,
     cost_source, latency_s, reused_from, original_cost; response, finish_reason and model_version are NULL where a later

@@ -19,7 +19,7 @@ _ROW, _COPIES = 2_500, 3
 def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any] | None:
     """The run's own row, JSON parsed; ``None`` when there is no such run.
 
-    Its settings are those that it was last resumed with. ``changes`` holds what was changed when it was, oldest first:
+    Its settings are as of its last resumption. ``changes`` holds what was changed when it was, oldest first:
     at, changes. ``archive`` is where its texts are if not here.
     """
     archive = (

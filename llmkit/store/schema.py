@@ -33,7 +33,7 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
     "llm_models": PRICES,
     "llm_model_prices": PRICES,
 }
-"""Tables whose columns are declared elsewhere: one that a database lacks is added."""
+"""Tables whose columns are declared elsewhere: a missing column is added when a database is opened."""
 
 
 def columns(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:

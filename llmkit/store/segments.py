@@ -39,7 +39,7 @@ def segment(name: str) -> Segment:
 
 
 def is_copy(name: str) -> bool:
-    """Whether a name is one that no segment gets, such as those that programs give that synchronize folders."""
+    """Whether a name is not one that llmkit gives, such as the name of a copy that a sync program made."""
     match = _NAME.match(name)
     return match is not None and name[match.end() :] != ".jsonl"
 

@@ -38,8 +38,8 @@ class Store:
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
         CatalogBusy: another program holds the file open.
-        ValidationError: the file cannot be made or opened, or its journal is incomplete or of nobody. ``adopt`` takes
-            such a journal, what a damaged database still gives, and the runs of other journals.
+        ValidationError: the file cannot be made or opened, or its journal is incomplete or has no database. ``adopt``
+            takes such a journal, what a damaged database still gives, and the runs of other journals.
     """
 
     def __init__(self, path: Path, *, adopt: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Rows into tables: many at once, and without knowing what is in them."""
+"""Rows into tables: many at once, whatever their columns are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOME = 500
 def upsert(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
 ) -> None:
-    """Insert rows, each in the place of the one that has its ``key``. Everything travels as text and is cast there."""
+    """Insert rows, or replace those of the same ``key``. Values travel as text and are cast to their column's type."""
     result = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
     kinds, texts = dict(result.fetchall()), dumps([dict.fromkeys(columns, "VARCHAR")]).decode()
     names = {column: quoted(column) for column in columns}

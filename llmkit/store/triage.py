@@ -1,4 +1,4 @@
-"""What is done with each line: it changes the catalog, tells of a run, or is set aside."""
+"""What happens to each line: it changes the catalog, belongs to a run, or is set aside."""
 
 from __future__ import annotations
 

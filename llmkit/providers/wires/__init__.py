@@ -1,6 +1,6 @@
 """The wires: each provider's HTTP format as pure functions, found by name.
 
-What a model's API accepts is told by its ``api_config``; ``options`` documents the keys.
+A model's ``api_config`` says what its API accepts; ``options`` documents the keys.
 """
 
 from __future__ import annotations

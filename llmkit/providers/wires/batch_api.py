@@ -43,7 +43,7 @@ class BatchItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchState:
-    """A batch as the provider tells of it.
+    """A batch as the provider describes it.
 
     ``name`` is ours, where the provider keeps one; ``total`` counts its requests, where it says so. ``rejection`` is
     why it was refused as a whole, as the response that one request would have got. ``files`` hold its results.
@@ -171,7 +171,7 @@ class BatchApi(ABC):
 
 
 def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
-    """The JSON object of a 2xx body, or the failure that a response tells of."""
+    """The JSON object of a 2xx body, or the failure that a response reports."""
     body = decode(response.body) if 200 <= response.status < 300 else None
     if isinstance(body, dict):
         return body, None
@@ -189,7 +189,7 @@ def json_lines(response: HttpResponse) -> list[dict[str, Any]] | Failure:
 
 
 def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None) -> HttpResponse:
-    """A part of a file of results as the response that it stands for."""
+    """One entry of a file of results, as the response that a request sent alone would have got."""
     request_id = string(request_id)
     return HttpResponse(
         status=status,

@@ -115,7 +115,7 @@ def _number(text: str) -> float | None:
 
 
 def _wait(number: float, now: datetime) -> float:
-    """The seconds that a number stands for, from now on."""
+    """The wait that a number means: seconds, or until a moment."""
     if number < _EPOCH_SECONDS:
         return number
     return max(0.0, (number / 1000 if number >= _EPOCH_MILLISECONDS else number) - now.timestamp())

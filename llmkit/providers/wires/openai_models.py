@@ -30,7 +30,7 @@ class OpenAIWire(Wire):
         return {"authorization": f"Bearer {key}"}
 
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. Left out, it is ``auto``: the one that the project is set to."""
+        """See ``Wire.asked_tier``. Left out, it is ``auto``: the project's setting."""
         word = body.get("service_tier")
         return None if word == "auto" else service_tier(word)
 
@@ -51,7 +51,7 @@ class OpenAIWire(Wire):
         return Request(path="/models", method="GET")
 
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; those that the list itself says cannot chat are left out."""
+        """The models of a ``list_models`` response; without those that cannot chat, where the list says so."""
         return parse_list(response, "data", _remote_model)
 
 

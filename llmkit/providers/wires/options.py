@@ -42,7 +42,7 @@ _UNSET = {name: getattr(Params(), name) for name in PARAMETERS}
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The parameters that are sent, and the names of those that were asked for and are not."""
+    """The parameters that are sent, and the names of requested ones that are not."""
 
     params: Params
     left_out: tuple[str, ...]

@@ -42,7 +42,7 @@ class Problem:
 
 
 def read_problem(response: HttpResponse, body: Any, *, error: Any = None) -> Problem:
-    """The problem that a response tells of: ``error`` where a wire has found it, else looked for in the body.
+    """The problem that a response reports: ``error`` where a wire has found it, else looked for in the body.
 
     ``body`` is the decoded JSON, or ``None`` when the body is not JSON; then its text is the message.
     """
@@ -61,7 +61,7 @@ def read_problem(response: HttpResponse, body: Any, *, error: Any = None) -> Pro
 
 
 def error_in(body: Any) -> Any:
-    """The error object (or text) of a body, or ``None`` if it tells of none.
+    """The error object (or text) of a body, or ``None`` without one.
 
     Known shapes: ``{"error": {...}}`` (OpenAI, Anthropic, Gemini, OpenRouter), the same in a list of one (Gemini),
     ``{"code": ..., "error": "text"}`` (xAI), ``{"object": "error", "message": ...}`` (Mistral),

@@ -209,7 +209,7 @@ def _largest(*values: Any) -> int:
 
 
 def _total(steps: list[Any], *path: str, default: int | None = None) -> int | None:
-    """The sum over the steps; ``default`` stands for a missing count, nonsense makes the sum unknown."""
+    """The sum over the steps; ``default`` replaces a missing count, and nonsense makes the sum unknown."""
     values = [dig(step, *path) for step in steps]
     counts = [default if value is None else count(value) for value in values]
     return None if None in counts else sum(filter(None, counts))

@@ -1,4 +1,4 @@
-"""Names that nobody knows, with those that may be meant."""
+"""Unknown names, with the known names that may be meant."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hint(names: Iterable[str]) -> str:
 
 
 def unknown_column(name: Any, known: Iterable[Any], field: str, sentence: str = "") -> ValidationError:
-    """The error for a column that there is not; ``sentence`` says what cannot be done."""
+    """The error for an unknown column; ``sentence`` says what cannot be done."""
     listed = list(map(str, known))
     said = sentence or f"There is no column {name!r}."
     return ValidationError(f"{said}{hint(near(name, listed))} Choose from: {', '.join(listed)}.", field=field)
