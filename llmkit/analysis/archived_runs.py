@@ -23,6 +23,7 @@ from llmkit.records.checks.near_names import unknown_column
 from llmkit.records.checks.texts import counted
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, events, parquet, queries
+from llmkit.store.tables import quoted
 
 T = TypeVar("T")
 
@@ -84,8 +85,7 @@ class Dataset:
         chosen = _chosen(columns, [name for name in stored if name != parquet.ANSWER])
         shown = f'SELECT * EXCLUDE ("{parquet.ANSWER}") REPLACE ("{parquet.ANSWER}" AS answer) FROM probes'
         source = f"({shown})" if parquet.ANSWER in stored else "probes"
-        names = ", ".join('"' + name.replace('"', '""') + '"' for name in chosen)
-        condition = "" if where is None else f" WHERE ({where})"
+        names, condition = ", ".join(map(quoted, chosen)), "" if where is None else f" WHERE ({where})"
         return self.read(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
 
     def read(self, question: Callable[[Snapshot], T]) -> T:

@@ -22,6 +22,7 @@ from llmkit.records.columns import answer_column, note_column
 from llmkit.store.lease import CONFIG, literal
 from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
+from llmkit.store.tables import quoted
 
 T = TypeVar("T")
 
@@ -177,7 +178,7 @@ def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, sourc
     kinds = {*types} - {None, "NULL"}
     sql = next((sql for sql, all_of in _TYPES if kinds and kinds <= all_of), "VARCHAR")
     text = f"json_extract_string({value})"
-    return f', {text if sql == "VARCHAR" else f"TRY_CAST({text} AS {sql})"} AS "{name.replace(chr(34), chr(34) * 2)}"'
+    return f", {text if sql == 'VARCHAR' else f'TRY_CAST({text} AS {sql})'} AS {quoted(name)}"
 
 
 _SOURCES = {"dimensions": "run_scenarios", "answer": "results", "notes": "probe_notes"}
