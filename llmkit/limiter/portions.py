@@ -137,9 +137,8 @@ class Claims:
 class Portions:
     """Requests at a time, by provider, or by model (reference) where it has limits of its own; and claims to budgets.
 
-    Whoever wants to use what is not in it waits, and ``need`` is called.
+    Whoever wants to use what is not in it waits, and ``claims.need`` is called.
     """
 
-    need: Callable[[], object]
     claims: Claims
     slots: Mapping[str, int] = field(default_factory=dict)

@@ -63,7 +63,7 @@ class Team(Peers):
         self._wake = threading.Event()
         claims = Claims(self._wake.set)
         self._treasury = Treasury(claims, self._me.gate, super().is_live, self._is_elsewhere)
-        self._portions = Portions(self._wake.set, claims)
+        self._portions = Portions(claims)
         self._gate.share(self._portions)
         self._thread: threading.Thread | None = None
         self._is_over = False
