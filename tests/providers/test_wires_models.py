@@ -38,9 +38,10 @@ def test_each_wire_asks_for_the_list_in_its_own_place(wire: str, path: str) -> N
 
 
 @pytest.mark.parametrize("wire", ["openai_chat", "openai_responses"])
-def test_openai_tells_shutdown_dates(wire: str) -> None:
-    """OpenAI's list has ids and, for models that will end, the day."""
-    body = {"object": "list", "data": [{"id": "gpt-5", "shutdown_date": "2026-12-11"}, {"id": "gpt-6-luna"}]}
+@pytest.mark.parametrize("told", ["2026-12-11", "2026-12-11T09:00:00Z", 1_796_979_600])
+def test_openai_tells_shutdown_dates(wire: str, told: Any) -> None:
+    """OpenAI's list has ids and, for models that will end, the day: as a date, a time, or a Unix time."""
+    body = {"object": "list", "data": [{"id": "gpt-5", "shutdown_date": told}, {"id": "gpt-6-luna"}]}
     assert listed(wire, body) == [
         RemoteModel(model_id="gpt-5", retires_on=date(2026, 12, 11)),
         RemoteModel(model_id="gpt-6-luna"),
