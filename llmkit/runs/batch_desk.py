@@ -179,7 +179,11 @@ class BatchDesk:
         while batch.tickets:
             if batch.batch_id is None and not await self._created(batch):
                 break
-            await self._followed(batch)
+            state = await self._ended(batch)
+            if isinstance(state, BatchState):
+                await self._collected(batch, state)
+            else:
+                await self._deliver(batch, dict.fromkeys(batch.tickets, state))
         del self.open[batch.name]
         self._followed_names.discard(batch.name)
 
@@ -234,15 +238,8 @@ class BatchDesk:
         is_later = state.created_at is None or state.created_at >= batch.started_at - SKEW
         return is_later and state.total == len(batch.tickets) and state.batch_id not in known
 
-    async def _followed(self, batch: Batch) -> None:
-        """Look at a batch until it has ended, and deliver what it brings."""
-        state = await self._ended(batch)
-        if isinstance(state, BatchState):
-            await self._collected(batch, state)
-        else:
-            await self._deliver(batch, dict.fromkeys(batch.tickets, state))
-
     async def _ended(self, batch: Batch) -> BatchState | HttpResponse | Failure:
+        """Look at a batch until it has ended: its state, or what each of its requests got instead of an answer."""
         looks = 0
         while True:
             state = await self._asked(self.api.poll(batch.batch_id or ""), self.api.read)
