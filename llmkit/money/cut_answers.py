@@ -1,4 +1,4 @@
-"""How long answers would have been that were cut at ``max_tokens``: they are censored, not short."""
+"""How long answers cut off at ``max_tokens`` would have been: their lengths are censored, not short."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Floats = npt.NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _AROUND = 0.7
-"""How far (standard deviation of the logarithm) answers may lie from what is usual. An assumption, as the next two."""
+"""Prior standard deviation of log length around the usual one. An assumption, like the next two."""
 _SIGMA, _SIGMA_SPREAD = 0.9, 0.25
 _SIGMAS = np.linspace(0.4, 1.8, 15)
 
 
 class Uncut(NamedTuple):
-    """Lengths had no answer been cut; ``guessed`` is the share of them that nobody has seen, ``spread`` how far (sd of
-    the logarithm) their mean may be from that.
+    """Lengths had no answer been cut; ``guessed`` is the share of tokens that was never observed, ``spread`` the
+    standard deviation of the logarithm of the mean.
     """
 
     output: Floats
@@ -28,10 +28,10 @@ class Uncut(NamedTuple):
 
 
 def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
-    """Replace each answer that was cut by a longer one, in a log-normal distribution that fits them all.
+    """Replace each cut answer by a longer one, drawn from a log-normal distribution fitted to all of them.
 
-    That is the mean of a posterior over location and spread: answers that were not cut count with their density, the
-    others with the chance to be at least so long, and a prior says that answers have about ``usual`` tokens.
+    Location and spread are posterior means: complete answers contribute their density, cut ones the probability of
+    being at least that long, and the prior is centred on ``usual`` tokens.
     """
     logs = np.log(np.maximum(output, 1))
     centre = np.log(usual) - _SIGMA**2 / 2
@@ -61,9 +61,9 @@ def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
 
 
 def _longer(limit: float, count: int, mu: float, sigma: float) -> Floats:
-    """So many lengths beyond a limit (its logarithm), evenly spread over what is probable there."""
+    """Return ``count`` lengths beyond a limit (a logarithm): evenly spaced quantiles of the truncated distribution."""
     below = min(_NORMAL.cdf((limit - mu) / sigma), 1 - 1e-9)
-    shuffled = np.random.default_rng(0).permutation(count)  # or the first scenarios would have the shortest
+    shuffled = np.random.default_rng(0).permutation(count)  # else the first scenarios would get the shortest
     ranks = (below + (1 - below) * (rank + 0.5) / count for rank in shuffled)
     return np.exp([max(limit, mu + sigma * _NORMAL.inv_cdf(rank)) for rank in ranks])
 

@@ -19,12 +19,12 @@ _IN_DF_ONLY = ["provider", "observations", "chars_per_token"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will probably cost, before it is started. US dollars; ``low`` to ``high`` is an 80 % interval.
+    """The expected cost of a run, in US dollars; ``low`` to ``high`` is an 80 % interval.
 
-    ``models`` holds one ``ModelEstimate`` each; ``unpriced`` names those that are in no total. ``hours`` is how long
-    each provider will take, within its limits; they are asked at the same time. ``reused`` answers are there already
-    and are in no total; ``saved`` is what is known to have been paid for them. ``batched`` are the models (references)
-    that are asked in batches: their hours are the most that their providers promise.
+    ``models`` holds one ``ModelEstimate`` per model; ``unpriced`` names those excluded from the total. ``hours`` is how
+    long each provider will take within its limits; providers run in parallel. ``reused`` counts stored answers, which
+    are not in the total; ``saved`` is what is known to have been paid for them. ``batched`` holds the references of
+    models that run in batches: their hours are the longest that their providers promise.
     """
 
     models: tuple[ModelEstimate, ...]
@@ -55,13 +55,12 @@ class Estimate:
 
     @property
     def basis(self) -> str:
-        """What it rests on: one basis, or several joined by commas."""
+        """The basis of the estimate, or several joined by commas."""
         return ", ".join(dict.fromkeys(model.basis for model in self.models))
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a model: tokens of the whole run, cost, interval, basis, and how many earlier answers it rests on.
-
+        """One row per model: tokens of the whole run, cost, interval, basis, and the number of earlier answers used.
         ``hours`` is how long its provider will take for all of its models.
         """
         rows = [
@@ -73,7 +72,7 @@ class Estimate:
         return frame.astype(dict.fromkeys(("cost", "low", "high", "hours"), "float64"))
 
     def to_row(self) -> dict[str, Any]:
-        """What is stored with the run, JSON-ready, to be compared with actual costs."""
+        """Return what is stored with the run, JSON-ready, for comparison with actual costs."""
         money = {"total": self.total, "low": self.low, "high": self.high}
         return {
             **{name: _text(amount) for name, amount in money.items()},

@@ -1,12 +1,12 @@
-"""What a run will probably cost: from what earlier answers were like, with an 80 % interval of the total.
+"""Estimate the cost of a run from earlier answers, with an 80 % interval of the total.
 
-An answer's length is not known before it is asked for, so it is taken from history: from answers of the same model to
-the same scenario template; if those are fewer than :data:`MIN_OBSERVATIONS`, from all of that model; then of its
-provider; then of all; and with no history at all from documented constants. The interval is a studentised bootstrap
-of the total: it reflects both the chance in the new answers and the uncertainty of a short history. It treats answers
-as independent of each other.
+Answer lengths come from history: from answers of the same model to the same scenario template; if there are fewer than
+:data:`MIN_OBSERVATIONS`, from all answers of that model; then of its provider; then of all models; and without any
+history from documented constants. The interval is a studentised bootstrap of the total, which reflects both the chance
+in the new answers and the uncertainty of a short history. Answers are clustered by scenario, and runs drift: both add
+variance (:mod:`llmkit.money.prediction`).
 
-Simulation is done in floats; what leaves here as money is Decimal, rounded to ten decimals.
+The simulation uses floats; amounts leave this module as Decimal, rounded to ten decimals.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from llmkit.records import Model, Price, Rates, Scenario
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What will be asked of every model, reduced to numbers: one entry for each request of one sample.
+    """The requests to each model, reduced to numbers: arrays have one entry per request of one sample.
 
-    ``chars`` is the text that we send ourselves, in bytes of UTF-8 as in :class:`Observation`, ``letters`` the same in
-    characters, ``earlier`` how many answers are sent back with it.
+    ``chars`` is the length of our own text in bytes of UTF-8, as in :class:`Observation`; ``letters`` its total length
+    in characters; ``earlier`` the number of answers sent back with each request.
     """
 
     chars: Floats
@@ -61,9 +61,9 @@ class Workload:
         extra_chars: int = 0,
         answered: Sequence[int] | None = None,
     ) -> Self:
-        """Count scenarios; ``extra_chars`` go with every request besides the prompts (a JSON schema, say).
+        """Count scenarios; ``extra_chars`` are added to every request (a JSON schema, say).
 
-        ``answered``: how many turns of each scenario have an answer already, and are not asked.
+        ``answered``: how many turns of each scenario already have an answer and are not sent.
 
         Raises:
             ValidationError: there is nothing to ask.
@@ -89,27 +89,27 @@ class Workload:
 
     @property
     def scenarios(self) -> int:
-        """How many conversations begin in each sample; at least one."""
+        """How many conversations start in each sample; at least one."""
         return max(1, int((self.earlier == 0).sum()))
 
     @property
     def turns(self) -> frozenset[int]:
-        """The places in a conversation that there are, from 1."""
+        """The turn numbers that occur, from 1."""
         return frozenset(int(each) + 1 for each in np.unique(self.earlier))
 
     @property
     def requests(self) -> int:
-        """How many answers will be asked of each model."""
+        """How many requests each model gets."""
         return len(self.chars) * self.samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEstimate:
-    """What a run will probably use and cost on one model. Tokens are totals of the run.
+    """The expected tokens (totals of the run) and cost on one model.
 
     ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80 % interval; all ``None`` when the model is
-    unpriced. ``cost`` is set so that actual costs divided by it average to 1. ``draws`` are possible totals.
-    ``seconds`` is how long one answer takes, on average. ``config`` is the label of the configuration.
+    unpriced. ``cost`` is set so that actual cost divided by it averages 1. ``draws`` are simulated totals. ``seconds``
+    is the mean duration of an answer. ``config`` is the label of the configuration.
     """
 
     config: str
@@ -129,11 +129,11 @@ class ModelEstimate:
 
     @property
     def tokens(self) -> float:
-        """Tokens of one request with its answer, on average."""
+        """Mean tokens of a request and its answer."""
         return (self.input_tokens + self.output_tokens) / max(self.requests, 1)
 
     def up_to(self, dearer: Self) -> Self:
-        """The same, but that it may cost as much as a dearer estimate of it says."""
+        """Return a copy whose upper bound is raised to that of a dearer estimate of the same model."""
         if self.cost is None or self.high is None or dearer.high is None or dearer.high <= self.high:
             return self
         draws: Floats = np.where(self.draws > float(self.cost), dearer.draws, self.draws)
@@ -141,7 +141,7 @@ class ModelEstimate:
 
     @classmethod
     def nothing(cls, model: Model, config: str) -> Self:
-        """Of a model that need not be asked, since all its answers are there."""
+        """The estimate of a model whose answers are all reused."""
         free = Decimal(0)
         return cls(
             config=config,
@@ -174,11 +174,11 @@ def estimate_model(
 ) -> ModelEstimate:
     """Estimate a workload on a model at the prices of ``at``.
 
-    ``effort`` is the reasoning effort that will be asked for, or the model's own default; ``None`` when the model does
-    not reason or nobody knows. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`; ``config``
-    is the label of the configuration, by default the model's reference. ``caching`` tells which shares of the input
-    will be read from and written to the provider's cache, where that is planned. The same arguments give the same
-    estimate, whatever other models are estimated beside it.
+    ``effort`` is the reasoning effort to be requested, or the model's own default; ``None`` when the model does not
+    reason or the effort is unknown. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`;
+    ``config`` is the label of the configuration, by default the model's reference. ``caching`` holds the shares of the
+    input expected to be read from and written to the provider's cache. The same arguments give the same estimate,
+    whatever other models are estimated alongside.
     """
     label = model.reference if config is None else config
     basis, observations, spread = history.nearest(model, workload.template, effort, workload.turns)
@@ -201,7 +201,7 @@ def estimate_model(
         chars_per_token=workload.letters / own.sum() if own.sum() else 1 / sample.tokens_per_char,
         seconds=_mean_seconds(observations, float(sample.output.mean())),
     )
-    # Cached shares depend on the prompts, so they are believed only for the same prompts.
+    # cached shares depend on the prompts, so history says nothing about them for other prompts
     mix = ALL_PLAIN if spread else sample.mix
     if caching is not None:
         mix = np.array([1 - sum(caching), *caching, 0])
@@ -210,13 +210,13 @@ def estimate_model(
         return result
     rate_in, rate_out = rates
     resent = workload.earlier.mean()
-    # What one request of this run costs if its answer, and its prompt's tokens, come out like this one of the history
+    # the cost of one request of this run for each earlier answer, if its own lengths turn out the same
     costs = rate_out * sample.output + rate_in * (resent * sample.visible + own.mean() * (1 + sample.excess))
     generator = np.random.default_rng([seed, crc32(label.encode())])
     groups = Groups.of(observations, workload.scenarios) if observations else None
     doubt = (spread**2 + sample.doubt**2) ** 0.5
     expected, draws = predict(np.maximum(costs, 0), workload.requests, doubt, generator, groups, sample.guessed)
-    if cap is not None:  # no run costs more than all its answers at full length, with half as much prompt again
+    if cap is not None:  # no run costs more than full-length answers to prompts half as long again
         most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
         expected, draws = min(expected, most), np.minimum(draws, most)
     low, high = interval(expected, draws)
@@ -224,9 +224,7 @@ def estimate_model(
 
 
 def combine(estimates: Sequence[ModelEstimate]) -> tuple[Decimal, Decimal, Decimal]:
-    """The total of priced models, and its interval: possible totals of each are added up, so that the luck of one evens
-    out another's.
-    """
+    """The total of priced models and its interval, from sums of their draws: independent errors partly cancel."""
     expected = total(each.cost for each in estimates)
     low, high = interval(float(expected), np.sum([each.draws for each in estimates], axis=0))
     return expected, min(_money(low), expected), max(_money(high), expected)
@@ -237,7 +235,7 @@ def _bytes(text: str) -> int:
 
 
 def _mean_seconds(observations: Sequence[Observation], output_tokens: float) -> float:
-    """How long an answer of so many tokens takes, by the history where it says so."""
+    """The mean duration of earlier answers, or one computed from ``output_tokens`` where none was measured."""
     durations = [each.seconds for each in observations if each.seconds is not None]
     return sum(durations) / len(durations) if durations else SECONDS + output_tokens / TOKENS_PER_SECOND
 

@@ -2,6 +2,6 @@
 
 from decimal import ROUND_HALF_EVEN, Context
 
-# Wide enough for any sum of DECIMAL(18,8) prices times factors times token counts: nothing is rounded before the last
-# step, whatever precision the caller's own decimal context has.
+# Wide enough for any sum of DECIMAL(18,8) prices times factors times token counts: only the last step rounds, whatever
+# the precision of the caller's own decimal context.
 EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)

@@ -1,4 +1,4 @@
-"""Earlier answers: choosing those most like the ones to come, and turning them into arrays."""
+"""Earlier answers: select those most like the coming ones, and turn them into arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Basis = Literal["model × template", "model", "provider", "all", "constant", "re
 MIN_OBSERVATIONS = 5
 """A level of history with fewer answers is not used."""
 HISTORY_LIMIT = 500
-"""Of each level only so many of the latest answers are used."""
+"""The latest answers used from each level, at most."""
 CHARS_PER_TOKEN = 4.0
 """Without history: the rule of thumb for English text in OpenAI's help article 4936856 on tokens."""
 ANSWER_TOKENS = 400.0
@@ -39,22 +39,21 @@ SECONDS, TOKENS_PER_SECOND = 1.0, 60.0
 """Without history: the time to the first token of an answer, and how fast the others follow. Assumptions."""
 
 SPREAD: Mapping[Basis, float] = {"model": 0.3, "provider": 0.5, "all": 0.7, "constant": 1.0}
-"""How far (standard deviation of the logarithm) a run may lie from answers to other prompts or of other models.
-Assumptions. Answers of the same model to the same template (or both to prompts without one) count as alike: 0."""
+"""Standard deviation of the log cost when estimating from answers to other prompts or of other models. Assumptions.
+It is 0 for the same model and the same template (or no template in both)."""
 
 ALL_PLAIN: Floats = np.eye(1, len(input_rates(Rates())))[0]
-"""The shares of input by kind when all of it is plain."""
+"""Shares of input by kind when all of it is plain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One answer of an earlier run, with whatever was billed for it in vain before, or instead of it.
+    """One answer of an earlier run, including what was billed for its failed attempts.
 
-    ``input_chars`` counts the bytes in UTF-8 of all that was sent: system prompt, conversation so far and prompt. A
-    token has about as many bytes in any script, though not as many characters. ``template`` is the scenario template
-    that the prompt came from, ``None`` for a prompt of its own; ``seconds`` is how long it took. ``is_cut``: it was
-    ended by ``max_tokens``. ``turn`` is its place in the conversation, ``scenario`` and ``run`` say what it has in
-    common with others; ``None`` where nobody knows.
+    ``input_chars`` counts the bytes of UTF-8 sent: system prompt, conversation so far and prompt. Bytes per token are
+    about the same in every script; characters per token are not. ``template`` is the prompt's scenario template, if
+    any; ``seconds`` the duration; ``is_cut`` whether ``max_tokens`` ended it; ``turn`` its place in the conversation.
+    ``scenario`` and ``run`` identify the groups it belongs to; ``None`` where unknown.
     """
 
     provider: str
@@ -71,7 +70,7 @@ class Observation:
 
 
 class Nearest(NamedTuple):
-    """Answers to estimate from; ``spread`` is how far the answers to come may differ from them (see :data:`SPREAD`)."""
+    """Answers to estimate from; ``spread`` is how far the coming ones may differ from them (see :data:`SPREAD`)."""
 
     basis: Basis
     observations: tuple[Observation, ...]
@@ -82,17 +81,17 @@ class History:
     """Earlier answers, indexed by similarity. Built once, then read for any number of estimates."""
 
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
-        """``observations`` come oldest first; simulated answers and answers without usage do not belong in it."""
+        """``observations`` come oldest first, without simulated answers and answers without usage."""
         self._levels: dict[Hashable, deque[Observation]] = {}
         for each in observations:
             for key in ((each.model, each.template), each.model, ("provider", each.provider), None):
                 self._levels.setdefault(key, deque(maxlen=HISTORY_LIMIT)).append(each)
 
     def nearest(self, model: Model, template: str | None, effort: str | None, turns: Collection[int] = (1,)) -> Nearest:
-        """The answers to estimate from: those of the first level with enough of them.
+        """Return the answers of the first level that has enough of them.
 
-        Within a level, answers at the same reasoning effort are preferred when there are enough of them, and among
-        those the answers to the same ``turns`` of a conversation.
+        Within a level, answers at the same reasoning effort are preferred if there are enough, and among those the
+        answers to the same ``turns`` of a conversation.
         """
         same_kind: Basis = "model" if template is None else "model × template"
         ladder: tuple[tuple[Basis, Hashable, float], ...] = (
@@ -104,8 +103,8 @@ class History:
         for basis, key, spread in ladder:
             level = self._levels.get(key, ())
             same_effort = [each for each in level if each.effort == effort]
-            for alike in (same_effort, level):
-                for observations in ([each for each in alike if each.turn in turns], alike):
+            for candidates in (same_effort, level):
+                for observations in ([each for each in candidates if each.turn in turns], candidates):
                     if len(observations) >= MIN_OBSERVATIONS:
                         return Nearest(basis, tuple(observations), spread)
         return Nearest("constant", (), SPREAD["constant"])
@@ -113,10 +112,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Answers of the history as arrays, one entry each.
+    """Earlier answers as arrays, one entry per answer.
 
-    ``visible`` is the output that is sent back in a conversation (all but reasoning); ``excess`` how far the input
-    deviates from what its characters predict, as a share of the mean input; ``mix`` the shares of input by kind.
+    ``visible`` is the output sent back in a conversation (all but reasoning); ``excess`` the deviation of the input
+    from what its length predicts, as a share of the mean input; ``mix`` the shares of input by kind.
     """
 
     tokens_per_char: float
@@ -125,13 +124,13 @@ class Sample:
     excess: Floats
     mix: Floats
     guessed: float = 0.0
-    """The share of the output that nobody has seen, since answers were cut."""
+    """The share of the output that was never observed because answers were cut."""
     doubt: float = 0.0
-    """How far the answers as a whole may lie from what is guessed for those that were cut."""
+    """Standard deviation of the logarithm of the mean that the guess about cut answers adds."""
 
     @classmethod
     def of(cls, observations: Sequence[Observation], effort: str | None) -> Self:
-        """The answers as they are, with reasoning rescaled to ``effort``."""
+        """The answers as observed, with reasoning rescaled to ``effort``."""
         chars = np.array([each.input_chars for each in observations], dtype=float)
         kinds = np.array([billed_tokens(each.usage) for each in observations], dtype=float)
         whole, output = kinds[:, :-1].sum(axis=1), kinds[:, -1]
@@ -150,7 +149,7 @@ class Sample:
 
     @classmethod
     def constant(cls, effort: str | None) -> Self:
-        """Sixteen made-up answers around the constants, spread as answers usually are (log-normal, sigma 1)."""
+        """Sixteen artificial answers around the constants, with the usual spread of answers (log-normal, sigma 1)."""
         shape = np.exp([NormalDist().inv_cdf((rank + 0.5) / 16) for rank in range(16)])
         shape /= shape.mean()
         return cls(
@@ -162,7 +161,7 @@ class Sample:
         )
 
     def uncut(self, observations: Sequence[Observation], most: int | None, effort: str | None) -> Self:
-        """The same, with answers that were cut before ``most`` tokens as long as they may have become."""
+        """Return a copy in which answers cut before ``most`` tokens have their probable full length."""
         cut = np.array([each.is_cut and (most is None or each.usage.output_tokens < most) for each in observations])
         if not cut.any():
             return self
@@ -170,7 +169,7 @@ class Sample:
         return replace(self, output=output, visible=self.visible + output - self.output, guessed=guessed, doubt=doubt)
 
     def capped(self, most: int) -> Self:
-        """The same answers cut off at ``most`` tokens."""
+        """Return a copy with answers cut off at ``most`` tokens."""
         output = np.minimum(self.output, most)
         return replace(self, output=output, visible=np.minimum(self.visible, output))
 
@@ -179,8 +178,8 @@ def _reasoning(effort: str) -> float:
     return REASONING_TOKENS.get(effort, REASONING_TOKENS["medium"])
 
 
-def _at_effort(tokens: float, was: str | None, wanted: str | None) -> float:
-    """Reasoning tokens of an answer rescaled to another effort; unchanged when either effort is unknown."""
-    if was is None or wanted is None or was == wanted:
+def _at_effort(tokens: float, old: str | None, new: str | None) -> float:
+    """Rescale an answer's reasoning tokens to another effort; unchanged when either effort is unknown."""
+    if old is None or new is None or old == new:
         return tokens
-    return tokens * _reasoning(wanted) / _reasoning(was) if tokens and _reasoning(was) else _reasoning(wanted)
+    return tokens * _reasoning(new) / _reasoning(old) if tokens and _reasoning(old) else _reasoning(new)

@@ -1,4 +1,4 @@
-"""From the costs of earlier answers to the total of new ones: an estimate and an interval. Numbers only, in floats."""
+"""Predict the total cost of new answers, with an interval, from the costs of earlier ones. Floats only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from llmkit.money.history import HISTORY_LIMIT, Observation
 INTERVAL = (0.1, 0.9)
 DRAWS = 400
 DRIFT, DRIFT_WEIGHT = 0.19, 4
-"""How far (standard deviation of the logarithm) a run of the same lies from others at least, and as many runs it is
-worth.
-"""
+"""Drift between runs: the least standard deviation of log cost, and how many runs this prior weighs."""
 BETWEEN, BETWEEN_WEIGHT = 0.2, 2
-"""The same for scenarios: how far their mean answers lie from each other. Assumptions, all four."""
+"""The same between the mean answers of scenarios. All four are assumptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What earlier answers have in common: the scenario and the run of each; and how many scenarios are to be asked."""
+    """The scenario and the run of each earlier answer, and how many scenarios the new run has."""
 
     scenarios: Sequence[Hashable]
     runs: Sequence[Hashable]
@@ -31,7 +29,7 @@ class Groups:
 
     @classmethod
     def of(cls, observations: Sequence[Observation], new_scenarios: int) -> Self:
-        """Of the answers of a history."""
+        """Build the groups of earlier answers."""
         return cls([each.scenario for each in observations], [each.run for each in observations], new_scenarios)
 
 
@@ -43,17 +41,17 @@ def predict(
     groups: Groups | None = None,
     guessed: float = 0.0,
 ) -> tuple[float, Floats]:
-    """The total of ``count`` new answers that cost like those in ``costs``: an estimate, and possible totals.
+    """Return the expected total of ``count`` new answers that cost like those in ``costs``, and simulated totals.
 
     ``spread`` is how far the new answers as a whole may differ, as a standard deviation of the logarithm. With
-    ``groups``, answers to a scenario are alike (a cluster), and so are those of a run (a drift); without, each answer
-    is by itself. ``guessed`` is the share of the costs that is no sample: its error is in ``spread`` already.
+    ``groups``, answers are clustered by scenario and drift between runs; without, they are independent. ``guessed`` is
+    the share of the costs that was not observed: its error is in ``spread`` already.
 
-    With few answers of a skewed kind the mean of the history is as a rule too low and a plain bootstrap too narrow.
-    So the error of the mean's logarithm is bootstrapped in units of its own standard error (studentised), which
-    widens the interval upwards, and widened once more, where no drift does that, by a factor that simulations with 5 to
-    300 log-normal, exponential and Pareto answers called for. The estimate is raised by the squared coefficient of
-    variation over the number of answers: by so much does actual / estimate otherwise exceed 1 on average.
+    With few answers from a skewed distribution, the mean of the history is usually too low and a plain bootstrap too
+    narrow. So the error of the mean's logarithm is bootstrapped in units of its own standard error (studentised), which
+    widens the interval upwards. Without ``groups`` it is widened further, by a factor taken from simulations with 5 to
+    300 log-normal, exponential and Pareto answers. The estimate is raised by the squared coefficient of variation over
+    the number of answers, because actual / estimate would otherwise exceed 1 by that much on average.
     """
     size, mean = len(costs), costs.mean()
     variation = costs.std(ddof=1) / mean if mean else 0.0
@@ -65,18 +63,18 @@ def predict(
     past = costs[generator.integers(size, size=(DRAWS, size))]
     if count <= HISTORY_LIMIT:
         new = costs[generator.integers(size, size=(DRAWS, count))].mean(axis=1)
-    else:  # the mean of so many is normal
+    else:  # a mean of that many is nearly normal
         new = generator.normal(mean, variation * mean / count**0.5, DRAWS)
     past_mean = guessed * mean + (1 - guessed) * past.mean(axis=1)
     past_mean, new = np.maximum(past_mean, mean / 100), np.maximum(new, mean / 100)
-    # a resample can by chance hold equal answers only, and would divide by 0
+    # a resample may happen to hold only equal answers: avoid dividing by 0
     past_variation = np.maximum(past.std(axis=1, ddof=1) / past_mean, 0.3 * variation)
     error = np.log(new / past_mean) * variation / past_variation * (1 + (size**-0.5 if groups is None else 0.0))
     return mean * count * (1 + variation**2 / size), mean * count * np.exp(error) * noise
 
 
 def _group_errors(costs: Floats, groups: Groups, generator: np.random.Generator) -> Floats:
-    """Errors of the logarithm of the total that come from scenarios and runs being unlike each other."""
+    """Simulated errors of the total's logarithm due to differences between scenarios and between runs."""
     variance = 0.0
     if None not in groups.scenarios and len(set(groups.scenarios)) < len(costs):
         number, between = _between(costs, groups.scenarios)
@@ -91,8 +89,8 @@ def _group_errors(costs: Floats, groups: Groups, generator: np.random.Generator)
 
 
 def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
-    """How many groups there are, and the variance of the logarithm of their means beyond that of their answers; by
-    chance it can be negative.
+    """Return the number of groups, and the variance of their log means in excess of that within groups (an estimate
+    that may be negative).
     """
     numbers = {each: number for number, each in enumerate(dict.fromkeys(ids))}
     group = np.array([numbers[each] for each in ids])
@@ -106,6 +104,6 @@ def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
 
 
 def interval(expected: float, draws: Floats) -> tuple[float, float]:
-    """The 80 % interval of the draws, stretched to hold the estimate where that lies outside (a rare long answer)."""
+    """The 80 % interval of the draws, extended to include the estimate (a rare long answer can leave it outside)."""
     low, high = np.quantile(draws, INTERVAL)
     return min(low, expected), max(high, expected)

@@ -1,4 +1,4 @@
-"""Prices that change while a run goes on: announced ones, and hours that have prices of their own."""
+"""Price changes during a run: announced ones, and hours with their own prices."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from llmkit.money.pricing import rates_at
 from llmkit.records import DatedPrice, Price, Rates
 
 WEEK = timedelta(days=7)
-"""After so long the hours of the week come again."""
+"""The period after which hourly prices repeat."""
 
 
 def price_changes(
     price: Price, entries: Sequence[DatedPrice], begins: datetime, ends: datetime
 ) -> list[tuple[datetime, Price]]:
-    """The moments between two at which a price changes that is ``price`` until then, each with the price from then on;
-    of hours with the same rates only the first.
+    """The moments between ``begins`` and ``ends`` at which ``price`` changes, each with the price that then applies;
+    hours with the same rates are listed once, at their first start.
     """
     dated = [(entry.valid_from, entry.price) for entry in entries if entry.valid_from is not None]
     coming = [(day, new) for day, new in dated if begins < day < ends]
@@ -29,7 +29,7 @@ def price_changes(
 
 
 def _edges(price: Price, begins: datetime, ends: datetime) -> Iterator[datetime]:
-    """When the hours of a price begin and end, between two moments."""
+    """When a price's hours start and end between two moments."""
     midnight = begins.replace(hour=0, minute=0, second=0, microsecond=0)
     clocks = sorted({clock for window in price.price_windows for clock in (window.start, window.end)})
     for day in range((ends - midnight).days + 1):

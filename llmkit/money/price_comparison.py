@@ -1,4 +1,4 @@
-"""The catalog against what others say: which prices, dates and models differ. Pure."""
+"""Compare the catalog with other sources: which prices, dates and models differ. Pure."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Prices = Mapping[str, Sequence[DatedPrice]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing on which the catalog and somebody else differ.
+    """A difference between the catalog and another source.
 
-    ``what`` is a price field, ``retires_on``, ``new model`` (``theirs`` holds what is known of it), or
-    ``missing upstream``. ``valid_from`` is the day from which on an announced price holds; ``None``: now.
+    ``what`` is a price field, ``retires_on``, ``new model`` (``theirs`` holds the known columns), or
+    ``missing upstream``. ``valid_from`` is the day on which an announced price takes effect; ``None``: now.
     """
 
     model: str
@@ -55,7 +55,7 @@ class Difference:
 def price_differences(
     models: Mapping[str, Model], prices: Prices, upstream: PriceList, at: datetime
 ) -> Iterator[Difference]:
-    """Prices in force at ``at`` and announced ones that differ, and active models that the list does not know."""
+    """Current prices (at ``at``) and announced ones that differ, and active models missing from the list."""
     for reference, model in models.items():
         if not upstream.knows(model.provider):
             continue
@@ -75,9 +75,7 @@ def price_differences(
 def unlisted_models(
     models: Mapping[str, Model], left_out: Mapping[str, Iterable[str]], upstream: PriceList, at: datetime
 ) -> Iterator[Difference]:
-    """Models that the price list has and the catalog lacks; ``left_out`` holds, by provider, patterns of ids that are
-    left out on purpose.
-    """
+    """Models in the price list that the catalog lacks; ``left_out`` holds, by provider, patterns of ids to ignore."""
     for provider, patterns in left_out.items():
         ours = [model.model_id for model in models.values() if model.provider == provider]
         for theirs in upstream.other_models(provider, ours, at):
@@ -87,7 +85,7 @@ def unlisted_models(
 
 
 def retirement_differences(models: Mapping[str, Model], theirs: Retirements) -> Iterator[Difference]:
-    """Days of retirement that the catalog does not have, or has otherwise."""
+    """Retirement dates that the catalog lacks or has differently."""
     for reference, model in models.items():
         day = theirs.days.get(reference)
         if day is not None and day != model.retires_on:
@@ -97,8 +95,8 @@ def retirement_differences(models: Mapping[str, Model], theirs: Retirements) -> 
 def list_differences(
     models: Mapping[str, Model], lists: Mapping[str, Sequence[RemoteModel]], upstream: PriceList, at: datetime
 ) -> Iterator[Difference]:
-    """What the providers' own lists of models say: new models, retirement dates, prices where a list has them, and
-    active models that are not listed any more.
+    """Differences from the providers' own lists of models: new models, retirement dates, prices where listed, and
+    active models that are no longer listed.
 
     ``lists`` is keyed by provider; a new model's price is looked up in ``upstream`` where its list has none.
     """
@@ -109,14 +107,14 @@ def list_differences(
         for reference, theirs in remote.items():
             ours = models.get(reference)
             if ours is None:
-                told = listed_columns(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
-                yield from _rows(reference, {NEW: (None, told)}, None, source, today)
+                new = listed_columns(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
+                yield from _rows(reference, {NEW: (None, new)}, None, source, today)
                 continue
             if theirs.retires_on is not None and theirs.retires_on != ours.retires_on:
                 retires_on = {"retires_on": (ours.retires_on, theirs.retires_on)}
                 yield from _rows(reference, retires_on, None, source, today)
             if theirs.price is not None:
-                # a list has no tiers, hours or variants; what it does not say is not different
+                # lists have no tiers, hours or variants: a missing value is no difference
                 listed_price = replace(theirs.price, **{part: getattr(ours.price, part) for part in PRICE_PARTS})
                 stated = _changes(ours.price, listed_price).items()
                 changed = {name: sides for name, sides in stated if sides[1] is not None}
@@ -127,15 +125,15 @@ def list_differences(
 
 
 def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
-    """One row a difference. ``ours`` and ``theirs`` are as the catalog's own frames show them: prices float64 US
-    dollars per million tokens, tiers and hours lists of dicts, dates as dates.
+    """One row per difference. ``ours`` and ``theirs`` are as in the catalog's frames: prices as float64 US dollars per
+    million tokens, tiers and hours as lists of dicts, dates as dates.
     """
     rows = [[shown(getattr(each, name)) for name in COLUMNS] for each in differences]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object).astype({"valid_from": "datetime64[us, UTC]"})
 
 
 def shown(value: Any) -> Any:
-    """A value of the catalog as its frames show it: money as float, parts of a price as lists of dicts."""
+    """A catalog value as shown in frames: money as float, parts of a price as lists of dicts."""
     if isinstance(value, list | tuple):
         return list(map(shown, value))
     if isinstance(value, Row | dict):
@@ -159,7 +157,7 @@ def _changes(ours: Price, theirs: Price) -> dict[str, tuple[Any, Any]]:
 
 
 def _on_our_days(ours: Sequence[PriceWindow], theirs: Sequence[PriceWindow]) -> tuple[PriceWindow, ...]:
-    """Their hours, on our weekdays where we have the same hours (they cannot say days), and in our order."""
+    """Their hours in our order, with our weekdays where the hours match (genai-prices cannot express weekdays)."""
     place = {(window.start, window.end): (rank, window.weekdays) for rank, window in enumerate(ours)}
     unknown = len(place)
     ranked = [(place.get((window.start, window.end), (unknown, window.weekdays)), window) for window in theirs]
@@ -167,7 +165,7 @@ def _on_our_days(ours: Sequence[PriceWindow], theirs: Sequence[PriceWindow]) -> 
 
 
 def _with_our_tiers(ours: Sequence[PriceVariant], theirs: Sequence[PriceVariant]) -> tuple[PriceVariant, ...]:
-    """Their variants, and ours of tiers that they do not list (they know no places of inference)."""
+    """Their variants, plus ours for tiers that they do not list (regions of inference, for example)."""
     variants = {variant.service_tier: variant for variant in (*ours, *theirs)}
     return tuple(variants[tier] for tier in sorted(variants))
 
@@ -182,7 +180,7 @@ def _rows(
 
 
 def listed_columns(model: RemoteModel, entry: DatedPrice | None = None) -> dict[str, Any]:
-    """What a list, or else an ``entry`` of prices, says of a model, as the catalog's ``add_model`` takes it."""
+    """Arguments for the catalog's ``add_model``: a listed model, priced by ``entry`` where the list has no price."""
     price = model.price or (entry.price if entry else Price())
     names = ("display_name", "context_window", "max_output_tokens", "retires_on")
     more = {name: value for name in names if (value := getattr(model, name)) is not None}

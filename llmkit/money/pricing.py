@@ -4,15 +4,14 @@ How the parts of a :class:`~llmkit.records.Price` combine, in this order:
 
 0. the variant of the service tier that the answer was served at (see :mod:`llmkit.money.service_tiers`);
 1. the base rates;
-2. the first window that covers the moment of the request replaces the rates that it names;
-3. the highest tier whose ``above`` is less than the whole input replaces the rates that it names, for *all* tokens of
-   the request. A tier therefore wins over a window where both name a rate, and ``above`` tokens exactly are still
-   below the tier;
-4. input and output rates that are still unknown are taken from the fallback (the provider's default costs), which is
-   one for the standard tier.
+2. the first window that covers the time of the request replaces the rates that it sets;
+3. the highest tier whose ``above`` is less than the whole input replaces the rates that it sets, for *all* tokens of
+   the request. A tier therefore wins over a window where both set a rate, and exactly ``above`` tokens are still below
+   the tier;
+4. input and output rates that are still unknown come from the fallback (the provider's default costs), which applies
+   to the standard tier only.
 
-Cached input and cache writes without a rate of their own are billed as plain input, one-hour writes without one as
-cache writes.
+Cached input and cache writes without their own rate are billed as plain input, one-hour writes as cache writes.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from llmkit.records import (
 
 MILLION = 1_000_000
 QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xAI's "ticks"
-LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10): nobody is billed that much for one answer
+LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10); no single answer costs that much
 
 _each_rate = attrgetter(*RATE_COLUMNS)
 _Rates = TypeVar("_Rates", bound=Rates)
@@ -51,11 +50,11 @@ _Rates = TypeVar("_Rates", bound=Rates)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one answer cost in US dollars, at which rates, and who says so.
+    """The cost of one answer in US dollars, with its rates and source.
 
-    ``amount`` has 10 decimals (rounded half to even) and is ``None`` when it is unknown, or too large to be true: then
-    ``source`` is ``"unpriced"``. ``rates`` are those in force, per million tokens; completed from the fallback where
-    ``source`` says ``"provider_default"``.
+    ``amount`` has 10 decimals (rounded half to even); it is ``None`` when unknown or implausibly large, and ``source``
+    is then ``"unpriced"``. ``rates`` are those in force, per million tokens, completed from the fallback when
+    ``source`` is ``"provider_default"``.
     """
 
     amount: Decimal | None
@@ -72,15 +71,15 @@ def cost(
     fallback: Rates | None = None,
     batch_discount: Decimal | None = None,
 ) -> Cost:
-    """What an answer cost that was asked for at ``at`` (timezone-aware) and served at ``tier``.
+    """Compute the cost of an answer requested at ``at`` (timezone-aware) and served at ``tier``.
 
-    A cost that the provider itself reports is taken as it is (``"provider_reported"``, discount included), but for a
-    doubtful 0 where ``price`` says that the tokens cost something. Otherwise it is computed, from ``price``
-    (``"computed"``) or where that lacks a rate that is needed from ``fallback`` (``"provider_default"``). A rate
-    matters only when there are tokens of its kind; a rate of 0 is a price. A tier that ``price`` has no variant for is
-    ``"unpriced"``. Searches are billed with the tokens; what is billed by the call and has no price makes the amount
-    that of the tokens alone (``"partly unpriced"``).
-    ``batch_discount`` is the share that is taken off: 0.5 halves the cost.
+    A cost reported by the provider is used as it is (``"provider_reported"``, discount included), except a doubtful 0
+    where ``price`` says that the tokens cost something. Otherwise it is computed from ``price`` (``"computed"``), or
+    from ``fallback`` where ``price`` lacks a required rate (``"provider_default"``). A rate is required only when there
+    are tokens of its kind; a rate of 0 is a price. A tier without a variant in ``price`` is ``"unpriced"``. Searches
+    are added to the cost of the tokens; calls without a price are left out (``"partly unpriced"``).
+
+    ``batch_discount`` is the share deducted: 0.5 halves the cost.
 
     Raises:
         ValidationError: ``at`` has no time zone, or ``batch_discount`` is not between 0 and 1.
@@ -121,11 +120,11 @@ def worst_case(
     fallback: Rates | None = None,
     tiers: Iterable[str] = (STANDARD_TIER,),
 ) -> Decimal | None:
-    """The most that a request of at most so many tokens can cost, at any time of the week and at the dearest of the
+    """The most that a request within these token bounds can cost, at any time of the week and at the dearest of the
     service ``tiers``; ``None`` when unpriced at one of them.
 
-    Takes the dearest hours, the dearest tier that the input can reach, and the dearest way to bill input (a cache write
-    can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
+    Assumes the dearest hours, the dearest tier that the input can reach, and the dearest way to bill input (a cache
+    write can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
     reports, or bills by the call, may be. At most :data:`LARGEST`.
     """
     amounts = [
@@ -137,12 +136,12 @@ def worst_case(
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
-@lru_cache(maxsize=1024)  # asked for before every request
+@lru_cache(maxsize=1024)  # called before every request
 def _dearest(
     price: Price, tiers: frozenset[str], fallback: Rates | None
 ) -> frozenset[tuple[int, Decimal | None, Decimal | None]]:
-    """All that can hold at any time of the week for inputs of more than so many tokens: the dearest way to bill input,
-    and the rate of output; ``None`` for a tier without a price.
+    """All combinations possible during the week: (input tokens above which it applies, the dearest rate of input, the
+    rate of output); rates are ``None`` for a tier without a price.
     """
     standard = price if fallback is None else with_fallback(price, fallback)
     return frozenset(
@@ -156,7 +155,7 @@ def _dearest(
 
 
 def times(amount: Decimal, factor: Decimal) -> Decimal:
-    """An amount that is to cover ``factor`` times as much, rounded up; at most :data:`LARGEST`."""
+    """The amount times ``factor``, rounded up; at most :data:`LARGEST`."""
     return min(_rounded(EXACT.multiply(amount, factor), ROUND_CEILING), LARGEST)
 
 
@@ -189,9 +188,9 @@ def covers(window: PriceWindow, at: datetime) -> bool:
 
 
 def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
-    """The entry in force at ``at``: the latest ``valid_from`` that has come; of equals, the one appended last.
+    """The entry in force at ``at``: the latest ``valid_from`` not after it; of equals, the one appended last.
 
-    An entry without ``valid_from`` has always been in force. ``None`` when no entry has begun.
+    An entry without ``valid_from`` has always been in force. ``None`` when no entry has taken effect.
     """
     moment = _utc(at)
     begun = [entry for entry in entries if entry.valid_from is None or _utc(entry.valid_from) <= moment]
@@ -208,22 +207,22 @@ def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | Non
 
 
 def blended(rates: Rates) -> Decimal | None:
-    """One figure to compare models by: US dollars for a million tokens, three of input for each of output; ``None``
-    where either rate is unknown.
+    """One figure to compare models by: US dollars per million tokens at an input-to-output ratio of 3:1; ``None`` when
+    either rate is unknown.
     """
     read, written = rates.cost_input_per_million, rates.cost_output_per_million
     return None if read is None or written is None else (3 * read + written) / 4
 
 
 def price_order(model: Model) -> tuple[bool, Decimal, str]:
-    """Sorts models by their blended price, the cheapest first and those without a price last."""
+    """Sort key: models by blended price, the cheapest first, unpriced ones last."""
     price = blended(model.price)
     return price is None, price or Decimal(0), model.reference
 
 
 def saved_by_cache(usage: Usage, rates: Rates) -> Decimal | None:
-    """How much less tokens cost because some were read from a cache, unrounded, below zero where writing it cost more;
-    ``None`` where a rate is unknown.
+    """What caching saved on the input, unrounded; negative when cache writes cost more than they saved, ``None`` when a
+    rate is unknown.
     """
     _, *kept, _ = billed_tokens(usage)
     plain, *others = input_rates(rates)
@@ -232,7 +231,7 @@ def saved_by_cache(usage: Usage, rates: Rates) -> Decimal | None:
 
 
 def caching_pays(rates: Rates, uses: int) -> bool:
-    """Whether input that is sent so often costs less when it is written to the provider's cache once, and then read."""
+    """Whether input sent ``uses`` times costs less if it is written to the provider's cache once and then read."""
     plain, cached, written, _ = input_rates(rates)
     if plain is None or cached is None or written is None:
         return False
@@ -285,12 +284,12 @@ def split(usage: Usage, rates: Rates) -> tuple[Decimal | None, ...]:
 def dollars(amount: Decimal | float | None, *, exact: bool = False, unknown: str = "unpriced") -> str:
     """US dollars with at least two decimals: ``$1.50``, ``$0.075``.
 
-    Costs are rounded to cents from a dollar on, below it to two digits that say something; ``exact`` keeps every
-    digit of what somebody set: a price, a budget, a balance.
+    Costs are rounded to cents from one dollar up, and to about two significant digits below; ``exact`` keeps every
+    digit, for amounts that somebody set: a price, a budget, a balance.
     """
     if amount is None or amount != amount:
         return unknown
-    number = Decimal(str(amount))  # of a float what it prints as, so that it rounds as the Decimal does
+    number = Decimal(str(amount))  # a float by its printed form, so that it rounds as the Decimal would
     size = number.copy_abs()
     places = 2 if size >= 1 or not size else 4 if size >= Decimal("0.001") else min(10, 1 - size.adjusted())
     whole, _, decimals = (f"{size:,f}" if exact else f"{size:,.{places}f}").partition(".")
@@ -298,7 +297,7 @@ def dollars(amount: Decimal | float | None, *, exact: bool = False, unknown: str
 
 
 def billed(known: Decimal | float | None, unpriced: int, *, exact: bool = False) -> str:
-    """What is known to have been billed, and how many requests it does not cover; never $0 for what nobody knows."""
+    """The known amount billed, and the number of unpriced requests; an unknown amount is never shown as $0."""
     amount = dollars(known or None if unpriced else known, exact=exact)
     return amount if amount == "unpriced" or not unpriced else f"{amount} and {unpriced:,} unpriced"
 
@@ -309,8 +308,8 @@ def billed(known: Decimal | float | None, unpriced: int, *, exact: bool = False)
 def billed_tokens(usage: Usage) -> tuple[int, int, int, int, int]:
     """Tokens by rate: plain input, cached, written for 5 minutes, written for an hour, output.
 
-    A provider's counts can contradict each other. The whole input is then believed first, cached reads second, writes
-    third, so that the kinds of input always add up to the whole input and no token is billed twice or below zero.
+    A provider's counts can contradict each other. The whole input then takes precedence, followed by cached reads and
+    writes, so that the kinds of input always add up to the whole input and no token is billed twice or below zero.
     """
     whole = max(usage.input_tokens, 0)
     cached = _clamp(usage.cached_input_tokens, whole)
@@ -324,7 +323,7 @@ def _clamp(count: int, most: int) -> int:
 
 
 def input_rates(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal | None, Decimal | None]:
-    """What plain input, cached input, 5-minute and 1-hour cache writes are billed at: each rate, or what stands in."""
+    """The rates for plain input, cached input, 5-minute and 1-hour cache writes, with their substitutes filled in."""
     plain = rates.cost_input_per_million
     cached = _first(rates.cost_cached_input_per_million, plain)
     written = _first(rates.cost_cache_write_per_million, plain)
@@ -341,7 +340,7 @@ def _dearest_input(rates: Rates) -> Decimal | None:
 
 
 def _sum(counts: Sequence[int], rates: Sequence[Decimal | None]) -> Decimal | None:
-    """Σ tokens × rate, unrounded; ``None`` when a rate that is needed is unknown."""
+    """Σ tokens × rate, unrounded; ``None`` when a required rate is unknown."""
     amount = Decimal(0)
     for count, rate in zip(counts, rates, strict=True):
         if count and rate is None:
@@ -356,7 +355,7 @@ def _rounded(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
 
 
 def _overlaid(price: Price, *overlays: Rates | None) -> Rates:
-    """The base rates with each overlay's known rates put over them, in order."""
+    """The base rates, overridden by each overlay's known rates in turn."""
     values = _each_rate(price)
     for overlay in filter(None, overlays):
         values = tuple(map(_first, _each_rate(overlay), values))
@@ -364,7 +363,7 @@ def _overlaid(price: Price, *overlays: Rates | None) -> Rates:
 
 
 def with_fallback(rates: _Rates, fallback: Rates | None) -> _Rates:
-    """The rates, with input and output rates that are unknown taken from ``fallback``."""
+    """The rates, with unknown input and output rates taken from ``fallback``."""
     if fallback is None:
         return rates
     return replace(

@@ -1,4 +1,4 @@
-"""When models retire, by litellm's public map of models and prices: a second source, which nobody needs to have."""
+"""When models retire, according to litellm's public map of models and prices: an optional second source."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from llmkit.records.checks import shapes
 FILE = "model_prices_and_context_window_backup.json"
 """The map in litellm's package."""
 PROVIDERS = {"gemini": "google"}
-"""Providers that litellm calls otherwise than we do."""
+"""litellm's names of providers that we call otherwise."""
 MOST = 100_000_000
-"""Bytes of a map: 50 times as many as it has."""
+"""The most bytes read of a map, about 50 times its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retirements:
-    """The days on which models retire, by reference: what ``source`` said on ``read_on``."""
+    """Retirement dates by model reference, as ``source`` had them on ``read_on``."""
 
     source: str
     read_on: date
@@ -33,7 +33,8 @@ class Retirements:
 
 
 def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements | None:
-    """The days of the map at a path or address; left out, of the installed litellm, ``None`` where it is not.
+    """Read retirement dates from the map at a path or URL, by default that of the installed litellm; ``None`` when
+    litellm is not installed.
 
     Raises:
         ValidationError: there is no such map.
@@ -41,7 +42,7 @@ def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements
     today = datetime.now(UTC).date()
     if place is not None:
         return Retirements("litellm's price map", today, dict(_days(_read(shapes.url(place, "retirements")))))
-    spec = util.find_spec("litellm")  # found, but not imported: that takes seconds
+    spec = util.find_spec("litellm")  # located, not imported: importing takes seconds
     if spec is None or spec.origin is None:
         return None
     listed = _read(str(Path(spec.origin).with_name(FILE)))
@@ -54,14 +55,14 @@ def _read(place: str) -> Mapping[str, Any]:
     try:
         with reach(place, "rb") as file:
             listed = json.loads(file.read(MOST))
-    except Exception as error:  # noqa: BLE001 - every file system, and every protocol, has errors of its own
+    except Exception as error:  # noqa: BLE001 - every file system and protocol has its own errors
         raise ValidationError(
             f"{place} cannot be read as JSON ({type(error).__name__}): give the path or the address of litellm's "
             "model_prices_and_context_window.json.",
             field="retirements",
         ) from None
     if not isinstance(listed, dict):
-        raise ValidationError(f"{place} is no map of models as litellm has it.", field="retirements")
+        raise ValidationError(f"{place} is not a map of models in litellm's format.", field="retirements")
     return listed
 
 
@@ -70,6 +71,6 @@ def _days(listed: Mapping[str, Any]) -> Iterator[tuple[str, date]]:
         if not isinstance(entry, dict):
             continue
         theirs = str(entry.get("litellm_provider"))
-        with contextlib.suppress(ValueError):  # none, or words instead of a day
+        with contextlib.suppress(ValueError):  # missing, or words instead of a date
             day = date.fromisoformat(str(entry.get("deprecation_date")))
             yield f"{PROVIDERS.get(theirs, theirs)}:{name.removeprefix(f'{theirs}/')}", day

@@ -1,4 +1,4 @@
-"""What a model costs at a service tier: its price with the variant of that tier in place of the standard rates."""
+"""The price of a model at a service tier: the tier's variant replaces the standard rates."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from llmkit.records import BATCH_TIER, RATE_COLUMNS, STANDARD_TIER, Price, Price
 
 
 def at_tier(price: Price, tier: str | None) -> Price | None:
-    """The price of answers at a tier: ``"flex"``, or several at once such as ``"fast+us"``; ``None`` where the price
-    has no such variant. A tier of ``None`` is the standard one.
+    """The price at a tier such as ``"flex"``, or at a combination such as ``"fast+us"``; ``None`` when the price has no
+    such variant. A tier of ``None`` is the standard one.
     """
     return price if tier in (None, STANDARD_TIER) else _at_other_tier(price, tier)
 
 
 def in_batch(tier: str | None) -> str:
-    """The tier of an answer from a batch: how it was sent decides, beside what the reply tells of speed or place."""
+    """The tier of an answer from a batch: ``batch``, combined with the speed or place that the reply reports."""
     others = [name for name in (tier or STANDARD_TIER).split("+") if name not in (STANDARD_TIER, BATCH_TIER)]
     return "+".join([BATCH_TIER, *others])
 
 
 def askable(price: Price) -> tuple[str, ...]:
-    """The tiers that a request can ask for and that have a price. The parts of ``"fast+us"`` count one by one."""
+    """The priced tiers that a request can ask for; the parts of ``"fast+us"`` are listed separately."""
     return (STANDARD_TIER, *(each.service_tier for each in price.price_variants if each.service_tier != BATCH_TIER))
 
 
-@lru_cache(maxsize=4096)  # asked for with every answer
+@lru_cache(maxsize=4096)  # called for every answer
 def _at_other_tier(price: Price, tier: str) -> Price | None:
     variants = {variant.service_tier: variant for variant in price.price_variants}
-    if tier in variants:  # "fast+us" can have rates of its own
+    if tier in variants:  # "fast+us" can have its own rates
         return _applied(price, [variants[tier]])
     names = tier.split("+")
     if not variants.keys() >= set(names):
@@ -42,7 +42,7 @@ def _at_other_tier(price: Price, tier: str) -> Price | None:
 
 
 def _applied(price: Price, variants: Iterable[PriceVariant]) -> Price:
-    """The price with variants in it: rates before factors, which hold for those too."""
+    """Apply variants in order; rates come before factors, so that factors scale them too."""
     for variant in variants:
         price = _replaced(price, variant) if variant.factor is None else _scaled(price, variant.factor)
     return price
@@ -62,7 +62,7 @@ def _times(rates: Rates, factor: Decimal) -> dict[str, Any]:
 
 
 def _replaced(price: Price, variant: PriceVariant) -> Price:
-    """The rates that the variant names, with its long-context tiers, in place of the standard ones of their kind."""
+    """Replace the standard rates that the variant sets, long-context tiers included."""
     unset: dict[str, Any] = dict.fromkeys(_named(variant))
     standard = [replace(tier, **unset) for tier in price.price_tiers]
     bounds = sorted({tier.above for tier in (*standard, *variant.price_tiers)})
@@ -78,7 +78,7 @@ def _replaced(price: Price, variant: PriceVariant) -> Price:
 
 
 def _from(tiers: Iterable[PriceTier], above: int) -> Mapping[str, Any]:
-    """The rates that hold from a size on: those of the highest tier that begins there or before."""
+    """The rates of the highest tier that starts at or below ``above``."""
     begun = (tier for tier in tiers if tier.above <= above)
     highest = max(begun, key=lambda tier: tier.above, default=None)
     return {} if highest is None else _named(highest)

@@ -1,4 +1,4 @@
-"""The price data of genai-prices as our records. Its package is optional and is imported when it is asked for."""
+"""Read the price data of genai-prices as our records. The package is optional and imported on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
 PROVIDER_IDS = {"xai": "x-ai"}
-"""Our providers that genai-prices calls otherwise."""
+"""Names in genai-prices of providers that we call otherwise."""
 
 _RATES = {
     "cost_input_per_million": "input_mtok",
@@ -33,18 +33,18 @@ _TIER_KEYS = ("processing", "service_tier", "speed")
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """What genai-prices knows: ``source`` names it with its version, ``read_on`` is the day on which it was read."""
+    """The data of genai-prices; ``source`` names it with its version, ``read_on`` is the day it was read."""
 
     source: str
     read_on: date
     _snapshot: Any
 
     def knows(self, provider: str) -> bool:
-        """Whether it has models of that provider at all."""
+        """Whether the list covers a provider."""
         return self._models(provider) is not None
 
     def entries(self, provider: str, model_id: str) -> tuple[DatedPrice, ...]:
-        """The price history of a model, oldest first; empty when it is not known."""
+        """The price history of a model, oldest first; empty when unknown."""
         models = self._models(provider) or ()
         info = next((model for model in models if model.id == model_id), None)
         info = info or next((model for model in models if model.is_match(model_id)), None)
@@ -54,7 +54,7 @@ class PriceList:
             DatedPrice(
                 reference=f"{provider}:{model_id}",
                 valid_from=begins,
-                # Gemini's grounding is free up to a daily number, which no reply tells of
+                # Gemini's grounding is free up to a daily quota, which replies do not report
                 price=price if provider != "google" else replace(price, cost_per_thousand_searches=None),
                 source=self.source,
                 read_on=self.read_on,
@@ -63,9 +63,7 @@ class PriceList:
         )
 
     def other_models(self, provider: str, ours: Collection[str], at: datetime) -> Iterator[RemoteModel]:
-        """The models of a provider that are sold by the token at ``at`` and that none of our ids is a name of, without
-        those that are deprecated.
-        """
+        """A provider's models priced by the token at ``at`` that are not deprecated and match none of our ids."""
         for info in self._models(provider) or ():
             entry = price_on(self.entries(provider, info.id), at)
             if info.deprecated or entry is None or blended(entry.price) is None:
@@ -81,12 +79,12 @@ class PriceList:
 
 
 def read_price_list(fresh: bool | str = False) -> PriceList:
-    """The data of the installed genai-prices; with ``fresh`` its newest data from the internet (``True``: from where
-    its own updater gets them; a text: from that address), for this call only.
+    """Read the data of the installed genai-prices, or with ``fresh`` the latest from the internet, for this call only
+    (``True``: from its updater's address; a string: from that URL).
 
     Raises:
         ValidationError: genai-prices is not installed.
-        RequestFailed: the newest data cannot be had.
+        RequestFailed: the latest data cannot be downloaded.
     """
     try:
         from genai_prices import data_snapshot  # optional, and its data take a moment to load
@@ -109,15 +107,15 @@ def _fetch(fresh: bool | str) -> Any:
         return updater.fetch()
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise RequestFailed(
-            f"The newest prices cannot be had from {updater.url} ({type(error).__name__}). "
+            f"The latest prices cannot be downloaded from {updater.url} ({type(error).__name__}). "
             "Leave fresh out to compare with the installed genai-prices.",
             code=Code.NETWORK_ERROR,
         ) from None
 
 
 def _history(model: ModelInfo) -> list[tuple[datetime | None, Price]]:
-    """Its prices by the day from which on they hold. Hours with prices of their own hold on every day, since
-    genai-prices can give an hour or a day as a condition, but not both.
+    """A model's prices with the day on which each takes effect. Hours with their own prices apply every day: a
+    constraint in genai-prices is either on the hour or on the date.
     """
     listed: Any = model.prices if isinstance(model.prices, list) else [model]
     variants: Any = [variant for variant in model.price_variants or () if _tier(variant) is not None]
@@ -142,7 +140,7 @@ def _history(model: ModelInfo) -> list[tuple[datetime | None, Price]]:
     for day in days:
         begun = [price for begins, price in dated if _order(begins) <= _order(day)]
         if begun:
-            # of two that hold, the last in their list counts: ours is the first
+            # where two apply, genai-prices takes the last in its list and we the first
             price = replace(begun[-1], price_windows=tuple(reversed(windows)))
             history.append((day, replace(price, price_variants=_variants(variants, day, price))))
     return history
@@ -158,20 +156,20 @@ def _order(begins: datetime | None) -> datetime:
 
 
 def _variants(variants: Iterable[Any], day: datetime | None, standard: Price) -> tuple[PriceVariant, ...]:
-    """Those in force on a day, by name; of one tier the first in their list that is."""
+    """The variants in force on a day, sorted by tier; of several for one tier, the first listed."""
     begun = [variant for variant in variants if _order(_begins(variant)) <= _order(day)]
     first = {tier: variant.prices for variant in reversed(begun) if (tier := _tier(variant)) is not None}
     return tuple(_variant(tier, first[tier], standard) for tier in sorted(first))
 
 
 def _tier(variant: Any) -> str | None:
-    """The service tier of a variant; ``None`` where it is about something else, or the standard one."""
+    """The service tier of a variant; ``None`` for the standard one or another kind of variant."""
     (key, tier), *others = variant.when.items()
     return str(tier) if key in _TIER_KEYS and not others and tier != "default" else None
 
 
 def _variant(tier: str, prices: ModelPrice, standard: Price) -> PriceVariant:
-    """A factor where one says it all, else the rates."""
+    """Express the variant as a factor if one reproduces all its rates, else as rates."""
     own = _price(prices)
     rates = {name: getattr(own, name) for name in RATE_COLUMNS}
     named = PriceVariant(service_tier=tier, price_tiers=own.price_tiers, **rates)
@@ -204,7 +202,7 @@ def _starts(prices: ModelPrice) -> set[int]:
 
 
 def _rates(prices: ModelPrice, start: int | None = None) -> dict[str, Any]:
-    """The base rates; with ``start`` those of a tier, as far as they differ from the base."""
+    """The base rates, or with ``start`` those of a tier, ``None`` where a rate has no tier."""
     return {ours: _rate(getattr(prices, theirs), start) for ours, theirs in _RATES.items()}
 
 
