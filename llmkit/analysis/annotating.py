@@ -1,5 +1,4 @@
-"""What people note about answers and runs: marks, comments, codes, names and tags, kept in the journal with who and
-when."""
+"""Notes of people about answers and runs: marks, comments, codes, names and tags, journaled with author and time."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ def annotate(
     comment: str | None,
     codes: Mapping[str, Any] | None,
 ) -> None:
-    """Note what was given about each of these probes; see :meth:`llmkit.Run.annotate`."""
+    """Add notes to probes; see :meth:`llmkit.Run.annotate`."""
     chosen = shapes.strings(probe_ids, "probe_id")
     notes = _notes(mark, comment, codes)
     most = store.run(run_id)["n_probes"]
@@ -39,9 +38,7 @@ TAG = "tag."
 def note(
     store: Store, run_id: str, actor: str, notes: Mapping[str, Any], positions: Sequence[int] = (events.OF_RUN,)
 ) -> None:
-    """Note something under these names about the probes at these positions, by default about the run itself; ``None``
-    takes back.
-    """
+    """Add notes, by name, to the probes at these positions, or by default to the run itself; ``None`` retracts one."""
     if lines := [
         events.note(run_id=run_id, position=position, name=name, value=value, actor=actor)
         for position in positions
@@ -51,16 +48,16 @@ def note(
 
 
 def tags(names: Sequence[str]) -> list[str]:
-    """The names under which tags are noted.
+    """The names of the notes that hold these tags.
 
     Raises:
-        ValidationError: one that is not a line of text.
+        ValidationError: a tag that is not a single line of text.
     """
     return [TAG + texts.text(name, "a tag") for name in names]
 
 
 def table(store: Store, run_id: str) -> pd.DataFrame:
-    """The latest of each person: see :attr:`llmkit.Run.annotations`."""
+    """The latest notes of each person; see :attr:`llmkit.Run.annotations`."""
     frame = store.read(lambda c: run_rows.latest_notes(c, run_id))
     ids = pd.Series([events.probe_id(run_id, position) for position in frame.pop("position")], dtype="str")
     frame.insert(0, "probe_id", ids)
@@ -68,7 +65,7 @@ def table(store: Store, run_id: str) -> pd.DataFrame:
 
 
 def _notes(mark: bool | None, comment: str | None, codes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is noted under which name; ``None`` takes back."""
+    """Notes by name; ``None`` retracts one."""
     notes: dict[str, Any] = {}
     if mark is not None:
         notes["mark"] = texts.flag(mark, "mark") or None

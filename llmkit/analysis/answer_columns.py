@@ -1,4 +1,4 @@
-"""Answers, and what people noted about them, as columns of ``run.probes``."""
+"""Answers, and people's notes about them, as columns of ``run.probes``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from llmkit.records.columns import answer_column, note_column
 
 
 def answer_columns(answers: Sequence[Any], questions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Structured answers as columns ``answer.<field>``, in the order of their first appearance; answers to questions as
-    ``answer``. What was chosen among options is a categorical in their order, ordered where they are one scale."""
+    """Structured answers as columns ``answer.<field>``, by first appearance; answers to questions as ``answer``.
+    Choices become categoricals in the order of their options, ordered where these form one scale."""
     rows = [answer if isinstance(answer, dict) else {} for answer in answers]
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {answer_column(name): column([row.get(name) for row in rows]) for name in names}
@@ -23,7 +23,7 @@ def answer_columns(answers: Sequence[Any], questions: Sequence[Mapping[str, Any]
 
 
 def note_columns(notes: Sequence[Any], taken: Collection[str]) -> dict[str, Any]:
-    """What people noted, a column for each name: ``mark`` first, then ``comment``, then codes."""
+    """People's notes, one column per name: ``mark`` first, then ``comment``, then codes."""
     rows = [note if isinstance(note, dict) else {} for note in notes]
     names = sorted({name for row in rows for name in row}, key=lambda name: (name != "mark", name != "comment", name))
     columns = {note_column(name, taken): column([row.get(name) for row in rows]) for name in names}
@@ -34,18 +34,18 @@ def note_columns(notes: Sequence[Any], taken: Collection[str]) -> dict[str, Any]
 
 
 def _options_of(name: str, questions: Sequence[Mapping[str, Any]]) -> pd.CategoricalDtype | None:
-    """The options behind a column, when all that it holds was chosen among options."""
+    """The options of a column's questions, if all of its answers are choices."""
     if name == "answer":
-        behind = [each for each in questions if each["kind"] != "matrix"]
+        asked = [question for question in questions if question["kind"] != "matrix"]
     else:
-        behind = [each for each in questions if name in map(answer_column, each["rows"])]
-    if not behind or not all(each["kind"] in ("choice", "likert", "yes_no", "matrix") for each in behind):
+        asked = [question for question in questions if name in map(answer_column, question["rows"])]
+    if not asked or not all(question["kind"] in ("choice", "likert", "yes_no", "matrix") for question in asked):
         return None
-    is_scale = all(each["kind"] in ("likert", "matrix") and each["options"] == behind[0]["options"] for each in behind)
-    options = list(dict.fromkeys(option for each in behind for option in each["options"]))
+    is_scale = all(q["kind"] in ("likert", "matrix") and q["options"] == asked[0]["options"] for q in asked)
+    options = list(dict.fromkeys(option for question in asked for option in question["options"]))
     return pd.CategoricalDtype(options, ordered=is_scale)
 
 
 def column(values: list[Any]) -> pd.Series[Any]:
-    """Values of any kind, with the type that they share."""
+    """Values of any kind as a column, with a common type if they have one."""
     return pd.Series(values, dtype=object).infer_objects()

@@ -1,6 +1,6 @@
-"""Archived runs: written as Parquet, read in place however many there are.
+"""Archived runs: written as Parquet and read in place, however many there are.
 
-The sums are those of ``run.costs()``, made in DECIMAL by the same SQL; memory does not grow with the number of rows.
+Costs come from the same SQL as ``run.costs()``, summed in DECIMAL; memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from llmkit.store.tables import quoted
 
 T = TypeVar("T")
 
-_GOES_ON = "This run goes on: archive it when it has ended, or cancel it first."
+_STILL_RUNNING = "This run is still running: archive it when it has ended, or cancel it first."
 
 BATCH = 65_536
-"""Rows of one Arrow batch, at most."""
+"""The most rows in an Arrow batch."""
 
 
 def dataset(url: str | os.PathLike[str]) -> Dataset:
-    """The runs that were archived in a folder or at a URL (``s3://…`` and whatever else fsspec can open).
+    """The runs archived in a folder or at a URL (``s3://…`` and whatever else fsspec can open).
 
     Raises:
         ValidationError: there are none, or they cannot be read.
@@ -43,7 +43,7 @@ def dataset(url: str | os.PathLike[str]) -> Dataset:
 
 
 class Dataset:
-    """Archived runs, read where they are; nothing is loaded before it is asked for. Made by :func:`llmkit.dataset`."""
+    """Archived runs, read in place and on demand. Made by :func:`llmkit.dataset`."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self._folder = parquet.Folder(shapes.url(url))
@@ -51,12 +51,12 @@ class Dataset:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row a run, as it was when it was archived: run_id, name, kind, status, n_probes, started_at …"""
+        """One row per run, as of its archiving: run_id, name, kind, status, n_probes, started_at …"""
         return self.sql("SELECT run_id, * EXCLUDE (run_id, id, arms, session) FROM runs ORDER BY started_at, run_id")
 
     def costs(self, by: str | Sequence[str] = "model", since: datetime | date | str | None = None) -> pd.DataFrame:
-        """Probes, tokens and costs (US dollars) of all runs, as in ``kit.costs`` but for the shares, by one or several
-        columns. Memory does not grow with the number of rows.
+        """Probes, tokens and costs (US dollars) of all runs by one or several columns, as in ``kit.costs`` but without
+        the shares. Memory does not grow with the number of rows.
 
         Raises:
             ValidationError: no column or an unknown one; the message lists the known ones.
@@ -64,19 +64,19 @@ class Dataset:
         return cost_table(self, by, since=since, shares=False)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """A SELECT over the views ``runs``, ``scenarios``, ``probes``, ``turns``, ``attempts``; other files are out of
-        reach. ``params``: values for each ``?``, or a dict for ``$names``.
+        """Run a SELECT over the views ``runs``, ``scenarios``, ``probes``, ``turns``, ``attempts``, and nothing else.
+        ``params``: values for each ``?``, or a dict for ``$names``.
 
         Raises:
-            ValidationError: DuckDB cannot answer it, for the reason that is given.
+            ValidationError: DuckDB rejects the query, with its reason.
         """
         return self.read(lambda c: queries.frame(c, query, params))
 
     def probes(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.RecordBatchReader:
-        """Probes as a stream of Arrow batches, in no order; all of them would not have to fit into memory.
+        """Stream probes as Arrow batches, in no particular order; they need not fit into memory.
 
-        ``columns``: those of ``run.probes``, dimensions and ``answer.…`` too (default: all). ``where``: a condition in
-        SQL, such as ``"status = 'ok' AND model = 'openai:gpt-6-luna'"``.
+        ``columns``: any of ``run.probes``, including dimensions and ``answer.…`` (default: all). ``where``: an SQL
+        condition, such as ``"status = 'ok' AND model = 'openai:gpt-6-luna'"``.
 
         Raises:
             ValidationError: an unknown column, or a condition that DuckDB does not understand.
@@ -89,7 +89,7 @@ class Dataset:
         return self.read(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
 
     def read(self, question: Callable[[Snapshot], T]) -> T:
-        """Answer one of the questions that a catalog answers too."""
+        """Run a query written for a store's snapshot on the archived tables."""
         return parquet.ask(self._connection, question)
 
     def __repr__(self) -> str:
@@ -98,10 +98,10 @@ class Dataset:
 
 
 class Texts:
-    """A run with all its texts, as the pages of its tables, each of at most :data:`parquet.PAGE` probes.
+    """A run's tables with all texts, in pages of at most :data:`parquet.PAGE` probes.
 
     Raises:
-        ValidationError: its texts are in an archive alone.
+        ValidationError: the texts are only in an archive.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
@@ -110,7 +110,7 @@ class Texts:
         self._providers = store.catalog().providers
 
     def pages(self, table: str) -> Iterator[pa.Table]:
-        """A table as it is archived, in the order of the run."""
+        """The pages of a table as archived, in the order of the run."""
         firsts = range(0, max(len(self._plan), 1), parquet.PAGE) if table in parquet.PAGED else range(1)
         return (self._page(table, first) for first in firsts)
 
@@ -120,15 +120,15 @@ class Texts:
             return rows
         turns = self._page("turns", first)
         answers = zip(turns["position"].to_pylist(), turns["response"].to_pylist(), strict=True)
-        asked = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
-        for row in asked:
-            row["dropped"] = json.loads(row["dropped"] or "[]")
-        bodies = request_texts(self._plan, self._providers, asked, answers)
+        requests = rows.select(["request", "request_hash", "position", "turn", "dropped", "batch"]).to_pylist()
+        for request in requests:
+            request["dropped"] = json.loads(request["dropped"] or "[]")
+        bodies = request_texts(self._plan, self._providers, requests, answers)
         return rows.set_column(rows.schema.get_field_index("request"), "request", pa.array(bodies, pa.string()))
 
 
 def batches(store: Store, run_id: str, table: str, columns: Sequence[str] | None) -> pa.RecordBatchReader:
-    """A table of a run, a page of it in memory at a time: see :meth:`llmkit.Run.batches`."""
+    """A table of a run, holding one page in memory at a time; see :meth:`llmkit.Run.batches`."""
     pages = map(_shown, Texts(store, run_id).pages(table))
     first = next(pages)
     chosen = _chosen(columns, first.column_names)
@@ -154,27 +154,27 @@ def _chosen(columns: str | Sequence[str] | None, known: Sequence[str]) -> list[s
 
 
 def write(store: Store, run_id: str, url: str) -> None:
-    """Archive a run: its tables are written, read again and compared.
+    """Archive a run: write its tables, read them back and compare.
 
     Raises:
-        ValidationError: the run goes on, the folder cannot be written, or holds something else than what was written.
+        ValidationError: the run is still running, the folder cannot be written, or reading back gives other data.
     """
     if store.is_live(run_id):
-        raise ValidationError(_GOES_ON, field="run")
+        raise ValidationError(_STILL_RUNNING, field="run")
     _write(store, run_id, parquet.Folder(url))
 
 
 def move(store: Store, run_id: str, url: str, actor: str) -> None:
-    """Archive a run, and have the database drop its texts: now, and whenever it is made from the journal again.
+    """Archive a run and drop its texts from the database, now and whenever it is rebuilt from the journal.
 
     Raises:
-        ValidationError: as :func:`write`, or the run was interrupted.
+        ValidationError: as in :func:`write`, or the run was interrupted.
     """
-    if not store.claim_run(run_id):  # nobody resumes it meanwhile
-        raise ValidationError(_GOES_ON, field="run")
+    if not store.claim_run(run_id):  # nobody may resume it during the move
+        raise ValidationError(_STILL_RUNNING, field="run")
     try:
         if store.run(run_id)["status"] == "running":
-            raise ValidationError(f"It was interrupted, and kit.resume({run_id!r}) needs its texts.", field="run")
+            raise ValidationError(f"This run was interrupted, and kit.resume({run_id!r}) needs its texts.", field="run")
         folder = parquet.Folder(url)
         _write(store, run_id, folder)
         annotating.note(store, run_id, actor, {events.ARCHIVE: folder.place})

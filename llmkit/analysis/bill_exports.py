@@ -1,6 +1,6 @@
-"""What providers export of their bills, read into lines: OpenAI, Anthropic and OpenRouter, as CSV, JSON or DataFrame.
+"""Read the billing exports of OpenAI, Anthropic and OpenRouter: CSV, JSON or DataFrame.
 
-The formats are those of their documentation in November 2026:
+The formats are those documented in November 2026:
 
 * OpenAI: the costs API (``/v1/organization/costs``; dollars, ``line_item`` begins with the model) and its CSV; usage of
   completions (API or CSV), which has tokens and no amounts;
@@ -32,7 +32,7 @@ from llmkit.records.checks import shapes, texts
 _DAYS = ("start_time_iso", "start_time", "starting_at", "usage_date_utc", "date", "day", "created_at")
 _MODELS = ("model_permaslug", "model", "line_item")
 _AMOUNTS = ("amount_value", "cost_usd", "usage", "cost_total")
-_LARGEST = 10**15  # tokens or dollars in one line: more is no bill
+_LARGEST = 10**15  # tokens or dollars in one line; no bill has more
 _OWN_KEY = "byok_usage_inference"
 _CENTS = Decimal(100)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -41,8 +41,8 @@ _WITH_COMMA = re.compile(r"^\s*(-?\d+),(\d+)\s*$")
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """A line of a bill: ``amount`` in US dollars, or else the tokens that are billed; ``model`` is the provider's name
-    of it, ``None`` where a line is for all of them. ``copies`` counts lines that are the same in everything.
+    """A line of a bill: ``amount`` in US dollars, or else the billed tokens; ``model`` is the provider's name for it,
+    ``None`` when the line covers all models. ``copies`` counts identical lines.
     """
 
     day: str
@@ -54,10 +54,10 @@ class BillLine:
 
 
 def read_bill(source: Any) -> list[BillLine]:
-    """The lines of an export: a path to a CSV or JSON file, or its table as a DataFrame.
+    """Read the lines of an export: a path to a CSV or JSON file, or its table as a DataFrame.
 
     Raises:
-        ValidationError: it cannot be read, or is none of the known formats.
+        ValidationError: it cannot be read, or its format is unknown.
     """
     rows = _records(source)
     copies = Counter(json.dumps(row, sort_keys=True, default=str) for row in rows)
@@ -80,7 +80,7 @@ def _records(source: Any) -> list[Mapping[str, Any]]:
 
 
 def _table(text: str) -> Iterable[Mapping[str, Any]]:
-    """The lines of a CSV; a spreadsheet may have put semicolons or tabs between values, and commas into numbers."""
+    """The rows of a CSV; a spreadsheet may have saved it with semicolons or tabs and with decimal commas."""
     header = text.partition("\n")[0]
     separator = max(",;\t", key=header.count)
     for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restkey="", restval=""):
@@ -91,7 +91,7 @@ def _table(text: str) -> Iterable[Mapping[str, Any]]:
 
 
 def _flat(page: Any) -> Iterable[Mapping[str, Any]]:
-    """The results of pages and buckets, each with the beginning of its bucket."""
+    """The results of pages and buckets, each with the start of its bucket."""
     for entry in page if isinstance(page, list) else page.get("data", [page]):
         if "data" in entry:
             yield from _flat(entry)
@@ -111,7 +111,7 @@ def _line(row: Mapping[str, Any], copies: int) -> BillLine:
     day = _first(row, _DAYS)
     if day is None:
         raise ValidationError(
-            f"This is no export that llmkit knows: a line has the columns {', '.join(row)}, and none of "
+            f"This is not an export that llmkit knows: a line has the columns {', '.join(row)}, and none of "
             f"{', '.join(_DAYS)}.",
             field="path_or_frame",
         )
@@ -119,7 +119,7 @@ def _line(row: Mapping[str, Any], copies: int) -> BillLine:
     amount, usage = _amount(row), _usage(row)
     if amount is None and usage is None:
         raise ValidationError(
-            f"This is no export that llmkit knows: a line has neither an amount ({', '.join(_AMOUNTS)}) nor tokens.",
+            f"This is not an export that llmkit knows: a line has no amount ({', '.join(_AMOUNTS)}) and no tokens.",
             field="path_or_frame",
         )
     tier = "batch" if str(row.get("batch")).lower() in ("true", "1") else _present(row.get("service_tier"))
@@ -160,7 +160,7 @@ def _number(value: Any) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or abs(number) > _LARGEST:
-        raise ValidationError(f"{value!r} in the export is no number.", field="path_or_frame")
+        raise ValidationError(f"{value!r} in the export is not a number.", field="path_or_frame")
     return number
 
 
@@ -168,10 +168,10 @@ def _day(value: Any) -> str:
     text = str(value).strip()
     if re.fullmatch(r"\d{9,11}(\.0)?", text):
         return datetime.fromtimestamp(float(text), UTC).strftime("%Y-%m-%d")
-    for part in (text, text[:10]):  # a time with its zone, or a day with something behind it
+    for part in (text, text[:10]):  # a time with its zone, or a day with a suffix
         with contextlib.suppress(ValidationError):
             return texts.moment(part, "path_or_frame").strftime("%Y-%m-%d")
-    raise ValidationError(f"{value!r} in the export is no day.", field="path_or_frame")
+    raise ValidationError(f"{value!r} in the export is not a date.", field="path_or_frame")
 
 
 def _model(name: Any) -> str:

@@ -13,7 +13,7 @@ _COLUMNS = {"scope": "str", "provider": "str", **dict.fromkeys(_MONEY, "float64"
 
 
 def budget_table(standings: Iterable[Standing]) -> pd.DataFrame:
-    """One row a budget, in US dollars: see :meth:`llmkit.Kit.budgets`."""
+    """One row per budget, in US dollars; see :meth:`llmkit.Kit.budgets`."""
     return pd.DataFrame(map(_row, standings), columns=list(_COLUMNS)).astype(_COLUMNS)
 
 

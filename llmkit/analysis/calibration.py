@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 def calibration(rows: Iterable[Mapping[str, Any]], by: Literal["model", "run"] = "model") -> pd.DataFrame:
-    """See :meth:`llmkit.Kit.calibration`; ``rows`` as :func:`llmkit.store.totals.estimates` reads them."""
+    """See :meth:`llmkit.Kit.calibration`; ``rows`` come from :func:`llmkit.store.totals.estimates`."""
     if by not in ("model", "run"):
         raise ValidationError("by is 'model' or 'run'.", field="by")
     lines = [_of_model(row) for row in rows] if by == "model" else list(_of_runs(rows))
@@ -35,7 +35,7 @@ def _of_model(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_runs(rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """One line a run: its total, over the models that have a price in both."""
+    """One row per run: its totals over the models that were priced in the estimate."""
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         runs.setdefault(row["run_id"], []).append(row)

@@ -1,8 +1,8 @@
-"""A study as one file that opens anywhere, without a network, and says so when a byte of it has changed.
+"""A study as one file that opens anywhere, offline, and reports when any byte of it has changed.
 
-A ZIP archive: ``journal/`` (the run's lines as they were written), ``catalog.json`` (its providers, models and prices),
-``parquet/`` (the same as tables, for other tools), perhaps a notebook, and ``capsule.json`` with what it is. The
-archive's comment is the SHA-256 of all that stands before it. Neither keys nor balances nor other runs are in it.
+A ZIP archive: ``journal/`` (the run's original lines), ``catalog.json`` (its providers, models and prices),
+``parquet/`` (the same data as tables, for other tools), optionally a notebook, and ``capsule.json`` about it. The
+archive's comment is the SHA-256 of everything before it. It contains no keys, balances or other runs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
     """Write the capsule of a run that has ended.
 
     Raises:
-        ValidationError: the run goes on, or was kept by a version whose journal does not tell runs apart; the file is
-            there already or cannot be written; there is no such notebook.
+        ValidationError: the run is still running, or was recorded by a version that did not give each run its own
+            segments; the file exists or cannot be written; there is no such notebook.
     """
     sizes = {name: size for name, size in store.journal.sizes().items() if segment(name).about == run_id}
     if not sizes:
         raise ValidationError(
-            "This run's lines are not kept apart from others, as those of earlier versions of llmkit are: "
-            "run.archive(folder) gives it away instead.",
+            "This run was recorded by an earlier version of llmkit, whose journal mixes the lines of several runs: "
+            "share it with run.archive(folder) instead.",
             field="run",
         )
     run = store.run(run_id)
@@ -48,7 +48,7 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
     with TemporaryDirectory() as folder, shapes.reaching(file, "written"):
         archived_runs.write(store, run_id, str(Path(folder, "parquet")))
         if file.exists():
-            raise ValidationError(f"{file} is there already: name a new file.", field="path")
+            raise ValidationError(f"{file} exists already: name a new file.", field="path")
         unfinished = Path(folder, "capsule.zip")
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.comment = _EMPTY
@@ -68,15 +68,15 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
 
 
 def unpack(file: Path, folder: Path) -> tuple[Store, str]:
-    """A store in an empty folder that holds what a capsule does, and the run's id.
+    """Restore a capsule into a store in an empty folder; return the store and the run's id.
 
     Raises:
-        ValidationError: the file is no capsule, was written by a newer llmkit, or has changed since.
+        ValidationError: the file is not a capsule, was written by a newer llmkit, or has changed since.
     """
     with shapes.reaching(file, "read"):
         data = file.read_bytes()
     if data[-len(_EMPTY) :] != _digest(data):
-        raise ValidationError(f"{file} is no capsule, or has changed since it was written: get it again.", field="path")
+        raise ValidationError(f"{file} is not a capsule, or has changed since then: get it again.", field="path")
     with zipfile.ZipFile(file) as archive:
         about = json.loads(archive.read("capsule.json"))
         if about["format"] > FORMAT:
@@ -87,7 +87,7 @@ def unpack(file: Path, folder: Path) -> tuple[Store, str]:
             if name.parts == ("journal", name.name):
                 (journal / name.name).write_bytes(archive.read(str(name)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of course other segments of the journal are missing
+            warnings.simplefilter("ignore")  # other segments of the journal are missing by design
             store = Store(folder / "capsule.duckdb", adopt=True)
         _restore(store, json.loads(archive.read("catalog.json")))
     store.journal.close()
@@ -99,7 +99,7 @@ def _digest(data: bytes) -> bytes:
 
 
 def _snapshot(catalog: CatalogState, models: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """What the catalog says of the models of a run, now."""
+    """The current catalog entries of a run's models."""
     references = sorted({f"{model['provider']}:{model['model_id']}" for model in models})
     providers = sorted({model["provider"] for model in models})
     return {

@@ -1,7 +1,7 @@
-"""Charts of a run, as a paper could print them: sorted, units on the axes, colours that everybody can tell apart.
+"""Charts of a run, ready for print: sorted, with units on the axes and colours safe for colour-blind readers.
 
-Figures of our own are transparent, with text of a grey that reads on white and on black; axes that are handed in keep
-their looks. matplotlib is loaded only when a chart is drawn.
+Figures created here are transparent, with grey text that is legible on white and on black; axes passed in keep their
+style. matplotlib is loaded only when a chart is drawn.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#767676"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B0A000")  # Okabe and Ito's, the yellow darker
 MOST = 30
-"""Bars in one chart; of more, the most expensive, the slowest or the longest are shown."""
+"""The most bars in a chart: the most expensive, slowest or longest ones."""
 _LONGEST = 48
 
 By = str | Sequence[str]
 
 
 def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """What each group cost, the most expensive on top, with wasted costs (failures and retries) set apart.
+    """The cost of each group, the most expensive on top, with wasted costs (failures and retries) in another colour.
 
-    ``costs`` is as :meth:`llmkit.Run.costs` gives it by ``by``. What has no known price has no bar, and says so.
+    ``costs`` comes from :meth:`llmkit.Run.costs` with the same ``by``. An unpriced group has a label instead of a bar.
     """
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
     shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
@@ -62,24 +62,25 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model")
 
 
 def plot_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """How long each group took to answer, the slowest on top: median, quartiles, and the middle 90 % of answers.
+    """The time to answer of each group, the slowest on top: median, quartiles, and the middle 90 % of answers.
 
-    ``probes`` is as in :attr:`llmkit.Run.probes`; only probes that were answered count. Seconds on the wire, all turns.
+    ``probes`` is as in :attr:`llmkit.Run.probes`; only ``ok`` probes count. Seconds on the wire, summed over turns.
     """
     return _boxes(_answered(probes, by), "latency_s", ax, by, "Time to answer (s)")
 
 
 def plot_lengths(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """How long the answers of each group are in tokens, reasoning left out, drawn as in :func:`plot_latency`."""
+    """The length of each group's answers in tokens without reasoning, drawn as in :func:`plot_latency`."""
     answered = _answered(probes, by)
     visible = answered["output_tokens"] - answered["reasoning_tokens"].fillna(0)
     return _boxes(answered.assign(length=visible), "length", ax, by, "Length of an answer (tokens)")
 
 
 def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """What an answer costs (mean, US dollars) against how long it takes (median, s), a point for each group.
+    """The cost of an answer (mean, US dollars) against its time (median, s), one point per group.
 
-    A mean of known costs alone says of how many it is; a group in which none is known is drawn hollow on the axis.
+    A group with unpriced answers is labelled with the number of priced ones; without any it is a hollow point on the
+    axis.
     """
     answered = _answered(probes, by)
     ax = axes_for(ax, 12)
@@ -108,10 +109,10 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: B
 
 
 def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """How often each group gave each answer, in per cent, with 95 % intervals after Wilson.
+    """How often each group gave each answer, in per cent, with 95 % Wilson intervals.
 
-    ``of`` is a column of few different values; answers without one do not count. Of more than seven values the rarest
-    are put together. Where a group has answers to several scenarios, those to one scenario are taken as alike.
+    ``of`` is a column with few distinct values; answers without a value do not count. Beyond seven values, the rarest
+    are merged. Where a group has answers to several scenarios, intervals are clustered by scenario.
     """
     table = share_table(_answered(probes, by), of, _listed(by), most=len(COLOURS))
     groups = list(_groups(table, by))
@@ -145,7 +146,8 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
 def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: str, zero: bool = False) -> Axes:
     """The estimates in the column ``of`` with their intervals (``low``, ``high``), one row each, the first on top.
 
-    ``name`` is what stands beside each. An estimate without an interval is drawn hollow; ``zero`` marks no difference.
+    ``name`` holds the labels. An estimate without an interval is drawn hollow; ``zero`` draws the line of no
+    difference.
     """
     shown = table[table[of].notna()].head(MOST).iloc[::-1]
     ax = axes_for(ax, len(shown))
@@ -163,7 +165,7 @@ def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: 
 
 
 def plot_power(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The power over the number of scenarios, a line for each number of samples."""
+    """Power against the number of scenarios, one line per number of samples."""
     ax = axes_for(ax, 10)
     for number, (samples, rows) in enumerate(curve.groupby("samples")):
         colour = COLOURS[number % len(COLOURS)]
@@ -178,12 +180,12 @@ def plot_power(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def height(rows: int) -> float:
-    """Inches that a chart of so many bars needs."""
+    """The height in inches of a chart with this many bars."""
     return 0.9 + 0.3 * max(2, min(rows, MOST))
 
 
 def neutral(ax: Axes) -> Axes:
-    """Transparent, with grey text: to be read on any background."""
+    """Make axes transparent, with grey text, to be legible on any background."""
     figure = ax.get_figure()
     if figure is not None:
         figure.set_facecolor("none")
@@ -239,7 +241,7 @@ def _listed(by: By) -> list[str]:
 
 
 def _groups(frame: pd.DataFrame, by: By) -> list[tuple[str, pd.DataFrame]]:
-    """The parts of a table with their names, each level in the order of its first appearance."""
+    """The groups of a table with their names, levels in order of first appearance."""
     texts = [frame[name].map(str) for name in _listed(by)]
     levels = [text.astype(pd.CategoricalDtype(list(text.unique()), ordered=True)) for text in texts]
     return [(_name(values), group) for values, group in frame.groupby(levels, observed=True)]
@@ -255,20 +257,20 @@ def _name(values: Iterable[object]) -> str:
 
 
 def svg(plot: Callable[..., Any], rows: int) -> str:
-    """A chart as SVG. The figure is none of pyplot's, so that no cell shows it a second time."""
+    """A chart as SVG. The figure is not registered with pyplot, so that no cell shows it a second time."""
     from matplotlib import rc_context  # slow to load
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.2, height(rows)), layout="constrained")
     plot(ax=neutral(figure.add_subplot()))
     text = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):  # text as text: a tenth of the size
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):  # not as paths: a tenth of the size
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
 
 def axes_for(ax: Axes | None, rows: int) -> Axes:
-    """These axes, or transparent ones with room for so many bars."""
+    """Return ``ax``, or new transparent axes with room for this many bars."""
     if ax is not None:
         return ax
     from matplotlib import pyplot  # slow to load
@@ -277,7 +279,7 @@ def axes_for(ax: Axes | None, rows: int) -> Axes:
 
 
 def legend_above(ax: Axes) -> None:
-    """The legend, out of the way of what is drawn."""
+    """Put the legend above the axes, clear of the data."""
     where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
     legend = ax.legend(frameon=False, fontsize="small", ncols=4, labelcolor=GREY, **where)
     for text in legend.get_texts():
@@ -285,7 +287,7 @@ def legend_above(ax: Axes) -> None:
 
 
 def _finish(ax: Axes, names: Sequence[str], label: str, count: int) -> None:
-    """Names beside the bars, taken literally; a name with dollar signs is no formula."""
+    """Label bars and axes; names are literal text, so that a dollar sign starts no formula."""
     ax.set_yticks(range(len(names)), list(names))
     for text in ax.get_yticklabels():
         text.set_parse_math(False)

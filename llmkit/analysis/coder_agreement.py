@@ -1,4 +1,4 @@
-"""How far coders agree: Krippendorff's alpha and Cohen's kappa. krippendorff and statsmodels compute them."""
+"""Agreement of coders: Krippendorff's alpha and Cohen's kappa, computed by krippendorff and statsmodels."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from llmkit.records.checks import shapes
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 
 _CODED = ("probe_id", "infra_model", "category")
-"""What tells that a table has a row for each item and coder."""
+"""The columns of a table in long form: one row per item and coder."""
 _RESAMPLES = 1000
 _SEED = 20_260_101
-"""Fixed, so that the same codes have the same interval."""
+"""Fixed, so that the same codes give the same interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far coders agree, chance aside: 1 is always, 0 is as by chance."""
+    """The agreement of coders beyond chance: 1 is perfect, 0 is chance level."""
 
     alpha: float
-    """Krippendorff's; NaN when all codes are one and the same, which says nothing about agreement."""
+    """Krippendorff's; NaN when all codes are identical, which says nothing about agreement."""
     low: float
     high: float
     """The 95 % interval of alpha: percentiles of a bootstrap over items."""
     kappa: float | None
-    """Cohen's, unweighted, of two coders; ``None`` of more."""
+    """Cohen's, unweighted, for two coders; ``None`` for more."""
     table: pd.DataFrame
-    """The items that coders disagree on: one row each, a column for each coder."""
+    """The items that coders disagree on: one row per item, one column per coder."""
 
 
 def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = "nominal") -> Agreement:
-    """How far coders agree; items that a coder left out (``None``, NaN) count for the others.
+    """Measure how far coders agree; an item that one coder skipped (``None``, NaN) still counts for the others.
 
     Args:
         codes: the table of ``kit.code(run, codebook, coders=[...])``; the codes of each coder, as ``{coder: codes}``
-            with items in the same order (or Series with the items as their index); or a table with a row for each item
-            and a column for each coder.
+            with items in the same order (or Series indexed by item); or a table with one row per item and one column
+            per coder.
         level: ``nominal``, ``ordinal``, ``interval`` or ``ratio``. Ordinal codes are numbers or ordered categoricals.
 
     Raises:
-        ValidationError: fewer than two coders, codes of different lengths, no item that two have coded, or codes that
-            do not suit the level.
+        ValidationError: fewer than two coders, codes of different lengths, no item coded twice, or codes that do not
+            fit the level.
     """
     import krippendorff  # slow to load, as are scipy and statsmodels below
 
@@ -109,7 +109,7 @@ def _table(codes: Any) -> pd.DataFrame:
 
 
 def _domain(table: pd.DataFrame, level: str) -> list[Any]:
-    """The codes that occur, in their order."""
+    """The codes that occur, in order."""
     kinds = [table.iloc[:, place].dtype for place in range(table.shape[1])]
     ordered = [list(kind.categories) for kind in kinds if isinstance(kind, pd.CategoricalDtype) and kind.ordered]
     stacked = pd.concat([table.iloc[:, place].astype(object) for place in range(table.shape[1])]).dropna()

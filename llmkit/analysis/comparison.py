@@ -1,4 +1,4 @@
-"""Levels of a run compared: means with honest intervals, and the differences between them."""
+"""Compare the levels of a run: means with clustered intervals, and the differences between them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 _BETWEEN_NAMES = " · "
 
 
-class Asked(Protocol):
-    """A run."""
+class HasProbes(Protocol):
+    """A run, as far as comparisons need it."""
 
     @property
     def name(self) -> str | None:
-        """The name given to it."""
+        """The run's name, if any."""
 
     @property
     def probes(self) -> pd.DataFrame:
-        """One row for each probe."""
+        """One row per probe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Levels compared; three tidy tables and a chart. All intervals are of 95 %."""
+    """A comparison of levels: three tidy tables and a chart. All intervals are 95 % intervals."""
 
     value: str
     levels: pd.DataFrame
-    """One row a level: by, mean (of numbers; the share of yes or no), low, high, n (answers that count), n_clusters,
-    missing (answers that failed or have no value), method, and cost (US dollars, what is known) when it is recorded."""
+    """One row per level: by, mean (of true and false: the share of true), low, high, n (answers that count),
+    n_clusters, missing (answers that failed or have no value), method, and cost (known US dollars) if recorded."""
     differences: pd.DataFrame
-    """One row a pair of levels: a, b, difference (a minus b), low, high, p, p_holm (corrected for all pairs), effect
-    (Cohen's d, of shares his h), n_clusters (those that are paired, or of both together), method."""
+    """One row per pair of levels: a, b, difference (a minus b), low, high, p, p_holm (corrected for all pairs), effect
+    (Cohen's d, for shares his h), n_clusters (the paired ones, or those of both levels), method."""
     variance: pd.DataFrame
-    """One row a level: by, between (variance between clusters), within (between answers of one cluster), icc (the
+    """One row per level: by, between (variance between clusters), within (between answers of one cluster), icc (the
     intraclass correlation); NaN without clusters of several answers."""
 
     def plot(self, ax: Axes | None = None, *, of: Literal["levels", "differences"] = "levels") -> Axes:
@@ -70,20 +70,20 @@ class Comparison:
         return "".join(table.to_html(index=False) for table in (self.levels, self.differences) if len(table))
 
 
-def compare(run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By | None = None) -> Comparison:
-    """Compare the levels of ``by`` in the numbers of a column, with 95 % intervals.
+def compare(run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: By | None = None) -> Comparison:
+    """Compare the levels of ``by`` in a numeric column, with 95 % intervals.
 
     Args:
         run_or_frame: a run, or a table such as ``run.probes`` or ``llmkit.concat([...])`` with columns of your own.
-        value: a column of numbers, of true and false (compared as shares), or ordered categories (as ranks 1, 2, …).
+        value: a column of numbers, of true and false (compared as shares), or of ordered categories (ranks 1, 2, …).
         by: the column or columns whose levels are compared, such as ``"config"``.
-        within: what makes answers alike, such as ``"scenario_id"``: standard errors are clustered by it, and levels
-            that share it are compared in pairs. ``None`` takes all answers as independent of each other.
+        within: the clusters of correlated answers, such as ``"scenario_id"``: standard errors are clustered by them,
+            and levels that share clusters are compared in pairs. ``None`` treats all answers as independent.
 
     Probes that are not ``ok`` and answers without a value are counted as ``missing``.
 
     Raises:
-        ValidationError: there is no such column, no answer, or a value that is no number.
+        ValidationError: there is no such column, no answer, or a value that is not a number.
     """
     answered, levels, share = answers_by_level(run_or_frame, value, by, within)
     return Comparison(
@@ -95,10 +95,10 @@ def compare(run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By |
 
 
 def answers_by_level(
-    run_or_frame: Asked | pd.DataFrame, value: str, by: By, within: By | None = None
+    run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: By | None = None
 ) -> tuple[dict[Any, pd.DataFrame], dict[Any, pd.DataFrame], bool]:
-    """By level the answers that count and all rows, as tables with ``value``, ``within`` and ``cost`` where there are
-    such; and whether all values are 0 or 1. Arguments and errors are those of :func:`compare`."""
+    """Return, by level, the answers that count and all rows, as tables with ``value`` and, if any, ``within`` and
+    ``cost``; and whether all values are 0 or 1. Arguments and errors are those of :func:`compare`."""
     frame = _frame(run_or_frame)
     column, share = _numbers(_column(frame, value, "value"), value)
     if "status" in frame:
@@ -112,18 +112,18 @@ def answers_by_level(
     return {level: rows[rows["value"].notna()] for level, rows in levels.items()}, levels, share
 
 
-def concat(runs: Iterable[Asked]) -> pd.DataFrame:
-    """The probes of several runs as one table, with the column ``run_name``, to be compared by it or by ``run_id``.
+def concat(runs: Iterable[HasProbes]) -> pd.DataFrame:
+    """Combine the probes of several runs into one table with a column ``run_name``, to compare by it or by ``run_id``.
 
-    Scenarios of one id are the same to ``within="scenario_id"``; where they are not, take
+    ``within="scenario_id"`` treats scenarios with the same id as the same; where they differ between runs, use
     ``within=["run_id", "scenario_id"]``.
 
     Raises:
-        ValidationError: no runs, or something else than runs.
+        ValidationError: no runs, or objects that are not runs.
     """
-    listed: tuple[Asked, ...] = shapes.several(runs, "runs", "a list of runs, as in llmkit.concat([run, other])")
+    listed: tuple[HasProbes, ...] = shapes.several(runs, "runs", "a list of runs, as in llmkit.concat([run, other])")
     if not listed or not all(hasattr(type(run), "probes") for run in listed):
-        raise ValidationError("Give the runs to put together: llmkit.concat([run, other]).", field="runs")
+        raise ValidationError("Give the runs to combine: llmkit.concat([run, other]).", field="runs")
     return pd.concat([run.probes.assign(run_name=run.name) for run in listed], ignore_index=True)
 
 
@@ -174,7 +174,7 @@ def _variance(level: Any, answered: pd.DataFrame) -> dict[str, Any]:
     return {"by": level, "between": between, "within": within, "icc": between / total if total > 0 else nan}
 
 
-# --- what comes in --------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------------------------
 
 
 def _frame(run_or_frame: Any) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
 
 
 def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
-    """The level of each row: the column's own values, or the texts of several columns in one."""
+    """The level of each row: the column's own values, or the joined texts of several columns."""
     listed = (names,) if isinstance(names, str) else shapes.several(names, field, "a column or a list of columns")
     if not listed:
         raise ValidationError(f"{field} names no column.", field=field)
@@ -206,7 +206,7 @@ def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
     for name, column in zip(listed, columns, strict=True):
         if missing := int(column.isna().sum()):
             raise ValidationError(
-                f"{missing} row{'s have' if missing > 1 else ' has'} nothing in the column {name!r}: "
+                f"{missing} row{'s have' if missing > 1 else ' has'} no value in the column {name!r}: "
                 "leave them out, or fill in a word for it.",
                 field=field,
             )
@@ -217,14 +217,14 @@ def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
 
 
 def _levels(key: pd.Series[Any]) -> list[Any]:
-    """Those that occur, in the order of the categories or of their first appearance."""
+    """The levels that occur, in the order of the categories or of first appearance."""
     if isinstance(key.dtype, pd.CategoricalDtype):
         return [level for level in key.cat.categories if (key == level).any()]
     return list(key.drop_duplicates())
 
 
 def _numbers(column: pd.Series[Any], name: str) -> tuple[pd.Series[float], bool]:
-    """The values as numbers, NaN where there is none, and whether they are nothing but 0 and 1."""
+    """The values as numbers, NaN where missing, and whether all of them are 0 or 1."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         if column.cat.ordered and not pd.api.types.is_numeric_dtype(column.cat.categories):
             codes = column.cat.codes.astype(float) + 1
@@ -244,7 +244,7 @@ def _number(value: Any, name: str) -> float:
         number = nan
     if not abs(number) < intervals.LARGEST:
         raise ValidationError(
-            f"{name!r} holds {str(value)[:80]!r}, which is no number to compute with: compare numbers or true and "
+            f"{name!r} holds {str(value)[:80]!r}, which is not a usable number: compare numbers or true and "
             f"false, such as frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",
             field="value",
         )

@@ -3,29 +3,28 @@
 Every table has, after the columns that it is grouped by:
 
 ``probes``, ``ok``, ``failed``, ``unpriced``, ``priced``
-    how many there are; ``unpriced`` ones, and partly unpriced ones, are behind what ``estimated_cost`` lacks, and
-    ``priced`` are those ok ones of which it knows the cost
+    counts of probes; ``unpriced`` includes partly unpriced ones, whose cost ``estimated_cost`` lacks, and ``priced``
+    are the ok ones with a known cost
 ``input_tokens``, ``cached_input_tokens``, ``cache_write_tokens``, ``output_tokens``, ``reasoning_tokens``
     as in ``run.probes``
 ``estimated_cost``, ``cost_per_ok``
-    all that is known to have been billed (missing where nothing is), and the same for each probe that is ok; missing
-    where one has no price
+    all that is known to have been billed (missing where nothing is), and the same per ok probe; the latter is missing
+    where a probe has no price
 ``original_cost``
-    what reused answers cost when they were bought; missing where none was reused
+    the cost of reused answers when they were bought; missing where none was reused
 ``failed_cost``, ``retried_cost``, ``wasted_cost``
-    what probes cost that are not ok (missing where nobody knows); what failed attempts cost of probes that are; both
-    together
+    the cost of probes that are not ok (missing where unknown); that of failed attempts of ok probes; their sum
 ``maybe_billed``, ``maybe_billed_cost``
-    attempts whose answer never came, and the most that they can have cost; not part of ``estimated_cost``
+    attempts whose answer never arrived, and the most that they can have cost; not part of ``estimated_cost``
 ``share_input``, ``share_cached_input``, ``share_cache_write``, ``share_output``, ``share_reasoning``
-    of what the answers cost at the rates that they were billed at, the share of each kind of token (they add up to 1;
-    ``share_output`` is without reasoning); missing where a rate is unknown
+    the share of each kind of token in the cost of the answers at the rates billed (they add up to 1; ``share_output``
+    excludes reasoning); missing where a rate is unknown
 ``cache_saved``
-    what the answers would have cost more without the providers' prompt caches: what reading from them saves, less what
-    writing to them costs more; missing where a rate or the tokens are unknown
+    what the providers' prompt caches saved: savings from reads, less the surcharge for writes; missing where a rate or
+    the tokens are unknown
 
-Grouped by a column of one of these names (``by="input_tokens"``), the table's own is called ``total_<name>``.
-Money is in US dollars; sums are made in DECIMAL before they become float64.
+When grouped by a column of one of these names (``by="input_tokens"``), the table's own is called ``total_<name>``.
+Money is in US dollars, summed in DECIMAL before it becomes float64.
 """
 
 from __future__ import annotations
@@ -54,10 +53,10 @@ def cost_table(
     simulated: bool | None = None,
     shares: bool = True,
 ) -> pd.DataFrame:
-    """The table of one run or of all, of real probes or simulated ones or both, from a time on, with or without shares.
+    """The table of one run or of all, of real or simulated probes or both, since a time, with or without shares.
 
-    Of one run, a column that travelled along with the prompts goes before a group of ours of the same name; of all, it
-    comes after it, so that ``month`` is the same for every run.
+    For one run, a column carried with the prompts takes precedence over a built-in group of the same name; for all
+    runs it is the other way round, so that ``month`` means the same for each.
 
     Raises:
         ValidationError: no column or an unknown one, or a time that cannot be read.
@@ -70,14 +69,13 @@ def cost_table(
         simulated=simulated,
     )
     table, consumed = source.read(lambda c: cost_tables.costs_and_consumed(c, chosen, cached_only=not shares))
-    behind: list[list[Consumed]] = [[] for _ in range(len(table))]
-    for each in consumed:
-        behind[each.row].append(each)
-    # the tokens of one set of rates are priced at once
+    by_row: list[list[Consumed]] = [[] for _ in range(len(table))]
+    for part in consumed:  # one part per set of rates, priced at once
+        by_row[part.row].append(part)
     tokens = table[cost_tables.own_name("input_tokens", chosen.by)].notna()
-    columns = {"cache_saved": [_saved(parts) if known else None for parts, known in zip(behind, tokens, strict=True)]}
+    columns = {"cache_saved": [_saved(parts) if known else None for parts, known in zip(by_row, tokens, strict=True)]}
     if shares:
-        rows = [_shares([pricing.split(part.usage, part.rates) for part in parts]) for parts in behind]
+        rows = [_shares([pricing.split(part.usage, part.rates) for part in parts]) for parts in by_row]
         columns = {name: [row[place] for row in rows] for place, name in enumerate(SHARES)} | columns
     for name, values in columns.items():
         table[cost_tables.own_name(name, chosen.by)] = pd.Series(values, dtype="float64", index=table.index)

@@ -1,8 +1,9 @@
 """Tables as files, safe to open in a spreadsheet.
 
-A spreadsheet takes a cell that begins with ``=`` or the like for a formula, and an answer of a model can begin so. Such
-text gets an apostrophe in front, in CSV and Excel files, and in CSV wherever a spreadsheet may begin a cell within it.
-Numbers are left alone, and Parquet, whose cells have types, holds the text as it is.
+
+A spreadsheet treats a cell starting with ``=`` or the like as a formula, and a model's answer may start that way. Such
+text gets a leading apostrophe in CSV and Excel files, and in CSV also wherever a spreadsheet might split it into cells.
+Numbers are unchanged, and Parquet, whose columns are typed, keeps the text as it is.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ import pandas as pd
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 
-# https://owasp.org/www-community/attacks/CSV_Injection names these, the full-width forms included
+# listed by https://owasp.org/www-community/attacks/CSV_Injection, full-width forms included
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
-# where a comma is a decimal point, a semicolon ends a cell, quotes or not; so may a tab, and the end of a line
+# with decimal commas, a semicolon ends a cell, quoted or not; so may a tab or a line end
 _BLANKS = "\t\r\n"
 _NEW_CELL = re.compile('([;\t\r\n]"*)(?=[=@＝＋－＠]|(?<=[;\t\r"])[+-])')
 EXCEL_ROWS, EXCEL_CHARACTERS = 1_048_576, 32_767
-"""What one sheet and one cell of Excel can hold."""
+"""The most rows in an Excel sheet, and characters in a cell."""
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 File = str | os.PathLike[str]
 
 
 def to_csv(frame: pd.DataFrame, path: File) -> Path:
-    """Write a CSV file in UTF-8; lists and dicts become JSON, text that a spreadsheet would run is defused.
+    """Write a CSV file in UTF-8; lists and dicts become JSON, and text that a spreadsheet would execute is defused.
 
     Raises:
         ValidationError: the file cannot be written.
@@ -46,27 +47,27 @@ def to_csv(frame: pd.DataFrame, path: File) -> Path:
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """What :func:`to_csv` writes, for a browser to save."""
+    """The bytes that :func:`to_csv` writes, for a browser to save."""
     sink = io.BytesIO()
     _write_csv(frame, sink)
     return sink.getvalue()
 
 
 def _write_csv(frame: pd.DataFrame, sink: Path | io.BytesIO) -> None:
-    # with these line ends (RFC 4180) the writer also quotes a text that holds a bare \r, which would end its row early
+    # with these line ends (RFC 4180) the writer also quotes text with a bare \r, which would otherwise end its row
     _harmless(frame, _defused_all).to_csv(sink, index=False, encoding="utf-8", errors="replace", lineterminator="\r\n")
 
 
 def to_excel(frame: pd.DataFrame, path: File) -> Path:
-    """Write an Excel file, with what :func:`to_csv` does; times are UTC without saying so, as Excel has no zones.
+    """Write an Excel file, converted as in :func:`to_csv`; times are in UTC without a zone, which Excel cannot store.
 
     Raises:
         ValidationError: openpyxl is not installed; the name does not end in ``.xlsx``; there are more rows, or longer
-            texts, than Excel holds; the file cannot be written.
+            texts, than Excel can hold; the file cannot be written.
     """
     file = shapes.path(path)
     if file.suffix.lower() != ".xlsx":
-        raise ValidationError(f"The name of an Excel file ends in .xlsx: {file.name}.", field="path")
+        raise ValidationError(f"The name of an Excel file must end in .xlsx, unlike {file.name}.", field="path")
     if len(frame) >= EXCEL_ROWS:
         raise ValidationError(
             f"Excel holds {EXCEL_ROWS - 1:,} rows, and there are {len(frame):,}: use to_parquet or to_csv.",
@@ -116,7 +117,7 @@ def to_text(text: str, path: File) -> Path:
 
 
 def _harmless(frame: pd.DataFrame, text: Callable[[str], str]) -> pd.DataFrame:
-    """A copy whose texts went through ``text``, headings too, and whose lists and dicts are JSON."""
+    """Return a copy with ``text`` applied to all texts and headings, and lists and dicts as JSON."""
     columns = {
         text(str(name)): column
         if column.dtype != object and not isinstance(column.dtype, pd.StringDtype)
@@ -139,7 +140,7 @@ def _defused(text: str) -> str:
 
 
 def _defused_all(text: str) -> str:
-    first = text[:1].strip(_BLANKS)  # a blank in front is what the apostrophe before it is for
+    first = text[:1].strip(_BLANKS)  # empty if it is a blank, which the apostrophe in front already covers
     rest = text if first else text[1:]
     return _defused(text[: len(text) - len(rest)] + _NEW_CELL.sub(r"\1'", rest))
 
@@ -150,7 +151,7 @@ def _excel_text(value: Any, column: str) -> Any:
     if len(value) > EXCEL_CHARACTERS:
         raise ValidationError(
             f"A text in the column {column!r} has {len(value):,} characters; a cell of Excel holds "
-            f"{EXCEL_CHARACTERS:,}, and nothing is cut off here. Use to_parquet or to_csv.",
+            f"{EXCEL_CHARACTERS:,}, and llmkit does not truncate. Use to_parquet or to_csv.",
             field="path",
         )
     return _NOT_IN_XML.sub("\ufffd", value)

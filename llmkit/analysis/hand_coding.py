@@ -1,4 +1,4 @@
-"""Answers that people code: which ones, blind and drawn from every configuration alike, and what they were given."""
+"""Coding by hand: draw a blind sample balanced over configurations, and read the codes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from llmkit.errors import ValidationError
 
 
 def blind_sample(probes: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """``n`` answers that are ok, as many of each configuration as there are, in an order that tells nothing.
+    """Draw ``n`` ok answers, balanced over configurations, in an order that does not reveal them.
 
-    Each probe's place is a hash of the seed and its id: the same seed draws the same answers, also when more arrive.
+    A hash of the seed and the probe's id ranks the answers: drawing again with the same seed gives the same answers.
 
     Raises:
         ValidationError: no answer is ok.
     """
     ok = probes[(probes["status"] == "ok") & probes["response"].notna()]
     if ok.empty:
-        raise ValidationError("There are no answers that are ok to code.", field="run")
+        raise ValidationError("There are no answers to code: no probe is ok.", field="run")
     digests = [hashlib.blake2b(f"{seed}:{probe_id}".encode(), digest_size=8).hexdigest() for probe_id in ok["probe_id"]]
     ranked = ok.assign(_place=digests).sort_values("_place")
     turn = ranked.groupby("config", sort=False).cumcount()

@@ -1,5 +1,5 @@
-"""Means, shares and differences with 95 % intervals that take answers to one scenario as alike. Pure; by scipy and
-statsmodels, which are imported when an interval is computed: they are slow to load."""
+"""Means, shares and differences with 95 % intervals, optionally clustered. Pure; computed by scipy and statsmodels,
+which are slow to load and therefore imported on first use."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import pandas as pd
 
 ALPHA = 0.05
 _EQUAL = 1e-12
-"""Values that differ by less, beside their size, differ by rounding only."""
+"""Values whose relative difference is smaller differ by rounding only."""
 LARGEST = 1e150
-"""Of values to compute with: the squares of larger ones are infinite."""
+"""The bound on values: squares of larger ones overflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its interval; NaN where there is too little to compute one, which ``method`` then says."""
+    """An estimate with its interval; NaN where there is too little data, as ``method`` then says."""
 
     estimate: float
     low: float
     high: float
     p: float
     n: int
-    """Clusters, or answers where there are none, that the interval rests on."""
+    """The number of clusters, or of answers without clusters, behind the interval."""
     method: str
 
 
 def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bool) -> Interval:
-    """The mean of answers, or their share when they are 0 and 1, with its interval.
+    """The mean of answers, or the share of 1 when they are 0 and 1, with its interval.
 
-    Means: t with standard errors clustered as statsmodels does (CR1), G − 1 degrees of freedom. Shares: Wilson's score
-    interval; with clusters for the effective number of answers p(1 − p) / SE² and the quantile of t (Franco et al.,
-    *Journal of Survey Statistics and Methodology* 7, 2019), and for as many answers as clusters where all are alike.
-    With fewer than ten clusters and shares near 0 or 1 it is wider than it need be.
+    Means: t with clustered standard errors (CR1 of statsmodels) and G − 1 degrees of freedom. Shares: Wilson's score
+    interval; with clusters, for the effective number of answers p(1 − p) / SE² and the quantile of t (Franco et al.,
+    *Journal of Survey Statistics and Methodology* 7, 2019), which is that of clusters where all answers are equal.
+    With fewer than ten clusters and shares near 0 or 1 it is conservative.
     """
     from statsmodels.regression.linear_model import OLS
 
@@ -68,10 +68,11 @@ def difference(
     *,
     share: bool,
 ) -> Interval:
-    """The mean of ``a`` minus that of ``b``, with its interval and the p of no difference.
+    """The mean of ``a`` minus that of ``b``, with its interval and the p value of no difference.
 
-    Clusters that most of both sides share are paired: t over the differences of their means. Otherwise Welch's t over
-    the means of clusters, or over answers without clusters; shares of single answers by Agresti and Caffo.
+    If the sides share at least half of the smaller one's clusters (and two), these are paired: a t test of the
+    differences of their means. Otherwise Welch's t test over cluster means, or over answers without clusters; shares
+    without clusters by Agresti and Caffo.
     """
     if not len(a) or not len(b):
         return Interval(nan, nan, nan, nan, 0, "no answers")
@@ -95,8 +96,8 @@ def _compared(
 
 
 def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> tuple[float, float]:
-    """The variance between clusters and within them, by the one-way analysis of variance for unequal sizes; NaN when
-    no cluster has a second answer, or there is one cluster only."""
+    """The variance between and within clusters, by one-way analysis of variance for unequal sizes; NaN when no cluster
+    has a second answer, or there is only one cluster."""
     groups = values.groupby(clusters)
     sizes, means = groups.size(), groups.mean()
     n, count = len(values), len(sizes)
@@ -109,7 +110,7 @@ def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> t
 
 
 def effect_size(a: pd.Series[float], b: pd.Series[float], *, share: bool) -> float:
-    """Cohen's d with the pooled standard deviation of answers, or his h of two shares; NaN when answers do not vary."""
+    """Cohen's d with the pooled standard deviation, or his h for two shares; NaN when answers do not vary."""
     if share and len(a) and len(b):
         from statsmodels.stats.proportion import proportion_effectsize
 
@@ -122,7 +123,7 @@ def effect_size(a: pd.Series[float], b: pd.Series[float], *, share: bool) -> flo
 
 
 def holm(p: pd.Series[float]) -> pd.Series[float]:
-    """p values after Holm's correction for all that there are; NaN stays NaN and counts for nothing."""
+    """p values after Holm's correction; NaN stays NaN and is not counted."""
     from statsmodels.stats.multitest import multipletests
 
     corrected, known = p.copy(), p.notna()
@@ -154,8 +155,8 @@ def _paired(differences: pd.Series[float], a: pd.Series[float], b: pd.Series[flo
 
     size = _size(a, b)
     if _is_constant(differences, size):
-        alike = _without_variation(float(differences.iloc[0]), len(differences), size)
-        return _agresti_caffo(a, b) if share else alike
+        constant = _without_variation(float(differences.iloc[0]), len(differences), size)
+        return _agresti_caffo(a, b) if share else constant
     result = stats.ttest_1samp(differences, 0)
     low, high = result.confidence_interval(1 - ALPHA)
     estimate = float(differences.mean())
@@ -181,7 +182,7 @@ def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
 
     counts: dict[str, Any] = {"count1": a.sum(), "nobs1": len(a), "count2": b.sum(), "nobs2": len(b)}
     low, high = proportion.confint_proportions_2indep(**counts, method="agresti-caffo", alpha=ALPHA)
-    with np.errstate(divide="ignore", invalid="ignore"):  # in an odds ratio beside it
+    with np.errstate(divide="ignore", invalid="ignore"):  # from an odds ratio that it computes along the way
         p = proportion.test_proportions_2indep(**counts, method="agresti-caffo").pvalue
     return Interval(float(a.mean() - b.mean()), float(low), float(high), float(p), len(a) + len(b), "Agresti–Caffo")
 

@@ -1,4 +1,4 @@
-"""Markdown that no text of a model or user can break, and the HTML page of it."""
+"""Markdown that no text of a model or user can break, and its HTML page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 _MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
-"""What begins or ends something inside a line; the underscore of a name such as max_tokens does not."""
+"""Inline markup; the underscore in a name such as max_tokens is none."""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -31,26 +31,26 @@ pre {{ border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wr
 
 
 def plain(text: object) -> str:
-    """A text as one line in which nothing is markup, HTML, a link or a formula."""
+    """A text as one line without markup, HTML, links or formulas."""
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; cells are plain texts, and nothing where they are ``None``."""
+    """A table; cells are plain texts, empty for ``None``."""
     lines = [head, ["---"] * len(head), *([plain("" if cell is None else cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def verbatim(text: str) -> str:
-    """A text of several lines, letter by letter."""
+    """A text of several lines, unchanged, in a fenced block."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
 def page(title: str, text: str, figures: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> str:
-    """An HTML page that needs nothing but itself, and runs no script. ``figures`` are SVG documents, each with its
-    caption, by the heading that they go under."""
+    """A self-contained HTML page without scripts. ``figures`` are SVG documents with captions, by the heading that they
+    go under."""
     from markdown_it import MarkdownIt  # imported only to write a page
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)

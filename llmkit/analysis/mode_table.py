@@ -1,4 +1,4 @@
-"""The ways to ask the same beside each other: at once, in batches, at the flex tier."""
+"""Compare the modes of the same run: live, in batches, at the flex tier."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ COLUMNS = ("model", "config", "mode", "requests", "cost", "low", "high", "hours"
 
 
 def refuse_chosen_mode(options: Collection[str]) -> None:
-    """Refuse what would choose between the ways that are compared.
+    """Refuse options that would select one of the compared modes.
 
     Raises:
-        ValidationError: that is among the options.
+        ValidationError: such an option is present.
     """
     for name in sorted({"mode", "service_tier"}.intersection(options)):
         raise ValidationError(
@@ -27,13 +27,13 @@ def refuse_chosen_mode(options: Collection[str]) -> None:
 
 
 def mode_table(models: Iterable[Any], estimate: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """One row a model and mode that it can be asked in; ``estimate(model, **how)`` gives the rows of one."""
+    """One row per model and mode that it supports; ``estimate(model, **options)`` gives the rows of one."""
     frames = []
     for model in models:
-        for mode, how in MODES.items():
+        for mode, options in MODES.items():
             try:
-                frames.append(estimate(model, **how).assign(mode=mode))
+                frames.append(estimate(model, **options).assign(mode=mode))
             except LlmkitError:
-                if mode == "live":  # whatever is wrong, it is not the mode
+                if mode == "live":  # the mode is not what is wrong
                     raise
     return pd.concat(frames, ignore_index=True)[list(COLUMNS)]

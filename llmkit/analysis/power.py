@@ -1,4 +1,4 @@
-"""How many scenarios and samples a study needs, and what they cost, from a pilot's variances."""
+"""Plan how many scenarios and samples a study needs, and their cost, from the variances of a pilot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llmkit.analysis import charts, intervals
-from llmkit.analysis.comparison import Asked, answers_by_level
+from llmkit.analysis.comparison import HasProbes, answers_by_level
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import dollars
 from llmkit.records.checks.shapes import is_number
@@ -27,28 +27,28 @@ _MOST_SCENARIOS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """How many scenarios, each asked how often, find a difference between two configurations."""
+    """The number of scenarios, and of samples of each, to detect a difference between two configurations."""
 
     scenarios: int
     samples: int
     power: float
-    """The chance to find the difference with these, at p < 0.05."""
+    """The probability of detecting the difference with them, at p < 0.05."""
     cost: Decimal | None
     low: Decimal | None
     high: Decimal | None
     """US dollars for all models, with an 80 % interval; ``None`` where a price is unknown."""
     enough: bool
-    """Whether the power that was asked for is reached within the budget."""
+    """Whether the requested power is reached within the budget."""
     curve: pd.DataFrame
-    """One row a number of scenarios and samples: scenarios, samples, power, cost (US dollars)."""
+    """One row per number of scenarios and samples: scenarios, samples, power, cost (US dollars)."""
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """The power over the number of scenarios, a line for each number of samples."""
+        """Power against the number of scenarios, one line per number of samples."""
         return charts.plot_power(self.curve, ax)
 
     def __repr__(self) -> str:
         money = f"{dollars(self.cost)} ({dollars(self.low)} to {dollars(self.high)})" if self.cost else "unpriced"
-        state = "" if self.enough else "; the power asked for is not reached"
+        state = "" if self.enough else "; the requested power is not reached"
         return f"<Design {self.scenarios:,} scenarios × {self.samples} samples: power {self.power:.0%}, {money}{state}>"
 
 
@@ -60,27 +60,27 @@ class Spread:
     within: float
 
     def of_mean(self, samples: int) -> float:
-        """The standard deviation of a scenario's difference, each side asked so often."""
+        """The standard deviation of a scenario's difference with this many samples of each side."""
         return sqrt(self.between + self.within / samples)
 
 
-def pilot_spread(pilot: Asked | pd.DataFrame, value: str) -> Spread:
-    """The spread of differences in a pilot, averaged over its pairs of configurations; of one alone that of two which
-    are independent of each other.
+def pilot_spread(pilot: HasProbes | pd.DataFrame, value: str) -> Spread:
+    """The spread of differences in a pilot, averaged over its pairs of configurations; a single configuration is
+    compared with an independent one of the same spread.
 
     Raises:
-        ValidationError: as :func:`llmkit.compare` does, fewer than two scenarios with answers, or none that differ.
+        ValidationError: as in :func:`llmkit.compare`; fewer than two scenarios with answers, or no variation.
     """
     answers = answers_by_level(pilot, value, by="config", within="scenario_id")[0]
     levels = [rows for rows in answers.values() if rows["within"].nunique() > 1]
     if not levels:
-        raise ValidationError("A pilot needs answers to two scenarios at least.", field="pilot")
+        raise ValidationError("A pilot needs answers to at least two scenarios.", field="pilot")
     spreads = [spread for a, b in combinations(levels, 2) if (spread := _spread(a, b)) is not None]
     if not spreads:
         spreads = [_alone(rows) for rows in levels]
     spread = Spread(float(np.mean([s.between for s in spreads])), float(np.mean([s.within for s in spreads])))
     if spread.of_mean(1) == 0:
-        sentence = f"In this pilot {value!r} does not vary, which tells nothing about power: ask more scenarios."
+        sentence = f"In this pilot {value!r} does not vary, which says nothing about power: run more scenarios."
         raise ValidationError(sentence, field="pilot")
     return spread
 
@@ -94,22 +94,22 @@ def design(
     unit: Mapping[str, Decimal | None],
     budget: Decimal | None = None,
 ) -> Design:
-    """The cheapest design that finds ``detect`` with that ``power``, else the most powerful one within the ``budget``.
+    """The cheapest design that detects ``detect`` with ``power``, else the most powerful one within the ``budget``.
 
-    ``available`` scenarios there are; more are proposed only when they are needed. ``unit`` is what one sample of one
-    scenario costs on all models: cost, low, high.
+    More than the ``available`` number of scenarios is proposed only when needed. ``unit`` is the cost of one sample of
+    one scenario on all models: cost, low, high.
 
     Raises:
-        ValidationError: numbers that make no sense.
+        ValidationError: a number out of range, or a budget that does not pay for two scenarios.
     """
     if not (is_number(detect) and detect > 0):
-        raise ValidationError(f"detect is the difference to be found, above 0, not {detect!r}.", field="detect")
+        raise ValidationError(f"detect is the difference to detect, above 0, not {detect!r}.", field="detect")
     if not (is_number(power) and 0.05 < power < 1):
         raise ValidationError(f"power is a share between 0.05 and 1, not {power!r}.", field="power")
     price = unit["cost"]
     options = [(_needed(spread, k, detect, power), k) for k in SAMPLES]
     fitting = [(g, k) for g, k in options if g <= available] or options
-    scenarios, samples = min(fitting, key=lambda each: (each[0] * each[1], each[1]))
+    scenarios, samples = min(fitting, key=lambda option: (option[0] * option[1], option[1]))
     enough = scenarios < _MOST_SCENARIOS
     if budget is not None and price is not None and scenarios * samples * price > budget:
         enough = False
@@ -120,7 +120,7 @@ def design(
                 f"A budget of {dollars(budget)} does not pay for two scenarios: one costs {dollars(price)}.",
                 field="budget",
             )
-        scenarios, samples = max(choices, key=lambda each: _power(spread, each[0], each[1], detect))
+        scenarios, samples = max(choices, key=lambda choice: _power(spread, choice[0], choice[1], detect))
     size = scenarios * samples
     costs = {name: None if amount is None else amount * size for name, amount in unit.items()}
     return Design(
@@ -151,17 +151,17 @@ def _curve(spread: Spread, detect: float, most: int, price: Decimal | None) -> p
 
 
 def _power(spread: Spread, scenarios: int, samples: int, detect: float) -> float:
-    """Of a paired t test over scenarios, two-sided at 0.05."""
+    """The power of a paired t test over scenarios, two-sided at 0.05."""
     from scipy import stats  # slow to load
 
     limit, shift = stats.t.isf(intervals.ALPHA / 2, scenarios - 1), detect * sqrt(scenarios) / spread.of_mean(samples)
     right, wrong = stats.nct.sf(limit, scenarios - 1, shift), stats.nct.cdf(-limit, scenarios - 1, shift)
-    # far out, scipy has no number for what is certain and for what never happens
+    # far out in the tails, scipy returns NaN instead of 1 and 0
     return float(np.nan_to_num(right, nan=1.0) + np.nan_to_num(wrong, nan=0.0))
 
 
 def _needed(spread: Spread, samples: int, detect: float, power: float) -> int:
-    """The fewest scenarios that have the power, by bisection."""
+    """The fewest scenarios that reach the power, by bisection."""
     low, high = 2, _MOST_SCENARIOS
     while low < high:
         middle = (low + high) // 2
@@ -170,7 +170,7 @@ def _needed(spread: Spread, samples: int, detect: float, power: float) -> int:
 
 
 def _spread(a: pd.DataFrame, b: pd.DataFrame) -> Spread | None:
-    """Of the differences between two configurations over the scenarios that they share."""
+    """The spread of the differences between two configurations over shared scenarios; ``None`` for fewer than two."""
     groups = [rows.groupby("within")["value"] for rows in (a, b)]
     differences = (groups[0].mean() - groups[1].mean()).dropna()
     if len(differences) < 2:
@@ -178,7 +178,7 @@ def _spread(a: pd.DataFrame, b: pd.DataFrame) -> Spread | None:
     within, noise = 0.0, 0.0
     for rows, group in zip((a, b), groups, strict=True):
         own = intervals.variance_components(rows["value"], rows["within"])[1]
-        if not np.isfinite(own):  # one sample each: their variance cannot be told from that of scenarios
+        if not np.isfinite(own):  # one sample each: sampling and scenario variance cannot be separated
             return Spread(float(differences.var()), 0.0)
         within, noise = within + own, noise + own * float((1 / group.size()).mean())
     return Spread(max(0.0, float(differences.var()) - noise), within)

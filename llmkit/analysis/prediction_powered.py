@@ -1,7 +1,7 @@
-"""Shares of codes that a model gave, corrected by those that people gave to a random part of the answers.
+"""Correct the shares of a model's codes by hand codes of a random part of the answers.
 
 Prediction-powered inference: Angelopoulos, Bates, Fannjiang, Jordan and Zrnic, *Science* 382 (2023); with the weight λ
-that makes the interval narrowest, Angelopoulos, Duchi and Zrnic, arXiv:2311.01453 (2023). Pure.
+that minimises the interval, Angelopoulos, Duchi and Zrnic, arXiv:2311.01453 (2023). Pure.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from llmkit.analysis.intervals import ALPHA
 from llmkit.errors import ValidationError
 
 _LEAST = 0.01
-"""The least that a share's p(1 − p) is taken for, near 0 and 1."""
+"""The lower bound on p(1 − p) of a share, near 0 and 1."""
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """A corrected mean with its variance, a part of which falls with more labels (``by_hand``), and another with more
-    answers that the model alone codes (``by_model``); with clusters there is a covariance besides."""
+    """A corrected mean with its variance. The part ``by_hand`` shrinks with more labels, ``by_model`` with more answers
+    coded by the model alone; with clusters there is also a covariance."""
 
     estimate: float
     variance: float
     by_hand: float
     by_model: float
     weight: float
-    """λ: 0 leaves the model's codes out, 1 takes them fully."""
+    """λ: 0 ignores the model's codes, 1 uses them fully."""
     quantile: float
 
     @property
     def half_width(self) -> float:
-        """Half of the width of the 95 % interval."""
+        """Half the width of the 95 % interval."""
         return self.quantile * sqrt(max(0.0, self.variance))
 
     def share_interval(self) -> tuple[float, float]:
-        """The 95 % interval of a share: Wilson's, of as many answers as have this variance. The normal one is too low
-        where the estimate is."""
+        """The 95 % interval of a share: Wilson's, for the effective number of answers. The normal interval is too low
+        where the estimate is low."""
         share = min(1.0, max(0.0, self.estimate))
         spread = max(share * (1 - share), _LEAST)
         middle = self.variance * self.quantile**2 / spread
@@ -54,11 +54,11 @@ class Corrected:
 def corrected_mean(
     hand: Values, model: Values, rest: Values, clusters: tuple[Values, Values] | None = None
 ) -> Corrected:
-    """The mean of what people would say of all, from what they say of some (``hand``), what the model says of the same
-    (``model``) and of the rest. ``clusters`` of the labelled and of the rest: errors are robust to likeness within.
+    """Estimate the mean of hand codes over all answers from the labelled ones (``hand``), the model's codes of these
+    (``model``) and those of the ``rest``. ``clusters`` (of the labelled, of the rest) make the errors cluster-robust.
 
-    Without clusters it is ``ppi_mean_ci`` of ppi_py; with them the quantile is of t with Satterthwaite's degrees of
-    freedom. Where model and people never differ, the variance counts as if they had in two of four more.
+    Without clusters it equals ``ppi_mean_ci`` of ppi_py; with them the quantile is of t with Satterthwaite's degrees of
+    freedom. Where model and people never differ, the variance is as if they had in two of four additional answers.
     """
     from scipy import stats  # slow to load
 
@@ -70,7 +70,7 @@ def corrected_mean(
     joint, scales, freedom = np.concatenate([by_hand, by_model]), (1.0, 1.0), np.inf
     if clusters is not None:
         sizes = [max(3, len(np.unique(ids))) for ids in (clusters[0], np.concatenate(clusters))]
-        scales = sizes[0] / (sizes[0] - 2), sizes[1] / (sizes[1] - 1)  # two were estimated: a mean and λ
+        scales = sizes[0] / (sizes[0] - 2), sizes[1] / (sizes[1] - 1)  # two estimated parameters: a mean and λ
         by_hand, by_model = (_summed(values, ids) for values, ids in zip((by_hand, by_model), clusters, strict=True))
         joint = _summed(joint, np.concatenate(clusters))
     squares = [float((values**2).sum()) for values in (by_hand, by_model, joint)]
@@ -85,15 +85,15 @@ def corrected_mean(
 
 
 def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) -> pd.DataFrame:
-    """One row a category (and level of ``by``): see :meth:`llmkit.Run.corrected_shares`. ``table`` has a row for each
-    answer that the model coded: category, hand (missing where nobody did), and the columns that are named."""
+    """One row per category (and level of ``by``); see :meth:`llmkit.Run.corrected_shares`. ``table`` has one row per
+    answer coded by the model: category, hand (missing where nobody coded it), and the columns ``by`` and ``within``."""
     rows = []
     for level, own in _levels(table, by):
         labelled, rest = own[own["hand"].notna()], own[own["hand"].isna()]
         if len(labelled) < 2:
             raise ValidationError(
-                f"{'' if by is None else f'{level!r} has '}{len(labelled)} answers that are coded by hand and by the "
-                "model: kit.coding_form(run, codebook) codes more.",
+                f"{'' if by is None else f'{level!r}: '}{len(labelled)} answers are coded by hand and by the "
+                "model, and it takes two: kit.coding_form(run, codebook) codes more.",
                 field="codes",
             )
         for category in _categories(own):
@@ -118,10 +118,10 @@ def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) ->
 
 
 def next_purchase(table: pd.DataFrame, labels: int, answers: float, within: str | None) -> pd.DataFrame:
-    """How wide intervals are now, with so many ``labels`` more, and with so many ``answers``; one row a category."""
+    """Half-widths now, with ``labels`` more labels, and with ``answers`` more answers; one row per category."""
     labelled, rest = table[table["hand"].notna()], table[table["hand"].isna()]
     if len(labelled) < 2 or rest.empty:
-        raise ValidationError("It takes answers that are coded by hand, and others that are not.", field="codes")
+        raise ValidationError("It takes two answers that are coded by hand, and others that are not.", field="codes")
     rows = []
     for category in _categories(table):
         now = _corrected(labelled, rest, category, within)
@@ -143,15 +143,15 @@ def next_purchase(table: pd.DataFrame, labels: int, answers: float, within: str 
 
 
 def joined(codes: pd.DataFrame, hand: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
-    """Codes of one model with those by hand and the columns of the probes; several people's codes of an answer count as
-    the one that most gave, the first of those that are given equally often.
+    """Join the codes of one model with the hand codes and the columns of the probes; where several people coded an
+    answer, the most frequent code counts, in a tie the first in order.
 
     Raises:
-        ValidationError: no table of codes, codes of several models, or no answer that both have coded.
+        ValidationError: not a table of codes, codes of several models, or no answer coded by both.
     """
-    for table, what in ((codes, "codes"), (hand, "by_hand")):
+    for table, name in ((codes, "codes"), (hand, "by_hand")):
         if not isinstance(table, pd.DataFrame) or not {"probe_id", "category"} <= {*table.columns}:
-            raise ValidationError(f"{what} is a table with the columns probe_id and category.", field=what)
+            raise ValidationError(f"{name} is a table with the columns probe_id and category.", field=name)
     usable = codes[codes["category"].notna()]
     if usable["probe_id"].duplicated().any():
         raise ValidationError(
@@ -159,7 +159,7 @@ def joined(codes: pd.DataFrame, hand: pd.DataFrame, probes: pd.DataFrame) -> pd.
             "codes[codes['infra_model'] == 'openai:gpt-6-luna'].",
             field="codes",
         )
-    by_hand = hand[hand["category"].notna()].groupby("probe_id")["category"].agg(lambda given: given.mode().iloc[0])
+    by_hand = hand[hand["category"].notna()].groupby("probe_id")["category"].agg(lambda codes: codes.mode().iloc[0])
     table = usable[["probe_id", "category"]].merge(probes.drop(columns="category", errors="ignore"), on="probe_id")
     table["hand"] = table["probe_id"].map(by_hand)
     if table["hand"].isna().all():
@@ -170,14 +170,15 @@ def joined(codes: pd.DataFrame, hand: pd.DataFrame, probes: pd.DataFrame) -> pd.
 
 
 def _corrected(labelled: pd.DataFrame, rest: pd.DataFrame, category: Any, within: str | None) -> Corrected:
-    def given(column: pd.Series[Any]) -> Values:
+    def is_category(column: pd.Series[Any]) -> Values:
         return np.asarray(column == category, dtype=float)
 
     clusters = None
     if within is not None:
         ids = pd.factorize(pd.concat([labelled[within], rest[within]]).astype(str))[0].astype(float)
         clusters = ids[: len(labelled)], ids[len(labelled) :]
-    return corrected_mean(given(labelled["hand"]), given(labelled["category"]), given(rest["category"]), clusters)
+    codes = is_category(labelled["hand"]), is_category(labelled["category"]), is_category(rest["category"])
+    return corrected_mean(*codes, clusters)
 
 
 def _weight(hand: Values, model: Values, rest: Values) -> float:
@@ -186,8 +187,8 @@ def _weight(hand: Values, model: Values, rest: Values) -> float:
     spread = float(np.var(np.concatenate([model, rest]), ddof=1))
     if not others or not spread:
         return 0.0
-    together = float(((hand - hand.mean()) * (model - model.mean())).mean())
-    return min(1.0, max(0.0, together / ((1 + n / others) * spread)))
+    covariance = float(((hand - hand.mean()) * (model - model.mean())).mean())
+    return min(1.0, max(0.0, covariance / ((1 + n / others) * spread)))
 
 
 def _summed(values: Values, ids: Values) -> Values:
@@ -199,5 +200,5 @@ def _levels(table: pd.DataFrame, by: str | None) -> list[tuple[Any, pd.DataFrame
 
 
 def _categories(table: pd.DataFrame) -> list[Any]:
-    """All that was given by anybody, the most frequent first."""
+    """All codes in use, the model's most frequent first."""
     return list(dict.fromkeys([*table["category"].value_counts().index, *table["hand"].dropna()]))

@@ -1,4 +1,4 @@
-"""Answers for the reader (``reader.mjs``): as one packed table, and as a page that needs nothing but itself."""
+"""Answers for the reader (``reader.mjs``): as one packed table, and as a self-contained page."""
 
 from __future__ import annotations
 
@@ -65,9 +65,8 @@ class Answered(Asked, Protocol):
 
 
 def answers(runs: Iterable[Answered]) -> dict[str, Any]:
-    """What the reader shows, JSON-ready: ``scenarios`` (each text once), ``probes`` with their turns and notes,
-    ``columns``, the names of the researcher's own columns, whose values each probe has in that order, and ``codes``,
-    the names of the codes that were given.
+    """The reader's data, JSON-ready: ``scenarios`` (each text once), ``probes`` with their turns and notes, ``columns``
+    (names of the researcher's own columns, in the order of each probe's values) and ``codes`` (names of codes in use).
     """
     frames = [(run, *_without_notes(run)) for run in runs]
     own = list(dict.fromkeys(str(n) for _, frame, _ in frames for n in frame.columns if n not in columns.PROBES))
@@ -90,12 +89,12 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
 
 
 def pack(data: Mapping[str, Any]) -> bytes:
-    """The data as the module reads it: JSON, compressed."""
+    """The data as compressed JSON, which the module reads."""
     return gzip.compress(json.dumps(data, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
 
 
 def fitting(data: Mapping[str, Any], most: int) -> tuple[bytes, int]:
-    """The data packed into at most ``most`` bytes, and how many probes, the last ones, were left out for that."""
+    """Pack the data into at most ``most`` bytes; return it and how many of the last probes were left out to fit."""
     probes, packed = data["probes"], pack(data)
     kept = len(probes)
     while len(packed) > most and kept:
@@ -105,13 +104,13 @@ def fitting(data: Mapping[str, Any], most: int) -> tuple[bytes, int]:
 
 
 def page(title: str, packed: bytes) -> str:
-    """A whole HTML document that shows packed data; it reaches nothing outside itself."""
+    """A self-contained HTML document that shows packed data."""
     data = base64.b64encode(packed).decode("ascii")
     return _PAGE.format(title=html.escape(title), module=MODULE, data=data)
 
 
 def frame(title: str, packed: bytes) -> str:
-    """The page as a part of another one, in a sandbox that can reach neither the notebook nor its server."""
+    """The page as an iframe whose sandbox can reach neither the notebook nor its server."""
     document = html.escape(page(title, packed), quote=True)
     return (
         f'<iframe title="{html.escape(title)}" sandbox="allow-scripts" srcdoc="{document}" '
@@ -120,21 +119,21 @@ def frame(title: str, packed: bytes) -> str:
 
 
 def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
-    """The probes without what people noted about them, and that by probe and name."""
+    """The probes without people's notes, and the notes by probe and name."""
     frame, names = run.probes, run.annotations["name"].unique()
-    places = {name: note if (note := f"note.{name}") in frame else name for name in names}
-    held = {name: place for name, place in places.items() if place in frame}
+    named = {name: note if (note := f"note.{name}") in frame else name for name in names}
+    columns = {name: column for name, column in named.items() if column in frame}
     notes = {
-        row["probe_id"]: {name: row[place] for name, place in held.items() if row[place] is not None}
-        for row in records(frame[["probe_id", *held.values()]])
+        row["probe_id"]: {name: row[column] for name, column in columns.items() if row[column] is not None}
+        for row in records(frame[["probe_id", *columns.values()]])
     }
-    return frame.drop(columns=list(held.values())), notes
+    return frame.drop(columns=list(columns.values())), notes
 
 
 def records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
-    """The rows of a table, with ``None`` for what is missing."""
-    known = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+    """The rows of a table, with ``None`` for missing values."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str, Any]:

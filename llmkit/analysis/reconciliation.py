@@ -1,4 +1,4 @@
-"""Our costs beside a provider's bill, by day and model, with the likely cause of each difference."""
+"""Compare our costs with a provider's bill by day and model, with the likely cause of each difference."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ COLUMNS = {
     "likely_cause": "str",
 }  # fmt: skip
 TOLERANCE = Decimal("0.000001")
-"""US dollars that amounts may differ by: floats are rounded on their way."""
+"""US dollars that amounts may differ by, because exports round floats."""
 NEAR = Decimal("0.005")
-"""Of an amount: what another explanation may be off by."""
+"""The relative error within which a possible cause explains an amount."""
 _DATED = re.compile(r"-20\d{2}-?[01]\d-?[0-3]\d$")
 _STANDARD = ("standard", "default", "auto")
 
@@ -32,14 +32,14 @@ Key = tuple[str, str | None]
 
 @dataclass(slots=True)
 class _Side:
-    """What one side says of a day and a model."""
+    """One side's figures for a day and a model."""
 
     amount: Decimal = Decimal(0)
     requests: int = 0
     copies: int = 1
     tiers: set[str] = field(default_factory=set)
     most: Decimal = Decimal(0)
-    """The most that requests of unknown cost can have cost, ``unknown`` of them."""
+    """The most that the ``unknown`` requests without a known cost can have cost."""
     unknown: int = 0
     answers: list[tuple[Usage, datetime]] = field(default_factory=list)
 
@@ -47,8 +47,8 @@ class _Side:
 def reconcile(
     lines: Sequence[BillLine], requests: Iterable[Mapping[str, Any]], models: Mapping[str, Model]
 ) -> pd.DataFrame:
-    """See :meth:`llmkit.Kit.reconcile`. ``requests`` are those of one provider as
-    :func:`llmkit.store.totals.billable` reads them, ``models`` its models by reference.
+    """See :meth:`llmkit.Kit.reconcile`. ``requests`` are one provider's rows of :func:`llmkit.store.totals.billable`,
+    ``models`` its models by reference.
     """
     whole = all(line.model is None for line in lines)
     ours = _ours(requests, {line.day[:7] for line in lines}, whole)
@@ -94,7 +94,7 @@ def _theirs(lines: Sequence[BillLine], models: Mapping[str, Model]) -> dict[Key,
 
 
 def _priced(line: BillLine, model: Model | None) -> Decimal:
-    """What the tokens of a line cost by our prices; the sizes of single requests are not known."""
+    """The cost of a line's tokens at our prices, without price tiers, since request sizes are unknown."""
     if model is None:
         return Decimal(0)
     noon = datetime.fromisoformat(f"{line.day}T12:00:00+00:00")
@@ -118,7 +118,7 @@ def _row(key: Key, ours: _Side, theirs: _Side | None, has_day: bool, model: Mode
 
 def _cause(ours: _Side, theirs: _Side | None, has_day: bool, model: Model | None) -> str:
     if theirs is None:
-        return "missing model: the export has nothing of it" if has_day else "missing day: the export does not have it"
+        return "missing model: the export has no line for it" if has_day else "missing day: the export lacks it"
     if theirs.copies > 1:
         return f"duplicate: the export has the same line {theirs.copies} times"
     if not ours.requests:
@@ -134,7 +134,7 @@ def _cause(ours: _Side, theirs: _Side | None, has_day: bool, model: Model | None
 
 
 def _other_tier(ours: _Side, theirs: _Side, model: Model | None) -> str | None:
-    """The tier at whose prices our tokens cost what was billed, or that the bill names."""
+    """The tier whose prices explain the billed amount, or else one that only the bill names."""
     price = Price() if model is None else model.full_price
     for tier in sorted({"standard", *(each.service_tier for each in price.price_variants)}):
         amounts = [pricing.cost(usage, price, at, tier=tier).amount for usage, at in ours.answers]
@@ -152,5 +152,5 @@ def _tier(name: str | None) -> str:
 
 
 def _bare(model_id: str) -> str:
-    """Without the day of a snapshot."""
+    """A model id without the date of its snapshot."""
     return _DATED.sub("", model_id)

@@ -1,4 +1,4 @@
-"""Asking a part of a run again: what has changed since, which part, and how the answers compare."""
+"""Replicate part of a run: what has changed since, which part to repeat, and how the answers compare."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ CHANGES = ("model", "change", "what", "before", "now")
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """A part of a run that can be asked again. Made by ``kit.replicate``; nothing is sent before :meth:`start`."""
+    """A part of a run, ready to be repeated. Made by ``kit.replicate``; nothing is sent before :meth:`start`."""
 
     original: Run
     plan: Plan
-    """What is asked: as many probes as it is long. Models that are gone are not in it."""
+    """What is asked; its length is the number of probes. Models that are gone are left out."""
     changes: pd.DataFrame
-    """One row a thing that is otherwise than when the run was asked: model, change (``retired``, ``out of reach``,
-    ``repriced``, ``renamed`` or ``another version``), what (the field of the catalog), before, now. Prices are in US
-    dollars per million tokens; of versions, the last that a run in this catalog was served."""
+    """One row per change since the run: model, change (``retired``, ``out of reach``, ``repriced``, ``renamed`` or
+    ``another version``), what (the field of the catalog), before, now. Prices are in US dollars per million tokens;
+    ``now`` of a version is the last one served to any run in this catalog."""
     cost: Estimate
-    """What it will probably cost."""
+    """The estimated cost."""
     _start: Callable[[Budget], RunHandle[Run]]
 
     def start(self, budget: Budget = None) -> RunHandle[Run]:
-        """Ask it, as a run of its own; returns at once, as ``kit.run`` does.
+        """Start it as a separate run; returns at once, like ``kit.run``.
 
         Raises:
-            LlmkitError: nothing was sent; every model is gone, or for the reasons of ``kit.run``.
+            LlmkitError: nothing was sent: every model is gone, or for the reasons of ``kit.run``.
         """
         if not self.plan.configs:
-            raise ValidationError("None of the models can be asked any more: see the column change of .changes.")
+            raise ValidationError("None of the models is still available: see the column change of .changes.")
         return self._start(budget)
 
     def compare(self, replica: Run) -> pd.DataFrame:
-        """The answers of the run and of its replica, compared within scenarios. One row a configuration.
+        """Compare the answers of the run and of its replica within scenarios. One row per configuration.
 
-        Columns: config, scenarios (with answers in both), missing (probes of the replica without one); ``agree``, the
-        chance that an answer of each are equal (fields of structured answers; else the text), ``agree_low`` and
-        ``agree_high``, and ``agree_before``, the same of two samples in the run itself (missing without a second one):
-        what chance alone leaves. ``length_…`` in characters and ``cost_…`` in US dollars: ``before``, ``now``, and
-        ``low`` and ``high`` of the difference (now less before). ``version_before`` and ``version_now``. Intervals are
-        of 95 %, clustered by scenario.
+        Columns: config, scenarios (with answers in both), missing (probes of the replica without an answer); ``agree``,
+        the probability that an answer of the run and one of the replica are equal (the fields of structured answers,
+        else the text), ``agree_low``, ``agree_high``, and as a baseline ``agree_before``, the same for two samples of
+        the run itself (missing with one sample). ``length_…`` in characters and ``cost_…`` in US dollars: ``before``,
+        ``now``, and ``low`` and ``high`` of the difference (now minus before). ``version_before`` and ``version_now``.
+        Intervals are 95 % intervals, clustered by scenario.
         """
         before, now = _answers(self.original.probes), _answers(replica.probes)
         rows = [
@@ -74,9 +74,9 @@ class Replication:
         return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
-        told = f"{counted(len(self.changes), 'change')} since"
+        changes = f"{counted(len(self.changes), 'change')} since"
         size = f"{len(self.plan):,} of {len(self.original.probes):,} probes again"
-        return f"<Replication of {self.original.id}: {size}, {repr(self.cost).strip('<>')}; {told}>"
+        return f"<Replication of {self.original.id}: {size}, {repr(self.cost).strip('<>')}; {changes}>"
 
 
 def prepare(
@@ -89,15 +89,15 @@ def prepare(
     share: float,
     seed: int,
 ) -> tuple[RunRequest, Plan, pd.DataFrame]:
-    """How a run is asked again, what of it, and what has changed; ``latest`` is each model's last version.
+    """Return the request and plan that repeat a run, and what has changed; ``latest`` is each model's last version.
 
     Raises:
-        ValidationError: as :func:`replica_of` does, or it was a rehearsal and this is none, or the other way round.
+        ValidationError: as in :func:`replica_of`, or only one of the run and this catalog is a rehearsal.
     """
     row = run._store.run(run.id, with_scenarios=True)
     if bool(row["simulated"]) is not simulating:
         raise ValidationError(
-            f"Run {run.id} was {'a rehearsal' if row['simulated'] else 'no rehearsal'}: open the catalog with "
+            f"Run {run.id} was {'a rehearsal' if row['simulated'] else 'not a rehearsal'}: open the catalog with "
             f"llmkit.open(..., simulate={bool(row['simulated'])}).",
             field="run",
         )
@@ -111,13 +111,13 @@ def prepare(
 
 
 def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int) -> Plan:
-    """The part of a plan that is asked again, of these models as they are now (by reference).
+    """The part of a plan to repeat, with the current ``models`` (by reference).
 
-    Every configuration is asked the same scenarios, drawn by the seed: one sample each, as many scenarios as make the
-    share; when there are too few, all of them and as many samples as it takes.
+    Every configuration gets the same scenarios, drawn with the seed: one sample of as many scenarios as make up the
+    share, or if there are too few, as many samples of all of them.
 
     Raises:
-        ValidationError: a share that is not above 0 and at most 1, or a service tier that is gone.
+        ValidationError: a share that is not above 0 and at most 1, or a service tier that no longer exists.
     """
     if not is_number(share) or not 0 < share <= 1:
         raise ValidationError(f"share is a part of the run, above 0 and at most 1, not {share!r}.", field="share")
@@ -136,7 +136,7 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
 def models_now(
     plan: Plan, state: CatalogState, has_key: Callable[[Provider], bool], today: date
 ) -> tuple[dict[str, Model], list[dict[str, Any]]]:
-    """The models of a plan that can be asked now, by reference, and rows of what has changed about all of them."""
+    """The models of a plan that are still available, by reference, and rows of changes to any of them."""
     models, rows = {}, []
     for before in plan.models:
         try:
@@ -152,10 +152,10 @@ def models_now(
 
 
 def new_versions(before: Iterable[Mapping[str, Any]], latest: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Rows for the models that were served in another version since; ``before`` as of ``totals.versions``."""
+    """Rows for models that have since been served in another version; ``before`` comes from ``totals.versions``."""
     served: dict[str, list[str]] = {}
-    for each in before:
-        served.setdefault(each["model"], []).append(each["version"])
+    for row in before:
+        served.setdefault(row["model"], []).append(row["version"])
     return [
         _row(model, "another version", "model_version", ", ".join(versions), latest[model])
         for model, versions in served.items()
@@ -166,11 +166,11 @@ def new_versions(before: Iterable[Mapping[str, Any]], latest: Mapping[str, str])
 def _gone(
     model: Model, provider: Provider, has_key: Callable[[Provider], bool], today: date
 ) -> Iterator[dict[str, Any]]:
-    for each in obstacles(model, provider, has_key(provider), today):
-        if each.kind in (ObstacleKind.DEPRECATED, ObstacleKind.RETIRED):
-            yield _row(model.reference, "retired", "status", "ACTIVE", each.label)
-        elif each.blocks:
-            yield _row(model.reference, "out of reach", "provider", provider.name, each.label)
+    for obstacle in obstacles(model, provider, has_key(provider), today):
+        if obstacle.kind in (ObstacleKind.DEPRECATED, ObstacleKind.RETIRED):
+            yield _row(model.reference, "retired", "status", "ACTIVE", obstacle.label)
+        elif obstacle.blocks:
+            yield _row(model.reference, "out of reach", "provider", provider.name, obstacle.label)
 
 
 def _changed(before: Model, now: Model) -> Iterator[dict[str, Any]]:
@@ -191,35 +191,36 @@ def _row(*values: Any) -> dict[str, Any]:
 
 
 def _answers(probes: pd.DataFrame) -> pd.DataFrame:
-    """What is compared of each probe; ``said`` is missing where there is no answer."""
+    """The columns to compare, one row per probe; ``content`` is missing where there is no answer."""
     fields = [name for name in probes if name == "answer" or str(name).startswith("answer.")]
-    if "answer" in fields:  # where the options stood is no part of the answer
+    if "answer" in fields:  # the positions of options are no part of the answer
         fields = [name for name in fields if name not in ("answer.position", "answer.score")]
-    said = [
+    contents = [
         tuple(map(_plain, row)) if any(row.notna()) else str(text).strip()
         for text, (_, row) in zip(probes["response"], probes[fields].astype(object).iterrows(), strict=True)
     ]
     is_ok = probes["status"].astype(object) == "ok"
     texts = probes["response"].astype(object)
     return probes[["config", "scenario_id", "sample", "model_version"]].assign(
-        said=pd.Series(said, index=probes.index, dtype=object).where(is_ok),
+        content=pd.Series(contents, index=probes.index, dtype=object).where(is_ok),
         length=pd.Series([len(text) if isinstance(text, str) else 0 for text in texts], dtype=float).where(is_ok),
         cost=probes["estimated_cost"].astype(float).where(is_ok),
     )
 
 
 def _plain(value: Any) -> str:
-    """A value as text, whole numbers the same in a column with gaps and in one without."""
+    """A value as text; whole numbers look the same in columns with and without gaps."""
     return str(float(value)) if is_number(value) else str(value)
 
 
 def _compared(config: Any, before: pd.DataFrame, now: pd.DataFrame) -> dict[str, Any]:
-    missing = int(now["said"].isna().sum())
-    before, now = before[before["said"].notna()], now[now["said"].notna()]
+    missing = int(now["content"].isna().sum())
+    before, now = before[before["content"].notna()], now[now["content"].notna()]
     shared = set(before["scenario_id"]) & set(now["scenario_id"])
     before, now = (rows[rows["scenario_id"].isin(shared)] for rows in (before, now))
     pairs = before.merge(now, on="scenario_id")
-    agreement = intervals.mean((pairs["said_x"] == pairs["said_y"]).astype(float), pairs["scenario_id"], share=True)
+    is_equal = (pairs["content_x"] == pairs["content_y"]).astype(float)
+    agreement = intervals.mean(is_equal, pairs["scenario_id"], share=True)
     twice = before.merge(before, on="scenario_id")
     twice = twice[twice["sample_x"] < twice["sample_y"]]
     row = {
@@ -229,7 +230,7 @@ def _compared(config: Any, before: pd.DataFrame, now: pd.DataFrame) -> dict[str,
         "agree": agreement.estimate,
         "agree_low": agreement.low,
         "agree_high": agreement.high,
-        "agree_before": (twice["said_x"] == twice["said_y"]).mean() if len(twice) else float("nan"),
+        "agree_before": (twice["content_x"] == twice["content_y"]).mean() if len(twice) else float("nan"),
     }
     for name in ("length", "cost"):
         a, b = now[now[name].notna()], before[before[name].notna()]

@@ -1,4 +1,4 @@
-"""A run as the methods section of a paper tells it: methods, reporting checklist, costs, prompts. From the journal."""
+"""A run as a paper reports it: methods, reporting checklist, costs, prompts. From the journal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from llmkit.runs.plan import Configuration, Plan, with_options
 from llmkit.store import Store, totals
 
 BLANK = "______"
-"""Stands where only the author knows."""
+"""Marks what only the author can fill in."""
 
 _NAMED = 10
-"""Scenarios that are named above what all of them ask."""
+"""The most scenario ids listed above a prompt that they share."""
 _COST_HEAD = (
     "Configuration",
     "Probes",
@@ -36,20 +36,20 @@ _COST_HEAD = (
 _AUTHOR = (
     "Research question and hypotheses",
     "Preregistration",
-    "How the prompts were chosen, and what they stand for",
+    "How the prompts were chosen, and what they represent",
     "How the number of prompts and samples was decided",
     "How answers were scored or coded, and checked by people",
-    "Statistical analysis, and what it takes as independent",
+    "Statistical analysis, and what it assumes to be independent",
     "Ethics, and personal data in prompts",
-    "Limits: other models, versions, languages and wordings",
-    "Where data and code are",
-    "Funding and interests",
+    "Limitations: other models, versions, languages and wordings",
+    "Availability of data and code",
+    "Funding and competing interests",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """What the journal knows of a run: its row, its plan, and rows of :mod:`llmkit.store.totals`."""
+    """A run's row, its plan, and rows of :mod:`llmkit.store.totals`."""
 
     row: Mapping[str, Any]
     plan: Plan
@@ -63,7 +63,7 @@ class _Facts:
 
     @property
     def cost(self) -> str:
-        """What the run cost, exactly, and of how many probes that is not known."""
+        """The exact cost of the run, and the number of probes of unknown cost."""
         known: Decimal = sum((each["cost"] for each in self.configs), Decimal(0))
         probes = counted(unknown := self.count("unknown"), "probe")
         if unknown and not known:
@@ -91,7 +91,7 @@ def report(store: Store, run_id: str) -> str:
         plain(f"{BLANK} is for the author to fill in."),
         table(("Item", "In this study"), checklist),
         "## Costs",
-        f"In all {plain(facts.cost)}, at the prices of the time at which each answer was asked for.",
+        f"In all {plain(facts.cost)}, at the prices in force when each request was made.",
         table(_COST_HEAD, map(_cost_row, facts.configs)),
         "## Appendix: what was asked",
         *_appendix(facts.plan),
@@ -104,7 +104,7 @@ def title(row: Mapping[str, Any]) -> str:
     return f"Report of {row['name'] or row['id']}"
 
 
-_REHEARSAL = "A rehearsal: a simulator answered, not the models that are named. Nothing was billed."
+_REHEARSAL = "A rehearsal: the answers come from a simulator, not from the models named. Nothing was billed."
 
 
 # --- the paragraph ---------------------------------------------------------------------------------------------------
@@ -113,13 +113,13 @@ _REHEARSAL = "A rehearsal: a simulator answered, not the models that are named. 
 def _methods(facts: _Facts) -> str:
     plan, row = facts.plan, facts.row
     times = "once" if plan.samples == 1 else f"{plan.samples:,} times"
-    asked = f"{counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
+    scenarios = f"{counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
     sentences = [
-        f"{asked} put to {counted(len(plan.configs), 'configuration')} of {counted(len(plan.models), 'model')} "
+        f"{scenarios} put to {counted(len(plan.configs), 'configuration')} of {counted(len(plan.models), 'model')} "
         f"{times} each ({counted(len(plan), 'conversation')}) through the providers' APIs, {_dates(row)}, with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
-        f"Parameters: {_params(plan.params)}; what is not named was left to the providers.",
+        f"Parameters: {_params(plan.params)}; all others were left to the providers' defaults.",
         *(_configured(config, plan.params) for config in plan.configs if _differs(config, plan.params)),
         *(_without(each["config"], each["left_out"]) for each in facts.configs if each["left_out"]),
         f"{_order(plan)}.",
@@ -133,7 +133,7 @@ def _dates(row: Mapping[str, Any]) -> str:
     first, last = row["started_at"], row["ended_at"]
     again = f", in {row['session'] + 1} sessions" if row["session"] else ""
     if last is None:
-        return f"begun on {_time(first)} and not ended{again}"
+        return f"started on {_time(first)} and not finished{again}"
     return f"from {_time(first)} to {_time(last)}{again}"
 
 
@@ -142,7 +142,7 @@ def _time(at: datetime) -> str:
 
 
 def _served(facts: _Facts) -> str:
-    """Each model, with the versions that its provider says answered, and when."""
+    """Each model with the versions that its provider reported, and their dates."""
     versions = {model: list(rows) for model, rows in groupby(facts.versions, key=lambda each: each["model"])}
     return "; ".join(
         f"{model.reference} ({_versions(versions.get(model.reference, []))})" for model in facts.plan.models
@@ -163,7 +163,7 @@ def _params(params: Params) -> str:
     values = {name: value for name, value in asdict(params).items() if value not in (None, (), {}, False)}
     if "schema" in values:
         values["schema"] = "a JSON schema"
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or "none was set"
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "none set"
 
 
 def _differs(config: Configuration, shared: Params) -> bool:
@@ -179,30 +179,30 @@ def _configured(config: Configuration, shared: Params) -> str:
 
 
 def _without(label: str, names: Iterable[str]) -> str:
-    return f"{', '.join(names)} was not sent for “{label}”, whose model does not take it."
+    return f"{', '.join(names)} was not sent for “{label}”, whose model does not accept it."
 
 
 def _order(plan: Plan) -> str:
     shuffled = any(scenario.question and scenario.question.shuffle for scenario in plan.scenarios)
-    options = "; the options of questions were shown in an order of each conversation's own" if shuffled else ""
+    options = "; the options of questions were shuffled for each conversation" if shuffled else ""
     if plan.order == "sequential":
         return f"Questions were asked in the order of the appendix{options}"
     seed = f"(seed {plan.order_seed})"
-    order = f"the order of asking was shuffled for each sample, configurations within scenarios {seed}{options}"
+    order = f"the order of questions was shuffled for each sample, configurations within scenarios {seed}{options}"
     if plan.order == "cache":
         blocks = counted(len(plan.blocks), "block")
-        return f"Questions that begin alike were asked together ({blocks}); within a block {order}"
+        return f"Questions that share a beginning were asked together ({blocks}); within a block {order}"
     return order[0].upper() + order[1:]
 
 
 def _outcome(facts: _Facts) -> str:
-    """What was answered, what was not and why, and what should be known of the answers."""
+    """How many conversations were answered, cut or reused, and why others were not."""
     missing = [
         f"{each['probes']:,} {each['status']}" + (f" ({each['error_code']})" if each["error_code"] else "")
         for each in facts.unanswered
     ]
-    lost = f"; without an answer, and so excluded, are {', '.join(missing)}" if missing else "; none was excluded"
-    cut = f"; {facts.count('cut'):,} were cut at the limit of tokens" if facts.count("cut") else ""
+    lost = f"; excluded for lack of an answer: {', '.join(missing)}" if missing else "; none was excluded"
+    cut = f"; {facts.count('cut'):,} were cut off at the token limit" if facts.count("cut") else ""
     reused = f"; {facts.count('reused'):,} were reused from earlier runs" if facts.count("reused") else ""
     return f"Of {counted(len(facts.plan), 'conversation')} {facts.count('ok'):,} were answered{cut}{reused}{lost}"
 
@@ -244,22 +244,22 @@ def _appendix(plan: Plan) -> Iterable[str]:
     for system, name in names.items():
         yield f"**{plain(name.strip('()').capitalize())}**"
         yield verbatim(system)
-    asked: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
     for scenario in plan.scenarios:
         levels = "".join(f"; {name}: {value}" for name, value in scenario.dimensions.items())
-        said = _conversation(with_options(scenario), names)
-        asked.setdefault(said, []).append(f"{scenario.scenario_id}{levels}")
-    for said, scenarios in asked.items():
+        text = _conversation(with_options(scenario), names)
+        labels.setdefault(text, []).append(f"{scenario.scenario_id}{levels}")
+    for text, scenarios in labels.items():
         more = f" and {len(scenarios) - _NAMED:,} more" if len(scenarios) > _NAMED else ""
         yield f"**{plain(' / '.join(scenarios[:_NAMED]) + more)}**"
-        yield verbatim(said)
+        yield verbatim(text)
 
 
 def _conversation(scenario: Scenario, systems: Mapping[str, str]) -> str:
-    """All that a scenario says; who says it, where that is not the prompt alone. System prompts by their names."""
-    said = [
+    """A scenario's whole text, with roles unless it is a single prompt, and system prompts by name."""
+    messages = [
         *([("system", systems[scenario.system])] if scenario.system else []),
         *((message.role, message.content) for message in scenario.messages),
         *(("user", prompt) for prompt in scenario.prompts),
     ]
-    return scenario.prompt if len(said) == 1 else "\n\n".join(f"[{role}]\n{text}" for role, text in said)
+    return scenario.prompt if len(messages) == 1 else "\n\n".join(f"[{role}]\n{text}" for role, text in messages)

@@ -1,4 +1,4 @@
-"""The costs of a run again, from the stored tokens: at the noted prices, at those of another day, of another model."""
+"""Recompute the costs of a run from its stored tokens: at its own prices, those of another day or another model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llmkit.store import CatalogState, Store, queries, run_rows, totals
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a model's answers are billed at. ``trusts_reports``: a cost that the provider reported stands."""
+    """The prices of a model. ``trusts_reports``: use the costs that the provider reported."""
 
     model: str
     price: Price
@@ -35,7 +35,7 @@ class Tariff:
 
 
 FindTariff = Callable[[str, datetime], Tariff]
-"""The tariff of a model (its reference) for what was asked at a time."""
+"""Finds the tariff of a model (by reference) for a request made at a time."""
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
@@ -57,7 +57,7 @@ def reprice(
 
 
 def _noted(run: Mapping[str, Any]) -> FindTariff:
-    """The prices that were written down when the run was started, and where it was resumed at others, those."""
+    """The prices recorded when the run was started, and from each resumption on those recorded then."""
     tariffs: defaultdict[str, list[tuple[datetime, Tariff]]] = defaultdict(list)
     rows = [(_BEFORE_ALL, row) for row in run["models"]]
     rows += [(each["at"], row) for each in run["changes"] for row in each["changes"].get("models", {}).values()]
@@ -76,7 +76,7 @@ def _noted(run: Mapping[str, Any]) -> FindTariff:
 
 
 def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
-    """The prices of the catalog in force at a time; all of one model, if one is named."""
+    """The catalog's prices in force at a time; those of ``model`` for every answer, if given."""
     other = None if model is None else rules.find_model(state, model).reference
 
     def tariff(reference: str, _: datetime) -> Tariff:
@@ -93,7 +93,7 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
 def _costs(
     attempts: Iterable[Mapping[str, Any]], tariff: FindTariff
 ) -> dict[str, tuple[Decimal | None, CostSource | None]]:
-    """What each probe costs that was billed at all; ``None`` when a part of it is unknown."""
+    """The cost of each probe that was billed at all; ``None`` when part of it is unknown."""
     parts: dict[str, list[pricing.Cost]] = {}
     for row in attempts:
         usage = None if row["usage"] is None else Usage.from_row(row["usage"])
@@ -115,7 +115,7 @@ def _frame(
     rows = []
     for probe in probes:
         before = probe["estimated_cost"]
-        # what was never billed costs the same at any price: nothing, or nobody knows
+        # a probe that was never billed keeps its cost at any price: nothing, or unknown
         after, source = costs.get(probe["probe_id"], (before, probe["cost_source"]))
         rows.append(
             {
@@ -136,7 +136,7 @@ def _frame(
 
 
 def _known(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum of the amounts that are known; ``None`` when none is."""
+    """The sum of the known amounts; ``None`` when there are none."""
     known = [amount for amount in amounts if amount is not None]
     return pricing.total(known) if known else None
 

@@ -48,7 +48,7 @@ Table = Literal["probes", "turns", "attempts"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run in the catalog; every property is read afresh.
+    """A run in the catalog; every property is read anew on access.
 
     Made by ``await kit.run(...)``, ``handle.result()`` or ``kit.load(run_id)``.
     """
@@ -60,46 +60,45 @@ class Run:
 
     @property
     def name(self) -> str | None:
-        """The name given to ``kit.run``, or by :meth:`rename` since."""
+        """The name given to ``kit.run`` or, later, to :meth:`rename`."""
         name: str | None = self._row()["name"]
         return name
 
     @property
     def tags(self) -> list[str]:
-        """The tags that it has, in alphabetical order."""
+        """Its tags, in alphabetical order."""
         names = self.labels["name"]
         return [name.removeprefix(annotating.TAG) for name in names if name.startswith(annotating.TAG)]
 
     @property
     def labels(self) -> pd.DataFrame:
-        """What was noted about the run itself and holds, with who and when: name (``name``, ``note``, ``archived``,
-        ``tag.<tag>``), value, actor, at."""
+        """The current notes about the run itself: name (``name``, ``note``, ``archived``, ``tag.<tag>``), value, actor,
+        at."""
         return self._store.read(lambda c: run_rows.run_labels(c, self.id))
 
     def rename(self, name: str | None) -> None:
-        """Give it another name, or none. Like all that is noted about a run, it is kept in the journal with who and
-        when.
+        """Change or remove its name. Like every note about a run, it is journaled with author and time.
 
         Raises:
-            ValidationError: not a line of text.
-            JournalError: it could not be saved; so below.
+            ValidationError: not a single line of text.
+            JournalError: it could not be saved; likewise for the methods below.
         """
         self._label({"name": "" if name is None else texts.text(name, "name")})
 
     def tag(self, *tags: str) -> None:
-        """Add tags, such as ``"pilot"``: ``kit.runs(tag="pilot")`` finds it by them.
+        """Add tags, such as ``"pilot"``, to be found by ``kit.runs(tag="pilot")``.
 
         Raises:
-            ValidationError: one that is not a line of text.
+            ValidationError: a tag that is not a single line of text.
         """
         self._label(dict.fromkeys(annotating.tags(tags), True))
 
     def untag(self, *tags: str) -> None:
-        """Take tags away, whoever gave them."""
+        """Remove tags, whoever added them."""
         self._label(dict.fromkeys(annotating.tags(tags)))
 
     def note(self, text: str) -> None:
-        """Note something about the run as a whole, in place of what was noted before; ``""`` takes it back.
+        """Set the note about the run as a whole, replacing the previous one; ``""`` removes it.
 
         Raises:
             ValidationError: not text.
@@ -107,7 +106,7 @@ class Run:
         self._label({"note": shapes.string(text, "text").strip() or None})
 
     def hide(self, hidden: bool = True) -> None:
-        """Leave it out of ``kit.runs()`` from now on (``archived``), or not any more; it is in all else as before.
+        """Hide it from ``kit.runs()`` (``archived``), or show it again; nothing else changes.
 
         Raises:
             ValidationError: not True or False.
@@ -116,31 +115,31 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``completed``, ``budget`` (which ended it), ``cancelled``, ``failed``, ``running``, or ``interrupted`` when
-        its process died.
+        """``completed``, ``budget`` (stopped by it), ``cancelled``, ``failed``, ``running`` or ``interrupted`` (its
+        process died).
         """
         return effective_status(self._row()["status"], self._store.is_live(self.id))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How the run was asked: samples, parameters, order and its seed, budget, retry policy."""
+        """The settings of the run: samples, parameters, order and its seed, budget, retry policy."""
         return dict(self._row()["settings"])
 
     @property
     def message(self) -> str | None:
-        """Why the run ended before everything was asked, where it did so by itself: its budget, or an error."""
+        """Why the run stopped early by itself: its budget, or an error."""
         message: str | None = self._row()["message"]
         return message
 
     @property
     def estimate(self) -> Decimal | None:
-        """What the run was expected to cost when it was started, in US dollars; ``None`` when no price was known."""
+        """The cost estimated when the run was started, in US dollars; ``None`` when no price was known."""
         total = (self._row()["estimate"] or {}).get("total")
         return None if total is None else Decimal(total)
 
     @property
     def probes(self) -> pd.DataFrame:
-        """One row for each scenario × model × sample, whatever happened: see ``llmkit.records.columns.PROBES``."""
+        """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
         names = self._store.read(lambda c: queries.dimension_names(c, self.id))
         dimensions = {name: column([row.get(name) for row in frame["dimensions"]]) for name in names}
@@ -152,12 +151,12 @@ class Run:
 
     @property
     def annotations(self) -> pd.DataFrame:
-        """The last note of each person about each answer under each name: probe_id, name, value, actor, at."""
+        """The latest note of each person, per answer and name: probe_id, name, value, actor, at."""
         return annotating.table(self._store, self.id)
 
     def hand_codes(self, name: str = "category") -> pd.DataFrame:
         """The codes that people gave under a name, as a table like that of ``kit.code``: probe_id, category,
-        infra_model (who), at. ``llmkit.agreement`` takes both together: ``pd.concat([codes, run.hand_codes()])``."""
+        infra_model (the person), at. ``llmkit.agreement`` takes both: ``pd.concat([codes, run.hand_codes()])``."""
         return hand_coding.hand_codes(self.annotations, name)
 
     def annotate(
@@ -168,27 +167,27 @@ class Run:
         comment: str | None = None,
         codes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Note something about one answer or several, as the reader does: columns ``mark``, ``comment`` and
-        ``code.<name>`` of :attr:`probes`. It is kept in the journal with your name and the time.
+        """Annotate one or more answers, as in the reader: columns ``mark``, ``comment`` and ``code.<name>`` of
+        :attr:`probes`. Annotations are journaled with your name and the time.
 
-        What is left out stays as it is; ``mark=False``, ``comment=""`` and ``codes={"tone": None}`` take back.
+        Omitted arguments change nothing; ``mark=False``, ``comment=""`` and ``codes={"tone": None}`` remove.
 
         Raises:
-            ValidationError: there is no such probe in this run, or something that cannot be noted.
+            ValidationError: there is no such probe in this run, or a value has the wrong type.
             JournalError: it could not be saved.
         """
         annotating.annotate(self._store, self.id, self._actor, probe_id, mark, comment, codes)
 
     @property
     def turns(self) -> pd.DataFrame:
-        """One row for each answered prompt: see ``llmkit.records.columns.TURNS``."""
+        """One row per answered prompt; see ``llmkit.records.columns.TURNS``."""
         return self._table("turns", ("position", "turn"))[list(columns.TURNS)]
 
     @property
     def attempts(self) -> pd.DataFrame:
-        """One row for each HTTP request: see ``llmkit.records.columns.ATTEMPTS``.
+        """One row per HTTP request; see ``llmkit.records.columns.ATTEMPTS``.
 
-        A request that was on its way when its process died has no outcome: it may have been billed.
+        A request that was in flight when its process died has no outcome: it may have been billed.
         """
         frame = self._table("attempts", ("started_at", "position", "turn", "attempt"))
         frame["request"] = pd.Series(self._requests(frame), index=frame.index, dtype="str")
@@ -199,9 +198,9 @@ class Run:
         return frame[list(columns.ATTEMPTS)]
 
     def costs(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
-        """Probes, tokens and costs (US dollars) by one or several columns of ``probes`` (dimensions and ``answer.…``
-        too), ``day``, ``month`` or ``template``; see :mod:`llmkit.analysis.costs` for the columns. A column of your own
-        that is called ``month`` or so is the one that is meant.
+        """Probes, tokens and costs (US dollars) by one or several columns of ``probes`` (including dimensions and
+        ``answer.…``), ``day``, ``month`` or ``template``; see :mod:`llmkit.analysis.costs` for the columns. Your own
+        column takes precedence, if it is called ``month``, say.
 
         Raises:
             ValidationError: no column or an unknown one; the message lists the known ones.
@@ -209,17 +208,16 @@ class Run:
         return cost_table(self._store, by, run_id=self.id)
 
     def reprice(self, as_of: datetime | date | str | None = None, model: str | None = None) -> pd.DataFrame:
-        """What the same tokens cost at other prices; nothing is asked again. One row a probe, in US dollars.
+        """Recompute the cost of the same tokens at other prices, without new requests. One row per probe, US dollars.
 
-        With no arguments at the prices noted when the run was started: every ``cost_after`` is its ``cost_before``.
-        ``as_of``: at the catalog's prices in force then (a date, a time, or its text; UTC). ``model``: what it would
-        have cost on another model, at its price now or as of then. Hours with prices of their own are those at which
-        each request was made. Other models make other tokens of the same text, and longer or shorter answers: that is
-        not known without asking them.
+        Without arguments, at the prices recorded by the run: every ``cost_after`` equals its ``cost_before``.
+        ``as_of``: at the catalog's prices in force then (a date, a time, or either as text; UTC). ``model``: at the
+        prices of another model, current or as of then. Prices by the hour apply at the time of each request. Another
+        model would tokenise the text differently and give longer or shorter answers, which is not accounted for.
 
         Columns: probe_id, scenario_id, sample, status, model, priced_as, cost_before, cost_after, difference,
-        source_before, source. ``.attrs`` holds the exact ``total``, ``total_before`` and ``difference`` as Decimal, of
-        what is known; ``None`` when nothing is.
+        source_before, source. ``.attrs`` holds the exact ``total``, ``total_before`` and ``difference`` of the known
+        amounts as Decimal; ``None`` when nothing is known.
 
         Raises:
             ModelNotFound: no such model.
@@ -229,13 +227,13 @@ class Run:
 
     @property
     def total_cost(self) -> Decimal:
-        """What is known to have been billed, in US dollars, exact."""
+        """The known amount billed, in US dollars, exact."""
         return self._store.read(lambda c: totals.total_cost(c, self.id))
 
     def plot_costs(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """A matplotlib bar chart of what each model cost, in US dollars, the most expensive on top.
+        """A matplotlib bar chart of the cost of each model in US dollars, the most expensive on top.
 
-        ``by`` is as in :meth:`costs`. What has no known price has no bar, and is labelled as unpriced.
+        ``by`` is as in :meth:`costs`. Unpriced models have a label instead of a bar.
 
         Raises:
             ValidationError: there is no such column.
@@ -243,30 +241,30 @@ class Run:
         return charts.plot_costs(self.costs(by), ax, by=by)
 
     def plot_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """A matplotlib box plot of how long each model took to answer, in seconds, the slowest on top.
+        """A matplotlib box plot of each model's time to answer in seconds, the slowest on top.
 
-        ``by`` is one or several columns of :attr:`probes`, here as in the charts below; an unknown one raises
+        Here and in the charts below, ``by`` is one or several columns of :attr:`probes`; an unknown one raises
         :class:`ValidationError`.
         """
         return charts.plot_latency(self.probes, ax, by=by)
 
     def plot_lengths(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """A matplotlib box plot of how long answers are, in tokens without reasoning, the longest on top."""
+        """A matplotlib box plot of the length of answers in tokens without reasoning, the longest on top."""
         return charts.plot_lengths(self.probes, ax, by=by)
 
     def plot_cost_and_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """What an answer costs (mean, US dollars) against how long it takes (median, s), a point for each model."""
+        """The cost of an answer (mean, US dollars) against its time (median, s), one point per model."""
         return charts.plot_cost_and_latency(self.probes, ax, by=by)
 
     def plot_timeline(self, ax: Axes | None = None) -> Axes:
-        """When requests waited, were on their way and were refused (429), over the seconds of the run, by provider."""
+        """When requests waited, were in flight and were refused (429), over the seconds of the run, by provider."""
         return plot_timeline(self.attempts, ax)
 
     def plot_shares(self, by: By = "model", of: str | pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
-        """How often each model gave each answer, in per cent, with 95 % intervals after Wilson.
+        """How often each model gave each answer, in per cent, with 95 % Wilson intervals.
 
-        ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; left out, the first field of
-        structured answers (``answer.…``) is counted. Intervals are clustered by scenario, as in :meth:`compare`.
+        ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; by default the first field of
+        structured answers (``answer.…``) with few values. Intervals are clustered by scenario, as in :meth:`compare`.
 
         Raises:
             ValidationError: there is no such column, or nothing to count.
@@ -275,12 +273,12 @@ class Run:
         return charts.plot_shares(probes, column, ax, by=by)
 
     def compare(self, value: str, by: By, within: By | None = "scenario_id") -> Comparison:
-        """The levels of ``by`` compared in a column of numbers, as :func:`llmkit.compare` does.
+        """Compare the levels of ``by`` in a numeric column; see :func:`llmkit.compare`.
 
-        Errors are clustered by scenario; ``within=None`` takes all answers as independent of each other.
+        Errors are clustered by scenario; ``within=None`` treats all answers as independent.
 
         Raises:
-            ValidationError: there is no such column, or a value that is no number.
+            ValidationError: there is no such column, or a value that is not a number.
         """
         return compare(self.probes, value, by, within)
 
@@ -291,20 +289,20 @@ class Run:
         by: str | None = None,
         within: str | None = "scenario_id",
     ) -> pd.DataFrame:
-        """The share of each category in all that a model coded, corrected by what people said of a random part of it.
+        """The share of each category in a model's codes, corrected by hand codes of a random part of the answers.
 
         Args:
             codes: the table of ``kit.code``, of one coder.
-            by_hand: codes by people, as :meth:`hand_codes` has them (the default) from ``kit.coding_form``.
-            by: a column of :attr:`probes` whose levels are kept apart, such as ``"config"``.
-            within: what makes answers alike; ``None`` takes all as independent.
+            by_hand: codes by people, by default :meth:`hand_codes`, from ``kit.coding_form``.
+            by: a column of :attr:`probes` whose levels are analysed separately, such as ``"config"``.
+            within: the clusters of correlated answers; ``None`` treats all as independent.
 
-        Columns: ``by``, category, share with its 95 % interval (low, high), share_model and share_hand (what either
-        alone says), n_hand, n, and weight (how far the model's codes count). By prediction-powered inference (PPI++,
-        arXiv:2311.01453).
+        Columns: ``by``, category, share with its 95 % interval (low, high), share_model and share_hand (the shares by
+        either alone), n_hand, n, and weight (of the model's codes, from 0 to 1). By prediction-powered inference
+        (PPI++, arXiv:2311.01453).
 
         Raises:
-            ValidationError: codes of several coders, or fewer than two answers that both have coded.
+            ValidationError: codes of several coders, or fewer than two answers coded by both.
         """
         return prediction_powered.corrected_shares(self._coded(codes, by_hand, by=by, within=within), by, within)
 
@@ -317,32 +315,32 @@ class Run:
         dollars: Decimal | int | str | float = 3,
         within: str | None = "scenario_id",
     ) -> pd.DataFrame:
-        """Whether ``labels`` more by hand or answers for so many ``dollars`` more narrow :meth:`corrected_shares` more.
+        """Which narrows :meth:`corrected_shares` more: ``labels`` more hand codes, or more answers for ``dollars``.
 
-        Answers are to further scenarios, each at what one has cost here with its coding. Columns: category, half_width
+        Answers are to further scenarios, at the mean cost of one so far, coding included. Columns: category, half_width
         of the interval now, with_labels, with_answers, better. ``.attrs["answers"]`` is how many the money buys.
 
         Raises:
-            ValidationError: as there, nothing left to label, or costs that are unknown.
+            ValidationError: as there, nothing left to label, or unknown costs.
         """
         table = self._coded(codes, by_hand, within=within)
-        each = float(table["estimated_cost"].astype(float).mean() + codes.get("cost", pd.Series([0.0])).mean())
-        if not each > 0:
-            raise ValidationError("What an answer costs is not known: see run.costs().", field="dollars")
-        answers = float(numbers.amount(dollars, "dollars")) / each
+        unit_cost = float(table["estimated_cost"].astype(float).mean() + codes.get("cost", pd.Series([0.0])).mean())
+        if not unit_cost > 0:
+            raise ValidationError("The cost of an answer is unknown: see run.costs().", field="dollars")
+        answers = float(numbers.amount(dollars, "dollars")) / unit_cost
         result = prediction_powered.next_purchase(table, numbers.whole(labels, "labels", 1), answers, within)
         result.attrs["answers"] = int(answers)
         return result
 
     @property
     def notes(self) -> list[str]:
-        """Sentences that a reader of the results should know: a model that was served in more than one version."""
+        """Caveats as sentences: a model was served in more than one version, or the texts are only in an archive."""
         archive = self._row()["archive"]
-        where = [] if archive is None else [f"its texts are in the archive at {archive} alone"]
+        where = [] if archive is None else [f"its texts are only in the archive at {archive}"]
         return [*version_notes(self._store.read(lambda c: totals.versions(c, self.id))), *where]
 
     def to_csv(self, path: File, table: Table = "probes") -> Path:
-        """Write ``probes`` (or ``turns``, ``attempts``) as CSV, with text that a spreadsheet would run defused.
+        """Write ``probes`` (or ``turns``, ``attempts``) as CSV; text that a spreadsheet would execute is defused.
 
         Raises:
             ValidationError: no such table, or the file cannot be written.
@@ -367,29 +365,30 @@ class Run:
         return exports.to_parquet(self._named(table), path)
 
     def batches(self, table: Table = "probes", columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
-        """A table as a stream of Arrow batches in the order of the run, which would not have to fit into memory.
+        """Stream a table as Arrow batches in the order of the run; it need not fit into memory.
 
-        Columns are those of :func:`llmkit.dataset`, so DECIMAL stays DECIMAL; ``columns`` names some of them.
+        Columns are those of :func:`llmkit.dataset`, so DECIMAL stays DECIMAL; ``columns`` selects some of them.
 
         Raises:
-            ValidationError: no such table or column, or its texts are in an archive alone.
+            ValidationError: no such table or column, or the texts are only in an archive.
         """
         shapes.one_of(table, Table, "table")
         return archived_runs.batches(self._store, self.id, table, columns)
 
     def archive(self, url: File, *, drop: bool = False) -> None:
-        """Write the run into a folder, or to a URL that fsspec can open, as Parquet, and compare what was written.
+        """Write the run as Parquet into a folder, or to a URL that fsspec can open, and verify it.
 
         A folder may hold any number of runs; :func:`llmkit.dataset` reads them. An earlier archive of this run there
-        is replaced. Costs stay DECIMAL, and requests and replies are whole.
+        is replaced. Costs stay DECIMAL, and requests and replies are complete.
 
-        ``drop``: then its prompts, answers, requests and replies leave the database, a team's with it. What was
-        counted, billed and noted stays, so costs, budgets and ``kit.runs()``, whose column ``archive`` says where the
-        texts are, stay as they were; the run cannot be resumed, and its answers are not reused. The journal keeps all:
-        a database that is made from it again drops them again. The file gets no smaller: what comes next fills it.
+        ``drop``: afterwards remove its prompts, answers, requests and replies from the database, and from those of the
+        team. Counts, costs and notes stay, so costs, budgets and ``kit.runs()`` do not change; its column ``archive``
+        says where the texts are. The run can no longer be resumed, nor its answers reused. The journal keeps
+        everything, but a database rebuilt from it drops the texts again. The file does not shrink; the space is reused.
 
         Raises:
-            ValidationError: it goes on, or the folder cannot be written; with ``drop``, also if it was interrupted.
+            ValidationError: it is still running, or the folder cannot be written; with ``drop``, also if it was
+                interrupted.
         """
         if texts.flag(drop, "drop"):
             archived_runs.move(self._store, self.id, shapes.url(url), self._actor)
@@ -397,7 +396,7 @@ class Run:
             archived_runs.write(self._store, self.id, shapes.url(url))
 
     def to_html(self, path: File) -> Path:
-        """Write all answers as one HTML file to read and to send: filters and search work without a network.
+        """Write all answers as one HTML file to read or share, with filters and search that work offline.
 
         Raises:
             ValidationError: the file cannot be written.
@@ -406,17 +405,17 @@ class Run:
         return exports.to_text(reader_data.page(title, reader_data.pack(reader_data.answers([self]))), path)
 
     def report(self, path: File | None = None) -> str:
-        """The run as a paper tells it, in Markdown: methods, a reporting checklist with blanks for what only the author
-        knows, costs, and what was asked. With ``path``, a file is written too: ``.md``, or ``.html``, with charts.
+        """Report the run as a paper would, in Markdown: methods, a reporting checklist with blanks for the author,
+        costs, and the prompts. With ``path``, also write a file: ``.md``, or ``.html`` with charts.
 
         Raises:
-            ValidationError: a name that ends otherwise, or the file cannot be written.
+            ValidationError: another suffix, or the file cannot be written.
         """
         text = report.report(self._store, self.id)
         if path is not None:
             kind = shapes.path(path).suffix.lower()
             if kind not in (".md", ".html"):
-                raise ValidationError("The name of a report ends in .md or .html.", field="path")
+                raise ValidationError("The name of a report must end in .md or .html.", field="path")
             exports.to_text(text if kind == ".md" else self._report_page(text), path)
         return text
 
@@ -436,7 +435,7 @@ class Run:
         return frame
 
     def view(self) -> Any:
-        """A widget with summary, cost per model, failures, charts and a reader for all answers."""
+        """A widget with a summary, costs per model, failures, charts and a reader for all answers."""
         return self._view(self)
 
     def __repr__(self) -> str:
@@ -451,11 +450,11 @@ class Run:
 
     def _shown(self) -> Any:
         if self._row()["archive"] is not None:
-            raise NotImplementedError  # then IPython shows the line that is its repr
+            raise NotImplementedError  # IPython then falls back to the repr
         return self.view()
 
     def _coded(self, codes: pd.DataFrame, by_hand: pd.DataFrame | None, **columns: str | None) -> pd.DataFrame:
-        """Codes of one model with those by hand, and the columns that are named, by argument."""
+        """The codes of one model joined with hand codes and probes; ``columns`` (name by argument) must exist."""
         table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
         for field, name in columns.items():
             if name is not None and name not in table:
@@ -469,7 +468,7 @@ class Run:
         return self._store.run(self.id)
 
     def _requests(self, attempts: pd.DataFrame) -> list[str | None]:
-        """What was sent in each attempt, made anew."""
+        """The request body of each attempt, rebuilt."""
         plan = stored_plan(self._store.run(self.id, with_scenarios=True))
         turns = self._table("turns", ("position", "turn"))
         answers = zip(turns["position"], turns["response"], strict=True)

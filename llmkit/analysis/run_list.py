@@ -1,4 +1,4 @@
-"""The list of runs as a DataFrame that a page has room for."""
+"""The list of runs as a DataFrame that fits on a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = ("run_id", "name", "status", "started_at", "n_probes", "ok", "failed", "
 
 
 class RunList(pd.DataFrame):
-    """All columns are there; the end of a cell shows those that one looks for, with times to the minute."""
+    """All columns are present; the HTML form shows the most useful ones, with times to the minute."""
 
     @property
     def _constructor(self) -> Callable[..., pd.DataFrame]:

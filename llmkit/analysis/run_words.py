@@ -1,4 +1,4 @@
-"""A run in words: a line, and what should be known of its models. Pure."""
+"""A run in words: one line, with caveats about its models. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from llmkit.store.schema import STATES
 
 
 def effective_status(stored: str, is_live: bool) -> str:
-    """A run that is marked as running and that no process runs was interrupted."""
+    """The status to show: a run stored as running but not live was interrupted."""
     return "interrupted" if stored == "running" and not is_live else stored
 
 
 def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """Name, status, probes by state, cost, and what a reader of the results should know."""
+    """Name, status, probes by state, cost and caveats."""
     label = f" {row['name']!r}" if row["name"] else ""
     states = [f"{tally[state]:,} {state}" for state in STATES if tally[state] or state == "ok"]
     facts = ", ".join([counted(row["n_probes"], "probe"), *states, _spent(tally)])
@@ -27,7 +27,7 @@ def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], note
 
 
 def _spent(tally: Mapping[str, Any]) -> str:
-    """What a run has cost as far as anybody knows; never $0.00 for what may have been billed."""
+    """The known cost of a run; never $0.00 when something may have been billed."""
     if tally["unknown"] and not tally["cost"]:
         return "cost unknown"
     more = f" and {tally['unknown']:,} of unknown cost" if tally["unknown"] else ""
@@ -35,7 +35,7 @@ def _spent(tally: Mapping[str, Any]) -> str:
 
 
 def version_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each model that was served in more than one version; ``rows`` are those of ``totals.versions``."""
+    """A sentence per model that was served in more than one version; ``rows`` come from ``totals.versions``."""
     notes = []
     for model, group in groupby(rows, key=lambda row: row["model"]):
         versions = [_version(**row) for row in group]

@@ -16,11 +16,10 @@ _CODES = ("category", "code")
 
 
 def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int) -> pd.DataFrame:
-    """One row for each group and value of ``of``: the columns of ``by``, value, count, n, share, low, high.
+    """One row per group and value of ``of``: the columns of ``by``, value, count, n, share, low, high.
 
-    Rows without a value do not count. The most frequent values come first; of more than ``most`` the rarest are put
-    together as :data:`OTHER`. Intervals are those of :func:`intervals.mean`, clustered where a group has answers to
-    several scenarios.
+    Rows without a value do not count. The most frequent values come first; beyond ``most`` the rarest are merged into
+    :data:`OTHER`. Intervals come from :func:`intervals.mean`, clustered where a group has answers to several scenarios.
     """
     counted = answers[answers[of].notna()]
     values = counted[of].map(str)
@@ -34,18 +33,18 @@ def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int)
         clusters = None if scenarios is None or scenarios.nunique() < 2 else scenarios
         for value in ranked:
             has_it = (own == value).astype(float)
-            of_it = intervals.mean(has_it, clusters, share=True)
-            row = {"value": value, "count": int(has_it.sum()), "n": len(own), "share": of_it.estimate}
-            rows.append(dict(zip(by, group, strict=True)) | row | {"low": of_it.low, "high": of_it.high})
+            share = intervals.mean(has_it, clusters, share=True)
+            row = {"value": value, "count": int(has_it.sum()), "n": len(own), "share": share.estimate}
+            rows.append(dict(zip(by, group, strict=True)) | row | {"low": share.low, "high": share.high})
     return pd.DataFrame(rows, columns=[*by, "value", "count", "n", "share", "low", "high"])
 
 
 def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
-    """The probes and the column of them to count: one that is named, the codes of ``kit.code``, or the first field of
-    structured answers that has few values.
+    """The probes and the column to count: a named one, the codes of ``kit.code``, or the first field of structured
+    answers with few values.
 
     Raises:
-        ValidationError: there is none, or not of that name.
+        ValidationError: there is no such column, or none to count.
     """
     if isinstance(of, pd.DataFrame):
         column = next((name for name in _CODES if name in of), None)
@@ -61,8 +60,8 @@ def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.
     few = [name for name in fields if 0 < probes[name].dropna().map(str).nunique() <= _MOST_VALUES]
     if not few:
         raise ValidationError(
-            "There are no categories to count: hand over the table of kit.code(run, codebook) as of=, name a column, "
-            "or ask with schema= for answers that are one of several.",
+            "There are no categories to count: pass the table of kit.code(run, codebook) as of=, name a column, or "
+            "use schema= to get answers that are one of several options.",
             field="of",
         )
     return probes, str(few[0])

@@ -1,4 +1,4 @@
-"""When to stop asking: as soon as intervals are narrow enough, with the correction for having looked all the time."""
+"""Stop a run as soon as its intervals are narrow enough, corrected for continuous looks at the data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from llmkit.errors import ValidationError
 from llmkit.records.checks.shapes import is_number
 
 FEWEST = 10
-"""Clusters that each configuration needs before anything is decided."""
+"""The fewest clusters per configuration before a decision."""
 _TUNED_TO = 30
-"""Clusters at which the sequence of intervals is narrowest."""
+"""The number of clusters at which the confidence sequence is tightest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +29,27 @@ class HalfWidth:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The columns that it looks at, by the argument that named them."""
+        """The columns that it uses, by argument."""
         return {"value": self.value, "within": self.within}
 
     def is_deaf(self, rows: Iterable[Mapping[str, Any]]) -> bool:
-        """Whether none of these answers has a number to count."""
+        """Whether none of these answers has a numeric value."""
         return all(_number(row.get(self.value)) is None for row in rows)
 
     def reached(self, rows: Iterable[Mapping[str, Any]], configs: Iterable[str]) -> bool:
-        """Whether answers (rows as of ``run.probes``) are enough for each of these configurations."""
+        """Whether the answers (rows of ``run.probes``) suffice for each of these configurations."""
         clusters: dict[str, dict[str, list[float]]] = {config: defaultdict(list) for config in configs}
         for row in rows:
             if (number := _number(row.get(self.value))) is not None:
                 clusters[row["config"]][str(row.get(self.within))].append(number)
-        return all(_half_width(list(each.values())) <= self.width for each in clusters.values())
+        return all(_half_width(list(by_cluster.values())) <= self.width for by_cluster in clusters.values())
 
     def __str__(self) -> str:
         return f"{self.value} is known to ± {self.width:g} for every configuration"
 
 
 def _number(value: Any) -> float | None:
-    """The value as :func:`llmkit.compare` takes it; costs are text in the journal."""
+    """The value as a number, if it is one; costs are text in the journal."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -58,12 +58,12 @@ def _number(value: Any) -> float | None:
 
 
 def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWidth:
-    """A rule for ``kit.run(..., stop_when=...)``: stop asking when every configuration's 95 % interval of the mean of
-    ``value`` (a column of numbers, such as ``"answer.score"``) is at most ± ``width`` wide.
+    """A rule for ``kit.run(..., stop_when=...)``: stop when the 95 % interval of the mean of ``value`` (a numeric
+    column, such as ``"answer.score"``) is at most ± ``width`` for every configuration.
 
-    Intervals are those of an asymptotic confidence sequence over the means of ``within`` (Waudby-Smith et al., *Annals
-    of Statistics* 52, 2024): they hold however often one looks, so that ``run.compare`` afterwards still covers. What
-    was not asked is cancelled; ``kit.resume`` asks it after all.
+    Intervals come from an asymptotic confidence sequence over the means of ``within`` (Waudby-Smith et al., *Annals of
+    Statistics* 52, 2024): they hold however often one looks, so that ``run.compare`` still covers afterwards. Remaining
+    probes are cancelled; ``kit.resume`` runs them after all.
 
     Raises:
         ValidationError: no column, or a width that is not above 0; from ``kit.run``, when no answer can have such a
@@ -78,8 +78,8 @@ def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWid
 
 
 def _half_width(clusters: Sequence[Sequence[float]]) -> float:
-    """Half of the width of the confidence sequence, infinite for few clusters. Of shares the variance counts as if two
-    more had answered in either way: ten answers that are alike do not say that all are."""
+    """Half the width of the confidence sequence, infinite for few clusters. The variance of shares is as if there were
+    two more answers of each kind: ten equal answers do not prove that all are equal."""
     n = len(clusters)
     if n < FEWEST:
         return float("inf")

@@ -1,4 +1,4 @@
-"""How far a run is, from what is stored of it: the record that is also watched live."""
+"""The progress of a stored run, as the same record that live runs report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmkit.runs import ModelProgress, Progress
 
 
 def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
-    """A run as far as it is stored; probes that were cancelled wait to be resumed."""
+    """The progress of a stored run; cancelled probes count as waiting, since they can be resumed."""
     failures = probes.loc[probes["status"].isin(("failed", "skipped")), "error_code"].dropna()
     started, ended = probes["started_at"].min(), probes["completed_at"].max()
     unknown = pd.isna(started) or pd.isna(ended)
@@ -30,7 +30,7 @@ def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
 
 
 def progress_by_model(probes: pd.DataFrame) -> dict[str, ModelProgress]:
-    """Probes of ``run.probes`` counted by model, in the order of the run."""
+    """Count ``run.probes`` by model, in the order of the run."""
     return {str(model): _counted(group) for model, group in probes.groupby("model", sort=False)}
 
 

@@ -1,4 +1,4 @@
-"""A run over time: when requests waited, were on their way, and were refused as too many, provider by provider."""
+"""A run over time: when requests waited, were in flight and were rate limited, by provider."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 _LANE = 0.8
 _LINES = (
     ("waited", GREY, "waiting to be sent"),
-    ("flew", BLUE, "on their way"),
+    ("flew", BLUE, "in flight"),
 )
 _MARKS = (
     ("refused", ORANGE, "x", "rate limited (429)"),
     ("failed", "#CC79A7", "x", "other failures"),
-    ("unanswered", BLUE, "o", "no answer known"),
+    ("unanswered", BLUE, "o", "outcome unknown"),
 )
 
 
 def plot_timeline(attempts: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Requests over the seconds of a run, a lane for each provider, in which they are piled up as they start.
+    """Requests over the seconds of a run, one lane per provider, stacked in the order of their start.
 
-    ``attempts`` is as in :attr:`llmkit.Run.attempts`. The steeper a lane, the faster its provider let requests go. One
-    whose outcome is not known is a hollow point where it began: how long it took is not known either.
+    ``attempts`` is as in :attr:`llmkit.Run.attempts`. The steeper a lane, the faster its requests were sent. A request
+    with an unknown outcome, hence duration, is a hollow point at its start.
     """
     sent = attempts[attempts["started_at"].notna()].sort_values("started_at")
     providers = list(dict.fromkeys(sent["model"].str.split(":").str[0]))
@@ -47,7 +47,7 @@ def plot_timeline(attempts: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def _placed(sent: pd.DataFrame, providers: list[str]) -> pd.DataFrame:
-    """Where each request is drawn, in seconds and lanes, and what became of it."""
+    """The place of each request in seconds and lanes, and its outcome."""
     provider = sent["model"].str.split(":").str[0]
     order, count = sent.groupby(provider).cumcount(), provider.map(provider.value_counts())
     begun = (sent["started_at"] - sent["started_at"].min()).dt.total_seconds()

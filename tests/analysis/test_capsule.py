@@ -79,7 +79,7 @@ def test_a_changed_byte_is_noticed(capsule, data):
         changed = whole[:place] + bytes([whole[place] ^ (1 << data.draw(st.integers(0, 7)))]) + whole[place + 1 :]
     file = capsule.with_name("changed")
     file.write_bytes(changed)
-    with pytest.raises(llmkit.ValidationError, match="no capsule, or has changed"):
+    with pytest.raises(llmkit.ValidationError, match="not a capsule, or has changed"):
         llmkit.open_capsule(file)
 
 
@@ -101,7 +101,7 @@ def test_a_notebook_travels_along_and_what_cannot_be_is_refused(kit, run, capsul
     with llmkit.simulator.serve(latency=30) as slow:
         kit.use_simulator(slow)
         handle = kit.run("a", MODELS[:1])
-        with pytest.raises(llmkit.ValidationError, match="goes on"):
+        with pytest.raises(llmkit.ValidationError, match="still running"):
             kit.export_capsule(handle.run_id, tmp_path / "d.zip")
         handle.cancel(grace=0)
         handle.result()

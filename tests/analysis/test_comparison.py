@@ -219,12 +219,12 @@ def test_several_columns_make_a_level():
         ({}, ("points", "config"), "no column 'points'"),
         ({}, ("score", "model"), "no column 'model'"),
         ({}, ("score", []), "by names no column"),
-        ({"score": "good"}, ("score", "config"), "'good', which is no number"),
-        ({"score": np.inf}, ("score", "config"), "no number"),
-        ({"score": 1e200}, ("score", "config"), "no number to compute with"),
-        ({"score": 10**400}, ("score", "config"), "no number to compute with"),
-        ({"score": pd.Timestamp("2026-11-01")}, ("score", "config"), "no number"),
-        ({"scenario_id": None}, ("score", "config", "scenario_id"), "81 rows have nothing in the column 'scenario_id'"),
+        ({"score": "good"}, ("score", "config"), "'good', which is not a usable number"),
+        ({"score": np.inf}, ("score", "config"), "not a usable number"),
+        ({"score": 1e200}, ("score", "config"), "not a usable number"),
+        ({"score": 10**400}, ("score", "config"), "not a usable number"),
+        ({"score": pd.Timestamp("2026-11-01")}, ("score", "config"), "not a usable number"),
+        ({"scenario_id": None}, ("score", "config", "scenario_id"), "81 rows have no value in the column 'scenario_id'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(change, arguments, sentence):

@@ -112,7 +112,7 @@ def test_a_run_that_goes_on_is_not_archived(kit, tmp_path):
     with llmkit.simulator.serve(latency=30) as slow:
         kit.use_simulator(slow)
         handle = kit.run(["a"], models=MODELS[:1])
-        with pytest.raises(llmkit.ValidationError, match="goes on"):
+        with pytest.raises(llmkit.ValidationError, match="still running"):
             kit.load(handle.run_id).archive(tmp_path)
         handle.cancel()
         kit.load(handle.result().id).archive(tmp_path)

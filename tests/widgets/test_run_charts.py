@@ -115,8 +115,8 @@ def test_the_timeline_tells_waits_refusals_and_the_unknown_apart():
     assert waits == [(0.0, 0.0), (0.5, 1.0), (1.0, 5.0), (2.0, 2.0)]
     assert sorted(sorted(ends) for ends in flights) == [[0.0, 2.0], [1.0, 2.0], [2.0, 3.0]]
     marks = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
-    assert marks == {"rate limited (429)": [2.0], "other failures": [3.0], "no answer known": [5.0]}
-    hollow = next(line for line in ax.lines if line.get_label() == "no answer known")
+    assert marks == {"rate limited (429)": [2.0], "other failures": [3.0], "outcome unknown": [5.0]}
+    hollow = next(line for line in ax.lines if line.get_label() == "outcome unknown")
     assert hollow.get_markerfacecolor() == "none"
 
 
