@@ -1,4 +1,4 @@
-"""From keyword arguments to checked column values, and from those to records."""
+"""Turn keyword arguments into checked column values, and those into records."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class ModelChanges:
-    """Checked values for a model: its own columns, and those that make its price."""
+    """Checked values for a model: its own columns, and those of its price."""
 
     columns: Mapping[str, Any]
     price: Mapping[str, Any]
 
 
 def provider_changes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Check what is set for a provider."""
+    """Check the values of a provider."""
     return _checked(values, _PROVIDER, "provider")
 
 
 def model_changes(values: Mapping[str, Any]) -> ModelChanges:
-    """Check what is set for a model."""
+    """Check the values of a model."""
     values = _checked(values, {**_MODEL, **_PRICE}, "model")
     return ModelChanges(
         columns={name: value for name, value in values.items() if name in _MODEL},
@@ -78,7 +78,7 @@ def model_changes(values: Mapping[str, Any]) -> ModelChanges:
 
 
 def check_standing(status: Any, is_default: Any) -> None:
-    """Check the status and the place that were given for a model; ``None`` leaves either as it is."""
+    """Check the status and default flag of a model; ``None`` leaves either unchanged."""
     if status not in (None, "ACTIVE", "DEPRECATED"):
         raise ValidationError("status must be 'ACTIVE' or 'DEPRECATED'.", field="status")
     if is_default is not None:
@@ -94,19 +94,19 @@ def _checked(values: Mapping[str, Any], checks: Mapping[str, Check], what: str) 
 
 
 def unchanged_since(record: Provider | Model, expected_updated_at: Any, what: str) -> None:
-    """Refuse an edit of what was changed after the caller read it; ``None`` asks nothing."""
+    """Refuse to edit a record that was changed after the caller read it; ``None`` skips the check."""
     if expected_updated_at is None or texts.moment(expected_updated_at, "expected_updated_at") == record.updated_at:
         return
     raise EditConflict(
         f"{what} was changed elsewhere after you read it (at {record.updated_at:%Y-%m-%d %H:%M:%S} UTC). "
-        "Read it again, and repeat your change.",
+        "Reload it, and repeat your change.",
         field="expected_updated_at",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceNote:
-    """Where a price comes from and from when on it holds; ``None``: from now on."""
+    """The source of a price, and when it takes effect; ``None``: now."""
 
     source: str | None
     read_on: date | None
@@ -114,7 +114,7 @@ class PriceNote:
 
 
 def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
-    """Check what was said about a price; a named source was read today."""
+    """Check the source and start of a price; a source counts as read today."""
     return PriceNote(
         source=None if source is None else texts.text(source, "source"),
         read_on=None if source is None else now.date(),
@@ -123,9 +123,9 @@ def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
 
 
 def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
-    """Append what changes to the model's price history; returns the model at its price in force.
+    """Append a changed price to the model's history; return the model with its price in force.
 
-    The values that are not named stay those in force at that date.
+    Values not in ``changes`` are those in force on the date of the change.
     """
     entries = edit.state.prices.get(model.reference, ())
     begins = note.valid_from or now
@@ -152,12 +152,12 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
 
 
 def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote, now: datetime) -> Model:
-    """The model with its changes; a changed price is in its history already, the model is still to be put."""
+    """Return the changed model, still to be put; a changed price is already appended to its history."""
     return replace(put_price(edit, before, new.price, note, now), **new.columns)
 
 
 def first_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
-    """Begin a new model's price history; a price without a date has always held."""
+    """Start a new model's price history; a price without a date has always been in force."""
     price = Price(**changes)
     if price == Price():
         return model

@@ -1,1 +1,1 @@
-"""The forms and views for JupyterLab, one file a panel. Each is handed the kit, the run or the handle that it shows."""
+"""Forms and views for JupyterLab, one file per panel. Each receives the kit, run or handle that it shows."""

@@ -1,8 +1,8 @@
-"""What the browser sends: taken one at a time, and acted upon when all of it is here.
+"""Handle browser messages one at a time, and act once all input has arrived.
 
-JupyterLab delivers the messages of some widgets on one thread and those of others on another, at the same moment and in
-either order. And it sends what is typed only while the kernel is free: the rest waits, and a click or Enter overtakes
-it. Who types ``1.25`` and Enter quickly would submit ``1``.
+JupyterLab delivers the messages of different widgets on different threads, concurrently and in any order. It also sends
+keystrokes only while the kernel is free: later ones wait, and a click or Enter overtakes them. Typing ``1.25`` and
+Enter quickly would submit ``1``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _turn = threading.RLock()
 
 
 def in_turn(handler: Callable[P, T]) -> Callable[P, T]:
-    """The handler, never at the same time as another one."""
+    """Wrap a handler so that it never runs at the same time as another one."""
 
     @functools.wraps(handler)
     def take_turn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,16 +37,16 @@ def in_turn(handler: Callable[P, T]) -> Callable[P, T]:
 
 
 def from_browser() -> bool:
-    """Whether what runs now was caused by a widget in a browser, and not by a cell or a script."""
+    """Whether the current code was triggered by a widget in a browser, rather than by a cell or a script."""
     kernel = getattr(get_ipython(), "kernel", None)
     return kernel is not None and kernel.get_parent().get("header", {}).get("msg_type") == "comm_msg"
 
 
 class Confirmed:
-    """Acts when all that was typed into some controls has arrived.
+    """Acts once all input typed into some controls has arrived.
 
-    The browser copies a number to every control, and sends it back on the control's own channel: behind everything
-    that was typed there before.
+    The browser copies a number to every control and returns it on the control's own channel, after everything typed
+    there before.
     """
 
     def __init__(self, controls: Sequence[ipw.Widget]) -> None:
@@ -59,7 +59,7 @@ class Confirmed:
         self._links = [ipw.jsdlink((self._asked, "value"), (control, "heard")) for control in controls]
 
     def then(self, action: Callable[[], Any]) -> None:
-        """Do the action when all has arrived; at once when code asks for it, and not a browser."""
+        """Run the action when all input has arrived; at once if called by code rather than a browser."""
         if not from_browser():
             action()
         elif self._action is None:

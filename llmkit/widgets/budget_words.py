@@ -1,4 +1,4 @@
-"""What a form says about budgets: the run's own, and those that it shares with other runs."""
+"""Sentences about budgets in a form: the run's own, and those shared with other runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.records import is_month, month_of
 
 
 def projects(shared: pd.DataFrame) -> list[str]:
-    """The projects that have a budget, in the table of ``kit.budgets()``."""
+    """The projects with a budget in the table of ``kit.budgets()``."""
     return [scope for scope in dict.fromkeys(shared["scope"]) if not is_month(scope)]
 
 
@@ -28,7 +28,7 @@ def project_words(project: str | None, shared: pd.DataFrame) -> str:
 
 
 def budget_words(estimate: Estimate | None, budget: Decimal | None, shared: pd.DataFrame) -> str:
-    """Sentences, or nothing where there is no need; ``shared`` is the table of ``kit.budgets()``."""
+    """Warnings, or an empty text; ``shared`` is the table of ``kit.budgets()``."""
     words = []
     expected = None if estimate is None else estimate.total
     if budget is not None and expected is not None and expected > budget:

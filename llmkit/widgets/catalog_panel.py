@@ -1,4 +1,4 @@
-"""What the panels of the catalog share: looking at it afresh, and taking the last change back."""
+"""The base of the catalog's panels, with Refresh and Undo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CatalogPanel(Panel):
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
 
     def _close(self) -> None:
-        """Close what would show something else than the catalog holds after an undo."""
+        """Close what would be out of date after an undo."""
 
     def _undo(self) -> None:
         def undo() -> str:

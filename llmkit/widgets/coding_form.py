@@ -1,4 +1,4 @@
-"""The form to code answers by hand: blind, by keyboard, every code in the journal before the next one is given."""
+"""The form to code answers by hand: blind, by keyboard, each code journaled before the next one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from llmkit.widgets.reader import AnswersWidget, Reply
 
 
 class _Coding(AnswersWidget):
-    """One answer at a time; what it shows goes by messages, as in the reader."""
+    """One answer at a time, sent by messages as in the reader."""
 
     _esm = reader_data.MODULE + (resources.files(__package__) / "coding.mjs").read_text(encoding="utf-8")
     view = "coding"
 
 
 class CodingForm(Panel):
-    """A sample of a run's answers to be coded by one person, with a key for each category.
+    """A sample of a run's answers for one person to code, with a key for each category.
 
-    Numbers and letters code and go on, Space goes on, Backspace goes back, Delete takes back. It begins at the first
-    answer that this person has not coded. Neither configurations nor the codes of others are shown.
+    Numbers and letters code and move on, Space moves on, Backspace moves back, Delete removes a code. It starts at the
+    first answer that this person has not coded. Neither configurations nor other people's codes are shown.
     """
 
     title = "Coding by hand"
@@ -41,23 +41,23 @@ class CodingForm(Panel):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The sample in its order: probe_id, prompt, response, and the ``category`` that you gave, if any."""
+        """The sample in order: probe_id, prompt, response, and your ``category``, if any."""
         codes = self.run.hand_codes(self._name)
         own = codes[codes["infra_model"] == self._who].set_index("probe_id")["category"]
         table = self._sample[["probe_id", "prompt", "response"]]
         return table.assign(category=table["probe_id"].map(own.astype(object)))
 
     def refresh(self) -> None:
-        """What was coded elsewhere is shown when the form is opened again."""
+        """Do nothing: codes given elsewhere are shown when the form is opened again."""
 
     def code(self, place: int, category: str | None) -> None:
-        """Code the answer at a place of the sample, from 0, as a key does; ``None`` takes back."""
+        """Code the answer at a place of the sample, from 0, like a key press; ``None`` removes the code."""
         self.run.annotate(self._sample["probe_id"][place], codes={self._name: category})
         if self.df["category"].notna().all():
             self.island.save()
 
     def _data(self) -> Mapping[str, Any]:
-        """What the browser is told: nothing that says who answered."""
+        """The data sent to the browser, which does not reveal who answered."""
         turns = self.run.turns.groupby("probe_id", sort=False)
         items = []
         for row in self.df.to_dict("records"):
@@ -75,9 +75,9 @@ class CodingForm(Panel):
         return {}, []
 
     def _pages(self) -> list[html.Page]:
-        given = self.df["category"]
-        counts = given.value_counts().reindex(list(self._categories), fill_value=0)
+        codes = self.df["category"]
+        counts = codes.value_counts().reindex(list(self._categories), fill_value=0)
         table = pd.DataFrame({"Category": counts.index, "Answers": counts.to_numpy()})
         return [
-            html.Page(f"{self.title}: {given.notna().sum():,} of {len(given):,} answers", table, right=("Answers",))
+            html.Page(f"{self.title}: {codes.notna().sum():,} of {len(codes):,} answers", table, right=("Answers",))
         ]

@@ -1,4 +1,4 @@
-"""Lengths of time as people read them."""
+"""Durations for people to read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """As ``duration``, but no more exact than a forecast is: ``30 s``, ``4 min``, ``2 h 10 min``."""
+    """Like ``duration``, rounded to the precision of a forecast: ``30 s``, ``4 min``, ``2 h 10 min``."""
     if seconds < 55:
         return duration(max(1, seconds if seconds < 10 else 5 * round(seconds / 5)))
     return f"{round(seconds / 60)} min" if seconds < 3570 else duration(600 * round(seconds / 600))

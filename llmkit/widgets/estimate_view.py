@@ -1,4 +1,4 @@
-"""What a run will probably cost, as HTML: a line a model with what one has to know about it, and the total."""
+"""The estimate of a run as HTML: one line per model with its badges, and the total."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llmkit.widgets import html
 from llmkit.widgets.durations import roughly
 
 MOST = 15
-"""Models that are listed; of more, the most expensive."""
+"""The most models listed: the most expensive ones."""
 
 Notes = Mapping[str, Sequence[tuple[str, html.Tone]]]
-"""By reference: words and their tone."""
+"""Badges by model reference: text and tone."""
 
 
 def estimate_html(
@@ -25,8 +25,8 @@ def estimate_html(
     names: Mapping[str, str],
     other: Estimate | None = None,
 ) -> str:
-    """The ticked models, the most expensive first, those that cannot be asked among them; then the total, and what the
-    ``other`` way of asking would cost and take: in batches instead of at once, or at once.
+    """The ticked models, including unavailable ones, the most expensive first; then the total, and the cost and time of
+    the ``other`` mode: in batches instead of at once, or vice versa.
     """
     costs = {each.model: each for each in estimate.models} if estimate else {}
     ranked = sorted(chosen, key=lambda reference: -_cost_or_less(costs.get(reference)))
@@ -48,7 +48,7 @@ def _row(reference: str, entry: ModelEstimate | None, notes: Notes, names: Mappi
 
 
 def _interval(estimate: Estimate | ModelEstimate) -> str:
-    """In words; empty without a price."""
+    """The interval in words; empty without a price."""
     return "" if estimate.low is None else f"80 % sure: {dollars(estimate.low)} to {dollars(estimate.high)}"
 
 
@@ -67,15 +67,15 @@ def _total(estimate: Estimate | None) -> str:
 
 
 def _instead(estimate: Estimate | None, other: Estimate | None) -> str:
-    """What the other way costs; nothing where no model can be asked in batches."""
+    """The cost and time of the other mode; empty where no model supports batches."""
     if estimate is None or other is None or estimate.batched == other.batched:
         return ""
-    way = "In batches" if other.batched else "At once"
-    return html.quiet(f"{way}: {dollars(other.total)}{_time(other)}.")
+    mode = "In batches" if other.batched else "At once"
+    return html.quiet(f"{mode}: {dollars(other.total)}{_time(other)}.")
 
 
 def _reused(estimate: Estimate, requests: int) -> str:
-    """What need not be asked, and what that saves."""
+    """How many answers are reused, and the savings."""
     if not estimate.reused:
         return ""
     saved = f": saves {dollars(estimate.saved)}" if estimate.saved else ""
@@ -83,7 +83,7 @@ def _reused(estimate: Estimate, requests: int) -> str:
 
 
 def _time(estimate: Estimate) -> str:
-    """How long it will take, or in batches take at most, and who is the slowest of several."""
+    """How long it will take (at most, in batches), and which of several providers is the slowest."""
     if not (hours := estimate.hours):
         return ""
     within = "within" if estimate.batched else "about"
@@ -93,15 +93,15 @@ def _time(estimate: Estimate) -> str:
 
 
 def _words(basis: str) -> str:
-    known, _, cut = basis.partition(", ")
-    return _BASIS[known] + (", some of which were cut off" if cut else "")
+    name, _, cut = basis.partition(", ")
+    return _BASIS[name] + (", some of which were cut off" if cut else "")
 
 
 _BASIS: Mapping[str, str] = {
-    "reused": "answers that are there",
+    "reused": "stored answers",
     "model × template": "earlier answers to the same template",
     "model": "earlier answers of the same model",
     "provider": "earlier answers of the same provider",
     "all": "earlier answers of other models",
-    "constant": "typical lengths, as there is no earlier run to go by",
+    "constant": "typical lengths, for lack of earlier runs",
 }

@@ -1,4 +1,4 @@
-"""Forms: labelled controls, each with its own sentence when its value makes no sense."""
+"""Forms: labelled controls, each with its own message when its value is invalid."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from llmkit.widgets.typed_values import Read, as_typed, read_date, read_price, r
 
 Values = dict[str, Any]
 
-PRICES_ARE = "Prices are in US dollars per million tokens; leave empty what is unknown."
+PRICES_ARE = "Prices are in US dollars per million tokens; leave unknown ones empty."
 _LABEL = "150px"
 
 
 class Field:
-    """A control with its label, and a sentence that appears when the value is refused.
+    """A control with its label, and a message that appears when the value is rejected.
 
-    ``name`` is the argument that the value becomes; ``also`` are other names under which errors speak of it.
+    ``name`` is the argument that the value is passed as; ``also`` lists other names that errors use for it.
     """
 
     def __init__(self, name: str, control: ipw.DOMWidget, *, read: Read, also: Sequence[str] = ()) -> None:
@@ -42,10 +42,10 @@ class Field:
         self.control.value = value if isinstance(value, bool) or self._is_choice else as_typed(value)
 
     def value(self) -> Any:
-        """What was typed, as the catalog takes it.
+        """The typed value, converted for the catalog.
 
         Raises:
-            ValidationError: it makes no sense; with the sentence for beside the control.
+            ValidationError: it is invalid; with the message to show next to the control.
         """
         try:
             return self._read(self.control.value, self.label)
@@ -62,11 +62,11 @@ class Field:
 
 
 class Form:
-    """Fields with a button that submits them; Enter in any of them does too.
+    """Fields with a submit button; Enter in any field submits too.
 
-    ``submit`` is called without arguments; it reads :meth:`values` or :meth:`changes`. ``reread`` fills the form
-    afresh; it is offered when what the form shows was changed elsewhere. Fields that are named in ``folded`` are shown
-    when somebody asks for more, or when one of them is refused.
+    ``submit`` is called without arguments and reads :meth:`values` or :meth:`changes`. ``reread`` refills the form; it
+    is offered when its object was changed elsewhere. Fields named in ``folded`` are shown on request, or when one of
+    them is rejected.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Form:
         return self.fields[name]
 
     def show(self, values: Mapping[str, Any]) -> None:
-        """Fill the fields; what is not named is emptied."""
+        """Fill the fields; those without a value are emptied."""
         self.error.clear()
         self.withdraw()
         for field in self.fields.values():
@@ -137,7 +137,7 @@ class Form:
         """Every field's value.
 
         Raises:
-            ValidationError: one makes no sense; all that make none have their sentence beside them.
+            ValidationError: a value is invalid; every invalid field shows its message.
         """
         values, errors = self.check()
         if errors:
@@ -145,8 +145,8 @@ class Form:
         return values
 
     def check(self, warned: Sequence[str] = ()) -> tuple[Values, list[ValidationError]]:
-        """The values that make sense, and what is wrong with the others, said beside their fields too. What stands
-        beside a field that is named in ``warned`` stays while its value makes sense.
+        """The valid values, and the errors of the others, which their fields show too. The message of a field named in
+        ``warned`` stays while its value is valid.
         """
         self.error.clear()
         values, errors = {}, []
@@ -154,7 +154,7 @@ class Form:
             try:
                 values[name] = field.value()
             except ValidationError as error:
-                self._say(field, str(error))  # without clearing it first: a sentence that stays does not flicker
+                self._say(field, str(error))  # not cleared first: an unchanged message must not flicker
                 errors.append(error)
             else:
                 if name not in warned:
@@ -162,38 +162,38 @@ class Form:
         return values, errors
 
     def changes(self) -> Values:
-        """The values of the fields that hold something else than they were filled with. Raises as :meth:`values`."""
+        """The values of the fields that were changed since they were filled. Raises like :meth:`values`."""
         return {name: value for name, value in self.values().items() if self.touched(name)}
 
     def touched(self, *names: str) -> bool:
-        """Whether one of these fields holds something else than it was filled with."""
+        """Whether one of these fields was changed since it was filled."""
         return any(self.fields[name].control.value != self._shown.get(name) for name in names)
 
     def refuse(self, error: LlmkitError) -> None:
-        """Put an error beside the field that it is about, or below them all."""
+        """Show an error at the field that it concerns, or below them all."""
         for field in self.fields.values():
             if field.concerns(error):
                 self._say(field, self.worded(error))
                 return
         self.error.show(self.worded(error), "bad")
         if isinstance(error, EditConflict) and self._reread:
-            self.aside.children = (button("Read it again", self._reread),)
+            self.aside.children = (button("Reload", self._reread),)
 
     def ask(self, question: str, label: str, on_yes: Callable[[], Any]) -> None:
-        """Ask a question below the buttons; ``label`` is what the button of yes says."""
+        """Ask a question below the buttons; ``label`` is the text of the confirming button."""
         self.aside.children = (confirm(question, label, on_yes, self.withdraw),)
 
     def withdraw(self) -> None:
-        """Ask nothing below the buttons."""
+        """Remove the question."""
         self.aside.children = ()
 
     def worded(self, error: LlmkitError) -> str:
-        """The error's sentence, speaking of the form's fields and not of arguments."""
+        """The error's message, with the labels of fields instead of argument names."""
         labels = {name: field.label.partition(" (")[0] for field in self.fields.values() for name in field.names}
         text = str(error)
         for name in sorted(labels, key=len, reverse=True):  # price_tiers.above before price_tiers
             word = re.escape(name)
-            anywhere = rf"|\b{word}\b" if "_" in name else ""  # others are words like any: budget, name
+            anywhere = rf"|\b{word}\b" if "_" in name else ""  # others are ordinary words: budget, name
             text = re.sub(rf"^{word}\b=?|\b{word}={anywhere}", labels[name], text)
         return text
 
@@ -209,7 +209,7 @@ class Form:
 def text_field(
     name: str, label: str, *, read: Read = read_text, hint: str = "", also: Sequence[str] = (), needed: bool = False
 ) -> Field:
-    """One line of text, and what ``read`` makes of it; empty is ``None``, or refused when it is ``needed``."""
+    """One line of text, converted by ``read``; empty is ``None``, or rejected if ``needed``."""
     control = ipw.Text(
         description=label,
         placeholder=hint,
@@ -241,6 +241,6 @@ def choice_field(name: str, label: str, options: Sequence[tuple[str, Any]]) -> F
 
 
 def choice(label: str, options: Sequence[tuple[str, Any]], *, label_width: str = _LABEL) -> ipw.Dropdown:
-    """A dropdown as forms have it."""
+    """A dropdown in the style of forms."""
     style = {"description_width": label_width}
     return ipw.Dropdown(description=label, options=options, style=style, layout=ipw.Layout(width="auto", min_width="0"))

@@ -1,8 +1,9 @@
 """The HTML of every panel: one escape, and a few builders that use it.
 
-Panels show text that others wrote (model names, answers). It reaches the page through :func:`esc` or not at all.
-Styles are inline, because a saved notebook keeps no style sheet, and take JupyterLab's theme variables, each with a
-fallback for places without a theme.
+
+Panels show untrusted text (model names, answers), which must always pass through :func:`esc`. Styles are inline,
+because a saved notebook keeps no style sheet, and use JupyterLab's theme variables, each with a fallback for pages
+without a theme.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ MOST_ROWS = 50
 
 
 def esc(text: object) -> str:
-    """Text that the browser shows as it is: no tag, no attribute, no entity of it takes effect."""
+    """Escape text so that the browser shows it literally, in attributes too."""
     return html.escape(str(text), quote=True)
 
 
 def tokens(number: int | None) -> str:
-    """A number of tokens, short: ``400k``, ``1M``; empty when unknown."""
+    """A token count in short form: ``400k``, ``1M``; empty when unknown."""
     if number is None:
         return ""
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
@@ -58,7 +59,7 @@ def badge(text: object, tone: Tone = "plain") -> str:
 
 
 def sentence(text: object, tone: Tone = "plain") -> str:
-    """A line that screen readers announce: at once when something is wrong, else when they are free."""
+    """A line that screen readers announce: at once if something is wrong, else when idle."""
     role = "alert" if tone == "bad" else "status"
     return (
         f'<div role="{role}" style="{FONT}; line-height: 1.4; padding: 2px 8px; margin: 2px 0; color: {TEXT}; '
@@ -67,17 +68,17 @@ def sentence(text: object, tone: Tone = "plain") -> str:
 
 
 def quiet(text: object) -> str:
-    """Text of less weight, on its own line."""
+    """De-emphasised text on its own line."""
     return f'<div style="{FONT}; line-height: 1.4; color: {QUIET}; overflow-wrap: anywhere">{esc(text)}</div>'
 
 
 def muted(text: object) -> str:
-    """Text of less weight, within a line."""
+    """De-emphasised text within a line."""
     return f'<span style="color: {QUIET}">{esc(text)}</span>'
 
 
 def clipped(text: object, style: str = "") -> str:
-    """Text that is cut off where there is no room; whole when it is pointed at."""
+    """Text that is truncated if there is no room; its tooltip has all of it."""
     cut = "display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap"
     return f'<span title="{esc(text)}" style="{cut}; {style}">{esc(text)}</span>'
 
@@ -92,7 +93,7 @@ def heading(text: object, *more: str) -> str:
 
 
 def literal(inner: str, style: str = "") -> str:
-    """HTML in a place that MathJax leaves alone, where ``$1.50 … $3.00`` would else be a formula."""
+    """HTML that MathJax ignores; otherwise ``$1.50 … $3.00`` would become a formula."""
     base = f"{FONT}; line-height: 1.4; color: {TEXT}"
     return f'<div class="tex2jax_ignore mathjax_ignore" style="{base}; {style}">{inner}</div>'
 
@@ -104,12 +105,12 @@ def table(
     right: Iterable[str] = (),
     markup: Iterable[str] = (),
 ) -> str:
-    """A table. Cells are escaped, but for columns named in ``markup``; columns in ``right`` are aligned to the right.
+    """A table. Cells are escaped except in the columns ``markup``; the columns ``right`` are right-aligned.
 
-    A mapping gives the columns' widths as CSS; a long name then breaks instead of pushing the numbers away.
+    A mapping gives the columns' widths as CSS; a long name then wraps instead of pushing the numbers away.
     """
     line = f"border: none; border-bottom: 1px solid {LINE}; background: none; overflow-wrap: anywhere"
-    last = list(columns)[-1:]  # the others keep a distance to their right, numbers too: words may follow
+    last = list(columns)[-1:]  # the others have padding on the right, numbers too: text may follow
     styles = {
         name: f"{line}; padding: 3px {0 if name in last else 12}px 3px 0; "
         f"text-align: {'right' if name in set(right) else 'left'}"
@@ -138,7 +139,7 @@ def table(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A table under a title, as a saved notebook shows it; the columns named in ``right`` are aligned to the right."""
+    """A table under a title, as a saved notebook shows it; the columns ``right`` are right-aligned."""
 
     title: str
     frame: pd.DataFrame

@@ -1,4 +1,4 @@
-"""The models that llmkit itself asks: one choice for each internal task, and which one would be asked now."""
+"""The models for llmkit's own tasks: one choice per task, and the model that it would use now."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from llmkit.widgets.protocols import HasCatalog
 
 
 class InfraPanel(CatalogPanel):
-    """A dropdown for each internal task, in ``choices``; choosing calls ``kit.catalog.set_infra_model``.
+    """A dropdown per internal task, in ``choices``; choosing calls ``kit.catalog.set_infra_model``.
 
-    ``search`` narrows what they offer, to models with all of its words in their name, provider or id.
+    ``search`` narrows the options to models with all of its words in their name, provider or id.
     """
 
     title = "Infrastructure models"
@@ -41,7 +41,7 @@ class InfraPanel(CatalogPanel):
         self.search = text_field("search", "Search models", hint="name, provider, id").control
         self.search.layout.max_width = "720px"
         self.search.observe(in_turn(lambda _: self.refresh()), "value")
-        hint = "The models that llmkit itself asks, whatever models a run is about. They need a key like any other."
+        hint = "The models that llmkit itself uses, independent of a run's models. They need a key like any other."
         parts = [
             ipw.VBox(
                 [
@@ -62,7 +62,7 @@ class InfraPanel(CatalogPanel):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a task: ``purpose``, the ``model`` that is set, the one that is ``used_now``, and ``why``."""
+        """One row per task: ``purpose``, the chosen ``model``, the one ``used_now``, and ``why``."""
         state = self._catalog.state()
         uses = {purpose: self._use(purpose) for purpose in PURPOSES}
         return pd.DataFrame(
@@ -78,7 +78,7 @@ class InfraPanel(CatalogPanel):
         )
 
     def refresh(self) -> None:
-        """Show the catalog as it is now."""
+        """Show the current catalog."""
         state = self._catalog.state()
         self._showing = True
         try:
@@ -102,29 +102,29 @@ class InfraPanel(CatalogPanel):
             self.refresh()
 
     def _options(self, state: Any, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
-        """Active models by provider, the cheapest first; in the end those that cannot be asked now, with why."""
+        """Active models by provider, the cheapest first; unavailable ones at the end, with the reason."""
         options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
         blocked: list[tuple[str, str | None]] = []
-        sought = self.search.value.lower().split()
+        words = self.search.value.lower().split()
         for name, provider in state.providers.items():
             offered = [
                 model
                 for model in state.models.values()
                 if model.provider == name
-                and (model.reference == chosen or (model.is_active and _is_sought(model, provider, sought)))
+                and (model.reference == chosen or (model.is_active and _matches(model, provider, words)))
             ]
             has_key = self._catalog.has_key(provider)
             for model in sorted(offered, key=price_order):
-                words = f"{provider.display_name}: {model.display_name}, {both_prices(model)} per million"
+                label = f"{provider.display_name}: {model.display_name}, {both_prices(model)} per million"
                 obstacle = blocking(model, provider, has_key, datetime.now(UTC).date())
                 if obstacle is None:
-                    options.append((words, model.reference))
+                    options.append((label, model.reference))
                 else:
-                    blocked.append((f"{words} ({obstacle.reason})", model.reference))
+                    blocked.append((f"{label} ({obstacle.reason})", model.reference))
         return (*options, *blocked)
 
     def _use(self, purpose: str) -> tuple[Model | None, str]:
-        """The model that would be asked now, and why that one."""
+        """The model that would be used now, and why."""
         try:
             choice = self._catalog.infra_choice(purpose)
         except LlmkitError as problem:
@@ -138,6 +138,6 @@ class InfraPanel(CatalogPanel):
         return [html.Page(self.title, frame.fillna("none"))]
 
 
-def _is_sought(model: Model, provider: Provider, words: Sequence[str]) -> bool:
+def _matches(model: Model, provider: Provider, words: Sequence[str]) -> bool:
     names = f"{provider.display_name} {model.display_name} {model.reference}".lower()
     return all(word in names for word in words)

@@ -1,7 +1,7 @@
-"""Where a panel is shown: static HTML that a saved notebook keeps, with the live widgets in its place meanwhile.
+"""The outputs of panels: static HTML that a saved notebook keeps, replaced by live widgets while the kernel lives.
 
-JupyterLab draws a widget view whatever else an output holds, and "model not found" once its kernel is gone (ipywidgets
-#3773). So outputs hold HTML only. While the kernel lives, a small module puts the live view there (``island.mjs``).
+If an output contains a widget view, JupyterLab ignores everything else in it and shows "model not found" once the
+kernel is gone (ipywidgets #3773). So outputs hold only HTML, and a small module (``island.mjs``) inserts the live view.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from IPython.display import publish_display_data
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 _ELSEWHERE = ("VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
-"""Set where outputs are drawn in frames of their own, in which the live view can only be shown in the usual way."""
+"""Set in front ends that isolate outputs in frames, where only a standard widget view can be live."""
 
 
 class _Mount(anywidget.AnyWidget):
-    """Has no view of its own: its module runs in the browser as soon as the kernel makes it."""
+    """A widget without a view, whose module runs in the browser as soon as the kernel creates it."""
 
     _esm = (resources.files(__package__) / "island.mjs").read_text(encoding="utf-8")
     panel = traitlets.Unicode().tag(sync=True)
 
 
 class Island:
-    """One panel's outputs. ``static`` gives the HTML and the plain text that the panel would be saved as now."""
+    """One panel's outputs. ``static`` returns the HTML and plain text to save for the panel's current state."""
 
     def __init__(self, widget: ipw.DOMWidget, static: Callable[[], tuple[str, str]]) -> None:
         self._widget = widget
@@ -41,7 +41,7 @@ class Island:
         self._saved = ""
 
     def bundle(self) -> dict[str, Any]:
-        """What an output holds, by MIME type."""
+        """The content of an output by MIME type."""
         return self._bundle(*self._static())
 
     def _bundle(self, page: str, text: str) -> dict[str, Any]:
@@ -54,12 +54,12 @@ class Island:
         return bundle
 
     def show(self) -> None:
-        """Show the panel in the output of the cell that runs."""
+        """Show the panel in the output of the running cell."""
         self._display_id = uuid4().hex
         self._publish(update=False)
 
     def save(self) -> None:
-        """Bring what the output is saved as up to date; the live view stays as it is."""
+        """Update the saved form of the output; the live view is unaffected."""
         if self._display_id:
             self._publish(update=True)
 

@@ -1,4 +1,4 @@
-"""What can be done with the model that is selected: its form, its prices over time, its retirement."""
+"""Actions on the selected model: its form, its price history, its retirement."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class ModelDetail:
         )
 
     def show(self, reference: str | None) -> None:
-        """Show another model, or none."""
+        """Show a model, or none."""
         self.close()
         self._model = self._catalog.model(reference) if reference else None
         self._draw()
 
     def update(self, models: Any) -> None:
-        """Take the model as the catalog has it now; an open form stays as it was typed."""
+        """Show the catalog's current values; an open form keeps what was typed."""
         if self._model is not None:
             self._model = models.get(self._model.reference)
             self._draw()
@@ -93,7 +93,7 @@ class ModelDetail:
         self._place.children = (form.widget,)
 
     def _save(self, form: Form, model: Model) -> None:
-        if form is not self.form:  # a second click, after the first has closed it
+        if form is not self.form:  # a second click, after the first one closed it
             return
 
         def save() -> str:
@@ -108,7 +108,7 @@ class ModelDetail:
     def _set_default(self) -> None:
         def make_default(model: Model) -> str:
             before = self._catalog.set_default_model(model.reference).previous_default
-            return f"{model.reference} is the default now" + (f" instead of {before.reference}." if before else ".")
+            return f"{model.reference} is now the default" + (f" instead of {before.reference}." if before else ".")
 
         self._do(make_default)
 
@@ -125,7 +125,7 @@ class ModelDetail:
         self._place.children = (self.question,)
 
     def _consequences(self, model: Model) -> str:
-        """What deprecating will do, before it is done."""
+        """The question that explains what deprecating will do."""
         state = self._catalog.state()
         parts = [f"Deprecate {model.display_name}? New runs will no longer offer it; finished runs keep it."]
         if model.is_default:
@@ -143,7 +143,7 @@ class ModelDetail:
     def _deprecate(self) -> None:
         def deprecate(model: Model) -> str:
             done = self._catalog.deprecate_model(model.reference)
-            promoted = f" {done.new_default.reference} is the default now." if done.new_default else ""
+            promoted = f" {done.new_default.reference} is now the default." if done.new_default else ""
             return f"{done.model.reference} is deprecated.{promoted}"
 
         self._do(deprecate)

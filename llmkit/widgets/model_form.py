@@ -1,4 +1,4 @@
-"""The form of one model: to add it, or to change it. Its id and provider never change."""
+"""The form to add or edit a model. Its id and provider never change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PRICES = (
 )
 TIER = ("tier_above", "tier_input", "tier_output")
 _FIRST = 5
-"""Fields that every new model needs: provider, id, name and two prices."""
+"""The number of fields after which a new model's form is folded."""
 
 
 def add_form(providers: Sequence[tuple[str, str]], submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
@@ -42,7 +42,7 @@ def add_form(providers: Sequence[tuple[str, str]], submit: Callable[[], Any], ca
 
 
 def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any], reread: Callable[[], Any]) -> Form:
-    """A form filled with a model; its id is shown and cannot be typed into."""
+    """A form filled with a model; its id is read-only."""
     shown = text_field("model_id", "Model id")
     shown.control.disabled = True
     fields = [shown, *_fields()]
@@ -55,7 +55,7 @@ def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any]
 
 
 def new_model(form: Form) -> tuple[str, Values]:
-    """What :meth:`Catalog.add_model` takes: the reference, and what else was typed."""
+    """The reference and the keyword arguments for :meth:`Catalog.add_model`."""
     typed = form.values()
     reference = f"{typed.pop('provider')}:{typed.pop('model_id')}"
     tier = {name: typed.pop(name) for name in TIER}
@@ -65,7 +65,7 @@ def new_model(form: Form) -> tuple[str, Values]:
 
 
 def changed_values(form: Form, model: Model) -> Values:
-    """What :meth:`Catalog.update_model` takes: only what was changed."""
+    """The arguments for :meth:`Catalog.update_model`: changed values only."""
     changes = form.changes()
     tier = {name: changes.pop(name, None) for name in TIER}
     if form.touched(*TIER):
@@ -105,7 +105,7 @@ def _values_of(model: Model) -> Mapping[str, Any]:
 
 
 def _tiers(typed: Mapping[str, Any], before: Sequence[PriceTier]) -> Values:
-    """The one tier that was typed; what the form does not show of it stays as it was."""
+    """The tier typed into the form; its rates that the form does not show are kept."""
     rates = {"cost_input_per_million": typed["tier_input"], "cost_output_per_million": typed["tier_output"]}
     if not any(value is not None for value in typed.values()):
         return {"price_tiers": []} if before else {}

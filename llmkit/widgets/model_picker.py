@@ -1,4 +1,4 @@
-"""Ticking models for a run: the table, with a checkbox in each row."""
+"""The table in which models are ticked for a run, with a checkbox in each row."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 class ModelPicker(Table):
-    """Models by provider with a checkbox each. ``chosen`` holds the references that are ticked; observe it."""
+    """Models by provider with a checkbox each. ``chosen`` holds the ticked references; observe it."""
 
     chosen = traitlets.Tuple()
     room = "2 1 300px"
@@ -80,9 +80,9 @@ def picker_rows(
     chosen: Sequence[str],
     today: date,
 ) -> tuple[Row, ...]:
-    """What a run may ask: active models of enabled providers, those with a key first; the default, then by price.
+    """The models on offer: active ones of enabled providers, those with a key first; the default, then by price.
 
-    What is ticked stays in the list even when it can no longer be asked, so that it can be unticked.
+    Ticked models stay listed even when they are no longer available, so that they can be unticked.
     """
     offered: dict[str, list[Model]] = {}
     for model in models:
@@ -98,7 +98,7 @@ def picker_rows(
 
 
 def note(obstacle: Obstacle) -> tuple[str, html.Tone]:
-    """What somebody who ticks a model has to know: a few words and their tone."""
+    """The badge of an obstacle: text and tone."""
     return obstacle.label, "warn" if obstacle.kind is ObstacleKind.RETIRES_SOON else "bad"
 
 

@@ -30,7 +30,7 @@ STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))
 def rows(
     models: Iterable[Model], providers: Mapping[str, Provider], key_status: Mapping[str, str], today: date
 ) -> tuple[Row, ...]:
-    """One row a model, grouped by provider as they come."""
+    """One row per model, grouped by provider, in the given order."""
     listed = list(models)
     active = Counter(model.provider for model in listed if model.is_active)
     headings = {name: _heading(provider, key_status[name], active[name]) for name, provider in providers.items()}
@@ -62,7 +62,7 @@ def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
 
 
 def badges(model: Model, today: date) -> str:
-    """Status, default, and when it retires."""
+    """Badges for status, default and retirement date."""
     labels = [html.badge("Active", "good") if model.is_active else html.badge("Deprecated")]
     if model.is_default:
         labels.insert(0, html.badge("Default", "accent"))
@@ -80,13 +80,13 @@ def both_prices(model: Model, *, unknown: str = "unpriced") -> str:
 
 
 def key_states(kit: HasCatalog, providers: Mapping[str, Provider]) -> dict[str, str]:
-    """How each provider's key is: as the catalog says, or simulated where no key is sent to anybody."""
+    """The status of each provider's key: as in the catalog, or ``simulated`` when requests go to a simulator."""
     states = {name: kit.catalog.key_status(provider) for name, provider in providers.items()}
     return {name: SIMULATED if kit.simulated and state == "set" else state for name, state in states.items()}
 
 
 def key_badge(provider: Provider, key_status: str) -> str:
-    """Whether the key is there, with the variable that it comes from; never the key."""
+    """The status of the key and its environment variable; never the key itself."""
     if key_status == "not needed":
         return html.badge("no key needed", "good")
     if key_status == SIMULATED:

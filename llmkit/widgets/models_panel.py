@@ -1,4 +1,4 @@
-"""The models: prices, lifecycle and defaults; models are added, edited and deprecated here."""
+"""The panel to add, edit and deprecate models, and to choose defaults."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from llmkit.widgets.table import Table
 
 
 class ModelsPanel(CatalogPanel):
-    """All models by provider. Select one to change it; every button calls the function of ``kit.catalog`` it names.
+    """All models by provider. Select one to change it; every button calls a function of ``kit.catalog``.
 
-    ``table`` shows the models, ``detail`` what can be done with the selected one, ``form`` is the open form to add one,
+    ``table`` shows the models, ``detail`` the actions on the selected one, ``form`` is the open form to add one,
     ``prices`` compares prices with published ones.
     """
 
@@ -57,7 +57,7 @@ class ModelsPanel(CatalogPanel):
         return self._catalog.models()
 
     def refresh(self) -> None:
-        """Show the catalog as it is now."""
+        """Show the current catalog."""
         state = self._catalog.state()
         keys = model_rows.key_states(self._kit, state.providers)
         self._old_prices.show(self._catalog.old_prices(), "warn")
@@ -80,7 +80,7 @@ class ModelsPanel(CatalogPanel):
 
     def _add(self) -> None:
         form = self.form
-        if form is None:  # a second click, after the first has closed it
+        if form is None:  # a second click, after the first one closed it
             return
 
         reference = ""

@@ -1,4 +1,4 @@
-"""What every panel is: a box of widgets that reads well without a kernel, and acts without breaking a cell."""
+"""The base of every panel: a box of widgets that is readable without a kernel and shows errors as sentences."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _BUTTONS = {
     "set_infra_model": "the list of infrastructure models",
     "check_prices": "Check prices",
 }
-"""What does in a form what a function of ``kit.catalog`` does in code: errors speak of functions."""
+"""The control that corresponds to each function of ``kit.catalog`` named in error messages."""
 
 
 class Panel(ABC):
-    """A panel: shown by leaving it at the end of a cell. ``widget`` is its box, ``df`` what it shows as a DataFrame."""
+    """A panel, displayed as the last expression of a cell. ``widget`` is its box, ``df`` its content as a DataFrame."""
 
     title: str
-    """What the panel is called, as people read it."""
+    """The panel's title."""
 
     def __init__(self) -> None:
         self.notice = Sentence()
@@ -43,26 +43,26 @@ class Panel(ABC):
     @property
     @abstractmethod
     def df(self) -> pd.DataFrame:
-        """What the panel shows, as a DataFrame."""
+        """The panel's content as a DataFrame."""
 
     @abstractmethod
     def refresh(self) -> None:
-        """Show the current catalog, including changes made in other notebooks."""
+        """Show the current state, including changes made in other notebooks."""
 
     def renew(self) -> None:
-        """Show the catalog as it is now, and save the notebook's output so."""
+        """Refresh, and update the saved output."""
         self.refresh()
         self.island.save()
 
     @abstractmethod
     def _pages(self) -> list[html.Page]:
-        """The panel's content for people without a kernel: text cells under plain headings."""
+        """The panel's static content: tables of text under plain titles."""
 
     def act(self, action: Callable[[], str | None], *, on_error: Callable[[LlmkitError], None] | None = None) -> bool:
-        """Do what a click asks for, once; then refresh, and say in the panel what was done or why it was not.
+        """Perform the action of a click, refresh, and report in the panel what was done or why not.
 
-        ``action`` returns the sentence to show. An :class:`LlmkitError` goes to ``on_error``, or is shown. Warnings of
-        the catalog are shown too. Clicks that arrive meanwhile do nothing.
+        ``action`` returns the sentence to show. An :class:`LlmkitError` is passed to ``on_error``, or shown. Warnings
+        are shown too. Clicks during the action are ignored.
         """
         if self._acting:
             return False
@@ -70,7 +70,7 @@ class Panel(ABC):
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                said = action()
+                sentence = action()
                 self.renew()
         except LlmkitError as error:
             self.notice.clear()
@@ -78,17 +78,17 @@ class Panel(ABC):
             return False
         finally:
             self._acting = False
-        warned = " ".join(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
-        if said or warned:
-            self.notice.show(" ".join(filter(None, (said, warned))), "warn" if warned else "good")
+        warning = " ".join(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
+        if sentence or warning:
+            self.notice.show(" ".join(filter(None, (sentence, warning))), "warn" if warning else "good")
         return True
 
     def button(self, label: str, on_click: Callable[[], Any], **how: Any) -> ipw.Button:
-        """As :func:`button`; an :class:`LlmkitError`, of a kit that was closed for example, is shown in the panel."""
+        """Like :func:`button`; an :class:`LlmkitError` (the kit was closed, say) is shown in the panel."""
         return button(label, lambda: self.attempt(on_click), **how)
 
     def attempt(self, action: Callable[[], Any]) -> None:
-        """Do something that changes nothing, or show why it cannot be done."""
+        """Perform an action that changes nothing, or show why it failed."""
         try:
             action()
         except LlmkitError as error:
@@ -98,7 +98,7 @@ class Panel(ABC):
         self.notice.show(str(error), "bad")
 
     def _static(self) -> tuple[str, str]:
-        """The panel for people without a kernel, as HTML and as plain text."""
+        """The panel without a kernel, as HTML and as plain text."""
         pages = self._pages()
         tables = [f"{page.title}\n{page.frame.to_string(index=False, max_rows=html.MOST_ROWS)}" for page in pages]
         return html.static(pages), "\n\n".join(tables)
@@ -111,14 +111,14 @@ class Panel(ABC):
 
 
 class Sentence:
-    """A line that is there only while it says something."""
+    """A line of text, hidden while empty."""
 
     def __init__(self) -> None:
         self.widget = ipw.HTML(layout=ipw.Layout(display="none", width="100%", margin="0"))
         self.text = ""
 
     def show(self, text: str, tone: html.Tone = "plain") -> None:
-        """Say it; nothing where there is nothing to say."""
+        """Show a text, with function names replaced by those of controls; an empty one hides the line."""
         if not text:
             self.clear()
             return
@@ -127,7 +127,7 @@ class Sentence:
         self.widget.layout.display = None
 
     def clear(self) -> None:
-        """Say nothing."""
+        """Hide the line."""
         if self.text:
             self.text = ""
             self.widget.value = ""
@@ -135,7 +135,7 @@ class Sentence:
 
 
 def button(label: str, on_click: Callable[[], Any], *, primary: bool = False, tooltip: str | None = None) -> ipw.Button:
-    """A button as wide as its words; no two buttons' ``on_click`` run at the same time."""
+    """A button as wide as its label; handlers of buttons never run concurrently."""
     made = ipw.Button(
         description=label,
         tooltip=tooltip,
@@ -147,36 +147,37 @@ def button(label: str, on_click: Callable[[], Any], *, primary: bool = False, to
 
 
 def line(*children: ipw.Widget) -> ipw.HBox:
-    """Widgets beside each other, which wrap where there is little room."""
+    """Widgets side by side, wrapping on narrow pages."""
     return ipw.HBox(children, layout=ipw.Layout(flex_flow="row wrap", align_items="center", width="100%"))
 
 
 def shown(widget: ipw.Widget, visible: bool) -> None:
-    """Show or hide a widget; nothing is sent when that is how it is."""
+    """Show or hide a widget; nothing is sent if it is already so."""
     display = None if visible else "none"
     if widget.layout.display != display:
         widget.layout.display = display
 
 
 def described(widget: ipw.DOMWidget, **attributes: str) -> None:
-    """Tell screen readers what a widget is: ``role`` and ``aria_...``.
+    """Describe a widget to screen readers by ``role`` and ``aria_...``.
 
-    ipywidgets has no traits for it: they travel as classes (``role=row``), which ``island.mjs`` makes into attributes.
+    ipywidgets has no traits for these: they are sent as classes (``role=row``), which ``island.mjs`` turns into
+    attributes.
     """
-    said = tuple(f"{name.replace('_', '-')}={value}" for name, value in attributes.items())
+    classes = tuple(f"{name.replace('_', '-')}={value}" for name, value in attributes.items())
     names = tuple(name.replace("_", "-") + "=" for name in attributes)
-    widget._dom_classes = (*(each for each in widget._dom_classes if not each.startswith(names)), *said)
+    widget._dom_classes = (*(each for each in widget._dom_classes if not each.startswith(names)), *classes)
 
 
 def confirm(question: str, label: str, on_yes: Callable[[], Any], on_no: Callable[[], Any]) -> ipw.VBox:
-    """A question in the place where it arose, with the button that does it and one that does not."""
+    """A question with a button to confirm and one to cancel."""
     ask = Sentence()
     ask.show(question, "warn")
     return ipw.VBox([ask.widget, line(button(label, on_yes, primary=True), button("Cancel", on_no))])
 
 
 def when_done(handle: Any, then: Callable[[], Any]) -> threading.Thread:
-    """Call ``then`` on a thread of its own when the handle has ended; a click must not wait for a provider."""
+    """Call ``then`` on a separate thread when the handle has ended, because a click must not wait for a provider."""
 
     def wait() -> None:
         handle.wait()

@@ -1,4 +1,4 @@
-"""Checking prices in the models panel: compare with published prices, tick the right ones, apply them."""
+"""The price check in the models panel: compare with published prices, tick the right ones, apply them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from llmkit.records.checks.texts import counted
 from llmkit.widgets.panel import Panel, Sentence, button, line, shown
 
 SHOWN = 25
-"""Differences that are shown at once; the others follow when these are done."""
+"""The most differences shown at once; the others follow when these are handled."""
 
 
 class PriceCheck:
     """The button, its result, and a checkbox for each difference.
 
-    ``found`` is what ``kit.catalog.check_prices()`` returned last, ``checking`` the thread that waits for it.
+    ``found`` is the last result of ``kit.catalog.check_prices()``, ``checking`` the thread that waits for it.
     """
 
     def __init__(self, catalog: Catalog, panel: Panel) -> None:
@@ -36,7 +36,7 @@ class PriceCheck:
         )
         self.result = Sentence()
         self.boxes = [ipw.Checkbox(indent=False, layout=ipw.Layout(width="100%", display="none")) for _ in range(SHOWN)]
-        self.apply_button = button("Apply the ticked", self.apply, primary=True)
+        self.apply_button = button("Apply ticked", self.apply, primary=True)
         self.close_button = button("Close", self._clear)
         self._choice = ipw.VBox([*self.boxes, line(self.apply_button, self.close_button)])
         self.widget = ipw.VBox([self.result.widget, self._choice])
@@ -85,14 +85,14 @@ class PriceCheck:
             shown(box, place < len(rows))
         shown(self._choice, bool(rows))
         missing = sorted({*self.found["model"]} - {*offered["model"]}) if len(self.found) else []
-        said = [counted(len(offered), "difference")] if rows else [nothing]
+        parts = [counted(len(offered), "difference")] if rows else [nothing]
         if len(offered) > SHOWN:
-            said.append(f"the first {SHOWN} are shown")
+            parts.append(f"the first {SHOWN} are shown")
         if missing:
-            said.append(f"no published price: {', '.join(missing)}")
-        said += [f"{name} did not answer: {why}" for name, why in self.found.attrs.get("unanswered", {}).items()]
-        self.result.show("; ".join(filter(None, said)), "warn" if rows or len(said) > 1 else "good")
-        if not any(said):
+            parts.append(f"no published price: {', '.join(missing)}")
+        parts += [f"{name} did not answer: {why}" for name, why in self.found.attrs.get("unanswered", {}).items()]
+        self.result.show("; ".join(filter(None, parts)), "warn" if rows or len(parts) > 1 else "good")
+        if not any(parts):
             self.result.clear()
 
     def _clear(self) -> None:

@@ -1,4 +1,4 @@
-"""What the panels need of a kit, as protocols: no panel imports the kit that makes it."""
+"""Protocols of the parts of a kit that panels use: no panel imports the kit that makes it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from llmkit.scenarios import Prompts
 
 
 class HasCatalog(Protocol):
-    """What the panels of the catalog need."""
+    """The part used by the catalog's panels."""
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog that is shown and edited."""
+        """The catalog to show and edit."""
 
     @property
     def simulated(self) -> bool:
@@ -28,36 +28,36 @@ class HasCatalog(Protocol):
 
 
 class HasTeam(Protocol):
-    """What the team's panel needs."""
+    """The part used by the team's panel."""
 
     @property
     def is_in_team(self) -> bool:
         """Whether others share the catalog."""
 
     def team(self) -> pd.DataFrame:
-        """Who they are."""
+        """The members of the team."""
 
 
 class Connects(HasCatalog, Protocol):
-    """What the providers' panel needs besides."""
+    """The part used by the providers' panel."""
 
     def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
         """Ask a provider for its list of models."""
 
 
 class HasSettings(Connects, HasTeam, Protocol):
-    """What the panel of all settings needs."""
+    """The part used by the settings panel."""
 
 
 class StartsRuns(HasCatalog, Protocol):
-    """What the run form needs besides."""
+    """The part used by the run form."""
 
     def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, **how: Any) -> Estimate:
-        """What a run would probably cost, asked ``how``: some of the form's settings by keyword."""
+        """Estimate a run with some of the form's settings as keywords."""
 
     def budgets(self) -> pd.DataFrame:
-        """What is left of the budgets that runs share."""
+        """The shared budgets with what is left of them."""
 
     @property
     def run(self) -> Callable[..., RunHandle[Run]]:
-        """Start a run: prompts, models, and the form's settings by keyword."""
+        """Start a run of prompts and models with the form's settings as keywords."""

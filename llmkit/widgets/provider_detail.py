@@ -1,4 +1,4 @@
-"""The selected provider: its limits and its address to change, its connection to test."""
+"""The selected provider: the form for its limits and address, and its connection test."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ProviderDetail:
         self._provider: Provider | None = None
         self.form: Form | None = None
         self.remote: RemoteModels | None = None
-        self.delete_button = panel.button("Delete", self._ask_delete, tooltip="Only if no run has asked it")
+        self.delete_button = panel.button("Delete", self._ask_delete, tooltip="Only if no run has used it")
         self._title = ipw.HTML()
         self._place = ipw.VBox()
         self.widget = ipw.VBox([self._title, self._place], layout=ipw.Layout(display="none", padding="8px 0 0 0"))
 
     def show(self, name: str | None) -> None:
-        """Show another provider, or none."""
+        """Show a provider, or none."""
         self._provider = self._kit.catalog.provider(name) if name else None
         shown(self.widget, self._provider is not None)
         if self._provider is None:
@@ -41,7 +41,7 @@ class ProviderDetail:
         self._fill(self._provider)
 
     def update(self, providers: Mapping[str, Provider]) -> None:
-        """Take the provider as the catalog has it now; what was typed and not saved stays."""
+        """Show the catalog's current values, unless the form has unsaved changes."""
         if self._provider is not None and self.form is not None:
             now = providers[self._provider.name]
             if now != self._provider and not self.form.touched(*self.form.fields):

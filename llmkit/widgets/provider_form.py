@@ -1,4 +1,4 @@
-"""The form of one provider: to add one, or to change its limits and its address. Its name never changes."""
+"""The form to add a provider, or to edit its limits and address. Its name never changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHOWN = (
 
 
 def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
-    """A form with the limits that a new provider starts from."""
+    """A form with the default limits of a new provider."""
     identity = [
         text_field("name", "Name", hint="my-ollama", needed=True),
         text_field("api_key_env", "Key variable", hint="none needed"),
@@ -57,7 +57,7 @@ def edit_form(provider: Provider, submit: Callable[[], Any], reread: Callable[[]
 
 
 def new_provider(form: Form) -> tuple[str, Values]:
-    """What :meth:`Catalog.add_provider` takes: the name, and what else was typed."""
+    """The name and the keyword arguments for :meth:`Catalog.add_provider`."""
     typed = form.values()
     name = typed.pop("name")
     return name, {key: value for key, value in typed.items() if value is not None}

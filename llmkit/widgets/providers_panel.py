@@ -1,4 +1,4 @@
-"""The providers: their limits, addresses and keys; new ones are added here."""
+"""The panel of providers: their limits, addresses and keys, and the form to add one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 class ProvidersPanel(CatalogPanel):
-    """All providers. Select one to change its limits, its address, or to test the connection.
+    """All providers. Select one to change its limits or address, or to test its connection.
 
     ``table`` shows them, ``detail`` is the selected one, ``form`` is the open form to add one.
     """
@@ -60,7 +60,7 @@ class ProvidersPanel(CatalogPanel):
         return self._catalog.providers()
 
     def refresh(self) -> None:
-        """Show the catalog as it is now."""
+        """Show the current catalog."""
         state = self._catalog.state()
         active = Counter(model.provider for model in state.models.values() if model.is_active)
         keys = key_states(self._kit, state.providers)
@@ -99,7 +99,7 @@ class ProvidersPanel(CatalogPanel):
         self._place.children = ()
 
     def _submit(self) -> None:
-        """Add it; one with a key is asked about first, because the key will be sent to its address."""
+        """Add the provider; one with a key must be confirmed, because the key will be sent to its address."""
         form = self.form
         if form is None:
             return

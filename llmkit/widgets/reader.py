@@ -1,4 +1,4 @@
-"""The reader for answers as a panel: live while the kernel lives, a sandboxed page in a saved notebook."""
+"""The panel to read answers: live while the kernel lives, a sandboxed page in a saved notebook."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
 
 SAVED = 1_900_000
-"""Bytes of packed answers that a notebook is saved with; the file holds four thirds of it."""
+"""The most bytes of packed answers saved in a notebook; base64 makes them a third larger."""
 
 Reply = tuple[Mapping[str, Any], Sequence[bytes]]
-"""What the browser is told: a message, and the bytes that go with it."""
+"""A reply to the browser: a message, and the bytes that go with it."""
 
-_TICK = 2.0  # seconds between looks at a run that goes on; longer where looking takes long
-_PLAIN = 20  # answers under the page, for readers that show no frames
+_TICK = 2.0  # seconds between looks at a running run; more where looking takes long
+_PLAIN = 20  # answers below the page, for viewers without frames
 
 
 class AnswersWidget(anywidget.AnyWidget):
-    """The list and the conversation. What it shows goes by messages, so that no widget state holds an answer."""
+    """The list and the conversation. Content is sent by messages, so that no widget state holds an answer."""
 
     _esm = reader_data.MODULE
     view = "all"
-    """Which of the module's views shows it."""
+    """The module's view to use."""
 
     def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Reply]) -> None:
         super().__init__()
@@ -39,19 +39,19 @@ class AnswersWidget(anywidget.AnyWidget):
         self.on_msg(lambda _widget, content, _buffers: self._receive(content))
 
     def show_changed(self, data: Mapping[str, Any]) -> None:
-        """Show these probes in place of those of the same ids."""
+        """Replace probes by id."""
         self.send({"type": "changed"}, [reader_data.pack(data)])
 
     def _receive(self, content: Mapping[str, Any]) -> None:
         if content.get("type") == "ready":
             self.send({"type": self.view}, [reader_data.pack(self._data())])
         else:
-            said, buffers = self._reply(content)
-            self.send({**said, "number": content.get("number")}, buffers)
+            message, buffers = self._reply(content)
+            self.send({**message, "number": content.get("number")}, buffers)
 
 
 class Reader(Panel):
-    """The answers of runs: filters, search, side by side. Runs that still go on grow in it."""
+    """The answers of runs, with filters, search and side-by-side view. Runs in progress are followed."""
 
     title = "Answers"
 
@@ -70,9 +70,9 @@ class Reader(Panel):
         return pd.concat([run.probes for run in self._runs.values()], ignore_index=True)
 
     def refresh(self) -> None:
-        """Read the runs again, and show what has changed."""
+        """Read the runs again, and show changes."""
         if not (before := self._sent):
-            return  # nothing is on the screen yet: what it will ask for is read then
+            return  # nothing is on screen yet: it will read when it asks
         data = self._read()
         changed = [probe for probe in data["probes"] if before.get(probe["id"]) != probe]
         if changed:
@@ -84,7 +84,7 @@ class Reader(Panel):
         return data
 
     def _reply(self, content: Mapping[str, Any]) -> Reply:
-        """What the browser asks for; an error is a sentence in the reader."""
+        """Answer a request of the browser; an error becomes a sentence in the reader."""
         answers = {"attempts": self._attempts, "note": self._note, "export": self._export}
         try:
             return answers[content["type"]](content)
@@ -99,7 +99,7 @@ class Reader(Panel):
         return {"attempts": reader_data.records(shown)}, []
 
     def _note(self, content: Mapping[str, Any]) -> Reply:
-        """Keep what somebody noted."""
+        """Save a note."""
         notes = {name: content.get(name) for name in ("mark", "comment", "codes")}
         self._runs[content["run"]].annotate(content["probe"], **notes)
         return {}, []
@@ -110,14 +110,14 @@ class Reader(Panel):
         return {}, [exports.csv_bytes(probes[probes["probe_id"].isin(content["probes"])])]
 
     def _follow(self) -> None:
-        """Look again while a run goes on, for at most a twentieth of the time."""
+        """Refresh while a run is in progress, spending at most a twentieth of the time on it."""
         running = True
         while running:
             begun = time.monotonic()
             try:
                 running = any(run.status == "running" for run in self._runs.values())
                 self.refresh()
-            except CatalogBusy:  # somebody else holds the database: it is shown at the next look
+            except CatalogBusy:  # another process holds the database: shown at the next look
                 running = True
             except LlmkitError as error:  # the files are gone, for one
                 self._refuse(error)
@@ -126,7 +126,7 @@ class Reader(Panel):
         self.island.save()
 
     def static_html(self) -> str:
-        """The answers as a sandboxed page, as many as a notebook should hold, and the first ones as a plain table."""
+        """The answers as a sandboxed page, up to :data:`SAVED` bytes, and the first ones as a plain table."""
         packed, left_out = reader_data.fitting(self._read(), SAVED)
         title = f"Answers of {', '.join(self._runs)}"
         rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))

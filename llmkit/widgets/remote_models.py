@@ -1,4 +1,4 @@
-"""Testing a connection: fetch a provider's list of models, and add the selected ones."""
+"""The connection test: fetch a provider's list of models, and add the selected ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmkit.widgets.protocols import Connects
 class RemoteModels:
     """The button that tests the connection, its result, and the list to choose from.
 
-    ``asking`` is the thread that waits for the answer; join it to wait too.
+    ``asking`` is the thread that waits for the answer; it can be joined.
     """
 
     def __init__(self, kit: Connects, panel: Panel, provider: str) -> None:
@@ -75,7 +75,7 @@ class RemoteModels:
         self._offer.children = (self.choice, line(self.add_button))
 
     def add(self) -> None:
-        """Add the selected models with the details in the list; prices that it does not give stay unknown."""
+        """Add the selected models with the listed details; prices that are not listed stay unknown."""
         chosen = list(self.choice.value)
 
         def add() -> str:

@@ -1,4 +1,4 @@
-"""The fields of the run form, and how what is typed in them is read."""
+"""The fields of the run form, and the functions that read their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_SAMPLES = 10_000
 
 
 def prompts() -> Field:
-    """Where prompts are typed."""
+    """The field for prompts."""
     control = ipw.Textarea(
         description="Prompts",
         placeholder="What should the models be asked? An empty line separates prompts.",
@@ -27,26 +27,24 @@ def prompts() -> Field:
 
 
 def settings(projects: Sequence[str] = ()) -> list[Field]:
-    """System prompt, samples, what is asked for, how, for which of the ``projects`` (if any), and what is reused, named
-    as the arguments of ``kit.run``.
-    """
-    chosen = [choice_field("project", "Project", [("none", None), *zip(projects, projects, strict=True)])]
+    """The fields for settings, named like the arguments of ``kit.run``; ``project`` only if there are ``projects``."""
+    project = [choice_field("project", "Project", [("none", None), *zip(projects, projects, strict=True)])]
     return [
         text_field("system", "System prompt", hint="none"),
         text_field("samples", "Samples per prompt", hint="1", read=read_samples, needed=True),
-        text_field("temperature", "Temperature", hint="the model's own", read=read_temperature),
-        whole_field("max_tokens", "Max tokens", hint="the model's own"),
+        text_field("temperature", "Temperature", hint="the model's default", read=read_temperature),
+        whole_field("max_tokens", "Max tokens", hint="the model's default"),
         text_field("budget", "Budget (US $)", hint="none", read=read_dollars),
-        *(chosen if projects else ()),
+        *(project if projects else ()),
         text_field("name", "Name", hint="a label for the run"),
         text_field("service_tier", "Service tier", hint="standard; flex, priority"),
-        choice_field("mode", "Ask", [("at once", "live"), ("in batches, where there are any", "batch-or-live")]),
+        choice_field("mode", "Ask", [("at once", "live"), ("in batches, where supported", "batch-or-live")]),
         tick_field("reuse", "Reuse earlier answers"),
     ]
 
 
 def read_prompts(typed: str) -> list[str]:
-    """Prompts separated by empty lines; a prompt may have several lines."""
+    """Split prompts at empty lines; a prompt may have several lines."""
     blocks: list[list[str]] = [[]]
     for row in typed.splitlines():
         if row.strip():
@@ -65,8 +63,8 @@ def read_samples(typed: str, label: str) -> int | None:
 
 
 def read_temperature(typed: str, label: str) -> float | None:
-    """A number from 0 to 2; empty is the model's own."""
-    words = f"{label}: type a number from 0 to 2, such as 0.7; leave it empty for the model's own."
+    """A number from 0 to 2; empty is the model's default."""
+    words = f"{label}: type a number from 0 to 2, such as 0.7; leave it empty for the model's default."
     number = read_number(typed, words, lambda number: 0 <= number <= 2)
     return None if number is None else float(number)
 

@@ -1,4 +1,4 @@
-"""The form that starts a run: prompts, models, limits, what it will probably cost; then the run itself."""
+"""The form that starts a run: prompts, models, limits and an estimate; then the run itself."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ _PREVIEW, _SCANNED = 160, 1_000
 class RunForm(Panel):
     """Prompts, models and limits with a live estimate; Start calls ``kit.run`` and shows the run's panel below.
 
-    ``handle`` is the run that was started last. Prompts are typed when none are given, with an empty line between
-    them.
+    ``handle`` is the run started last. Without ``prompts``, they are typed, separated by empty lines.
 
     Raises:
-        ValidationError: the prompts that were given make no sense.
+        ValidationError: ``prompts`` are invalid.
     """
 
     title = "New run"
@@ -80,17 +79,17 @@ class RunForm(Panel):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The estimate of what is filled in, one row a model; empty while there is none."""
+        """The current estimate, one row per model; empty without one."""
         return (self._estimate or Estimate.of(())).df
 
     def refresh(self) -> None:
-        """Read the catalog and the keys again, and estimate."""
+        """Read the catalog and the keys again, and update the estimate."""
         state = self._kit.catalog.state()
         self.picker.rows = picker_rows(
             state.models.values(), state.providers, key_states(self._kit, state.providers), self.picker.chosen, _today()
         )
         self._old_prices.show("" if self._kit.simulated else self._kit.catalog.old_prices(), "warn")
-        self._throttle.flush()  # one that is being drawn from older input must not come after this one
+        self._throttle.flush()  # waits for a draw from older input, which must not come last
 
     def _lay_out(self) -> list[ipw.Widget]:
         asked = ipw.HTML(_summary(self._given)) if self._given is not None else self.form["prompts"].widget
@@ -114,7 +113,7 @@ class RunForm(Panel):
     # --- the estimate ---
 
     def _follow(self) -> None:
-        """Update the estimate while the user types; on a thread of its own."""
+        """Update the estimate while the user types, on a separate thread."""
         try:
             self._draw_estimate()
         except LlmkitError as error:
@@ -154,7 +153,7 @@ class RunForm(Panel):
         return values
 
     def _say(self) -> None:
-        """Show a sentence beside each invalid field, and beside a budget that is too small."""
+        """Show a message at each invalid field, and at a budget that is too small."""
         self.picker.error.clear()
         values, _ = self.form.check(warned=("budget", "project"))
         self._warn_of_budget(values)
@@ -169,7 +168,7 @@ class RunForm(Panel):
         try:
             sent = {name: values.get(name) for name in ("system", "max_tokens", "temperature", "service_tier")}
             return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], mode=mode, **sent)
-        except LlmkitError:  # Start will say it; while somebody types there is simply no estimate
+        except LlmkitError:  # Start reports it; while the user types there is just no estimate
             return None
 
     def _warn_of_budget(self, values: dict[str, Any]) -> None:
@@ -180,7 +179,7 @@ class RunForm(Panel):
             self.form["project"].error.show(project_words(values["project"], shared))
 
     def _over_balance(self, state: Any) -> dict[str, str]:
-        """Providers whose balance the estimate is over, with the words for it."""
+        """Warnings by provider whose balance the estimate exceeds."""
         if self._kit.simulated or self._estimate is None:
             return {}
         words = {}
@@ -194,7 +193,7 @@ class RunForm(Panel):
 
     def _start(self) -> None:
         def start() -> str | None:
-            if self.start_button.disabled:  # Enter in a field starts nothing while a run goes on
+            if self.start_button.disabled:  # Enter in a field starts nothing during a run
                 return None
             self._refused = None
             self._say()
@@ -211,7 +210,7 @@ class RunForm(Panel):
         self.act(start, on_error=self._place_errors)
 
     def _place_errors(self, error: LlmkitError) -> None:
-        """Show each problem beside the field that it is about, or below the form."""
+        """Show each problem at the field that it concerns, or below the form."""
         self._refused = self._inputs()
         places: dict[Sentence, list[str]] = {}
         for problem in getattr(error, "problems", (error,)):
@@ -236,7 +235,7 @@ class RunForm(Panel):
         self._follow_run(self.handle)
 
     def _follow_run(self, handle: Any) -> None:
-        """Start nothing else until the run has ended."""
+        """Disable Start until the run has ended."""
         self.handle = handle
         self.start_button.disabled = True
         shown(self.results_button, False)
@@ -277,7 +276,7 @@ def _defaults(kit: StartsRuns) -> list[Any]:
 
 
 def _summary(scenarios: Any) -> str:
-    """How many prompts, and the first of them."""
+    """The number of prompts, and the first few."""
     first = "".join(
         f"<li>{html.clipped(one_line(scenario.prompt[:_SCANNED], _PREVIEW))}</li>"
         for scenario in scenarios[:_SHOWN_PROMPTS]

@@ -1,4 +1,4 @@
-"""A run in progress: how far it is, what it costs, why requests wait; with buttons to cancel and resume it."""
+"""A run in progress: how far it is, its cost, why requests wait; with buttons to cancel and resume it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from llmkit.widgets.throttle import Throttle
 
 _NOTHING = ModelProgress(total=0)
 TICK = 1.0
-"""Seconds after which the panel is drawn although nothing happened: waits count down."""
+"""Seconds after which the panel is redrawn even without events, because waits count down."""
 
 
 class RunPanel(Panel):
-    """A run that this kernel started. ``resume`` is ``kit.resume``; ``on_resume`` is told of its handle.
+    """A run started in this kernel. ``resume`` is ``kit.resume``; ``on_resume`` is called with the new handle.
 
-    Events come on the background thread, thousands a minute; they only note that something changed. One HTML widget
-    is drawn again, at most ten times a second, and once more when the run has ended.
+    Events arrive on the background thread, thousands a minute, and only mark the panel as changed. One HTML widget is
+    redrawn, at most ten times a second, and finally when the run has ended.
     """
 
     title = "Run"
@@ -41,8 +41,8 @@ class RunPanel(Panel):
         self.on_resume: Callable[[RunHandle[Any]], Any] = lambda handle: None
         self.reader: Reader | None = None
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
-        self.cancel_button = button("Cancel", self._cancel, tooltip="Stop sending; answers on their way are saved")
-        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
+        self.cancel_button = button("Cancel", self._cancel, tooltip="Stop sending; answers in flight are saved")
+        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered")
         self.answers_button = button("Answers", self._show_answers, tooltip="Read answers and failures as they arrive")
         self._place = ipw.VBox()
         buttons = line(self.cancel_button, self.resume_button, self.answers_button)
@@ -52,7 +52,7 @@ class RunPanel(Panel):
 
     @property
     def progress(self) -> Progress:
-        """How far the run is, with what it had reached before it was resumed."""
+        """The progress of the run, including what was done before it was resumed."""
         now = self.handle.progress
         models = {model: part + self._before.get(model, _NOTHING) for model, part in now.models.items()}
         now = replace(now, models=models, done_before=sum(part.done for part in self._before.values()))
@@ -60,7 +60,7 @@ class RunPanel(Panel):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a model: total, ok, failed, skipped, in_flight, waiting, cost (missing where unknown)."""
+        """One row per model: total, ok, failed, skipped, in_flight, waiting, cost (missing where unknown)."""
         counts = ("total", "ok", "failed", "skipped", "in_flight", "waiting")
         return pd.DataFrame(
             [
@@ -73,7 +73,7 @@ class RunPanel(Panel):
         )
 
     def refresh(self) -> None:
-        """Show the run as it is now."""
+        """Show the current progress."""
         self._throttle.flush()
 
     def _pages(self) -> list[html.Page]:
@@ -117,7 +117,7 @@ class RunPanel(Panel):
             self._throttle.touch()
 
     def _tick(self, handle: RunHandle[Any], ended: threading.Event, stop: Callable[[], None]) -> None:
-        """Draw every second; when the run has ended, wait for its handle and draw for the last time."""
+        """Redraw every second; when the run has ended, wait for its handle and draw a last time."""
         while not ended.wait(TICK) and not handle.done():
             self._throttle.touch()
         handle.wait()
@@ -166,16 +166,16 @@ class RunPanel(Panel):
 
 
 def _before(handle: RunHandle[Any]) -> Mapping[str, ModelProgress]:
-    """What a run had reached before it was resumed; nothing for a new one.
+    """Progress by model from before the run was resumed; empty for a new run.
 
-    A handle counts only what it asks itself. Probes that were done before it began are read from the catalog.
+    A handle counts only its own probes; those done earlier are read from the catalog.
     """
     progress = handle.progress
     try:
         if int(handle.run.costs(by="run_id")["probes"].sum()) == progress.total:
             return {}
         probes = handle.run.probes
-    except CatalogBusy:  # somebody else holds the database: the panel counts what it sees
+    except CatalogBusy:  # another process holds the database: count only this handle's probes
         return {}
     earlier = probes["completed_at"].notna() & (probes["completed_at"] < progress.started_at)
     return progress_by_model(probes[earlier & probes["status"].isin(("ok", "failed"))])

@@ -1,4 +1,4 @@
-"""A run at a glance, as HTML: progress bar, facts, a line for each model, why requests wait, failures."""
+"""A run at a glance, as HTML: progress bar, facts, one line per model, why requests wait, failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmkit.widgets import html
 from llmkit.widgets.durations import duration
 
 MOST = 25
-"""Models that are listed; those that still have something to do come first."""
+"""The most models listed; unfinished ones come first."""
 
 _TONES: Mapping[str, html.Tone] = {
     "running": "accent",
@@ -25,13 +25,13 @@ _BAR = {"ok": html.TONES["good"], "failed": html.TONES["bad"], "skipped": html.T
 _WIDTHS = {"Model": "32%", "Progress": "auto", "Done": "64px", "Failed": "64px", "In flight": "74px",
            "Waiting": "74px", "Cost": "90px"}  # fmt: skip
 _WAIT_WORDS = {"slot": "all parallel requests are in use"}
-"""The gate's words that nobody would understand outside it."""
+"""Replacements for the gate's internal terms."""
 
 
 def summary_html(
     run_id: str, now: Progress, *, title: str = "Run", badges: Sequence[str] = (), short: bool = False
 ) -> str:
-    """Everything about a run at a glance; ``short`` without what is told by model and by failure."""
+    """Everything about a run at a glance; ``short`` omits the lists by model and by failure."""
     head = html.heading(title, html.muted(run_id), html.badge(now.status, _TONES.get(now.status, "plain")), *badges)
     bar = _bar(now, "8px", f"All models: {now.done:,} of {now.total:,} probes done")
     lines, failures = ("", "") if short else (_lines(now), _failures(now))
@@ -41,7 +41,7 @@ def summary_html(
 
 
 def _waits(now: Progress) -> str:
-    """Why requests wait, a line for each reason. Not announced to screen readers: it counts down every second."""
+    """Why requests wait, one line per reason. Not announced to screen readers, because it counts down every second."""
     if not now.running or not now.waiting:
         return ""
     by_words: dict[str, list[str]] = {}
@@ -74,13 +74,13 @@ def _facts(now: Progress) -> str:
 
 
 def _notes(now: Progress) -> str:
-    """What whoever pays should know."""
+    """The notes of a run, as warnings."""
     lines = "".join(f'<div style="overflow-wrap: anywhere">{html.esc(note)}</div>' for note in now.notes)
     return lines and _beside(lines, "warn")
 
 
 def _beside(lines: str, tone: html.Tone) -> str:
-    """Lines beside a bar of a tone."""
+    """Lines with a coloured bar on the left."""
     return f'<div style="margin: 6px 0; padding: 0 8px; border-left: 3px solid {html.TONES[tone]}">{lines}</div>'
 
 
@@ -89,7 +89,7 @@ def _slowest(now: Progress) -> str:
 
 
 def fact_line(facts: Mapping[str, str]) -> str:
-    """Numbers with their names above them, side by side."""
+    """Values side by side, each with its name above."""
     cells = "".join(
         f'<div><div style="color: {html.QUIET}; font-size: 11px">{html.esc(name)}</div>'
         f'<div style="font-size: 14px; font-variant-numeric: tabular-nums">{html.esc(value)}</div></div>'

@@ -1,4 +1,4 @@
-"""A run as it is stored: how it went, what it cost, what failed, its charts, and every answer."""
+"""A stored run: its outcome, costs, failures, charts and answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FAILURES = {"Code": "150px", "Probes": "62px", "Models": "26%", "For example": 
 class RunView(Panel):
     """A run from the catalog, in any notebook. ``resume`` is ``kit.resume``.
 
-    It is read when the view is made and at every refresh; a run in progress is shown as far as it is stored.
+    The run is read when the view is created and on every refresh; one in progress is shown as far as it is stored.
     """
 
     title = "Run"
@@ -47,7 +47,7 @@ class RunView(Panel):
         self.reader = Reader([run])
         self.reader.island = self.island
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the run again")
-        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Ask what is still unanswered")
+        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered")
         self._place = ipw.VBox()
         self.widget.children = (
             self.summary,
@@ -85,7 +85,7 @@ class RunView(Panel):
         return summary_html(self.run.id, now, title=self._name or "Run", badges=badges, short=now.done == now.total)
 
     def _tables(self) -> str:
-        """Costs by model, and failures by code with an example of each."""
+        """Costs by model, and failures by code with an example each."""
         costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS)
         parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
         if maybe := int(self._costs["maybe_billed"].sum()):
@@ -107,7 +107,7 @@ class RunView(Panel):
         self.act(resume)
 
     def _finish(self) -> None:
-        """The resumed run has ended; called on a thread of its own, perhaps while a click is handled."""
+        """Show the end of the resumed run; called on a separate thread."""
         self.notice.clear()
         self._place.children = ()
         try:
@@ -163,7 +163,7 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _per_answer(row: Mapping[Any, Any]) -> str:
-    """A mean, which says of how many answers it is where that is not all of them."""
+    """The mean cost of an answer, with the number of priced answers if that is not all of them."""
     if row["priced"] == row["ok"]:
         return "" if pd.isna(row["cost_per_ok"]) else dollars(row["cost_per_ok"])
     mean = row["estimated_cost"] / (row["priced"] or 1)
@@ -175,7 +175,7 @@ def _count(number: Any) -> str:
 
 
 def _charts(run: Run) -> str:
-    """The charts as transparent pictures that read the same in any theme."""
+    """The charts as transparent images that are legible in any theme."""
     costs = run.costs()
     known = costs.dropna(subset="estimated_cost").sort_values("estimated_cost", ascending=False)
     most = "no cost is known" if known.empty else f"{known['model'].iloc[0]} is the most expensive"

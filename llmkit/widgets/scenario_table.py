@@ -1,4 +1,4 @@
-"""Scenarios that a model wrote, to keep, edit and drop before they are asked."""
+"""The panel to keep, edit and drop generated scenarios before they are run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEPT, _DROPPED = "kept", "dropped"
 
 
 class ScenarioTable(Panel):
-    """A table of scenarios. ``scenarios`` are those that are kept, as edited: ``kit.run(table.scenarios)``.
+    """A table of scenarios. ``scenarios`` are the kept ones, as edited: ``kit.run(table.scenarios)``.
 
     Clicking a row opens it below the table. ``drop``, ``keep`` and ``edit`` do what the buttons do.
     """
@@ -58,12 +58,12 @@ class ScenarioTable(Panel):
 
     @property
     def scenarios(self) -> list[Scenario]:
-        """The scenarios that are kept, with their ids."""
+        """The kept scenarios, with their ids."""
         return [scenario for key, scenario in self._scenarios.items() if key not in self._dropped]
 
     @property
     def df(self) -> pd.DataFrame:
-        """The scenarios that are kept, one a row, with a column for each dimension; ``kit.run`` takes it."""
+        """The kept scenarios, one per row, with a column for each dimension; ``kit.run`` accepts it."""
         kept = self.scenarios
         return scenarios_to_frame(kept) if kept else scenarios_to_frame(list(self._scenarios.values())).head(0)
 
@@ -71,16 +71,16 @@ class ScenarioTable(Panel):
         """Leave scenarios out.
 
         Raises:
-            ValidationError: no scenario of that id; nothing was changed.
+            ValidationError: there is no scenario with that id; nothing was changed.
         """
         self._dropped |= self._known(scenario_ids)
         self.refresh()
 
     def keep(self, *scenario_ids: str) -> None:
-        """Take scenarios back in.
+        """Put dropped scenarios back.
 
         Raises:
-            ValidationError: no scenario of that id; nothing was changed.
+            ValidationError: there is no scenario with that id; nothing was changed.
         """
         self._dropped -= self._known(scenario_ids)
         self.refresh()
@@ -89,7 +89,7 @@ class ScenarioTable(Panel):
         """Change a scenario's prompt.
 
         Raises:
-            ValidationError: no scenario of that id, or an empty prompt.
+            ValidationError: there is no scenario with that id, or the prompt is empty.
         """
         self._known([scenario_id])
         self._scenarios[scenario_id] = replace(self._scenarios[scenario_id], prompt=prompt.strip())
@@ -109,7 +109,7 @@ class ScenarioTable(Panel):
         return wanted
 
     def _guarded(self, action: Callable[[str], None]) -> Callable[[], None]:
-        """What a click on the open scenario does, and why it did not."""
+        """A click handler for the open scenario that shows errors in the panel."""
 
         def do() -> None:
             key = self.table.selected
@@ -157,6 +157,6 @@ class ScenarioTable(Panel):
 
 
 def _two_lines(text: str) -> str:
-    """A text cut to two lines; the row's tooltip and the form below have all of it."""
+    """A text clamped to two lines; the row's tooltip and the form below have all of it."""
     style = "display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden"
     return f'<span style="{style}; overflow-wrap: anywhere">{html.esc(text)}</span>'

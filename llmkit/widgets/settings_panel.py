@@ -1,4 +1,4 @@
-"""The catalog's three forms as tabs."""
+"""The catalog's panels, and in a team the team's, as tabs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _STYLE = f"""<style>
 .{_CLASS} .lm-TabBar-tabLabel {{ color: {html.TEXT}; }}
 .jupyter-widgets.jupyter-widget-tab.{_CLASS} > .widget-tab-contents {{ padding: 4px 8px; }}
 </style>"""
-"""ipywidgets gives its tabs less contrast than readable text needs, and no traits to change it."""
+"""The tabs of ipywidgets have too little contrast, and no traits to change it."""
 
 
 class SettingsPanel(Panel):
-    """Models, providers, infrastructure models, and the team in one; each tab is refreshed when it is opened."""
+    """Models, providers, infrastructure models, and the team if there is one; a tab is refreshed when opened."""
 
     title = "Settings"
 
@@ -37,7 +37,7 @@ class SettingsPanel(Panel):
         panels = (self.models, self.providers, self.infra, self.team)
         self._panels: tuple[Panel, ...] = tuple(panel for panel in panels if panel is not None)
         for panel in self._panels:
-            panel.island = self.island  # an edit in a tab is saved in the output that shows all of them
+            panel.island = self.island  # an edit in one tab updates the output of all
         self.tabs = ipw.Tab(
             [panel.widget for panel in self._panels], titles=("Models", "Providers", "Infrastructure", "Team")
         )
@@ -52,7 +52,7 @@ class SettingsPanel(Panel):
         return self._catalog.settings()
 
     def refresh(self) -> None:
-        """Show the tab that is open as the catalog is now."""
+        """Refresh the open tab."""
         if self.tabs.selected_index is not None:
             self._panels[self.tabs.selected_index].refresh()
 

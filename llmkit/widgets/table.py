@@ -1,7 +1,7 @@
-"""A long table that stays fast: 25 row widgets that are made once and filled again for every page.
+"""A long table that stays fast: 25 row widgets, created once and refilled for every page.
 
-``rows`` and ``selected`` are its whole interface, so that another table can take its place. A widget per cell took
-33 s for 1,000 rows; here a keystroke in the filter changes the text of at most 25 rows.
+``rows`` and ``selected`` are its whole interface, so that another table can replace it. A widget per cell took 33 s for
+1,000 rows; here a keystroke in the filter changes the text of at most 25 rows.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ _ICONS = {"none": "", "ascending": "sort-asc", "descending": "sort-desc"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column right of the name; ``width`` as CSS grids take it. ``sort`` names the value that rows are sorted by.
-
-    ``words`` say at more length what the title says.
+    """A column to the right of the name; ``width`` is a CSS grid track. ``sort`` is the key into :attr:`Row.sort`.
+    ``words`` is a longer form of the title.
     """
 
     title: str
@@ -42,10 +41,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table. ``cells`` and ``heading`` are HTML; everything else is plain text.
+    """A row of the table. ``cells`` and ``heading`` are HTML; everything else is plain text.
 
-    ``heading``, where there is one, is shown above the first row of its ``group``. ``sort`` has the values of sortable
-    columns; ``None`` comes last in either direction.
+    ``heading``, if any, is shown above the first row of its ``group``. ``sort`` holds the values of sortable columns;
+    ``None`` comes last in either direction.
     """
 
     key: str
@@ -61,11 +60,11 @@ class Row:
 
 
 class Table(traitlets.HasTraits):
-    """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line that filters them.
+    """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line of filters.
 
-    ``rows`` are all rows, groups together. ``selected`` is the key of the chosen row or ``None``; observe it.
-    ``lines`` are the widgets of a page. A table whose rows do something else when clicked replaces the four methods
-    under *what a row does*. ``room`` is what the cells take beside the name, as CSS ``flex``.
+    ``rows`` are all rows, sorted by group. ``selected`` is the key of the selected row or ``None``; observe it.
+    ``lines`` are the widgets of a page. Subclasses whose rows react differently to clicks override the methods under
+    *row behaviour*. ``room`` is the CSS ``flex`` of the cells next to the name.
     """
 
     room = "4 1 434px"
@@ -116,15 +115,15 @@ class Table(traitlets.HasTraits):
 
     @property
     def visible(self) -> list[Row]:
-        """The rows on the page that is shown."""
+        """The rows on the current page."""
         return self._found[self._page * PAGE : (self._page + 1) * PAGE]
 
     def button_of(self, key: str) -> ipw.Button:
-        """The button of a row on the page that is shown."""
+        """The button of a row on the current page."""
         return next(line.control for line in self.lines if line.key == key)
 
     def reveal(self, key: str) -> None:
-        """Select a row, turn to its page and scroll to it; filters that hide it are taken away."""
+        """Select a row, turn to its page and scroll to it; filters that hide it are cleared."""
         if not any(row.key == key for row in self._found):
             self.text.value = self.group.value = self.status.value = ""
         self._page = next(n for n, row in enumerate(self._found) if row.key == key) // PAGE
@@ -181,22 +180,22 @@ class Table(traitlets.HasTraits):
     def _find(self) -> None:
         words = self.text.value.lower().split()
         group, status = self.group.value, self.status.value
-        found = [
+        matches = [
             row
             for row in self.rows
             if (not group or row.group == group)
             and (not status or self._has_status(row, status))
             and all(word in row.searched for word in words)
         ]
-        self._found = _sorted(found, *self._sort) if self._sort else found
-        self._page = min(self._page, max(0, (len(found) - 1) // PAGE))
+        self._found = _sorted(matches, *self._sort) if self._sort else matches
+        self._page = min(self._page, max(0, (len(matches) - 1) // PAGE))
         self._draw()
 
     def _turn(self, by: int) -> None:
         self._page += by
         self._draw()
 
-    # --- what a row does ---
+    # --- row behaviour ---
 
     def _line(self) -> TableLine:
         line = TableLine(self._looks, ipw.Button(style=self._looks.plain, layout=self._looks.control))
@@ -270,7 +269,7 @@ def _title(column: Column) -> ipw.HTML:
 
 
 def _sorted(rows: Sequence[Row], key: str, descending: bool) -> list[Row]:
-    """Rows sorted within their groups, groups as they come; unknown values last."""
+    """Sort rows within their groups, keeping the order of groups; unknown values last."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)

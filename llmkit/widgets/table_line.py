@@ -1,4 +1,4 @@
-"""One row of the table as widgets: made once, and filled with one row after another."""
+"""The widgets of a table row: created once, and refilled."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ ROW = {
     "border_bottom": f"1px solid {html.LINE}",
     "overflow": "hidden",
 }
-"""Name and cells stand beside each other while there is room for both, and below each other on a narrow page."""
+"""Name and cells are side by side if there is room, else stacked."""
 
 
 class Looks:
-    """The layouts and styles that all rows share: each would otherwise be a widget of its own in every row.
-
-    ``room`` is what the cells take, as CSS ``flex``.
+    """Layouts and styles shared by all rows; otherwise each would be a separate widget in every row.
+    ``room`` is the CSS ``flex`` of the cells.
     """
 
     def __init__(self, room: str) -> None:
@@ -37,9 +36,8 @@ class Looks:
 
 
 class TableLine:
-    """A heading that is there when the row begins a group, a control with the row's name, and the cells.
-
-    ``key`` is the key of the row that is shown, ``None`` when none is.
+    """A heading if the row starts a group, a control with the row's name, and the cells.
+    ``key`` is the key of the displayed row, if any.
     """
 
     def __init__(self, looks: Looks, control: ipw.Button | ipw.Checkbox) -> None:
@@ -55,7 +53,7 @@ class TableLine:
         described(self.heading, role="row")
 
     def show(self, key: str, cells: str, *, heading: str | None, columns: int, chosen: bool, **control: Any) -> None:
-        """Show a row, with these traits of the control; only what differs from what is shown already is sent."""
+        """Show a row, with these traits of the control; only differences are sent."""
         self.key = key
         with self.control.hold_sync():
             for name, value in control.items():
@@ -69,7 +67,7 @@ class TableLine:
         described(self.box, aria_selected=str(chosen).lower())
 
     def hide(self) -> None:
-        """Show nothing."""
+        """Hide the row."""
         self.key = None
         shown(self.heading, False)
         shown(self.box, False)

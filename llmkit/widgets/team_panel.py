@@ -1,4 +1,4 @@
-"""Who is in the team: what they run, whom they ask, and what each has spent this month."""
+"""The members of the team: their runs, the providers they use, and what each has spent this month."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RIGHT = ("Spent this month",)
 
 
 class TeamPanel(Panel):
-    """``kit.team()`` in words; the button looks again."""
+    """``kit.team()`` as a table with a Refresh button."""
 
     title = "Team"
 
@@ -32,7 +32,7 @@ class TeamPanel(Panel):
         return self._kit.team()
 
     def refresh(self) -> None:
-        """Show who is on now."""
+        """Show the current members."""
         words = _in_words(self.df)
         self._table.value = html.table(list(map(str, words)), words.itertuples(index=False, name=None), right=_RIGHT)
 

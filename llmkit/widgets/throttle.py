@@ -1,4 +1,4 @@
-"""Drawing at most so often, and always the last state."""
+"""Draw at a limited rate, but always the last state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ PER_SECOND = 10
 
 
 class Throttle:
-    """Calls ``draw`` after :meth:`touch`, at most ``per_second`` times a second; what came last is always drawn.
+    """Calls ``draw`` after :meth:`touch`, at most ``per_second`` times a second; the last state is always drawn.
 
-    ``touch`` may come from any thread and never blocks; ``draw`` is called on a thread of its own, never twice at once.
+    ``touch`` may be called from any thread and never blocks; ``draw`` runs on a separate thread (:meth:`flush`: the
+    caller's), never concurrently with itself.
     """
 
     def __init__(self, draw: Callable[[], None], *, per_second: float = PER_SECOND) -> None:
@@ -24,7 +25,7 @@ class Throttle:
         self._drawn_at = float("-inf")
 
     def touch(self) -> None:
-        """Something has changed."""
+        """Schedule a draw, because something has changed."""
         with self._lock:
             if self._timer is None:
                 self._timer = threading.Timer(max(0.0, self._drawn_at + self._pause - time.monotonic()), self._fire)
@@ -32,7 +33,7 @@ class Throttle:
                 self._timer.start()
 
     def flush(self) -> None:
-        """Draw now, whatever was drawn when; for the end of what is watched."""
+        """Draw now, regardless of the rate."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()

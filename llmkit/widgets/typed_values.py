@@ -1,4 +1,4 @@
-"""Reading what was typed into a form: from text to the values that the catalog takes."""
+"""Convert text typed into a form to the values that the catalog expects."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llmkit.errors import ValidationError
 from llmkit.money.pricing import dollars
 
 Read = Callable[[Any, str], Any]
-"""From what a control holds, and its label, to the value that the catalog is given; raises ValidationError."""
+"""Converts a control's value, given its label, for the catalog; raises ValidationError."""
 
 
 def read_text(typed: str, label: str) -> str | None:
-    """Text without the blanks around it."""
+    """Text without surrounding blanks; empty is ``None``."""
     return typed.strip() or None
 
 
@@ -30,7 +30,7 @@ def read_number(typed: str, words: str, is_right: Callable[[Decimal], bool]) -> 
     """A number as people type it, with or without ``$``; empty is ``None``.
 
     Raises:
-        ValidationError: no number, or not a right one; with these ``words``.
+        ValidationError: not a number, or one that ``is_right`` rejects; its message is ``words``.
     """
     text = typed.strip().removeprefix("$").strip()
     try:
@@ -53,7 +53,7 @@ def read_whole(typed: str, label: str) -> int | None:
 
 
 def required(read: Read) -> Read:
-    """The same, but empty is refused."""
+    """Wrap a reader so that it rejects empty input."""
 
     def read_required(typed: Any, label: str) -> Any:
         value = read(typed, label)

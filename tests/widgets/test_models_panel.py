@@ -320,7 +320,7 @@ def test_a_model_changed_elsewhere_is_not_overwritten(panel, kit):
     assert "changed elsewhere" in detail.form.error.text
     assert detail.form["cost_input_per_million"].control.value == "9"
     assert kit.catalog.model(LUNA).cost_input_per_million == Decimal("0.3")
-    buttons(detail.form.widget)["Read it again"].click()
+    buttons(detail.form.widget)["Reload"].click()
     assert detail.form["cost_input_per_million"].control.value == "0.30"
     type_into(detail.form, cost_input_per_million="9")
     detail.form.submit_button.click()

@@ -168,7 +168,7 @@ def test_a_provider_changed_elsewhere_is_not_overwritten(panel, kit):
     assert "changed elsewhere" in form.error.text
     assert form["max_parallel_requests"].control.value == "9"
     assert kit.catalog.provider("openai").max_parallel_requests == 7
-    buttons(form.aside)["Read it again"].click()
+    buttons(form.aside)["Reload"].click()
     assert panel.detail.form["max_parallel_requests"].control.value == "7"
 
 
