@@ -1,4 +1,4 @@
-"""Which model does an internal task: the one that is set for it, or else the cheapest that can. Pure."""
+"""Choose the model for an internal task: the configured one, or else the cheapest suitable one. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHOOSE = "Choose one with kit.catalog.set_infra_model('{}', 'provider:model_id'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The model of an internal task. ``note`` says why it is not the one ``configured`` for it, where it is not."""
+    """The model for an internal task. ``note`` says why it is not the ``configured`` one, if it is not."""
 
     purpose: str
     model: Model
@@ -41,15 +41,15 @@ def choose(
     context: int = 0,
     strict: bool = False,
 ) -> Choice:
-    """The model set for a purpose; when it cannot be used, the cheapest active model that can do the task.
+    """The model configured for a purpose; if it cannot be used, the cheapest active model that can do the task.
 
-    ``avoid`` holds references that may only be used when one of them is the one set: a run's own models.
-    ``structured``: the stand-in must take a JSON schema or promise JSON; ``context``: tokens that it must take in.
+    ``avoid`` holds references not to fall back on: a run's own models. ``structured``: the fallback must support JSON
+    schemas or JSON mode; ``context``: input tokens that it must accept.
 
     Raises:
-        ValidationError: no such purpose.
-        ModelNotFound, ModelDeprecated, MissingApiKey: why the model that is set cannot be used, when ``strict`` is set
-            or there is no other.
+        ValidationError: there is no such purpose.
+        ModelNotFound, ModelDeprecated, MissingApiKey: why the configured model cannot be used, if ``strict`` or there
+            is no other.
     """
     configured = rules.infra_reference(state, purpose)
     model = state.models.get(str(configured))
@@ -58,7 +58,7 @@ def choose(
         return _choice(state, purpose, model, configured)
     assert problem is not None
     if strict:
-        raise type(problem)(f"{problem} {_CHOOSE.format(purpose)}, or pass strict=False to let another one do it.")
+        raise type(problem)(f"{problem} {_CHOOSE.format(purpose)}, or pass strict=False to allow another model.")
     able = [
         other
         for other in state.models.values()
@@ -72,14 +72,14 @@ def choose(
             f"{problem} No other available model can do it either. {_CHOOSE.format(purpose)}, or set a provider's key."
         )
     model = min(able, key=price_order)
-    note = f"{problem} {model.reference} is asked instead, the cheapest available model that can do it."
+    note = f"{problem} {model.reference} is used instead, the cheapest available model that can do it."
     return _choice(state, purpose, model, configured, note)
 
 
 def named(
     state: CatalogState, purpose: str, reference: str, *, has_key: Callable[[Provider], bool], today: date
 ) -> Choice:
-    """The model that the user names for one task.
+    """The model that the user chose for one task.
 
     Raises:
         ModelNotFound, ModelDeprecated, MissingApiKey: why it cannot be used.
@@ -97,7 +97,7 @@ def _choice(state: CatalogState, purpose: str, model: Model, configured: str | N
 
 
 def takes_schema(state: CatalogState, model: Model) -> bool:
-    """Whether a JSON schema sent to the model has an effect: strict schemas, or at least a promise of JSON."""
+    """Whether the model's API accepts a JSON schema: as a strict schema, or at least as JSON mode."""
     call = Call(model=model, messages=(Message("user", "?"),), params=Params(schema=object_schema({})))
     return "schema" not in wire_for(state.providers[model.provider], model).build(call).left_out
 
@@ -105,7 +105,7 @@ def takes_schema(state: CatalogState, model: Model) -> bool:
 def _problem(
     state: CatalogState, purpose: str, configured: str | None, has_key: Callable[[Provider], bool], today: date
 ) -> LlmkitError | None:
-    """Why the model that is set for a purpose cannot be used."""
+    """Why the configured model of a purpose cannot be used, as an error, if it cannot."""
     task = PURPOSES[purpose].title.lower()
     if configured is None:
         return ModelNotFound(f"No model is set for {task}.")

@@ -1,4 +1,4 @@
-"""Internal tasks: scenarios from a description, summaries and codes of answers, by the models set for that."""
+"""Internal tasks by the infrastructure models: scenarios from a description, summaries and codes of answers."""
 
 from llmkit.tasks.coding import Codebook, code
 from llmkit.tasks.expansion import Account, Expansion, expand

@@ -1,4 +1,4 @@
-"""Checking answers by a schema of somebody else in bounded time: its patterns and references may take for ever."""
+"""Check answers against untrusted schemas in bounded time: patterns and references might take forever."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import jsonschema.validators
 import regex
 
 LONGEST = 0.5
-"""Seconds of a processor that the check of one answer may take; those of honest schemas take a thousandth."""
+"""CPU seconds allowed for the check of one answer; benign schemas take a thousandth."""
 
 _until: ContextVar[float] = ContextVar("until")
 
 
 @contextlib.contextmanager
 def in_time() -> Iterator[None]:
-    """Whatever is checked in this block is ended by a ``TimeoutError`` when it takes too long."""
+    """Raise ``TimeoutError`` in checks within this block that take too long."""
     token = _until.set(time.thread_time() + LONGEST)
     try:
         yield
@@ -32,7 +32,7 @@ def in_time() -> Iterator[None]:
 
 @cache
 def validator_class() -> type[jsonschema.protocols.Validator]:
-    """The validator of JSON Schema 2020-12 whose patterns and references heed the time."""
+    """The JSON Schema 2020-12 validator, with a time limit on patterns and references."""
     rules = {
         "$ref": _reference("$ref"),
         "$dynamicRef": _reference("$dynamicRef"),
@@ -78,7 +78,7 @@ def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: A
 
 
 def _additional_properties(validator: Any, rule: Any, instance: Any, schema: Mapping[str, Any]) -> Any:
-    """What the patterns cover is not additional; for the rest the usual rule holds."""
+    """Remove the properties that match patterns, and apply the usual rule to the rest."""
     if isinstance(instance, dict) and (patterns := schema.get("patternProperties")):
         instance = {k: v for k, v in instance.items() if not any(_matches(each, k) for each in patterns)}
         schema = {name: value for name, value in schema.items() if name != "patternProperties"}

@@ -1,4 +1,4 @@
-"""Coding: every answer of a run into one category of a codebook, with the words that it rests on."""
+"""Coding: assign each answer of a run to one category of a codebook, with the deciding quote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, T
 
 PURPOSE = "judge"
 MOST_AT_ONCE = 25
-"""Answers in one request: with many more, models skip some."""
+"""The most answers in one request: with many more, models skip some."""
 
 Codebook = Mapping[str, str] | Sequence[str]
 """Categories with their definitions, or names of categories that need none."""
@@ -60,7 +60,7 @@ def code(
 
 
 def _named(infra: Infra, coders: Sequence[str]) -> list[Choice]:
-    """The models that are named as coders."""
+    """The models named as coders."""
     references = shapes.strings(coders, "coders")
     if not references or len(set(references)) < len(references):
         raise ValidationError(
@@ -95,11 +95,11 @@ def _job(
 
 
 def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Rounds[pd.DataFrame]:
-    """Every answer that fits is asked about, and once more when it comes back without a category."""
+    """Send every answer that fits, and once more those that come back without a category."""
     missing = [item for item in items if item.key not in coded.errors]
     for _ in range(2):
-        if asked := batches(missing, free, MOST_AT_ONCE):
-            for batch, answer in zip(asked, (yield [document(batch) for batch in asked]), strict=True):
+        if sent := batches(missing, free, MOST_AT_ONCE):
+            for batch, answer in zip(sent, (yield [document(batch) for batch in sent]), strict=True):
                 coded.take(batch, answer)
         missing = [item for item in missing if item.key not in coded.codes]
     frame = coded.frame(items, task)
@@ -112,7 +112,7 @@ def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Roun
 
 
 def answers_of(run: Run) -> tuple[list[Item], set[str]]:
-    """The answers of a run that are ok, and the models that it asked.
+    """The ok answers of a run, and its models.
 
     Raises:
         ValidationError: there are none.
@@ -120,7 +120,7 @@ def answers_of(run: Run) -> tuple[list[Item], set[str]]:
     probes = run.probes
     ok = probes[probes["status"] == "ok"]
     if ok.empty:
-        raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
+        raise ValidationError(f"Run {run.id} has no answers with status ok.", field="run")
     return items_of(ok), set(probes["model"])
 
 
@@ -128,7 +128,7 @@ def read_codebook(codebook: Codebook) -> dict[str, str]:
     """Categories with their definitions (may be empty).
 
     Raises:
-        ValidationError: no categories, an empty one, or two that are equal but for case.
+        ValidationError: no categories, an empty one, or two that differ only in case.
     """
     if isinstance(codebook, str) or not isinstance(codebook, Iterable):
         raise ValidationError("Give the codebook as {category: definition}, or a list of categories.", field="codebook")
@@ -143,14 +143,14 @@ def read_codebook(codebook: Codebook) -> dict[str, str]:
 
 
 def occurs(quote: str, text: str) -> bool:
-    """Whether a text contains a quote, whatever its white space and kind of quotation marks."""
+    """Whether a text contains a quote, ignoring white space and the style of quotation marks."""
     words = _plain(quote).strip(" \"'….")
     return bool(words) and words in _plain(text)
 
 
 @dataclass(slots=True)
 class _Coded:
-    """The code (category and quote) or the error of each answer, by its probe."""
+    """The code (category and quote) or the error of each answer, by probe id."""
 
     categories: Mapping[str, str]
     errors: dict[str, str] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class _Coded:
     runs: dict[str, str | None] = field(default_factory=dict)
 
     def take(self, batch: Sequence[Item], answer: Answer) -> None:
-        """Take every code that is usable; the other answers of the batch get an error."""
+        """Record all usable codes; the other answers of the batch get an error."""
         share = None if answer.cost is None else answer.cost / len(batch)
         for item in batch:
             self.costs.setdefault(item.key, []).append(share)
@@ -185,7 +185,7 @@ class _Coded:
             self.codes[key] = (category, quote if isinstance(quote, str) else "")
 
     def frame(self, items: Sequence[Item], task: Task) -> pd.DataFrame:
-        """One row an answer, in the order of the run."""
+        """One row per answer, in the order of the run."""
         rows = []
         for item in items:
             category, quote = self.codes.get(item.key, (None, None))

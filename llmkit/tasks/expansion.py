@@ -1,4 +1,4 @@
-"""Scenarios from a description: asked for, checked, repaired once, and topped up once."""
+"""Scenarios from a description: requested, checked, repaired once and topped up once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PURPOSE = "scenario_expansion"
 MOST = 10_000
 MOST_AT_ONCE = 40
-"""Scenarios asked for in one request: longer answers are cut off, and repeat themselves."""
+"""The most scenarios per request: longer answers are cut off and repeat themselves."""
 _TOKENS_EACH = 150
 
 Slots = Sequence[int]
@@ -40,7 +40,7 @@ _SYSTEM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What became of the scenarios that were asked for. ``problems``: why answers could not be used, in sentences."""
+    """How many scenarios were requested, usable and dropped. ``problems``: sentences on why answers were unusable."""
 
     asked_for: int
     usable: int
@@ -53,16 +53,16 @@ class Account:
         dropped = [
             f"{number} {word}" for number, word in ((self.duplicates, "repeated"), (self.invalid, "invalid")) if number
         ]
-        said = f"{self.usable} of {self.asked_for} scenarios are usable, after {counted(self.requests, 'request')}"
-        said += f"; dropped: {', '.join(dropped)}." if dropped else "."
-        return " ".join((said, *dict.fromkeys(self.problems)))
+        summary = f"{self.usable} of {self.asked_for} scenarios are usable, after {counted(self.requests, 'request')}"
+        summary += f"; dropped: {', '.join(dropped)}." if dropped else "."
+        return " ".join((summary, *dict.fromkeys(self.problems)))
 
 
 class Expansion(list[Scenario]):
-    """Scenarios that a model wrote: a list, with the runs that it cost.
+    """A list of scenarios written by a model, with the runs that produced it.
 
-    ``run`` is the first infra run (``runs``: all of them), ``account`` says what was dropped. ``kit.run`` takes it as
-    it is; ``table()`` shows it, to keep, edit and drop scenarios first.
+    ``run`` is the first infra run (``runs``: all of them), ``account`` says what was dropped. Pass it to ``kit.run``,
+    or keep, edit and drop scenarios in ``table()`` first.
     """
 
     def __init__(self, scenarios: Iterable[Scenario], *, runs: Sequence[Run], account: Account) -> None:
@@ -72,17 +72,17 @@ class Expansion(list[Scenario]):
 
     @property
     def run(self) -> Run:
-        """The first of the infra runs that it came from."""
+        """The first of the infra runs that produced it."""
         return self.runs[0]
 
     @property
     def total_cost(self) -> Decimal:
-        """What all requests for it cost, in US dollars."""
+        """The cost of all requests for it, in US dollars."""
         return sum((run.total_cost for run in self.runs), Decimal(0))
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a scenario, with a column for each dimension; ``kit.run`` takes it too."""
+        """One row per scenario, with a column for each dimension; ``kit.run`` accepts it too."""
         return scenarios_to_frame(self)
 
     def table(self) -> ScenarioTable:
@@ -101,7 +101,7 @@ def expand(
     strict: bool = False,
     budget: Money | None = None,
 ) -> InfraHandle[Expansion]:
-    """Start asking for scenarios; see ``Kit.expand``."""
+    """Start an expansion; see ``Kit.expand``."""
     if not isinstance(description, str) or not description.strip():
         raise ValidationError("Describe what the scenarios are about.", field="description")
     n = numbers.whole(n, "n", 1, MOST)
@@ -124,16 +124,16 @@ def expand(
 
 
 def _rounds(task: Task, spec: ExpansionSpec, n: int) -> Rounds[Expansion]:
-    """All scenarios are asked for, once more where an answer was of no use, and once those that are still missing."""
+    """Request all scenarios, repeat requests whose answer was unusable, then request the missing ones once."""
     writing = _Writing(spec)
     parts = _parts(range(n))
-    useless = writing.take(parts, (yield [spec.prompt(part, i, len(parts)) for i, part in enumerate(parts)]))
-    if useless:
-        repairs = [spec.repair(part, answer.text, problem) for part, answer, problem in useless]
-        writing.take([part for part, *_ in useless], (yield repairs))
+    unusable = writing.take(parts, (yield [spec.prompt(part, i, len(parts)) for i, part in enumerate(parts)]))
+    if unusable:
+        repairs = [spec.repair(part, answer.text, problem) for part, answer, problem in unusable]
+        writing.take([part for part, *_ in unusable], (yield repairs))
     if parts := _parts([slot for slot in range(n) if slot not in writing.scenarios]) if writing.scenarios else []:
-        have = [scenario.prompt for scenario in writing.scenarios.values()]
-        writing.take(parts, (yield [spec.prompt(part, i, len(parts), have) for i, part in enumerate(parts)]))
+        existing = [scenario.prompt for scenario in writing.scenarios.values()]
+        writing.take(parts, (yield [spec.prompt(part, i, len(parts), existing) for i, part in enumerate(parts)]))
     account = writing.account(n)
     if not writing.scenarios:
         raise RequestFailed(
@@ -145,12 +145,12 @@ def _rounds(task: Task, spec: ExpansionSpec, n: int) -> Rounds[Expansion]:
         task.warnings.append(str(account))
     in_order = (writing.scenarios[slot] for slot in sorted(writing.scenarios))
     numbered = [replace(scenario, scenario_id=f"s{place:04d}") for place, scenario in enumerate(in_order, 1)]
-    return Expansion(numbered, runs=[each.run for each in task.runs], account=account)
+    return Expansion(numbered, runs=[handle.run for handle in task.runs], account=account)
 
 
 @dataclass(slots=True)
 class _Writing:
-    """The usable scenarios so far, by slot, and what was not usable."""
+    """The usable scenarios so far, by slot, and the account of the others."""
 
     spec: ExpansionSpec
     scenarios: dict[int, Scenario] = field(default_factory=dict)
@@ -162,7 +162,7 @@ class _Writing:
     _seen: set[str] = field(default_factory=set)
 
     def account(self, n: int) -> Account:
-        """What came of asking for ``n`` scenarios."""
+        """The account of ``n`` requested scenarios."""
         return Account(
             asked_for=n,
             usable=len(self.scenarios),
@@ -173,7 +173,7 @@ class _Writing:
         )
 
     def take(self, parts: Sequence[Slots], answers: Sequence[Answer]) -> list[tuple[Slots, Answer, str]]:
-        """Take what is usable; returns the parts of which nothing was, with their answer and what is wrong with it."""
+        """Record usable scenarios; return the parts without any, each with its answer and the problem."""
         problems = [self._take(part, answer) for part, answer in zip(parts, answers, strict=True)]
         return [each for each in zip(parts, answers, problems, strict=True) if each[2]]
 
@@ -200,7 +200,7 @@ class _Writing:
             return
         slot = self._slot(slots, entry.get("id") if self.spec.conditions else None)
         if slot is None:
-            return  # more than were asked for
+            return  # more than requested
         dimensions = self.spec.dimensions(slot, entry)
         if dimensions is None:
             self.invalid += 1
@@ -209,7 +209,7 @@ class _Writing:
         self.scenarios[slot] = Scenario(prompt.strip(), dimensions=dimensions)
 
     def _slot(self, slots: Slots, number: Any) -> int | None:
-        """The slot that an entry is for: the one of its number, or the next that is open."""
+        """The slot of an entry: the one it numbers, or the next open one."""
         place = int(number) - 1 if str(number).strip().isdecimal() else None
         if place is not None and 0 <= place < len(slots) and slots[place] not in self.scenarios:
             return slots[place]
@@ -221,5 +221,5 @@ def _parts(slots: Slots) -> list[Slots]:
 
 
 def _compared(text: str) -> str:
-    """What makes two prompts the same: their words, whatever case, spaces and punctuation."""
+    """The key by which prompts count as equal: their words, without case, spaces and punctuation."""
     return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,4 +1,4 @@
-"""What scenarios are to be written: the requests, their schema, and the dimension values of each. Pure."""
+"""The specification of an expansion: requests, schema, and the dimension values of each scenario. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from llmkit.scenarios.levels import Dimension, read_dimensions
 Dimensions = Mapping[str, Iterable[Any]] | Sequence[str] | None
 
 _SPARE = 3
-_MOST_SHOWN = 100  # scenarios that a request is told it need not write again
+_MOST_SHOWN = 100  # existing scenarios listed in a request
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The dimension values of one wanted scenario, and how the model is told of them."""
+    """The dimension values of one requested scenario, and their wording for the model."""
 
     values: Mapping[str, Any]
     words: str
@@ -31,8 +31,8 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpansionSpec:
-    """What is to be written. A slot is the number of a wanted scenario, from 0; ``conditions`` holds the dimension
-    values of each, if there are any; ``free`` names dimensions whose values the model chooses.
+    """The scenarios to write. A slot is the number of a requested scenario, from 0; ``conditions`` holds the dimension
+    values of each, if any; ``free`` names dimensions whose values the model chooses.
     """
 
     description: str
@@ -41,7 +41,7 @@ class ExpansionSpec:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Of an answer; OpenAI's strict mode takes it."""
+        """The schema of an answer, suitable for OpenAI's strict mode."""
         entry: dict[str, Any] = {"prompt": {"type": "string"}}
         if self.conditions:
             entry = {"id": {"type": "integer"}, **entry}
@@ -52,29 +52,29 @@ class ExpansionSpec:
     @property
     def keys(self) -> str:
         """The keys of an entry, in words."""
-        told = ['"id" (the number of its conditions)'] * bool(self.conditions) + ['"prompt"']
-        told += [f'"dimensions" (an object with {", ".join(repr(name) for name in self.free)})'] * bool(self.free)
-        return " and ".join(told) + "."
+        keys = ['"id" (the number of its conditions)'] * bool(self.conditions) + ['"prompt"']
+        keys += [f'"dimensions" (an object with {", ".join(repr(name) for name in self.free)})'] * bool(self.free)
+        return " and ".join(keys) + "."
 
-    def prompt(self, slots: Sequence[int], part: int, parts: int, have: Sequence[str] = ()) -> str:
-        """Ask for the scenarios of these slots; some more where others exist, since one or two will repeat those."""
-        spare = _SPARE if have and not self.conditions else 0
+    def prompt(self, slots: Sequence[int], part: int, parts: int, existing: Sequence[str] = ()) -> str:
+        """Request the scenarios of these slots, plus a few if others exist, since some will repeat those."""
+        spare = _SPARE if existing and not self.conditions else 0
         lines = [f"Write exactly {len(slots) + spare} scenarios for this study:", "", self.description]
         if parts > 1:
             lines += ["", f"(Part {part + 1} of {parts}; the other parts are written apart from this one.)"]
         if self.conditions:
             lines += ["", "Each is written for its own conditions:"]
             lines += [f"id={number}: {self.conditions[slot].words}" for number, slot in enumerate(slots, 1)]
-        if have:
+        if existing:
             lines += [
                 "",
                 "These exist already; write others:",
-                *(f"- {texts.one_line(text, 150)}" for text in have[-_MOST_SHOWN:]),
+                *(f"- {texts.one_line(text, 150)}" for text in existing[-_MOST_SHOWN:]),
             ]
         return "\n".join(lines)
 
     def repair(self, slots: Sequence[int], text: str | None, problem: str) -> str:
-        """Ask again, saying what was wrong."""
+        """Repeat a request with the problem of the previous answer."""
         lines = [self.prompt(slots, 0, 1), "", f"Your previous answer could not be used: {problem}"]
         if text:
             lines += ["It began:", text[:300]]
@@ -92,10 +92,10 @@ class ExpansionSpec:
 def read_spec(description: str, n: int, dimensions: Dimensions) -> ExpansionSpec:
     """The spec of ``n`` scenarios.
 
-    With levels, all combinations come equally often, and what is left over is a balanced choice of them.
+    With levels, all combinations occur equally often, and the remainder is a balanced choice of them.
 
     Raises:
-        ValidationError: dimensions that cannot be read, with names that are reserved or come twice.
+        ValidationError: dimensions that cannot be read, or reserved or duplicate names.
     """
     if isinstance(dimensions, Mapping) and dimensions:
         read = read_dimensions(dimensions)
@@ -103,8 +103,8 @@ def read_spec(description: str, n: int, dimensions: Dimensions) -> ExpansionSpec
         return ExpansionSpec(description=description, conditions=[_conditions(read, cell) for cell in cells])
     names: tuple[Any, ...] = ()
     if dimensions is not None and not isinstance(dimensions, Mapping):
-        what = "a list of names, or a dict of names and levels"
-        names = (dimensions,) if isinstance(dimensions, str) else shapes.several(dimensions, "dimensions", what)
+        kind = "a list of names, or a dict of names and levels"
+        names = (dimensions,) if isinstance(dimensions, str) else shapes.several(dimensions, "dimensions", kind)
     check_columns(names, field="dimensions")
     if len(set(names)) < len(names):
         raise ValidationError("A dimension is named twice.", field="dimensions")

@@ -1,4 +1,4 @@
-"""How internal tasks go on: rounds of prompts to one model, each round an infra run, and the handle to wait for them.
+"""Internal tasks: rounds of prompts to one model, each round an infra run, and the handle to wait for them.
 
 A task is a generator without I/O: it yields the prompts of a round, is sent their answers, and returns its result.
 """
@@ -32,7 +32,7 @@ Money = Decimal | int | str | float
 
 
 class Start(Protocol):
-    """Starts a run of kind ``infra``; raises as ``kit.run`` does."""
+    """Starts a run of kind ``infra``; raises like ``kit.run``."""
 
     def __call__(
         self,
@@ -48,29 +48,28 @@ class Start(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Infra:
-    """What internal tasks need of a kit, and those that it has begun."""
+    """The parts of a kit used by internal tasks, and the handles of those that were started."""
 
     catalog: CatalogReader
     start: Start
     handles: list[InfraHandle[Any]] = field(default_factory=list)
 
     def stop(self) -> None:
-        """Let no task ask anything more."""
+        """Cancel all tasks."""
         for handle in self.handles:
             if not handle.done():
                 handle.cancel()
 
     def wait(self) -> None:
-        """Return when every task has ended, well or not; each has, soon after its runs have."""
+        """Wait until every task has ended, which it does soon after its runs."""
         for handle in self.handles:
             handle.wait(background.PATIENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one prompt: a text (perhaps one that is not as asked), or a sentence on why there is none.
-
-    ``cost`` is US dollars, ``None`` when unknown.
+    """The outcome of one prompt: a text (which may not match the schema), or a sentence on why there is none.
+    ``cost`` is in US dollars, ``None`` when unknown.
     """
 
     run_id: str | None = None
@@ -80,10 +79,10 @@ class Answer:
     cost: float | None = 0.0
 
     def entries(self, name: str) -> list[Any]:
-        """The list of that name in its JSON, or the list that it is.
+        """The list ``name`` in the answer's JSON, or the JSON itself if it is a list.
 
         Raises:
-            ValueError: there is none; with a sentence.
+            ValueError: there is none; its message is a sentence.
         """
         if self.text is None:
             raise ValueError(self.problem)
@@ -100,7 +99,7 @@ Rounds = Generator[list[str], list[Answer], T]
 
 @dataclass(slots=True, kw_only=True)
 class Task:
-    """The runs of one internal task. ``carries`` are columns for every row of them; ``budget`` is for all together."""
+    """One internal task with its runs. ``carries`` are extra columns of their probes; ``budget`` is for all of them."""
 
     infra: Infra
     choice: Choice
@@ -114,15 +113,15 @@ class Task:
     stopped: bool = False
 
     def begin(self, rounds: Rounds[T]) -> Callable[[], Awaitable[T]]:
-        """Start the first round; what is returned carries out the others.
+        """Start the first round; return a function that carries out the others.
 
         Raises:
             LlmkitError: nothing was sent, for the reasons of ``kit.run``.
         """
         handle = self._begin(next(rounds))
-        return lambda: self._go_on(rounds, handle)
+        return lambda: self._continue(rounds, handle)
 
-    async def _go_on(self, rounds: Rounds[T], handle: RunHandle[Run]) -> T:
+    async def _continue(self, rounds: Rounds[T], handle: RunHandle[Run]) -> T:
         answers = await self._answers(handle)
         while True:
             try:
@@ -132,7 +131,7 @@ class Task:
             answers = await self._ask(prompts)
 
     def _begin(self, prompts: Sequence[str]) -> RunHandle[Run]:
-        """Start a run that asks these prompts; returns at once. Not for the background loop."""
+        """Start a run of these prompts and return at once. Must not be called on the background loop."""
         left = self.budget
         if left is not None and self.runs:
             left = Decimal(str(left)) - sum((handle.run.total_cost for handle in self.runs), Decimal(0))
@@ -147,7 +146,7 @@ class Task:
         return handle
 
     async def _ask(self, prompts: Sequence[str]) -> list[Answer]:
-        """Ask in a further run; why it could not be started is the answer to each prompt."""
+        """Run another round; if it cannot be started, every prompt gets the reason as its answer."""
         if self.stopped:
             return [Answer(problem="It was cancelled.", code=Code.CANCELLED)] * len(prompts)
         try:
@@ -157,12 +156,12 @@ class Task:
         return await self._answers(handle)
 
     async def _answers(self, handle: RunHandle[Run]) -> list[Answer]:
-        """What came of a run that was begun, in the order of its prompts."""
+        """The answers of a started run, in the order of its prompts."""
         run = await handle
         return await anyio.to_thread.run_sync(_read_answers, run)
 
     def stop(self) -> None:
-        """Ask nothing more."""
+        """Send nothing more."""
         self.stopped = True
         for handle in self.runs:
             handle.cancel()
@@ -180,8 +179,7 @@ class Task:
 
 
 class InfraHandle(Handle[T]):
-    """An internal task, or several with one result, in the background: awaitable, or ``.result()``.
-
+    """An internal task, or several with a joint result, in the background: ``await`` it, or call ``.result()``.
     ``runs`` are the handles of its runs so far.
     """
 
@@ -192,25 +190,25 @@ class InfraHandle(Handle[T]):
 
     @property
     def runs(self) -> list[RunHandle[Run]]:
-        """The runs of kind ``infra`` that have been started for it, oldest first."""
+        """The ``infra`` runs started for it, oldest first."""
         return [run for task in self._tasks for run in task.runs]
 
     @property
     def progress(self) -> Progress:
-        """How far its latest run is."""
+        """The progress of its latest run."""
         return self._tasks[-1].runs[-1].progress
 
     def cancel(self) -> None:
-        """Ask nothing more; the result is made of what has come."""
+        """Send nothing more; the result is made from the answers so far."""
         for task in self._tasks:
             task.stop()
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait at most ``timeout`` seconds and return the result; what is amiss with it is said in a warning.
+        """Wait at most ``timeout`` seconds and return the result; problems with it are issued as warnings.
 
         Raises:
-            TimeoutError: it has not ended yet; it goes on.
-            LlmkitError: nothing usable came.
+            TimeoutError: it has not ended yet and continues.
+            LlmkitError: there was no usable answer.
         """
         value = super().result(timeout)
         self._warn()
@@ -227,16 +225,16 @@ class InfraHandle(Handle[T]):
         return value
 
     def _warn(self) -> None:
-        """Said to whoever takes the result, once: a warning of the background thread would get lost in a notebook."""
+        """Warn once, where the result is taken: a warning from the background thread would get lost in a notebook."""
         for task in self._tasks:
-            said, task.warnings = task.warnings, []
-            for text in said:
+            sentences, task.warnings = task.warnings, []
+            for text in sentences:
                 warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def carry_out(jobs: Sequence[tuple[Task, Rounds[T]]], merge: Callable[[list[T]], T] = itemgetter(0)) -> InfraHandle[T]:
-    """Start the first round of each task and return at once; the others follow in the background. ``merge`` makes one
-    result of those of several tasks.
+    """Start the first round of each task and return at once; the others follow in the background. ``merge`` combines
+    the results of several tasks.
 
     Raises:
         LlmkitError: one could not be started, for the reasons of ``kit.run``; the others are stopped.
@@ -249,14 +247,14 @@ def carry_out(jobs: Sequence[tuple[Task, Rounds[T]]], merge: Callable[[list[T]],
             task.stop()
         raise
 
-    async def together() -> T:
+    async def merged() -> T:
         return merge([await work() for work in works])
 
-    return InfraHandle([task for task, _ in jobs], together)
+    return InfraHandle([task for task, _ in jobs], merged)
 
 
 def announce(choice: Choice) -> Choice:
-    """Warn when another model than the configured one is going to be asked."""
+    """Warn when a model other than the configured one will be used."""
     if choice.note:
         names = {"provider": choice.model.provider, "model": choice.model.reference}
         log.info("fallback", extra={**names, "purpose": choice.purpose, "configured": choice.configured})
@@ -265,7 +263,7 @@ def announce(choice: Choice) -> Choice:
 
 
 def added(costs: Sequence[float | None]) -> float | None:
-    """The sum of costs; unknown when one of them is."""
+    """The sum of costs; ``None`` when one of them is unknown."""
     return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 

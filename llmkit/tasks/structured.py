@@ -1,4 +1,4 @@
-"""Structured answers: a JSON schema to ask with, and the check of what comes back. Pure."""
+"""Structured answers: the JSON schema of a request, and the check of the answer. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import jsonschema
     from pydantic import BaseModel
 
-# jsonschema and pydantic are imported only when a schema is used: beside JupyterLab jsonschema takes over a second.
+# jsonschema and pydantic are imported only when a schema is used: with JupyterLab's extras jsonschema takes a second.
 
 Schema: TypeAlias = "Mapping[str, Any] | type[BaseModel]"
-"""A JSON schema, or a pydantic model (its JSON schema is what is asked for and checked, not its Python validators)."""
+"""A JSON schema, or a pydantic model, of which only the JSON schema is used, not its Python validators."""
 
 
 def json_schema(schema: Schema | None) -> dict[str, Any] | None:
     """The JSON schema of an answer; ``None`` for free text.
 
     Raises:
-        ValidationError: not a schema, not one of an object, or one that refers to something that is not in it.
+        ValidationError: not a schema, not that of an object, or one with references to something outside it.
     """
     if schema is None:
         return None
@@ -53,7 +53,7 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
 
 
 def _try_out(schema: Mapping[str, Any]) -> None:
-    """Find out now, and not with answers that are paid for, that a schema cannot be checked with."""
+    """Refuse an unusable schema now, before any answer is paid for."""
     import regex
 
     try:
@@ -61,7 +61,7 @@ def _try_out(schema: Mapping[str, Any]) -> None:
             regex.compile(pattern)
         answer_check(schema)("{}")
     except regex.error as error:
-        raise ValidationError(f"schema has a pattern that is no regular expression: {error}", field="schema") from None
+        raise ValidationError(f"schema has an invalid regular expression: {error}", field="schema") from None
     except Unchecked as error:
         raise ValidationError(f"schema cannot be used: {error}", field="schema") from None
     except ValueError:  # an empty answer need not match
@@ -71,7 +71,7 @@ def _try_out(schema: Mapping[str, Any]) -> None:
 
 
 def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
-    """A function from an answer's text to its object; it raises ``ValueError`` with a sentence when that fails."""
+    """Return a function from an answer's text to its object, which raises ``ValueError`` with a sentence on failure."""
     import referencing
 
     from llmkit.tasks.bounded_schema import in_time, validator_class
@@ -96,12 +96,12 @@ def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
 
 
 class Unchecked(ValueError):
-    """Whether an answer matches cannot be said."""
+    """It cannot be determined whether an answer matches its schema."""
 
 
 @cache
 def _formats() -> jsonschema.FormatChecker:
-    """Formats that need no packages beyond jsonschema, so that an answer is judged the same on every machine."""
+    """Formats that need no packages besides jsonschema, so that answers are judged alike on every machine."""
     import jsonschema
 
     checker = jsonschema.FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
@@ -110,7 +110,7 @@ def _formats() -> jsonschema.FormatChecker:
 
 
 def _refuse_dangling(schema: Mapping[str, Any]) -> None:
-    """Every reference must lead to a place in the schema itself: nothing is fetched to check an answer."""
+    """Refuse references to anything outside the schema: nothing is fetched to check an answer."""
     import referencing
     import referencing.exceptions
     import referencing.jsonschema
@@ -139,7 +139,7 @@ def _patterns(schema: Any) -> Iterator[str]:
 
 
 def _items(node: Any) -> Iterator[tuple[str, Any]]:
-    """All that a schema holds under a key, at any depth."""
+    """All keys of a schema with their values, at any depth."""
     for key, inner in node.items() if isinstance(node, Mapping) else ():
         yield key, inner
         yield from _items(inner)
@@ -148,7 +148,7 @@ def _items(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with an object at its top; pydantic's of a model that holds itself begins with a reference."""
+    """The schema with an object at its top; that of a recursive pydantic model starts with a reference."""
     prefix, reference = "#/$defs/", schema.get("$ref")
     if isinstance(reference, str) and reference.startswith(prefix):
         return {**schema["$defs"][reference.removeprefix(prefix)], "$defs": schema["$defs"]}

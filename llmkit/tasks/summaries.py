@@ -1,4 +1,4 @@
-"""Summaries: what the answers of each group say, in one request or, where they do not fit, in several and then one."""
+"""Summaries of the answers of each group, in one request or, if they do not fit, in parts that are then merged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def summarize(
     )
     groups = _groups(probes, names)
     if not any(group.items for group in groups):
-        raise ValidationError(f"Run {run.id} has no answers that are ok.", field="run")
+        raise ValidationError(f"Run {run.id} has no answers with status ok.", field="run")
     choice = infra.catalog.infra_choice(PURPOSE, avoid=set(probes["model"]), structured=False, strict=strict)
     system = "\n\n".join((_TASK, HYGIENE, f"The researcher's question: {(question or QUESTION).strip()}"))
     task = Task(
@@ -58,31 +58,31 @@ def summarize(
 
 
 def _rounds(task: Task, names: Sequence[str], groups: Sequence[_Group], free: int) -> Rounds[pd.DataFrame]:
-    """The answers of each group are summarized, then their summaries, until one is left."""
+    """Summarize the answers of each group, then their summaries, until one is left."""
     if cut := sum(group.fit(free) for group in groups):
         task.warnings.append(f"{cut} answers are so long that only their beginning was read.")
-    asked = [(group, batch) for group in groups for batch in batches(group.items, free)]
-    answers = yield [document(batch) for _, batch in asked]
-    while asked:
+    sent = [(group, batch) for group in groups for batch in batches(group.items, free)]
+    answers = yield [document(batch) for _, batch in sent]
+    while sent:
         for group in groups:
-            if mine := [answer for (owner, _), answer in zip(asked, answers, strict=True) if owner is group]:
-                group.take(mine)
+            if own := [answer for (owner, _), answer in zip(sent, answers, strict=True) if owner is group]:
+                group.take(own)
                 group.fit(free)
         split = [group for group in groups if len(group.items) > 1]
-        asked = [] if task.stopped else [(group, batch) for group in split for batch in batches(group.items, free)]
-        if asked:
-            answers = yield [f"{_PARTS}\n\n{document(batch)}" for _, batch in asked]
+        sent = [] if task.stopped else [(group, batch) for group in split for batch in batches(group.items, free)]
+        if sent:
+            answers = yield [f"{_PARTS}\n\n{document(batch)}" for _, batch in sent]
     for group in split:
-        group.problems.append("It was cancelled before the summaries of its parts were put together.")
+        group.problems.append("It was cancelled before the summaries of its parts were merged.")
     if failed := [group for group in groups if group.problems]:
-        said = f"{len(failed)} of {len(groups)} groups could not be summarized, or only in part: see the column error."
-        task.warnings.append(said)
+        text = f"{len(failed)} of {len(groups)} groups could not be summarized, or only in part: see the column error."
+        task.warnings.append(text)
     return _frame(task, names, groups)
 
 
 @dataclass(slots=True)
 class _Group:
-    """The answers of one group, or what has become of them so far."""
+    """The answers of one group, or the summaries made of them so far."""
 
     values: tuple[Any, ...]
     items: list[Item]
@@ -92,7 +92,7 @@ class _Group:
     run_id: str | None = None
 
     def fit(self, free: int) -> int:
-        """Cut what is too long, so that at least two items fit into every batch; returns how many were cut."""
+        """Cut long items so that at least two fit into a batch; return how many were cut."""
         most = free // 3 * BYTES_PER_TOKEN
         before, self.items = (
             self.items,
@@ -101,7 +101,7 @@ class _Group:
         return sum(len(old.text) != len(new.text) for old, new in zip(before, self.items, strict=True))
 
     def take(self, answers: Sequence[Answer]) -> None:
-        """Put summaries in the place of what they summarize; a part that has none is left out, with a problem."""
+        """Replace items by their summaries; a part without a summary is dropped and recorded as a problem."""
         self.items = [Item("", answer.text) for answer in answers if answer.text is not None]
         self.costs += [answer.cost for answer in answers]
         self.problems += [answer.problem for answer in answers if answer.text is None]
@@ -127,9 +127,9 @@ def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.Dat
 
 
 def _groups(probes: pd.DataFrame, names: Sequence[str]) -> list[_Group]:
-    """The probes by the values of some columns, in the order of their first appearance."""
+    """Group probes by the values of columns, in order of first appearance."""
     if unknown := [name for name in names if not isinstance(name, str) or name not in probes.columns]:
-        raise unknown_column(unknown[0], probes.columns, "by", f"by={unknown[0]!r} is no column of run.probes.")
+        raise unknown_column(unknown[0], probes.columns, "by", f"by={unknown[0]!r} is not a column of run.probes.")
     if not names or len(set(names)) < len(names):
         raise ValidationError("by is a column of run.probes, or several different ones.", field="by")
     try:

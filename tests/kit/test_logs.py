@@ -76,7 +76,7 @@ def test_another_model_than_the_configured_one_is_an_event(kit, records):
     """A task that falls back says which model it takes, and which it should have taken."""
     configured = kit.catalog.infra_model("scenario_expansion").reference
     kit.catalog.deprecate_model(configured)
-    with pytest.warns(UserWarning, match="is asked instead"):
+    with pytest.warns(UserWarning, match="is used instead"):
         kit.expand("cities", n=2).result(60)
     (record,) = records("fallback")
     assert (record.levelname, record.configured) == ("INFO", configured)

@@ -132,10 +132,10 @@ def test_the_models_of_the_run_never_stand_in(kit):
     cheapest = kit.catalog.add_model("mistral:free", cost_input_per_million=0, cost_output_per_million=0)
     run = kit.run("hello?", cheapest.reference).result(60)
     kit.catalog.deprecate_model(kit.catalog.infra_model("summarization").reference)
-    with pytest.warns(UserWarning, match="is asked instead"):
+    with pytest.warns(UserWarning, match="is used instead"):
         coded = kit.code(run, CODEBOOK, strict=False).result(60)
     assert coded["infra_model"][0] != cheapest.reference
-    with pytest.warns(UserWarning, match="mistral:free is asked instead"):
+    with pytest.warns(UserWarning, match="mistral:free is used instead"):
         kit.expand("anything", 2).result(60)
 
 

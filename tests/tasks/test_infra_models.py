@@ -62,11 +62,11 @@ def test_the_configured_model_is_used_whatever_is_cheaper():
     ],
 )
 def test_a_stand_in_is_said_and_strict_refuses_it(catalog, keys, error, says):
-    """Whatever keeps the configured model from being asked, the note says so and names who is asked instead."""
+    """Whatever keeps the configured model from being asked, the note says so and names who is used instead."""
     choice = chosen(catalog, keys)
     assert choice.model.reference == "b:x"
     assert says in choice.note
-    assert "b:x is asked instead" in choice.note
+    assert "b:x is used instead" in choice.note
     with pytest.raises(error, match=says):
         chosen(catalog, keys, strict=True)
 
