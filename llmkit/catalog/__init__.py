@@ -1,4 +1,4 @@
-"""The catalog of providers, models, prices and settings: the rules by which it changes, and the shipped one."""
+"""The catalog of providers, models, prices and settings: its rules, its edits, and the shipped catalog."""
 
 from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.catalog.lookup import CatalogReader

@@ -1,4 +1,4 @@
-"""Budgets above runs, kept as a setting of the catalog."""
+"""Budgets shared by runs, stored as a setting of the catalog."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _ALMOST_A_MONTH = re.compile(r"\d{4}[-/.]?\d{1,2}")
 
 
 def budgets_of(state: CatalogState) -> tuple[SharedBudget, ...]:
-    """All of them, in the order in which they were set."""
+    """All shared budgets, in the order in which they were set."""
     return tuple(map(SharedBudget.from_row, state.settings.get(KEY) or ()))
 
 
 def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any) -> None:
-    """Set a budget in the place of the one of the same scope and provider; ``None`` as the amount takes it away.
+    """Set a budget, replacing the one with the same scope and provider; ``amount=None`` removes it.
 
     Raises:
-        ValidationError: something that makes none.
-        UnsupportedProvider: no such provider.
+        ValidationError: an invalid value.
+        UnsupportedProvider: there is no such provider.
     """
     budget = SharedBudget(
         scope=_scope(scope),
@@ -35,24 +35,24 @@ def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any
         alert_at=Decimal(1) if (share := numbers.share(alert_at, "alert_at")) is None else share,
     )
     if budget.amount < 0:
-        raise ValidationError("amount cannot be negative; None takes the budget away.", field="amount")
+        raise ValidationError("amount cannot be negative; None removes the budget.", field="amount")
     others = [each for each in budgets_of(edit.state) if each.key != budget.key]
     chosen = others if amount is None else [*others, budget]
     edit.put_setting(KEY, [each.to_row() for each in chosen], "set_budget")
 
 
 def check_project(value: Any) -> None:
-    """Refuse what cannot be the project of a run.
+    """Check the project of a run.
 
     Raises:
-        ValidationError: not a line of text, or one that is a month.
+        ValidationError: not a single line of text, or one that looks like a month.
     """
     if value is not None and _ALMOST_A_MONTH.fullmatch(texts.text(value, "project")):
-        raise ValidationError(f"project={value!r} reads like a month: name the project otherwise.", field="project")
+        raise ValidationError(f"project={value!r} looks like a month: give the project another name.", field="project")
 
 
 def _scope(value: Any) -> str:
     scope = texts.text(value, "scope")
     if _ALMOST_A_MONTH.fullmatch(scope) and not is_month(scope):
-        raise ValidationError(f"{scope!r} is no month: write it as '2026-12'.", field="scope")
+        raise ValidationError(f"{scope!r} is not a month: write it as '2026-12'.", field="scope")
     return scope

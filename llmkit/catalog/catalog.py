@@ -1,7 +1,7 @@
-"""``kit.catalog``: what :mod:`llmkit.catalog.lookup` and :mod:`llmkit.catalog.providers` do, and changing models.
+"""``kit.catalog``: :mod:`llmkit.catalog.lookup`, :mod:`llmkit.catalog.providers`, and the methods that edit models.
 
-A change is checked before anything is written, is written as a whole or not at all, and leaves an event with before and
-after. Edits of several threads, kernels and scripts follow each other; none is lost.
+A change is checked before anything is written, is atomic, and records an event with the values before and after. Edits
+of several threads, kernels and scripts are serialised; none is lost.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from llmkit.store import Edit
 
 @dataclass(frozen=True, slots=True)
 class Deprecation:
-    """What deprecating a model did: the model, the default that took its place (``None`` when it was not the default,
-    or nothing active is left), and the internal tasks that still name it and need another model. As text it is a
-    sentence with both prices.
+    """The result of deprecating a model: the model, the new default (``None`` when it was not the default, or no other
+    model is active), and the internal tasks that still use it and need another model. ``str()`` gives a sentence with
+    both prices.
     """
 
     model: Model
@@ -41,26 +41,26 @@ class Deprecation:
 
     @property
     def price(self) -> Price:
-        """What the deprecated model costs, in US dollars per million tokens."""
+        """The price of the deprecated model, in US dollars per million tokens."""
         return self.model.price
 
     @property
     def new_price(self) -> Price | None:
-        """What the new default costs; ``None`` when there is none."""
+        """The price of the new default, if there is one."""
         return self.new_default.price if self.new_default else None
 
     def __str__(self) -> str:
         if self.new_default is None:
             return f"{self.model.reference} is deprecated."
         return (
-            f"{self.model.reference} is deprecated. The default is {self.new_default.reference} now, at "
+            f"{self.model.reference} is deprecated. The default is now {self.new_default.reference}, at "
             f"{in_words(self.new_default.price)} per million tokens instead of {in_words(self.model.price)}."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultChange:
-    """What setting a default did: the new default, and the one before it (``None`` when there was none)."""
+    """The result of setting a default: the new default, and the previous one (``None`` when there was none)."""
 
     model: Model
     previous_default: Model | None
@@ -69,9 +69,9 @@ class DefaultChange:
 class Catalog(ProviderEdits):
     """Providers, models, prices and settings of one database.
 
-    Every method that changes something raises, besides what it names itself, ``CatalogBusy`` when another program
-    holds the database open, ``ValidationError`` (with ``field``) for a value or an argument that makes no sense,
-    ``ModelNotFound`` and ``UnsupportedProvider`` for names that are not in the catalog.
+    Every method that changes something raises, in addition to its own errors, ``CatalogBusy`` when another program
+    holds the database open, ``ValidationError`` (with ``field``) for an invalid value or argument, ``ModelNotFound``
+    and ``UnsupportedProvider`` for names that are not in the catalog.
     """
 
     # --- models ---
@@ -93,8 +93,8 @@ class Catalog(ProviderEdits):
         ``more``: ``cost_cached_input_per_million``, ``cost_cache_write_per_million``,
         ``cost_cache_write_1h_per_million``, ``cost_per_thousand_searches``, ``price_tiers``, ``price_windows``,
         ``price_variants`` (rates of other service tiers), ``batch_discount``, ``context_window``,
-        ``max_output_tokens``, ``retires_on``, ``api_config``. ``source`` says where the price was read. It becomes the
-        default only with ``set_as_default=True``, even when its provider has none.
+        ``max_output_tokens``, ``retires_on``, ``api_config``. ``source`` says where the price was read. The model
+        becomes the default only with ``set_as_default=True``, even when its provider has none.
         """
         name, model_id = split_reference(ref)
         texts.model_id(model_id)
@@ -128,38 +128,37 @@ class Catalog(ProviderEdits):
         expected_updated_at: Any = None,
         **values: Any,
     ) -> Model:
-        """Change a model: everything that :meth:`add_model` takes, but not its provider and its id.
+        """Change a model: everything that :meth:`add_model` takes except its provider and id.
 
-        ``status`` (``"ACTIVE"`` or ``"DEPRECATED"``) does what :meth:`reactivate_model` and :meth:`deprecate_model` do.
-        ``is_default=True`` is ``set_as_default``; ``False`` leaves its provider without a default if it was that.
-
-        A changed price is appended to the model's price history, and finished runs keep what they were billed at.
-        ``valid_from`` (a date, a time, or ISO text) enters a price that holds from then on: one in the future changes
-        nothing today. Where the history already has a later price, that one still takes over on its day, and a warning
-        says so. ``set_as_default=False`` leaves the default as it is.
+        ``status`` (``"ACTIVE"`` or ``"DEPRECATED"``) acts like :meth:`reactivate_model` and :meth:`deprecate_model`.
+        ``is_default=True`` equals ``set_as_default=True``; ``is_default=False`` leaves the provider without a default
+        if this was it; ``set_as_default=False`` changes nothing. A changed price is appended to the model's price
+        history, and finished runs keep the prices they were billed at. ``valid_from`` (a date, a time, or ISO text) is
+        when the price takes effect: one in the future changes nothing today. If the history has a later price, that
+        one still applies from its day, and a warning says so.
 
         Raises:
             EditConflict: the model was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
-            ModelDeprecated: a deprecated model is to be the default.
+            ModelDeprecated: a deprecated model cannot be the default.
         """
         new = changes.model_changes(values)
         texts.flag(set_as_default, "set_as_default")
         is_default = set_as_default or is_default
         changes.check_standing(status, is_default)
         with self._edit() as edit:
-            now = self._clock()  # not before: what another kernel wrote while this one waited its turn came earlier
+            now = self._clock()  # inside the edit: what another kernel wrote while this one waited must be earlier
             note = changes.price_note(source, valid_from, now)
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
             after = changes.updated(edit, before, new, note, now)
             if after != before:
                 after = edit.put_model(after, "update_model")
-            return _stand(edit, after, status, is_default)
+            return _apply_standing(edit, after, status, is_default)
 
     def deprecate_model(self, ref: str) -> Deprecation:
-        """Take a model out of new runs; its history stays. A default is followed by an active model of its provider: of
-        its family at up to twice or half the price, else the nearest in price. A warning gives both prices when the new
-        one is more than twice as dear. Of a deprecated model nothing changes.
+        """Remove a model from new runs; its history stays. A default is succeeded by an active model of its provider:
+        one of its family at half to twice the price, else the nearest in price. If it is more than twice as dear, a
+        warning gives both prices. A model that is deprecated already is left unchanged.
         """
         with self._edit() as edit:
             return _deprecate(edit, rules.find_model(edit.state, ref))
@@ -170,7 +169,7 @@ class Catalog(ProviderEdits):
             return _reactivate(edit, rules.find_model(edit.state, ref))
 
     def set_default_model(self, ref: str) -> DefaultChange:
-        """Make a model the one of its provider that new runs pre-select.
+        """Make a model its provider's default, which new runs pre-select.
 
         Raises:
             ModelDeprecated: the model is deprecated.
@@ -179,9 +178,9 @@ class Catalog(ProviderEdits):
             return _make_default(edit, rules.find_model(edit.state, ref))
 
     def learn_rejected(self, ref: str, parameter: str) -> Model:
-        """Remember, as the actor ``system``, that a model's API refused a parameter: later requests leave it out.
+        """Remember, as the actor ``system``, that a model's API rejected a parameter: later requests omit it.
 
-        It is kept in ``api_config["learned_rejects"]``; taking it out there makes llmkit try again.
+        It is stored in ``api_config["learned_rejects"]``; remove it there to make llmkit try again.
         """
         with self._store.edit(actor="system") as edit:
             model = rules.find_model(edit.state, ref)
@@ -190,25 +189,25 @@ class Catalog(ProviderEdits):
             changed = replace(model, api_config=config)
             return model if changed == model else edit.put_model(changed, "learn_rejected")
 
-    # --- prices of others ---
+    # --- published prices ---
 
     def check_prices(
         self, *, fresh: bool | str = False, retirements: str | os.PathLike[str] | None = None
     ) -> pd.DataFrame:
-        """Compare the catalog with the price data of the installed genai-prices, and with the lists of models of the
-        providers whose key is set. Nothing is changed, but noted that prices were compared today.
+        """Compare the catalog with the price data of the installed genai-prices, and with the model lists of the
+        providers whose key is set. Changes nothing except the recorded day of the last comparison.
 
-        One row a difference: ``model``, ``what`` (a price field, ``retires_on``, ``new model``, ``missing upstream``),
-        ``ours``, ``theirs``, ``valid_from`` (the day of an announced price), ``source``, ``date`` (when it was read).
-        Prices are US dollars per million tokens.
+        One row per difference: ``model``, ``what`` (a price field, ``retires_on``, ``new model``,
+        ``missing upstream``), ``ours``, ``theirs``, ``valid_from`` (the day of an announced price), ``source``,
+        ``date`` (when it was read). Prices are US dollars per million tokens.
 
-        ``fresh=True`` gets the newest data of genai-prices from the internet first, in the way of its own updater; an
-        address gets them from there. Days of retirement come from litellm's price map too, where it is installed or
-        ``retirements`` is the path or the address of its JSON file.
+        ``fresh=True`` downloads the latest data of genai-prices first, with its own updater; a URL downloads from
+        there. Retirement dates also come from litellm's price map, if litellm is installed or ``retirements`` is the
+        path or URL of the map's JSON file.
 
         Raises:
             ValidationError: genai-prices is not installed, or there is no such map.
-            RequestFailed: the newest data cannot be had.
+            RequestFailed: the latest data cannot be downloaded.
         """
         state = self.state()
         names = [name for name, provider in state.providers.items() if self.is_available(provider)]
@@ -221,11 +220,11 @@ class Catalog(ProviderEdits):
         return differences
 
     def apply_prices(self, rows: pd.DataFrame) -> tuple[str, ...]:
-        """Take over differences that :meth:`check_prices` found: all of its rows, or those that you chose.
+        """Apply differences found by :meth:`check_prices`: all of its rows, or a selection.
 
-        Prices become dated entries of the history: from now on, or from the announced day on. New models are added.
-        It is one change, which :meth:`undo` takes back (unless it added a model). Returns the references of what was
-        stored, announced prices included; rows that say ``missing upstream`` change nothing.
+        Prices become dated entries of the history, effective now or on the announced day. New models are added. It is
+        one change, which :meth:`undo` reverts (unless it added a model). Returns the references of changed models,
+        including those with announced prices; ``missing upstream`` rows are ignored.
 
         Raises:
             ValidationError: rows that did not come from ``check_prices``.
@@ -244,7 +243,7 @@ class Catalog(ProviderEdits):
             budget_settings.set_budget(edit, scope, amount, provider, alert_at)
 
     def set_setting(self, key: str, value: Any) -> None:
-        """Keep a value that JSON can hold; ``None`` empties it. ``infra_model_...`` takes references of active models.
+        """Set a JSON-serialisable value; ``None`` clears it. ``infra_model_...`` takes references of active models.
 
         Raises:
             ModelDeprecated: the model for an internal task is deprecated.
@@ -277,23 +276,23 @@ class Catalog(ProviderEdits):
     # --- undo ---
 
     def undo(self) -> tuple[str, ...]:
-        """Take the last change back that a user made and that was not taken back yet; returns what it concerned.
+        """Revert the last user change that is not reverted yet; returns the references concerned.
 
-        It is a change like any other, in the history too. Calling again takes back the change before it.
+        Undoing is itself a change in the history. Calling again reverts the change before.
 
         Raises:
-            ValidationError: there is nothing to take back, or the change added an entry (those are never removed).
-            EditConflict: what it changed was changed again since.
+            ValidationError: there is nothing to undo, or the change added an entry (those are never removed).
+            EditConflict: an entry was changed again since.
         """
         events = self._last_edit()
         with self._edit() as edit:
             return undo.take_back(edit, events, self._clock())
 
     def last_change(self) -> str:
-        """What :meth:`undo` would take back, as a sentence: each entry with its values before and after.
+        """Describe what :meth:`undo` would revert: each entry with its values before and after.
 
         Raises:
-            ValidationError: as :meth:`undo` does.
+            ValidationError: as in :meth:`undo`.
         """
         return undo.in_words(self._last_edit())
 
@@ -301,8 +300,8 @@ class Catalog(ProviderEdits):
         return undo.last_edit(self._store.catalog_events())
 
 
-def _stand(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:
-    """Bring a model to the status and the place that were chosen for it; ``None`` leaves either as it is."""
+def _apply_standing(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:
+    """Apply a status and a default flag to a model; ``None`` leaves either unchanged."""
     if status is not None:
         model = _reactivate(edit, model) if status == "ACTIVE" else _deprecate(edit, model).model
     if is_default:
@@ -317,12 +316,12 @@ def _deprecate(edit: Edit, model: Model) -> Deprecation:
     if not model.is_active:
         return Deprecation(model, None, used_for)
     heir = rules.successor(edit.state, model) if model.is_default else None
-    gone = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
+    deprecated = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
     promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
-    done = Deprecation(gone, promoted, used_for)
+    result = Deprecation(deprecated, promoted, used_for)
     if promoted and rules.is_much_dearer(model, promoted):
-        warnings.warn(f"{done} Choose another with set_default_model().", UserWarning, stacklevel=3)
-    return done
+        warnings.warn(f"{result} Choose another with set_default_model().", UserWarning, stacklevel=3)
+    return result
 
 
 def _reactivate(edit: Edit, model: Model) -> Model:

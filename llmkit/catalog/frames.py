@@ -1,4 +1,4 @@
-"""The catalog as DataFrames: declared columns and types, the same whether there are rows or none."""
+"""The catalog as DataFrames, with declared columns and types even without rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODEL_COLUMNS: Mapping[str, str] = {
 def providers(
     state: CatalogState, *, available: Callable[[Provider], bool], key_status: Callable[[Provider], str]
 ) -> pd.DataFrame:
-    """One row a provider, in the order in which they were added."""
+    """One row per provider, in the order in which they were added."""
     active = Counter(model.provider for model in state.models.values() if model.is_active)
     defaults = {model.provider: model.reference for model in state.models.values() if model.is_default}
     rows = (
@@ -57,7 +57,7 @@ def providers(
 def models(
     state: CatalogState, chosen: Iterable[Model], *, available: Callable[[Model], bool], at: datetime
 ) -> pd.DataFrame:
-    """One row a model, as given, with the source of its price in force at ``at`` and the day on which it was read."""
+    """One row per model, in the given order, with source and day of reading of its price in force at ``at``."""
     rows = (
         model.to_row()
         | {name: shown(getattr(model.price, name)) or None for name in PRICE_PARTS}
@@ -75,7 +75,7 @@ def models(
 
 
 def settings(values: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a setting, by name."""
+    """One row per setting, sorted by name."""
     rows = ({"key": key, "value": value} for key, value in sorted(values.items()))
     return _frame(rows, {"key": _TEXT, "value": _ANY})
 

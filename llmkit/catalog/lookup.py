@@ -1,4 +1,4 @@
-"""What can be asked of the catalog without changing it."""
+"""The catalog's read-only methods."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from llmkit.store import CatalogState, Store
 
 
 class CatalogReader:
-    """The questions. Each reads the database afresh, so that it sees what other kernels have changed."""
+    """The read-only part of the catalog. Every call reads the database, and so sees the changes of other kernels."""
 
     _store: Store
     _has_key: Callable[[Provider], bool]
     _clock: Callable[[], datetime]
 
     def state(self) -> CatalogState:
-        """One consistent reading of the whole catalog as records, every model at its price in force now."""
+        """A consistent snapshot of the whole catalog as records, with every model at its current price."""
         return rules.in_force(self._store.catalog(), self._clock())
 
     def providers(self) -> pd.DataFrame:
-        """One row a provider: the table's columns, and ``is_available``, ``key_status``, ``default_model`` (a
+        """One row per provider: the table's columns, and ``is_available``, ``key_status``, ``default_model`` (a
         reference), ``n_active_models``. Money is float64 US dollars; ``key_status`` is ``set``, ``missing`` or
         ``not needed``.
         """
@@ -39,7 +39,7 @@ class CatalogReader:
     def models(
         self, provider: str | None = None, status: str | None = None, available_only: bool = False
     ) -> pd.DataFrame:
-        """One row a model, by provider, then in the order in which they were added.
+        """One row per model, by provider, then in the order in which they were added.
 
         The table's columns, and ``model`` (the reference), ``provider``, ``is_available`` (active, and the provider is
         available). Prices are float64 US dollars per million tokens, missing where unknown; ``price_tiers``,
@@ -47,7 +47,7 @@ class CatalogReader:
         say where and when the price in force was read.
 
         Raises:
-            UnsupportedProvider: no such provider.
+            UnsupportedProvider: there is no such provider.
             ValidationError: ``status`` is neither ``ACTIVE`` nor ``DEPRECATED``.
         """
         if status not in (None, "ACTIVE", "DEPRECATED"):
@@ -73,21 +73,21 @@ class CatalogReader:
         """One provider.
 
         Raises:
-            UnsupportedProvider: no such provider; names the nearest.
+            UnsupportedProvider: there is no such provider; the message suggests the nearest names.
         """
         return rules.find_provider(self.state(), name)
 
     def model(self, ref: str) -> Model:
-        """One model, at its price in force now; a dated snapshot that is not listed is as its family.
+        """One model, at its current price; an unlisted dated snapshot is treated like its family.
 
         Raises:
-            ModelNotFound: no such model; names the nearest, at other providers too.
-            UnsupportedProvider: no such provider.
+            ModelNotFound: there is no such model; the message suggests the nearest, at any provider.
+            UnsupportedProvider: there is no such provider.
         """
         return rules.askable_model(self.state(), ref)
 
     def defaults(self) -> dict[str, Model]:
-        """The default model of every enabled provider that has one, by the provider's name, with or without a key."""
+        """The default model of every enabled provider that has one, by provider name, with or without a key."""
         state = self.state()
         return {
             model.provider: model
@@ -96,11 +96,11 @@ class CatalogReader:
         }
 
     def is_available(self, provider: Provider) -> bool:
-        """Whether requests can be sent to it: it is enabled, and its key is set, or it needs none."""
+        """Whether requests can be sent to it: it is enabled, and its key is set or not needed."""
         return provider.is_enabled and self.has_key(provider)
 
     def has_key(self, provider: Provider) -> bool:
-        """Whether the provider's key is set, or it needs none."""
+        """Whether the provider's key is set or not needed."""
         return provider.api_key_env is None or self._has_key(provider)
 
     def key_status(self, provider: Provider) -> str:
@@ -110,18 +110,18 @@ class CatalogReader:
         return "set" if self._has_key(provider) else "missing"
 
     def obstacles(self, model: Model) -> tuple[Obstacle, ...]:
-        """What stands between a model and a request now, what blocks it first; see ``llmkit.catalog.obstacles``."""
+        """What prevents or discourages using a model now, blocking ones first; see ``llmkit.catalog.obstacles``."""
         provider = self.provider(model.provider)
         return obstacles(model, provider, self.has_key(provider), self._clock().date())
 
     def old_prices(self) -> str:
-        """A sentence where prices of active models were read too long ago; else nothing."""
+        """A warning if prices of active models were read too long ago; else an empty text."""
         state = self.state()
         active = (reference for reference, model in state.models.items() if model.is_active)
         return old_prices(state, active, self._clock())
 
     def settings(self) -> pd.DataFrame:
-        """One row a setting: ``key`` and ``value``; llmkit's own, which begin with ``_``, are left out."""
+        """One row per setting: ``key`` and ``value``; internal ones, which start with ``_``, are left out."""
         values = self._store.catalog().settings
         return frames.settings({key: value for key, value in values.items() if not key.startswith("_")})
 
@@ -129,7 +129,7 @@ class CatalogReader:
         """A setting's value; ``None`` when it is not set.
 
         Raises:
-            ValidationError: the key is no text.
+            ValidationError: the key is not a text.
         """
         return self._store.catalog().settings.get(shapes.string(key, "key"))
 
@@ -137,7 +137,7 @@ class CatalogReader:
         """The model that becomes its provider's default if this one is deprecated; ``None`` when no other is active.
 
         Raises:
-            ModelNotFound: no such model.
+            ModelNotFound: there is no such model.
         """
         state = self.state()
         return rules.successor(state, rules.find_model(state, ref))
@@ -151,11 +151,11 @@ class CatalogReader:
         context: int = 0,
         strict: bool = False,
     ) -> Choice:
-        """Which model would do an internal task now; its ``note`` says why that is not the one that is set.
+        """The model that would do an internal task now; its ``note`` says why it is not the configured one.
 
         Raises:
-            ValidationError: no such purpose.
-            LlmkitError: why the model that is set cannot be used, when ``strict`` is set or no other can either.
+            ValidationError: there is no such purpose.
+            LlmkitError: why the configured model cannot be used, if ``strict`` or there is no other.
         """
         return choose(
             self.state(),
@@ -169,7 +169,7 @@ class CatalogReader:
         )
 
     def named_choice(self, purpose: str, reference: str) -> Choice:
-        """The model that is named for one internal task.
+        """The model chosen by the user for one internal task.
 
         Raises:
             LlmkitError: why it cannot be used.
@@ -182,8 +182,8 @@ class CatalogReader:
         If none is set for ``judge``, the one for ``summarization`` is used.
 
         Raises:
-            ValidationError: no such purpose.
-            ModelNotFound: no model is set for it, or the one that is set is no more.
+            ValidationError: there is no such purpose.
+            ModelNotFound: no model is set for it, or the one set is not in the catalog any more.
         """
         state = self.state()
         reference = rules.infra_reference(state, purpose)
@@ -200,8 +200,8 @@ class CatalogReader:
         ``ref`` is a model's reference, a provider's name or a setting's key; ``None`` means everything.
 
         Raises:
-            ModelNotFound: no such model.
-            UnsupportedProvider: no such provider, and no setting of that name.
+            ModelNotFound: there is no such model.
+            UnsupportedProvider: there is no such provider or setting.
             ValidationError: ``ref`` is none of these.
         """
         return self._store.catalog_events(None if ref is None else self._named(ref))

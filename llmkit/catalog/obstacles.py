@@ -1,4 +1,4 @@
-"""May this model be asked? Runs, estimates, internal tasks and pickers all take the answer from here. Pure."""
+"""May this model be used? The one answer for runs, estimates, internal tasks and pickers. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated
 from llmkit.records import Model, Provider
 
 SOON = timedelta(days=30)
-"""Retirement is worth a warning from this long before."""
+"""How long before a model's retirement the warnings start."""
 
 
 class ObstacleKind(StrEnum):
-    """What can stand between a model and a request."""
+    """The kinds of obstacles to using a model."""
 
     DEPRECATED = "deprecated"
     PROVIDER_DISABLED = "provider_disabled"
@@ -32,8 +32,8 @@ _ERRORS: dict[ObstacleKind, type[LlmkitError]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """One of them. ``label`` is a few words for a list, ``reason`` goes on from the model's name, ``remedy`` says what
-    to do about it.
+    """An obstacle to using a model. ``label`` is a short text for lists, ``reason`` continues a sentence that starts
+    with the model's name, ``remedy`` says what to do about it.
     """
 
     kind: ObstacleKind
@@ -44,21 +44,21 @@ class Obstacle:
 
     @property
     def sentence(self) -> str:
-        """The whole of it, for a warning or an error."""
+        """The full text for a warning or an error."""
         return f"{self.reference} {self.reason}. {self.remedy}"
 
     @property
     def blocks(self) -> bool:
-        """Whether the model may not be asked; otherwise it is only worth a warning."""
+        """Whether the model must not be used; otherwise this is only a warning."""
         return self.kind in _ERRORS
 
     def error(self, message: str | None = None) -> LlmkitError:
-        """The error to raise for an obstacle that blocks."""
+        """The error to raise for a blocking obstacle."""
         return _ERRORS[self.kind](message or self.sentence)
 
 
 def obstacles(model: Model, provider: Provider, has_key: bool, today: date) -> tuple[Obstacle, ...]:
-    """All that stands between a model and a request, what blocks it first; ``has_key``: it is set, or not needed."""
+    """All obstacles to using a model, blocking ones first; ``has_key``: the key is set or not needed."""
     day, variable = model.retires_on, provider.api_key_env
     rows = (
         (
@@ -85,11 +85,11 @@ def obstacles(model: Model, provider: Provider, has_key: bool, today: date) -> t
     )  # fmt: skip
     return tuple(
         Obstacle(kind=kind, reference=model.reference, label=label, reason=reason, remedy=remedy)
-        for stands, kind, label, reason, remedy in rows
-        if stands
+        for applies, kind, label, reason, remedy in rows
+        if applies
     )
 
 
 def blocking(model: Model, provider: Provider, has_key: bool, today: date) -> Obstacle | None:
-    """The first obstacle because of which a model may not be asked; ``None`` when it may."""
+    """The first obstacle that blocks a model; ``None`` when it may be used."""
     return next((obstacle for obstacle in obstacles(model, provider, has_key, today) if obstacle.blocks), None)

@@ -1,4 +1,4 @@
-"""How old the prices are: read too long ago, they are worth a sentence."""
+"""The age of prices, and a warning if they were read too long ago."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from llmkit.money.pricing import price_on
 from llmkit.store import CatalogState
 
 CHECKED = "_prices_checked_on"
-"""The setting that says when prices were last compared with those of others; the underscore hides it from users."""
+"""The setting with the day of the last comparison with published prices; the underscore hides it from users."""
 OLD = timedelta(days=30)
 
 
 def read_on(state: CatalogState, references: Iterable[str], at: datetime) -> date | None:
-    """The day on which the oldest of their prices in force was read, or all were compared; ``None`` where nobody noted
-    a day.
+    """The day on which the oldest of the models' prices in force was read, or the later day of the last comparison;
+    ``None`` if no day is recorded.
     """
     entries = [price_on(state.prices.get(reference, ()), at) for reference in references]
     days = [entry.read_on for entry in entries if entry is not None and entry.read_on is not None]
@@ -24,7 +24,7 @@ def read_on(state: CatalogState, references: Iterable[str], at: datetime) -> dat
 
 
 def old_prices(state: CatalogState, references: Iterable[str], at: datetime) -> str:
-    """A sentence where prices of these models are old; nothing where they are not."""
+    """A warning if prices of these models are old; else an empty text."""
     day = read_on(state, references, at)
     if day is None or at.date() - day <= OLD:
         return ""

@@ -1,4 +1,4 @@
-"""Keeping prices current: comparing the catalog with what others say, and taking over what is accepted."""
+"""Keep prices current: compare the catalog with published prices, and apply accepted differences."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def check(
     ask: ListModels,
     at: datetime,
 ) -> pd.DataFrame:
-    """The differences as a frame; a provider that does not answer gets a warning, and stands in its ``.attrs``.
+    """The differences as a frame; a provider that does not answer causes a warning and is listed in ``.attrs``.
 
-    A provider's own list is believed before the others: what it says of a model they do not repeat.
+    A provider's own list takes precedence: what it says about a model is not repeated from other sources.
     """
     lists: dict[str, Sequence[RemoteModel]] = {}
     unanswered: dict[str, str] = {}
@@ -52,7 +52,7 @@ def check(
         else:
             lists[provider] = answer
     listed = list(list_differences(state.models, lists, upstream, at))
-    said = {(each.model, each.what) for each in listed}
+    stated = {(each.model, each.what) for each in listed}
     others = [
         *unlisted_models(state.models, load_seed().left_out, upstream, at),
         *(retirement_differences(state.models, retirements) if retirements else ()),
@@ -61,7 +61,7 @@ def check(
         [
             *price_differences(state.models, state.prices, upstream, at),
             *listed,
-            *(each for each in others if (each.model, each.what) not in said),
+            *(each for each in others if (each.model, each.what) not in stated),
         ]
     )
     differences.attrs["unanswered"] = unanswered
@@ -69,7 +69,7 @@ def check(
 
 
 def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tuple[str, ...]:
-    """Write accepted differences; returns the references of what changed, now or from an announced day on."""
+    """Write accepted differences; return the references of models that change now or on an announced day."""
     changed: list[str] = []
     for (reference, valid_from, source), values in _grouped(rows).items():
         note = changes.price_note(source, valid_from, now)
@@ -95,7 +95,7 @@ def _added(edit: Edit, reference: str, values: Mapping[str, Any], note: changes.
 
 
 def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], dict[str, Any]]:
-    """What to write, by model, day and source; rows without anything to write are left out."""
+    """The values to write, by model, day and source; rows without any are skipped."""
     groups: dict[tuple[str, Any, Any], dict[str, Any]] = {}
     for row in rows:
         missing = {"model", "what", "theirs"} - row.keys()
@@ -107,7 +107,7 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
         if what == MISSING:
             continue
         if what not in (*PRICE_COLUMNS, "retires_on", NEW):
-            raise ValidationError(f"what={what!r} is nothing that can be applied.", field="rows")
+            raise ValidationError(f"what={what!r} cannot be applied.", field="rows")
         valid_from = row.get("valid_from")
         key = (str(row["model"]), None if pd.isna(valid_from) else valid_from, row.get("source"))
         if what == NEW and not isinstance(theirs, Mapping):

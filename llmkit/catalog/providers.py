@@ -1,4 +1,4 @@
-"""Changing providers: adding, limits, addresses, and the money on their accounts."""
+"""Edit providers: add and delete them, change limits and addresses, and track their balances."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from llmkit.store import Edit, Store, queries
 
 
 class ProviderEdits(CatalogReader):
-    """The part of the catalog that changes providers.
+    """The part of the catalog that edits providers.
 
     ``approve_origin`` and ``origin_allowed`` take a provider's name, an origin such as ``https://openrouter.ai``, and
-    the variable of its key; ``list_models`` asks providers for their own lists; changes carry the name of ``actor``.
+    the variable of its key; ``list_models`` asks providers for their lists of models; ``actor`` is recorded with
+    changes.
     """
 
     def __init__(
@@ -51,9 +52,9 @@ class ProviderEdits(CatalogReader):
         return self._card()
 
     def apply_due_prices(self, now: datetime | None = None) -> list[Model]:
-        """Write announced prices whose day has come into the table, as the actor ``system``; returns those models.
+        """Write announced prices that are now in force to the table, as the actor ``system``; return those models.
 
-        Reading does not depend on it: every question is answered with the prices in force.
+        Reads do not depend on it: they always use the prices in force.
         """
         if not rules.due(self._store.catalog(), now or self._clock()):
             return []
@@ -62,7 +63,7 @@ class ProviderEdits(CatalogReader):
 
     @contextlib.contextmanager
     def _edit(self) -> Iterator[Edit]:
-        """An edit of what is in force: announced prices whose day has come are written first, on their own."""
+        """An edit that starts from the prices in force: due announced prices are written first, as a separate edit."""
         while True:
             with self._store.edit(self._actor) as edit:
                 if not rules.due(edit.state, self._clock()):
@@ -84,17 +85,17 @@ class ProviderEdits(CatalogReader):
     ) -> Provider:
         """Add an endpoint: Ollama, vLLM, LM Studio, OpenRouter, anything that speaks one of the wires.
 
-        ``base_url`` is what ``/chat/completions`` is appended to. ``api_key_env`` names the environment variable of its
-        key, ``None`` when it needs none. ``dialect`` is how it departs from OpenAI's formats, such as ``openrouter``;
-        ``None``: as is known of its address. ``limits``: ``max_parallel_requests`` (1), ``requests_per_minute`` (60),
+        ``/chat/completions`` is appended to ``base_url``. ``api_key_env`` names the environment variable of its key,
+        ``None`` when it needs none. ``dialect`` is how it departs from OpenAI's formats, such as ``openrouter``;
+        ``None``: guessed from the address. ``limits``: ``max_parallel_requests`` (1), ``requests_per_minute`` (60),
         ``tokens_per_minute``, ``is_enabled``, ``default_cost_input_per_million``, ``default_cost_output_per_million``.
 
-        A server without a key may be plain http on a private network: there is no key to protect. A key is never sent
-        to an address that this user did not approve: without ``approve_origin=True`` a provider with a key, on another
-        machine, is added with a warning, and asking it fails until the address is approved.
+        A server without a key may use plain http on a private network, since there is no key to protect. A key is never
+        sent to an address that this user did not approve: without ``approve_origin=True`` a provider with a key on
+        another machine is added with a warning, and requests to it fail until the address is approved.
 
         Raises:
-            OriginNotApproved: a key would travel in the open, over http to another machine, and it was not approved.
+            OriginNotApproved: a key would be sent unencrypted, over http to another machine, without approval.
         """
         shown = texts.provider_name(name) if display_name is None else display_name
         address = {"wire": wire, "dialect": dialect, "base_url": base_url, "api_key_env": api_key_env}
@@ -120,14 +121,13 @@ class ProviderEdits(CatalogReader):
         self, name: str, *, approve_origin: bool = False, expected_updated_at: Any = None, **values: Any
     ) -> Provider:
         """Change a provider: its limits, ``is_enabled``, ``base_url``, ``display_name``, default costs, ``wire``,
-        ``dialect``, ``api_key_env``. A limit of 0 becomes 1, with a warning. Runs that are going on follow at once.
+        ``dialect``, ``api_key_env``. A limit of 0 becomes 1, with a warning. Current runs use new limits at once. A new
+        address also sets its known dialect, unless ``dialect`` is given.
 
-        A new address brings the dialect that is known of it, unless another is given.
-
-        ``approve_origin=True`` allows the provider's key to be sent to the (new) address from now on, on this machine.
+        ``approve_origin=True`` approves, on this machine, that the provider's key is sent to the (new) address.
 
         Raises:
-            OriginNotApproved: a key would go to another origin, not on this machine, that was not approved.
+            OriginNotApproved: a key would be sent to an unapproved origin on another machine.
             EditConflict: the provider was changed after ``expected_updated_at`` (its ``updated_at`` when you read it).
         """
         values = changes.provider_changes(values)
@@ -147,30 +147,30 @@ class ProviderEdits(CatalogReader):
             return after if after == before else edit.put_provider(after, "update_provider")
 
     def delete_provider(self, name: str) -> Provider:
-        """Take out a provider that was added here and that no run has asked, with its models. Returns what it was;
-        :meth:`undo` brings all of it back.
+        """Delete a provider that a user added and no run has used, with its models. Returns the deleted record;
+        :meth:`undo` restores everything.
 
         Raises:
-            ValidationError: it came with llmkit, a run refers to it, or it has the model of an internal task.
+            ValidationError: it came with llmkit, a run refers to it, or one of its models is set for an internal task.
         """
         entry = self.provider(name)
         if self._store.catalog_events(name).iloc[0]["actor"] == "seed":
             raise ValidationError(f"{name} comes with llmkit: disable it instead.", field="name")
         if self._store.read(lambda c: queries.has_asked(c, name)):
-            raise ValidationError(f"{name} stays, because runs refer to it: disable it instead.", field="name")
+            raise ValidationError(f"{name} cannot be deleted, as runs refer to it: disable it instead.", field="name")
         with self._edit() as edit:
             _drop(edit, entry)
         return entry
 
     def _is_approved(self, provider: Provider) -> bool:
-        return self._origin_allowed(*_way(provider))
+        return self._origin_allowed(*_approval_key(provider))
 
     def _approve(self, provider: Provider) -> None:
         if not self._is_approved(provider):
-            self._approve_origin(*_way(provider))
+            self._approve_origin(*_approval_key(provider))
 
     def set_balance(self, provider: str, amount: Any) -> Provider:
-        """Say what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
+        """Set what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
         value = None if amount is None else numbers.amount(amount, "amount")
         with self._edit() as edit:
             entry = rules.find_provider(edit.state, provider)
@@ -179,9 +179,9 @@ class ProviderEdits(CatalogReader):
             return edit.state.providers[entry.name]
 
     def sync_balance(self, provider: str, real_balance: Any) -> Decimal | None:
-        """Set the balance to what the provider's own page says, and log by how much ours was off.
+        """Set the balance to the one shown by the provider, and log the difference.
 
-        Returns the real balance less ours (negative: more was spent than we knew); ``None`` when none was tracked.
+        Returns the real balance minus ours (negative: more was spent than we knew); ``None`` when none was tracked.
         """
         value = numbers.amount(real_balance, "real_balance")
         with self._edit() as edit:
@@ -193,7 +193,7 @@ class ProviderEdits(CatalogReader):
 
 
 def _drop(edit: Edit, provider: Provider) -> None:
-    """Take a provider out of the catalog, unless an internal task needs a model of it; its account is closed."""
+    """Delete a provider and its balance, unless one of its models is set for an internal task."""
     for purpose, each in PURPOSES.items():
         if str(edit.state.settings.get(each.key)).startswith(f"{provider.name}:"):
             raise ValidationError(
@@ -207,16 +207,16 @@ def _drop(edit: Edit, provider: Provider) -> None:
 
 
 def _is_own(provider: Provider) -> bool:
-    """Whether naming the provider's key here approves of it: it stays on this machine, and is a key of an API."""
+    """Whether adding it implies approval: the address is on this machine, and the variable is named like an API key."""
     return addresses.is_loopback(provider.base_url) and names_api_key(provider.api_key_env or "")
 
 
-def _way(provider: Provider) -> tuple[str, str, str | None]:
-    """Whose key would go where."""
+def _approval_key(provider: Provider) -> tuple[str, str, str | None]:
+    """The provider, origin and key variable that an approval is for."""
     return provider.name, addresses.origin_of(provider.base_url), provider.api_key_env
 
 
 def _sends_elsewhere(before: Provider, after: Provider) -> bool:
-    """Whether a key that stayed here, or went to another address, would now be sent to the provider's address."""
+    """Whether the edit makes llmkit send another key, or the same key to another origin."""
     moved = addresses.origin_of(before.base_url) != addresses.origin_of(after.base_url)
     return after.api_key_env is not None and (moved or before.api_key_env != after.api_key_env)

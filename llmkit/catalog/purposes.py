@@ -1,4 +1,4 @@
-"""The internal tasks that have a model of their own. A new task registers its purpose by a row here."""
+"""The internal tasks that have their own model. A new task registers its purpose with a row here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PREFIX = "infra_model_"
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a model is set for, as forms show it. While none is set, the model of ``fallback`` does it."""
+    """A task that a model can be set for, with its texts for forms. Without one, the model of ``fallback`` is used."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""The catalog's rules over one reading of it, as pure functions: finding, defaults, what is in force."""
+"""The catalog's rules as pure functions of a snapshot: lookup, defaults, prices in force."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from llmkit.store import CatalogState
 
 _SNAPSHOT = re.compile(r"(?P<family>.+?)-(?P<day>20\d{2}-?[01]\d-?[0-3]\d)")
 OWN_ACTORS = ("seed", "system")
-"""Who changes the catalog without being a user of it."""
+"""The actors that are not users."""
 
 
 def find_provider(state: CatalogState, name: Any) -> Provider:
-    """The provider of that name, or an :class:`UnsupportedProvider` with the nearest names."""
+    """The provider of that name; raises :class:`UnsupportedProvider` with the nearest names."""
     if isinstance(name, Provider):
         name = name.name
     if isinstance(name, str) and name in state.providers:
@@ -36,11 +36,11 @@ def find_provider(state: CatalogState, name: Any) -> Provider:
 
 
 def find_model(state: CatalogState, ref: Any) -> Model:
-    """The model of that reference.
+    """The model with that reference.
 
     Raises:
-        ModelNotFound: no such model; the nearest references are named. A bare model id is looked for at every provider.
-        UnsupportedProvider: no such provider.
+        ModelNotFound: there is no such model; suggests the nearest references, for a bare model id at every provider.
+        UnsupportedProvider: there is no such provider.
     """
     if isinstance(ref, Model):
         ref = ref.reference
@@ -62,17 +62,17 @@ def find_model(state: CatalogState, ref: Any) -> Model:
 
 
 def priced_as(state: CatalogState, reference: str) -> str:
-    """Whose price applies to a reference: its own, or its family's for a dated snapshot that is not listed."""
+    """The reference whose price applies: its own, or its family's for an unlisted dated snapshot."""
     snapshot = None if reference in state.models else _SNAPSHOT.fullmatch(reference)
     return snapshot["family"] if snapshot and snapshot["family"] in state.models else reference
 
 
 def askable_model(state: CatalogState, ref: Any) -> Model:
-    """The model of that reference; of a dated snapshot that is not listed, its family under the snapshot's id, which
-    says as ``priced_as`` in ``api_config`` whose price it has.
+    """The model with that reference; for an unlisted dated snapshot, its family under the snapshot's id, with the
+    family's reference as ``priced_as`` in ``api_config``.
 
     Raises:
-        ModelNotFound, UnsupportedProvider: as :func:`find_model`.
+        ModelNotFound, UnsupportedProvider: as in :func:`find_model`.
     """
     reference = ref.strip() if isinstance(ref, str) else ""
     family = priced_as(state, reference)
@@ -84,7 +84,7 @@ def askable_model(state: CatalogState, ref: Any) -> Model:
 
 
 def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
-    """References near a misspelt one, or near a model id that came without its provider; the best first."""
+    """References near a misspelt one, or near a model id without its provider; the best first."""
     same_id = [reference for reference, model in state.models.items() if model.model_id.lower() == wanted.lower()]
     if same_id:
         return tuple(same_id)
@@ -100,15 +100,15 @@ def default_of(state: CatalogState, provider: str) -> Model | None:
 
 
 def successor(state: CatalogState, model: Model) -> Model | None:
-    """The active model of the same provider that takes a deprecated default's place, ``None`` when there is none.
+    """The active model of the same provider that succeeds a deprecated default; ``None`` when there is none.
 
-    One of the same family at up to twice or half the price; else any nearest in price (as a ratio of blended prices).
-    One whose price is unknown comes last; if the model's own is, the cheapest follows. Of equals, the next in the
-    catalog.
+    Preferably one of the same family at half to twice the price; else the nearest in price (by the ratio of blended
+    prices). Unpriced models come last; if the model itself is unpriced, the cheapest succeeds it. Among equals, the
+    next in the catalog.
     """
     siblings = [other for other in state.models.values() if other.provider == model.provider]
     place = next(i for i, other in enumerate(siblings) if other.reference == model.reference)
-    able = [other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active]
+    candidates = [other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active]
 
     def order(other: Model) -> tuple[bool, bool, Decimal]:
         price, ratio = blended(other.price), times_dearer(model, other)
@@ -116,11 +116,11 @@ def successor(state: CatalogState, model: Model) -> Model | None:
         is_far = ratio is not None and distance > 2
         return price is None, is_far or family(other) != family(model), distance
 
-    return min(able, key=order, default=None)
+    return min(candidates, key=order, default=None)
 
 
 def times_dearer(old: Model, new: Model) -> Decimal | None:
-    """How many times as dear the new model is as the old, by blended price; ``None`` if either price is unknown."""
+    """The ratio of the new model's blended price to the old one's; ``None`` if either is unknown."""
     before, after = blended(old.price), blended(new.price)
     if before is None or after is None:
         return None
@@ -128,12 +128,12 @@ def times_dearer(old: Model, new: Model) -> Decimal | None:
 
 
 def is_much_dearer(old: Model, new: Model) -> bool:
-    """Whether a model costs more than twice as much as the other; unknown prices say nothing."""
+    """Whether the new model costs more than twice as much; ``False`` if a price is unknown."""
     return (times_dearer(old, new) or 0) > 2
 
 
 def family(model: Model) -> frozenset[str]:
-    """What a model's id says besides versions and dates: ``claude-haiku-5-5`` and ``claude-haiku-4-5`` are one."""
+    """The words of a model's id without versions and dates: equal for ``claude-haiku-5-5`` and ``claude-haiku-4-5``."""
     words = re.split(r"[^a-z0-9]+", model.model_id.lower())
     return frozenset(word for word in words if word.isalpha()) - {"latest", "preview"}
 
@@ -142,12 +142,12 @@ _INFINITE = Decimal("Infinity")
 
 
 def in_force(state: CatalogState, at: datetime) -> CatalogState:
-    """The catalog with every model at its price in force at ``at``, whether or not the table has it already."""
+    """The catalog with every model at its price in force at ``at``, even if the table does not have it yet."""
     return replace(state, models={**state.models, **{model.reference: model for model in due(state, at)}})
 
 
 def due(state: CatalogState, at: datetime) -> list[Model]:
-    """The models whose price has changed by the calendar since it was written, at their new price."""
+    """The models for which a dated price has come into force but is not written yet, at that price."""
     entries = ((model, price_on(state.prices.get(reference, ()), at)) for reference, model in state.models.items())
     return [replace(model, price=entry.price) for model, entry in entries if entry and entry.price != model.price]
 
@@ -156,7 +156,7 @@ def find_purpose(name: Any) -> Purpose:
     """The purpose of that name.
 
     Raises:
-        ValidationError: no internal task has registered it.
+        ValidationError: no internal task is registered under it.
     """
     if not isinstance(name, str) or name not in PURPOSES:
         raise ValidationError(f"The purpose is one of: {', '.join(PURPOSES)}.", field="purpose")
@@ -164,10 +164,10 @@ def find_purpose(name: Any) -> Purpose:
 
 
 def infra_reference(state: CatalogState, purpose: Any) -> Any:
-    """What is set as the model for a purpose, or else for its fallback; ``None`` when neither is.
+    """The reference set for a purpose, or else for its fallback; ``None`` when neither is set.
 
     Raises:
-        ValidationError: no such purpose.
+        ValidationError: there is no such purpose.
     """
     registered = find_purpose(purpose)
     own = state.settings.get(registered.key)
@@ -175,5 +175,5 @@ def infra_reference(state: CatalogState, purpose: Any) -> Any:
 
 
 def purposes_of(state: CatalogState, reference: str) -> tuple[str, ...]:
-    """The purposes that a model is set for."""
+    """The purposes for which a model is set."""
     return tuple(name for name, purpose in PURPOSES.items() if state.settings.get(purpose.key) == reference)

@@ -1,7 +1,7 @@
-"""Reading what is shipped: ``data/catalog/*.toml`` as records, ``data/prompts/*.toml`` as scenarios.
+"""Read the shipped files: ``data/catalog/*.toml`` as records, ``data/prompts/*.toml`` as scenarios.
 
 A catalog file holds one provider, its models, and for each model its dated prices in dollars per million tokens. The
-files lie in ``llmkit/data`` of an installed package and in ``data/`` beside the package in a checkout.
+files are in ``llmkit/data`` of an installed package, and in ``data/`` next to the package in a checkout.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PROVIDER_FIELDS = (
 MODEL_FIELDS = (
     "display_name", "batch_discount", "status", "context_window", "max_output_tokens", "retires_on", "api_config",
 )  # fmt: skip
-"""What a file says of a provider, and of a model besides its prices."""
+"""The fields of a provider, and of a model apart from its prices, in a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """What is shipped. ``prices`` are keyed by reference, oldest first; ``origins`` by provider, as is ``left_out``:
-    patterns of ids of those models that the files leave out on purpose, although the price list has them.
+    """The shipped catalog. ``prices`` are keyed by reference, oldest first; ``origins`` by provider, as is
+    ``left_out``: patterns of model ids that the files omit on purpose, although the price list has them.
     """
 
     providers: Mapping[str, Provider]
@@ -54,7 +54,7 @@ class Seed:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of everything that seeding would write."""
+        """A digest of everything that seeding writes."""
         rows = [
             *(provider.to_row() for provider in self.providers.values()),
             *(model.to_row() for model in self.unpriced_models.values()),
@@ -65,7 +65,7 @@ class Seed:
 
 
 class ShippedOrigins(Mapping[str, frozenset[str]]):
-    """The origins of the shipped providers by name, read when somebody asks for one."""
+    """The origins of the shipped providers by name, read on first access."""
 
     def __getitem__(self, name: str) -> frozenset[str]:
         return load_seed().origins[name]
@@ -78,7 +78,7 @@ class ShippedOrigins(Mapping[str, frozenset[str]]):
 
 
 def shipped_fingerprint() -> str:
-    """A digest of the shipped files, and of what is read in them. Reading them takes ten times as long."""
+    """A digest of the shipped files and the fields read from them. Parsing the files takes ten times as long."""
     digest = hashlib.sha256(repr((PROVIDER_FIELDS, MODEL_FIELDS, PRICE_COLUMNS)).encode())
     for file in _files("catalog"):
         digest.update(file.read_bytes())
@@ -90,7 +90,7 @@ def load_seed() -> Seed:
     """The shipped catalog, read once.
 
     Raises:
-        ValidationError: a file holds a value that the catalog would not accept; names the file.
+        ValidationError: a file holds an invalid value; the message names the file.
     """
     providers, models, prices, origins, left_out = {}, {}, {}, {}, {}
     for file in _files("catalog"):
@@ -119,7 +119,7 @@ def load_seed() -> Seed:
 
 
 def sample_scenarios(name: str = "quickstart") -> list[Scenario]:
-    """A shipped set of prompts to try things with; what is neither prompt nor follow-up becomes a dimension.
+    """A shipped set of sample prompts; other keys of an entry become dimensions.
 
     Raises:
         ValidationError: there is no set of that name.
@@ -176,7 +176,7 @@ def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPric
             **changes.model_changes(values).columns,
         )
         if model.status not in ("ACTIVE", "DEPRECATED") or (model.is_default and not model.is_active):
-            raise ValidationError(f"{model.reference} has a status that cannot be.", field="status")
+            raise ValidationError(f"{model.reference} has an invalid status.", field="status")
         yield model, tuple(_price(model.reference, entry) for entry in row["prices"])
 
 

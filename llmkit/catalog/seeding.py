@@ -1,4 +1,4 @@
-"""Bringing a database up to the shipped catalog, without undoing what anybody changed in it."""
+"""Update a database to the shipped catalog, without undoing anybody's changes."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from llmkit.records import PRICE_COLUMNS, Model
 from llmkit.store import CatalogState, Edit, Store
 
 FINGERPRINT = "_seed_fingerprint"
-"""The setting that says which shipped catalog a database was brought up to; the underscore hides it from users."""
+"""The setting that identifies the catalog a database was last updated to; the underscore hides it from users."""
 
 _NONE: frozenset[str] = frozenset()
 
 EditedFields = Mapping[tuple[str, str], frozenset[str]]
-"""By (entity, reference): the fields that somebody changed. All that makes a price is the one field ``price``."""
+"""The fields that users changed, by (entity, reference). All parts of a price count as the one field ``price``."""
 
 
 def seed_catalog(store: Store, seed: Seed | None = None, *, now: datetime | None = None) -> bool:
-    """Bring a database up to the shipped catalog, or to a given ``seed``; ``False`` when it is there already (then
-    nothing is written, and of the shipped files no more is read than tells them apart).
+    """Update a database to the shipped catalog, or to ``seed``; return ``False`` when it is up to date already (then
+    nothing is written, and the shipped files are not parsed).
 
-    Adds what is missing, in one edit by the actor ``seed``. What is there is updated field by field, except for the
-    fields that somebody else has ever changed. A default that somebody chose stays while it is active. Nothing is
-    taken away: a model that is shipped no more stays.
+    In one edit by the actor ``seed``, missing entries are added and existing ones updated field by field, except for
+    fields that a user has ever changed. A default that a user chose stays while it is active. Nothing is removed:
+    models that are no longer shipped stay.
 
     Raises:
         CatalogBusy: another program holds the database open.
     """
     fingerprint = shipped_fingerprint() if seed is None else seed.fingerprint
     while True:
-        seen = store.catalog()
-        if seen.settings.get(FINGERPRINT) == fingerprint:
+        before = store.catalog()
+        if before.settings.get(FINGERPRINT) == fingerprint:
             return False
         edited = edited_fields(store.catalog_events())
         with store.edit(actor="seed") as edit:
-            if edit.state == seen:  # else somebody edited after the events were read
+            if edit.state == before:  # else there was another edit after the events were read
                 _put(edit, seed or load_seed(), edited, now or datetime.now(UTC))
                 edit.put_setting(FINGERPRINT, fingerprint, "seed")
                 return True
 
 
 def edited_fields(events: pd.DataFrame) -> EditedFields:
-    """What an actor other than llmkit itself has ever changed."""
+    """The fields that an actor other than llmkit itself has ever changed."""
     edited: dict[tuple[str, str], frozenset[str]] = {}
     for event in events[~events["actor"].isin(OWN_ACTORS)].to_dict("records"):
         entity, names = event["entity"], frozenset(_changed(event["before"] or {}, event["after"] or {}))
@@ -60,7 +60,7 @@ def edited_fields(events: pd.DataFrame) -> EditedFields:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Names whose value differs; what was left empty in a new entry was not decided."""
+    """Names whose value differs; a field left empty in a new entry does not count."""
     return (name for name in after if (before.get(name) or None) != (after[name] or None))
 
 
@@ -85,7 +85,7 @@ def _put(edit: Edit, seed: Seed, edited: EditedFields, moment: datetime) -> None
 
 
 def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, moment: datetime) -> Sequence[Model]:
-    """The shipped models as they shall be, in the files' order, but first those that lose the default."""
+    """The merged models to write, in the files' order, but first those that stop being the default."""
     fields = (*MODEL_FIELDS, "price")
     models = {
         reference: _merged(before.models.get(reference), model, fields, edited.get(("model", reference), _NONE))
@@ -98,14 +98,14 @@ def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, momen
         and models.get(model.reference, model).is_active
         and any("is_default" in edited.get(("model", ref), _NONE) for ref in _siblings(before, model))
     }
-    settled = []
+    merged = []
     for reference, model in models.items():
         current = before.models.get(reference)
         kept = current is not None and current.is_default
         wanted = seed.unpriced_models[reference].is_default and model.is_active
-        settled.append(replace(model, is_default=kept if model.provider in chosen else wanted))
+        merged.append(replace(model, is_default=kept if model.provider in chosen else wanted))
     losing = {reference for reference, model in before.models.items() if model.is_default}
-    return sorted(settled, key=lambda model: model.is_default or model.reference not in losing)
+    return sorted(merged, key=lambda model: model.is_default or model.reference not in losing)
 
 
 def _siblings(state: CatalogState, model: Model) -> Iterator[str]:
@@ -113,11 +113,11 @@ def _siblings(state: CatalogState, model: Model) -> Iterator[str]:
 
 
 def _merged(current: Any, shipped: Any, fields: Sequence[str], edited: frozenset[str]) -> Any:
-    """A shipped record, or a current one with the shipped values of all fields that nobody changed."""
+    """The shipped record, or the current one with the shipped values of all fields that no user changed."""
     if current is None:
         return shipped
     values = {name: getattr(shipped, name) for name in fields if name not in edited}
-    if "api_config" in values:  # what its API taught llmkit stays
+    if "api_config" in values:  # keep what was learned from its API
         values["api_config"] = {**values["api_config"], **_learned(current)}
     return replace(current, **values)
 

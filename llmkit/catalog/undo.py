@@ -1,4 +1,4 @@
-"""Taking the last edit back: what it changed is changed again, to what it was; nothing is erased."""
+"""Undo the last edit: restore the previous values by a new edit; the history is never erased."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmkit.store import Edit
 
 ACTION = "undo"
 _BOOKKEEPING = ("id", "created_at", "updated_at", "balance")
-_UNTOLD = (*_BOOKKEEPING, "key")
+_HIDDEN = (*_BOOKKEEPING, "key")
 _LABELS = {"amount": "balance", "is_default": "default", "is_enabled": "enabled", "value": " "}
 
 Event = Mapping[str, Any]
@@ -26,10 +26,10 @@ Entry = TypeVar("Entry", Provider, Model)
 
 
 def last_edit(events: pd.DataFrame) -> Sequence[Event]:
-    """The events of the users' last edit that was not taken back yet, oldest first.
+    """The events of the users' last edit that is not undone yet, oldest first.
 
     Raises:
-        ValidationError: there is none, or it added an entry: those are never removed.
+        ValidationError: there is none, or it added an entry, which is never removed.
     """
     mine = events[~events["actor"].isin(OWN_ACTORS)]
     open_edits: list[Sequence[Event]] = []
@@ -40,23 +40,23 @@ def last_edit(events: pd.DataFrame) -> Sequence[Event]:
         elif open_edits:
             open_edits.pop()
     if not open_edits:
-        raise ValidationError("There is no change to take back.")
+        raise ValidationError("There is no change to undo.")
     last = open_edits[-1]
     for event in last:
         if event["entity"] in ("provider", "model") and not event["before"]:
-            way = "deprecate it" if event["entity"] == "model" else "disable it"
-            raise ValidationError(f"Adding {event['reference']} cannot be taken back, because runs may use it; {way}.")
+            remedy = "deprecate it" if event["entity"] == "model" else "disable it"
+            raise ValidationError(f"Adding {event['reference']} cannot be undone, because runs may use it; {remedy}.")
     return last
 
 
 def in_words(events: Sequence[Event]) -> str:
-    """What those events changed, a clause for each entry: ``openai:gpt-6-luna: input price $0.10 → $0.25``."""
-    told = {event["reference"] for event in events if event["entity"] == "model"}
+    """The changes of these events, one clause per entry: ``openai:gpt-6-luna: input price $0.10 → $0.25``."""
+    models = {event["reference"] for event in events if event["entity"] == "model"}
     clauses = []
     for event in events:
         if event["after"] is None:
             clauses.append(f"{event['reference']}: deleted")
-        elif event["entity"] == "price" and event["reference"] not in told:
+        elif event["entity"] == "price" and event["reference"] not in models:
             clauses.append(f"{event['reference']}: the price from {event['after']['valid_from'][:10]} on")
         elif event["entity"] not in ("price", "sync"):
             clauses.append(f"{event['reference']}: {_difference(event['before'] or {}, event['after'])}")
@@ -64,7 +64,7 @@ def in_words(events: Sequence[Event]) -> str:
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    names = [name for name in after if name not in _UNTOLD and before.get(name) != after[name]]
+    names = [name for name in after if name not in _HIDDEN and before.get(name) != after[name]]
     return ", ".join(_change(name, before.get(name), after[name]) for name in names)
 
 
@@ -73,8 +73,8 @@ def _change(column: str, before: Any, after: Any) -> str:
     label = _LABELS.get(column) or column.replace("cost_", "").replace("_per_million", " price").replace("_", " ")
     if isinstance(before, list | dict) or isinstance(after, list | dict):
         return f"{label} changed".strip()
-    told = [_value(Decimal(value) if is_money and value is not None else value) for value in (before, after)]
-    return f"{label} {' → '.join(told)}".strip()
+    sides = [_value(Decimal(value) if is_money and value is not None else value) for value in (before, after)]
+    return f"{label} {' → '.join(sides)}".strip()
 
 
 def _value(value: Any) -> str:
@@ -84,7 +84,7 @@ def _value(value: Any) -> str:
 
 
 def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, ...]:
-    """Write what was before those events; returns the references of what changed.
+    """Restore the values from before these events; return the references of changed entries.
 
     Raises:
         EditConflict: an entry was changed again since.
@@ -107,20 +107,20 @@ def _model(edit: Edit, event: Event, now: datetime) -> None:
 
 
 def _before(record: type[Entry], event: Event, entries: Mapping[str, Entry]) -> tuple[Entry, Entry | None]:
-    """The entry before that event, and now. Refuses when it is not as that event left it."""
+    """The entry before the event, and now. Raises EditConflict if it is not as the event left it."""
     current = entries.get(event["reference"])
     if event["after"] is None:
         if current is not None:
-            raise EditConflict(f"There is another {event['reference']} now, so what was deleted is not brought back.")
+            raise EditConflict(f"There is another {event['reference']} now, so the deleted one cannot be restored.")
     else:
         kept = {name: getattr(current, name) for name in _BOOKKEEPING if hasattr(current, name)}
         if replace(record.from_row(event["after"]), **kept) != current:
-            raise EditConflict(f"{event['reference']} was changed again since, so the change is not taken back.")
+            raise EditConflict(f"{event['reference']} was changed again since, so the change cannot be undone.")
     return record.from_row(event["before"]), current
 
 
 def _price(edit: Edit, event: Event, now: datetime) -> None:
-    """Append what would have held without the entry, from its day on, but not before now."""
+    """Append the price that would be in force without the entry, from its day but not before now."""
     entry = DatedPrice.from_row(event["after"])
     entries = list(edit.state.prices[entry.reference])
     entries.remove(entry)
@@ -131,12 +131,12 @@ def _price(edit: Edit, event: Event, now: datetime) -> None:
 
 def _setting(edit: Edit, event: Event, now: datetime) -> None:
     if edit.state.settings.get(event["reference"]) != event["after"]["value"]:
-        raise EditConflict(f"{event['reference']} was changed again since, so the change is not taken back.")
+        raise EditConflict(f"{event['reference']} was changed again since, so the change cannot be undone.")
     edit.put_setting(event["reference"], event["before"]["value"] if event["before"] else None, ACTION)
 
 
 def _balance(edit: Edit, event: Event, now: datetime) -> None:
-    """Take the amount of the change off again; what runs have spent since stays spent."""
+    """Reverse the amount of the change; what runs have spent since stays deducted."""
     before, after = (_amount(event[side]) for side in ("before", "after"))
     current = edit.state.providers[event["reference"]].balance
     restored = before if None in (before, after, current) else current - (after - before)  # type: ignore[operator]
@@ -149,7 +149,7 @@ def _amount(side: Mapping[str, Any] | None) -> Decimal | None:
 
 
 def _sync(edit: Edit, event: Event, now: datetime) -> None:
-    """The log of a comparison stays: it did happen."""
+    """Do nothing: the log of a sync stays, because it did happen."""
 
 
 _TAKE_BACK = {
