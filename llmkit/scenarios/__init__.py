@@ -1,4 +1,4 @@
-"""Scenarios: what is asked. Made from a template and its dimensions, a DataFrame, or a file; no I/O but those files."""
+"""Scenarios, built from a template and its dimensions, a DataFrame, or a file; no other I/O than those files."""
 
 from __future__ import annotations
 

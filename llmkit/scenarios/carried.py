@@ -1,4 +1,4 @@
-"""The names that a dimension may not have, and the values that it may hold."""
+"""Names that a dimension may not have, and values that it may hold."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups", "messages")
 """The columns of a table of scenarios that are not dimensions."""
 
 RESERVED_COLUMNS = frozenset({*ASKED_COLUMNS, *PROBES})
-"""Columns of ``run.probes`` that llmkit fills itself. Compared without regard to case, as DuckDB does."""
+"""Columns of ``run.probes`` that llmkit fills itself. Compared case-insensitively, as in DuckDB."""
 
 ANSWER_PREFIX = "answer."
-"""Columns that begin so hold the fields of structured answers."""
+"""The prefix of columns that hold the fields of structured answers."""
 
 _SENT_INSTEAD = {
     **dict.fromkeys(("system_prompt", "system_message", "system_instruction"), "name it 'system' to send it"),
     **dict.fromkeys(("followup", "follow_up", "follow_ups"), "name it 'followups' to send it"),
-    "message": "put what is said into 'prompt', 'system', 'followups' and 'messages'",
+    "message": "use 'prompt', 'system', 'followups' and 'messages'",
     **dict.fromkeys(
         ("image", "images", "audio", "video", "file", "files", "attachment", "attachments", "pdf"),
-        "only text is sent, so write what the model should know into 'prompt' or 'system'",
+        "only text is sent, so put what the model should know into 'prompt' or 'system'",
     ),
 }
 
 
 def check_columns(names: Iterable[str], *, field: str) -> None:
-    """Refuse names that ``run.probes`` needs for itself.
+    """Refuse names of columns of ``run.probes``.
 
     Raises:
-        ValidationError: a name is reserved, or is empty.
+        ValidationError: a name is reserved or empty.
     """
     for name in names:
         if not isinstance(name, str) or not name.strip():
@@ -59,29 +59,29 @@ def check_columns(names: Iterable[str], *, field: str) -> None:
 
 
 def warn_of_unsent(names: Iterable[str]) -> None:
-    """Warn of columns that look as if they were sent to the models, which only the columns of ``ASKED_COLUMNS`` are."""
+    """Warn of columns that look as if they were sent to models: only those in ``ASKED_COLUMNS`` are."""
     for name in names:
         if instead := _SENT_INSTEAD.get(re.sub(r"[\s-]+", "_", name.strip().casefold())):
             warnings.warn(
-                f"The column {name!r} is only carried along into the results, no model reads it: {instead}.",
+                f"The column {name!r} is only carried along into the results; no model reads it: {instead}.",
                 UserWarning,
                 stacklevel=3,
             )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like ``name``, or the empty string."""
+    """The known name most similar to ``name``, or the empty string."""
     return next(iter(near_names.near(name, known, 1)), "")
 
 
 def plain(value: Any, *, where: str) -> Any:
-    """The value as JSON can hold it, so that what is stored is what comes back.
+    """Convert a value to JSON types, so that it reads back as it was stored.
 
     Missing values of pandas and numpy become ``None``, their scalars Python's; dates become ISO text, ``Decimal`` a
-    float, anything else that JSON does not know its text.
+    float, and anything else that JSON does not support its text.
 
     Raises:
-        ValidationError: an infinite number, or text that is not Unicode. ``where`` begins the sentence.
+        ValidationError: an infinite number, or text that is not Unicode. The message starts with ``where``.
     """
     if value is None or type(value) in (bool, int):
         return value
@@ -103,12 +103,12 @@ def plain(value: Any, *, where: str) -> Any:
 
 
 def finite(number: float, *, where: str) -> float:
-    """The number, unless it is infinite or not a number (JSON has no word for either)."""
+    """Return the number; refuse infinite ones and NaN, which JSON does not support."""
     if not math.isfinite(number):
         raise ValidationError(f"{where} is {number}: give a finite number.", field="prompts")
     return number
 
 
 def text(value: str, *, where: str) -> str:
-    """The text, unless no file could hold it."""
+    """Return the text; refuse one that cannot be encoded."""
     return shapes.unbroken(value, where, "prompts")

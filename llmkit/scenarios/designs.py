@@ -1,4 +1,4 @@
-"""Which combinations of levels are asked: all, a random sample, or a balanced fraction. Pure arithmetic on indices."""
+"""Choose combinations of levels: all, a random sample, or a balanced fraction. Pure arithmetic on indices."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
     ``sizes`` holds each dimension's number of levels. The same arguments always give the same combinations.
 
     Raises:
-        ValidationError: an unknown method, an ``n`` that is not wanted or out of range, or too large a product.
+        ValidationError: an unknown method, an ``n`` that is unexpected or out of range, or too large a product.
     """
     total = prod(sizes)
     _check(method, n, seed, total)
     if n is None:
         return list(product(*map(range, sizes)))
     pick = _sample if method == "sample" else _balanced
-    if 2 * n > total:  # what is left when a balanced set is taken out of the product is balanced too
+    if 2 * n > total:  # the complement of a balanced set is balanced too
         left_out = set(pick(sizes, total - n, Random(seed)))
         return [cell for cell in product(*map(range, sizes)) if cell not in left_out]
     return sorted(pick(sizes, n, Random(seed)))
@@ -41,12 +41,12 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
 
 def _check(method: Method, n: int | None, seed: int, total: int) -> None:
     if method not in get_args(Method):
-        raise ValidationError(f"method={method!r} is none of 'full', 'sample', 'balanced'.", field="method")
+        raise ValidationError(f"method={method!r} is not one of 'full', 'sample', 'balanced'.", field="method")
     numbers.whole(seed, "seed")
     if method == "full":
         if n is not None:
             raise ValidationError(
-                "n goes with method='sample' or method='balanced'; 'full' asks everything.", field="n"
+                "n goes with method='sample' or method='balanced'; 'full' means all combinations.", field="n"
             )
         if total > MAX_SCENARIOS:
             raise ValidationError(
@@ -59,13 +59,13 @@ def _check(method: Method, n: int | None, seed: int, total: int) -> None:
     if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= limit:
         raise ValidationError(
             f"n={n!r} is out of range: method={method!r} needs a whole number from 1 to {limit:,} here. "
-            "To ask the same scenario several times use samples=... of kit.run.",
+            "To run the same scenario several times, use samples=... of kit.run.",
             field="n",
         )
 
 
 def _sample(sizes: Sequence[int], n: int, rng: Random) -> set[Cell]:
-    """``n`` different combinations, every one equally likely; ``n`` is at most half of the product."""
+    """``n`` distinct combinations, all equally likely; ``n`` is at most half of the product."""
     cells: set[Cell] = set()
     while len(cells) < n:
         cells.add(tuple(rng.randrange(size) for size in sizes))
@@ -73,20 +73,20 @@ def _sample(sizes: Sequence[int], n: int, rng: Random) -> set[Cell]:
 
 
 def _balanced(sizes: Sequence[int], n: int, rng: Random) -> set[Cell]:
-    """``n`` different combinations in which the levels of a dimension are used equally often (to within one).
+    """``n`` distinct combinations in which the levels of a dimension occur equally often (to within one).
 
-    A few tries of a greedy search that also spreads the pairs of levels; where every one of them ran into a dead end
-    (small products), a rotation that cannot fail.
+    First a few greedy searches that also spread the pairs of levels; if all of them reach a dead end (in small
+    products), a rotation that cannot fail.
     """
     tries = (_greedy(sizes, n, rng) for _ in range(RESTARTS))
     return next((cells for cells in tries if cells is not None), None) or _rotation(sizes, n)
 
 
 def _greedy(sizes: Sequence[int], n: int, rng: Random) -> set[Cell] | None:
-    """Row by row, in each dimension take one of the levels used least so far: counts then never differ by more than 1.
+    """Row by row, take in each dimension one of the least used levels, so that counts never differ by more than 1.
 
-    Among these, take the level that has met the levels already in the row least often, so that two dimensions are not
-    confounded. A later try at the same row cares less about pairs. ``None`` when all tries gave a used combination.
+    Among these, take the level that has met the levels already in the row least often, so that dimensions are not
+    confounded. Each retry of a row weighs pairs less. ``None`` when all tries give a combination that is used already.
     """
     used = [Counter(dict.fromkeys(range(size), 0)) for size in sizes]
     met: Counter[tuple[tuple[int, int], tuple[int, int]]] = Counter()
@@ -121,11 +121,11 @@ def _pair(one: tuple[int, int], other: tuple[int, int]) -> tuple[tuple[int, int]
 
 
 def _rotation(sizes: Sequence[int], n: int) -> set[Cell]:
-    """The first ``n`` of an order of all combinations whose every beginning is balanced.
+    """The first ``n`` combinations of an order in which every prefix is balanced.
 
-    Two dimensions of a and b levels: step t takes level t mod a of the first, and level (t + t // lcm(a, b)) mod b of
-    the second. No combination comes twice before all have come (Chinese remainder theorem, one shift a cycle), and
-    both count evenly. Further dimensions join one at a time, with what is there as the first.
+    Two dimensions with a and b levels: step t takes level t mod a of the first, and level (t + t // lcm(a, b)) mod b of
+    the second. No combination repeats before all have occurred (Chinese remainder theorem, one shift per cycle), and
+    both are used evenly. Further dimensions are added one at a time, with the result so far as the first.
     """
     cells: list[Cell] = [()]
     for size in sizes:

@@ -1,7 +1,7 @@
-"""Scenarios from and to CSV and YAML files.
+"""Read and write scenarios as CSV and YAML files.
 
-These files are data to be read again, so nothing in them is altered: a prompt that begins with ``=`` stays so, and a
-spreadsheet may take it for a formula.
+The files are meant to be read back, so nothing is altered: a spreadsheet may treat a prompt that begins with ``=`` as a
+formula.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ _TEMPLATE_KEYS = ("template", "dimensions", "system", "followups", "n", "method"
 def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
     """Read scenarios from a CSV file (UTF-8) with a header and a column ``prompt``, as ``as_scenarios`` a DataFrame.
 
-    A dimension whose cells are all numbers (or all ``True`` and ``False``) is read as such, unless they begin with
-    zeros (``007`` stays text); an empty cell is a missing value. ``sep=";"`` for the spreadsheets that write that.
+    A dimension is read as numbers (or ``True`` and ``False``) if all its cells are, except that numbers with leading
+    zeros (``007``) stay text; an empty cell is a missing value. Use ``sep=";"`` for spreadsheets that write it.
 
     Raises:
         ValidationError: the file cannot be read, or holds no scenarios.
     """
     text = _read(path)
     try:
-        # Without header and index, pandas refuses rows that are longer than the first instead of shifting columns.
+        # without header and index, pandas refuses rows longer than the first instead of shifting columns
         table = pd.read_csv(
             StringIO(text, newline=""), sep=sep, header=None, dtype=str, keep_default_na=False, na_filter=False
         )
-    except ValueError as error:  # what pandas raises is one, for a text that is no table and for a ``sep`` that is none
+    except ValueError as error:  # raised by pandas for both an invalid table and an invalid ``sep``
         raise ValidationError(
-            f"{path} is not a table: {str(error).strip()} Text that holds {sep!r} needs quotes round it.", field="path"
+            f"{path} is not a table: {str(error).strip()} Text that contains {sep!r} needs quotes around it.",
+            field="path",
         ) from None
     columns = {}
     for index in table.columns:
@@ -60,13 +61,13 @@ def scenarios_to_csv(scenarios: Prompts, path: AnyPath) -> None:
     """Write scenarios as a CSV file (UTF-8): the columns of ``scenarios_to_frame``, follow-ups as a JSON list.
 
     Raises:
-        ValidationError: the file cannot be written, there are no scenarios, or one has a question of a type.
+        ValidationError: the file cannot be written, there are no scenarios, or one has a typed question.
     """
     file = shapes.path(path)
     frame = scenarios_to_frame(scenarios)
     for name in frame.columns.intersection(["followups", "messages"]):
         frame[name] = [json.dumps(each, ensure_ascii=False) if each else "" for each in frame[name]]
-    # Everything in quotes: pandas leaves a lone carriage return bare, and would read it as the end of a row.
+    # quote everything: pandas does not quote a lone carriage return, and would read it as the end of a row
     with shapes.reaching(file, "written"):
         frame.to_csv(file, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
 
@@ -86,10 +87,10 @@ def scenarios_from_yaml(path: AnyPath) -> list[Scenario]:
 
 
 def scenarios_to_yaml(scenarios: Prompts, path: AnyPath) -> None:
-    """Write scenarios as a YAML file: a list of mappings; what a scenario does not have is left out.
+    """Write scenarios as a YAML file: a list of mappings without empty keys.
 
     Raises:
-        ValidationError: the file cannot be written, there are no scenarios, or one has a question of a type.
+        ValidationError: the file cannot be written, there are no scenarios, or one has a typed question.
     """
     file = shapes.path(path)
     rows = [
@@ -106,8 +107,8 @@ def template_from_yaml(path: AnyPath) -> list[Scenario]:
     """Read a template with its dimensions from a YAML file, and make the scenarios.
 
     Its keys are the arguments of :func:`scenarios_from_template`: ``template`` and ``dimensions``, and any of
-    ``system``, ``followups``, ``n``, ``method``, ``seed``, ``engine``. YAML wants quotes round (or ``|`` before) a text
-    that begins with a bracket.
+    ``system``, ``followups``, ``n``, ``method``, ``seed``, ``engine``. In YAML, a text that begins with a bracket needs
+    quotes around it (or ``|`` before it).
 
     Raises:
         ValidationError: the file cannot be read, has unknown keys, or the template's own errors.
@@ -138,12 +139,12 @@ def _load_yaml(path: AnyPath) -> Any:
 
     try:
         return yaml.load(_read(path), Loader=BoundedLoader)
-    except (yaml.YAMLError, ValueError) as error:  # a date or a number that is none
+    except (yaml.YAMLError, ValueError) as error:  # a malformed date or number
         raise ValidationError(f"{path} is not valid YAML: {error}", field="path") from None
 
 
 def _typed(cells: list[str]) -> list[Any]:
-    """The cells as numbers or as truth values where all of them are; empty ones as ``None``."""
+    """Convert cells to numbers or booleans if all of them are; empty ones become ``None``."""
     filled = [cell for cell in cells if cell]
     convert: Any = str
     if filled and all(map(_WHOLE.fullmatch, filled)):

@@ -1,4 +1,4 @@
-"""Everything that may be given as ``prompts`` becomes a list of scenarios; and scenarios become a DataFrame."""
+"""Convert any form of ``prompts`` to a list of scenarios, and scenarios to a DataFrame."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, nearest, plai
 
 Prompt = str | Scenario | Mapping[str, Any]
 Prompts = Prompt | Iterable[Prompt] | pd.DataFrame | pd.Series
-"""What ``kit.run`` and ``kit.estimate`` take as ``prompts``."""
+"""The types that ``kit.run`` and ``kit.estimate`` accept as ``prompts``."""
 
 _WHAT_TO_GIVE = "Give a prompt, a list of prompts or of Scenario, or a DataFrame with a column 'prompt'."
 
 
 def as_scenarios(prompts: Prompts) -> list[Scenario]:
-    """The scenarios in ``prompts``, each with an id and with values that can be stored.
+    """The scenarios in ``prompts``, each with an id and values that can be stored.
 
-    Takes a string, a :class:`Scenario`, a mapping with the key ``prompt``; a list, Series, generator of these, also
-    mixed; or a DataFrame with a column ``prompt`` and, optionally, ``system``, ``followups`` (a list, one text, or a
+    Accepts a string, a :class:`Scenario`, or a mapping with the key ``prompt``; a list, Series or generator of any mix
+    of these; or a DataFrame with a column ``prompt`` and, optionally, ``system``, ``followups`` (a list, one text, or a
     JSON list of texts), ``messages`` (as in :class:`Scenario`, or as JSON) and ``scenario_id``. All other columns or
-    keys travel along as dimensions. Missing values become ``None``, numpy's scalars Python's, dates ISO text. A column
-    of a DataFrame that looks as if it were sent (``image``, ``system_prompt``) gives a warning.
+    keys become dimensions. Missing values become ``None``, numpy's scalars Python's, dates ISO text. A DataFrame column
+    that looks as if it were sent (``image``, ``system_prompt``) causes a warning.
 
-    A scenario without id is called by its position: ``s0001``, ``s0002`` and so on.
+    A scenario without an id is numbered by its position: ``s0001``, ``s0002`` and so on.
 
     Raises:
-        ValidationError: nothing to ask, an empty prompt, two scenarios of one id, or a column of a reserved name.
+        ValidationError: no prompts, an empty prompt, a duplicate id, or a column with a reserved name.
     """
     if isinstance(prompts, pd.DataFrame):
         warn_of_unsent(map(str, prompts.columns))
@@ -44,12 +44,13 @@ def as_scenarios(prompts: Prompts) -> list[Scenario]:
 
 
 def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
-    """One row a scenario: scenario_id, prompt, system, followups (a list), and a column for each dimension.
+    """One row per scenario: scenario_id, prompt, system, followups (a list), messages (a list of dicts, if any scenario
+    has them), and a column for each dimension.
 
-    ``as_scenarios`` reads it back. A dimension that a scenario does not have is a missing value.
+    ``as_scenarios`` reads it back. Dimensions that a scenario lacks are missing values.
 
     Raises:
-        ValidationError: there are no scenarios, or one has a question of a type, which a table cannot hold.
+        ValidationError: there are no scenarios, or one has a typed question, which a table cannot hold.
     """
     ready = tabular(scenarios)
     rows = list(map(as_row, ready))
@@ -57,29 +58,29 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
     columns = {name: [row.get(name) for row in rows] for name in names}
     if not any(columns["messages"]):
         del columns["messages"]
-    # As objects first: pandas would else turn whole numbers into floats where one is missing.
+    # as objects first, else pandas would turn integers into floats where one is missing
     return pd.DataFrame({name: pd.Series(cells, dtype=object).infer_objects() for name, cells in columns.items()})
 
 
 def tabular(scenarios: Prompts) -> list[Scenario]:
-    """The scenarios, if a table or a file can hold them whole.
+    """The scenarios, if a table or file can hold them completely.
 
     Raises:
-        ValidationError: there are none, or one has a question of a type.
+        ValidationError: there are none, or one has a typed question.
     """
     ready = as_scenarios(scenarios)
     for scenario in ready:
         if scenario.question is not None:
             raise ValidationError(
                 f"Scenario {scenario.scenario_id} has a question of the type {scenario.question.kind!r}, which a table "
-                "or file cannot hold: keep the prompts there, and make questions of them with llmkit.question.",
+                "or file cannot hold: keep the prompts there, and turn them into questions with llmkit.question.",
                 field="scenarios",
             )
     return ready
 
 
 def as_row(scenario: Scenario) -> dict[str, Any]:
-    """A scenario as a table or a file has it."""
+    """A scenario as a row of a table or file."""
     return {
         "scenario_id": scenario.scenario_id,
         "prompt": scenario.prompt,
@@ -101,14 +102,14 @@ def _read(prompts: Prompts) -> Iterator[Scenario]:
 
 
 def _parts(row: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What is asked, and the dimensions."""
+    """The fields of a scenario, and its dimensions."""
     if isinstance(row, Scenario):
         return {name: getattr(row, name) for name in (*ASKED_COLUMNS, "template", "question")}, row.dimensions
     if isinstance(row, Mapping):
         if "prompt" not in row:
             raise _no_prompt(row, "A scenario has no 'prompt'")
-        asked = {name: row[name] for name in ASKED_COLUMNS if name in row}
-        return asked, {str(name): value for name, value in row.items() if name not in asked}
+        fields = {name: row[name] for name in ASKED_COLUMNS if name in row}
+        return fields, {str(name): value for name, value in row.items() if name not in fields}
     return {"prompt": row}, {}
 
 
@@ -118,7 +119,7 @@ def _rows(prompts: Prompts) -> Iterable[Any]:
     if isinstance(prompts, pd.DataFrame):
         return _frame_rows(prompts)
     if isinstance(prompts, bytes) or not isinstance(prompts, Iterable):  # type: ignore[unreachable]
-        raise ValidationError(f"{type(prompts).__name__} is nothing to ask. {_WHAT_TO_GIVE}", field="prompts")
+        raise ValidationError(f"{type(prompts).__name__} is not a prompt. {_WHAT_TO_GIVE}", field="prompts")
     return prompts
 
 
@@ -132,18 +133,18 @@ def _frame_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     return (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
 
 
-def _no_prompt(names: Iterable[Any], what: str) -> ValidationError:
+def _no_prompt(names: Iterable[Any], problem: str) -> ValidationError:
     columns = [str(name) for name in names]
     near = nearest("prompt", columns)
     hint = f"Rename {near!r} to 'prompt'" if near else "Name the prompts' column 'prompt'"
-    return ValidationError(f"{what}, only {columns}. {hint}.", field="prompts")
+    return ValidationError(f"{problem}, only {columns}. {hint}.", field="prompts")
 
 
 def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position: int) -> Scenario:
     prompt = fields["prompt"]
     if not isinstance(prompt, str) or not prompt.strip():
-        what = "empty" if isinstance(prompt, str) or plain(prompt, where="it") is None else f"{prompt!r}"
-        raise ValidationError(f"it is {what}. Every prompt must be text.", field="prompts")
+        shown = "empty" if isinstance(prompt, str) or plain(prompt, where="it") is None else f"{prompt!r}"
+        raise ValidationError(f"it is {shown}. Every prompt must be text.", field="prompts")
     system = plain(fields.get("system"), where="its system prompt")
     if system is not None and not isinstance(system, str):
         raise ValidationError(f"its system prompt is {system!r}. It must be text.", field="system")
@@ -160,7 +161,7 @@ def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position
 
 
 def _followups(value: Any) -> tuple[str, ...]:
-    """A list of texts, also written as JSON; one text; or nothing."""
+    """Follow-ups from a list of texts (perhaps as JSON), one text, or nothing."""
     value = plain(value, where="a follow-up")
     if value is None or value == "":
         return ()
@@ -178,18 +179,18 @@ def _followups(value: Any) -> tuple[str, ...]:
 
 
 def _messages(value: Any) -> Any:
-    """Turns before the prompt, also written as JSON; or nothing."""
+    """Turns before the prompt, parsed if they are JSON."""
     if isinstance(value, str) and value.strip():
         try:
             return json.loads(value)
         except json.JSONDecodeError:
-            return value  # which is refused as what it is
+            return value  # refused by Scenario
     return () if value is None or isinstance(value, str) or (isinstance(value, float) and pd.isna(value)) else value
 
 
 def _scenario_id(value: Any) -> str | None:
     value = plain(value, where="its scenario_id")
-    if isinstance(value, float) and value.is_integer():  # a column of whole numbers in which some are missing
+    if isinstance(value, float) and value.is_integer():  # a column of integers with missing values
         value = int(value)
     return None if value is None else str(value).strip() or None
 

@@ -1,6 +1,6 @@
-"""The process that templates in Jinja2 are read and filled in, since one may loop for ever or fill the memory.
+"""The subprocess that parses and fills Jinja2 templates, because one may loop forever or exhaust the memory.
 
-Run as a script, this reads requests and writes replies, a JSON line each; it imports nothing of llmkit.
+Run as a script, this module reads requests and writes replies as JSON lines; it imports nothing from llmkit.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from functools import lru_cache
 from typing import Any
 
 LONGEST = 1_000_000
-"""Characters that a template may make."""
+"""The most characters that a template may produce."""
 MEMORY = 256 * 2**20
-"""Bytes that the process may have; it needs a tenth of them (where the system can limit them)."""
+"""The process's memory limit in bytes, ten times what it needs (where the system supports limits)."""
 TIME = 1.5
-"""Seconds that one text may take; an honest one takes a thousandth."""
+"""Seconds allowed for one text; a benign one takes a thousandth."""
 START = 60.0
-"""Seconds that the process may take to start on a machine that has much to do."""
+"""Seconds allowed for the process to start on a busy machine."""
 
 
-_NO_PROCESS = "Python cannot be started a second time, which templates are filled in"
+_NO_PROCESS = "the Python process that fills templates cannot be started"
 
 
 class TemplateProblem(Exception):
-    """What is wrong with a template, in a sentence."""
+    """A problem with a template, as a sentence."""
 
 
 def ask(source: str, variables: dict[str, Any] | None) -> Any:
-    """The text that a template makes of its variables; without any, the names that it needs, in a list.
+    """The text of a template filled with variables; for ``None``, the list of names that it uses.
 
     Raises:
-        TemplateProblem: it cannot be read or filled, or takes too much time or memory.
+        TemplateProblem: it cannot be parsed or filled, or takes too much time or memory.
     """
     with _lock:
         process = _running()
@@ -44,10 +44,10 @@ def ask(source: str, variables: dict[str, Any] | None) -> Any:
         if not reply:
             _end()
             raise TemplateProblem(f"it takes more than {TIME:g} seconds, or too much memory")
-    told = json.loads(reply)
-    if "problem" in told:
-        raise TemplateProblem(told["problem"])
-    return told["is"]
+    result = json.loads(reply)
+    if "problem" in result:
+        raise TemplateProblem(result["problem"])
+    return result["is"]
 
 
 _lock = threading.Lock()
@@ -57,7 +57,7 @@ _pid = 0
 
 def _running() -> subprocess.Popen[str]:
     global _process, _pid
-    if _process is None or _pid != os.getpid():  # a forked child has its parent's
+    if _process is None or _pid != os.getpid():  # a forked child inherits its parent's
         _process, _pid = _started(), os.getpid()
         if not _exchange(_process, '["", {}]', START):
             _end()
@@ -76,7 +76,7 @@ def _started() -> subprocess.Popen[str]:
 
 
 def _exchange(process: subprocess.Popen[str], request: str, seconds: float) -> str:
-    """The reply to a request; empty when the process has died, or was ended since it took too long."""
+    """The reply to a request; empty when the process has died or was killed for taking too long."""
     assert process.stdin is not None
     assert process.stdout is not None
     timer = threading.Timer(seconds, process.kill)
@@ -128,12 +128,12 @@ def _reply(source: str, variables: dict[str, Any] | None) -> dict[str, Any]:
         if variables is None:
             return {"is": sorted(meta.find_undeclared_variables(_environment().parse(source)))}
         text = _template(source).render(variables)
-        return {"is": text} if len(text) <= LONGEST else {"problem": f"it makes more than {LONGEST:,} characters"}
+        return {"is": text} if len(text) <= LONGEST else {"problem": f"it produces more than {LONGEST:,} characters"}
     except MemoryError:
         return {"problem": "it takes too much memory"}
     except RecursionError:
-        return {"problem": "it calls itself without end"}
-    except Exception as error:  # noqa: BLE001 - what Jinja2 raises, and what Python raises in an expression of a template
+        return {"problem": "it recurses infinitely"}
+    except Exception as error:  # noqa: BLE001 - errors of Jinja2, and of Python in a template's expressions
         return {"problem": str(error)[:500]}
 
 
@@ -148,7 +148,7 @@ def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    del environment.globals["lipsum"], environment.filters["random"]  # neither can be repeated
+    del environment.globals["lipsum"], environment.filters["random"]  # neither is reproducible
     return environment
 
 

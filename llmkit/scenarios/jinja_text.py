@@ -1,4 +1,4 @@
-"""A template in Jinja2: sandboxed in a process of its own, and an undefined name is an error."""
+"""Jinja2 templates: sandboxed in a separate process, with undefined names as errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from llmkit.scenarios.jinja_process import TemplateProblem, ask
 from llmkit.scenarios.levels import Chosen, Dimension, unknown_name
 
 _GLOBALS = frozenset(("cycler", "dict", "joiner", "namespace", "range"))
-"""Names that Jinja2 itself gives to templates."""
+"""Names that Jinja2 itself provides."""
 
 
 def _variable(name: str) -> str:
-    """The dimension's name as a Jinja2 variable: lower case, ``_`` for everything that is no letter or digit."""
+    """The dimension's name as a Jinja2 variable: lower case, with ``_`` for everything but letters and digits."""
     word = re.sub(r"\W+", "_", name.strip()).lower()
     return f"_{word}" if word[:1].isdigit() else word
 
@@ -28,13 +28,13 @@ def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
             name = f"{_variable(dimension.name)}{suffix}"
             if owners.setdefault(name, dimension.key) != dimension.key:
                 raise ValidationError(
-                    f"Two dimensions make the Jinja2 variable {name!r}: rename one.", field="dimensions"
+                    f"Two dimensions become the Jinja2 variable {name!r}: rename one.", field="dimensions"
                 )
     return owners
 
 
 class JinjaText:
-    """A Jinja2 text; ``uses`` holds the keys of the dimensions in it."""
+    """A Jinja2 text; ``uses`` holds the keys of its dimensions."""
 
     def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
         self._field, self._source = field, source

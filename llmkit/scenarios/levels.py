@@ -1,4 +1,4 @@
-"""Dimensions and their levels, read from what users write and checked once."""
+"""Dimensions and their levels, parsed from user input and checked once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.errors import ValidationError
 from llmkit.scenarios.carried import check_columns, finite, nearest, text
 
 Wording = str | int | float
-"""What a level puts into the template. Numbers stay numbers, so that columns of numbers can be computed with."""
+"""The value that a level fills in. Numbers stay numbers, so that their columns are numeric."""
 
 _WORDINGS_KEYS = ("options", "wording", "text")
 
@@ -21,9 +21,9 @@ _WORDINGS_KEYS = ("options", "wording", "text")
 class Level:
     """One value of a dimension.
 
-    ``label`` is what the column of ``run.probes`` holds; it is the (first) wording when it is left out.
-    ``options`` is one wording or several; of several, each scenario gets one by a seeded choice.
-    ``score`` places the level on a scale; it fills the column ``<dimension>_score``.
+    ``label`` is the value in the column of ``run.probes``, by default the (first) wording. ``options`` is one or more
+    wordings; of several, each scenario gets one by a seeded choice. ``score`` places the level on a scale; it fills the
+    column ``<dimension>_score``.
 
     Raises:
         ValidationError: neither label nor wording, an empty wording, or a score that is not a finite number.
@@ -34,11 +34,11 @@ class Level:
     score: float | None = None
 
     def __post_init__(self) -> None:
-        given = self.label if self.options is None else self.options
-        several = list(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
-        wordings = tuple(_wording(option) for option in several)
+        options = self.label if self.options is None else self.options
+        several = [options] if isinstance(options, str | Mapping) or not isinstance(options, Iterable) else options
+        wordings = tuple(map(_wording, several))
         if not wordings:
-            raise ValidationError("A level is empty: its list of wordings has nothing in it.", field="dimensions")
+            raise ValidationError("A level is empty: its list of wordings has no entries.", field="dimensions")
         object.__setattr__(self, "options", wordings)
         object.__setattr__(self, "label", wordings[0] if self.label is None else _wording(self.label))
         object.__setattr__(self, "score", None if self.score is None else _number(self.score))
@@ -51,7 +51,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A named list of levels. ``key`` is the name as placeholders are compared: without case and white space."""
+    """A named list of levels. ``key`` is the name by which placeholders match: without case and white space."""
 
     name: str
     levels: tuple[Level, ...]
@@ -72,7 +72,7 @@ class Dimension:
         return (self.name, f"{self.name}_score") if self.is_scored else (self.name,)
 
     def values(self, level: Level) -> dict[str, Any]:
-        """What the columns hold for a level."""
+        """The values of the columns for a level."""
         return dict(zip(self.columns, (level.label, level.score), strict=False))
 
 
@@ -91,11 +91,11 @@ def placeholder_key(name: str) -> str:
 
 
 def read_dimensions(dimensions: Mapping[str, Iterable[Any]]) -> tuple[Dimension, ...]:
-    """Check the dimensions of a template and bring their levels into one form.
+    """Check the dimensions of a template and normalise their levels.
 
     Raises:
-        ValidationError: no dimensions, a name that is reserved or used twice, no levels, an empty level, labels that
-            are equal, or a level of no known form.
+        ValidationError: no dimensions, a reserved or duplicate name, no levels, an empty level, equal labels, or a
+            level of unknown form.
     """
     if not isinstance(dimensions, Mapping) or not dimensions:
         raise ValidationError(
@@ -109,9 +109,10 @@ def read_dimensions(dimensions: Mapping[str, Iterable[Any]]) -> tuple[Dimension,
 
 
 def choose_wording(dimension: Dimension, level: Level, cell: str, seed: int) -> Wording:
-    """The wording for one scenario, given as the text of its levels (``cell``): the same whatever else is asked.
+    """The wording for one scenario, identified by the text of its levels (``cell``).
 
-    A hash and not a shared generator, so that neither the order of the dimensions nor a different sample changes it.
+    Chosen by a hash rather than a shared generator, so that it depends neither on the order of the dimensions nor on
+    the other scenarios.
     """
     if len(level.wordings) == 1:
         return level.wordings[0]
@@ -119,11 +120,11 @@ def choose_wording(dimension: Dimension, level: Level, cell: str, seed: int) -> 
     return level.wordings[int.from_bytes(digest[:8]) % len(level.wordings)]
 
 
-def unknown_name(what: str, names: Iterable[str], field: str, how: str) -> ValidationError:
-    """What to tell of a name in a template that is no dimension; ``how`` says what else was meant perhaps."""
+def unknown_name(name: str, names: Iterable[str], field: str, advice: str) -> ValidationError:
+    """The error for a name in a template that is not a dimension; ``advice`` is for other intentions."""
     known = list(names)
-    hint = f"did you mean {near!r}?" if (near := nearest(what.strip("[] "), known)) else f"there are {known}."
-    return ValidationError(f"{what} in {field} is no dimension, {hint} {how}", field=field)
+    hint = f"did you mean {near!r}?" if (near := nearest(name.strip("[] "), known)) else f"there are {known}."
+    return ValidationError(f"{name} in {field} is not a dimension, {hint} {advice}", field=field)
 
 
 def _refuse_repeated(dimensions: Sequence[Dimension]) -> None:
@@ -132,7 +133,7 @@ def _refuse_repeated(dimensions: Sequence[Dimension]) -> None:
         for column in dimension.columns:
             if (owner := owners.setdefault(placeholder_key(column), dimension.name)) != dimension.name:
                 raise ValidationError(
-                    f"The dimensions {owner!r} and {dimension.name!r} both make a column {column!r}: rename one.",
+                    f"The dimensions {owner!r} and {dimension.name!r} both have a column {column!r}: rename one.",
                     field="dimensions",
                 )
 
@@ -174,9 +175,9 @@ def _level_fields(level: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wording(value: Any) -> Wording:
-    """Text that is not empty, or a number; never a bool, which YAML makes of an unquoted yes or no."""
+    """Non-empty text, or a number; never a bool, which YAML makes of an unquoted yes or no."""
     if isinstance(value, bool):
-        raise ValidationError(f"A level is {value}: put quotes round yes, no, true and false.", field="dimensions")
+        raise ValidationError(f"A level is {value}: put quotes around yes, no, true and false.", field="dimensions")
     if isinstance(value, str):
         if not value.strip():
             raise ValidationError("A level is empty: give it a wording.", field="dimensions")
@@ -187,7 +188,7 @@ def _wording(value: Any) -> Wording:
 def _number(value: Any) -> int | float:
     if type(value) is not bool and isinstance(value, Real):
         return int(value) if isinstance(value, Integral) else finite(float(value), where="A level or its score")
-    what = "empty" if value is None else f"{value!r}"
+    shown = "empty" if value is None else f"{value!r}"
     raise ValidationError(
-        f"A level is {what}: write text, a number, or a mapping with label, score and options.", field="dimensions"
+        f"A level is {shown}: write text, a number, or a mapping with label, score and options.", field="dimensions"
     )

@@ -1,11 +1,10 @@
-"""Questions with types, to be asked like prompts: ``kit.run([llmkit.question.yes_no("Is it fair?"), ...])``.
+"""Typed questions, to be used like prompts: ``kit.run([llmkit.question.yes_no("Is it fair?"), ...])``.
 
-Each makes a :class:`llmkit.Scenario` that says how it is to be answered: what is added to the prompt, the schema, and
-how the answer is read. A prompt may be a :class:`llmkit.Scenario` itself (a persona with its system prompt, a case with
-its dimensions), which is then asked that way; other arguments are those of a Scenario. Options are shown in an order of
-each probe's own, the same whenever it is asked (``order_seed`` gives another), and put back in the results: ``answer``
-is what was chosen (a categorical in the order given here), ``answer.position`` where it was shown. ``shuffle=False``
-keeps the order.
+Each function makes a :class:`llmkit.Scenario` with instructions for the answer, its schema, and how it is parsed. The
+prompt may itself be a :class:`llmkit.Scenario` (a persona with its system prompt, a case with its dimensions); other
+arguments are those of a Scenario. Each probe shows the options in its own random order, which is reproducible
+(``order_seed`` gives another) and undone in the results: ``answer`` is the chosen option (a categorical in the order
+given here), ``answer.position`` its position as shown. ``shuffle=False`` keeps the order.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def choice(prompt: str | Scenario, options: Sequence[Any], *, shuffle: bool = Tr
     """One of several options, texts or numbers.
 
     Raises:
-        ValidationError: fewer than two options, or two that are alike but for case.
+        ValidationError: fewer than two options, or two that differ only in case.
     """
     return _asked(prompt, Question(kind="choice", options=_options(options), shuffle=shuffle), scenario)
 
@@ -36,10 +35,10 @@ def choice(prompt: str | Scenario, options: Sequence[Any], *, shuffle: bool = Tr
 def likert(
     prompt: str | Scenario, options: Sequence[Any] = AGREEMENT, *, shuffle: bool = True, **scenario: Any
 ) -> Scenario:
-    """One step of a scale, the lowest first; ``answer.score`` is 1, 2, …. It is shown from either end.
+    """One step of a scale, the lowest first; ``answer.score`` is 1, 2, …. The scale is shown from either end.
 
     Raises:
-        ValidationError: as :func:`choice`.
+        ValidationError: as in :func:`choice`.
     """
     return _asked(prompt, Question(kind="likert", options=_options(options), shuffle=shuffle), scenario)
 
@@ -53,7 +52,7 @@ def number(prompt: str | Scenario, low: float | None = None, high: float | None 
     """A number, from ``low`` to ``high``.
 
     Raises:
-        ValidationError: bounds that are no numbers, or the wrong way round.
+        ValidationError: bounds that are not numbers, or not in ascending order.
     """
     least, most = _bound(low, "low"), _bound(high, "high")
     if least is not None and most is not None and least >= most:
@@ -62,14 +61,14 @@ def number(prompt: str | Scenario, low: float | None = None, high: float | None 
 
 
 def rank(prompt: str | Scenario, options: Sequence[Any], *, shuffle: bool = True, **scenario: Any) -> Scenario:
-    """All options in an order, the first first; ``answer.<option>`` is the rank of each, from 1.
+    """A ranking of all options; ``answer.<option>`` is the rank of each, from 1 (first).
 
     Raises:
-        ValidationError: as :func:`choice`, or an option called ``position``.
+        ValidationError: as in :func:`choice`, or an option called ``position``.
     """
     question = Question(kind="rank", options=_options(options), shuffle=shuffle)
     if "position" in map(str, question.options):
-        raise ValidationError("'position' is a column of the results: call the option otherwise.", field="options")
+        raise ValidationError("'position' is a column of the results: give the option another name.", field="options")
     return _asked(prompt, question, scenario)
 
 
@@ -84,19 +83,19 @@ def matrix(
     """One step of a scale for each of several rows, in columns ``answer.<row>``. The rows are shuffled.
 
     Raises:
-        ValidationError: no row, or as :func:`choice`.
+        ValidationError: no row, or as in :func:`choice`.
     """
     question = Question(kind="matrix", rows=_options(rows, "rows", 1), options=_options(options), shuffle=shuffle)
     return _asked(prompt, replace(question, rows=tuple(map(str, question.rows))), scenario)
 
 
 def free(prompt: str | Scenario, **scenario: Any) -> Scenario:
-    """An answer in words of the model's own."""
+    """An answer in the model's own words."""
     return _asked(prompt, Question(kind="free"), scenario)
 
 
 def _asked(prompt: str | Scenario, question: Question, more: dict[str, Any]) -> Scenario:
-    """A scenario with the question; answers to questions of a kind are alike in length, which its template says."""
+    """A scenario with the question; its template names the kind, because answers of a kind are similar in length."""
     scenario = replace(prompt, **more) if isinstance(prompt, Scenario) else Scenario(prompt, **more)
     template = " ".join(filter(None, (scenario.template, question.kind)))
     return replace(scenario, question=question, template=template)
@@ -115,5 +114,5 @@ def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tu
     if not all(shapes.string(str(each), name).strip() for each in options):
         raise ValidationError(f"{name} are texts or numbers, none of them empty.", field=name)
     if len({str(each).strip().casefold() for each in options}) < max(len(options), least):
-        raise ValidationError(f"{name} need at least {least} that differ, and no two alike.", field=name)
+        raise ValidationError(f"{name} needs at least {least} entries, and no duplicates.", field=name)
     return options

@@ -1,4 +1,4 @@
-"""A template and its dimensions become scenarios."""
+"""Scenarios from a template and its dimensions."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ def scenarios_from_template(
     """Cross the levels of all dimensions and fill a template with each combination.
 
     ``[City]`` in ``template``, ``system`` or ``followups`` is replaced by the wording of the dimension ``City``,
-    whatever its case and white space; within one scenario always by the same one. ``[[`` and ``]]`` stand for single
-    brackets, so that ``[[City]]`` comes out as ``[City]``; brackets around nothing are left alone. What is filled in
-    is not searched for placeholders again.
+    ignoring case and white space; within one scenario always by the same one. ``[[`` and ``]]`` stand for single
+    brackets, so that ``[[City]]`` becomes ``[City]``; empty brackets are left alone. Filled-in text is not searched for
+    placeholders again.
 
     A level is text, a number, a :class:`Level`, or a mapping with its fields. A scenario's ``dimensions`` holds
     ``{name: label}``, and ``{name_score: score}`` for a dimension in which any level has a score.
 
-    ``method``: ``"full"`` gives every combination, last dimension fastest; ``"sample"`` gives ``n`` different ones by
-    chance; ``"balanced"`` gives ``n`` different ones in which a dimension's levels come equally often, to within one,
-    and pairs of levels about equally often. All of it depends on ``seed`` alone; a scenario's choice among several
-    wordings depends on the seed and its own levels, not on the other scenarios or the order of the dimensions.
+    ``method``: ``"full"`` gives every combination, last dimension fastest; ``"sample"`` gives ``n`` distinct random
+    ones; ``"balanced"`` gives ``n`` distinct ones in which a dimension's levels occur equally often, to within one, and
+    pairs of levels about equally often. The result depends on ``seed`` alone; the choice among several wordings depends
+    on the seed and the scenario's own levels, not on the other scenarios or the order of the dimensions.
 
     ``engine="jinja2"`` is for templates that need logic: sandboxed, undefined names are errors. A dimension
-    ``Job Title`` is the variables ``job_title``, ``job_title_label`` and, where scored, ``job_title_score``. A system
-    prompt or follow-up that comes out empty is left out.
+    ``Job Title`` becomes the variables ``job_title``, ``job_title_label`` and, if scored, ``job_title_score``. A system
+    prompt or follow-up that turns out empty is left out.
 
     Raises:
         ValidationError: an unknown placeholder, an unused dimension, an empty level, equal labels, a reserved or
-            repeated name, ``n`` out of range, or a template that cannot be filled. ``field`` names the argument.
+            duplicate name, ``n`` out of range, or a template that cannot be filled. ``field`` names the argument.
     """
     read = read_dimensions(dimensions)
     texts = _texts(template, system, followups)
     if engine not in get_args(Engine):
-        raise ValidationError(f"engine={engine!r} is none of 'placeholders', 'jinja2'.", field="engine")
+        raise ValidationError(f"engine={engine!r} is not 'placeholders' or 'jinja2'.", field="engine")
     fillers = [(field, _filler(engine, source, read, field)) for field, source in texts]
     _refuse_unused(read, [filler for _, filler in fillers])
     cells = design([len(dimension.levels) for dimension in read], method, n, seed)
@@ -69,7 +69,7 @@ def scenarios_from_template(
 
 
 class _Filler(Protocol):
-    """A parsed text: ``uses`` holds the keys of the dimensions in it."""
+    """A parsed text; ``uses`` holds the keys of its dimensions."""
 
     uses: frozenset[str]
 
@@ -90,7 +90,7 @@ def _texts(template: str, system: str | None, followups: Sequence[str] | str) ->
     texts += [("followups", followup) for followup in listed]
     for field, source in texts:
         if not isinstance(source, str) or not source.strip():
-            raise ValidationError(f"{field}: give text that is not empty.", field=field)
+            raise ValidationError(f"{field} must be text, and not empty.", field=field)
     return texts
 
 
@@ -134,7 +134,7 @@ _TOKEN = re.compile(r"\[\[|\]\]|\[(?P<name>\s*[^\[\]\s][^\[\]]*)\]")
 
 
 class _Placeholders:
-    """A text with ``[Dimension]`` in it, as pieces of text and keys of dimensions in turn."""
+    """A text with ``[Dimension]`` placeholders, split into pieces of text and keys of dimensions."""
 
     def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
         names = {dimension.key: dimension.name for dimension in dimensions}

@@ -1,4 +1,4 @@
-"""YAML of somebody else: what a few lines can make of themselves by aliases is bounded, and so is how deep it nests."""
+"""A loader for untrusted YAML, with limits on expansion by aliases and on nesting."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import yaml
 
 DEEPEST = 40
 MOST_NODES = 1_000_000
-"""Values in a file, those that stand at an alias included."""
+"""The most values in a file, counting those of aliases."""
 LONGEST_SCALAR = 1_000
-"""Characters of a number, a date or the like; texts may be longer."""
+"""The most characters of a number, date or the like; texts may be longer."""
 
 _TEXT = "tag:yaml.org,2002:str"
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """A safe loader that refuses, with a ``YAMLError``, what would grow without bounds."""
+    """A safe loader that raises ``YAMLError`` for documents that would exceed the limits."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = self._count = 0
-        self._sizes: dict[int, int] = {}  # of the nodes that are complete, with all that is in them
+        self._sizes: dict[int, int] = {}  # of completed nodes, by id, with everything in them
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Read a node, and count it."""
@@ -33,7 +33,7 @@ class BoundedLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         if is_alias and id(node) not in self._sizes:
-            raise yaml.MarkedYAMLError(problem="an alias stands inside of what it names", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem="an alias inside the node that it refers to", problem_mark=mark)
         if isinstance(node, yaml.ScalarNode) and node.tag != _TEXT and len(node.value) > LONGEST_SCALAR:
             raise yaml.MarkedYAMLError(problem="a number or date that is too long", problem_mark=mark)
         self._count += self._sizes.get(id(node), 1)

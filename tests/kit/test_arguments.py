@@ -130,7 +130,7 @@ def test_what_the_catalog_cannot_be_asked(kit, call, field, words):
 FRAME = pd.DataFrame({"v": [1, 2]})
 OTHERS = [
     (lambda kit: kit.estimate("a", LUNA, options=5), "options", "a dict such as"),
-    (lambda kit: kit.estimate(b"abc", LUNA), "prompts", "bytes is nothing to ask"),
+    (lambda kit: kit.estimate(b"abc", LUNA), "prompts", "bytes is not a prompt"),
     (lambda kit: kit.reader(5), "runs", "a run or its id, or a list of them, not int"),
     (lambda kit: llmkit.concat(5), "runs", "a list of runs"),
     (lambda kit: llmkit.concat([5]), "runs", "Give the runs"),
