@@ -1,4 +1,4 @@
-"""A local stand-in for all providers: it speaks their formats, keeps limits as they do, and breaks when told to."""
+"""A local stand-in for all providers: it speaks their formats, enforces limits as they do, and fails on request."""
 
 from __future__ import annotations
 

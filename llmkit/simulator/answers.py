@@ -13,7 +13,7 @@ from llmkit.simulator.schema_answers import Twist, schema_in, structured
 from llmkit.simulator.vocabulary import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
 
 _MESSAGE_OVERHEAD = 3  # tokens around each message
-_MEDIAN_TEXT, _SPREAD_TEXT = 70, 0.75  # of a log-normal distribution: most answers are short, a few are long
+_MEDIAN_TEXT, _SPREAD_TEXT = 70, 0.75  # log-normal: most answers are short, a few are long
 _MEDIAN_REASONING, _SPREAD_REASONING = 120, 0.9
 _LONGEST = 4_000
 _SCALE = re.compile(r"\bfrom\s+(\d{1,3})\b[^.?!]{0,40}?\bto\s+(\d{1,3})\b", re.IGNORECASE)
@@ -21,10 +21,10 @@ _YES_NO = re.compile(r"\byes or no\b|\byes/no\b", re.IGNORECASE)
 
 
 class Answers:
-    """Makes answers, and remembers what depends on the past: how often a question was asked.
+    """Makes answers, and counts how often each question was asked.
 
-    The text depends on the seed, the conversation, the model, the request's own seed and the sample. The sample is
-    what ``x-llmkit-sample`` says; without it, it is how often the same question was answered before, except at
+    The text depends on the seed, the conversation, the model, the request's own seed and the sample. The sample comes
+    from ``x-llmkit-sample``; without it, it is the number of earlier answers to the same question, except at
     temperature 0, where the answer is always the same.
     """
 
@@ -33,13 +33,14 @@ class Answers:
         self._asked_before: dict[str, int] = {}
 
     def clear(self) -> None:
-        """Forget the past."""
+        """Forget earlier questions."""
         self._asked_before.clear()
 
     def answer(
         self, question: Question, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
     ) -> Answer:
-        """The answer to a request; ``twist`` spoils a structured one, ``empty`` says nothing, ``refuse`` declines."""
+        """The answer to a request; ``twist`` corrupts a structured one, ``empty`` leaves out the text, ``refuse``
+        declines."""
         digest = question.digest()
         rng = Random(number(self._seed, digest, self._sample(question, digest)))
         reasoning = _reasoning_tokens(question, rng)
@@ -80,12 +81,12 @@ _ANY_JSON = {
 
 
 def tokens(text: str) -> int:
-    """How many tokens a text has, by its length."""
+    """The token count of a text, from its length."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def input_tokens(question: Question) -> int:
-    """How many tokens a request has: its texts, and a few around each message."""
+    """The token count of a request: its texts, and a few around each message."""
     texts = (question.system, *(text for _, text in question.messages))
     return sum(tokens(text) + _MESSAGE_OVERHEAD for text in texts if text) or 1
 
@@ -95,7 +96,7 @@ def _heavy_tailed(median: float, spread: float, rng: Random) -> int:
 
 
 def _reasoning_tokens(question: Question, rng: Random) -> int:
-    """Tokens of reasoning; a token limit leaves room for some text, as models that know their limit do."""
+    """Tokens of reasoning; like a model that knows its token limit, it leaves room for some text."""
     factor = reasoning_factor(question)
     if factor == 0:
         return 0
@@ -104,7 +105,7 @@ def _reasoning_tokens(question: Question, rng: Random) -> int:
 
 
 def _prose(question: Question, rng: Random) -> str:
-    """Sentences about the prompt; their number has a heavy tail, and some models are more talkative than others."""
+    """Sentences about the prompt; their number is heavy-tailed, and some models are more talkative than others."""
     about = topics(question.prompt)
     talkative = 0.6 + fraction("talkative", question.model)
     wanted = _heavy_tailed(_MEDIAN_TEXT * talkative, _SPREAD_TEXT, rng) * CHARACTERS_PER_TOKEN
@@ -118,7 +119,7 @@ def _prose(question: Question, rng: Random) -> str:
 
 
 def _verdict(prompt: str, rng: Random) -> list[str]:
-    """The number or the yes that a prompt asks for."""
+    """The number, or the yes or no, that a prompt asks for."""
     if scale := _SCALE.search(prompt):
         low, high = sorted((int(scale[1]), int(scale[2])))
         return [f"{rng.randint(low, high)}."]

@@ -1,4 +1,4 @@
-"""The batches that the simulator holds: handed in, answered after a while, told of and given out."""
+"""The simulator's batches: submitted, answered after a delay, polled and downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Answering = Callable[[Batch, Item], Result]
 
 
 class Batches:
-    """All files and batches. ``answering`` answers one request; a batch is answered when it is asked for and due."""
+    """All files and batches. ``answering`` answers one request; a batch is answered on the first request after it is
+    due."""
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
@@ -28,10 +29,10 @@ class Batches:
     def serve(
         self, call: Call, provider: str, path: str, content_type: str, raw: bytes, body: Any, now: float, delay: float
     ) -> Any:
-        """What a request gets: an object, or the objects of JSON lines. ``delay`` is how long a batch takes.
+        """Serve a request: return an object, or the objects of JSON lines. ``delay`` is how long a batch takes.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
             LookupError: there is no such batch or file.
         """
         if call.action == "upload":
@@ -53,7 +54,7 @@ class Batches:
             return call.api.results(batch, call.reference)
         return call.api.state(batch)
 
-    def told(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[dict[str, Any]]:
         """See ``Simulator.batches``."""
         names = ("batch_id", "provider", "name", "status")
         return [
@@ -81,7 +82,7 @@ class Batches:
             self._end(batch, now)
 
     def _end(self, batch: Batch, now: float, share: float = 1.0) -> None:
-        """Answer the first ``share`` of the requests; the rest were cancelled."""
+        """Answer the first ``share`` of the requests; the rest is cancelled."""
         done = math.floor(len(batch.items) * share)
         batch.results = {
             item.custom_id: self._answering(batch, item) if number < done else Result(given_up="cancelled")

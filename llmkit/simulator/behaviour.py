@@ -1,4 +1,4 @@
-"""How a simulator behaves: what may be asked for when it is started, and changed while it runs."""
+"""The behaviour of a simulator: the settings chosen at its start and changeable while it runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Models = Iterable[str] | Mapping[str, Iterable[str]] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What ``serve`` was asked for; see there.
+    """The settings of ``serve``; see there.
 
     Raises:
-        ValidationError: a value makes no sense.
+        ValidationError: a value is invalid.
     """
 
     latency: Latency = (0.02, 0.12)
@@ -49,7 +49,7 @@ class Behaviour:
             )
 
     def limits(self, provider: str) -> Limits:
-        """What a provider allows."""
+        """The limits of a provider."""
         kind = self.limiter.get(provider, "token_bucket") if isinstance(self.limiter, Mapping) else self.limiter
         return Limits(
             rpm=_for(provider, self.rpm),
@@ -60,7 +60,7 @@ class Behaviour:
         )
 
     def known_models(self, provider: str) -> tuple[str, ...] | None:
-        """The models of a provider; ``None`` when every name is taken."""
+        """The models of a provider; ``None`` when every name is accepted."""
         models = self.models.get(provider) if isinstance(self.models, Mapping) else self.models
         return None if models is None else tuple(models)
 

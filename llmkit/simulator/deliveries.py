@@ -1,4 +1,4 @@
-"""What goes over the wire, as it was meant or as a fault leaves it."""
+"""Responses as sent over the wire, intact or damaged by a fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><bo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What goes over the wire. The connection is cut after ``cut_after`` bytes of the body; ``None``: it is not."""
+    """A response. The connection is cut after ``cut_after`` bytes of the body; ``None``: it is not."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class Delivery:
 
 
 def damaged(delivery: Delivery, kind: str) -> Delivery:
-    """The delivery as a fault leaves it."""
+    """Apply a fault to a delivery."""
     body = delivery.body
     match kind:
         case "disconnect":
@@ -41,7 +41,7 @@ def damaged(delivery: Delivery, kind: str) -> Delivery:
 
 
 def outcome(status: int | None, fault: str | None) -> Outcome:
-    """What a request that got this status counts as."""
+    """How a request with this status and fault is counted."""
     if status == 429:
         return "rejected"
     usable = fault is None or fault in USABLE or fault == "raw"
@@ -49,7 +49,7 @@ def outcome(status: int | None, fault: str | None) -> Outcome:
 
 
 def decoded(raw: bytes) -> Any:
-    """The JSON of a request body, or ``None`` if it is none."""
+    """The JSON of a request body, or ``None`` if it is not JSON."""
     try:
         return json.loads(raw) if raw else None
     except (ValueError, RecursionError):

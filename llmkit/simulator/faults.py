@@ -1,4 +1,4 @@
-"""What can be made to go wrong, and when: by chance, by a rule, or by a script."""
+"""Faults to inject, and when: by chance, by a rule, or by a script."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ KINDS: Mapping[str, str] = {
     "server_error": "500",
     "overloaded": "503, or Anthropic's 529",
     "too_long": "the conversation does not fit into the model's context",
-    "not_found": "the model is not known",
+    "not_found": "the model is unknown",
     "error_200": "an error in the body of a 200",
     "blocked": "the prompt is blocked by a safety filter (Gemini bills the input)",
     # no answer; nothing is billed
     "timeout": "never answers",
-    "disconnect_before": "the connection is cut before there is an answer",
+    "disconnect_before": "the connection is cut before the answer",
     # billed, and no usable answer arrives
     "disconnect": "the connection is cut after the answer was billed",
     "cut": "the connection is cut in the middle of the answer",
     "garbage": "200 with a page of HTML",
     "truncated": "200 with JSON that ends in the middle",
     "empty": "an answer without text",
-    "refusal": "the model declines (Mistral in prose, the others in a field of its own)",
+    "refusal": "the model declines (Mistral in prose, the others in a separate field)",
     "malformed_json": "the text is not JSON although JSON was asked for",
     # billed, and a usable answer arrives
     "blank_lines": "blank lines before the JSON, one by one",
@@ -42,18 +42,18 @@ KINDS: Mapping[str, str] = {
     "duplicates": "lists in a structured answer repeat their first entry",
     # in a batch only; nothing is billed
     "expired": "the batch ends before this was answered",
-    # whatever the caller wants
+    # chosen by the caller
     "raw": "the status, headers and body of the Fault",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong. Wherever a fault is expected, its ``kind`` alone is enough.
+    """A fault. Wherever one is expected, its ``kind`` alone is enough.
 
-    ``retry_after`` is the wait in seconds that a ``rate_limit`` asks for (``None``: it does not say). ``seconds`` is
-    how much longer ``slow`` and ``blank_lines`` take. ``headers`` are added to the response, and replace what the
-    provider would send. ``status`` and ``body`` are those of ``raw``.
+    ``retry_after`` is the wait in seconds that a ``rate_limit`` asks for (``None``: none). ``seconds`` is how much
+    longer ``slow`` and ``blank_lines`` take. ``headers`` are added to the response, overriding the provider's own.
+    ``status`` and ``body`` are those of ``raw``.
 
     Raises:
         ValidationError: the kind is not one of ``KINDS``.
@@ -72,9 +72,9 @@ class Fault:
             raise ValidationError(f"There is no fault {self.kind!r}. Known: {known}.", field="faults")
 
 
-# faults after which the whole answer arrives and has a text
+# faults that still deliver the whole answer with a text
 USABLE = frozenset({"blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
-# faults of a connection, which a batch does not have
+# faults of a connection, which cannot occur in a batch
 UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated"})
 Chance = float | Sequence[bool] | Callable[["Received"], bool]
 Chances = Mapping[str, Chance]
@@ -82,17 +82,16 @@ FaultLike = str | Fault | None
 
 
 def as_fault(fault: FaultLike) -> Fault | None:
-    """The fault that a kind stands for."""
+    """Convert a kind to a fault."""
     return Fault(kind=fault) if isinstance(fault, str) else fault
 
 
 class Faults:
-    """Which fault, if any, a provider's next request meets.
+    """Decides which fault, if any, a provider's next request meets.
 
-    A script is used up first. Then comes the first kind whose rule says yes: a sequence of booleans (one a request, in
-    the order of their arrival at the provider), or a function of what was received. Probabilities come last, from one
-    number that the seed, the provider and the request's place in the order decide.
-
+    A script takes precedence, followed by the first kind whose rule applies: a sequence of booleans (one per request,
+    in the order of arrival at the provider), or a function of the request. Probabilities come last, using one random
+    number that depends on the seed, the provider and the position of the request.
     """
 
     def __init__(self, chances: Mapping[str, Chance | Chances] | None, *, seed: int) -> None:
@@ -101,7 +100,7 @@ class Faults:
         self.set(chances)
 
     def clear(self) -> None:
-        """Forget the scripts and how many requests there were; the chances stay."""
+        """Forget the scripts and the number of requests; the chances stay."""
         self._scripts: dict[str, deque[Fault | None]] = {}
         self._drawn: dict[str, int] = {}
 
@@ -109,7 +108,7 @@ class Faults:
         """Replace the chances: kind → chance for every provider, or provider → (kind → chance) for one.
 
         Raises:
-            ValidationError: an unknown kind, or probabilities that are no probabilities or add up to more than 1.
+            ValidationError: an unknown kind, or invalid probabilities, or ones that add up to more than 1.
         """
         if chances is not None and not isinstance(chances, Mapping):
             raise ValidationError("faults is a dict such as {'rate_limit': 0.1}, or None.", field="faults")
@@ -125,11 +124,11 @@ class Faults:
         self._common, self._special = common, special
 
     def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
-        """What the provider's next requests meet, one each; ``None`` is no fault. Adds to what is scripted already."""
+        """Append faults for the provider's next requests to its script, one each; ``None`` is no fault."""
         self._scripts.setdefault(provider, deque()).extend(as_fault(fault) for fault in faults)
 
     def draw(self, received: Received) -> Fault | None:
-        """The fault that this request meets; each call counts as one request of its provider."""
+        """The fault for this request; each call counts as one request of its provider."""
         provider = received.provider
         place = self._drawn.get(provider, 0)
         self._drawn[provider] = place + 1

@@ -1,4 +1,4 @@
-"""The simulator's sockets: from an aiohttp request to the service and back. Imported when a simulator starts."""
+"""The simulator's HTTP layer: from an aiohttp request to the service and back. Imported when a simulator starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLANK_LINES = 4
 
 
 def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The one handler of all paths."""
+    """The handler of all paths."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -28,7 +28,7 @@ def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamRes
             body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
             return web.Response(status=404, body=encoded(body), content_type="application/json")
         raw = await request.read()
-        # the time is taken after the last await, so that arrivals are in order
+        # take the time after the last await, so that arrivals are in order
         received = _received(request, target, headers, raw, service.now())
         if target.action == "list_models":
             return _response(service.list_models(target, received, headers, request.query))
@@ -41,7 +41,7 @@ def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamRes
 
 
 async def _visit(service: Service, visit: Visit, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
-    """One request for an answer. It has left, and is counted, before the client can see the end of the answer."""
+    """Handle one request for an answer. It is counted as ended before the client can see the end of the answer."""
     delivery: Delivery | None = None
     begun: web.StreamResponse | None = None
     try:
@@ -62,7 +62,7 @@ async def _visit(service: Service, visit: Visit, request: web.Request, headers: 
 
 
 async def _wait(service: Service, visit: Visit, request: web.Request, question: Question) -> web.StreamResponse | None:
-    """Let the time pass; a response that has begun if blank lines keep the connection alive meanwhile."""
+    """Wait for as long as the answer takes; return the started response if blank lines keep the connection alive."""
     await service.work(visit, question)
     seconds = visit.keep_alive()
     if not seconds:
@@ -76,7 +76,7 @@ async def _wait(service: Service, visit: Visit, request: web.Request, question: 
 
 
 async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.StreamResponse:
-    """Cut the connection, before the answer or in the middle of it."""
+    """Cut the connection before or during the answer."""
     transport = request.transport
     response = web.StreamResponse(status=delivery.status or 200, headers=delivery.headers)
     if after:
@@ -84,7 +84,7 @@ async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.Stre
         await response.prepare(request)
         await response.write(delivery.body[:after])
     if transport is not None:
-        # what has been written goes out first; without an answer the client sees a reset
+        # close() flushes what was written; abort() shows as a reset
         transport.close() if after else transport.abort()
     return response
 

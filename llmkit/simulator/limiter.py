@@ -1,4 +1,4 @@
-"""How a provider counts: three kinds of rate limits and a limit on what is in flight. The clock is passed in."""
+"""A provider's limits: three kinds of rate limits and a limit on requests in flight. The clock is passed in."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal, Protocol, get_args
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]
 LIMITERS: tuple[str, ...] = get_args(LimiterKind)
 MINUTE = 60.0
-_ROUNDING = 1e-5  # units: waiting for exactly as long as we said must be enough, whatever a float makes of the time
+_ROUNDING = 1e-5  # units: waiting exactly as long as announced must suffice despite float rounding
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a limit; ``reset`` is the seconds until it is whole again."""
+    """What is left of a limit; ``reset`` is the seconds until it is fully restored."""
 
     limit: int
     remaining: int
@@ -22,20 +22,20 @@ class Left:
 
 
 class Rate(Protocol):
-    """A limit on an amount a minute; times are seconds."""
+    """A limit on an amount per minute; times are in seconds."""
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until ``amount`` would be let through; 0 means now. An amount above the limit waits for all of it."""
+        """Seconds until ``amount`` would be admitted; 0 means now. An amount above the limit waits for all of it."""
 
     def take(self, amount: float, now: float) -> None:
-        """Use up an amount, even if that is more than is left."""
+        """Use an amount, even if it is more than is left."""
 
     def left(self, now: float) -> Left:
         """What is left."""
 
 
 class TokenBucket:
-    """Refills ``limit`` a minute up to ``burst``. ``Left.limit`` is the bucket's size: what can be left at most."""
+    """Refills ``limit`` per minute up to ``burst``. ``Left.limit`` is the bucket's size."""
 
     def __init__(self, limit: int, burst: int, now: float) -> None:
         self._rate, self._burst = limit / MINUTE, float(burst)
@@ -62,7 +62,7 @@ class TokenBucket:
 
 
 class SlidingWindow:
-    """At most ``limit`` in the last minute, whenever one looks."""
+    """At most ``limit`` in any 60 s."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -126,7 +126,7 @@ class FixedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one provider allows; ``None`` is no limit. ``burst`` is the size of the token bucket for requests."""
+    """The limits of one provider; ``None`` is no limit. ``burst`` is the size of the token bucket for requests."""
 
     rpm: int | None = None
     max_concurrent: int | None = None
@@ -136,13 +136,13 @@ class Limits:
 
     @property
     def bucket(self) -> int:
-        """The size of the bucket: as asked, else a second's worth and at least what may run at once (5 if unknown)."""
+        """The bucket's size: ``burst``, else a second's worth but at least ``max_concurrent`` (5 if unset)."""
         return self.burst or max(self.max_concurrent or 5, (self.rpm or 0) // 60)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request over a limit: which one, how high it is, and the seconds after which it is worth trying again."""
+    """A request over a limit: which one, its value, and the seconds until a retry can succeed."""
 
     limit: Literal["requests", "tokens", "concurrent"]
     value: int
@@ -151,7 +151,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Limiter:
-    """The limits of one provider as they are being used up."""
+    """The limits of one provider with their current state."""
 
     limits: Limits
     now: float
@@ -165,7 +165,7 @@ class Limiter:
         self.tokens = _rate(limits.kind, limits.tpm, limits.tpm or 0, self.now)
 
     def admit(self, tokens: int, now: float) -> Refused | None:
-        """Let a request with that many input tokens through, or say why not. A refused request uses nothing up."""
+        """Admit a request with this many input tokens, or return why not. A refused request uses nothing."""
         limits = self.limits
         if limits.max_concurrent is not None and self.in_flight >= limits.max_concurrent:
             return Refused("concurrent", limits.max_concurrent, 1.0)
@@ -180,12 +180,12 @@ class Limiter:
         return None
 
     def spend(self, tokens: int, now: float) -> None:
-        """Count tokens that became known later: the output."""
+        """Count tokens that become known later: the output."""
         if self.tokens is not None:
             self.tokens.take(tokens, now)
 
     def changed(self, limits: Limits, now: float) -> Limiter:
-        """A limiter with other limits; what is in flight stays in flight, what did not change keeps its state."""
+        """A limiter with new limits; requests stay in flight, and unchanged limits keep their state."""
         other = Limiter(limits, now, self.in_flight)
         if (limits.kind, limits.rpm, limits.bucket) == (self.limits.kind, self.limits.rpm, self.limits.bucket):
             other.requests = self.requests

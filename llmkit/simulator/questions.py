@@ -1,4 +1,4 @@
-"""What a request asks and what it is answered, whatever format it came in."""
+"""Requests and answers, independent of their format."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is what ``x-llmkit-sample`` says.
+    """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is the header ``x-llmkit-sample``.
 
-    ``effort`` is the reasoning effort in the words of OpenAI, ``None`` when the request does not say. The provider's
-    prompt cache keeps beginnings of ``least_cached`` tokens or more: any, or those that ``marks`` end, and which are
-    looked for where a text ends. Both are places in ``characters``. ``held`` tokens were in it when the request came.
+    ``effort`` is the reasoning effort in OpenAI's terms, ``None`` when unspecified. The provider's prompt cache stores
+    prefixes of at least ``least_cached`` tokens: any, or if ``marks`` is set those that end at a mark, looked up at
+    ``text_ends``. Both are positions in ``characters``. ``held`` tokens were cached when the request arrived.
     """
 
     provider: str
@@ -39,7 +39,7 @@ class Question:
 
     @property
     def prompt(self) -> str:
-        """The last thing that the user said."""
+        """The last message of the user."""
         return next((text for role, text in reversed(self.messages) if role == "user"), "")
 
     @property
@@ -48,7 +48,7 @@ class Question:
         return "\x1e".join((self.system, *(f"{role}\x1f{text}" for role, text in self.messages)))
 
     def digest(self) -> str:
-        """Equal for requests that ask the same of the same model, whatever their sample."""
+        """A digest that is equal for equal requests to the same model, whatever their sample."""
         parts = (self.provider, self.model, self.characters, self.seed, self.effort, _stable(self.schema))
         return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -57,8 +57,8 @@ class Question:
 class Answer:
     """An answer before it is put into a format.
 
-    Token counts are disjoint, but ``cached`` and ``written`` are parts of ``input_tokens``. ``refusal`` replaces the
-    text of a model that declined; ``blocked`` tells that the prompt never reached the model (Gemini).
+    Token counts are disjoint, except that ``cached`` and ``written`` are parts of ``input_tokens``. ``refusal`` is
+    the text of a model that declined; ``blocked`` means that the prompt never reached the model (Gemini).
     """
 
     text: str
@@ -78,12 +78,12 @@ class Answer:
 
 
 def fraction(*parts: object) -> float:
-    """A number in [0, 1) that is the same for the same parts, in every process."""
+    """A number in [0, 1) that depends only on the parts, in every process."""
     return number(*parts) / 2**64
 
 
 def number(*parts: object) -> int:
-    """A 64-bit number that is the same for the same parts, in every process."""
+    """A 64-bit number that depends only on the parts, in every process."""
     words = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big")
 

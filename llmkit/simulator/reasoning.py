@@ -8,25 +8,25 @@ from llmkit.simulator.questions import Question
 
 _BY_EFFORT = {"none": 0.0, "minimal": 0.2, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0, "max": 4.0}
 _OPENAI = re.compile(r"^(o\d|gpt-([5-9]|\d\d))")
-# OpenAI's models that do not reason unless asked to (litellm 1.109, gpt_reasoning_transformation.py).
+# OpenAI's models that do not reason by default (litellm 1.109, gpt_reasoning_transformation.py).
 _OPENAI_NONE = re.compile(r"^gpt-5\.(1|2|4)(-(mini|nano))?(-\d{4}-\d\d-\d\d)?$")
-# Anthropic's models that cannot be told not to.
+# Anthropic's models whose reasoning cannot be turned off.
 _CLAUDE_ALWAYS = re.compile(r"opus-5-5|sonnet-5-5|fable|mythos")
 _OTHERS = re.compile(r"reason|think|magistral|qwq|(^|[-/:])r1\b")
 
 
 def is_openai_reasoning_model(model: str) -> bool:
-    """Whether OpenAI takes it for a reasoning model: those reject ``max_tokens`` and most sampling."""
+    """Whether OpenAI treats it as a reasoning model, which rejects ``max_tokens`` and most sampling parameters."""
     return bool(_OPENAI.match(model)) and not model.startswith("gpt-5-chat")
 
 
 def resolved_effort(question: Question) -> str:
-    """The reasoning effort that the request ends up with: its own, or the model's default."""
+    """The effective reasoning effort: the request's, or the model's default."""
     return question.effort if question.effort in _BY_EFFORT else _default(question.provider, question.model)
 
 
 def reasoning_factor(question: Question) -> float:
-    """How much the model reasons, 1 being usual; 0 for not at all."""
+    """How much the model reasons, relative to the usual amount; 0 for not at all."""
     effort = resolved_effort(question)
     if effort == "none" and question.provider == "anthropic" and _CLAUDE_ALWAYS.search(question.model):
         effort = "low"

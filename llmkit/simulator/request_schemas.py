@@ -1,4 +1,4 @@
-"""JSON schemas as they arrive in requests: whether they are any, and Google's older dialect of them."""
+"""JSON schemas in requests: their validity, and Google's older dialect."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def is_schema(value: Any) -> bool:
-    """Whether a value is a valid JSON schema that describes something."""
+    """Whether a value is a valid JSON schema in the form of an object."""
     return isinstance(value, Mapping) and _is_valid(json.dumps(value, sort_keys=True, default=str))
 
 
 def modern(schema: Any) -> Any:
-    """A schema of Gemini's ``responseSchema`` as a JSON schema: its types are in capitals, null is ``nullable``."""
+    """Convert a schema of Gemini's ``responseSchema``, with types in capitals and ``nullable``, to a JSON schema."""
     if isinstance(schema, list):
         return [modern(each) for each in schema]
     if not isinstance(schema, Mapping):
@@ -24,10 +24,10 @@ def modern(schema: Any) -> Any:
     return fields | {"type": kind.lower()} if isinstance(kind, str) else fields
 
 
-# The same few schemas come with every request of a run, and checking one takes longer than answering.
+# cached: every request of a run has one of a few schemas, and checking one takes longer than answering
 @lru_cache(maxsize=256)
 def _is_valid(text: str) -> bool:
-    # Lazy, for start-up time: most simulators are never asked for structured answers.
+    # lazy, for start-up time: most simulators never give structured answers
     from jsonschema import Draft202012Validator, SchemaError
 
     try:

@@ -1,4 +1,4 @@
-"""Values that match a JSON schema, made to look like answers."""
+"""Values that match a JSON schema and look like answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from llmkit.simulator.vocabulary import QUESTIONS, SENTENCES, sentence, topics
 Twist = Literal["malformed", "too_few", "duplicates"]
 _USUAL_LENGTH = 3
 _MOST_ASKED = 500
-_TRIES = 20  # to make something that is not there yet
+_TRIES = 20  # to find a value that is not used yet
 _LONGEST = 10_000  # entries or characters: a schema must not be able to fill the memory
-_DEEPEST = 12  # a schema that refers to itself ends here
+_DEEPEST = 12  # where recursive schemas are cut off
 _COUNTED = r"scenario|question|item|entr|example|idea|prompt|row|answer|case"
 _COUNT = re.compile(rf"\b(\d{{1,3}})\b(?=[^.\n]{{0,60}}\b(?:{_COUNTED}))", re.I)
 _ANY_COUNT = re.compile(r"\b(?:exactly|list|give|write|make|propose|generate|of)\s+(\d{1,3})\b", re.I)
-# How batches of texts are usually numbered, the clearest first: <answer id="7">, a line "id=7: ...", {"id": 7}. The
-# first kind that there is counts, because the texts themselves may hold the others.
+# The usual ways to number texts, the clearest first: <answer id="7">, a line "id=7: ...", {"id": 7}. Only the first
+# kind that occurs counts, because the texts themselves may contain the others.
 _IDS = (
     re.compile(r"""<[\w-]+\s[^<>\n]*?\bid=["']?([\w.:/#-]+)[^<>\n]*>"""),
     re.compile(r"^\s*(?:\w+_)?id\s*[:=]\s*([\w-]+)[:.)]?\s*", re.I | re.M),
@@ -31,21 +31,21 @@ _IS_ID = re.compile(r"(^|_)id$")
 
 
 def structured(schema: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None = None) -> Any:
-    """A value that validates against the schema, or one that is spoiled as ``twist`` says.
+    """A value that validates against the schema, or one corrupted by ``twist``.
 
-    Lists have as many entries as the prompt asks for, within the schema's bounds, and no two are equal. To rehearse the
-    coding of texts, ids are those that the prompt gives (``"id": "7"``) and quotes are taken from the text after them.
-    Not followed: ``pattern``, ``if``, ``not``, ``patternProperties``.
+    Lists have as many entries as the prompt asks for, within the schema's bounds, and no duplicates. To rehearse the
+    coding of texts, ids are taken from the prompt (``"id": "7"``) and quotes from the text that follows them. Not
+    supported: ``pattern``, ``if``, ``not``, ``patternProperties``.
     """
     return _Maker(schema, prompt, rng, twist).value(schema, "", 0, None)
 
 
 def schema_in(text: str) -> Mapping[str, Any] | None:
-    """The JSON schema that stands in a text, for models that are told their schema in words."""
+    """The JSON schema in a text, for models that get their schema in the prompt."""
     decoder = json.JSONDecoder()
-    for found in re.finditer(r"\{", text):
+    for brace in re.finditer(r"\{", text):
         try:
-            value, _ = decoder.raw_decode(text, found.start())
+            value, _ = decoder.raw_decode(text, brace.start())
         except ValueError:
             continue
         looks_right = isinstance(value, dict) and ("properties" in value or value.get("type") in ("object", "array"))
@@ -55,12 +55,12 @@ def schema_in(text: str) -> Mapping[str, Any] | None:
 
 
 class _Maker:
-    """Walks a schema. ``place`` is the index of the innermost list entry that is being made."""
+    """Walks a schema. ``place`` is the index of the entry of the outermost list."""
 
     def __init__(self, root: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None) -> None:
         self._root, self._prompt, self._rng, self._twist = root, prompt, rng, twist
         self._topics = topics(prompt)
-        self._given = _numbered_texts(prompt)
+        self._numbered = _numbered_texts(prompt)
         self._used: set[str] = set()
 
     def value(self, schema: Any, name: str, depth: int, place: int | None) -> Any:
@@ -81,7 +81,7 @@ class _Maker:
         return self._rng.random() < 0.5 if kind == "boolean" else None
 
     def _resolved(self, schema: Any, depth: int) -> Mapping[str, Any]:
-        """The schema with references followed, alternatives chosen and ``allOf`` merged."""
+        """The schema with references resolved, alternatives chosen and ``allOf`` merged."""
         for _ in range(_DEEPEST):
             if not isinstance(schema, Mapping):
                 return {}
@@ -99,11 +99,11 @@ class _Maker:
         return {}
 
     def _referred(self, reference: str) -> Mapping[str, Any]:
-        found: Any = self._root
+        node: Any = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
             if step:
-                found = found.get(step.replace("~1", "/").replace("~0", "~"), {})
-        return found if isinstance(found, Mapping) else {}
+                node = node.get(step.replace("~1", "/").replace("~0", "~"), {})
+        return node if isinstance(node, Mapping) else {}
 
     def _object(self, schema: Mapping[str, Any], depth: int, place: int | None) -> dict[str, Any]:
         properties = schema.get("properties", {})
@@ -125,7 +125,7 @@ class _Maker:
                     break
                 made = self.value(schema.get("items", {}), name, depth + 1, inner)
             if made in entries and schema.get("uniqueItems") and len(first) + len(entries) >= schema.get("minItems", 0):
-                break  # there are no more different ones, as with enums
+                break  # no more distinct values, as with enums
             entries.append(made)
         if place is None and self._twist == "duplicates" and len(entries) > 1:
             entries = [entries[0]] * len(entries)
@@ -145,10 +145,10 @@ class _Maker:
 
     def _asked_length(self, schema: Mapping[str, Any]) -> int:
         entry = self._resolved(schema.get("items", {}), 0)
-        if self._given and any(_IS_ID.search(key) for key in entry.get("properties", {})):
-            return len(self._given)
-        found = _COUNT.search(self._prompt) or _ANY_COUNT.search(self._prompt)
-        return min(int(found[1]), _MOST_ASKED) if found else 0
+        if self._numbered and any(_IS_ID.search(key) for key in entry.get("properties", {})):
+            return len(self._numbered)
+        count = _COUNT.search(self._prompt) or _ANY_COUNT.search(self._prompt)
+        return min(int(count[1]), _MOST_ASKED) if count else 0
 
     def _string(self, schema: Mapping[str, Any], name: str, place: int | None) -> str:
         text = _FORMATS.get(schema.get("format", ""), "") or self._words(name, place)
@@ -159,11 +159,11 @@ class _Maker:
 
     def _words(self, name: str, place: int | None) -> str:
         key, rng = name.lower(), self._rng
-        given = self._given[place] if place is not None and place < len(self._given) else None
-        if _IS_ID.search(key) and given is not None:
-            return given[0]
+        numbered = self._numbered[place] if place is not None and place < len(self._numbered) else None
+        if _IS_ID.search(key) and numbered is not None:
+            return numbered[0]
         if "quote" in key:
-            return _some_of(given[1] if given is not None else self._prompt, rng)
+            return _excerpt(numbered[1] if numbered is not None else self._prompt, rng)
         if re.search(r"prompt|question|scenario|followup", key):
             return self._fresh(QUESTIONS)
         if re.search(r"(^|_)(id|name|title|label|key|topic|category|level|value)s?$", key):
@@ -171,7 +171,7 @@ class _Maker:
         return self._fresh(SENTENCES)
 
     def _fresh(self, templates: Sequence[str]) -> str:
-        """A sentence that was not used yet in this value; when all were, one that is told apart by a number."""
+        """A sentence that is not used yet in this value; if all are, one made unique by a number."""
         for _ in range(_TRIES):
             text = sentence(templates, self._topics, self._rng)
             if text not in self._used:
@@ -182,9 +182,9 @@ class _Maker:
         return text
 
     def _number(self, schema: Mapping[str, Any], name: str, kind: str, place: int | None) -> int | float:
-        given = self._given[place][0] if place is not None and place < len(self._given) else ""
-        if kind == "integer" and _IS_ID.search(name.lower()) and given.isdecimal():
-            return int(given)
+        number = self._numbered[place][0] if place is not None and place < len(self._numbered) else ""
+        if kind == "integer" and _IS_ID.search(name.lower()) and number.isdecimal():
+            return int(number)
         step = schema.get("multipleOf", 1 if kind == "integer" else 0.01)
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
         high = schema.get("maximum", schema.get("exclusiveMaximum", low + 100 * step))
@@ -205,7 +205,7 @@ _FORMATS = {
 
 
 def _kind(schema: Any) -> str:
-    """The type of a schema; of several the first that is not null, of none what its keywords suggest."""
+    """The type of a schema: the first that is not null, or if it has none, the one that its keywords suggest."""
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     if isinstance(kind, list | tuple):
         kind = next((each for each in kind if each != "null"), "null")
@@ -230,14 +230,14 @@ def _merged(schemas: list[Any]) -> dict[str, Any]:
 
 
 def _numbered_texts(prompt: str) -> list[tuple[str, str]]:
-    """The ids that a prompt gives, each once, with the text up to the next."""
-    found = next((ids for pattern in _IDS if (ids := list(pattern.finditer(prompt)))), [])
-    ends = [*(each.start() for each in found[1:]), len(prompt)] if found else []
-    texts = {each[1]: prompt[each.end() : end] for each, end in zip(found, ends, strict=True)}
+    """The distinct ids in a prompt, each with the text up to the next."""
+    matches = next((ids for pattern in _IDS if (ids := list(pattern.finditer(prompt)))), [])
+    ends = [*(match.start() for match in matches[1:]), len(prompt)] if matches else []
+    texts = {match[1]: prompt[match.end() : end] for match, end in zip(matches, ends, strict=True)}
     return list(texts.items())
 
 
-def _some_of(text: str, rng: Random) -> str:
-    """A stretch of a text, as it stands there: a sentence, or a few words."""
+def _excerpt(text: str, rng: Random) -> str:
+    """A verbatim excerpt of a text: a sentence, or a few words."""
     stretches = [each.strip() for each in re.findall(r"[^\n.!?<>{}\"\\]{12,200}[.!?]?", text) if each.strip()]
     return rng.choice(stretches) if stretches else text.strip()[:80]

@@ -1,4 +1,4 @@
-"""The simulator as a server: an aiohttp application on loopback, in a thread with its own event loop."""
+"""The simulator as a server: an aiohttp application on the loopback interface, in a thread with its own event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmkit.simulator.stats import MINUTE, Served, Stats
 if TYPE_CHECKING:
     from aiohttp import web
 
-_PATIENCE = 30.0  # seconds for which closing waits for the thread
+_PATIENCE = 30.0  # seconds that close() waits for the thread
 _HOST = "127.0.0.1"
 _BACKLOG = 1024  # connections waiting to be accepted; hundreds may come at once
 _T = TypeVar("_T")
@@ -36,10 +36,10 @@ class Simulator:
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
 
-    # --- its life -------------------------------------------------------------------------------------------------
+    # --- start and stop -------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Listen, if it does not yet. After ``close`` it listens on the same port again.
+        """Start listening, unless it is running. After ``close`` it listens on the same port again.
 
         Raises:
             ValidationError: the port is taken.
@@ -62,7 +62,7 @@ class Simulator:
         return self
 
     def close(self) -> None:
-        """Cut all connections and stop listening. What was counted can still be read."""
+        """Cut all connections and stop listening. The counts can still be read."""
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None or self._stop is None:
             return
@@ -82,26 +82,26 @@ class Simulator:
         state = "running" if self._thread is not None else "closed"
         return f"<Simulator {self.url} {state}>"
 
-    # --- where it is ----------------------------------------------------------------------------------------------
+    # --- addresses ------------------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a slash at the end."""
+        """``http://127.0.0.1:PORT``, without a trailing slash."""
         return f"http://{_HOST}:{self._port}"
 
     def url_for(self, provider: str) -> str:
-        """The base URL to give a provider: what ``/chat/completions``, ``/v1/messages`` and so on are appended to."""
+        """The base URL for a provider, to which ``/chat/completions``, ``/v1/messages`` and so on are appended."""
         return self.url + base_path(provider)
 
-    # --- what it does ---------------------------------------------------------------------------------------------
+    # --- behaviour ------------------------------------------------------------------------------------------------
 
     def set(self, **changes: Any) -> None:
-        """Change what ``serve`` was told, all but ``seed`` and ``port``.
+        """Change any argument of ``serve`` except ``seed`` and ``port``.
 
         Takes effect with the next request. ``faults`` replaces all chances; scripts stay.
 
         Raises:
-            ValidationError: a name or a value makes no sense; nothing was changed.
+            ValidationError: a name or value is invalid; nothing was changed.
         """
         known = {*Behaviour.__dataclass_fields__, "faults"}
         if unknown := changes.keys() - known:
@@ -117,9 +117,9 @@ class Simulator:
         self._on_loop(apply)
 
     def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
-        """What the provider's next requests meet, one each: a kind, a ``Fault``, or ``None`` for no fault.
+        """Set faults for the provider's next requests, one each: a kind, a ``Fault``, or ``None`` for no fault.
 
-        Adds to what is scripted already. Requests refused for a limit or a bad key meet no fault and use none up.
+        Appends to the current script. Requests refused for a limit or a bad key meet no fault and consume none.
 
         Raises:
             ValidationError: an unknown kind.
@@ -127,29 +127,29 @@ class Simulator:
         self._on_loop(lambda: self._service.faults.script(provider, list(faults)))
 
     def reset(self) -> None:
-        """Forget what was asked, counted, scripted, cached and used up. The behaviour stays."""
+        """Forget all requests, counts, scripts, caches and used limits. The behaviour stays."""
         self._on_loop(self._service.clear)
 
-    # --- what it saw ----------------------------------------------------------------------------------------------
+    # --- observations ---------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
-        """What was counted so far. Only requests for an answer count, not those for a list of models.
+        """The counts so far. Only requests for an answer count, not those for a list of models.
 
         ``requests`` is the sum of ``ok`` (a whole answer with text was sent), ``rejected`` (429), ``failed``
-        (everything else: errors, cut connections, damaged answers), ``unknown`` (the client went away before there was
-        an answer) and those not yet answered. ``in_flight`` counts requests let through the limits and not yet
-        answered, ``max_in_flight`` how many these were at most. ``billed`` counts answers whose tokens were charged,
-        whether or not they arrived; ``input_tokens`` and ``output_tokens`` are the tokens charged.
+        (everything else: errors, cut connections, damaged answers), ``unknown`` (the client disconnected before the
+        answer, or a batch expired) and those not yet answered. ``in_flight`` counts admitted requests that are not yet
+        answered, ``max_in_flight`` their maximum. ``billed`` counts answers whose tokens were charged, whether or not
+        they arrived; ``input_tokens`` and ``output_tokens`` are the tokens charged.
 
         ``by_provider`` has the same for each provider, and ``max_starts_per_minute``: the most requests, refused ones
-        included, that arrived in any 60 s (see ``max_starts`` for other windows). ``billed_by_probe`` maps what
-        the header ``x-llmkit-probe`` said to the list of what ``x-llmkit-turn`` said, one entry for each answer billed.
-        ``faults`` counts the faults that were met, by kind.
+        included, that arrived in any 60 s (see ``max_starts`` for other windows). ``billed_by_probe`` maps each value
+        of the header ``x-llmkit-probe`` to the list of values of ``x-llmkit-turn``, one for each billed answer.
+        ``faults`` counts faults by kind.
         """
         return self._stats.as_dict()
 
     def count(self, name: str, provider: str | None = None) -> int:
-        """One of the counts of ``stats``, of all providers or one; cheap enough to be waited for in a long run."""
+        """One of the counts of ``stats``, for all providers or one; cheap enough to poll in a long run."""
         return self._stats.count(name, provider)
 
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
@@ -157,25 +157,25 @@ class Simulator:
         return self._stats.max_starts(provider, window)
 
     def batches(self) -> list[dict[str, Any]]:
-        """The batches that were handed in, in their order: batch_id, provider, name, status, and their custom_ids."""
-        return self._on_loop(self._service.batches.told)
+        """The submitted batches, in order: batch_id, provider, name, status, and their custom_ids."""
+        return self._on_loop(self._service.batches.listed)
 
     @property
     def requests(self) -> list[Served]:
-        """The last 2,000 requests, lists of models included, in the order in which they were answered."""
+        """The last 2,000 requests, including those for lists of models, in the order in which they were answered."""
         return self._stats.requests()
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
-        """Wait until the predicate holds; whether it did within ``timeout`` seconds.
+        """Wait until the predicate holds; return whether it did within ``timeout`` seconds.
 
-        It is asked again whenever anything was counted: ``sim.wait_until(lambda: sim.count("in_flight") == 5)``.
+        It is evaluated whenever a count changes: ``sim.wait_until(lambda: sim.count("in_flight") == 5)``.
         """
         return self._stats.wait_until(predicate, timeout)
 
-    # --- its thread -----------------------------------------------------------------------------------------------
+    # --- the thread -----------------------------------------------------------------------------------------------
 
     def _on_loop(self, change: Callable[[], _T]) -> _T:
-        """Make a change between two requests, and only return when it is made."""
+        """Apply a change between two requests, and wait for it."""
         if self._loop is None:
             return change()
 
@@ -187,7 +187,7 @@ class Simulator:
     def _run(self, ready: threading.Event, failure: list[BaseException]) -> None:
         try:
             asyncio.run(self._serve(ready))
-        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told, whatever it is
+        except BaseException as error:  # noqa: BLE001 - start() raises it, whatever it is
             failure.append(error)
         finally:
             ready.set()
@@ -214,14 +214,14 @@ _UNCHANGED: Any = object()
 
 
 def _runner(service: Service) -> web.AppRunner:
-    # Lazy, for start-up time: aiohttp.web takes a while to import, and most kits never start a simulator.
+    # lazy, for start-up time: aiohttp.web is slow to import, and most kits never start a simulator
     from aiohttp import web
 
     from llmkit.simulator.handler import MOST_BYTES, handler
 
     app = web.Application(client_max_size=MOST_BYTES)
     app.router.add_route("*", "/{path:.*}", handler(service))
-    # handler_cancellation: a client that goes away ends its request, as its timeout or its death would
+    # handler_cancellation: a client that disconnects, on a timeout or when it dies, ends its request
     return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
 
 
@@ -239,34 +239,34 @@ def serve(
     seed: int = 0,
     port: int = 0,
 ) -> Simulator:
-    """Start a simulator of all providers on ``127.0.0.1``; it listens when this returns.
+    """Start a simulator of all providers on ``127.0.0.1``; it is listening when this returns.
 
     Args:
         latency: seconds until an answer: a number, a pair (shortest, longest), or a function of the request.
-            ``math.inf`` holds requests until ``set`` changes how the simulator behaves.
-        rpm: requests a minute, for every provider or by provider; ``None`` is no limit, as for the next ones.
+            ``math.inf`` holds requests until ``set`` changes the behaviour.
+        rpm: requests per minute, for every provider or by provider; ``None`` is no limit, here and below.
         max_concurrent: requests in flight at once.
-        tpm: tokens a minute, input and output.
+        tpm: tokens per minute, input and output.
         burst: size of the token bucket of ``rpm``; if not given, a second's worth, but at least ``max_concurrent``
             (or 5). With it, ``rpm + burst`` requests pass in the first minute.
-        limiter: how ``rpm`` and ``tpm`` are counted: ``"token_bucket"`` (refills all the time), ``"sliding_window"``
+        limiter: how ``rpm`` and ``tpm`` are counted: ``"token_bucket"`` (refills steadily), ``"sliding_window"``
             (the last 60 s) or ``"fixed_window"`` (minutes of the clock); for every provider or by provider.
-        faults: what goes wrong, and how often: kind → probability, booleans for the requests in turn, or a function of
-            the request; or provider → such a mapping. The kinds are those of ``simulator.FAULTS``.
-        models: the models that exist, for every provider or by provider; if not given, every name is taken.
+        faults: the faults to inject: kind → probability, booleans for successive requests, or a function of the
+            request; or provider → such a mapping. The kinds are those of ``simulator.FAULTS``.
+        models: the models that exist, for every provider or by provider; if not given, every name is accepted.
         batch_delay: seconds from the creation of a batch to its results. Its requests meet faults one by one;
-            ``expired`` is one that the batch has no time for.
-        seed: decides answers, latencies and which requests meet a fault. The same seed and the same requests in the
-            same order give the same.
+            ``expired`` means that the batch ran out of time for one.
+        seed: determines answers, latencies and which requests meet a fault: the same seed and the same requests in the
+            same order give the same results.
         port: where to listen; 0 is any free port.
 
     Requests may carry ``x-llmkit-probe`` and ``x-llmkit-turn`` (see ``Simulator.stats``) and ``x-llmkit-sample``:
     equal questions with different samples are answered differently. Without it, each repetition is.
 
-    Any key is taken but ``invalid``; providers that the simulator does not know by name need none.
+    Any key is accepted except ``invalid``; providers that the simulator does not know by name need none.
 
     Raises:
-        ValidationError: a value makes no sense, or the port is taken.
+        ValidationError: a value is invalid, or the port is taken.
     """
     behaviour = Behaviour(
         latency=latency,

@@ -1,4 +1,4 @@
-"""What happens to one request, from the key to the answer: the simulator without its sockets."""
+"""The processing of a request, from the key to the answer: the simulator without its HTTP layer."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from llmkit.simulator.schema_answers import Twist
 from llmkit.simulator.stats import Received, Stats
 
 _BATCH_HEADERS = {"anthropic-version": "2023-06-01"}
-_USUAL_RPM = 60  # named by a rate limit that is a fault and not a limit
+_USUAL_RPM = 60  # stated in the error of an injected rate limit
 _TWISTS: Mapping[str, Twist] = {"malformed_json": "malformed", "too_few": "too_few", "duplicates": "duplicates"}
 _PROBLEMS: Mapping[str, ProblemKind] = {kind: kind for kind in get_args(ProblemKind)} | {"error_200": "server_error"}
 
 
 @dataclass(slots=True)
 class Visit:
-    """A request on its way; filled in as it goes: ``fault``, ``admitted``, ``held`` (tokens in the prompt cache)."""
+    """A request being processed; set along the way: ``fault``, ``admitted``, ``held`` (tokens in the prompt cache)."""
 
     route: Route
     received: Received
@@ -43,12 +43,12 @@ class Visit:
     held: int | None = None
 
     def keep_alive(self) -> float:
-        """Seconds of blank lines that come before the answer."""
+        """Seconds of blank lines before the answer."""
         return self.fault.seconds if self.fault is not None and self.fault.kind == "blank_lines" else 0.0
 
 
 class Service:
-    """Answers requests and counts them. Lives on one event loop; only ``stats`` may be read from elsewhere."""
+    """Answers requests and counts them. Runs on one event loop; only ``stats`` may be read from elsewhere."""
 
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
         self.faults, self.stats, self.answers, self._caches = faults, stats, Answers(seed), PromptCaches()
@@ -56,16 +56,16 @@ class Service:
         self._limiters: dict[str, Limiter] = {}
         self._arrivals = 0
         self.batches = Batches(self._answer_in_batch)
-        # seconds since the epoch that no clock adjustment disturbs
+        # seconds since the epoch, immune to clock adjustments
         self._epoch = time.time() - time.monotonic()
 
     @property
     def behaviour(self) -> Behaviour:
-        """How it behaves."""
+        """The current behaviour."""
         return self._behaviour
 
     def behave(self, behaviour: Behaviour) -> None:
-        """Behave differently from now on; what is used up of limits that did not change stays used up."""
+        """Change the behaviour from now on; unchanged limits keep their state."""
         self._behaviour = behaviour
         self._changed.set()
         self._changed = asyncio.Event()
@@ -73,7 +73,7 @@ class Service:
             self._limiters[provider] = limiter.changed(behaviour.limits(provider), self.now())
 
     def clear(self) -> None:
-        """Forget everything that was asked; what is in flight stays so."""
+        """Forget everything except requests in flight."""
         self.answers.clear()
         self._caches.clear()
         self.faults.clear()
@@ -103,15 +103,15 @@ class Service:
     def batch(
         self, route: Route, received: Received, headers: Mapping[str, str], query: Mapping[str, str], raw: bytes
     ) -> Delivery:
-        """What a request to a batch API gets."""
+        """The response of a batch API."""
         visit = Visit(route, received, self._next_id())
         if not route.takes_key(headers, query) or route.call is None:
             return self._error(visit, Problem(kind="auth"))
-        told = headers.get("content-type", "")
+        kind = headers.get("content-type", "")
         delay = self._behaviour.batch_delay
         try:
             content = self.batches.serve(
-                route.call, route.provider, received.path, told, raw, received.body, received.at, delay
+                route.call, route.provider, received.path, kind, raw, received.body, received.at, delay
             )
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
@@ -121,7 +121,7 @@ class Service:
         return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
     def _answer_in_batch(self, batch: Batch, item: Item) -> Result:
-        """A request of a batch: all that happens to one that comes alone but for limits and cut connections."""
+        """Process a request of a batch like any other, but without limits and cut connections."""
         target = route("POST", f"/{batch.provider}{item.url}", {})
         received = Received(
             provider=batch.provider,
@@ -173,7 +173,7 @@ class Service:
         return question
 
     async def work(self, visit: Visit, question: Question) -> None:
-        """Let the time pass that an answer takes; for ever if the fault is a timeout."""
+        """Wait for as long as an answer takes; forever if the fault is a timeout."""
         rng = Random(number(self._seed, "latency", visit.request_id))
         while isinf(delay := self._behaviour.delay(visit.received, rng)):
             await self._changed.wait()
@@ -181,12 +181,12 @@ class Service:
             delay += visit.fault.seconds
         if visit.fault is not None and visit.fault.kind == "timeout":
             await asyncio.Event().wait()
-        if delay:  # what takes no time is over before the next request comes
+        if delay:  # without a delay, no other request can come in between
             visit.held = self._caches.held(question, self.now())
         await asyncio.sleep(delay)
 
     def conclude(self, visit: Visit, question: Question) -> Delivery:
-        """The answer, billed, or what the fault makes of it."""
+        """The billed answer, or the outcome of the fault."""
         fault = visit.fault
         kind = "" if fault is None else fault.kind
         if fault is not None and kind == "raw":
@@ -206,7 +206,7 @@ class Service:
         return damaged(self._good(visit, question, answer), kind)
 
     def leave(self, visit: Visit, delivery: Delivery | None) -> None:
-        """Count how the visit ended; ``None`` if the client went away before it did."""
+        """Count how the visit ended; ``None`` if the client disconnected first."""
         if visit.admitted:
             self._limiter(visit.route.provider).in_flight -= 1
             self.stats.ended(visit.route.provider)
@@ -245,7 +245,7 @@ class Service:
         return Delivery(status=error.status, body=encoded(error.body), headers=self._headers(visit, error.headers))
 
     def _headers(self, visit: Visit, more: Mapping[str, str]) -> dict[str, str]:
-        """The provider's headers; those of a fault have the last word."""
+        """The provider's headers, overridden by those of a fault."""
         route, of_fault = visit.route, {} if visit.fault is None else visit.fault.headers
         ids = route.format.id_headers(route.provider, visit.request_id)
         limits = route.format.limit_headers(route.provider, self._limiter(route.provider), self.now())

@@ -1,4 +1,4 @@
-"""What the server saw: counts, the highest number in flight, starts in any window, and the requests themselves."""
+"""What the server observed: counts, the most requests in flight, starts in any window, and the requests themselves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ _SUMMED = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """A request as it arrived, without the key. ``at`` is seconds since the epoch; ``body`` is the decoded JSON.
-
-    ``probe``, ``turn`` and ``sample`` are what the headers ``x-llmkit-probe``, ``-turn`` and ``-sample`` say.
+    ``probe``, ``turn`` and ``sample`` are the headers ``x-llmkit-probe``, ``-turn`` and ``-sample``.
     """
 
     provider: str
@@ -37,7 +36,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served(Received):
-    """A request with the status that it was answered with (``None``: none) and the fault that it met, if any."""
+    """A request with the status of its answer (``None``: no answer) and the fault that it met, if any."""
 
     status: int | None
     fault: str | None
@@ -74,7 +73,7 @@ class Stats:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything but what is in flight."""
+        """Forget everything except what is in flight."""
         with self.changed:
             before: dict[str, _Counts] = getattr(self, "_by_provider", {})
             flying = {name: counts.in_flight for name, counts in before.items() if counts.in_flight}
@@ -86,7 +85,7 @@ class Stats:
             self.changed.notify_all()
 
     def arrived(self, provider: str, now: float | None) -> None:
-        """A request for an answer came in; in a batch at no moment (``None``) that a limit looks at."""
+        """Count a request for an answer; ``now`` is ``None`` in a batch, which does not count towards limits."""
         with self.changed:
             counts = self._by_provider.setdefault(provider, _Counts())
             counts.requests += 1
@@ -100,7 +99,7 @@ class Stats:
             self.changed.notify_all()
 
     def began(self, provider: str) -> None:
-        """The request was let through the limits."""
+        """Count an admitted request."""
         with self.changed:
             counts = self._by_provider[provider]
             counts.in_flight += 1
@@ -110,13 +109,13 @@ class Stats:
             self.changed.notify_all()
 
     def ended(self, provider: str) -> None:
-        """A request that had been let through is over."""
+        """Count the end of an admitted request."""
         with self.changed:
             self._by_provider[provider].in_flight -= 1
             self.changed.notify_all()
 
     def billed(self, received: Received, input_tokens: int, output_tokens: int) -> None:
-        """The tokens of an answer were charged, whether or not it arrives."""
+        """Count the tokens charged for an answer, whether or not it arrives."""
         with self.changed:
             counts = self._by_provider.setdefault(received.provider, _Counts())
             counts.billed += 1
@@ -127,7 +126,7 @@ class Stats:
             self.changed.notify_all()
 
     def served(self, received: Received, outcome: Outcome | None, status: int | None, fault: str | None) -> None:
-        """What became of a request; ``outcome`` is ``None`` for requests that do not ask for an answer."""
+        """Record the end of a request; ``outcome`` is ``None`` for requests that do not ask for an answer."""
         with self.changed:
             as_received = {each.name: getattr(received, each.name) for each in fields(Received)}
             self._served.append(Served(**as_received, status=status, fault=fault))
@@ -156,7 +155,7 @@ class Stats:
             }
 
     def count(self, name: str, provider: str | None = None) -> int:
-        """One count, of all providers or one."""
+        """One count, for all providers or one."""
         with self.changed:
             counts = self._by_provider.values() if provider is None else [self._by_provider.get(provider, _Counts())]
             return sum(getattr(each, name) for each in counts)
@@ -166,7 +165,7 @@ class Stats:
         with self.changed:
             counts = self._by_provider.get(provider)
             starts = list(counts.starts) if counts is not None else []
-        # half-open windows that begin with a request: no other window can hold more
+        # half-open windows that start with a request: no other window can hold more
         return max((bisect_left(starts, at + window) - i for i, at in enumerate(starts)), default=0)
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float) -> bool:

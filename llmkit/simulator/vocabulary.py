@@ -1,4 +1,4 @@
-"""The sentences that simulated answers are made of. ``{topic}`` is a word or two of the prompt."""
+"""The sentences of simulated answers. ``{topic}`` is a word or two of the prompt."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _MOST_TOPICS = 8
 
 
 def topics(text: str) -> list[str]:
-    """Telling words of a prompt, in order, two where they stand side by side; for an answer to echo. Never empty."""
+    """Content words of a prompt for an answer to echo, in order, adjacent ones in pairs. Never empty."""
     text = text[-_LOOKED_AT:]
     words: list[str] = []
     end = -1
@@ -93,13 +93,13 @@ def sentence(templates: Sequence[str], about: Sequence[str], rng: Random) -> str
 
 
 def sentences(about: Sequence[str], rng: Random) -> Iterator[str]:
-    """Sentences without end; none comes twice before all have come."""
+    """Endless sentences; none repeats before all have been used."""
     while True:
         for template in rng.sample(SENTENCES, len(SENTENCES)):
             yield sentence((template,), about, rng)
 
 
 def _plain(word: str) -> str:
-    """A word without what its place in the sentence has done to it."""
+    """A word without a possessive ending, and in lower case unless it is mixed case."""
     word = word.removesuffix("'s").removesuffix("’s").rstrip("'’-")
     return word.lower() if word[1:].islower() else word

@@ -1,4 +1,4 @@
-"""The formats that the simulator speaks, found by the name of their wire."""
+"""The formats that the simulator speaks, by the name of their wire."""
 
 from __future__ import annotations
 

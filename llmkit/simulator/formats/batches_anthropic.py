@@ -1,4 +1,4 @@
-"""Anthropic's message batches as its server speaks them."""
+"""The server side of Anthropic's message batches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class AnthropicServed(ServedBatches):
     routes = routes_at("/messages/batches", ("GET", r"/messages/batches/([^/]+)/results$", "results"))
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """What is handed in; see ``ServedBatches.read``."""
+        """See ``ServedBatches.read``."""
         requests = [mapping(each, "requests") for each in body.get("requests") or ()]
         items = [Item(str(each.get("custom_id")), "/v1/messages", each.get("params")) for each in requests]
         return Batch(name=None, items=items)
 
     def state(self, batch: Batch) -> dict[str, Any]:
-        """What is told of a batch; its counts stay at 0 until it has ended."""
+        """The state of a batch; its counts stay at 0 until it has ended."""
         has_ended = batch.ended_at is not None
         return {
             "id": batch.batch_id,

@@ -1,4 +1,4 @@
-"""Google's batches as its server speaks them: a long-running operation with everything in it."""
+"""The server side of Google's batches: a long-running operation that contains everything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GeminiServed(ServedBatches):
     )
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """What is handed in; see ``ServedBatches.read``."""
+        """See ``ServedBatches.read``."""
         batch = mapping(body.get("batch"), "batch")
         requests = mapping(mapping(batch.get("inputConfig"), "input_config").get("requests"), "requests")
         url = re.sub(r"^.*(/v1(?:beta)?/models/.*):batchGenerateContent$", r"\1:generateContent", path)
@@ -35,7 +35,7 @@ class GeminiServed(ServedBatches):
         return Batch(name=text_or_none(batch.get("displayName")), items=items, endpoint=url)
 
     def state(self, batch: Batch) -> dict[str, Any]:
-        """What is told of a batch, with its results once it has ended."""
+        """The state of a batch, with its results once it has ended."""
         metadata: dict[str, Any] = {
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
             "model": batch.endpoint.removeprefix("/v1beta/").removesuffix(":generateContent"),
@@ -56,10 +56,10 @@ class GeminiServed(ServedBatches):
         return {"operations": [self.state(batch) for batch in batches]}
 
     def results(self, batch: Batch, reference: str) -> dict[str, Any]:
-        """They are in the state."""
+        """The state, which contains the results."""
         return self.state(batch)
 
 
 def _line(custom_id: str, result: Result) -> dict[str, Any]:
-    what = {"response": result.body} if result.is_answer else {"error": result.body["error"]}
-    return {**what, "metadata": {"key": custom_id}}
+    content = {"response": result.body} if result.is_answer else {"error": result.body["error"]}
+    return {**content, "metadata": {"key": custom_id}}

@@ -1,4 +1,4 @@
-"""OpenAI's batches as its server speaks them; Mistral's and xAI's, which take its file over."""
+"""The server side of OpenAI's batches, and of Mistral's and xAI's, which share its file format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OpenAIServed(ServedBatches):
     routes = routes_at("/batches", _UPLOAD, _CONTENT, ("GET", r"/files/([^/]+)$", "file"))
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """What is handed in; see ``ServedBatches.read``."""
+        """See ``ServedBatches.read``."""
         items = lines_of(files, body.get("input_file_id"))
         if body.get("completion_window") != "24h":
             raise invalid("Invalid value for 'completion_window': must be '24h'.", "completion_window")
@@ -32,7 +32,7 @@ class OpenAIServed(ServedBatches):
         return Batch(name=name_in(body), items=items, endpoint=str(body["endpoint"]))
 
     def state(self, batch: Batch) -> dict[str, Any]:
-        """What is told of a batch."""
+        """The state of a batch."""
         failed = len(batch.results) - batch.answered
         return {
             "id": batch.batch_id,
@@ -55,7 +55,7 @@ class OpenAIServed(ServedBatches):
         return {**_LISTS, "data": data, "last_id": data[-1]["id"] if data else None}
 
     def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
-        """The lines of the answer file, or of the error file."""
+        """The lines of the output file, or of the error file."""
         wants_answers = reference.startswith("file-out-")
         return [_line(key, each) for key, each in batch.results.items() if each.is_answer is wants_answers]
 
@@ -66,14 +66,14 @@ class MistralServed(OpenAIServed):
     routes = routes_at("/batch/jobs", _CONTENT)
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """What is handed in; see ``ServedBatches.read``."""
+        """See ``ServedBatches.read``."""
         requests = [mapping(each, "requests") for each in body.get("requests") or ()]
         endpoint, model = str(body.get("endpoint")), body.get("model")
         items = [Item(str(each.get("custom_id")), endpoint, {"model": model, **each["body"]}) for each in requests]
         return Batch(name=name_in(body), items=items, endpoint=endpoint)
 
     def state(self, batch: Batch) -> dict[str, Any]:
-        """What is told of a batch."""
+        """The state of a batch."""
         failed = len(batch.results) - batch.answered
         words = {"completed": "SUCCESS", "expired": "TIMEOUT_EXCEEDED", "cancelled": "CANCELLED"}
         return {
@@ -105,11 +105,11 @@ class XaiServed(OpenAIServed):
     routes = routes_at("/batches", _UPLOAD, ("GET", r"/batches/([^/]+)/results$", "results"), cancel=":cancel")
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """What is handed in; see ``ServedBatches.read``."""
+        """See ``ServedBatches.read``."""
         return Batch(name=text_or_none(body.get("name")), items=lines_of(files, body.get("input_file_id")))
 
     def state(self, batch: Batch) -> dict[str, Any]:
-        """What is told of a batch."""
+        """The state of a batch."""
         return {
             "batch_id": batch.batch_id,
             "name": batch.name,
@@ -129,9 +129,9 @@ class XaiServed(OpenAIServed):
         return {"batches": [self.state(batch) for batch in batches], "pagination_token": None}
 
     def results(self, batch: Batch, reference: str) -> Any:
-        """All results in one page; what was given up is not among them."""
-        told = {key: _xai_result(each) for key, each in batch.results.items() if each.given_up is None}
-        lines = [{"batch_request_id": key, "batch_result": result} for key, result in told.items()]
+        """All results in one page, without requests that were given up."""
+        ended = {key: _xai_result(each) for key, each in batch.results.items() if each.given_up is None}
+        lines = [{"batch_request_id": key, "batch_result": result} for key, result in ended.items()]
         return {"results": lines, "pagination_token": None}
 
 
@@ -141,7 +141,7 @@ def name_in(body: Mapping[str, Any]) -> str | None:
 
 
 def lines_of(files: Mapping[str, bytes], file_id: Any) -> list[Item]:
-    """The requests of a file that was stored.
+    """The requests of a stored file.
 
     Raises:
         Rejected: there is no such file, or it is not JSON lines.

@@ -1,4 +1,4 @@
-"""Reading request bodies that may hold anything."""
+"""Read values from untrusted request bodies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
-    """A whole number, or ``None`` if it is not given.
+    """A whole number, or ``None`` if it is missing.
 
     Raises:
         Rejected: it is something else or too small.
@@ -37,10 +37,10 @@ def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None
 
 
 def schema_of(value: Any, name: str) -> Mapping[str, Any] | None:
-    """A JSON schema, or ``None`` if it is not given.
+    """A JSON schema, or ``None`` if it is missing.
 
     Raises:
-        Rejected: it is no schema.
+        Rejected: it is not a schema.
     """
     if value is not None and not is_schema(value):
         raise invalid(f"Invalid schema for '{name}'.", name)
@@ -48,7 +48,7 @@ def schema_of(value: Any, name: str) -> Mapping[str, Any] | None:
 
 
 def real(body: Mapping[str, Any], name: str, *, most: float) -> float | None:
-    """A number from 0 to ``most``, or ``None`` if it is not given.
+    """A number from 0 to ``most``, or ``None`` if it is missing.
 
     Raises:
         Rejected: it is something else or out of range.
@@ -69,12 +69,12 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def text_or_none(value: Any) -> str | None:
-    """A text; ``None`` is anything else."""
+    """A text; ``None`` for anything else."""
     return value if isinstance(value, str) else None
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content: a string, or a list of parts of which the texts count."""
+    """The text of a message's content: a string, or the text parts of a list."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []

@@ -1,4 +1,4 @@
-"""DeepSeek's ways with chat completions."""
+"""DeepSeek's dialect of chat completions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from llmkit.simulator.questions import Answer, Question
 
 
 class DeepSeek(ServedDialect):
-    """No version in the path, no refusals but a filter, hits and misses of the cache."""
+    """No version in the path, a content filter instead of refusals, and cache hits and misses in the usage."""
 
     prefix = ""
     models = ("deepseek-flash", "deepseek-v4-pro")
     id_header = "x-ds-trace-id"
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """JSON mode takes no schema, and the prompt must say that it wants JSON.
+        """JSON mode accepts no schema, and the prompt must mention JSON.
 
         Raises:
-            Rejected: as said.
+            Rejected: otherwise.
         """
         form = body.get("response_format") or {}
         if form.get("type") == "json_schema":
@@ -32,16 +32,16 @@ class DeepSeek(ServedDialect):
             raise invalid("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
 
     def finish(self, answer: Answer) -> str:
-        """A model that declines was filtered."""
+        """A refusal is reported as filtered content."""
         return "content_filter" if answer.refusal is not None else answer.finish
 
     def message(self, answer: Answer) -> dict[str, Any]:
-        """With the reasoning beside the text."""
+        """The message, with the reasoning in a field of its own."""
         message = {"role": "assistant", "content": answer.text}
         return message | ({"reasoning_content": THOUGHT} if answer.reasoning_tokens else {})
 
     def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """With hits and misses of the cache."""
+        """The usage, with cache hits and misses."""
         hits = {
             "prompt_cache_hit_tokens": answer.cached,
             "prompt_cache_miss_tokens": answer.input_tokens - answer.cached,
@@ -49,15 +49,15 @@ class DeepSeek(ServedDialect):
         return super().usage(question, answer) | hits
 
     def entry(self, provider: str, model: str) -> dict[str, Any]:
-        """Little is said of it."""
+        """A model in the list, with little information."""
         return {"id": model, "object": "model", "owned_by": provider}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
-        """None."""
+        """DeepSeek sends none."""
         return {}
 
     def error(self, problem: Problem) -> ErrorResponse:
-        """OpenAI's shape with types and codes that say nothing; the status counts."""
+        """An error in OpenAI's shape with uninformative types and codes; only the status tells errors apart."""
         status, message = {
             "rate_limit": (429, "Rate limit reached for requests"),
             "quota": (402, "Insufficient Balance"),

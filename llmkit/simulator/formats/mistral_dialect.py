@@ -1,4 +1,4 @@
-"""Mistral's ways with chat completions."""
+"""Mistral's dialect of chat completions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmkit.simulator.questions import Answer, Question, number
 
 
 class Mistral(ServedDialect):
-    """Content that can be a list, a seed of another name, no extra fields, flat errors."""
+    """Content that can be a list, another name for the seed, no extra fields, flat errors."""
 
     models = ("mistral-small-2603", "mistral-medium-3-5", "mistral-large-4")
     id_header = "mistral-correlation-id"
@@ -22,17 +22,17 @@ class Mistral(ServedDialect):
     batches = MistralServed()
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """The seed is called ``random_seed``, and no other extra field is allowed.
+        """The seed is called ``random_seed``; ``seed`` and ``max_completion_tokens`` are not allowed.
 
         Raises:
-            Rejected: as said.
+            Rejected: one of them is present.
         """
         for name in ("seed", "max_completion_tokens"):
             if name in body:
                 raise unsupported_parameter("Extra inputs are not permitted", name)
 
     def message(self, answer: Answer) -> dict[str, Any]:
-        """A list when there is thinking to show, and now and then for no reason that one could see."""
+        """The content is a list when there is thinking to show, and occasionally for no visible reason."""
         content: Any = answer.text if answer.refusal is None else answer.refusal  # there is no field for a refusal
         text = {"type": "text", "text": answer.text}
         if answer.text and answer.refusal is None:
@@ -43,7 +43,7 @@ class Mistral(ServedDialect):
         return {"role": "assistant", "content": content, "tool_calls": None}
 
     def entry(self, provider: str, model: str) -> dict[str, Any]:
-        """With what it can do."""
+        """A model in the list, with its capabilities."""
         capabilities = {"completion_chat": True, "function_calling": True, "vision": False, "reasoning": True}
         return super().entry(provider, model) | {
             "name": model,
@@ -55,7 +55,7 @@ class Mistral(ServedDialect):
         }
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
-        """The limit of the whole minute, and no reset; what is used up comes back at that rate."""
+        """The limits per minute and what is left, without a reset time."""
         headers, limits = {}, {"requests": limiter.limits.rpm, "tokens": limiter.limits.tpm}
         for what, allowance in left(limiter, now).items():
             name, limit = "req-minute" if what == "requests" else "tokens-minute", limits[what] or 0
@@ -64,7 +64,7 @@ class Mistral(ServedDialect):
         return headers
 
     def error(self, problem: Problem) -> ErrorResponse:
-        """Flat; a parameter that is not known is FastAPI's 422."""
+        """A flat error; unknown parameters give FastAPI's 422."""
         if problem.kind in ("unsupported_parameter", "invalid") and problem.param:
             kind = "extra_forbidden" if problem.kind == "unsupported_parameter" else "value_error"
             detail = {"type": kind, "loc": ["body", problem.param], "msg": problem.message, "input": None}

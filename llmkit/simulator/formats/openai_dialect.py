@@ -1,4 +1,4 @@
-"""OpenAI's side of its two formats as others take it over, and what OpenAI alone does."""
+"""The server side of OpenAI's two formats as other providers adopt them, and OpenAI's own extras."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ _UNITS = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"
 
 
 class ServedDialect:
-    """A provider that speaks OpenAI's formats plainly; others change what is theirs."""
+    """A provider that speaks OpenAI's formats without changes; dialects override their differences."""
 
     prefix: ClassVar[str] = "/v1"
     models: ClassVar[tuple[str, ...]] = ("simulated",)
     id_header: ClassVar[str] = "x-request-id"
     seed: ClassVar[str] = "seed"
-    """What the parameter is called."""
+    """The name of the seed parameter."""
     batches: ClassVar[ServedBatches | None] = None
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Refuse what this provider refuses in a chat completion.
+        """Check a chat completion by the provider's rules.
 
         Raises:
-            Rejected: it does.
+            Rejected: the provider would reject it.
         """
 
     def check_sampling(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Refuse temperatures that the model does not take, in either format.
+        """Check the sampling parameters, in either format.
 
         Raises:
-            Rejected: it does not.
+            Rejected: the model does not accept them.
         """
 
     def version(self, model: str) -> str:
-        """The model that answers say they came from."""
+        """The model version reported in answers."""
         return model
 
     def finish(self, answer: Answer) -> str:
@@ -70,11 +70,11 @@ class ServedDialect:
         }
 
     def written(self, question: Question, answer: Answer) -> int:
-        """Tokens whose writing to the cache is charged."""
+        """Tokens charged as cache writes."""
         return 0
 
     def bill(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """What usage says of the cost."""
+        """Fields of the usage that report the cost."""
         return {}
 
     def entry(self, provider: str, model: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class ServedDialect:
         return headers
 
     def error(self, problem: Problem) -> ErrorResponse:
-        """A complaint in OpenAI's words."""
+        """An error in OpenAI's words."""
         wait = problem.retry_after or 1.0
         status, kind, code, message = {
             "rate_limit": (
@@ -141,16 +141,16 @@ class ServedDialect:
 
 
 class OpenAI(ServedDialect):
-    """OpenAI itself: dated snapshots, cache writes that cost, parameters that depend on the model."""
+    """OpenAI itself: dated snapshots, charged cache writes, parameters that depend on the model."""
 
     batches = OpenAIServed()
     models = ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro")
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models take neither ``max_tokens`` nor ``stop``; pro and codex models take no chat at all.
+        """Reasoning models accept neither ``max_tokens`` nor ``stop``; pro and codex models no chat completions at all.
 
         Raises:
-            Rejected: as said.
+            Rejected: otherwise.
         """
         if _RESPONSES_ONLY.match(question.model):
             message = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
@@ -169,10 +169,10 @@ class OpenAI(ServedDialect):
         self.check_sampling(question, body)
 
     def check_sampling(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Temperature and top_p only while the effort is none, or at their default of 1.
+        """Reasoning models accept temperature and top_p only at effort ``none``, or at their default of 1.
 
         Raises:
-            Rejected: as said.
+            Rejected: otherwise.
         """
         if not is_openai_reasoning_model(question.model) or resolved_effort(question) == "none":
             return
@@ -185,23 +185,23 @@ class OpenAI(ServedDialect):
                 )
 
     def version(self, model: str) -> str:
-        """An alias resolves to a dated snapshot."""
+        """Aliases resolve to a dated snapshot."""
         is_dated = model[-2:].isdecimal() and model.count("-") >= 4
         return model if is_dated else f"{model}-2026-10-01"
 
     def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """With the tokens written to the cache, of models that charge for them."""
+        """The usage, with cache writes for models that charge for them."""
         usage = super().usage(question, answer)
         if _writes_to_cache(question.model):
             usage["prompt_tokens_details"]["cache_write_tokens"] = answer.written
         return usage
 
     def written(self, question: Question, answer: Answer) -> int:
-        """Those of models that charge for them."""
+        """Cache writes, for models that charge for them."""
         return answer.written if _writes_to_cache(question.model) else 0
 
     def entry(self, provider: str, model: str) -> dict[str, Any]:
-        """With the day on which it is shut down."""
+        """A model in the list, with its shutdown date."""
         return super().entry(provider, model) | {"shutdown_date": None}
 
 

@@ -1,4 +1,4 @@
-"""What a provider may complain about, before it is put into the provider's own words."""
+"""Errors of a provider, before they are worded in its format."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ ProblemKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A complaint. ``param`` names the parameter at fault, in the provider's words; ``retry_after`` is in seconds.
-
-    ``limit`` and ``unit`` tell which limit was hit: how high it is and what it counts.
+    """An error. ``param`` names the parameter at fault, in the provider's words; ``retry_after`` is in seconds.
+    ``limit`` and ``unit`` are the value and the unit of the limit that was hit.
     """
 
     kind: ProblemKind
@@ -37,7 +36,7 @@ class Problem:
 
 
 class Rejected(Exception):
-    """The request does not make sense to the provider."""
+    """The provider rejects the request."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -45,15 +44,15 @@ class Rejected(Exception):
 
 
 def invalid(message: str, param: str | None = None) -> Rejected:
-    """A request that lacks something or has something that makes no sense."""
+    """The error for a missing or invalid value."""
     return Rejected(Problem(kind="invalid", message=message, param=param))
 
 
 def unsupported_parameter(message: str, param: str) -> Rejected:
-    """A parameter that the model does not take."""
+    """The error for a parameter that the model does not accept."""
     return Rejected(Problem(kind="unsupported_parameter", message=message, param=param))
 
 
 def unsupported_value(message: str, param: str) -> Rejected:
-    """A value that the model does not take."""
+    """The error for a value that the model does not accept."""
     return Rejected(Problem(kind="unsupported_value", message=message, param=param))

@@ -1,4 +1,4 @@
-"""Which provider and which format a URL means, whatever prefix the base URL has."""
+"""Find the provider and format of a URL, whatever the prefix of the base URL."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from llmkit.simulator.formats.served_batches import Call
 from llmkit.simulator.formats.served_openai import DIALECTS, dialect_of
 
 WRONG_KEY = "invalid"
-# the first segment of these is not the name of a provider
+# first segments of a path that are not the name of a provider
 _NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$|files$|batch(es)?$")
 _OWN: Mapping[str, Format] = {each.provider: each for each in FORMATS.values() if each.provider not in DIALECTS}
-"""Providers with a format of their own."""
+"""Providers with their own format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. ``model`` is the one in the URL (Gemini), else empty."""
+    """The destination of a request. ``model`` is the one in the URL (Gemini), else empty."""
 
     provider: str
     format: Format
     action: Literal["answer", "list_models", "batch"]
     model: str = ""
     call: Call | None = None
-    """What is to be done with batches."""
+    """The batch operation, if any."""
 
     def takes_key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
-        """Whether the request carries a key: any but ``invalid``. Providers that are not known by name need none."""
+        """Whether the request's key is accepted: any but ``invalid``. Unknown providers need none."""
         key = self.format.key(headers, query)
         return key != WRONG_KEY and (bool(key) or not _is_known(self.provider))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """What the provider lists."""
+        """The models that the provider lists."""
         return _OWN[self.provider].models if self.provider in _OWN else dialect_of(self.provider).models
 
 
 def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     """The route of a decoded path, or ``None``. Header names are lower case.
 
-    The first segment names the provider; without one the format tells (OpenAI, Anthropic or Google).
+    The first segment names the provider; without one, the format implies it (OpenAI, Anthropic or Google).
     """
-    named = path.strip("/").split("/")[0]
-    provider = "" if _NOT_A_PROVIDER.match(named) else named
+    segment = path.strip("/").split("/")[0]
+    provider = "" if _NOT_A_PROVIDER.match(segment) else segment
     if method == "GET" and path.endswith("/models"):
         format_ = _of_list(provider, path, headers)
         return Route(provider or format_.provider, format_, "list_models")
@@ -62,7 +62,7 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
 
 
 def base_path(provider: str) -> str:
-    """What comes between the origin and the path that a wire appends: ``/openai/v1``, ``/anthropic``."""
+    """The part between the origin and the path that a wire appends: ``/openai/v1``, ``/anthropic``."""
     prefix = _OWN[provider].prefix if provider in _OWN else dialect_of(provider).prefix
     return f"/{quote(provider, safe='')}{prefix}"
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages format."""
+"""The server side of Anthropic's Messages format."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorRes
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
 
-_WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6: later ones refuse temperature and top_p
+_WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6; later ones reject temperature and top_p
 _PREFILL = re.compile(r"-4-5(-|$)")
 _VERSIONS = ("2023-06-01", "2026-10-21")
 _NO_SAMPLING = "2026-10-21"
 _MOST_MARKS = 4
-_CACHED_FROM = {  # the tokens of the shortest beginning that is kept: litellm's prompt_cache_min_tokens
+_CACHED_FROM = {  # tokens of the shortest cached prefix: litellm's prompt_cache_min_tokens
     512: re.compile(r"-5-5(-|$)|opus-5$|fable-5|mythos-5"),
     2_048: re.compile(r"opus-4-7"),
     4_096: re.compile(r"opus-4-[56]|haiku-4-5"),
@@ -46,22 +46,22 @@ class Anthropic(Format):
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
 
     def batches(self, provider: str) -> ServedBatches | None:
-        """Its own."""
+        """Anthropic's own batch API."""
         return AnthropicServed()
 
     def lists(self, path: str, headers: Mapping[str, str]) -> bool:
-        """Its clients send a version, or the key in a header of its own."""
+        """Anthropic's clients send a version, or the key in a header of its own."""
         return "anthropic-version" in headers or "x-api-key" in headers
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The key in either of two headers."""
+        """The key, from either of two headers."""
         return headers.get("x-api-key", "") or bearer(headers)
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """What is asked.
+        """Parse a request.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
         """
         output = mapping(body.get("output_config"), "output_config")
         form = mapping(output.get("format"), "output_config.format")
@@ -111,7 +111,7 @@ class Anthropic(Format):
         }
 
     def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
-        """A complaint in Anthropic's words."""
+        """An error in Anthropic's words."""
         status, kind, message = {
             "rate_limit": (
                 429,
@@ -140,11 +140,11 @@ class Anthropic(Format):
         return {"data": data, "has_more": False, **ends}
 
     def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
-        """The request's id, and whose it is."""
+        """The request's id and its organization."""
         return {"request-id": f"req_{request_id}", "anthropic-organization-id": "org-simulated"}
 
     def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
-        """What is left of requests, of tokens, and of input tokens."""
+        """What is left of requests, tokens and input tokens."""
         allowances = left(limiter, now)
         if "tokens" in allowances:
             allowances["input-tokens"] = allowances["tokens"]
@@ -159,10 +159,10 @@ class Anthropic(Format):
 
 
 def _check(question: Question, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-    """Refuse what Anthropic refuses: sampling by API version and model, prefill, a missing version.
+    """Check sampling by API version and model, prefill, and the version header.
 
     Raises:
-        Rejected: it does.
+        Rejected: Anthropic would reject the request.
     """
     version = headers.get("anthropic-version")
     if version not in _VERSIONS:
@@ -201,7 +201,7 @@ def _entry(model: str) -> dict[str, Any]:
 
 
 def _effort(body: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:
-    """The effort that ``thinking`` and ``output_config.effort`` amount to; a budget is the effort that it allows."""
+    """The effort that ``thinking`` and ``output_config.effort`` imply; a budget corresponds to an effort."""
     thinking = mapping(body.get("thinking"), "thinking")
     if thinking.get("type") == "disabled":
         return "none"
@@ -214,8 +214,8 @@ def _effort(body: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:
 
 
 def _caching(body: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Where the texts of a request end, in its characters, and at which ends something is marked for the cache; a mark
-    at the top is one at the end.
+    """Return the character positions at which the texts of a request end, and those marked for caching; a top-level
+    mark applies to the end.
 
     Raises:
         Rejected: a mark of an unknown type, or too many.
@@ -242,7 +242,7 @@ def _least_cached(model: str) -> int:
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
-    """Input tokens are those that the cache had no part in."""
+    """The usage; ``input_tokens`` excludes tokens read from or written to the cache."""
     return {
         "input_tokens": answer.input_tokens - answer.cached - answer.written,
         "cache_creation_input_tokens": answer.written,

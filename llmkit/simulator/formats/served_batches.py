@@ -1,4 +1,4 @@
-"""A batch API seen from the server: what its URLs mean, what was handed in, and what it tells of a batch."""
+"""The server side of a batch API: its URLs, submitted batches, and the state it reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GivenUp = Literal["expired", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A request of a batch: ``url`` is where it would have gone alone."""
+    """A request of a batch; ``url`` is where it would be sent on its own."""
 
     custom_id: str
     url: str
@@ -26,7 +26,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one: status and body of the answer, or why there is none."""
+    """The result of a request: status and body of the answer, or why there is none."""
 
     status: int = 0
     body: Any = None
@@ -34,17 +34,17 @@ class Result:
 
     @property
     def is_answer(self) -> bool:
-        """Whether it was answered, and not refused or given up."""
+        """Whether it was answered rather than rejected or given up."""
         return self.given_up is None and 200 <= self.status < 300
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """A batch from what was handed in, by its creation (``created_at``, seconds since the epoch), to its results, which
-    come all at once.
+    """A batch, with its items, creation time (``created_at``, seconds since the epoch) and results, which arrive all at
+    once.
 
     Raises:
-        Rejected: it is empty, or two of its items have one id.
+        Rejected: it is empty, or ids are not unique.
     """
 
     name: str | None
@@ -65,7 +65,7 @@ class Batch:
 
     @property
     def status(self) -> Literal["in_progress", "completed", "expired", "cancelled"]:
-        """How it stands."""
+        """Its status."""
         if self.ended_at is None:
             return "in_progress"
         if self.cancelled_at is not None:
@@ -73,23 +73,23 @@ class Batch:
         return "expired" if any(result.given_up for result in self.results.values()) else "completed"
 
     def count(self, given_up: GivenUp | None = None) -> int:
-        """How many were given up for a reason."""
+        """The number of requests given up for this reason."""
         return sum(result.given_up == given_up for result in self.results.values())
 
     @property
     def answered(self) -> int:
-        """How many were answered."""
+        """The number of answered requests."""
         return sum(result.is_answer for result in self.results.values())
 
     @property
     def refused(self) -> int:
-        """How many ended in an error of their own."""
+        """The number of requests that ended in an error."""
         return sum(not result.is_answer and result.given_up is None for result in self.results.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a URL of a batch API means, and of which batch or file."""
+    """The meaning of a batch URL: an action on a batch or file."""
 
     api: ServedBatches
     action: Action
@@ -97,11 +97,11 @@ class Call:
 
 
 Routes = Sequence[tuple[str, str, Action]]
-"""Method, end of the path (a group is the batch or file that is meant), action."""
+"""Method, end of the path (a group captures the batch or file), action."""
 
 
 def routes_at(place: str, *more: tuple[str, str, Action], cancel: str = "/cancel") -> Routes:
-    """The routes of batches below a place, with some more."""
+    """The routes of batches below a path, plus ``more``."""
     return (
         *more,
         ("POST", rf"{place}$", "create"),
@@ -117,7 +117,7 @@ class ServedBatches(ABC):
     routes: ClassVar[Routes]
 
     def call(self, method: str, path: str) -> Call | None:
-        """What a request is for; ``None`` if not for batches."""
+        """The meaning of a request; ``None`` if it is not about batches."""
         for verb, pattern, action in self.routes:
             if verb == method and (match := re.search(pattern, path)):
                 return Call(self, action, next(iter(match.groups()), ""))
@@ -125,19 +125,19 @@ class ServedBatches(ABC):
 
     @abstractmethod
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """What is handed in, without an id and a time yet.
+        """Parse a submitted batch, which has no id and no time yet.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
         """
 
     @abstractmethod
     def state(self, batch: Batch) -> dict[str, Any]:
-        """What is told of a batch."""
+        """The state of a batch."""
 
     @abstractmethod
     def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """A page of batches, all in one."""
+        """All batches in one page."""
 
     @abstractmethod
     def results(self, batch: Batch, reference: str) -> dict[str, Any] | list[dict[str, Any]]:

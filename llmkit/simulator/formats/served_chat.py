@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, which most providers speak in a dialect of their own."""
+"""The server side of OpenAI's chat completions, which most providers speak in their own dialect."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Chat(OpenAIFormat):
     path = re.compile(r"/chat/completions$")
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """What is asked.
+        """Parse a request.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
         """
         dialect = dialect_of(provider)
         all_messages = messages_of(body.get("messages"))

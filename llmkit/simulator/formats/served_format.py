@@ -1,4 +1,4 @@
-"""A wire seen from the server: one object holds all that the simulator knows of it."""
+"""The server side of a wire: one object per format."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from llmkit.simulator.limiter import Left, Limiter
 from llmkit.simulator.questions import Answer, Question
 
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
-"""Headers that can hold a secret; the simulator keeps none of them."""
+"""Headers that can hold a secret; the simulator does not keep them."""
 CONTEXT, MAX_OUTPUT = 1_000_000, 128_000
-"""What lists of models say of each."""
+"""Token limits stated for every model in lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An error as it goes over the wire."""
+    """An error response."""
 
     status: int
     body: Any
@@ -36,30 +36,30 @@ class Format(ABC):
 
     name: ClassVar[WireName]
     provider: ClassVar[str]
-    """Whom a URL means that names nobody."""
+    """The provider of URLs that name none."""
     prefix: ClassVar[str] = ""
-    """What a base URL has between that provider's name and the path that the wire appends."""
+    """The part of a base URL between the provider's name and the path that the wire appends."""
     path: ClassVar[re.Pattern[str]]
-    """The path of a question; a group ``model`` where the model is named there."""
+    """The path of a request for an answer, with a group ``model`` if it names the model."""
     models: ClassVar[tuple[str, ...]]
-    """What that provider lists."""
+    """The models that the provider lists."""
     blocks_prompts: ClassVar[bool] = False
-    """Whether an answer, and not an error, says that a prompt was blocked."""
+    """Whether a blocked prompt is reported by an answer rather than an error."""
 
     def lists(self, path: str, headers: Mapping[str, str]) -> bool:
-        """Whether a list of models is asked for in this format, at a URL that names nobody."""
+        """Whether a request for a list of models, at a URL without a provider, is in this format."""
         return False
 
     @abstractmethod
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The key that a request carries, empty without one."""
+        """The request's key, empty without one."""
 
     @abstractmethod
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """What is asked; ``model`` is the one in the URL, where the format has it there.
+        """Parse a request; ``model`` is the one in the URL, if the format has it there.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
         """
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Format(ABC):
 
     @abstractmethod
     def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
-        """A complaint in the provider's own words, with the wait that it asks for in the provider's own place."""
+        """An error in the provider's words, with the requested wait where that provider puts it."""
 
     @abstractmethod
     def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Format(ABC):
         return {}
 
     def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
-        """What is left of the limits, where the provider says so and there are limits."""
+        """Headers with what is left of the limits, if there are limits and the provider sends them."""
         return {}
 
 
@@ -94,7 +94,7 @@ def bearer(headers: Mapping[str, str]) -> str:
 
 
 def retry_after(problem: Problem, *, milliseconds: bool = False) -> dict[str, str]:
-    """The headers that ask for a wait: whole seconds, never too few, and OpenAI's exact ones."""
+    """The headers that ask for a wait: seconds rounded up, and OpenAI's in milliseconds."""
     if problem.retry_after is None:
         return {}
     exact = {"retry-after-ms": str(math.ceil(problem.retry_after * 1000))} if milliseconds else {}
@@ -102,7 +102,7 @@ def retry_after(problem: Problem, *, milliseconds: bool = False) -> dict[str, st
 
 
 def left(limiter: Limiter, now: float) -> dict[str, Left]:
-    """What is left of ``requests`` and of ``tokens``, of those that are limited."""
+    """What is left of ``requests`` and ``tokens``, as far as they are limited."""
     rates = {"requests": limiter.requests, "tokens": limiter.tokens}
     return {what: rate.left(now) for what, rate in rates.items() if rate is not None}
 

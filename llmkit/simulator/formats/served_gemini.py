@@ -1,4 +1,4 @@
-"""Google's generateContent format."""
+"""The server side of Google's generateContent format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELDS = frozenset(
         "serviceTier", "labels", "model", "store",
     }
 )  # fmt: skip
-_CACHED_FROM = {  # the tokens of the shortest beginning that is kept: litellm's prompt_cache_min_tokens
+_CACHED_FROM = {  # tokens of the shortest cached prefix: litellm's prompt_cache_min_tokens
     2_048: re.compile(r"2\.5-pro"),
     4_096: re.compile(r"3\.1-pro|3\.[5-9]-flash$|gemini-4"),
 }
@@ -37,22 +37,22 @@ class Gemini(Format):
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
 
     def batches(self, provider: str) -> ServedBatches | None:
-        """Its own."""
+        """Google's own batch API."""
         return GeminiServed()
 
     def lists(self, path: str, headers: Mapping[str, str]) -> bool:
-        """Its path has a version of its own."""
+        """Google's paths have a version of their own."""
         return "/v1beta/" in path
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The key in a header, or in the URL."""
+        """The key, from a header or the URL."""
         return headers.get("x-goog-api-key", "") or query.get("key", "")
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """What is asked.
+        """Parse a request.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
         """
         _check(body)
         generation = mapping(body.get("generationConfig"), "generation_config")
@@ -74,7 +74,7 @@ class Gemini(Format):
         )
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
-        """The body of a 200. There is no refusal: a model that declines says so, or its answer is filtered."""
+        """The body of a 200. There is no field for a refusal: the answer of a model that declines is filtered."""
         about = {"usageMetadata": _usage(answer), "modelVersion": question.model, "responseId": request_id}
         if answer.blocked:
             return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **about}
@@ -87,7 +87,7 @@ class Gemini(Format):
         return {"candidates": [{"content": content, **candidate}], **about}
 
     def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
-        """A complaint in Google's words. No header says how long to wait; ``RetryInfo`` in the body does."""
+        """An error in Google's words. The wait is in ``RetryInfo`` in the body rather than in a header."""
         status, word, message = {
             "rate_limit": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please retry later."),
             "quota": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan."),
@@ -119,7 +119,7 @@ class Gemini(Format):
 
 
 def _check(body: Mapping[str, Any]) -> None:
-    """Refuse fields that Gemini does not know.
+    """Refuse unknown fields.
 
     Raises:
         Rejected: there is one.
@@ -141,7 +141,7 @@ def _quota_details(problem: Problem) -> list[dict[str, Any]]:
     details: list[dict[str, Any]] = [
         {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
     ]
-    # even an exhausted day asks for seconds
+    # even an exhausted daily quota asks for a wait in seconds
     wait = 38.5 if problem.kind == "quota" else problem.retry_after
     if wait is not None:
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait:.9g}s"})
@@ -181,7 +181,7 @@ def _effort(thinking: Mapping[str, Any]) -> str | None:
 
 
 def _usage(answer: Answer) -> dict[str, int]:
-    """Thoughts are counted apart from the candidates. Zeros are left out, as protobuf's JSON does."""
+    """The usage; thoughts are counted separately from candidates. Zeros are omitted, as in protobuf's JSON."""
     counts = {
         "promptTokenCount": answer.input_tokens,
         "candidatesTokenCount": answer.text_tokens,

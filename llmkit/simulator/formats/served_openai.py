@@ -1,4 +1,4 @@
-"""What OpenAI's two formats share, whoever speaks them: key, errors, headers and lists, by the provider's dialect."""
+"""The common part of OpenAI's two formats: key, errors, headers and lists, by the provider's dialect."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DIALECTS: Mapping[str, ServedDialect] = {
     "deepseek": DeepSeek(),
     "mistral": Mistral(),
 }
-"""By provider; all others speak plainly."""
+"""Dialects by provider; all others speak OpenAI's formats without changes."""
 _PLAIN = ServedDialect()
 
 
 def dialect_of(provider: str) -> ServedDialect:
-    """How a provider departs from OpenAI's formats."""
+    """The dialect of a provider."""
     return DIALECTS.get(provider, _PLAIN)
 
 
@@ -39,7 +39,7 @@ class OpenAIFormat(Format):
         return bearer(headers)
 
     def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
-        """A complaint in the words of the provider's dialect."""
+        """An error in the provider's dialect."""
         return dialect_of(provider).error(problem)
 
     def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
@@ -47,23 +47,23 @@ class OpenAIFormat(Format):
         return {"object": "list", "data": [dialect_of(provider).entry(provider, model) for model in models]}
 
     def batches(self, provider: str) -> ServedBatches | None:
-        """That of the provider's dialect."""
+        """The batch API of the provider's dialect, if any."""
         return dialect_of(provider).batches
 
     def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
-        """The request's id, where the dialect has it."""
+        """The request's id, in the header of the dialect."""
         return {dialect_of(provider).id_header: f"req_{request_id}"}
 
     def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
-        """What is left of the limits, as the dialect says it."""
+        """What is left of the limits, in the headers of the dialect."""
         return dialect_of(provider).limit_headers(limiter, now)
 
 
 def check_not_streamed(body: Mapping[str, Any]) -> None:
-    """Refuse to stream.
+    """Refuse streaming.
 
     Raises:
-        Rejected: that is asked for.
+        Rejected: the request asks for it.
     """
     if body.get("stream"):
         raise unsupported_value("Unsupported value: 'stream' must be false here: answers come in one piece.", "stream")

@@ -1,4 +1,4 @@
-"""OpenAI's Responses format; xAI speaks it too."""
+"""The server side of OpenAI's Responses format, which xAI speaks too."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Responses(OpenAIFormat):
     path = re.compile(r"/responses$")
 
     def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """What is asked.
+        """Parse a request.
 
         Raises:
-            Rejected: the provider would not take it.
+            Rejected: the provider would reject it.
         """
         form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
         effort = mapping(body.get("reasoning"), "reasoning").get("effort")

@@ -1,4 +1,4 @@
-"""xAI's ways with OpenAI's formats; the cost in its usage is as xai-sdk 1.21 has it (cost.py)."""
+"""xAI's dialect of OpenAI's formats; the cost in its usage follows xai-sdk 1.21 (cost.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
 
-# Ticks (1e-10 US dollars) a token: input, cached input, output. 10,000 ticks a token are 1 US dollar per million.
+# Ticks (1e-10 US dollars) per token: input, cached input, output. 10,000 ticks per token are 1 US dollar per million.
 # Prices as listed in November 2026; a rehearsal needs plausible ones, not current ones.
 _RATES = (
     ("grok-4.7", (20_000, 5_000, 60_000)),
@@ -26,16 +26,16 @@ _REFUSED = {"stop": "stop", "presence_penalty": "presencePenalty", "frequency_pe
 
 
 class Xai(ServedDialect):
-    """Errors are two strings, a wrong key is a 400, only the total has the reasoning, and usage tells the cost."""
+    """Errors are two strings, a wrong key gives a 400, completion tokens exclude reasoning, and usage has the cost."""
 
     models = ("grok-4.3", "grok-4.5", "grok-4.7")
     batches = XaiServed()
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models take neither ``stop`` nor penalties, and grok-4.20 no effort.
+        """Reasoning models accept neither ``stop`` nor penalties, and grok-4.20 no effort.
 
         Raises:
-            Rejected: as said.
+            Rejected: otherwise.
         """
         for name, words in _REFUSED.items():
             if body.get(name):
@@ -45,11 +45,11 @@ class Xai(ServedDialect):
             raise invalid(f"Model {question.model} does not support parameter reasoningEffort.", "reasoning_effort")
 
     def message(self, answer: Answer) -> dict[str, Any]:
-        """With the reasoning beside the text."""
+        """The message, with the reasoning in a field of its own."""
         return super().message(answer) | ({"reasoning_content": THOUGHT} if answer.reasoning_tokens else {})
 
     def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """Completion tokens are without the reasoning."""
+        """The usage; completion tokens exclude reasoning."""
         own = {"completion_tokens": answer.text_tokens, "num_sources_used": 0}
         return super().usage(question, answer) | own | self.bill(question, answer)
 
@@ -61,11 +61,11 @@ class Xai(ServedDialect):
         return {"cost_in_usd_ticks": cost * (2 if answer.input_tokens > _LONG else 1)}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
-        """None."""
+        """xAI sends none."""
         return {}
 
     def error(self, problem: Problem) -> ErrorResponse:
-        """A complaint in xAI's words."""
+        """An error in xAI's words."""
         argument = "Client specified an invalid argument"
         status, code, message = {
             "rate_limit": (
