@@ -1,26 +1,26 @@
-"""What can go wrong, as one tree of exceptions and one table of codes.
+"""All errors: one tree of exceptions and one table of codes.
 
 ::
 
     LlmkitError
-    ├── ValidationError          input that makes no sense; nothing was written or sent
+    ├── ValidationError          invalid input; nothing was written or sent
     │   ├── EditConflict         the entry was changed elsewhere since it was read
-    │   ├── OriginNotApproved    a key would go to a host that nobody approved
-    │   └── RunNotFound          no run of that id in this catalog
+    │   ├── OriginNotApproved    a key would be sent to a host that nobody approved
+    │   └── RunNotFound          no run with that id in this catalog
     ├── ModelNotFound            no such model in the catalog
     ├── UnsupportedProvider      no such provider in the catalog
     ├── ModelDeprecated          the model is deprecated or its provider is disabled
     ├── MissingApiKey            the environment variable of the provider is not set
-    ├── BudgetExceeded           the money set aside does not cover it
-    ├── RunRefused               several of the above, found before anything was sent
+    ├── BudgetExceeded           the budget does not cover the request
+    ├── RunRefused               several of the above, detected before anything was sent
     ├── CatalogBusy              another program holds the database open
     ├── CatalogTooNew            the database was written by a newer llmkit
     ├── JournalError             the journal cannot be written (disk full, read-only)
-    ├── NotFinished              the time given for waiting is over; what was waited for goes on (a TimeoutError too)
-    └── RequestFailed            a provider refused or broke; carries the Failure's code
+    ├── NotFinished              the wait timed out, but the work continues (also a TimeoutError)
+    └── RequestFailed            a provider refused or failed; carries the Failure's code
 
-Each has a ``code`` (one of :class:`Code`) and says whether trying again can help (``retryable``).
-Failures of single probes are rows of a run, not exceptions; they use the same codes.
+Each has a ``code`` (one of :class:`Code`) and tells whether a retry can help (``retryable``). Failures of single probes
+are rows of a run, not exceptions; they use the same codes.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Code(StrEnum):
 
     @property
     def resumable(self) -> bool:
-        """Whether ``kit.resume`` asks again: it may pass later, or once the account or the budget has been mended."""
-        return self in _RETRYABLE or self in _MENDABLE
+        """Whether ``kit.resume`` tries again: it may succeed later, or once the account or the budget is fixed."""
+        return self in _RETRYABLE or self in _FIXABLE
 
 
-_MENDABLE = frozenset({Code.AUTH_ERROR, Code.QUOTA_EXHAUSTED, Code.MISSING_API_KEY, Code.BUDGET_EXCEEDED})
+_FIXABLE = frozenset({Code.AUTH_ERROR, Code.QUOTA_EXHAUSTED, Code.MISSING_API_KEY, Code.BUDGET_EXCEEDED})
 
 _RETRYABLE = frozenset(
     {
@@ -81,7 +81,7 @@ _RETRYABLE = frozenset(
 
 
 class LlmkitError(Exception):
-    """Base of every error that llmkit raises on purpose."""
+    """Base class of every error that llmkit raises on purpose."""
 
     code: Code = Code.UNKNOWN
 
@@ -97,9 +97,9 @@ class LlmkitError(Exception):
 
 
 class ValidationError(LlmkitError):
-    """Input that makes no sense; nothing was written or sent.
+    """Invalid input; nothing was written or sent.
 
-    ``field`` names the argument at fault where there is one, so that a form can put the sentence beside it.
+    ``field`` names the argument at fault, if any, so that a form can show the message at it.
     """
 
     code = Code.VALIDATION_ERROR
@@ -118,7 +118,7 @@ class OriginNotApproved(ValidationError):
 
 
 class RunNotFound(ValidationError):
-    """No run of that id in this catalog."""
+    """No run with that id in this catalog."""
 
 
 class ModelNotFound(LlmkitError):
@@ -160,7 +160,7 @@ class BudgetExceeded(LlmkitError):
 
 
 class RunRefused(LlmkitError):
-    """Several problems, all found before anything was sent; ``problems`` holds them, ``code`` is the first one's."""
+    """Several problems detected before anything was sent; ``problems`` holds them, ``code`` is that of the first."""
 
     def __init__(self, problems: Sequence[LlmkitError]) -> None:
         lines = "\n".join(f"- {problem}" for problem in problems)
@@ -169,7 +169,7 @@ class RunRefused(LlmkitError):
 
 
 class CatalogBusy(LlmkitError):
-    """Another program holds the database; ``pid`` is its process id where the system tells."""
+    """Another program holds the database; ``pid`` is its process id, if known."""
 
     code = Code.CATALOG_BUSY
 
@@ -189,7 +189,7 @@ class JournalError(LlmkitError):
 
 
 class NotFinished(LlmkitError, TimeoutError):
-    """The time that was given for waiting is over; what was waited for goes on in the background."""
+    """The wait timed out; the work continues in the background."""
 
     code = Code.TIMEOUT
 
@@ -199,7 +199,7 @@ class RequestFailed(LlmkitError):
 
 
 def refuse(problems: Sequence[LlmkitError]) -> None:
-    """Raise the only problem as it is, and several as one :class:`RunRefused`."""
+    """Raise a single problem as it is, several as one :class:`RunRefused`."""
     if len(problems) == 1:
         raise problems[0]
     if problems:

@@ -1,10 +1,10 @@
 """The gate: it makes callers wait so that every provider's limits and a run's budget hold.
 
-The limits hold for all processes that use the same directory. ``gate`` is what callers see, ``provider_queue`` who
-waits for a provider (``waiters``: whose turn it is, ``waits``: what for), ``pace_file`` what processes share,
-``admission`` what a request holds, ``budget`` a run's money, ``ledger`` and ``shared_money`` what runs share of it,
-``portions`` what machines share of limits and budgets. The arithmetic is pure: ``pace`` (with ``minute`` and
-``allowance``), ``slots``, ``adaptive``.
+Limits are enforced across all processes that use the same directory. ``gate`` is the interface; ``provider_queue``
+queues requests per provider (``waiters``: the order, ``waits``: the reasons); ``pace_file`` is the state shared by
+processes; ``admission`` is what a request holds; ``budget`` and ``purse`` are a run's and a conversation's money,
+``ledger`` and ``shared_money`` budgets shared by runs; ``portions`` divides limits and budgets between machines. The
+arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``), ``slots``, ``adaptive``, ``time_left``.
 """
 
 from llmkit.limiter.admission import Admission

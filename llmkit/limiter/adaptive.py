@@ -1,4 +1,4 @@
-"""How many requests are worth having in flight: additive increase, halved when the provider is at its limit."""
+"""Adapt the number of requests in flight: additive increase, halved when the provider is at its limit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ KNEE = 2.0  # times the best average
 
 @dataclass(frozen=True, slots=True)
 class Adaptive:
-    """The number of requests allowed in flight (``int(allowed)``), and the latencies it was learnt from.
+    """The number of requests allowed in flight (``int(allowed)``), and the latencies it is derived from.
 
-    The *knee* is reached when the moving average of latencies is above twice the best average seen: from there on, more
-    parallel requests only wait for each other inside the provider. ``fresh`` counts the answers since the number was
-    last halved; it is not halved again before one round of answers has come in at the lower number.
+    The *knee* is reached when the moving average of latencies exceeds twice the best average seen: beyond it, more
+    parallel requests only queue inside the provider. ``fresh`` counts the answers since the last halving; the number is
+    not halved again before a full round of answers at the lower number.
     """
 
     allowed: float = 1.0
@@ -23,7 +23,7 @@ class Adaptive:
     fresh: int = 0
 
     def answered(self, latency: float, at_most: int) -> Adaptive:
-        """After an answer that took ``latency`` seconds: one more per round of answers, up to ``at_most``."""
+        """The state after an answer that took ``latency`` seconds: one more per round of answers, up to ``at_most``."""
         average = latency if self.average is None else self.average + SMOOTHING * (latency - self.average)
         best = average if self.best is None else min(self.best, average)
         seen = replace(self, average=average, best=best, fresh=self.fresh + 1)
@@ -32,7 +32,7 @@ class Adaptive:
         return replace(seen, allowed=min(float(at_most), self.allowed + 1 / self.allowed))
 
     def refused(self) -> Adaptive:
-        """After the provider said that it was too much (HTTP 429)."""
+        """The state after a rate limit (HTTP 429)."""
         return self._halved() if self.fresh > self.allowed or self.fresh == 0 else replace(self, fresh=self.fresh + 1)
 
     def _halved(self) -> Adaptive:

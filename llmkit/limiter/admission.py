@@ -1,4 +1,4 @@
-"""A request that was let through: what it holds, and what it gives back."""
+"""An admitted request: what it holds, and what it gives back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from llmkit.limiter.purse import Advance
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Admission:
-    """The right to send one request, from ``admit`` until its block is left.
+    """Permission to send one request, valid within the block of ``admit``.
 
-    ``started_at`` is when it was let through, or sent (seconds since the epoch), ``waited_s`` how long it waited to be
-    let through, and ``waits`` how many seconds of that were for what.
+    ``started_at`` is when it was admitted or, later, sent (seconds since the epoch), ``waited_s`` how long it waited
+    for admission, and ``waits`` the seconds by reason.
     """
 
     model: str
@@ -32,29 +32,29 @@ class Admission:
 
     @property
     def wait_reason(self) -> str | None:
-        """What most of the waiting was for; ``None`` when there was none."""
+        """The reason of most of the waiting; ``None`` without any."""
         return max(self.waits, key=lambda reason: self.waits[reason]) if self.waits else None
 
     def sent(self) -> None:
-        """Say that the request is sent now, and not when it was let through: that is when the server counts it."""
+        """Report that the request is sent only now, because the server counts it from now on."""
         self.on_sent(self)
 
     def settle(self, *, tokens: int | None, cost: Decimal | None, ok: bool | None) -> None:
-        """Say how the request ended, before its block is left.
+        """Report how the request ended, within its block.
 
-        ``tokens`` is what it used and ``cost`` what it cost in US dollars; ``None`` is unknown: then the reserved
-        tokens count as used, and the worst case as spent. ``ok`` is True when the provider served it (whatever it
-        answered), False when it refused for its limits, and None when neither is known.
+        ``tokens`` is what it used and ``cost`` its cost in US dollars; if ``None`` (unknown), the reserved tokens count
+        as used, and the worst case as spent. ``ok`` is True when the provider served it (whatever the answer), False
+        when it hit a rate limit, and None when neither is known.
         """
         self.used, self.ok = tokens, ok
         if self.reservation is not None:
             self.reservation.settle(cost)
 
     def waive(self) -> None:
-        """Say that nothing was sent."""
+        """Report that nothing was sent."""
         self.settle(tokens=0, cost=Decimal(0), ok=None)
 
     def ended(self, state: PaceState, now: float) -> PaceState:
-        """What a pace is after it; what was not settled stands as used."""
+        """The pace after the request; without ``settle``, the reserved tokens count as used."""
         used = self.tokens if self.used is None else self.used
         return outcome(settle(state, now, self.started_at, self.tokens, used), now, self.ok, self.started_at)

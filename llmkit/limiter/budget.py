@@ -1,6 +1,6 @@
-"""The money of a run: reserved at the worst case before a request is sent, settled at its cost afterwards.
+"""The money of a run: reserved at the worst case before a request is sent, settled at the actual cost afterwards.
 
-One mechanism with several scopes: the run's own budget, and those that it shares with other runs (:mod:`ledger`).
+One mechanism for several scopes: the run's own budget, and those shared with other runs (:mod:`ledger`).
 """
 
 from __future__ import annotations
@@ -20,65 +20,64 @@ from llmkit.limiter.portions import ZERO
 from llmkit.limiter.shared_money import SharedMoney, refusal
 
 GLANCE = 0.1
-"""Seconds between looks at what other processes have given back."""
+"""Seconds between looks at what other processes have released."""
 
 
 class Budget:
-    """What one run may spend, in US dollars. Used from one event loop; the properties may be read from anywhere.
+    """What one run may spend, in US dollars. Used from one event loop; the properties may be read from any thread.
 
-    Who comes first is served first, and whoever has begun a conversation comes before those who have not. A request
-    waits while what others have reserved may still come free; it is refused as soon as it would not fit even if all of
-    that came free, because what is spent never comes back. So ``spent`` is at most ``total`` as long as no request
-    costs more than its worst case.
+    Requests are served in order, those of conversations in progress before others. A request waits while reservations
+    of others may still be released; it is refused as soon as it would not fit even then, because spent money never
+    returns. So ``spent`` is at most ``total`` as long as no request costs more than its worst case.
     """
 
     def __init__(self, total: Decimal | None, shared: SharedMoney | None = None, *, spent: Decimal = ZERO) -> None:
-        """``total`` is the run's own, ``None`` without one, of which so much is ``spent``; ``shared`` is what it shares
-        with other runs.
+        """``total`` is the run's own budget, if any, and ``spent`` what is used of it; ``shared`` holds those that it
+        shares with other runs.
         """
         self.total = total
         self.shared = shared
         self._own = Account(ZERO if total is None else total, spent)
         self._queue: deque[_Asking] = deque()
         self.passed: dict[str, Decimal] = {}
-        """By how much budgets were passed, by their keys; the run's own has none."""
+        """By how much budgets were exceeded, by key; that of the run's own is empty."""
         self._needs: defaultdict[Hashable, list[Decimal]] = defaultdict(list)
 
     @property
     def spent(self) -> Decimal:
-        """What the requests that are over have cost, those of unknown cost at their worst case."""
+        """The cost of finished requests, those of unknown cost at their worst case."""
         return self._own.spent
 
     @property
     def reserved(self) -> Decimal:
-        """The worst case of the requests under way."""
+        """The worst case of the requests in flight."""
         return self._own.reserved
 
     @property
     def left(self) -> Decimal:
-        """What a request may still cost once everything under way is over, at best."""
+        """The most that a request may still cost, if everything reserved is released."""
         return self._own.left
 
     @property
     def is_overdrawn(self) -> bool:
-        """Whether requests have cost so much more than their worst case that what is reserved is not there any more."""
+        """Whether requests cost so much more than their worst case that the rest no longer covers the reservations."""
         return self.total is not None and self._own.free < 0
 
     def limits(self, provider: str) -> bool:
-        """Whether there is any limit to what may be spent at a provider."""
+        """Whether any budget limits spending at a provider."""
         return self.total is not None or bool(self.shared and self.shared.keys(provider))
 
     def need(self, kind: Hashable) -> Decimal | None:
-        """What three in four conversations of a kind could be finished with; ``None`` before one is."""
+        """The amount that suffices for three in four conversations of a kind; ``None`` before one is finished."""
         needs = self._needs[kind]
         return needs[3 * len(needs) // 4] if needs else None
 
     def learn(self, kind: Hashable, need: Decimal) -> None:
-        """A conversation of a kind was finished, and had to have so much set aside."""
+        """Record how much money a finished conversation of a kind needed."""
         insort(self._needs[kind], need)
 
     def must_wait(self, worst_case: Decimal) -> bool:
-        """Whether ``reserve`` would wait now for the run's own money."""
+        """Whether ``reserve`` would now wait for the run's own money."""
         return worst_case <= self.left and (bool(self._queue) or worst_case > self._own.free)
 
     async def reserve(
@@ -90,7 +89,8 @@ class Budget:
         kind: Hashable = None,
         begun: bool = False,
     ) -> Reservation:
-        """Set ``worst_case`` aside, waiting while it may yet come free; of a conversation more, see :class:`_Asking`.
+        """Reserve ``worst_case``, waiting as long as it may still become free; conversations reserve more, see
+        :class:`_Asking`.
 
         Raises:
             BudgetExceeded: it does not fit into what is left, or is unknown.
@@ -121,7 +121,7 @@ class Budget:
                 asking.granted.release()
 
     def _serve(self, *, glance: bool = False) -> None:
-        """Answer whoever can be answered, in order."""
+        """Grant or refuse the requests that can be decided, in order."""
         while self._queue:
             asking = self._queue[0]
             with self._accounts(asking.provider, glance) as accounts:
@@ -142,14 +142,14 @@ class Budget:
             asking.answered.set()
 
     def recall(self, amount: Decimal, provider: str) -> Reservation:
-        """Set aside again what counts as spent because nobody knows yet what it cost."""
+        """Reserve again an amount that counts as spent because its actual cost is not known yet."""
         with self._accounts(provider) as accounts:
             for account in accounts.values():
                 account.change(self._run_id, spent=-amount, reserved=amount)
         return Reservation(self, amount, tuple(accounts))
 
     def over(self, keys: tuple[str, ...], cost: Decimal, freed: Decimal) -> None:
-        """Something reserved under ``keys`` cost ``cost``; ``freed`` is set aside no longer."""
+        """Record ``cost`` for a reservation under ``keys``, and release ``freed`` of it."""
         with self._opened(keys) as accounts:
             for key, account in accounts.items():
                 account.change(self._run_id, spent=cost, reserved=-freed)
@@ -162,7 +162,7 @@ class Budget:
         return self.shared.run_id if self.shared else ""
 
     def _accounts(self, provider: str, glance: bool = False) -> contextlib.AbstractContextManager[dict[str, Account]]:
-        """All accounts that a request to a provider counts against, by the keys of their budgets."""
+        """All accounts that a request to a provider is charged to, by the keys of their budgets."""
         own = () if self.total is None else (_OWN,)
         return self._opened((*own, *(self.shared.keys(provider) if self.shared else ())), glance)
 
@@ -178,7 +178,7 @@ class Budget:
 
 
 class Reservation:
-    """Money set aside; over once it was settled or released, later calls change nothing."""
+    """Reserved money; once it is settled or released, further calls have no effect."""
 
     def __init__(self, budget: Budget, amount: Decimal, keys: tuple[str, ...]) -> None:
         self.amount = amount
@@ -186,29 +186,29 @@ class Reservation:
         self._keys = keys
 
     def settle(self, cost: Decimal | None) -> None:
-        """The request is over and cost ``cost``; ``None`` is unknown, and counts as the worst case."""
+        """Settle at the actual cost; ``None`` is unknown and counts as the worst case."""
         budget, self._budget = self._budget, None
         if budget is not None:
             budget.over(self._keys, self.amount if cost is None else cost, self.amount)
 
     def spend(self, cost: Decimal, keep: Decimal) -> None:
-        """A part of it is over and cost ``cost``; of the rest at most ``keep`` stays set aside."""
+        """Spend ``cost`` of it, and keep at most ``keep`` of the rest reserved."""
         kept = max(ZERO, min(self.amount - cost, keep))
         if self._budget is not None:
             freed, self.amount = self.amount - kept, kept
             self._budget.over(self._keys, cost, freed)
 
     def release(self) -> None:
-        """The request was never sent."""
+        """Release it all, because the request was never sent."""
         self.settle(ZERO)
 
 
 @dataclass(eq=False, slots=True)
 class _Asking:
-    """Who waits for money: ``worst_case`` is for the next request, ``whole`` for all that is left of a conversation.
+    """A request for money: ``worst_case`` is for the next turn, ``whole`` for the rest of the conversation.
 
-    The whole is set aside where it fits. Where it does not, as much as others of its ``kind`` needed; before one of
-    them is finished, all that is left. What has ``begun`` is content with its next request.
+    The whole is reserved if it fits. Otherwise it is as much as other conversations of its ``kind`` needed, or before
+    one of them is finished, all that is left. A conversation that has ``begun`` settles for its next turn.
     """
 
     worst_case: Decimal
@@ -221,7 +221,7 @@ class _Asking:
     refusal: str = ""
 
     def amount(self, left: Decimal, need: Decimal | None) -> Decimal:
-        """What is asked for while so much is left, and others of its kind needed so much."""
+        """The amount to reserve when ``left`` is left and others of its kind needed ``need``."""
         if self.whole <= left:
             return self.whole
         if self.begun:

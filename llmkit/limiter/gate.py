@@ -1,4 +1,4 @@
-"""What the runner talks to: one gate for all providers."""
+"""The interface for the runner: one gate for all providers."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ BUDGET = "budget"
 
 
 class Gate:
-    """Lets requests through, no faster than their providers allow.
+    """Admits requests no faster than their providers allow.
 
-    ``directory`` holds the small files that processes share (made when missing, for this user only). ``clock`` gives
+    ``directory`` holds the small files that processes share (created if missing, for this user only). ``clock`` returns
     seconds since the epoch. ``admit`` is for coroutines, of one event loop at a time; everything else may be called
     from any thread and never waits.
     """
 
     def __init__(self, directory: Path, *, clock: Clock = time.time) -> None:
-        with contextlib.suppress(OSError):  # whoever wants to be let through is told
+        with contextlib.suppress(OSError):  # reported on admission
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._clock = directory, clock
         self._queues: dict[str, ProviderQueue] = {}
@@ -45,31 +45,31 @@ class Gate:
         _GATES.add(self)
 
     def set_limits(self, provider: str, limits: Limits, models: Mapping[str, Limits] | None = None) -> None:
-        """Set a provider's limits, and those of models (by reference) that have their own; in force at once.
+        """Set a provider's limits, and those of models (by reference) that have their own, with immediate effect.
 
-        Requests under way go on when a limit is lowered; fewer follow.
+        When a limit is lowered, requests in flight continue, and fewer follow.
         """
         self._queue(provider).set_limits(limits, models or {})
 
     def share(self, portions: Portions) -> None:
-        """From now on use these portions of all limits; to be called again when they have changed."""
+        """Use these portions of all limits from now on; call again when they have changed."""
         self._portions = portions
         for queue in tuple(self._queues.values()):
             queue.share(portions)
 
     @property
     def claims(self) -> Claims | None:
-        """The claims to budgets that are shared with other machines, if any are."""
+        """The claims to budgets shared with other machines, if any."""
         return None if self._portions is None else self._portions.claims
 
     def uses(self) -> dict[str, tuple[int, int]]:
-        """By provider, and by model where it has limits of its own: how many requests at a time are allowed of what is
-        used or wanted here, and how many there are.
+        """For every limit in use or wanted here, by provider or by model with its own limits: the number of parallel
+        requests allowed, and in flight.
         """
         return {name: use for queue in tuple(self._queues.values()) for name, use in queue.uses().items()}
 
     def limits(self, provider: str) -> Limits:
-        """The limits of a provider; one request at a time and 60 a minute until they are set."""
+        """The limits of a provider; until they are set, one request at a time and 60 per minute."""
         return self._queue(provider).limits
 
     def admit(
@@ -84,11 +84,11 @@ class Gate:
         on_wait: OnWait | None = None,
         adaptive: bool = False,
     ) -> AbstractAsyncContextManager[Admission]:
-        """Wait until a request to ``model`` (its reference) may be sent; it is under way until the block is left.
+        """Wait until a request to ``model`` (a reference) may be sent; it counts as in flight until the block ends.
 
-        Runs take turns; within a run, who comes first goes first. ``tokens`` is an estimate of input and output,
-        ``worst_case`` the most that the request may cost. ``on_wait(reason, until)`` is called whenever it has to wait
-        for something new; it must not wait or raise. ``adaptive`` keeps fewer requests in flight than the limit while
+        Runs take turns; within a run, requests are served in order. ``tokens`` is an estimate of input and output,
+        ``worst_case`` the most that the request may cost. ``on_wait(reason, until)`` is called whenever the reason for
+        waiting changes; it must not block or raise. ``adaptive`` keeps fewer requests in flight than the limit while
         more would not be served faster; other runs of this kernel wait their turn behind it.
 
         Raises:
@@ -106,22 +106,22 @@ class Gate:
         return _Entry(queue, self._enter(queue, waiter, budget, worst_case))
 
     def pause(self, provider: str, seconds: float, reason: str = RATE_LIMITED) -> bool:
-        """Let nothing through to a provider for ``seconds``, then one request, and the rest when that was served.
+        """Admit nothing to a provider for ``seconds``, then one request, and the rest when that was served.
 
-        Returns False, and changes nothing, while a pause is under way already.
+        Returns False, and changes nothing, during a pause.
         """
         return self._queue(provider).pause(seconds, reason)
 
     def observe(self, provider: str, rate_info: RateInfo, *, model: str = "", sent_at: float | None = None) -> None:
-        """Take in what a response's headers say is left, to slow down before it is used up.
+        """Process the rate-limit headers of a response, to slow down before the allowance is used up.
 
-        ``model`` is whose allowance it is (``""``: the whole provider's), ``sent_at`` the ``started_at`` of the
-        request that was answered; by default the one that is under way for longest.
+        The allowance is that of ``model`` (``""``: of the whole provider); ``sent_at`` is the ``started_at`` of the
+        answered request, by default that of the oldest one in flight.
         """
         self._queue(provider).observe(rate_info, model, sent_at)
 
     def waiting(self) -> dict[str, Wait]:
-        """What each provider that has requests waiting waits for."""
+        """What waiting requests wait for, by provider."""
         queues = sorted(self._queues.copy().items())
         return {name: wait for name, queue in queues if (wait := queue.waiting()) is not None}
 
@@ -133,8 +133,8 @@ class Gate:
     async def _enter(
         self, queue: ProviderQueue, waiter: Waiter, budget: Budget | Purse | None, worst_case: Decimal | None
     ) -> Admission:
-        """Reserve the money, then wait for the provider; again when others cost more than their worst case meanwhile,
-        so that the money is not there any more.
+        """Reserve the money, then wait for the provider; repeat if the money is gone by then, because other requests
+        cost more than their worst case.
         """
         if budget is None:
             return await queue.enter(waiter)
@@ -171,13 +171,13 @@ class Gate:
             return self._queues[provider]
 
     def _forget(self) -> None:
-        """In a forked child: what is under way or waits is its parent's."""
+        """Start afresh in a forked child: everything in flight or waiting belongs to its parent."""
         self._queues, self._lock = {}, threading.Lock()
 
 
 @dataclass(slots=True)
 class _Entry(AbstractAsyncContextManager[Admission]):
-    """A request from its coming to its leaving. A generator would cost it as much as its admission does."""
+    """The context manager of an admission. A generator would cost as much as the admission itself."""
 
     _queue: ProviderQueue
     _enter: Coroutine[None, None, Admission]

@@ -1,7 +1,7 @@
-"""What all processes of a catalog have spent and set aside under each shared budget: one small locked file.
+"""What all processes of a catalog have spent and reserved under each shared budget: one small locked file.
 
-The file is a cache of what the journal tells, so losing it loses nothing: whoever starts a run or looks at the budgets
-counts anew what ended runs have spent (``refresh``), and runs that go on keep their own entries.
+The file is a cache of the journal, so losing it loses nothing: starting a run or looking at the budgets recomputes what
+ended runs have spent (``refresh``), while running ones keep their own entries.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from llmkit.records import SharedBudget
 
 @dataclass(slots=True)
 class Account:
-    """The money of one budget: what runs without an entry have spent, and by run what it has spent and set aside."""
+    """The money of one budget: what runs without an entry have spent, and what each of the others has spent and
+    reserved."""
 
     total: Decimal
     before: Decimal = ZERO
     runs: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     is_alerted: bool = False
     claim: Claim | None = None
-    """That of the run which looks, where several machines share the budget. It is not in the file."""
+    """The current run's claim, if several machines share the budget. It is not in the file."""
 
     @property
     def spent(self) -> Decimal:
-        """What the requests that are over have cost, those of unknown cost at their worst case."""
+        """The cost of finished requests, those of unknown cost at their worst case."""
         here = sum((spent for spent, _ in self.runs.values()), self.before)
         return here if self.claim is None else max(here, self.claim.total_spent)
 
     @property
     def reserved(self) -> Decimal:
-        """The worst case of the requests under way."""
+        """The worst case of the requests in flight."""
         return sum((reserved for _, reserved in self.runs.values()), ZERO)
 
     @property
     def left(self) -> Decimal:
-        """What a request may still cost once everything under way is over, at best."""
+        """The most that a request may still cost, if everything reserved is released."""
         return self.total - self.spent
 
     @property
@@ -55,34 +56,34 @@ class Account:
         return here if self.claim is None else min(here, self.claim.free)
 
     def change(self, run_id: str, *, spent: Decimal = ZERO, reserved: Decimal = ZERO) -> None:
-        """Add to what a run has spent and set aside."""
+        """Add to what a run has spent and reserved."""
         before = self.runs.get(run_id, (ZERO, ZERO))
         self.runs[run_id] = before[0] + spent, before[1] + reserved
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """The account that ``to_row`` wrote."""
+        """Read an account written by ``to_row``."""
         runs = {run_id: (Decimal(spent), Decimal(reserved)) for run_id, (spent, reserved) in row["runs"].items()}
         return cls(Decimal(row["total"]), Decimal(row["before"]), runs, row["is_alerted"])
 
     def to_row(self) -> dict[str, Any]:
-        """JSON-ready, amounts as text."""
+        """The account JSON-ready, with amounts as text."""
         runs = {run_id: list(map(str, amounts)) for run_id, amounts in self.runs.items()}
         return {"total": str(self.total), "before": str(self.before), "runs": runs, "is_alerted": self.is_alerted}
 
 
 class Ledger:
-    """The accounts of all shared budgets, by their keys. May be used from any thread."""
+    """The accounts of all shared budgets, by key. May be used from any thread."""
 
     def __init__(self, path: Path, is_live: Callable[[str], bool]) -> None:
-        """``is_live`` tells whether some process runs a run now."""
+        """``is_live`` tells whether a run is currently running in some process."""
         self._path = path
         self._is_live = is_live
 
     @contextlib.contextmanager
     def open(self) -> Iterator[dict[str, Account]]:
-        """The accounts, to be changed: written when the block ends well. Others wait meanwhile."""
-        # opened anew each time: a lock belongs to what was opened, and forked children share that
+        """The accounts, for changes: written when the block ends without an error. Other processes wait for it."""
+        # opened each time: a lock belongs to the open file, which forked children would share
         with open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
             portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE)
             before = file.readline()
@@ -91,18 +92,18 @@ class Ledger:
             after = orjson.dumps({key: account.to_row() for key, account in accounts.items()}) + b"\n"
             if after != before:
                 file.seek(0)
-                file.write(after)  # in one call: a process that is killed leaves either the old line or the new one
+                file.write(after)  # in one call: a killed process leaves either the old line or the new one
                 file.truncate()
 
     def bury(self, account: Account) -> None:
-        """What runs have set aside whose processes died: it may have been billed."""
+        """Count reservations of runs whose processes died as spent, since they may have been billed."""
         for run_id, (_, reserved) in tuple(account.runs.items()):
             if reserved and not self._is_live(run_id):
                 account.change(run_id, spent=reserved, reserved=-reserved)
 
     def ended(self, run_ids: Iterable[str] = ()) -> set[str]:
-        """The runs that have an entry and that no process runs any more, and ``run_ids``: ask before the journal is
-        read, so that nothing is spent by them after.
+        """The runs with an entry that are no longer running, and ``run_ids``. Call it before reading the journal, so
+        that they can spend nothing afterwards.
         """
         with self.open() as accounts:
             entries = {run_id for account in accounts.values() for run_id in account.runs}
@@ -115,8 +116,8 @@ class Ledger:
         ended: set[str],
         run_id: str | None = None,
     ) -> dict[str, Account]:
-        """Count anew, by what each run has ``spent`` under a budget as the journal has it. ``ended`` runs lose their
-        entries, and ``run_id``, which begins, gets one. Returns the accounts.
+        """Recompute the accounts from what each run has ``spent`` under a budget according to the journal, and return
+        them. ``ended`` runs lose their entries, and ``run_id``, which is starting, gets one.
         """
         with self.open() as accounts:
             known = dict(accounts)

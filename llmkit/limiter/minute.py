@@ -1,4 +1,4 @@
-"""What was started in the last minute: starts and tokens by quarter of a second."""
+"""Starts and tokens of the last minute, by quarter of a second."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from struct import Struct
 from typing import NamedTuple
 
 MINUTE = 60.0
-JITTER = 0.05  # seconds by which one request usually overtakes another on its way to the server
-LATE = 0.5  # seconds by which it does so on a busy machine, before connections are warm
-BUCKET = 0.25  # seconds: how finely the minute is remembered
+JITTER = 0.05  # seconds by which requests usually overtake each other on the way to the server
+LATE = 0.5  # the same on a busy machine, before connections are warm
+BUCKET = 0.25  # seconds: the resolution of the minute
 STARTS, TOKENS = 0, 1  # positions in a bucket
 
-RING = 244  # buckets: a minute, what may be late, and the one that has begun
+RING = 244  # buckets: a minute, the late ones, and the current one
 RING_BYTES = 8 * RING
 _BUCKET = Struct("<II")
 _MOST = 2**32 - 1
 
 
 class Minute(NamedTuple):
-    """A ring of buckets, their totals, and the oldest that counts, in quarters of a second since the epoch.
+    """A ring of buckets, their totals, and the oldest one that counts, in quarters of a second since the epoch.
 
-    A bucket counts until even its last start, arriving late at the server, is a minute old. Then it is zero again, so
-    that what a request costs does not depend on how long a minute is.
+    A bucket counts until even its last start, arriving late at the server, is a minute old. Then it is reset, so that
+    an update takes the same time however many buckets there are.
     """
 
     first: int = 0
@@ -30,7 +30,7 @@ class Minute(NamedTuple):
     ring: bytes = bytes(RING_BYTES)
 
     def at(self, now: float) -> Minute:
-        """Without what is forgotten at ``now``."""
+        """The minute without buckets that are expired at ``now``."""
         first = int((now - MINUTE - LATE) // BUCKET)
         if first <= self.first:
             return self
@@ -44,9 +44,8 @@ class Minute(NamedTuple):
         return Minute(first, starts, tokens, bytes(ring))
 
     def wait(self, now: float, what: int, amount: int, limit: int) -> float:
-        """Seconds until ``amount`` more of ``what`` (STARTS or TOKENS) fit under ``limit``.
-
-        Into an empty minute everything fits.
+        """Seconds until ``amount`` more of ``what`` (STARTS or TOKENS) fit under ``limit``; anything fits into an empty
+        minute.
         """
         current = self.at(now)
         too_much = (current.tokens if what else current.starts) + min(amount, limit) - limit
@@ -57,18 +56,18 @@ class Minute(NamedTuple):
         return index * BUCKET + MINUTE + LATE - now if index > current.first else 0.0
 
     def started(self, now: float, tokens: int) -> Minute:
-        """With one start more."""
+        """The minute with one more start."""
         return self.at(now)._added(int(now // BUCKET), 1, tokens)
 
     def sent(self, now: float, started_at: float, tokens: int) -> Minute:
-        """After a request of ``started_at`` was sent only now: the server's minute begins now as well."""
+        """Move a request of ``started_at`` to ``now``, when it was sent, because the server counts from then."""
         current, before, index = self.at(now), int(started_at // BUCKET), int(now // BUCKET)
         if index <= before or not current._remembers(before):
             return self
         return current._added(before, -1, -tokens)._added(index, 1, tokens)
 
     def corrected(self, now: float, started_at: float, more_tokens: int) -> Minute:
-        """After a request of ``started_at`` turned out to use so many tokens more (or, negative, less)."""
+        """Add the tokens that a request of ``started_at`` used in excess of its estimate (negative: less)."""
         current, index = self.at(now), int(started_at // BUCKET)
         return current._added(index, 0, more_tokens) if more_tokens and current._remembers(index) else self
 

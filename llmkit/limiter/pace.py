@@ -1,14 +1,14 @@
-"""When the next request of a provider may start: its rate limits, its pauses, and what its headers say.
+"""When the next request to a provider may start: its rate limits, its pauses, and its headers.
 
-All times are seconds since the epoch, shared by every process that uses the same catalog. A state is never changed:
-each transition returns a new one.
+All times are seconds since the epoch, shared by every process that uses the same catalog. States are immutable: each
+transition returns a new one.
 
 - *Requests*: a bucket of at most ``max_parallel`` credits, refilled at ``requests_per_minute``, paces the starts; the
-  log of the last minute makes sure that no 60 s hold more than ``requests_per_minute``, bursts included.
-- *Tokens*: reserved in the same log from an estimate, corrected when the real number is known. A request that is
-  larger than the limit goes alone.
-- *Pause*: nothing starts until it is over; then one request goes first, the others wait for its outcome. After a pause
-  the pace is a share of the allowed one and grows back slowly: another client of the same key is left its room.
+  log of the last minute ensures that no 60 s contain more than ``requests_per_minute``, bursts included.
+- *Tokens*: reserved in the same log from an estimate, corrected when the real number is known. A request larger than
+  the limit goes alone.
+- *Pause*: nothing starts until it is over; then one request goes first, and the others wait for its outcome. After a
+  pause the pace is a share of the allowed one and recovers slowly, which leaves room for other clients of the same key.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ TOKENS_PER_MINUTE = "tokens per minute"
 REQUESTS_LEFT = "few requests left, says the provider"
 TOKENS_LEFT = "few tokens left, says the provider"
 
-PROVISIONAL_PAUSE = 1.0  # seconds to hold everything until the caller has worked out how long to pause
-TRIAL_TIMEOUT = 30.0  # seconds after which the one that went first is given up and another goes
+PROVISIONAL_PAUSE = 1.0  # seconds to hold everything until the caller has determined the length of the pause
+TRIAL_TIMEOUT = 30.0  # seconds after which the first request is given up and another one goes
 LONGEST_PAUSE = 86_400.0
-CLOCK_STEP = 5.0  # seconds: a state written later than this from now is from before a clock change
-BACK_OFF = 0.7  # the share of the pace that is kept after a pause
-RECOVERY = 0.3 / MINUTE  # share of the pace that is regained a second
+CLOCK_STEP = 5.0  # seconds: a state from further in the future was written before the clock was set back
+BACK_OFF = 0.7  # share of the pace kept after a pause
+RECOVERY = 0.3 / MINUTE  # share of the pace regained per second
 LEAST_SHARE = 0.1
-LEAST_CREDIT, MOST_CREDIT = -2.0, 1e6  # nobody is let through on credit, or so many at a time
-FEW = 1.5  # credits: who has no more is not coming from a rest
-ALMOST = 1e-6  # a credit that is whole but for rounding
+LEAST_CREDIT, MOST_CREDIT = -2.0, 1e6  # bounds beyond any legitimate credit
+FEW = 1.5  # credits: with fewer, there was no rest
+ALMOST = 1e-6  # tolerance for rounding of a whole credit
 
 _MAGIC = b"llmkit 2"
 _HEAD = Struct(f"<8s7d3?96s3QB{RING_BYTES}s{SEEN_BYTES}s")
@@ -49,7 +49,7 @@ STATE_BYTES = _HEAD.size + MOST_PROCESSES * _SHARE.size
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a provider (or one of its models) allows; ``tokens_per_minute`` of ``None`` is no limit. 0 counts as 1."""
+    """The limits of a provider (or of one of its models); ``tokens_per_minute=None`` is no limit. 0 counts as 1."""
 
     max_parallel: int
     requests_per_minute: int
@@ -67,12 +67,12 @@ class Limits:
         return cls(provider.max_parallel_requests, provider.requests_per_minute, provider.tokens_per_minute)
 
 
-class PaceState(NamedTuple):  # made anew several times a request, which a dataclass is slow at
-    """All that decides when the next request to a provider, or to one of its models, may start.
+class PaceState(NamedTuple):  # created several times per request, for which a dataclass is slow
+    """The state that decides when the next request to a provider, or to one of its models, may start.
 
-    A fresh one lets a full burst go. ``rested`` marks a burst after a rest. ``provisional`` marks a pause whose length
-    is not known yet. ``trial_due`` and ``trial_at`` say that one request is to go first, or when it went (0: none did).
-    ``share`` is the part of the pace in use at ``share_at``; ``shares`` is which process has how many slots.
+    A fresh one allows a full burst. ``rested`` marks a burst after a rest. ``provisional`` marks a pause of unknown
+    length. ``trial_due`` means that one request must go first after a pause; ``trial_at`` is when it went (0: none
+    did). ``share`` is the part of the pace in use at ``share_at``; ``shares`` holds the slots of each process.
     """
 
     updated_at: float = 0.0
@@ -92,7 +92,7 @@ class PaceState(NamedTuple):  # made anew several times a request, which a datac
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what ``to_bytes`` wrote; anything else (empty, torn, of another version) is a fresh state."""
+        """Read what ``to_bytes`` wrote; anything else (empty, torn, of another version) gives a fresh state."""
         if len(data) < STATE_BYTES or not data.startswith(_MAGIC):
             return cls()
         _, *numbers, reason, first, starts, tokens, count, ring, seen = _HEAD.unpack_from(data)
@@ -128,14 +128,14 @@ _times = attrgetter("updated_at", "credit_at", "pause_until", "trial_at", "share
 
 
 def healed(state: PaceState, now: float) -> PaceState:
-    """The state, or a fresh one when it was written in the future (the clock was set back)."""
+    """The state, or a fresh one if it was written in the future (the clock was set back)."""
     return PaceState() if state.updated_at > now + CLOCK_STEP else state
 
 
 def believed(state: PaceState, now: float) -> PaceState:
-    """What of a state from a file can be true at ``now``: the file may be damaged, or of an earlier version.
+    """The plausible part of a state from a file at ``now``: the file may be damaged, or of an earlier version.
 
-    So nobody waits longer than a pause or a minute's window can last.
+    So nothing waits longer than a pause or a minute's window can last.
     """
     if not _is_sound(state, now):
         return PaceState()
@@ -159,9 +159,9 @@ def is_paused(state: PaceState, now: float) -> bool:
 
 
 def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) -> tuple[float, str]:
-    """Seconds until a request of about ``tokens`` may start, and what it waits for; ``(0.0, "")`` when it may now.
+    """Seconds until a request of about ``tokens`` may start, and the reason; ``(0.0, "")`` if it may start now.
 
-    The wait can turn out longer (others start first) or shorter (tokens are given back, the trial succeeds).
+    The wait can turn out longer (others start first) or shorter (tokens are released, the trial succeeds).
     """
     if is_paused(state, now):
         return state.pause_until - now, state.pause_reason
@@ -178,7 +178,7 @@ def next_start(state: PaceState, limits: Limits, now: float, tokens: int = 0) ->
 
 
 def headroom(seen: Seen, now: float, tokens: int = 0) -> tuple[float, str]:
-    """Seconds that the provider's own headers ask a request to wait, and why; ``(0.0, "")`` for none."""
+    """Seconds to wait according to the provider's headers, and why; ``(0.0, "")`` for none."""
     if seen.requests is not None and (wait := seen.requests.wait(now, seen.last_start)) > 0:
         return wait, REQUESTS_LEFT
     if seen.tokens is not None and (wait := seen.tokens.wait_for(tokens, now)) > 0:
@@ -190,9 +190,9 @@ def headroom(seen: Seen, now: float, tokens: int = 0) -> tuple[float, str]:
 
 
 def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) -> PaceState:
-    """After a request of about ``tokens`` started; only when ``next_start`` says that it may.
+    """The state after the start of a request of about ``tokens``, which ``next_start`` must have allowed.
 
-    Without limits of its own a model is held back by what its headers say only.
+    A model without its own limits is only slowed down by its headers.
     """
     seen = state.seen.used(tokens, now)
     if limits is None:
@@ -204,7 +204,7 @@ def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) 
     rested = state.rested or credit >= max(full - spread, FEW)
     credit -= 1
     if rested and credit < 1 and spread <= 1:
-        # The requests of a burst reach the server spread out, so its count of them begins late: wait that long, once.
+        # the requests of a burst reach the server spread out, so it starts counting late: wait that long, once
         credit, rested = credit - spread, False
     goes_first = state.trial_due or state.trial_at > 0
     return state._replace(
@@ -220,21 +220,21 @@ def start(state: PaceState, limits: Limits | None, now: float, tokens: int = 0) 
 
 
 def sent(state: PaceState, now: float, started_at: float, tokens: int) -> PaceState:
-    """After a request of about ``tokens`` that was let through at ``started_at`` was sent now."""
+    """The state after a request of about ``tokens``, admitted at ``started_at``, was sent now."""
     minute = state.minute.sent(now, started_at, tokens)
     return state if minute is state.minute else state._replace(updated_at=now, minute=minute)
 
 
 def settle(state: PaceState, now: float, started_at: float, reserved: int, actual: int) -> PaceState:
-    """After a request that started at ``started_at`` turned out to use ``actual`` tokens and not ``reserved``."""
+    """The state after a request started at ``started_at`` used ``actual`` rather than ``reserved`` tokens."""
     minute = state.minute.corrected(now, started_at, actual - reserved)
     return state if minute is state.minute else state._replace(updated_at=now, minute=minute)
 
 
 def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMITED) -> PaceState:
-    """Stop all starts for ``seconds``. While a pause is under way the state is returned as it is.
+    """Stop all starts for ``seconds``; during a pause, the state is returned unchanged.
 
-    When it is over there is no burst, and the pace is lower: the provider just said that it was too much.
+    After the pause there is no burst, and the pace is lower, because the provider was just overloaded.
     """
     if not is_paused(state, now):
         state = state._replace(share=max(LEAST_SHARE, BACK_OFF * _share(state, now)))
@@ -256,10 +256,10 @@ def pause(state: PaceState, now: float, seconds: float, reason: str = RATE_LIMIT
 
 
 def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) -> PaceState:
-    """After the request that started at ``started_at`` was served (True), refused as too much (False), or neither.
+    """The state after a request started at ``started_at`` was served (True), rate limited (False), or neither.
 
-    A refusal holds everything for a moment, until ``pause`` says for how long. Otherwise only the outcome of the
-    request that went first after a pause matters: when it was served, all may go; if not, another one goes first.
+    A rate limit holds everything for a moment, until ``pause`` sets the length. Otherwise only the first request after
+    a pause matters: if it was served, all may go; if not, another one goes first.
     """
     if ok is False:
         return state if is_paused(state, now) else pause(state, now, PROVISIONAL_PAUSE)._replace(provisional=True)
@@ -269,9 +269,8 @@ def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) ->
 
 
 def observe(state: PaceState, info: RateInfo, now: float, *, sent_at: float | None = None, since: int = 0) -> PaceState:
-    """After a response said what is left.
-
-    Its request was sent at ``sent_at`` (``None``: just now), and ``since`` requests were sent after it.
+    """The state after the rate-limit headers of a response, whose request was sent at ``sent_at`` (``None``: just now),
+    with ``since`` requests sent after it.
     """
     seen = state.seen.reported(info, now, now if sent_at is None else sent_at, since)
     if (seen.requests, seen.tokens) == (state.seen.requests, state.seen.tokens):
@@ -287,7 +286,7 @@ def _share(state: PaceState, now: float) -> float:
 
 
 def _rate(state: PaceState, limits: Limits) -> float:
-    """Credits a second."""
+    """Credits per second."""
     return limits.requests_per_minute / MINUTE * _share(state, state.credit_at)
 
 

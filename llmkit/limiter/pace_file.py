@@ -1,6 +1,6 @@
-"""What the processes of one catalog share about a provider: one page about it, and one about each of its models.
+"""The state of a provider shared by the processes of a catalog: one page for it, and one for each of its models.
 
-Locks are ``flock``, held for microseconds and never waited for. The system frees them when a process dies.
+Locks are ``flock``, held for microseconds and never waited for. The system releases them when a process dies.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if sys.platform != "win32":
 Clock = Callable[[], float]
 Transition = Callable[[PaceState], PaceState]
 
-FROZEN = 2.0  # seconds: nobody holds the file for more than a millisecond, unless it was stopped or the disk hangs
+FROZEN = 2.0  # seconds: no process holds the file for more than a millisecond, unless it is stopped or the disk hangs
 TRIES = 3  # to lock the file; another process holds it for less than a millisecond
-PAGE = 4096  # bytes, written in one call: a process that is killed leaves either the old page or the new one
-KEY_BYTES = 16  # at the end of a page: what it is about
+PAGE = 4096  # bytes, written in one call: a killed process leaves either the old page or the new one
+KEY_BYTES = 16  # at the end of a page: its subject
 PROVIDER = ""  # the first page
 
 
 class PaceFile:
-    """The states of a provider and of its models, shared through one file. Not for several threads at once.
+    """The states of a provider and of its models, shared through one file. Not thread-safe.
 
-    ``get`` and ``put`` are for a ``with`` block, whose value is the time at which the file was locked, or ``None`` when
-    it could not be; what was put is written when it ends. ``me`` is the number of this process among those that share.
+    ``get`` and ``put`` are for use in a ``with`` block, whose value is the time at which the file was locked, or
+    ``None`` if it could not be; changes are written when it ends. ``me`` is the number of this process.
     """
 
     def __init__(self, directory: Path, provider: str, clock: Clock) -> None:
@@ -86,30 +86,30 @@ class PaceFile:
             self._unlock(fd)
 
     def get(self, model: str) -> PaceState:
-        """The state of the provider or of a model, a fresh one when there is none."""
+        """The state of the provider or of a model, fresh if there is none."""
         return self._get(_key(model))
 
     def put(self, model: str, state: PaceState) -> None:
-        """Set a state that was got before."""
+        """Replace a state that was read with ``get``."""
         self._states[_key(model)] = state
 
     def later(self, model: str, transition: Transition) -> None:
-        """Change a state with the next access, which comes soon."""
+        """Change a state on the next access, which comes soon."""
         self._changes.append((model, transition))
 
     def change(self, model: str, transition: Transition) -> None:
-        """Change a state: now, or with the next access when another process holds the file."""
+        """Change a state: now, or on the next access if another process holds the file."""
         self.later(model, transition)
         with self:
             pass
 
     @property
     def is_behind(self) -> bool:
-        """Whether there are changes to be made with the next access."""
+        """Whether there are pending changes."""
         return bool(self._changes)
 
     def is_alive(self, number: int) -> bool:
-        """Whether the process of that number still lives; ask while holding the file."""
+        """Whether the process with that number is alive; call it while holding the file."""
         if number == self.me:
             return True
         try:
@@ -122,17 +122,17 @@ class PaceFile:
             os.close(fd)
 
     def close(self) -> None:
-        """Make what changes there are, and close the files; the next access opens them again."""
-        with contextlib.suppress(OSError):  # a disk that fails: what others read there is a little too cautious or bold
+        """Apply pending changes, and close the files; the next access reopens them."""
+        with contextlib.suppress(OSError):  # on a failing disk, others read slightly outdated limits
             if self._changes:
                 with self:
                     pass
             if self._life is not None:
-                fcntl.flock(self._life, fcntl.LOCK_UN)  # closing alone would leave it to children forked meanwhile
+                fcntl.flock(self._life, fcntl.LOCK_UN)  # closing alone would leave the lock to forked children
         self._forget()
 
     def _forget(self) -> None:
-        """Close the files without giving anything back: in a forked child they are its parent's."""
+        """Close the files without releasing anything: in a forked child they belong to its parent."""
         self._close()
         if self._life is not None:
             os.close(self._life)
@@ -176,7 +176,7 @@ class PaceFile:
             self._replace()
 
     def _replace(self) -> None:
-        """Put a copy in the place of a file whose holder is frozen; when it wakes, it holds a file that is gone."""
+        """Replace a file whose holder is frozen by a copy; when the holder wakes, its file is gone."""
         copy, name = tempfile.mkstemp(dir=os.path.dirname(self._path), prefix=".pace-")
         with open(self._path, "rb") as frozen, open(copy, "wb") as file:
             file.write(frozen.read())
@@ -185,7 +185,7 @@ class PaceFile:
         self._close()
 
     def _join(self) -> bool:
-        """Take the first free number; what a dead process of that number had in flight is not there any more."""
+        """Take the first free number; requests in flight of a dead process with that number are discarded."""
         for number in range(MOST_PROCESSES):
             fd = _open(self._life_path(number))
             if _locked(fd):
@@ -232,7 +232,7 @@ class PaceFile:
 
 
 def file_name(name: str) -> str:
-    """A file name for a provider's name, whatever characters it has."""
+    """A safe file name for any provider name."""
     safe = quote(name, safe="")
     return safe if len(safe) <= 100 else f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 

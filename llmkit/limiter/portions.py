@@ -1,7 +1,7 @@
-"""What one machine may use of limits and budgets that several share: the arithmetic, and what the gate is told.
+"""Divide limits and budgets between machines: the arithmetic, and the records passed to the gate.
 
-Of a limit each machine has a portion, of a budget each run a ceiling for what it has spent and set aside. All ceilings
-together, and what was spent before, are never more than the budget, however late machines hear of each other.
+Each machine has a portion of a limit, and each run a ceiling for what it has spent and reserved of a budget. All
+ceilings together, plus earlier spending, never exceed the budget, however late machines hear from each other.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from llmkit.limiter.pace import Limits, PaceState
 
 ZERO = Decimal(0)
 CENT = Decimal("1e-10")
-"""The smallest amount that is told apart, in US dollars."""
+"""The smallest amount, in US dollars."""
 TURN = 10
-"""Seconds after which those who have one request at a time less than others have one more."""
+"""Seconds after which the remainder of a division moves on to other machines."""
 
 
 class Use(NamedTuple):
-    """How many requests at a time a machine may have on their way, and how many it has."""
+    """The parallel requests that a machine may have in flight, and has."""
 
     slots: int = 0
     in_flight: int = 0
 
     @property
     def taken(self) -> int:
-        """How many nobody else may have."""
+        """The number that nobody else may use."""
         return max(self)
 
 
 def limits_of(whole: Limits, slots: int) -> Limits:
-    """What comes with so many of the requests at a time that are allowed; at least 1 of each."""
+    """The portion of all limits that corresponds to this many of the allowed parallel requests; at least 1 of each."""
     slots, of = min(slots, whole.max_parallel), whole.max_parallel
     tokens = None if whole.tokens_per_minute is None else whole.tokens_per_minute * slots // of
     return Limits(slots, whole.requests_per_minute * slots // of, tokens)
 
 
 def without_burst(state: PaceState, now: float) -> PaceState:
-    """The pace of a limit that others use already: they have had the burst that it allows."""
+    """The pace of a limit that others use already, and whose burst they have had."""
     return state._replace(updated_at=now, credit=1.0, credit_at=now, rested=False)
 
 
 def portion(of: int, me: str, others: Mapping[str, Use], now: float) -> int:
-    """How many of a limit's requests at a time are for one of those that use it.
+    """The number of a limit's parallel requests for one of the machines that use it.
 
-    An equal part; where that leaves a rest, or less than one for each, they take turns. What others have not given back
-    yet they still have, so that all together never have more than the limit.
+    An equal part; if there is a remainder, or less than one for each, they take turns. What others have not released
+    yet still counts as theirs, so that all together never exceed the limit.
     """
     everybody = sorted({me, *others})
     place = (everybody.index(me) + int(now // TURN)) % len(everybody)
@@ -58,28 +58,29 @@ def portion(of: int, me: str, others: Mapping[str, Use], now: float) -> int:
 
 
 class Stake(NamedTuple):
-    """What a run has of a budget, in US dollars: ``used`` is what it has spent and set aside, at most ``ceiling``."""
+    """A run's share of a budget, in US dollars: ``used`` is what it has spent and reserved, at most ``ceiling``."""
 
     ceiling: Decimal
     used: Decimal
     spent: Decimal
     wants: Decimal = ZERO
-    """What it has set aside at a time, or one request if that is more; nothing if it has not looked for any lately."""
+    """What it reserves at a time, or one request if that is more; 0 if it has not needed any lately."""
     is_live: bool = True
-    """Whether it goes on; of one that does not, all up to the ceiling counts as spent."""
+    """Whether it is running; otherwise everything up to the ceiling counts as spent."""
 
 
 @dataclass(slots=True)
 class Claim:
-    """A run's own stake, as it grows. ``elsewhere`` is what others have spent, or may have when they fell silent."""
+    """A run's own stake, as it grows. ``elsewhere`` is what others have spent, or may have spent before they fell
+    silent."""
 
     total: Decimal = ZERO
     counted: Mapping[str, Decimal] = field(default_factory=dict)
-    """What each run has spent by the journal, which was read when the clock said ``counted_at``."""
+    """What each run has spent according to the journal, as read at ``counted_at``."""
     counted_at: float = 0.0
     wanted_at: float = 0.0
     unit: Decimal = CENT
-    """What the last request has asked for that had to wait."""
+    """The amount of the last request that had to wait."""
     spent: Decimal = ZERO
     reserved: Decimal = ZERO
     ceiling: Decimal = ZERO
@@ -87,7 +88,7 @@ class Claim:
 
     @property
     def total_spent(self) -> Decimal:
-        """What is spent of the budget, as far as the others have told."""
+        """What is spent of the budget, as far as others have reported."""
         return self.elsewhere + self.spent
 
     @property
@@ -96,11 +97,11 @@ class Claim:
         return self.ceiling - self.spent - self.reserved
 
     def divided(self, me: str, others: Mapping[str, Stake], now: float, *, wants: bool) -> tuple[Stake, Decimal]:
-        """This stake as it may be while others have theirs, and what they have spent.
+        """The stake that this run may have given those of others, and what the others have spent.
 
-        Of what nobody uses a part by what each sets aside at a time, at most so much once more, which it asks for anew
-        when it is used up; but never what another has not given back. Where there is less than one request for each,
-        those take turns that have none on its way.
+        Unused money is divided in proportion to what each run reserves at a time; its part is at most as much again and
+        one request, and never what another has not released. A run asks again when it is used up. If there is less than
+        one request for each, the runs without one in flight take turns.
         """
         gone = sum((amount for run, amount in self.counted.items() if run != me and run not in others), ZERO)
         gone += sum((each.ceiling for each in others.values() if not each.is_live), ZERO)
@@ -124,7 +125,7 @@ class Claim:
 
 @dataclass(slots=True)
 class Claims:
-    """The claims of this process's runs, by budget and run, to be used under the lock. ``need`` is called when somebody
+    """The claims of this process's runs, by budget and run, to be used under the lock. ``need`` is called when a run
     waits for more.
     """
 
@@ -135,9 +136,8 @@ class Claims:
 
 @dataclass(slots=True)
 class Portions:
-    """Requests at a time, by provider, or by model (reference) where it has limits of its own; and claims to budgets.
-
-    Whoever wants to use what is not in it waits, and ``claims.need`` is called.
+    """Parallel requests by provider, or by model (reference) with its own limits; and claims to budgets. Requests to
+    anything else wait, and ``claims.need`` is called.
     """
 
     claims: Claims

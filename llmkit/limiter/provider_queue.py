@@ -1,4 +1,4 @@
-"""Those who wait for one provider in this process, and the one timer that looks for all of them at the shared file."""
+"""The waiting requests to one provider in this process, with one timer that checks the shared file for all of them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ SHORTEST_REST = 0.0005  # timers are no finer
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """The limits of the provider, or of a model that has its own, and what this process has of their slots.
-
-    ``limits`` are the portion of the ``whole`` that comes with so many ``slots``; ``None``: all of it.
+    """The limits of the provider, or of a model with its own, and this process's share of the slots.
+    ``limits`` are the portion of the ``whole`` that corresponds to ``slots``; ``None``: all of it.
     """
 
     name: str
@@ -45,22 +44,22 @@ class Track:
         self.set(self.whole, self.slots)
 
     def set(self, whole: Limits, slots: int | None) -> None:
-        """New limits, or a new portion of them."""
+        """Set new limits, or a new portion of them."""
         self.whole, self.slots = whole, slots
         self.limits = whole if slots is None else limits_of(whole, slots)
 
     @property
     def share(self) -> Share:
-        """What this process has of the slots."""
+        """This process's share of the slots."""
         return Share(self.in_flight, self.wanted_at, self.started_at)
 
 
 class ProviderQueue:
-    """Those who wait for one provider, and what it allows.
+    """The waiting requests to one provider, and its limits.
 
-    Everything about an admission is decided in one moment under the lock of the provider's file, so that nothing is
-    held while waiting: no slot, no start, no tokens. Whoever comes or leaves asks for a look; all who do so in one
-    iteration of the event loop share it. Used from one event loop at a time.
+    An admission is decided atomically under the lock of the provider's file, so that nothing is held while waiting: no
+    slot, no start, no tokens. Every arrival and departure schedules a check, which all of one iteration of the event
+    loop share. Used from one event loop at a time.
     """
 
     def __init__(self, directory: Path, provider: str, clock: Clock, portions: Portions | None) -> None:
@@ -80,7 +79,7 @@ class ProviderQueue:
         self._looking = False
         self._timer: asyncio.TimerHandle | None = None
 
-    # --- what may be called from any thread ---
+    # --- from any thread ---
 
     @property
     def limits(self) -> Limits:
@@ -88,7 +87,7 @@ class ProviderQueue:
         return self._provider.limits
 
     def set_limits(self, limits: Limits, models: Mapping[str, Limits]) -> None:
-        """New limits, in force at once."""
+        """Set new limits, with immediate effect."""
         with self._lock:
             self._provider.set(limits, self._slots(self._name))
             for model in self._models.keys() - models.keys():
@@ -99,7 +98,7 @@ class ProviderQueue:
             self._look_soon()
 
     def share(self, portions: Portions) -> None:
-        """Use these portions of the limits, in force at once."""
+        """Use these portions of the limits, with immediate effect."""
         with self._lock:
             self._portions = portions
             for track in (self._provider, *self._models.values()):
@@ -110,7 +109,7 @@ class ProviderQueue:
             self._look_soon()
 
     def uses(self) -> dict[str, tuple[int, int]]:
-        """Of each limit that is used or wanted here: how many requests at a time it allows, and how many there are."""
+        """For each limit in use or wanted here, the number of parallel requests allowed, and in flight."""
         with self._lock:
             wanted = {waiter.model for waiter in self._queue}
             tracks = {name: track for name, track in self._models.items() if track.in_flight or name in wanted}
@@ -122,7 +121,7 @@ class ProviderQueue:
         return None if self._portions is None else self._portions.slots.get(name, 0)
 
     def pause(self, seconds: float, reason: str) -> bool:
-        """Let nobody through for ``seconds``; False when a pause is under way already."""
+        """Admit nothing for ``seconds``; return False during a pause."""
         begun = True
 
         def transition(state: PaceState) -> PaceState:
@@ -137,7 +136,7 @@ class ProviderQueue:
         return begun
 
     def observe(self, info: RateInfo, model: str, sent_at: float | None) -> None:
-        """Take in what a response says is left; by default it answers the request that is under way for longest."""
+        """Process the headers of a response, by default that of the oldest request in flight."""
         with self._lock:
             now = self._clock()
             flying = [flying.started_at for flying in self._flying if model in ("", flying.model)]
@@ -146,7 +145,7 @@ class ProviderQueue:
             self._file.later(model, lambda state: observe(state, info, now, sent_at=at, since=since))
 
     def waiting(self) -> Wait | None:
-        """What those who wait are waiting for; ``None`` when nobody waits."""
+        """What requests are waiting for; ``None`` when none is waiting."""
         with self._lock:
             if not self._queue:
                 return None
@@ -154,12 +153,12 @@ class ProviderQueue:
             return Wait(block.reason, block.until, len(self._queue), len(self._flying))
 
     def close(self) -> None:
-        """Close the files, unless a request is under way that holds its slot; they are opened again when needed."""
+        """Close the files, unless a request in flight holds its slot; they are reopened when needed."""
         with self._lock:
             if not self._flying:
                 self._file.close()
 
-    # --- coming and going ---
+    # --- arrival and departure ---
 
     async def enter(self, waiter: Waiter) -> Admission:
         """Wait for the waiter's turn."""
@@ -183,7 +182,7 @@ class ProviderQueue:
             raise
 
     def leave(self, admission: Admission) -> None:
-        """Give back what the admission holds, and let the next one in; what was not settled stands as used."""
+        """Release what the admission holds, and admit the next one; without ``settle``, reservations count as used."""
         with self._lock:
             now = self._clock()
             for track in self._flying.pop(admission):
@@ -220,7 +219,7 @@ class ProviderQueue:
         (self._loop.call_soon if here else self._loop.call_soon_threadsafe)(self._look)
 
     def _look(self) -> None:
-        """Let in everybody who may, and set the timer for the others."""
+        """Admit everything that may start, and set the timer for the rest."""
         with self._lock:
             self._looking = False
             if not self._queue and not self._file.is_behind:
@@ -228,7 +227,7 @@ class ProviderQueue:
             try:
                 with self._file as now:
                     rest = GLANCE_FOR_FILE if now is None else self._let_in(now)
-            except OSError as error:  # the directory is gone, or the disk full: whoever waits is told
+            except OSError as error:  # the directory is gone, or the disk full: fail all waiters
                 log.warning("limits cannot be shared", extra={"reason": str(error)})
                 for waiter in tuple(self._queue):
                     self._remove(waiter)
@@ -242,13 +241,13 @@ class ProviderQueue:
         assert self._loop is not None
         now = self._loop.time()
         if self._timer is not None:
-            if now < self._timer.when() <= now + seconds:  # looking too often costs less than a timer a request
+            if now < self._timer.when() <= now + seconds:  # an early look costs less than a timer per request
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(now + seconds, self._look)
 
     def _let_in(self, now: float) -> float:
-        """Let in everybody who may; seconds until the next look."""
+        """Admit everything that may start; return the seconds until the next look."""
         blocks: dict[str, Block] = {}
         for track in (self._provider, *self._models.values()):
             track.wanted_at = 0.0
@@ -268,7 +267,7 @@ class ProviderQueue:
         return min((block.rest(now) for block in blocks.values()), default=GLANCE)
 
     def _obstacle(self, waiter: Waiter, now: float) -> tuple[str, Block] | None:
-        """What a waiter waits for, and whether that is its provider's or its model's."""
+        """The provider or model that blocks a waiter, and why, if any."""
         own = self._models.get(waiter.model)
         if self._portions is not None and 0 in (self._provider.slots, own and own.slots):
             self._portions.claims.need()

@@ -1,4 +1,4 @@
-"""What a conversation has set aside in a budget, so that what was begun can be finished."""
+"""Money reserved for a whole conversation, so that once begun it can be finished."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from llmkit.limiter.portions import ZERO
 
 
 class Purse:
-    """What one conversation has set aside in a budget, so that what was begun can be finished.
+    """What one conversation has reserved in a budget; it acts as a budget towards the gate.
 
-    To the gate it is a budget. ``rest`` is the worst case of the turns after the next; whoever asks sets it before
-    each request. Conversations of one ``kind``, such as a model and a number of turns, need about the same.
+    ``rest`` is the worst case of the turns after the next, set by the caller before each request. Conversations of one
+    ``kind``, such as a model and a number of turns, need about the same.
     """
 
     def __init__(self, budget: Budget, provider: str, kind: Hashable = None) -> None:
@@ -28,22 +28,22 @@ class Purse:
 
     @property
     def is_overdrawn(self) -> bool:
-        """As that of the budget."""
+        """As for the budget."""
         return self._budget.is_overdrawn
 
     def must_wait(self, worst_case: Decimal) -> bool:
-        """Whether ``reserve`` would wait now."""
+        """Whether ``reserve`` would have to wait now."""
         return (self._held is None or self._held.amount < worst_case) and self._budget.must_wait(worst_case)
 
     async def reserve(self, worst_case: Decimal | None) -> Advance:
-        """Money for the next request: what is set aside already, or else anew.
+        """Get the money for the next request from what is reserved already, or reserve it.
 
         Raises:
             BudgetExceeded: it does not fit into what is left, or is unknown.
         """
         self._need = max(self._need, self._spent + (worst_case or ZERO))
         if self._held is None or worst_case is None or self._held.amount < worst_case:
-            self.close()  # nobody waits for money while keeping some from others
+            self.close()  # never wait for money while holding some
             whole = None if worst_case is None else worst_case + self.rest
             how = {"provider": self._provider, "whole": whole, "kind": self._kind, "begun": self.begun}
             self._held = await self._budget.reserve(worst_case, **how)  # type: ignore[arg-type]
@@ -51,11 +51,11 @@ class Purse:
         return Advance(self, worst_case)
 
     def recall(self, worst_case: Decimal) -> None:
-        """A request of an earlier process is still under way: what it counts as is set aside for it."""
+        """Reserve again what a request of an earlier process, which is still in flight, counts as."""
         self._held = self._budget.recall(worst_case, self._provider)
 
     def over(self, cost: Decimal) -> None:
-        """A request cost this; what the rest may need is kept."""
+        """Record the cost of a request; what the remaining turns may need stays reserved."""
         self.begun = True
         self._spent += cost
         if not self.rest:
@@ -66,7 +66,7 @@ class Purse:
                 self._held = None
 
     def close(self) -> None:
-        """Give back what is set aside."""
+        """Release what is reserved."""
         held, self._held = self._held, None
         if held is not None:
             held.release()
@@ -80,13 +80,13 @@ class Advance:
     worst_case: Decimal
 
     def settle(self, cost: Decimal | None) -> None:
-        """As :meth:`Reservation.settle`."""
+        """See :meth:`Reservation.settle`."""
         purse, self.purse = self.purse, None
         if purse is not None:
             purse.over(self.worst_case if cost is None else cost)
 
     def release(self) -> None:
-        """The request was never sent: all that was set aside is given back."""
+        """Release everything reserved, because the request was never sent."""
         purse, self.purse = self.purse, None
         if purse is not None:
             purse.close()

@@ -1,4 +1,4 @@
-"""The budgets that one run shares with others, as the run sees them while it goes on."""
+"""The budgets that one run shares with others, from the point of view of that run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from llmkit.records import SharedBudget, month_of
 
 @dataclass(slots=True)
 class SharedMoney:
-    """``budgets`` may be replaced at any time; ``known`` are their accounts as they were last counted.
-
-    ``on_alert`` is told once in a sentence, over all processes, that the share of a budget is spent at which somebody
-    wants to know.
+    """``budgets`` may be replaced at any time; ``known`` are their accounts as last counted. ``on_alert`` gets a
+    sentence, once over all processes, when the spent share of a budget reaches its ``alert_at``.
     """
 
     ledger: Ledger
@@ -30,14 +28,14 @@ class SharedMoney:
     budgets: Sequence[SharedBudget] = ()
     known: Mapping[str, Account] = field(default_factory=dict)
     claims: Claims | None = None
-    """Where the machines of a team share the budgets; with what stands before their keys there."""
+    """Set if the machines of a team share the budgets, with the ``prefix`` of their keys there."""
     prefix: str = ""
     counted: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
-    """What each run has spent by the journal, by budget, when the clock said ``counted_at``."""
+    """What each run had spent according to the journal, by budget, at ``counted_at``."""
     counted_at: float = 0.0
 
     def keys(self, provider: str) -> tuple[str, ...]:
-        """The budgets that a request to a provider counts against now."""
+        """The budgets that a request to a provider is charged to now."""
         if not self.budgets:
             return ()
         month = month_of(datetime.now(UTC))
@@ -45,7 +43,7 @@ class SharedMoney:
 
     @contextlib.contextmanager
     def open(self, keys: Sequence[str], *, glance: bool = False) -> Iterator[dict[str, Account]]:
-        """The accounts of these budgets, to be changed. With ``glance``, what died processes had set aside is spent."""
+        """The accounts of these budgets, for changes. With ``glance``, reservations of dead processes become spent."""
         with contextlib.ExitStack() as locks:
             if self.claims is not None:
                 locks.enter_context(self.claims.lock)
@@ -53,7 +51,9 @@ class SharedMoney:
             for key in keys:
                 if key not in accounts and key in self.known:  # the file was lost
                     accounts[key] = self.known[key]
-            chosen = {key: accounts.get(key, Account(ZERO)) for key in keys}  # what was settled may exist no more
+            chosen = {
+                key: accounts.get(key, Account(ZERO)) for key in keys
+            }  # a budget may have been removed before it is settled
             for account in chosen.values() if glance else ():
                 self.ledger.bury(account)
             if self.claims is not None:
@@ -67,7 +67,7 @@ class SharedMoney:
             self.on_alert(sentence)
 
     def _claim(self, accounts: Mapping[str, Account], claims: dict[tuple[str, str], Claim]) -> None:
-        """Have each account know what this run may have of it."""
+        """Attach this run's claim to each account."""
         for key, account in accounts.items():
             claim = account.claim = claims.setdefault((self.prefix + key, self.run_id), Claim())
             claim.total, claim.wanted_at = account.total, time.monotonic()
@@ -75,7 +75,7 @@ class SharedMoney:
             claim.counted, claim.counted_at = self.counted.get(key, {}), self.counted_at
 
     def need(self, keys: Iterable[str], amount: Decimal) -> None:
-        """A request waits for so much of these budgets."""
+        """Report that a request waits for ``amount`` of these budgets."""
         if self.claims is not None:
             for key in keys:
                 if (claim := self.claims.of.get((self.prefix + key, self.run_id))) is not None:
@@ -91,14 +91,14 @@ class SharedMoney:
 
 
 def alert(key: str, account: Account) -> str:
-    """That a budget will soon be used up."""
+    """The warning that a budget will soon be used up."""
     spent, total = dollars(account.spent), dollars(account.total, exact=True)
     share = f" ({account.spent / account.total:.0%})" if account.total else ""
     return f"Of the budget {key}, {spent} of {total}{share} is spent. kit.budgets() shows what is left."
 
 
 def refusal(key: str, account: Account, amount: Decimal) -> str:
-    """That a budget, the run's own without a key, does not cover a request."""
+    """The message that a budget (the run's own if ``key`` is empty) does not cover a request."""
     total, most, spent = (dollars(each, exact=True) for each in (account.total, amount, account.spent))
     name, remedy = ("budget", "Raise the budget") if not key else (f"budget {key}", "Raise it with kit.set_budget")
     return (

@@ -1,19 +1,19 @@
-"""Whose turn it is among the processes that share a provider's slots: nobody keeps a slot that another needs more."""
+"""Share a provider's slots between processes: a free slot goes to the process that needs it most."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-RECENT = 0.25  # seconds for which it is believed that a process wants a slot
-TURN = 0.5  # seconds after which a process that has as many slots as we have, and started nothing, goes first
+RECENT = 0.25  # seconds for which a process counts as wanting a slot
+TURN = 0.5  # seconds without a start after which a process with as many slots as ours takes precedence
 
 MOST_PROCESSES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process has of the slots: how many are in flight, when it last looked in vain, and last started one."""
+    """One process's share of the slots: requests in flight, its last unsuccessful look, and its last start."""
 
     in_flight: int = 0
     wanted_at: float = 0.0
@@ -30,7 +30,7 @@ Shares = tuple[Share, ...]  # by the number of the process
 
 
 def may_take(mine: Share, others: Iterable[Share], now: float) -> bool:
-    """Whether a free slot is ours, and not of a process that wants it and has fewer, or has waited longer."""
+    """Whether a free slot is ours rather than that of a process that wants it and has fewer, or has waited longer."""
     for other in others:
         if other.wanted_at < now - RECENT or other.in_flight > mine.in_flight:
             continue
@@ -40,6 +40,6 @@ def may_take(mine: Share, others: Iterable[Share], now: float) -> bool:
 
 
 def with_share(shares: Shares, number: int, share: Share) -> Shares:
-    """The shares after a change of that of one process."""
+    """The shares with that of one process replaced."""
     padded = shares + (NO_SHARE,) * (number + 1 - len(shares))
     return (*padded[:number], share, *padded[number + 1 :])

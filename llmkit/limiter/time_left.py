@@ -1,4 +1,4 @@
-"""How long what is left to ask of a provider will take, from its limits and how long it takes to answer. Pure."""
+"""Forecast how long the remaining requests to a provider will take, from its limits and its latency. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from llmkit.limiter.minute import MINUTE
 from llmkit.limiter.pace import Limits
 
-_FEW = 20  # starts that the own pace is measured by, where a minute holds fewer
-_BURSTS = 3  # or so many bursts, where they are more
+_FEW = 20  # starts by which the actual pace is measured, if a minute has fewer
+_BURSTS = 3  # or this many bursts, if they are more
 
 
 def seconds_left(
@@ -24,12 +24,12 @@ def seconds_left(
     starts_per_second: float | None = None,
     ages: Sequence[float] = (),
 ) -> float:
-    """Seconds until ``to_start`` requests more, and those in flight, are answered.
+    """Seconds until ``to_start`` more requests, and those in flight, are answered.
 
-    ``latency`` is how long an answer takes (s), ``tokens`` how many a request uses, both on average. ``credit`` is how
-    many requests may start without waiting (``None``: as after a rest); ``starts_per_second`` is how fast they have
-    started lately, which knows of pauses and of others who share the limits; ``ages`` are how long ago the latest ones
-    started (s), the latest last.
+    ``latency`` is the mean duration of an answer (s), ``tokens`` the mean tokens of a request. ``credit`` is how many
+    requests may start without waiting (``None``: as after a rest); ``starts_per_second`` is the recent pace, which
+    reflects pauses and other users of the limits; ``ages`` is how long ago the latest requests started (s), the latest
+    last.
     """
     rested = credit is None
     at_once = limits.max_parallel if credit is None else credit
@@ -48,7 +48,7 @@ def seconds_left(
 
 
 def _until_minute_has_room(to_start: int, per_minute: int, ages: Sequence[float]) -> float:
-    """Seconds until the last of them may start, when no minute holds more than ``per_minute``."""
+    """Seconds until the last of them may start, if no minute may contain more than ``per_minute``."""
     if to_start < 1:
         return 0.0
     minutes, place = divmod(to_start - 1, per_minute)
@@ -57,7 +57,7 @@ def _until_minute_has_room(to_start: int, per_minute: int, ages: Sequence[float]
 
 
 class Watch:
-    """What is seen of the requests to one provider: starts and outcomes, with the time of each (s)."""
+    """Observations of the requests to one provider: starts and outcomes, with times (s)."""
 
     def __init__(self, since: float) -> None:
         self._starts: deque[float] = deque()
@@ -67,7 +67,7 @@ class Watch:
         self._seconds = 0.0
 
     def started(self, at: float, limits: Limits) -> None:
-        """A request was sent."""
+        """Record that a request was sent."""
         self._credit = max(0.0, self._credit_now(at, limits) - 1)
         self._credit_at = at
         self._begun += 1
@@ -76,13 +76,13 @@ class Watch:
             self._since = self._starts.popleft()
 
     def ended(self, seconds: float, *, ok: bool) -> None:
-        """A request was answered, or failed, after so many seconds."""
+        """Record that a request was answered, or failed, after ``seconds``."""
         self._ended += 1
         self._failed += not ok
         self._seconds += seconds
 
     def left(self, requests: float, in_flight: int, limits: Limits, now: float, *, tokens: float = 0.0) -> float:
-        """Seconds until ``requests`` more are answered, those that will have to be repeated included."""
+        """Seconds until ``requests`` more are answered, including expected retries."""
         answered = self._begun - self._failed
         again = self._begun / answered if answered > 0 else 1.0
         return seconds_left(
@@ -97,7 +97,7 @@ class Watch:
         )
 
     def _pace(self, limits: Limits, now: float) -> float | None:
-        """Starts a second. What is looked at begins after a burst that was let go before it, so that one counts too."""
+        """Starts per second. The burst that precedes the window of observation counts too."""
         before = limits.max_parallel if self._begun > len(self._starts) else 0
         return (len(self._starts) + before) / (now - self._since) if self._starts and now > self._since else None
 

@@ -1,4 +1,4 @@
-"""Who waits at a gate, and whose turn it is: runs take turns, and within a run the first comes first."""
+"""Waiting requests and their order: runs take turns, and within a run requests are served in order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ OnWait = Callable[[str, float | None], object]
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Waiter:
-    """One caller at the gate; ``turn`` is done when it was let in.
+    """A request at the gate; ``turn`` is done when it is admitted.
 
-    ``waits`` is how many seconds it waited for what before it came to the queue; ``before`` is how long each reason had
-    been in the way of others then. ``told`` is the reason that it was last told.
+    ``waits`` holds the seconds, by reason, that it waited before it was queued; ``before`` how long each reason had
+    blocked others by then. ``told`` is the last reason reported.
     """
 
     run_id: str
@@ -48,14 +48,14 @@ class Queue:
         return (waiter for models in self._runs.values() for waiters in models.values() for waiter in waiters)
 
     def add(self, waiter: Waiter) -> None:
-        """At the end of its run's queue."""
+        """Append a waiter to its run's queue."""
         self._tickets += 1
         self._count += 1
         waiter.ticket = self._tickets
         self._runs.setdefault(waiter.run_id, {}).setdefault(waiter.model, deque()).append(waiter)
 
     def remove(self, waiter: Waiter, *, served: bool = False) -> None:
-        """Take a waiter out; when it was served, its run goes behind the others. No waiter: nothing happens."""
+        """Remove a waiter, if it is in the queue; if it was served, its run moves behind the others."""
         models = self._runs.get(waiter.run_id, {})
         waiters = models.get(waiter.model, deque())
         if waiter not in waiters:
@@ -70,7 +70,7 @@ class Queue:
             del self._runs[waiter.run_id]
 
     def turn(self, blocked: Container[str]) -> Waiter | None:
-        """Whose turn it is among the first of each run, when these models must wait."""
+        """The next waiter, skipping models that must wait."""
         for models in self._runs.values():
             heads = [waiters[0] for model, waiters in models.items() if model not in blocked]
             if heads:

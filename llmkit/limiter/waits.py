@@ -1,4 +1,4 @@
-"""What stands in the way of those who wait, in words and in seconds."""
+"""Why requests wait, in words and in seconds."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 SLOT = "slot"
 PORTION = "colleagues use the limits"
-GLANCE = 0.25  # seconds at most between two looks: another process may have paused, settled, or ended a trial
+GLANCE = 0.25  # the most seconds between two looks: another process may have paused, settled, or ended a trial
 GLANCE_FOR_SLOT = 0.02  # the same while other processes hold slots that we wait for
 GLANCE_FOR_FILE = 0.002  # the same while another process holds the file
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a provider's waiting requests wait for: ``until`` is seconds since the epoch, ``None`` when unknown."""
+    """Why a provider's requests wait: ``until`` is seconds since the epoch, ``None`` when unknown."""
 
     reason: str
     until: float | None
@@ -25,7 +25,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Why nobody may go, until when, and how soon to look again in any case."""
+    """Why nothing may start, until when, and how soon to look again in any case."""
 
     reason: str
     until: float | None = None
@@ -37,7 +37,7 @@ class Block:
 
 
 class Blocks:
-    """What is in the way of each model (``""``: of all), and how many seconds each reason has been."""
+    """What blocks each model (``""``: all of them), and for how many seconds each reason has."""
 
     def __init__(self) -> None:
         self._now: Mapping[str, Block] = {}
@@ -45,20 +45,20 @@ class Blocks:
         self._seconds: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
 
     def become(self, blocks: Mapping[str, Block], now: float) -> None:
-        """From ``now`` on it is these."""
+        """Replace the blocks from ``now`` on."""
         self._count(now)
         self._now = blocks
 
     def of(self, model: str) -> Block | None:
-        """What is in a model's way."""
+        """What blocks a model, if anything."""
         return self._now.get("") or self._now.get(model)
 
     def any(self) -> Block | None:
-        """What is in somebody's way."""
+        """Some block, if there is any."""
         return next(iter(self._now.values()), None)
 
     def waited(self, model: str, now: float) -> dict[str, float]:
-        """How many seconds each reason has been in a model's way until ``now``."""
+        """For how many seconds each reason has blocked a model until ``now``."""
         self._count(now)
         waited = dict(self._seconds[""])
         for reason, seconds in self._seconds[model].items():
