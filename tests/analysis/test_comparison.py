@@ -224,7 +224,11 @@ def test_several_columns_make_a_level():
         ({"score": 1e200}, ("score", "config"), "not a usable number"),
         ({"score": 10**400}, ("score", "config"), "not a usable number"),
         ({"score": pd.Timestamp("2026-11-01")}, ("score", "config"), "not a usable number"),
-        ({"scenario_id": None}, ("score", "config", "scenario_id"), "81 rows have no value in the column 'scenario_id'"),
+        (
+            {"scenario_id": None},
+            ("score", "config", "scenario_id"),
+            "81 rows have no value in the column 'scenario_id'",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(change, arguments, sentence):

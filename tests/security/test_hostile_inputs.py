@@ -21,7 +21,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 YAML = {
     "laughs": (LAUGHS, "with its aliases"),
     "laughs in merged keys": (LAUGHS.replace("[x, x,", "[{x: 1}, x,") + "k: {<<: [*i, *i]}\n", "with its aliases"),
-    "an alias of what it is in": ("- &a [*a]\n", "inside of what it names"),
+    "an alias of what it is in": ("- &a [*a]\n", "inside the node that it refers to"),
     "lists in lists": ("[" * 100_000, "levels deep"),
     "a number of a million digits": ("- " + "9" * 1_000_000, "too long"),
     "minutes of minutes": ("- " + ":".join(["59"] * 100_000), "too long"),
