@@ -1,7 +1,7 @@
-// The reader for answers: a list with filters and search beside one conversation. One module, used twice: as a widget
-// while a kernel lives (`render`), and in a sandboxed page that needs nothing but itself (`show`).
+// The reader for answers: a list with filters and search next to one conversation. One module with two uses: as a
+// widget while a kernel lives (`render`), and in a self-contained sandboxed page (`show`).
 //
-// Everything that a model or a user wrote becomes text nodes, never markup.
+// Text by models or users becomes text nodes, never markup.
 
 const ROW = 98; // px, two lines of prompt and two of answer
 const STATUSES = ["ok", "failed", "cancelled", "skipped", "pending"];
@@ -19,7 +19,7 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Markdown as DOM nodes: what answers use. Links and pictures stay words, since an answer must not lead anybody away.
+// Markdown as DOM nodes, as far as answers use it. Links and images stay text, since an answer must not lead away.
 function markdown(text) {
   const out = document.createDocumentFragment();
   const lines = text.split("\n");
@@ -86,7 +86,7 @@ function save(bytes, name) {
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // a sandboxed page has no clipboard of its own
+  } catch { // a sandboxed page has no clipboard access
     const area = h("textarea", {}, text);
     document.body.append(area);
     area.select();
@@ -104,7 +104,7 @@ export async function unpack(bytes) {
 const money = (amount) => amount ?? "unpriced";
 const seconds = (time) => (time == null ? "" : `${time.toFixed(1)} s`);
 
-// What is read of a probe: its scenario's texts, and everything that search looks at, once.
+// A probe with its scenario's texts, and with its searchable text computed once.
 function prepare(data) {
   for (const probe of data.probes) {
     const scenario = (probe.scenario = data.scenarios[probe.s]);
@@ -121,12 +121,12 @@ const FILTERS = [
   ["run", "Run", (probe) => probe.runName],
   ["mark", "Mark", (probe) => (probe.notes.mark ? "marked" : null)],
 ];
-const SPARSE = ["code", "mark"]; // filters that say something with a single value
+const SPARSE = ["code", "mark"]; // filters that are useful with a single value
 
 // -------------------------------------------------------------------------------------------------------------- reader
 
-// Shows the data in an element. `live`: {attempts(probe), note(probe, change), csv(probes)} where a kernel answers;
-// without it notes are only read, and requests are not at hand. Returns {update(rows)} for what changes while a run goes on.
+// Shows the data in an element. `live`: {attempts(probe), note(probe, change), csv(probes)} if there is a kernel; without
+// it notes are read-only, and requests are not available. Returns {update(rows)} for changes during a run.
 export function show(root, data, live = null) {
   prepare(data);
   const state = { filters: {}, text: "", selected: null, side: false, raw: false, matching: [] };
@@ -150,10 +150,10 @@ export function show(root, data, live = null) {
     } }, label);
     return button;
   };
-  const side = toggle("side", "Side by side", "s", "All models and samples of this prompt beside each other");
-  const raw = toggle("raw", "Raw", "r", "Answers as they came, without Markdown");
+  const side = toggle("side", "Side by side", "s", "All models and samples of this prompt side by side");
+  const raw = toggle("raw", "Raw", "r", "Answers as plain text, without Markdown");
   const said = h("div", { class: "bad", role: "alert" });
-  const csv = live && h("button", { type: "button", title: "Save the answers that match, with all columns (e)", onclick: async () => {
+  const csv = live && h("button", { type: "button", title: "Save the matching answers, with all columns (e)", onclick: async () => {
     const { error, bytes } = await live.csv(state.matching);
     said.textContent = error ?? "";
     if (bytes) save(bytes, "answers.csv");
@@ -201,7 +201,7 @@ export function show(root, data, live = null) {
     spacer.style.height = `${state.matching.length * ROW}px`;
     if (!state.matching.includes(state.selected)) { state.selected = state.matching[0] ?? null; list.scrollTop = 0; }
     draw(true);
-    if (state.selected !== before || !detail.querySelector("input:focus")) read(); // what is being typed stays
+    if (state.selected !== before || !detail.querySelector("input:focus")) read(); // keep what is being typed
   }
 
   let drawn = "";
@@ -266,7 +266,7 @@ export function show(root, data, live = null) {
     }
     if (probe.code) {
       parts.push(h("p", { class: "bad" }, `${probe.code}: ${probe.message ?? ""} `, h("button", { type: "button",
-        title: "Show all probes that failed so", onclick: () => { state.filters.code = [FILTERS[2][2], probe.code]; offer(); filter(); } }, "All like this")));
+        title: "Show all probes with this failure", onclick: () => { state.filters.code = [FILTERS[2][2], probe.code]; offer(); filter(); } }, "All like this")));
     }
     parts.push(notes(probe));
     if (live) parts.push(requests(probe));
@@ -306,7 +306,7 @@ export function show(root, data, live = null) {
     return h("div", { class: "notes" }, mark, field("comment", "Comment", (comment) => ({ comment })), codes, fresh);
   }
 
-  // A probe has changed where it is listed, searched and filtered.
+  // Updates the list, search and filters for a changed probe.
   function again(probe) {
     prepare({ ...data, probes: [probe] });
     offer();
@@ -337,7 +337,7 @@ export function show(root, data, live = null) {
     const typing = event.target.matches("input, select, textarea");
     if (typing && (event.key === "Escape" || (event.key === "Enter" && event.target.matches("input")))) {
       event.preventDefault();
-      event.target.blur(); // what was typed is noted now, and may lead to another field
+      event.target.blur(); // saves what was typed, and may move to another field
       if (document.activeElement === document.body) list.focus();
       return;
     }
@@ -414,14 +414,14 @@ const STYLE = `
 
 // -------------------------------------------------------------------------------------------------------------- widget
 
-const VIEWS = { all: show }; // by the message that begins one
+const VIEWS = { all: show }; // by the type of the first message
 
 export default {
   render({ model, el, signal }) {
     let reader = null;
     const waiting = new Map();
     const ask = (question) => new Promise((resolve) => {
-      const number = Math.random(); // another view of the same widget hears the answers too
+      const number = Math.random(); // other views of the same widget receive the replies too
       waiting.set(number, resolve);
       model.send({ ...question, number });
     });

@@ -1,5 +1,5 @@
-// The form in which somebody codes answers by hand: one answer at a time, a key for each category. Goes after the
-// module of the reader and uses what is there. It is told texts alone: not who answered, nor what others coded.
+// The form for coding by hand: one answer at a time, a key for each category. Appended to the reader's module, whose
+// functions it uses. It receives only texts: neither who answered nor the codes of others.
 
 const KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -15,7 +15,7 @@ VIEWS.coding = function (root, data, live) {
     KEYS[i] ? h("kbd", {}, KEYS[i]) : null, ` ${name}`, definition ? h("span", { class: "quiet" }, ` ${definition}`) : null));
   const form = h("div", { class: "llmkit-reader llmkit-coding tex2jax_ignore mathjax_ignore", tabindex: "0", role: "group",
     "aria-label": "Coding by hand", onkeydown: key },
-    h("div", { class: "bar" }, status, h("span", { class: "quiet" }, "Space: next · Backspace: back · Delete: take back")), said,
+    h("div", { class: "bar" }, status, h("span", { class: "quiet" }, "Space: next · Backspace: back · Delete: remove code")), said,
     h("div", { class: "codes", role: "group", "aria-label": "Categories" }, buttons), body);
   root.replaceChildren(h("style", {}, STYLE + CODING_STYLE), form);
 
@@ -36,7 +36,7 @@ VIEWS.coding = function (root, data, live) {
     draw();
   }
 
-  // On to the next one at once; should it not be kept, back to where that was.
+  // Move on at once; if the code cannot be saved, return to its answer.
   async function give(category) {
     const at = place, item = items[at], before = item.category;
     item.category = category;

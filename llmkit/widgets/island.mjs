@@ -1,9 +1,9 @@
-// Shows a live widget where a notebook's output holds the static form of a panel.
+// Replaces the static form of a panel in a notebook's output by the live widget.
 //
-// An output with a widget view in it cannot be read without its kernel: the view's renderer wins over every other form.
-// So the output holds HTML only, and this module, which runs only while the kernel lives, puts the view in its place.
+// An output with a widget view cannot be read without its kernel: the view's renderer wins over every other form. So the
+// output holds only HTML, and this module, which runs only while the kernel lives, puts the view in its place.
 
-// ipywidgets cannot say what a widget is to a screen reader: roles and states come as classes such as "role=row".
+// ipywidgets has no attributes for screen readers: roles and states are sent as classes such as "role=row".
 const SAID = /^(role|aria-[a-z]+)=(.+)$/;
 const describe = (root) => {
   for (const element of [root, ...root.querySelectorAll('[class*="="]')]) {
@@ -16,7 +16,7 @@ const describe = (root) => {
   for (const label of root.querySelectorAll("label, label span")) label.classList.add("tex2jax_ignore", "mathjax_ignore");
 };
 
-// To JupyterLab a key that is pressed in a list, on a box to tick or a button is a command: x cuts the cell, a adds one.
+// JupyterLab treats keys pressed in a list, checkbox or button as commands: x cuts the cell, a adds one.
 const isCommand = ({ key, shiftKey, ctrlKey, metaKey, altKey }) =>
   key === "Escape" || (key === "Enter" && shiftKey) || ctrlKey || metaKey || altKey;
 const keep = (event) => isCommand(event) || event.stopPropagation();
@@ -32,7 +32,7 @@ export default {
     const alive = () => !signal?.aborted && (!("kernel" in manager) || (manager.kernel && !manager.kernel.isDisposed));
 
     const attach = async (place) => {
-      shown.set(place, null); // the observer may look again before the view is there
+      shown.set(place, null); // the observer may run again before the view exists
       const view = await manager.create_view(target);
       const widget = view.luminoWidget;
       widget.processMessage({ type: "before-attach" });
@@ -55,7 +55,7 @@ export default {
       for (const place of document.querySelectorAll(`[data-llmkit-panel="${id}"]`)) {
         if (shown.has(place)) continue;
         const gone = [...shown].find(([old, entry]) => entry && !old.isConnected);
-        if (gone) { // the output was drawn anew: what was typed in its view must survive that
+        if (gone) { // the output was redrawn: keep what was typed in its view
           shown.delete(gone[0]);
           put(place, gone[1]);
         } else {
