@@ -79,8 +79,7 @@ def plot_lengths(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "mode
 def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
     """The cost of an answer (mean, US dollars) against its time (median, s), one point per group.
 
-    A group with unpriced answers is labelled with the number of priced ones; without any it is a hollow point on the
-    axis.
+    A group with unpriced answers is labelled with the number of priced ones; without any, its point is hollow.
     """
     answered = _answered(probes, by)
     ax = axes_for(ax, 12)
@@ -146,8 +145,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
 def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: str, zero: bool = False) -> Axes:
     """The estimates in the column ``of`` with their intervals (``low``, ``high``), one row each, the first on top.
 
-    ``name`` holds the labels. An estimate without an interval is drawn hollow; ``zero`` draws the line of no
-    difference.
+    ``name`` holds the labels. An estimate without an interval is hollow; ``zero`` draws the line of no difference.
     """
     shown = table[table[of].notna()].head(MOST).iloc[::-1]
     ax = axes_for(ax, len(shown))
