@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from llmkit.analysis.comparison import Asked
+from llmkit.analysis.comparison import HasProbes
 from llmkit.money.pricing import dollars
 from llmkit.records import columns
 
@@ -48,7 +48,7 @@ show(document.getElementById("reader"), await unpack(bytes));
 """
 
 
-class Answered(Asked, Protocol):
+class Answered(HasProbes, Protocol):
     """A run with answers."""
 
     @property
