@@ -1,7 +1,8 @@
 """The client's side of a run on a cluster: hands requests to workers, and notices when one is lost.
 
-Each worker has two loops: one delivers what has gathered, one waits for what comes back. A worker that does not answer
-in time is lost: what may be on its way there counts as perhaps billed and is asked again elsewhere.
+With each worker it exchanges what has gathered for what has come: one exchange waits for news, another goes past it
+with requests that would wait too long. A worker that does not answer in time is lost: what may be on its way there
+counts as perhaps billed and is asked again elsewhere.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("llmkit.cluster")
 
-GATHER = 0.005
-"""Seconds that requests wait for company on their way to a worker."""
+GATHER = 0.003
+"""Seconds that requests and answers wait for company, for each worker: exchanges with many would take all the CPU."""
 WATCH = 1.0
 """Seconds between looks at who is there."""
 LINGER = 1.0
@@ -77,6 +78,12 @@ class Mate:
         self.outbox.append(parcel)
         self.wake.set()
 
+    def gathered(self) -> list[Parcel]:
+        """What is delivered now."""
+        parcels = [parcel for parcel in self.outbox if self.waits_for(parcel.place)]
+        self.wake, self.outbox = anyio.Event(), []
+        return parcels
+
 
 class Crew:
     """The workers that send the requests of one run, from being entered to being left; also what checks know of them.
@@ -92,6 +99,7 @@ class Crew:
         self.simulating = local.simulating
         self._run_id = ""
         self._asked: Sequence[Provider] = ()
+        self._simulators: Mapping[str, str] = {}
         self._mates: dict[str, Mate] = {}
         self._joining: set[str] = set()
         self._holders: dict[tuple[str, int], tuple[Mate, Place]] = {}
@@ -110,7 +118,10 @@ class Crew:
             LlmkitError: the one problem; :class:`RunRefused` for several.
         """
         self._local.check(providers)
-        self._asked = () if self.simulating else tuple(providers)
+        if self.simulating:
+            self._simulators = {provider.name: self._local.simulator_for(provider) for provider in providers}
+        else:
+            self._asked = tuple(providers)
         lacking = self._lacking(providers)
         where = "in the environment in which it is started."
         refuse(
@@ -185,13 +196,13 @@ class Crew:
         trace: Mapping[str, str],
     ) -> HttpResponse | Failure:
         """Have a worker send a request: the one that has the least to do."""
-        with anyio.move_on_after(self._link.patience):
-            while not self._mates:
+        if not self._mates:
+            with anyio.move_on_after(self._link.patience):
                 await self._joined.wait()
         if not self._mates:
             return NOBODY
-        place, simulator = Place.traced(trace), self._local.simulator_for(provider) if simulated else None
-        parcel = Parcel(place, provider, wire, request, timeout, simulator, trace["x-llmkit-sample"])
+        how = {"simulated": simulated, "timeout": timeout, "trace": trace}
+        parcel = Parcel(Place.traced(trace), provider, wire, request, how)
         answer: asyncio.Future[HttpResponse | Failure] = asyncio.get_running_loop().create_future()
         self._hand_out(parcel, answer)
         return await answer
@@ -208,13 +219,15 @@ class Crew:
             if await self._link.call(mate.address, part.lacking, self._asked, is_first=True):
                 log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
                 await anyio.sleep_forever()
-            await self._tell(mate, part.begin, self._link.timeout / 2)
+            await self._tell(mate, part.begin, self._link.timeout / 2, self._asked, self._simulators)
             self._mates[mate.address] = mate
             self._joined.set()
             with mate.scope:
                 async with anyio.create_task_group() as loops:
-                    loops.start_soon(self._deliver, mate)
-                    loops.start_soon(self._collect, mate)
+                    loops.start_soon(self._hurry, mate)
+                    while True:
+                        await self._exchange(mate, self._link.timeout / 4)
+                        await self._gather()
         except* Lost as lost:
             reason = str(lost.exceptions[0])
         finally:
@@ -225,25 +238,25 @@ class Crew:
             log.warning("worker lost", extra={"run": self._run_id, "reason": reason, "requests": len(mate.flights)})
             await self._lose(mate)
 
-    async def _deliver(self, mate: Mate) -> None:
+    async def _hurry(self, mate: Mate) -> None:
         while True:
             await mate.wake.wait()
-            await anyio.sleep(GATHER)
-            parcels = [parcel for parcel in mate.outbox if mate.waits_for(parcel.place)]
-            mate.wake, mate.outbox = anyio.Event(), []
-            if not await self._tell(mate, part.deliver, pickle.dumps(parcels)):
-                mate.outbox = parcels
-                raise Lost(f"{mate.address}: it was silent for too long, and has sent nothing")
+            await self._gather()
+            if mate.outbox:
+                await self._exchange(mate, 0.0)
 
-    async def _collect(self, mate: Mate) -> None:
-        while True:
-            done, mate.done = mate.done, []
-            data = await self._tell(mate, part.collect, done, self._link.timeout / 4)
-            if data is None:
-                raise Lost(f"{mate.address}: it was silent for too long")
-            for place, kept in pickle.loads(data).items():
-                self._longest = max(self._longest, kept.latency_s)
-                mate.answer(place, kept.response)
+    async def _gather(self) -> None:
+        await anyio.sleep(GATHER * len(self._mates))
+
+    async def _exchange(self, mate: Mate, wait: float) -> None:
+        parcels, done, mate.done = mate.gathered(), mate.done, []
+        data = await self._tell(mate, part.exchange, done, pickle.dumps(parcels), wait)
+        if data is None:
+            mate.outbox += parcels
+            raise Lost(f"{mate.address}: it was silent for too long, and has sent nothing")
+        for place, kept in pickle.loads(data).items():
+            self._longest = max(self._longest, kept.latency_s)
+            mate.answer(place, kept.response)
 
     async def _tell(self, mate: Mate, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         return await self._link.call(mate.address, function, self._run_id, mate.token, *args)

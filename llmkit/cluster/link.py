@@ -7,8 +7,7 @@ twice without anybody knowing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -33,26 +32,20 @@ class Lost(LlmkitError):
 
 
 class Link:
-    """The workers of one client's cluster, by their addresses. ``timeout`` is how many seconds they have to answer."""
+    """The workers of one client's cluster, by their addresses. ``timeout`` is how many seconds they have to answer.
 
-    def __init__(self, client: Any, timeout: float, *, trust_network: bool) -> None:
+    ``options`` may hold ``trust_network`` and ``worker_timeout``.
+
+    Raises:
+        ValidationError: an option makes no sense, Dask is not installed, this is no client of it or an asynchronous
+            one, or its network is neither this machine nor encrypted.
+    """
+
+    def __init__(self, client: Any, options: Mapping[str, Any]) -> None:
         self._client = client
-        self.timeout = timeout
-        self.patience = max(timeout, LOADING)
-        self._trust_network = trust_network
-
-    @classmethod
-    def of(cls, client: Any, options: Mapping[str, Any]) -> Link:
-        """A link to a client's cluster, when prompts and answers may travel over it.
-
-        ``options`` may hold ``trust_network`` and ``worker_timeout``.
-
-        Raises:
-            ValidationError: an option makes no sense, Dask is not installed, this is no client of it or an asynchronous
-                one, or its network is neither this machine nor encrypted.
-        """
-        trust_network = texts.flag(options.get("trust_network", False), "trust_network")
-        timeout = numbers.whole(options.get("worker_timeout", TIMEOUT), "worker_timeout", 1, 3_600)
+        self._trust_network = texts.flag(options.get("trust_network", False), "trust_network")
+        self.timeout = numbers.whole(options.get("worker_timeout", TIMEOUT), "worker_timeout", 1, 3_600)
+        self.patience = max(self.timeout, LOADING)
         try:
             from distributed import Client  # half a second, and only those who have a cluster need it
         except ImportError:
@@ -62,16 +55,15 @@ class Link:
                 "on= is a client of a Dask cluster that is not asynchronous: on=distributed.Client(cluster).",
                 field="on",
             )
-        link, known = cls(client, timeout, trust_network=trust_network), client.scheduler_info()
+        known = client.scheduler_info()
         for address in (known["address"], *known["workers"]):
-            if not link._is_safe(address):
+            if not self._is_safe(address):
                 raise ValidationError(
                     f"Prompts and answers would travel to {address} in the open. Start the cluster with TLS "
                     "(distributed.Security), or say that nobody else is on that network: "
                     "options={'trust_network': True}.",
                     field="on",
                 )
-        return link
 
     def _is_safe(self, address: str) -> bool:
         scheme, _, place = address.partition("://")
@@ -84,10 +76,9 @@ class Link:
             Lost: it does not answer, or is not there any more.
         """
         try:
-            within = self.patience if is_first else self.timeout
-            run = partial(self._client.run, function, *args, workers=[address], asynchronous=True)
-            answers = await self._on_loop(run, within)
-            answer: T = answers[address]
+            run = self._client.run(function, *args, workers=[address], asynchronous=True)
+            answers: dict[str, T] = await self._on_loop(run, self.patience if is_first else self.timeout)
+            answer = answers[address]
         except Exception as error:
             raise Lost(f"{address}: {type(error).__name__}") from error
         return answer
@@ -116,17 +107,13 @@ class Link:
             Lost: it does not answer.
         """
         try:
-            workers = await self._on_loop(partial(self._client.nthreads, asynchronous=True), self.timeout)
+            workers = await self._on_loop(self._client.nthreads(asynchronous=True), self.timeout)
         except Exception as error:
             raise Lost(f"The scheduler of the cluster does not answer: {type(error).__name__}.") from error
         return set(filter(self._is_safe, workers))
 
-    async def _on_loop(self, ask: Callable[[], Awaitable[Any]], within: float) -> Any:
+    async def _on_loop(self, asking: Coroutine[Any, Any, Any], within: float) -> Any:
         """Await something in the client's own event loop."""
-
-        async def asked() -> Any:
-            return await ask()
-
-        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
         with anyio.fail_after(within):
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked(), loop))
+            future = asyncio.run_coroutine_threadsafe(asking, self._client.loop.asyncio_loop)
+            return await asyncio.wrap_future(future)

@@ -844,7 +844,7 @@ class Kit:
             return None
         from llmkit.cluster import Crew, Link  # imported only with a cluster
 
-        return Crew(Link.of(on, options), self._connections)
+        return Crew(Link(on, options), self._connections)
 
     def _checked_by(self, crew: Crew | None) -> Checker:
         return self._checker if crew is None else replace(self._checker, reach=crew)
