@@ -73,7 +73,7 @@ class Address:
         try:
             yield
         except psycopg.errors.LockNotAvailable:
-            raise CatalogBusy(f"A colleague has held the catalog of the team {self!r} for {PATIENCE} s.") from None
+            raise CatalogBusy(f"A colleague edits the catalog of the team {self!r}. Try again.") from None
         except psycopg.Error as error:
             raise CatalogBusy(
                 f"The team's database {self!r} does not answer: {self.words(error)}. Runs go on; what colleagues do "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import re
@@ -29,31 +28,30 @@ class Exchange:
         self._journal, self._me = journal, me
         self._until = 0
         self._ends: dict[str, int] = {}
-        self._has_joined = False
+        self.has_joined = False
         self._edits: tuple[str, int, int] | None = None
 
     def catch_up(self, relay: Relay) -> None:
-        """Compare all segments, and take what is missing. The first time, what edited the catalog here is given too.
+        """Compare all segments, and take what is missing. The first time, which needs the lock of edits, what edited
+        the catalog here is given too.
 
         Raises:
             ValidationError: both sides have edits that the other one lacks.
         """
-        with contextlib.nullcontext() if self._has_joined else relay.editing(waits=True):
-            self._until, self._ends, sizes = relay.latest(), relay.ends(), self._journal.sizes()
-            behind = {name: sizes.get(name, 0) for name, end in self._ends.items() if end > sizes.get(name, 0)}
-            ahead = [name for name in self._due(sizes) if segment(name).about == CATALOG]
-            if not self._has_joined and ahead and any(segment(name).about == CATALOG for name in behind):
-                folder = self._journal.directory
-                raise ValidationError(
-                    f"{folder.stem} has a catalog that is not the one of this team, or was edited outside it. Name a "
-                    f"new file; runs come along if their files (all but those with -{CATALOG}- in the name) are copied "
-                    f"from {folder.name} into the folder of its journal.",
-                    field="team",
-                )
-            self._keep(relay.beyond(behind))
-            if not self._has_joined:
-                self._put(relay, ahead)
-                self._has_joined = True
+        self._until, self._ends, sizes = relay.latest(), relay.ends(), self._journal.sizes()
+        behind = {name: sizes.get(name, 0) for name, end in self._ends.items() if end > sizes.get(name, 0)}
+        ahead = [] if self.has_joined else [name for name in self._due(sizes) if segment(name).about == CATALOG]
+        if ahead and any(segment(name).about == CATALOG for name in behind):
+            folder = self._journal.directory
+            raise ValidationError(
+                f"{folder.stem} has a catalog that is not the one of this team, or was edited outside it. Name a "
+                f"new file; runs come along if their files (all but those with -{CATALOG}- in the name) are copied "
+                f"from {folder.name} into the folder of its journal.",
+                field="team",
+            )
+        self._keep(relay.beyond(behind))
+        self._put(relay, ahead)
+        self.has_joined = True
 
     def pull(self, relay: Relay) -> None:
         """Take what others have put since."""
@@ -62,11 +60,9 @@ class Exchange:
             self._keep(relay.since(self._until, latest, self._me.member))
             self._until = latest
 
-    def push(self, relay: Relay, *, leads: bool = False) -> None:
-        """Give what runs have written here; one process does for all that share the database, and whoever edits."""
-        due = [name for name in self._due(self._journal.sizes()) if segment(name).about != CATALOG]
-        if due and (leads or relay.leads(self._me.gate)):
-            self._put(relay, due)
+    def push(self, relay: Relay) -> None:
+        """Give what runs have written here."""
+        self._put(relay, [name for name in self._due(self._journal.sizes()) if segment(name).about != CATALOG])
 
     def edit(self, relay: Relay, lock: Relay, events: Sequence[Event]) -> None:
         """Give the events of an edit, in the session that has the ``lock``, and have them here then."""
@@ -74,7 +70,7 @@ class Exchange:
         if self._edits is None:
             name, head = self._journal.header_of_new(CATALOG)
             start, seq = 0, 1
-            self.push(relay, leads=True)  # what the new segment says that it follows
+            self.push(relay)  # what the new segment says that it follows
         else:
             (name, start, seq), head = self._edits, b""
         self._edits = None

@@ -18,9 +18,11 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from llmkit.errors import CatalogBusy, LlmkitError
 from llmkit.limiter import Claims, Gate, Portions, Use, portion
+from llmkit.store import Event
 from llmkit.store.journal import Journal
 from llmkit.store.peers import Peers, Write
 from llmkit.store.segments import CATALOG, segment
@@ -58,7 +60,6 @@ class Team(Peers):
         self._guard, self._edits = threading.RLock(), threading.RLock()
         self._write: Write | None = None
         self._running: set[str] = set()
-        self._held: set[str] = set()
         self._wanted: dict[str, tuple[float, int]] = {}
         self._wake = threading.Event()
         claims = Claims(self._wake.set)
@@ -130,7 +131,8 @@ class Team(Peers):
     def _beat(self, relay: Relay) -> None:
         self._call_the_roll(relay)
         self._exchange.pull(relay)
-        self._exchange.push(relay)
+        if relay.leads(self._me.gate):
+            self._exchange.push(relay)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Relay]:
@@ -138,9 +140,9 @@ class Team(Peers):
         with self._guard:
             try:
                 if self._relay is None:
-                    self._held = set()
                     self._relay = Relay(self._address)
-                    self._exchange.catch_up(self._relay)
+                    with contextlib.nullcontext() if self._exchange.has_joined else self._locking(waits=True):
+                        self._exchange.catch_up(self._relay)
                 yield self._relay
             except BaseException:
                 self._disconnect()
@@ -170,27 +172,28 @@ class Team(Peers):
             if self._write is not None:  # what is done as a part of an edit
                 yield self._write
                 return
-            with self._locking(waits) as lock, lock.editing(waits=waits):
+            with self._locking(waits) as lock, contextlib.ExitStack() as ending:
                 with self._connected() as relay:
                     self._exchange.pull(relay)
-                    self._exchange.push(relay, leads=True)
-                yield from self._written(lock)
+                    self._exchange.push(relay)
+                self._write = partial(self._give, lock)
+                ending.callback(setattr, self, "_write", None)
+                yield self._write
         finally:
             self._edits.release()
 
-    def _written(self, lock: Relay) -> Iterator[Write]:
-        def write(events: Sequence[dict[str, object]]) -> None:
-            with self._connected() as relay:
-                self._exchange.edit(relay, lock, events)
+    def _give(self, lock: Relay, events: Sequence[Event]) -> None:
+        with self._connected() as relay:
+            self._exchange.edit(relay, lock, events)
 
-        self._write = write
-        try:
-            yield write
-        finally:
-            self._write = None
-
-    def _locking(self, waits: bool) -> Relay:
+    @contextlib.contextmanager
+    def _locking(self, waits: bool) -> Iterator[Relay]:
         """A session of its own for the lock, which ends with it: other exchanges go on meanwhile."""
+        with contextlib.closing(self._answering(waits)) as lock:
+            lock.lock_edits(waits=waits)
+            yield lock
+
+    def _answering(self, waits: bool) -> Relay:
         until = time.monotonic() + PATIENCE
         while True:
             try:
@@ -208,26 +211,21 @@ class Team(Peers):
         is_new = not any(segment(name).about == run_id for name in self.journal.sizes())
         if not super().claim(run_id):
             return False
-        until = time.monotonic() + 2 * BEAT  # who has just ended a run says so with the next beat
-        while not (is_new or self._is_free(run_id)):
-            if time.monotonic() > until:
-                super().release(run_id)
-                return False
-            time.sleep(REST)
         self._running.add(run_id)
         self._wake.set()
+        until = time.monotonic() + 2 * BEAT  # who has just ended a run says so with the next beat
+        while not (is_new or self._is_ours(run_id)):
+            if time.monotonic() > until:
+                self.release(run_id)
+                return False
+            time.sleep(REST)
         return True
 
-    def _is_free(self, run_id: str) -> bool:
-        try:
-            with self._connected() as relay:
-                self._call_the_roll(relay)
-                is_free = relay.claim(run_id)
-                if is_free:
-                    self._held.add(run_id)
-        except CatalogBusy:  # by what was last seen: nothing keeps a run from going on
-            is_free = True
-        return is_free and not self._is_elsewhere(run_id)
+    def _is_ours(self, run_id: str) -> bool:
+        """Whether nobody else has it; then all are told that we do."""
+        with contextlib.suppress(CatalogBusy), self._connected() as relay:  # else by what was last seen
+            self._call_the_roll(relay)
+        return not self._is_elsewhere(run_id)
 
     def release(self, run_id: str, *, is_over: bool = True) -> None:
         """End the mark."""
@@ -251,11 +249,6 @@ class Team(Peers):
     def _call_the_roll(self, relay: Relay) -> None:
         """Tell what runs here, and agree with the others about the limits."""
         running = set(self._running)
-        for run_id in running - self._held:
-            relay.claim(run_id)
-        for run_id in self._held - running:
-            relay.release(run_id)
-        self._held = running
         with relay.roll() as (members, now):
             self.members = members
             slots = self._divided(now)
@@ -263,7 +256,8 @@ class Team(Peers):
             self._share({name: min(count, before.get(name, 0)) for name, count in slots.items()})
             uses = self._gate.uses()  # after less is let through than before
             taken = {name: Use(count, uses.get(name, (0, 0))[1]) for name, count in slots.items()}
-            relay.enter(replace(self._me, runs=sorted(running), uses=taken))
+            runs = sorted(run_id for run_id in running if not self._is_elsewhere(run_id))
+            relay.enter(replace(self._me, runs=runs, uses=taken))
             ceilings = self._treasury.agree(relay, running, now)
         self._share(slots)
         self._treasury.grant(ceilings)

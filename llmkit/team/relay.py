@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -64,68 +63,32 @@ class Relay:
         self._address = address
         with address.reached():
             self._session = psycopg.connect(address.text, autocommit=True, prepare_threshold=None)
-            self._session.execute(f"SET lock_timeout = '{PATIENCE}s'; SET statement_timeout = '120s'")
-        with self._closed_unless_fit():
-            address.check(self._session)
-
-    @contextlib.contextmanager
-    def _closed_unless_fit(self) -> Iterator[None]:
-        try:
-            with self._address.reached():
-                yield
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            with contextlib.ExitStack() as failing:
+                failing.callback(self.close)
+                self._session.execute(f"SET lock_timeout = '{PATIENCE}s'; SET statement_timeout = '120s'")
+                address.check(self._session)
+                failing.pop_all()
 
     def close(self) -> None:
-        """End the session, and with it all its locks."""
+        """End the session, and with it the lock that it may have."""
         self._session.close()
 
-    # --- locks ---
-
-    @contextlib.contextmanager
-    def editing(self, *, waits: bool) -> Iterator[None]:
-        """Hold the lock of edits.
+    def lock_edits(self, *, waits: bool) -> None:
+        """Have the lock of edits from now on, until the session ends.
 
         Raises:
             CatalogBusy: a colleague edits; at once unless this ``waits``.
         """
-        with self._address.reached():
-            if waits:
-                self._session.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, _EDIT])
-            elif not self._try(LOCKS, _EDIT):
-                raise CatalogBusy(f"A colleague edits the catalog of the team {self._address!r}. Try again.")
-        try:
-            yield
-        finally:
-            with contextlib.suppress(psycopg.Error):  # the session is gone, and the lock with it
-                self._session.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, _EDIT])
-
-    def claim(self, run_id: str) -> bool:
-        """Take a run's lock; ``False`` when a colleague has it, or may have it whose session the server has lost."""
-        with self._address.reached():
-            return self._try(_key(run_id))
-
-    def release(self, run_id: str) -> None:
-        """Give a run's lock back."""
-        with self._address.reached():
-            self._session.execute("SELECT pg_advisory_unlock(%s)", [_key(run_id)])
+        with self._address.reached(), self._session.transaction():
+            if not waits:
+                self._session.execute("SET LOCAL lock_timeout = '1ms'")
+            self._session.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, _EDIT])
 
     def leads(self, gate: str) -> bool:
-        """Whether this session is the one that passes on what is written at a gate."""
+        """Whether this session is the one that passes on what is written at a gate, for all processes there."""
         with self._address.reached():
-            return self._try(_key(gate))
-
-    def _try(self, *key: int) -> bool:
-        places = ", ".join(["%s"] * len(key))
-        row = self._session.execute(f"SELECT pg_try_advisory_lock({places})".encode(), key).fetchone()
-        return bool(row and row[0])
+            row = self._session.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [gate]).fetchone()
+            return bool(row and row[0])
 
     # --- parts of segments ---
 
@@ -226,7 +189,3 @@ class Relay:
         with self._address.reached(), self._session.transaction():
             self._session.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCKS, lock])
             yield
-
-
-def _key(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
