@@ -18,7 +18,7 @@ ZERO = Decimal(0)
 CENT = Decimal("1e-10")
 """The smallest amount, in US dollars."""
 TURN = 10
-"""Seconds after which the remainder of a division moves on to other machines."""
+"""Seconds after which it is the turn of other machines to have one request at a time."""
 
 
 class Use(NamedTuple):
@@ -48,11 +48,13 @@ def without_burst(state: PaceState, now: float) -> PaceState:
 def portion(of: int, me: str, others: Mapping[str, Use], now: float) -> int:
     """The number of a limit's parallel requests for one of the machines that use it.
 
-    An equal part; if there is a remainder, or less than one for each, they take turns. What others have not released
-    yet still counts as theirs, so that all together never exceed the limit.
+    An equal part; of a remainder, the first machines have one more each. If there is less than one for each, they take
+    turns. Otherwise they do not: a machine whose part shrinks has started too much in the last minute, and waits. What
+    others have not released yet still counts as theirs, so that all together never exceed the limit.
     """
     everybody = sorted({me, *others})
-    place = (everybody.index(me) + int(now // TURN)) % len(everybody)
+    turns = int(now // TURN) if of < len(everybody) else 0
+    place = (everybody.index(me) + turns) % len(everybody)
     equal = of // len(everybody) + (place < of % len(everybody))
     return max(0, min(equal, of - sum(use.taken for use in others.values())))
 

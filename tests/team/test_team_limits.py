@@ -35,6 +35,13 @@ def test_portions_use_the_whole_limit_and_leave_nobody_out(limit, count):
     assert all(any(turn[place] for turn in turns) for place in range(count))
 
 
+@given(st.integers(1, 6), st.integers(0, 14), st.integers(0, 10_000))
+def test_portions_stay_as_they_are_while_each_has_one(count, more, now):
+    """A portion that changed to and fro would leave a part of the limit unused: the minute before counts for both."""
+    others = {f"other{number}": Use() for number in range(count - 1)}
+    assert portion(count + more, "me", others, now) == portion(count + more, "me", others, 0)
+
+
 def opened(member, sim, **limits):
     """Two members of one machine each, whose provider has these limits."""
     kits = [member("anna"), member("ben")]
