@@ -3,8 +3,10 @@
 import random
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
@@ -17,8 +19,8 @@ from llmkit.store import Store, compaction, events, packs, project, queries
 from llmkit.store.compaction import compact
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Lease
-from llmkit.store.lines import line, verified
-from llmkit.store.packs import SUFFIX
+from llmkit.store.lines import line, loads, verified
+from llmkit.store.packs import SUFFIX, Pack
 
 
 def begin(folder, number, text="", journal="0" * 16, lines=2):
@@ -270,3 +272,47 @@ def test_how_far_a_long_rebuild_is_gets_said(store, monkeypatch):  # noqa: F811
         assert (len(shares) >= sentences) if sentences else not shares
         assert shares == sorted(shares)
         assert all(0 <= share <= 100 for share in shares)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from llmkit.store import compaction
+from llmkit.store.journal import Journal
+from llmkit.store.lease import Lease
+compaction.MANY = 2
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+while True:
+    journal = Journal(folder)
+    journal.commit([{"type": "t", "run_id": f"r{number}", "n": number, "text": "x" * 200_000}])
+    journal.close()
+    print(number, flush=True)
+    number += 1
+    journal.follow(journal.header(max(journal.sizes())).journal, "", "")
+    compaction.compact(journal, Lease(folder.with_suffix(".duckdb")), lambda run_id: False)
+"""
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.soak)])
+def test_a_process_that_is_killed_while_it_merges_loses_nothing(tmp_path, kills):
+    """At whatever moment: each line that it acknowledged is there once, and at most one more."""
+    chance, folder, acknowledged, cut_short = random.Random(kills), tmp_path / "j", 0, 0
+    for _ in range(kills):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, folder, str(acknowledged)], stdout=subprocess.PIPE, text=True
+        )
+        lines = [child.stdout.readline() for _ in range(chance.randrange(2, 8))]
+        threading.Event().wait(chance.uniform(0, 0.02))
+        child.kill()
+        lines += child.stdout.read().splitlines()
+        child.wait(60)
+        child.stdout.close()
+        journal, texts = Journal(folder), contents(folder).values()
+        found = sorted(loads(each)["n"] for text in texts for each in text.splitlines() if b'"type":"t"' in each)
+        assert found == list(range(len(found)))
+        assert int(lines[-1]) + 1 <= len(found) <= int(lines[-1]) + 2
+        acknowledged = len(found)
+        packed = [name for name in journal.files() if name.endswith(SUFFIX)]
+        names = [*(name for each in packed for name in Pack(folder / each).places), *journal.files()]
+        cut_short += any(folder.glob(f"*{packs.UNFINISHED}")) or len(set(names)) < len(names)
+    print(f"{kills} kills, {acknowledged} lines, {cut_short} packs half made: 0 lost")
