@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -10,9 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import accumulate, islice
-from typing import Any
-
-import anyio
+from typing import Any, cast
 
 from llmkit.errors import BudgetExceeded, Code
 from llmkit.limiter import Admission, Purse
@@ -76,7 +75,7 @@ class Attempt:
 
     async def make(self) -> Completion | Failure:
         """Wait until it may be sent, send it, and return what came when that is on the disk."""
-        model, run = self.target.model, self.run
+        model, run, guard = self.target.model, self.run, self.conversation.guard
         desk = run.desks.get(model.reference)
         try:
             async with self._admitted(desk) as admission:
@@ -84,12 +83,13 @@ class Attempt:
                     admission.waive()
                     return refusal
                 sent = None if desk is None else await self._in_batch(desk, admission)
-                with anyio.CancelScope(shield=True):
-                    result = await self._conclude(*(sent or await self._exchange(admission)), admission)
+                guard.shield = True
+                return await self._conclude(*(sent or await self._exchange(admission)), admission)
         except BudgetExceeded as error:
             run.refusal = run.refusal or str(error)
             return Failure(code=Code.BUDGET_EXCEEDED, message=str(error), scope="probe")
-        return result
+        finally:
+            guard.shield = False
 
     def _admitted(self, desk: BatchDesk | None) -> AbstractAsyncContextManager[Admission]:
         model, run = self.target.model, self.run
@@ -148,7 +148,7 @@ class Attempt:
         self.run.emit("asked", self.conversation)
         admission.sent()
         clock = time.monotonic()
-        response = await self._send()
+        response = STOPPED if self.run.is_stopped else await self._send()
         return response, started_at, time.monotonic() - clock
 
     async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
@@ -210,28 +210,30 @@ class Attempt:
         self.identity = {"run_id": self.run.run_id, **place}
 
     async def _send(self) -> HttpResponse | Failure:
-        """The request on its way: shielded from the run's cancellation, cut only when the grace is over."""
+        """The request on its way, cut only when the grace is over."""
         run, conversation = self.run, self.conversation
-        if run.is_cut:
-            return STOPPED
         place = Place.of(run.run_id, self.identity)
         trace = {**place.trace, "x-llmkit-sample": str(conversation.probe.sample)}
-        with anyio.CancelScope(shield=True) as flight:
-            run.in_flight.add(flight)
-            try:
-                return await run.services.transport.send(
-                    self.target.provider,
-                    self.target.wire,
-                    self.request,
-                    simulated=run.spec.simulated,
-                    timeout=run.spec.policy.timeout_s,
-                    trace=trace,
-                )
-            except Exception as error:  # noqa: BLE001 - ends the probe, and its attempt as one that may have been billed
-                return run.unforeseen(conversation, error, maybe_billed=True)
-            finally:
-                run.in_flight.discard(flight)
-        return CUT
+        flight = cast("asyncio.Task[Any]", asyncio.current_task())
+        run.in_flight.add(flight)
+        try:
+            return await run.services.transport.send(
+                self.target.provider,
+                self.target.wire,
+                self.request,
+                simulated=run.spec.simulated,
+                timeout=run.spec.policy.timeout_s,
+                trace=trace,
+            )
+        except asyncio.CancelledError:
+            if not run.is_stopped:  # the event loop ends
+                raise
+            flight.uncancel()
+            return CUT
+        except Exception as error:  # noqa: BLE001 - ends the probe, and its attempt as one that may have been billed
+            return run.unforeseen(conversation, error, maybe_billed=True)
+        finally:
+            run.in_flight.discard(flight)
 
     def _understood(self, response: HttpResponse | Failure, started_at: datetime) -> tuple[Completion | Failure, Cost]:
         """What came and what it cost. Whatever goes wrong here, the reply is there to be saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import traceback
@@ -120,13 +121,14 @@ class RunContext:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     spent: dict[str, Decimal] = field(default_factory=dict)
     deducted: Mapping[str, Decimal] = field(default_factory=dict)
-    is_cut: bool = False
+    is_stopped: bool = False
     refusal: str | None = None
     """Why a budget refused the first of the requests that it refused."""
     dearer: dict[str, Decimal] = field(default_factory=dict)
     """By model, how many times its worst case a request has cost."""
     has_passed: bool = False
-    in_flight: set[anyio.CancelScope] = field(default_factory=set)
+    in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
+    """The tasks that wait for an answer."""
     _warm: dict[Hashable, anyio.Event] = field(default_factory=dict)
     _logged: set[tuple[str, str, int | None]] = field(default_factory=set)
     desks: dict[str, BatchDesk] = field(default_factory=dict)
@@ -252,7 +254,7 @@ class RunContext:
 
     def cut(self) -> None:
         """Give up the requests on their way, and send no more."""
-        self.is_cut = True
+        self.is_stopped = True
         for flight in tuple(self.in_flight):
             flight.cancel()
 

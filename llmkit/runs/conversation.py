@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import anyio
+
 from llmkit.errors import Code
 from llmkit.limiter import Purse
 from llmkit.money.pricing import Cost
@@ -42,6 +44,8 @@ class Conversation:
     status: str | None = None
     failure: Failure | None = None
     purse: Purse | None = None
+    guard: anyio.CancelScope = field(init=False)
+    """Its worker's, shielded while a request is under way, so that only waiting for one can be stopped."""
 
     @property
     def turn(self) -> int:

@@ -77,6 +77,9 @@ class Session:
         self._cancelled = True
         if not keeps_batches:
             await self.context.cancel_batches(grace)
+        self.context.is_stopped = True
+        for queue in self.queues.values():
+            queue.clear()
         if self._scope is not None:
             self._scope.cancel()
         await anyio.sleep(grace)
@@ -135,19 +138,21 @@ class Session:
     async def _work(self, provider: str) -> None:
         queue = self.queues[provider]
         try:
-            while queue:
-                position = queue.popleft()
-                if not queue:
-                    self.context.stir()
-                with self.context.conversing(self.context.spec.plan.model_of(position)):
-                    await self._converse(position)
+            with anyio.CancelScope() as guard:
+                while queue:
+                    position = queue.popleft()
+                    if not queue:
+                        self.context.stir()
+                    with self.context.conversing(self.context.spec.plan.model_of(position)):
+                        await self._converse(position, guard)
             self._drained[provider].set()
         finally:
             self._workers[provider] -= 1
 
-    async def _converse(self, position: int) -> None:
-        """Ask all turns of one probe and write its final row."""
+    async def _converse(self, position: int, guard: anyio.CancelScope) -> None:
+        """Ask all turns of one probe and write its final row. ``guard`` is the worker's."""
         conversation = self.conversations.get(position) or self._new(position)
+        conversation.guard = guard
         failure: Failure | None = None
         try:
             if (late := self.late.get(position)) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import anyio.lowlevel
 import anyio.to_thread
 
 from llmkit.errors import LlmkitError
@@ -24,7 +23,6 @@ async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | Non
 
     async def attempt(_: int) -> Completion | Failure:
         nonlocal rejects
-        await anyio.lowlevel.checkpoint_if_cancelled()  # where nothing has to be waited for, nothing else would stop it
         if (refusal := run.breaker.refusal(model)) is not None:
             return refusal
         rejects = run.target(model).rejects
