@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
-from functools import lru_cache
 from operator import attrgetter
 from typing import TypeVar
 
@@ -43,6 +42,9 @@ from llmkit.records import (
 MILLION = 1_000_000
 QUANTUM = Decimal("1e-10")  # the scale of DECIMAL(18,10), and exactly one of xAI's "ticks"
 LARGEST = Decimal("99999999.9999999999")  # of DECIMAL(18,10); no single answer costs that much
+
+Dearest = frozenset[tuple[int, Decimal | None, Decimal | None]]
+"""Above which input, and at which rates of input and output."""
 
 _each_rate = attrgetter(*RATE_COLUMNS)
 _Rates = TypeVar("_Rates", bound=Rates)
@@ -127,19 +129,19 @@ def worst_case(
     write can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
     reports, or bills by the call, may be. At most :data:`LARGEST`.
     """
+    return most_of(dearest(price, frozenset(tiers), fallback), input_tokens, max_output_tokens)
+
+
+def most_of(rates: Dearest, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """The most that so many tokens can cost at the dearest of these rates; ``None`` when one that counts is unknown."""
     amounts = [
-        _sum((input_tokens, max_output_tokens), rates)
-        for above, *rates in _dearest(price, frozenset(tiers), fallback)
-        if above < input_tokens
+        _sum((input_tokens, output_tokens), (read, written)) for above, read, written in rates if above < input_tokens
     ]
     known = [amount for amount in amounts if amount is not None]
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
-@lru_cache(maxsize=1024)  # called before every request
-def _dearest(
-    price: Price, tiers: frozenset[str], fallback: Rates | None
-) -> frozenset[tuple[int, Decimal | None, Decimal | None]]:
+def dearest(price: Price, tiers: frozenset[str], fallback: Rates | None) -> Dearest:
     """All combinations possible during the week: (input tokens above which it applies, the dearest rate of input, the
     rate of output); rates are ``None`` for a tier without a price.
     """

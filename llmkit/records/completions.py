@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llmkit.errors import Code
 from llmkit.records.prices import Price
-from llmkit.records.rows import Row, field_names
+from llmkit.records.rows import Row, as_json, field_names
 
 Scope = Literal["attempt", "probe", "model", "provider"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
@@ -40,8 +40,8 @@ class Usage(Row):
 
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values; calls are left out where there were none."""
-        row = Row.to_row(self)
-        return {name: value for name, value in row.items() if value or name not in CALL_COUNTS}
+        row = {name: value for name in field_names(Usage) if (value := getattr(self, name)) or name not in CALL_COUNTS}
+        return row if self.reported_cost is None else {**row, "reported_cost": as_json(self.reported_cost)}
 
 
 CALL_COUNTS = ("searches", "other_calls")

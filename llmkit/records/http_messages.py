@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
-_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+from llmkit.records.rows import dumps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,9 @@ class Request:
     unmarked: Mapping[str, Any] | None = None
 
     @property
-    def question(self) -> dict[str, Any]:
+    def question(self) -> bytes:
         """What tells that two requests ask the same."""
-        return dict(self.unmarked or self.body or {})
+        return self.content if self.unmarked is None else dumps(self.unmarked)
 
     @cached_property
     def content(self) -> bytes:
@@ -44,10 +44,10 @@ class Request:
         """
         if self.raw is not None or self.body is None:
             return self.raw or b""
-        try:
-            return _JSON.encode(self.body).encode()
-        except UnicodeEncodeError:
-            return json.dumps(self.body, allow_nan=False).encode()
+        content = dumps(self.body)
+        if b"null" in content:  # which it makes of infinity too
+            json.dumps(self.body, allow_nan=False)
+        return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

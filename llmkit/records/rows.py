@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import date, datetime, time
@@ -9,6 +10,20 @@ from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Self, get_args, get_origin, get_type_hints
+
+import orjson
+
+
+def dumps(value: Any) -> bytes:
+    """A value as JSON. A lone surrogate, which has no UTF-8 form, is written as an escape.
+
+    Raises:
+        TypeError, ValueError: it is not JSON.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 class Row:

@@ -12,7 +12,7 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.records import Price, Provider, Request
 from llmkit.records.checks import numbers
 from llmkit.runs.context import Target
-from llmkit.runs.plan import Plan, most_input_tokens, most_output_tokens
+from llmkit.runs.plan import Plan, most_input_tokens
 from llmkit.runs.spending import Standing
 
 
@@ -83,12 +83,12 @@ def check_budget(
             continue
         least, words, name = min(limits)
         call, request = plan.call(plan.probe(index * plan.samples)), requests[config.label]
-        most_output = most_output_tokens(request, model)
-        if most_output is None:
+        target = Target.of(model, providers[model.provider], in_batches=model.reference in batched)
+        bound = target.bound(config, request)
+        if bound.max_output_tokens is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
             continue
-        target = Target.of(model, providers[model.provider], in_batches=model.reference in batched)
-        worst = target.worst_case(request, input_tokens=most_input_tokens(call, request), max_output_tokens=most_output)
+        worst = bound.worst_case(most_input_tokens(call, request))
         if worst is None:
             problems.append(
                 BudgetExceeded(
@@ -101,7 +101,8 @@ def check_budget(
             problems.append(
                 BudgetExceeded(
                     f"One request to {model.reference} can cost up to {pricing.dollars(worst)} (answers of up to "
-                    f"{most_output:,} tokens), more than {words}. Give a smaller max_tokens=, or a larger {name}."
+                    f"{bound.max_output_tokens:,} tokens), more than {words}. Give a smaller max_tokens=, or a larger "
+                    f"{name}."
                 )
             )
     refuse(problems)

@@ -23,7 +23,7 @@ from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext, Target
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
-from llmkit.runs.plan import most_input_tokens, most_output_tokens
+from llmkit.runs.plan import most_input_tokens
 from llmkit.runs.progress import EventKind
 from llmkit.runs.remote import LateAnswer, Place
 from llmkit.runs.tickets import Ticket
@@ -65,12 +65,11 @@ class Attempt:
         target = run.target(conversation.probe.model)
         call = run.spec.plan.call(conversation.probe, conversation.answers, target.model, in_batches=target.in_batches)
         request = target.wire.build(call)
-        most_input, most_output = most_input_tokens(call, request), most_output_tokens(request, target.model)
-        worst_case = None
-        if most_output is not None:
-            worst_case = target.worst_case(request, input_tokens=most_input, max_output_tokens=most_output)
+        most_input = most_input_tokens(call, request)
+        worst_case = target.bound(conversation.probe.config, request).worst_case(most_input)
         factor = run.dearer.get(target.model.reference, Decimal(1))
-        worst_case = None if worst_case is None else pricing.times(worst_case, factor)
+        if worst_case is not None and factor != 1:
+            worst_case = pricing.times(worst_case, factor)
         return cls(run, conversation, target, call, request, most_input, worst_case, factor, {})
 
     async def make(self) -> Completion | Failure:
@@ -120,12 +119,10 @@ class Attempt:
 
     def _worst_of(self, prompts: Sequence[str]) -> Decimal:
         """About the most that these turns can cost, if every answer before each of them is as long as it may be."""
-        most_output = most_output_tokens(self.request, self.target.model) or 0
-        growth = (len(prompt.encode()) + ANSWER_BYTES * most_output for prompt in prompts)
+        bound = self.target.bound(self.conversation.probe.config, self.request)
+        growth = (len(prompt.encode()) + ANSWER_BYTES * (bound.max_output_tokens or 0) for prompt in prompts)
         sizes = islice(accumulate(growth, initial=self.most_input), 1, None)
-        return pricing.total(
-            self.target.worst_case(self.request, input_tokens=size, max_output_tokens=most_output) for size in sizes
-        )
+        return pricing.total(map(bound.worst_case, sizes))
 
     async def take(self, late: LateAnswer) -> None:
         """Go on with what came back for an attempt that is on the disk, as if it came now."""
@@ -170,7 +167,7 @@ class Attempt:
         self, response: HttpResponse | Failure, started_at: datetime, latency: float, admission: Admission
     ) -> Completion | Failure:
         """What came is read, priced, counted, and on the disk before anybody hears of it."""
-        run, conversation, turn = self.run, self.conversation, self.conversation.turn
+        run, conversation, turn, latency = self.run, self.conversation, self.conversation.turn, round(latency, 6)
         body = response.body if isinstance(response, HttpResponse) else b""
         result, cost = await apart(body, self._understood, response, started_at)
         conversation.add(result, cost, latency)
@@ -253,8 +250,10 @@ class Attempt:
     async def _write_outcome(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, latency: float
     ) -> None:
-        is_answer = isinstance(result, Completion)
+        run, conversation = self.run, self.conversation
         body = None if isinstance(response, Failure) else response.body
+        if is_last := isinstance(result, Completion) and conversation.finished:
+            run.decide_end(conversation, None)
         outcome = await apart(
             body or b"",
             events.outcome,
@@ -262,11 +261,10 @@ class Attempt:
             **outcome_fields(result, response, cost, latency),
             reply=body,
             answer=answer_fields(result, cost) if isinstance(result, Completion) else None,
+            probe={"session": run.session, **conversation.alone()} if is_last and conversation.is_plain else None,
         )
-        lines = [outcome]
-        if is_answer and self.conversation.finished:
-            lines.append(self.run.end_probe(self.conversation, None))
-        await self.run.services.store.append(lines)
+        is_told = not is_last or conversation.is_plain
+        await run.services.store.append([outcome] if is_told else [outcome, run.probe_line(conversation)])
 
     def _settle(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission

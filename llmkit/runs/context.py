@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -23,7 +23,7 @@ from llmkit.records import Completion, Failure, Model, Price, Provider, Rates, R
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
-from llmkit.runs.plan import Probe
+from llmkit.runs.plan import Configuration, Probe, most_output_tokens
 from llmkit.runs.progress import EventKind, Tracker
 from llmkit.runs.remote import Sender
 from llmkit.runs.spec import RunSpec
@@ -49,6 +49,20 @@ class Services:
     """Whose runs they are."""
 
 
+class Bound(NamedTuple):
+    """What no request of a configuration exceeds: the tokens of its answer (``None``: nobody limits them), and the
+    rates at the dearest service tier that it may be served at.
+    """
+
+    max_output_tokens: int | None
+    rates: pricing.Dearest
+
+    def worst_case(self, input_tokens: int) -> Decimal | None:
+        """The most that a request of so many tokens can cost."""
+        most = self.max_output_tokens
+        return None if most is None else pricing.most_of(self.rates, input_tokens, most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A model with all that is the same for each of its requests.
@@ -63,6 +77,7 @@ class Target:
     fallback: Rates | None
     rejects: frozenset[str] = frozenset()
     in_batches: bool = False
+    _bounds: dict[str, Bound] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, provider: Provider, *, in_batches: bool = False) -> Target:
@@ -76,17 +91,15 @@ class Target:
             in_batches=in_batches,
         )
 
-    def worst_case(self, request: Request, *, input_tokens: int, max_output_tokens: int) -> Decimal | None:
-        """The most that a request of so many tokens can cost, at the dearest service tier that it may be served at."""
-        listed = {variant.service_tier for variant in self.price.price_variants}
-        tiers = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
-        return pricing.worst_case(
-            self.price,
-            input_tokens=input_tokens,
-            max_output_tokens=max_output_tokens,
-            fallback=self.fallback,
-            tiers=tiers(request.body or {}, listed),
-        )
+    def bound(self, config: Configuration, request: Request) -> Bound:
+        """What holds for all requests of a configuration, of which this is one."""
+        bound = self._bounds.get(config.label)
+        if bound is None:
+            listed = {variant.service_tier for variant in self.price.price_variants}
+            tiers = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
+            rates = pricing.dearest(self.price, tiers(request.body or {}, listed), self.fallback)
+            bound = self._bounds[config.label] = Bound(most_output_tokens(request, self.model), rates)
+        return bound
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
         """The service tier of what came back: what it tells, or where it does not, what was asked for."""
@@ -98,7 +111,7 @@ class Target:
         config = self.model.api_config
         learned = sorted({*config.get("learned_rejects", ()), parameter})
         model = replace(self.model, api_config={**config, "learned_rejects": learned})
-        return replace(self, model=model, rejects=self.rejects | {parameter})
+        return replace(self, model=model, rejects=self.rejects | {parameter}, _bounds={})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -234,14 +247,22 @@ class RunContext:
 
     def end_probe(self, conversation: Conversation, failure: Failure | None) -> Event:
         """Decide how a probe ends. The event is written with its last answer: no crash comes between the two."""
+        self.decide_end(conversation, failure)
+        return self.probe_line(conversation)
+
+    def probe_line(self, conversation: Conversation) -> Event:
+        """How a probe has ended."""
+        return events.probe(
+            run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
+        )
+
+    def decide_end(self, conversation: Conversation, failure: Failure | None) -> None:
+        """Decide how a probe ends."""
         refusal = self.breaker.refusal(conversation.probe.model)
         conversation.end(
             failure,
             refused=failure is not None and failure is refusal,
             check=self.spec.plan.check_of(conversation.probe, self.spec.check_answer),
-        )
-        return events.probe(
-            run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
         )
 
     def compare_version(self, conversation: Conversation, version: str | None) -> None:

@@ -17,7 +17,7 @@ def outcome_fields(
         "status_code": response.status,
         "error_code": result.code if isinstance(result, Failure) else None,
         "error_message": result.message if isinstance(result, Failure) else None,
-        "latency_s": round(latency, 6),
+        "latency_s": latency,
         "request_id": result.request_id,
         "maybe_billed": isinstance(result, Failure) and result.maybe_billed,
         "service_tier": result.service_tier,

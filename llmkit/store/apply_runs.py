@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 import duckdb
 import pyarrow as pa
 
-from llmkit.records import PRICE_COLUMNS
+from llmkit.records import PRICE_COLUMNS, TOKEN_COLUMNS
 from llmkit.records.columns import RESULT
 from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.lines import for_duckdb
@@ -33,6 +33,9 @@ class RunLines:
         self.run_id.append(run_id)
         self.event_id.append(event_id)
         self.line.append(for_duckdb(line))
+
+    def __add__(self, others: RunLines) -> RunLines:
+        return RunLines(*(getattr(self, name) + getattr(others, name) for name in _LINE))
 
 
 _LINE = [f.name for f in fields(RunLines)]
@@ -61,6 +64,15 @@ _OUTCOME = {
     "service_tier": "VARCHAR", "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR", **REUSE,
 }  # fmt: skip
 _RESULT = {"position": "BIGINT", "session": "INTEGER", **RESULT}
+_TOLD = {
+    **{name: f"e.usage.{name}" for name in TOKEN_COLUMNS},
+    **{name: f"e.answer.{name}" for name in ("finish_reason", "model_version", *list(RATES)[:2])},
+    **{name: f"e.{name}" for name in ("service_tier", "cost_source", "latency_s")},
+    "estimated_cost": "e.cost", "completed_at": "e.ended_at", "status": "'ok'", "turns": "1", "attempts": "1",
+    "wasted_cost": "0", "maybe_billed": "0",
+}  # fmt: skip
+"""The columns of a probe's result that its only outcome tells; ``Conversation.alone`` names the others."""
+_ALONE = {"session": "INTEGER", **{name: kind for name, kind in RESULT.items() if name not in _TOLD}}
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
     "changes": "JSON",
@@ -92,6 +104,8 @@ def _set(names: Sequence[str]) -> str:
 _DROPPED = f"""run_id IN (FROM incoming) AND run_id IN (
             SELECT run_id FROM annotations WHERE position = {OF_RUN} AND name = '{ARCHIVE}')"""
 _AT_KEY = "o.run_id = n.run_id AND o.position = n.position"
+_LATEST = f"""ON CONFLICT DO UPDATE SET {_set(list(_RESULT)[1:])}
+        WHERE results.status IS NULL OR excluded.session >= results.session"""
 _STATEMENTS = (
     ("scenarios", f"""
         INSERT INTO run_scenarios BY NAME
@@ -156,15 +170,19 @@ _STATEMENTS = (
         QUALIFY row_number() OVER (PARTITION BY run_id, e.batch ORDER BY event_id DESC) = 1
         ON CONFLICT DO UPDATE SET batch_id = excluded.batch_id, event_id = excluded.event_id
         WHERE excluded.event_id > run_batches.event_id"""),
-    ("outcome", f"""
+    ("outcome answer", f"""
         INSERT INTO outcomes BY NAME
         SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(USAGE), "e.usage")},
             {_fields(list(_ANSWER), "e.answer")}, e.answer IS NOT NULL AS is_answer, false AS is_superseded
         FROM {_parsed("outcome", {**_OUTCOME, "usage": USAGE, "answer": _ANSWER})} ON CONFLICT DO NOTHING"""),
-    ("outcome", f"""
+    ("outcome answer", f"""
         CREATE OR REPLACE TEMP TABLE new_outcomes AS
-        SELECT DISTINCT run_id, {_fields(list(_KEY))} FROM {_parsed("outcome", _KEY)}"""),
-    ("outcome", "INSERT INTO intents BY NAME FROM temp.new_outcomes WHERE attempt > 0 ON CONFLICT DO NOTHING"),
+        SELECT run_id, {_fields(list(_KEY))}, {_fields(list(_ALONE), "e.probe")},
+            {", ".join(f"{how} AS {name}" for name, how in _TOLD.items())}
+        FROM {_parsed("outcome", {**_OUTCOME, "usage": USAGE, "answer": _ANSWER, "probe": _ALONE})}"""),
+    ("outcome answer", f"""
+        INSERT INTO intents BY NAME SELECT DISTINCT run_id, {", ".join(_KEY)} FROM temp.new_outcomes WHERE attempt > 0
+        ON CONFLICT DO NOTHING"""),
     ("outcome", """
         UPDATE outcomes SET is_superseded = true
         FROM (
@@ -177,8 +195,12 @@ _STATEMENTS = (
         INSERT INTO results BY NAME
         SELECT run_id, {_fields(list(_RESULT))} FROM {_parsed("probe", _RESULT)}
         QUALIFY row_number() OVER (PARTITION BY run_id, e.position ORDER BY e.session DESC, event_id DESC) = 1
-        ON CONFLICT DO UPDATE SET {_set(list(_RESULT)[1:])}
-        WHERE results.status IS NULL OR excluded.session >= results.session"""),
+        {_LATEST}"""),
+    ("answer", f"""
+        INSERT INTO results BY NAME
+        SELECT * EXCLUDE (turn, attempt) FROM temp.new_outcomes WHERE session IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY run_id, position ORDER BY session DESC) = 1
+        {_LATEST}"""),
     # costs of probes in progress: an interrupted run has spent them even if its probes never end
     ("outcome", f"""
         INSERT INTO results BY NAME
@@ -198,22 +220,29 @@ _STATEMENTS = (
         QUALIFY row_number() OVER (PARTITION BY run_id, e.position, e.name, e.actor ORDER BY event_id DESC) = 1
         ON CONFLICT DO UPDATE SET {_set(("event_id", "value", '"at"'))}
         WHERE excluded.event_id > annotations.event_id"""),
-    ("run note", f"""
+)  # fmt: skip
+_SELDOM = (
+    ("run note", "name", f"""
         UPDATE runs SET name = nullif(n.notes ->> '$.name', '') FROM probe_notes n
         WHERE n.run_id = runs.id AND n.run_id IN (SELECT run_id FROM incoming) AND n.position = {OF_RUN}
             AND json_exists(n.notes, '$.name')"""),
     # resumed: what has no answer waits once more
-    ("probe run_state", """
+    ("probe run_state", "resumed", """
         UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL
         FROM run_states s
         WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
             AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
                 OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
-    ("note scenarios", f"""
+    ("note scenarios", ARCHIVE, f"""
         UPDATE run_scenarios SET prompt = NULL, system = NULL, followups = NULL, messages = NULL WHERE {_DROPPED}"""),
-    ("note intent", f"UPDATE intents SET request = NULL WHERE {_DROPPED}"),
-    ("note outcome", f"UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL WHERE {_DROPPED}"),
+    ("note intent", ARCHIVE, f"UPDATE intents SET request = NULL WHERE {_DROPPED}"),
+    ("note outcome answer", ARCHIVE, f"""
+        UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL WHERE {_DROPPED}"""),
 )  # fmt: skip
+"""What changes nothing unless something like this was noted of the run, or it was resumed."""
+_OCCASIONS = f"""
+    SELECT name FROM annotations WHERE run_id IN (FROM incoming) AND position = {OF_RUN}
+    UNION ALL SELECT 'resumed' FROM run_states WHERE run_id IN (FROM incoming) AND status = 'running'"""
 
 TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
 """The types of lines that a run has."""
@@ -221,13 +250,20 @@ TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
 
 def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLines]) -> None:
     """Apply lines of runs, by their types."""
+    kinds = lines.keys()
+    if "answer" in kinds:
+        lines = {**lines, "outcome": lines["answer"] + lines.get("outcome", RunLines())}
     tables = {f"incoming_{kind}": {name: getattr(few, name) for name in _LINE} for kind, few in lines.items()}
     tables["incoming"] = {"run_id": sorted({run_id for few in lines.values() for run_id in few.run_id})}
     try:
         for name, columns in tables.items():
             connection.register(name, pa.table({key: _column(values) for key, values in columns.items()}))
-        for kinds, statement in _STATEMENTS:
-            if not lines.keys().isdisjoint(kinds.split()):
+        for of, statement in _STATEMENTS:
+            if not kinds.isdisjoint(of.split()):
+                connection.execute(statement)
+        occasions = {name for (name,) in connection.execute(_OCCASIONS).fetchall()}
+        for of, occasion, statement in _SELDOM:
+            if occasion in occasions and not kinds.isdisjoint(of.split()):
                 connection.execute(statement)
     finally:
         for name in tables:

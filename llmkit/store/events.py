@@ -8,6 +8,7 @@ scenarios  up to a thousand of the scenarios of a run that is about to begin; ``
 run        a run began; carries its settings, and every model with the prices in force
 intent     an attempt is about to be sent; with a hash of its request
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
+answer     an outcome that ended its probe well, its first attempt and only turn; ``probe`` is what else its row says
 batch      a provider has taken a batch; the intents of its requests name it
 probe      a probe reached a final state
 skip       the remaining probes of a provider or a model will not be sent, and why
@@ -28,7 +29,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from llmkit.store.lines import Event, dumps, pointer
+from llmkit.records.rows import dumps
+from llmkit.store.lines import Event, pointer
 
 _PER_LINE = 1_000
 """Scenarios of one line."""
@@ -90,7 +92,9 @@ def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Ev
     return {"type": "note", **identity, "value": value, "actor": actor, "at": now()}
 
 
-def intent(*, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any], **fields: Any) -> Event:
+def intent(
+    *, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any] | bytes, **fields: Any
+) -> Event:
     """An attempt is about to be sent. Of the request's ``body`` a hash is kept.
 
     ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; ``batch``, with which it goes; and
@@ -105,9 +109,9 @@ def batch(*, run_id: str, batch: str, batch_id: str) -> Event:
     return {"type": "batch", "run_id": run_id, "batch": batch, "batch_id": batch_id, "at": now()}
 
 
-def body_hash(body: Mapping[str, Any]) -> str:
-    """What requests with the same body share: 16 bytes in hexadecimal."""
-    return hashlib.blake2b(dumps(body), digest_size=16).hexdigest()
+def body_hash(body: Mapping[str, Any] | bytes) -> str:
+    """What requests with the same body, which may be JSON already, share: 16 bytes in hexadecimal."""
+    return hashlib.blake2b(body if isinstance(body, bytes) else dumps(body), digest_size=16).hexdigest()
 
 
 def outcome(
@@ -118,16 +122,18 @@ def outcome(
     attempt: int,
     reply: bytes | None = None,
     answer: Mapping[str, Any] | None = None,
+    probe: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Event:
     """An attempt was answered or failed, with the raw ``reply``.
 
     ``answer``: the columns of ``turns`` that only an answer has; its ``response`` is stored where it is not in the
-    reply. ``fields``: the columns of ``attempts`` that only the outcome determines.
+    reply. ``fields``: the columns of ``attempts`` that only the outcome determines. ``probe``: the ``session`` and the
+    columns that the outcome does not tell of a probe that ended well with this, its only attempt.
     """
     at = pointer(reply, answer["response"]) if reply and answer else None
     return {
-        "type": "outcome",
+        "type": "outcome" if probe is None else "answer",
         "run_id": run_id,
         "position": position,
         "turn": turn,
@@ -135,6 +141,7 @@ def outcome(
         "ended_at": now(),
         "reply": None if reply is None else reply.decode("utf-8", "replace"),
         "answer": {**answer, "response": None, "response_at": at} if answer and at else answer,
+        "probe": probe,
         **fields,
     }
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from llmkit.records.rows import dumps
+
 Event = dict[str, Any]
 """One line: ``id``, ``type``, and the type's own fields (see :mod:`llmkit.store.events`)."""
 
@@ -26,14 +28,6 @@ _LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)  # searching for this 
 
 _SEARCHED = 1 << 20
 """Bytes of a document in which a text is looked for."""
-
-
-def dumps(value: Any) -> bytes:
-    """A value as JSON. A lone surrogate, which has no UTF-8 form, is written as an escape."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def line(event: Mapping[str, Any], seq: int) -> bytes:
