@@ -73,6 +73,11 @@ _TOLD = {
 }  # fmt: skip
 """The columns of a probe's result that its only outcome tells; ``Conversation.alone`` names the others."""
 _ALONE = {"session": "INTEGER", **{name: kind for name, kind in RESULT.items() if name not in _TOLD}}
+_SHORT = {
+    **{name: kind for name, kind in _OUTCOME.items() if name != "reply"}, "usage": USAGE, "probe": _ALONE,
+    "answer": {name: kind for name, kind in _ANSWER.items() if name != "response"},
+}  # fmt: skip
+"""What an outcome says beside its texts."""
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
     "changes": "JSON",
@@ -179,7 +184,7 @@ _STATEMENTS = (
         CREATE OR REPLACE TEMP TABLE new_outcomes AS
         SELECT run_id, {_fields(list(_KEY))}, {_fields(list(_ALONE), "e.probe")},
             {", ".join(f"{how} AS {name}" for name, how in _TOLD.items())}
-        FROM {_parsed("outcome", {**_OUTCOME, "usage": USAGE, "answer": _ANSWER, "probe": _ALONE})}"""),
+        FROM {_parsed("outcome", _SHORT)}"""),
     ("outcome answer", f"""
         INSERT INTO intents BY NAME SELECT DISTINCT run_id, {", ".join(_KEY)} FROM temp.new_outcomes WHERE attempt > 0
         ON CONFLICT DO NOTHING"""),
