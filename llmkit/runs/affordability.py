@@ -11,9 +11,9 @@ from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
 from llmkit.records import Price, Provider, Request
 from llmkit.records.checks import numbers
-from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, most_input_tokens
 from llmkit.runs.spending import Standing
+from llmkit.runs.targets import Target
 
 
 def of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> Iterator[str]:

@@ -20,12 +20,13 @@ from llmkit.money.pricing import Cost
 from llmkit.providers.transport import apart
 from llmkit.records import Call, Completion, Failure, HttpResponse, Request
 from llmkit.runs.batch_desk import BatchDesk
-from llmkit.runs.context import RunContext, Target
+from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
 from llmkit.runs.plan import most_input_tokens
 from llmkit.runs.progress import EventKind
 from llmkit.runs.remote import LateAnswer, Place
+from llmkit.runs.targets import Target
 from llmkit.runs.tickets import Ticket
 from llmkit.store import Event, events
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -14,7 +14,8 @@ from llmkit.errors import Code
 from llmkit.limiter import Purse
 from llmkit.money.pricing import Cost
 from llmkit.records import TOKEN_COLUMNS, Completion, CostSource, Failure, Rates, Usage, source_of_sum
-from llmkit.runs.plan import Probe
+from llmkit.runs.plan import Plan, Probe
+from llmkit.store.events import probe_id
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +47,11 @@ class Conversation:
     purse: Purse | None = None
     guard: anyio.CancelScope = field(init=False)
     """Its worker's, shielded while a request is under way, so that only waiting for one can be stopped."""
+
+    @classmethod
+    def of(cls, run_id: str, plan: Plan, position: int) -> Self:
+        """The probe at a position of a run's plan, of which nothing was asked."""
+        return cls(probe=plan.probe(position), probe_id=probe_id(run_id, position))
 
     @property
     def turn(self) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmkit.runs.batch_desk import BatchDesk, Sender
-from llmkit.runs.context import RunContext, Target
+from llmkit.runs.context import RunContext
+from llmkit.runs.targets import Target
 from llmkit.runs.tickets import looks
 
 

@@ -19,11 +19,11 @@ from llmkit.money.price_changes import price_changes
 from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import Wire, answer_limit, wire_for
 from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Provider, Request, Usage
-from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import NOTHING, Reused, check_reuse, reused_answers
+from llmkit.runs.targets import Target
 from llmkit.store import Store, past
 
 USUAL_EFFORT = "medium"

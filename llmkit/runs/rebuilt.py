@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from llmkit.records import Provider
-from llmkit.runs.context import Target
 from llmkit.runs.plan import Plan
+from llmkit.runs.targets import Target
 from llmkit.store import events
 
 

@@ -33,7 +33,7 @@ def conversations(
 
 
 def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]) -> Conversation:
-    conversation = Conversation(probe=spec.plan.probe(position), probe_id=events.probe_id(run_id, position))
+    conversation = Conversation.of(run_id, spec.plan, position)
     model = conversation.probe.model
     fallback = pricing.default_rates(spec.providers[model.provider])
     for row in attempts:

@@ -14,7 +14,7 @@ from llmkit.store import Event, events
 def replayed(run_id: str, plan: Plan, reused: Reused, check: Callable[[str], Any] | None) -> Iterator[Conversation]:
     """Each conversation that begins with reused answers, as far as they go; ended where they are all."""
     for position, answers in reused.answers.items():
-        conversation = Conversation(probe=plan.probe(position), probe_id=events.probe_id(run_id, position))
+        conversation = Conversation.of(run_id, plan, position)
         for answer in answers:
             conversation.reuse(answer.completion, answer.source, answer.cost, answer.latency_s)
         if conversation.finished:

@@ -78,8 +78,6 @@ class Session:
         if not keeps_batches:
             await self.context.cancel_batches(grace)
         self.context.is_stopped = True
-        for queue in self.queues.values():
-            queue.clear()
         if self._scope is not None:
             self._scope.cancel()
         await anyio.sleep(grace)
@@ -139,7 +137,7 @@ class Session:
         queue = self.queues[provider]
         try:
             with anyio.CancelScope() as guard:
-                while queue:
+                while queue and not self.context.is_stopped:
                     position = queue.popleft()
                     if not queue:
                         self.context.stir()
@@ -151,7 +149,9 @@ class Session:
 
     async def _converse(self, position: int, guard: anyio.CancelScope) -> None:
         """Ask all turns of one probe and write its final row. ``guard`` is the worker's."""
-        conversation = self.conversations.get(position) or self._new(position)
+        conversation = self.conversations.get(position) or Conversation.of(
+            self.run_id, self.context.spec.plan, position
+        )
         conversation.guard = guard
         failure: Failure | None = None
         try:
@@ -185,10 +185,6 @@ class Session:
         if failure is not None and conversation.status == "failed" and concerns_others(failure):
             await self._skip_rest(conversation.probe.model, affected(conversation.probe.model, failure))
 
-    def _new(self, position: int) -> Conversation:
-        probe = self.context.spec.plan.probe(position)
-        return Conversation(probe=probe, probe_id=events.probe_id(self.run_id, position))
-
     async def _skip_rest(self, model: Model, reference: str) -> None:
         """Mark what is left for a provider or a model, by its name or reference, as skipped."""
         refusal, plan = self.context.breaker.refusal(model), self.context.spec.plan
@@ -200,19 +196,11 @@ class Session:
         kept = [position for position in queue if position in others]
         queue.clear()
         queue.extend(kept)
-        await self.context.write(
-            [
-                events.skip(
-                    run_id=self.run_id,
-                    session=self.context.session,
-                    reference=reference,
-                    code=refusal.code,
-                    message=refusal.message,
-                )
-            ]
-        )
+        told = {"reference": reference, "code": refusal.code, "message": refusal.message}
+        await self.context.write([events.skip(run_id=self.run_id, session=self.context.session, **told)])
         for position in rest:
-            self.context.emit("probe_done", self._new(position), status="skipped", code=refusal.code)
+            skipped = Conversation.of(self.run_id, plan, position)
+            self.context.emit("probe_done", skipped, status="skipped", code=refusal.code)
         names = {"provider": model.provider, "model": None if reference == model.provider else reference}
         log.warning("skipped", extra={"run": self.run_id, **names, "code": refusal.code, "probes": len(rest)})
 

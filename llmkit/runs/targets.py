@@ -1,0 +1,78 @@
+"""A model as a run asks it: what is the same for all of its requests, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import NamedTuple
+
+from llmkit.money import pricing
+from llmkit.money.service_tiers import in_batch
+from llmkit.providers.wires import Wire, wire_for
+from llmkit.records import Completion, Failure, Model, Price, Provider, Rates, Request
+from llmkit.runs.plan import Configuration, most_output_tokens
+
+
+class Bound(NamedTuple):
+    """What no request of a configuration exceeds: the tokens of its answer (``None``: nobody limits them), and the
+    rates at the dearest service tier that it may be served at.
+    """
+
+    max_output_tokens: int | None
+    rates: pricing.Dearest
+
+    def worst_case(self, input_tokens: int) -> Decimal | None:
+        """The most that a request of so many tokens can cost."""
+        most = self.max_output_tokens
+        return None if most is None else pricing.most_of(self.rates, input_tokens, most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model with all that is the same for each of its requests.
+
+    ``rejects`` are parameters that the model has refused in this run, so that its requests go without them.
+    """
+
+    model: Model
+    provider: Provider
+    wire: Wire
+    price: Price
+    fallback: Rates | None
+    rejects: frozenset[str] = frozenset()
+    in_batches: bool = False
+    _bounds: dict[str, Bound] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Model, provider: Provider, *, in_batches: bool = False) -> Target:
+        """A model as nothing is known about it yet."""
+        return cls(
+            model=model,
+            provider=provider,
+            wire=wire_for(provider, model),
+            price=model.full_price,
+            fallback=pricing.default_rates(provider),
+            in_batches=in_batches,
+        )
+
+    def bound(self, config: Configuration, request: Request) -> Bound:
+        """What holds for all requests of a configuration, of which this is one."""
+        bound = self._bounds.get(config.label)
+        if bound is None:
+            listed = {variant.service_tier for variant in self.price.price_variants}
+            tiers = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
+            rates = pricing.dearest(self.price, tiers(request.body or {}, listed), self.fallback)
+            bound = self._bounds[config.label] = Bound(most_output_tokens(request, self.model), rates)
+        return bound
+
+    def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
+        """The service tier of what came back: what it tells, or where it does not, what was asked for."""
+        tier = result.service_tier or self.wire.asked_tier(request.body or {})
+        return in_batch(tier) if self.in_batches else tier
+
+    def without(self, parameter: str) -> Target:
+        """The same, asked without a parameter from now on."""
+        config = self.model.api_config
+        learned = sorted({*config.get("learned_rejects", ()), parameter})
+        model = replace(self.model, api_config={**config, "learned_rejects": learned})
+        return replace(self, model=model, rejects=self.rejects | {parameter}, _bounds={})
