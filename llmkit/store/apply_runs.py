@@ -257,7 +257,8 @@ def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLi
     """Apply lines of runs, by their types."""
     kinds = lines.keys()
     if "answer" in kinds:
-        lines = {**lines, "outcome": lines["answer"] + lines.get("outcome", RunLines())}
+        outcomes = lines["answer"] + lines.get("outcome", RunLines())
+        lines = {**{kind: few for kind, few in lines.items() if kind != "answer"}, "outcome": outcomes}
     tables = {f"incoming_{kind}": {name: getattr(few, name) for name in _LINE} for kind, few in lines.items()}
     tables["incoming"] = {"run_id": sorted({run_id for few in lines.values() for run_id in few.run_id})}
     try:

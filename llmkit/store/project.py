@@ -31,8 +31,10 @@ from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
 
-_MOST = 32 << 20
-"""Bytes of runs that are applied in one transaction: more go faster, and take more memory."""
+_FEW, _MANY = 16 << 20, 32 << 20
+"""Bytes of runs that are applied in one transaction, while runs go on and when a database is made anew: more go
+faster, and take seven times as much memory.
+"""
 _BLOCK = 4 << 20
 """Bytes of a segment that are made into lines at once. While they are, the interpreter does nothing else."""
 _AT_ONCE = 64 << 20
@@ -187,11 +189,11 @@ def take_up(connection: duckdb.DuckDBPyConnection) -> None:
 def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
     """The lines of runs, of as many at once as their bytes allow."""
     gathered: list[Block] = []
-    held = 0
+    held, most = 0, min(_MANY, max(_FEW, sum(end - offset for _, offset, end in due) // 8))
     for which, offset, end in due:
         for block in journal.blocks(which, offset, min(end - offset, _BLOCK)):
             size = block.end - block.start
-            if gathered and held + size > _MOST:
+            if gathered and held + size > most:
                 yield gathered
                 gathered, held = [], 0
             gathered.append(block)

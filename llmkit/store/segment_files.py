@@ -25,7 +25,7 @@ def to_write(directory: Path, name: str, flags: int = 0) -> IO[bytes]:
     return file
 
 
-def write_all(segment: IO[bytes], data: bytes) -> None:
+def write_all(segment: IO[bytes], data: bytes | bytearray) -> None:
     """Write everything: on a disk that is filling up, one write may take only a part and say so in its result."""
     rest = memoryview(data)
     while rest:

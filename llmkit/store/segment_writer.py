@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,8 @@ from llmkit.store.segments import CATALOG
 
 _GATHER = 0.002
 """Seconds that a commit waits for company when the one before had some."""
+_PIECE = 1 << 20
+"""Bytes that are written at once: a run that begins may have a hundred megabytes of prompts."""
 
 
 @dataclass(slots=True)
@@ -31,9 +33,15 @@ class _Open:
     file: IO[bytes]
     seq: int
 
-    def save(self, data: bytes) -> bool:
-        """Have the disk take it; ``False`` when nobody could read it, since the file was moved or deleted."""
-        segment_files.write_all(self.file, data)
+    def save(self, lines: Iterable[bytes]) -> bool:
+        """Have the disk take them; ``False`` when nobody could read it, since the file was moved or deleted."""
+        piece = bytearray()
+        for each in lines:
+            piece += each
+            if len(piece) >= _PIECE:
+                segment_files.write_all(self.file, piece)
+                piece = bytearray()
+        segment_files.write_all(self.file, piece)
         os.fsync(self.file.fileno())
         return segment_files.is_at(self.file, self.path)
 
@@ -117,11 +125,12 @@ class SegmentWriter:
         except OSError as error:
             return self._explain(error)
         try:
-            data = b"".join(line(event, segment.seq + number) for number, event in enumerate(commit.events))
-            if not segment.save(data):
+            if not segment.save(line(event, segment.seq + number) for number, event in enumerate(commit.events)):
                 return self._lose(commit.about, segment, start)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - even for a mistake of ours no half of a batch stays
             is_cut = self._abandon(commit.about, segment, start)
+            if not isinstance(error, OSError):
+                return error
             return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
         segment.seq += len(commit.events)
         return None
