@@ -7,7 +7,8 @@ from typing import Any
 
 import duckdb
 
-from llmkit.store.lines import dumps, for_duckdb
+from llmkit.records.rows import dumps
+from llmkit.store.lines import for_duckdb
 
 Row = Mapping[str, Any]
 
