@@ -31,8 +31,13 @@ class Request:
     unmarked: Mapping[str, Any] | None = None
 
     @property
-    def question(self) -> bytes:
+    def question(self) -> dict[str, Any]:
         """What tells that two requests ask the same."""
+        return dict(self.unmarked or self.body or {})
+
+    @property
+    def question_json(self) -> bytes:
+        """The same as JSON."""
         return self.content if self.unmarked is None else dumps(self.unmarked)
 
     @cached_property

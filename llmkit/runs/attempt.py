@@ -195,7 +195,7 @@ class Attempt:
             started_at=started_at.isoformat(),
             waited_s=round(admission.waited_s, 6),
             wait_reason=admission.wait_reason,
-            body=self.request.question,
+            body=self.request.question_json,
             dropped=sorted(self.target.rejects) or None,
             worst_case=None if self.worst_case is None else format(self.worst_case, "f"),
             batch=batch,
