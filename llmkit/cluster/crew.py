@@ -81,7 +81,7 @@ class Mate:
     def gathered(self) -> list[Parcel]:
         """What is delivered now."""
         parcels = [parcel for parcel in self.outbox if self.waits_for(parcel.place)]
-        self.wake, self.outbox = anyio.Event(), []
+        self.outbox = []
         return parcels
 
 
@@ -241,6 +241,7 @@ class Crew:
     async def _hurry(self, mate: Mate) -> None:
         while True:
             await mate.wake.wait()
+            mate.wake = anyio.Event()
             await self._gather()
             if mate.outbox:
                 await self._exchange(mate, 0.0)

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from cluster_client import PROVIDERS, ask
+from cluster_client import PROVIDERS, ask, loosened
 from distributed import Client, LocalCluster
 from distributed.utils import get_ip
 
@@ -57,6 +57,17 @@ def test_options_that_make_no_sense_are_refused(kit, client, options):
     """Before anything is sent."""
     with pytest.raises(llmkit.ValidationError):
         ask(kit, client, 1, options=options)
+
+
+def test_a_request_does_not_wait_until_others_are_answered(kit, client, sim):
+    """With one at a time nothing is on its way when the next one is handed to a worker, which is asked for news then:
+    if it waited for the end of that, each would take seconds.
+    """
+    sim.set(latency=0)
+    loosened(kit, ["openai"], 1)
+    prompts = [f"Say something about the number {number}." for number in range(30)]
+    run = kit.run(prompts, kit.catalog.defaults()["openai"].reference, max_tokens=60, on=client).result(timeout=55)
+    assert run.probes["status"].eq("ok").all()
 
 
 def test_a_run_is_cancelled_as_any_other(kit, client, sim):
