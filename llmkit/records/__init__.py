@@ -1,4 +1,4 @@
-"""The frozen records that travel through llmkit, and nothing else.
+"""The frozen records that the rest of llmkit passes around, and nothing else.
 
 Money is :class:`decimal.Decimal` in US dollars; prices are per million tokens. An unknown price is ``None``, never 0.
 Times are timezone-aware UTC.

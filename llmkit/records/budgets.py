@@ -1,4 +1,4 @@
-"""Budgets above runs: what all runs together may spend in a month or on a project."""
+"""Budgets across runs: what all runs together may spend in a month or on a project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 def is_month(scope: str) -> bool:
-    """Whether a scope is a month such as ``2026-12``; any other is the name of a project."""
+    """Whether a scope is a month such as ``2026-12``; any other scope is the name of a project."""
     return _MONTH.fullmatch(scope) is not None
 
 
@@ -24,9 +24,9 @@ def month_of(at: datetime) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedBudget(Row):
-    """What may be spent in US dollars in a month or on a project (``scope``), at one provider or (``None``) at all.
+    """US dollars that may be spent in a month or on a project (``scope``), at one provider or (``None``) at any.
 
-    ``alert_at`` is the share of it at which somebody is told.
+    ``alert_at`` is the share of the amount at which a warning is given.
     """
 
     scope: str
@@ -36,7 +36,7 @@ class SharedBudget(Row):
 
     @property
     def key(self) -> str:
-        """What tells it from other budgets, also as a reader understands it: ``2026-12 at openai``."""
+        """A unique, readable name: ``2026-12 at openai``."""
         return self.scope if self.provider is None else f"{self.scope} at {self.provider}"
 
     def covers(self, provider: str, project: str | None, month: str) -> bool:

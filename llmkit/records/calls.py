@@ -1,4 +1,4 @@
-"""What is asked: scenarios, and the calls made from them."""
+"""Scenarios, and the calls made from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmkit.records.typed_questions import Question
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation; the system prompt travels apart from it."""
+    """One message of a conversation; the system prompt is kept separately."""
 
     role: Literal["user", "assistant"]
     content: str
@@ -24,11 +24,11 @@ class Message:
 class Scenario:
     """One thing to ask: a prompt, an optional system prompt, follow-up prompts, and the dimension values behind it.
 
-    ``dimensions`` become columns of ``run.probes``. ``scenario_id`` is given by position when it is left out.
-    ``template`` identifies the template that it was made from: answers to prompts of one template are alike in length,
-    which estimates rest on. ``messages`` are turns before the prompt, examples for the model say: questions and answers
-    in turn, as ``{"role": "user", "content": ...}`` and ``{"role": "assistant", "content": ...}``.
-    ``question`` says how it is to be answered; :mod:`llmkit.question` makes it.
+    ``dimensions`` become columns of ``run.probes``. ``scenario_id`` defaults to the scenario's position. ``template``
+    identifies the template it was made from: estimates rely on answers to prompts of one template being similar in
+    length. ``messages`` are turns before the prompt, such as few-shot examples: alternating questions and answers, as
+    ``{"role": "user", "content": ...}`` and ``{"role": "assistant", "content": ...}``. ``question`` defines the form of
+    the answer; make it with :mod:`llmkit.question`.
     """
 
     prompt: str
@@ -66,7 +66,7 @@ class Scenario:
 
 
 def _earlier(messages: Any) -> tuple[Message, ...]:
-    """Turns before the prompt: a question, its answer, and so on."""
+    """Check the turns before the prompt: a question, its answer, and so on."""
     if messages is None or isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
         if not messages:
             return ()
@@ -94,10 +94,10 @@ _TURNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """How to ask; ``None`` leaves a parameter to the provider. ``strict`` refuses what a model rejects.
+    """Request parameters; ``None`` leaves one to the provider. ``strict`` raises for parameters the model rejects.
 
-    ``schema`` is a JSON schema that the answer must match. ``service_tier`` is one that the model's price has a variant
-    for, or ``"standard"``. ``extra_body`` is merged into the request as it is.
+    ``schema`` is a JSON schema that the answer must match. ``service_tier`` is ``"standard"`` or a tier for which the
+    model's price has a variant. ``extra_body`` is merged into the request unchanged.
     """
 
     temperature: float | None = None
@@ -114,17 +114,17 @@ class Params:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """All that a wire needs to build the request of one turn."""
+    """Everything a wire needs to build the request for one turn."""
 
     model: Model
     messages: tuple[Message, ...]
     system: str | None = None
     params: Params = Params()
     marks: tuple[int, ...] = ()
-    """Ends of beginnings that other calls share, in characters of the system prompt and the messages, shortest first:
-    what providers keep that are told what to keep."""
+    """Lengths of prefixes shared with other calls, in characters of system prompt plus messages, shortest first: for
+    providers that cache only marked prefixes."""
 
     def answered(self, text: str, next_prompt: str) -> Call:
-        """The call of the next turn: the conversation so far and one more prompt."""
+        """The call for the next turn: the conversation so far plus one more prompt."""
         grown = (*self.messages, Message("assistant", text), Message("user", next_prompt))
         return replace(self, messages=grown)

@@ -1,4 +1,4 @@
-"""What comes back: answers, failures, and what a provider says of itself."""
+"""What providers return: answers, failures, rate limits and lists of models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"
 class Usage(Row):
     """Billed tokens of one answer, counted the same way for every provider.
 
-    ``input_tokens`` is the whole input, cached reads and cache writes included; ``output_tokens`` is all that is
-    billed as output, reasoning included; ``reasoning_tokens`` is the part of it that was reasoning.
-    ``cache_write_1h_tokens`` is the part of ``cache_write_tokens`` kept for an hour. ``reported_cost`` is what the
-    provider itself says that the answer cost, in US dollars, where it says so.
+    ``input_tokens`` is the whole input, including cache reads and writes; ``output_tokens`` is everything billed as
+    output, including reasoning; ``reasoning_tokens`` is the reasoning part of it. ``cache_write_1h_tokens`` is the part
+    of ``cache_write_tokens`` kept for an hour. ``reported_cost`` is the cost in US dollars as reported by the provider,
+    if it reports one.
 
-    ``searches`` counts those of the provider's own search tool. ``other_calls`` counts what is billed apart from these
-    tokens by nothing that a price here covers: other tools of the provider, steps of another model.
+    ``searches`` counts calls of the provider's own search tool. ``other_calls`` counts what is billed in addition to
+    these tokens and that no price here covers: other tools of the provider, steps of another model.
     """
 
     input_tokens: int
@@ -39,7 +39,7 @@ class Usage(Row):
     other_calls: int = 0
 
     def to_row(self) -> dict[str, Any]:
-        """The usage as JSON-ready values; calls are left out where there were none."""
+        """The usage as JSON-ready values; call counts of 0 are left out."""
         row = {name: value for name in field_names(Usage) if (value := getattr(self, name)) or name not in CALL_COUNTS}
         return row if self.reported_cost is None else {**row, "reported_cost": as_json(self.reported_cost)}
 
@@ -50,14 +50,14 @@ CALL_COUNTS = ("searches", "other_calls")
 TOKEN_COLUMNS: tuple[str, ...] = tuple(
     name for name in field_names(Usage) if name.endswith("_tokens") and name != "cache_write_1h_tokens"
 )
-"""The counts that tables have a column for: all but ``cache_write_1h_tokens``, which is part of another."""
+"""The counts that are columns of tables: all but ``cache_write_1h_tokens``, which is part of another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A usable answer. ``usage`` is ``None`` when the provider did not say (then the cost is unknown, not 0).
+    """A usable answer. ``usage`` is ``None`` when the provider reported none (then the cost is unknown, not 0).
 
-    ``service_tier`` is the one that it was served at, in our words (``"standard"``, ``"priority"``, ``"fast+us"``);
+    ``service_tier`` is the tier that served it, by our names (``"standard"``, ``"priority"``, ``"fast+us"``);
     ``None`` when the provider did not say.
     """
 
@@ -71,13 +71,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a request gave no usable answer, and what may be done about it.
+    """Why a request gave no usable answer, and how to proceed.
 
-    ``scope`` says what is affected: this attempt only, this probe whatever is tried, every probe of the model, or
-    every probe of the provider. ``retry_after`` is the wait in seconds that the server asked for. A failure can have
-    been billed: then ``usage`` holds the tokens, and ``service_tier`` is as in a completion. ``maybe_billed`` marks a
-    request that was sent and whose answer never came. ``rejected_param`` names a request parameter (in our words) that
-    the model does not take.
+    ``scope`` says what is affected: only this attempt, every attempt of this probe, every probe of the model, or every
+    probe of the provider. ``retry_after`` is the wait in seconds that the server asked for. A failure can have been
+    billed: then ``usage`` holds the tokens, and ``service_tier`` is as in a completion. ``maybe_billed`` marks a
+    request that may have been billed at an unknown cost. ``rejected_param`` is our name for a request parameter that
+    the model does not accept.
     """
 
     code: Code
@@ -101,7 +101,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateInfo:
-    """What a provider says about what is left of its limits; ``*_reset`` is seconds until the allowance is whole."""
+    """Rate limits as the provider reports them; ``*_reset`` is seconds until the full allowance is restored."""
 
     requests_limit: int | None = None
     requests_remaining: int | None = None
@@ -113,7 +113,7 @@ class RateInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
-    """A model as a provider's own list describes it; ``None`` where the list does not say."""
+    """A model as described by the provider's own list; ``None`` for facts the list does not give."""
 
     model_id: str
     display_name: str | None = None

@@ -1,4 +1,4 @@
-"""Configurations: a model with the way it is asked, as users write it."""
+"""Configurations: a model with request settings of its own, as users write them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from llmkit.records.entries import Model
 
 @dataclass(frozen=True, slots=True, init=False)
 class Config:
-    """A model asked in a way of its own, among the ``models=`` of a run: a level of the grid under a label.
+    """A model with its own settings, as an item of ``models=`` of a run: one labelled level of the grid.
 
     >>> llmkit.Config("openai:gpt-6-luna", label="terse", temperature=0.2, system="Answer in one word.")
 
-    ``how`` takes ``system``, ``temperature``, ``max_tokens``, ``seed``, ``service_tier`` and what ``options`` of
-    ``kit.run`` holds for a request (``top_p``, ``stop``, ``reasoning_effort`` …); the rest is as the run asks. Its
-    system prompt takes the place of the run's. The label is the column ``config`` of the results; by default it is the
-    model's reference.
+    ``how`` accepts ``system``, ``temperature``, ``max_tokens``, ``seed``, ``service_tier`` and the request options of
+    ``kit.run`` (``top_p``, ``stop``, ``reasoning_effort`` …); other settings are the run's. Its system prompt replaces
+    the run's. The label appears in the column ``config`` of the results and defaults to the model's reference.
 
     Raises:
-        ValidationError: no reference, or a label that is empty or no text.
+        ValidationError: the reference is missing, or the label is not one line of text.
     """
 
     ref: str

@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One way of OpenAI's formats; a provider's entry in the catalog names it.
+    """A variant of OpenAI's formats, named by a provider's entry in the catalog.
 
-    It is guessed for a new provider at ``domain`` or below. ``defaults`` are ``api_config`` values (see
-    ``providers.wires.options``) for models that do not say otherwise; ``seed_param`` of ``None`` means that there is no
-    seed. ``reported_cost`` is the unit of the cost that the provider reports, if it does. ``standard_tier`` is what a
-    request calls the standard service tier, if it can ask for that. ``batches`` names the provider's batch API, if it
-    has one.
+    It is the default for new providers at ``domain`` or its subdomains. ``defaults`` are ``api_config`` values (see
+    ``providers.wires.options``) for models that do not set their own; a ``seed_param`` of ``None`` means that there is
+    no seed. ``reported_cost`` is the unit of the cost that the provider reports, if any. ``standard_tier`` is the
+    request's name for the standard service tier, if it can be requested. ``batches`` names the batch API, if any.
     """
 
     domain: str = ""
@@ -41,7 +40,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             batches="openai",
         ),
         "xai": Dialect(domain="x.ai", reported_cost="ticks", batches="xai"),
-        # thinks unless told not to, and then ignores sampling without a word; takes no schema
+        # thinks by default, and then silently ignores sampling parameters; does not accept a schema
         "deepseek": Dialect(
             domain="deepseek.com",
             seed_param=None,
@@ -56,11 +55,11 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 
 
 def dialect_at(base_url: str) -> str | None:
-    """The name of the dialect that is spoken at an address; ``None``, the standard of the wire, where none is known."""
+    """The name of the dialect spoken at an address; ``None``, the wire's standard, where none is known."""
     host = base_url.partition("://")[2].partition("/")[0].partition(":")[0]
     return next((name for name, dialect in DIALECTS.items() if f".{host}".endswith(f".{dialect.domain}")), None)
 
 
 def dialect_before(name: str, base_url: str) -> str | None:
-    """The dialect of a provider that was written before its entry named one: its name decided then."""
+    """The dialect of a provider stored before entries named one: back then the provider's name decided."""
     return name if name in DIALECTS else dialect_at(base_url)

@@ -20,7 +20,7 @@ WIRE_NAMES: tuple[str, ...] = get_args(WireName)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider(Row):
-    """A company or endpoint with one rate limit; ``dialect`` is how it departs from its wire."""
+    """A company or endpoint with one rate limit; ``dialect`` names its deviations from the wire."""
 
     name: str
     display_name: str
@@ -41,15 +41,15 @@ class Provider(Row):
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a provider from column values as the store or the journal holds them."""
+        """Read a provider from column values of the store or the journal."""
         if "dialect" not in row:
             row = {**row, "dialect": dialect_before(row["name"], row["base_url"])}
-        return super(Provider, cls).from_row(row)  # alone it does not know the class that slots make
+        return super(Provider, cls).from_row(row)  # a bare super() does not know the class that slots=True creates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model(Row):
-    """A priced model of a provider. ``model_id`` is what the API is sent."""
+    """A priced model of a provider. ``model_id`` is the name sent to the API."""
 
     provider: str
     model_id: str
@@ -85,17 +85,17 @@ class Model(Row):
 
     @property
     def cost_output_per_million(self) -> Decimal | None:
-        """US dollars per million output tokens, reasoning included."""
+        """US dollars per million output tokens, including reasoning."""
         return self.price.cost_output_per_million
 
     @property
     def cost_cached_input_per_million(self) -> Decimal | None:
-        """US dollars per million input tokens that were read from the provider's cache."""
+        """US dollars per million input tokens read from the provider's cache."""
         return self.price.cost_cached_input_per_million
 
     @property
     def cost_cache_write_per_million(self) -> Decimal | None:
-        """US dollars per million input tokens that were written to the provider's cache."""
+        """US dollars per million input tokens written to the provider's cache."""
         return self.price.cost_cache_write_per_million
 
     @property
@@ -105,12 +105,12 @@ class Model(Row):
 
     @property
     def priced_as(self) -> str:
-        """The reference of the model whose price this one has: of a snapshot that is not listed, its family's."""
+        """The reference of the model whose price applies: for a snapshot that is not listed, its family's."""
         return str(self.api_config.get("priced_as", self.reference))
 
     @property
     def full_price(self) -> Price:
-        """The price with the batch discount as one more variant, unless batches have prices of their own."""
+        """The price with the batch discount as an additional variant, unless it already has prices for batches."""
         if self.batch_discount is None or any(each.service_tier == BATCH_TIER for each in self.price.price_variants):
             return self.price
         batch = PriceVariant(service_tier=BATCH_TIER, factor=1 - self.batch_discount)
@@ -118,7 +118,7 @@ class Model(Row):
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """``provider:model_id`` as a pair. Model ids may hold colons (``ollama:llama3:8b``); provider names may not."""
+    """Split ``provider:model_id``. Model ids may contain colons (``ollama:llama3:8b``), provider names may not."""
     provider, colon, model_id = str(reference).partition(":")
     if not (colon and provider.strip() and model_id.strip()):
         raise ValidationError(

@@ -1,4 +1,4 @@
-"""What a forked child must not use: threads, locks and files that are its parent's."""
+"""Resetting what a forked child must not use: threads, locks and files of its parent."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from weakref import WeakSet
 
 
 class Forgets(Protocol):
-    """Something with parts that a forked child must not use."""
+    """An object with state that a forked child must not use."""
 
     def _forget(self) -> None:
-        """Reset, in a forked child."""
+        """Reset that state in a forked child."""
 
 
 T = TypeVar("T", bound=Forgets)
 
 
 def forgetting(kind: type[T]) -> WeakSet[T]:
-    """A set whose members, all of that kind, forget what is their parent's when the process is forked."""
+    """A set that calls ``_forget`` on all its members in a forked child."""
     members: WeakSet[T] = WeakSet()
 
     def forget() -> None:

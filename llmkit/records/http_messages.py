@@ -1,4 +1,4 @@
-"""What travels over HTTP, as wires and transport hand it to each other."""
+"""HTTP requests and responses, as passed between wires and transport."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmkit.records.rows import dumps
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An HTTP request without origin and without key. ``path`` is appended to the provider's ``base_url``.
+    """An HTTP request without origin and key. ``path`` is appended to the provider's ``base_url``.
 
-    ``left_out`` names the parameters that were asked for and that the model does not take. ``raw`` is what is sent in
-    place of a body that is JSON; its headers say what it is. ``longest_reply``, in bytes, is for more than one answer.
-    ``unmarked`` is the body without marks for the provider's cache, where it has any: they change no answer.
+    ``left_out`` names requested parameters that the model does not accept. ``raw`` is sent instead of a JSON body; the
+    headers give its type. ``longest_reply``, in bytes, raises the limit for replies with more than one answer.
+    ``unmarked`` is the body without its cache marks, if it has any: they change no answer.
     """
 
     path: str
@@ -32,17 +32,17 @@ class Request:
 
     @property
     def question(self) -> dict[str, Any]:
-        """What tells that two requests ask the same."""
+        """The body to compare requests by: equal for requests that ask the same."""
         return dict(self.unmarked or self.body or {})
 
     @property
     def question_json(self) -> bytes:
-        """The same as JSON."""
+        """``question`` as JSON."""
         return self.content if self.unmarked is None else dumps(self.unmarked)
 
     @cached_property
     def content(self) -> bytes:
-        """The body as it is sent: JSON in UTF-8, or in ASCII where a text holds half a surrogate pair.
+        """The body as it is sent: JSON in UTF-8, or in ASCII if a text contains a lone surrogate.
 
         Raises:
             TypeError, ValueError: the body is not JSON.
@@ -50,7 +50,7 @@ class Request:
         if self.raw is not None or self.body is None:
             return self.raw or b""
         content = dumps(self.body)
-        if b"null" in content:  # which it makes of infinity too
+        if b"null" in content:  # dumps writes infinity as null too
             json.dumps(self.body, allow_nan=False)
         return content
 

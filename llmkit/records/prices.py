@@ -1,4 +1,4 @@
-"""What tokens cost. US dollars per million tokens; unknown is ``None``, never 0."""
+"""Prices of tokens, in US dollars per million; unknown is ``None``, never 0."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Literal, get_args
 from llmkit.records.rows import Row
 
 CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported", "reused"]
-"""How a cost is known, the most doubtful first. Of a partly unpriced one the tokens are known, the calls are not; what
-was ``reused`` costs nothing."""
+"""Where a cost comes from, least certain first. A partly unpriced cost covers the tokens but not the calls; ``reused``
+answers cost nothing."""
 _SOURCES: tuple[CostSource, ...] = get_args(CostSource)
 
 STANDARD_TIER = "standard"
-"""The service tier that a model's own rates are those of."""
+"""The service tier to which a model's base rates apply."""
 BATCH_TIER = "batch"
-"""The tier of batches: no request can ask for it."""
+"""The tier of batches; a request cannot ask for it."""
 
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
-    """The source of a sum of costs: its most doubtful part's; ``None`` without parts."""
+    """The source of a sum of costs: that of its least certain part; ``None`` without parts."""
     return next((source for source in _SOURCES if source in sources), None)
 
 
@@ -30,7 +30,7 @@ def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
 class Rates(Row):
     """US dollars per million tokens, by kind of token; ``None`` where unknown.
 
-    ``cost_cached_input_per_million`` and ``cost_cache_write_per_million`` of ``None`` mean that the provider bills
+    A ``cost_cached_input_per_million`` or ``cost_cache_write_per_million`` of ``None`` means that the provider bills
     those tokens as plain input (it publishes no other price).
     """
 
@@ -45,25 +45,25 @@ RATE_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Rates))
 
 
 class _Part(Rates):
-    """Rates within a price, for some requests only."""
+    """Rates within a price that apply to some requests only."""
 
     __slots__ = ()
 
     def to_row(self) -> dict[str, Any]:
-        """The part as JSON-ready values; what it does not have is left out."""
+        """The part as JSON-ready values, without the empty ones."""
         return {name: value for name, value in Row.to_row(self).items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTier(_Part):
-    """Rates of a whole request whose input has more than ``above`` tokens."""
+    """Rates for a whole request with more than ``above`` input tokens."""
 
     above: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceWindow(_Part):
-    """Rates of requests made at certain hours (UTC): ``weekdays`` are ISO (Monday is 1), ``end`` is exclusive."""
+    """Rates for requests made at certain hours (UTC): ``weekdays`` are ISO (Monday is 1), ``end`` is exclusive."""
 
     weekdays: tuple[int, ...]
     start: time
@@ -72,10 +72,10 @@ class PriceWindow(_Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceVariant(_Part):
-    """Rates of answers that were served at another service tier than the standard one.
+    """Rates for answers served at a service tier other than the standard one.
 
-    Either ``factor`` times all standard rates; or the rates that are named, with long-context tiers of their own, in
-    place of the standard ones of their kind.
+    Either ``factor`` times all standard rates; or the given rates, with their own long-context tiers, each replacing
+    the standard rate of its kind.
     """
 
     service_tier: str
@@ -85,7 +85,7 @@ class PriceVariant(_Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price(Rates):
-    """All that decides what a request to a model costs at one moment: base rates, long-context tiers, peak hours,
+    """Everything that determines the cost of a request at one moment: base rates, long-context tiers, peak hours,
     rates of other service tiers, and US dollars per thousand searches of the provider's own search tool.
     """
 

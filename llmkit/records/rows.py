@@ -1,4 +1,4 @@
-"""From records to JSON-ready rows and back: decimals, dates and times are text there."""
+"""Convert records to JSON-ready rows and back: decimals, dates and times become text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import orjson
 
 
 def dumps(value: Any) -> bytes:
-    """A value as JSON. A lone surrogate, which has no UTF-8 form, is written as an escape.
+    """The value as JSON. A lone surrogate, which has no UTF-8 form, is escaped.
 
     Raises:
-        TypeError, ValueError: it is not JSON.
+        TypeError, ValueError: the value cannot be written as JSON.
     """
     try:
         return orjson.dumps(value)
@@ -27,20 +27,20 @@ def dumps(value: Any) -> bytes:
 
 
 class Row:
-    """A dataclass that is stored as a row: one value a field, read again by the types of the fields.
+    """A dataclass that is stored as a row: one value per field, read back according to the fields' types.
 
-    A field that is such a record itself has its values in the same row, not in one of its own.
+    The values of a field that is itself a ``Row`` are part of the same row.
     """
 
     __slots__ = ()
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a record from the values that the store, the journal or a TOML file holds; what is missing or ``None``
-        is as the field's default says.
+        """Read a record from values of the store, the journal or a TOML file; values that are missing or ``None`` get
+        the field's default.
 
         Raises:
-            LookupError, TypeError, ValueError, ArithmeticError, AttributeError: a value that cannot be read.
+            LookupError, TypeError, ValueError, ArithmeticError, AttributeError: a value cannot be read.
         """
         kind: type = cls
         values = {name: read(row[name]) for name, read in _readers(kind) if row.get(name) is not None}
@@ -56,7 +56,7 @@ class Row:
 
 
 def as_json(value: Any) -> Any:
-    """Decimals, dates and times as strings, tuples as lists, records as rows; everything else as it is."""
+    """Decimals, dates and times as strings, tuples as lists, records as rows; everything else unchanged."""
     if value is None or isinstance(value, int | str):
         return value
     if isinstance(value, Decimal):
@@ -69,7 +69,7 @@ def as_json(value: Any) -> Any:
 
 
 def as_decimal(value: Any) -> Decimal:
-    """A number or its text as a Decimal."""
+    """A number, or its text, as a Decimal."""
     return value if isinstance(value, Decimal) else Decimal(str(value))
 
 
@@ -80,7 +80,7 @@ def as_moment(value: Any) -> datetime | None:
 
 @cache
 def field_names(cls: Any) -> tuple[str, ...]:
-    """The names of a dataclass's fields; ``fields`` looks for them anew each time."""
+    """The names of a dataclass's fields, cached: ``fields`` collects them on every call."""
     return tuple(field.name for field in fields(cls))
 
 

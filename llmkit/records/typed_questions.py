@@ -1,4 +1,4 @@
-"""Questions with types: what is added to the prompt, the schema of the answer, and how it is read. Pure."""
+"""Typed questions: the text added to the prompt, the schema of the answer, and how to read it. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.records.rows import Row
 
 Kind = Literal["choice", "likert", "yes_no", "number", "rank", "matrix", "free"]
 Order = tuple[int, ...]
-"""The places of what is shuffled, in the order in which they are shown."""
+"""The indices of the shuffled options or rows, in the order shown."""
 
 _ORNAMENTS = re.compile(r"""^(-\s|[\s"'*`])+|[\s"'*`.]+$""")
 _FORM = "Answer with one JSON object and nothing else: {}"
@@ -23,10 +23,10 @@ _FORM = "Answer with one JSON object and nothing else: {}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Row):
-    """How a prompt is to be answered. Made by :mod:`llmkit.question`.
+    """The form in which a prompt must be answered. Made by :mod:`llmkit.question`.
 
-    ``options`` are what to choose from, ``rows`` what a matrix asks about, ``low`` and ``high`` bounds of a number.
-    ``shuffle`` shows options (the rows of a matrix) in an order of each probe's own; scales only from either end.
+    ``options`` are the choices, ``rows`` the items of a matrix, ``low`` and ``high`` the bounds of a number.
+    ``shuffle`` shows the options (the rows of a matrix) in a different order for each probe; scales are only reversed.
     """
 
     kind: Kind
@@ -37,7 +37,7 @@ class Question(Row):
     shuffle: bool = True
 
     def order(self, seed: str | bytes) -> Order:
-        """The order of a probe; the same seed gives the same."""
+        """The order for a probe; the same seed gives the same order."""
         places = tuple(range(len(self.rows or self.options)))
         if not self.shuffle:
             return places
@@ -47,7 +47,7 @@ class Question(Row):
         return tuple(generator.sample(places, len(places)))
 
     def text(self, order: Order) -> str:
-        """What is said after the prompt; empty for free answers."""
+        """The text that follows the prompt; empty for free answers."""
         if self.kind == "free":
             return ""
         if self.kind == "number":
@@ -62,7 +62,7 @@ class Question(Row):
         return f"Choose one of these, word for word:\n{lines}\n\n" + _FORM.format('{"answer": "..."}')
 
     def schema(self, order: Order) -> dict[str, Any] | None:
-        """The JSON schema of an answer; ``None`` for free ones."""
+        """The JSON schema of the answer; ``None`` for free answers."""
         if self.kind == "free":
             return None
         if self.kind == "number":
@@ -88,13 +88,13 @@ class Question(Row):
         return ("", *more.get(self.kind, ranks))
 
     def read(self, text: str, order: Order) -> dict[str, Any]:
-        """The answer in a text, as the columns that it fills: the empty name is the answer itself.
+        """Read the answer from a text, as the columns it fills: the empty name is the answer itself.
 
-        ``position`` is the place, from 1, at which the chosen option was shown (of a ranking its first); ``score`` is
-        1, 2, … in the order of a scale, and 1 or 0 for yes or no; ranks and cells are by option and by row.
+        ``position`` is the place, from 1, at which the chosen option (the first of a ranking) was shown; ``score`` is
+        1, 2, … along a scale, and 1 or 0 for yes or no; ranks are keyed by option, cells by row.
 
         Raises:
-            ValueError: the answer is not as asked, with a sentence.
+            ValueError: the answer does not have the required form; the message is a sentence.
         """
         if self.kind == "free":
             return {"": text}
@@ -116,7 +116,7 @@ class Question(Row):
         return f"\nThe number is {bounds}." if bounds else ""
 
     def _parsed(self, text: str) -> Any:
-        """What stands under ``answer`` in the JSON; of an answer in plain words the words."""
+        """The value of ``answer`` in the JSON (for a matrix, all of the JSON), or the text if it is not JSON."""
         try:
             value = parse_json(text)
         except ValueError:
@@ -165,8 +165,8 @@ class Question(Row):
 
 
 def _place_of(value: Any, options: Sequence[Any]) -> int | None:
-    """Where a value is among the options: as it is written, else without what models put around it if that leaves no
-    doubt. A sign and a grade's minus are no ornaments: -1 is not 1, and an A- is no A.
+    """The index of a value among the options: as written, else, if unambiguous, without the ornaments that models add.
+    A sign and a grade's minus are not ornaments: -1 is not 1, and A- is not A.
     """
     for alike in (_bare, _plain):
         places = [place for place, option in enumerate(options) if alike(option) == alike(value)]
@@ -184,7 +184,7 @@ def _plain(value: Any) -> str:
 
 
 def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON schema of an object with these properties, all of them and no others; OpenAI's strict mode takes it."""
+    """The JSON schema of an object with exactly these properties, all required; OpenAI's strict mode accepts it."""
     return {
         "type": "object",
         "properties": dict(properties),

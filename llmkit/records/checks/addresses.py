@@ -1,4 +1,4 @@
-"""Where a provider is: its origin in one spelling, and whether that is this machine, a private network, or neither."""
+"""A provider's address: its canonical origin, and whether that is this machine, a private network, or neither."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PRIVATE_NAMES = (".local", ".internal", ".home.arpa", ".lan")
 
 
 def base_url(value: Any, field: str = "base_url") -> str:
-    """An endpoint's URL in its one spelling, without a trailing slash: https, or http on this machine or a private
+    """An endpoint's URL in canonical form, without a trailing slash: https, or http on this machine or a private
     network.
     """
     text = value.strip() if isinstance(value, str) else ""
@@ -40,15 +40,15 @@ def base_url(value: Any, field: str = "base_url") -> str:
     return url
 
 
-@lru_cache(maxsize=256)  # asked for every request
+@lru_cache(maxsize=256)  # called for every request
 def origin_of(url: str, field: str = "base_url") -> str:
-    """Scheme, host and port of a URL in their one canonical form: ``https://api.openai.com``, ``http://[::1]:8000``.
+    """Scheme, host and port of a URL in canonical form: ``https://api.openai.com``, ``http://[::1]:8000``.
 
-    Lower case, international names in their ASCII form, no trailing dot, no default port. A request is built from this
-    text, so that what was compared is what is connected to.
+    Lower case, international names in ASCII, no trailing dot, no default port. Requests are built from this text, so
+    that the host connected to is the one that was compared.
 
     Raises:
-        ValidationError: not an http(s) URL, or it holds a user name, a query, a fragment, a backslash or a space.
+        ValidationError: not an http(s) URL, or it contains a user name, a query, a fragment, a backslash or a space.
     """
     try:
         if _NEVER_IN_A_URL.search(url):
@@ -88,7 +88,7 @@ def is_loopback(origin: str) -> bool:
 
 
 def is_private(origin: str) -> bool:
-    """Whether an origin is on a private network: an address of one, or a name that no public server can have."""
+    """Whether an origin is on a private network: by its address, or by a name that no public server can have."""
     host = urlsplit(origin).hostname or ""
     address = _address(host)
     if address is not None:
@@ -97,12 +97,12 @@ def is_private(origin: str) -> bool:
 
 
 def is_open(origin: str) -> bool:
-    """Whether what is sent there travels in the open: http, beyond this machine."""
+    """Whether traffic to it leaves this machine unencrypted (http)."""
     return origin.startswith("http://") and not is_loopback(origin)
 
 
 def can_be_asked(origin: str) -> bool:
-    """Whether requests may go there at all: plain http never crosses a public network."""
+    """Whether requests may be sent to it at all: plain http never crosses a public network."""
     return not is_open(origin) or is_private(origin)
 
 

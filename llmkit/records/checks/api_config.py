@@ -1,4 +1,4 @@
-"""What a model's API accepts, as somebody writes it: every word that llmkit reads has the kind that it is read as."""
+"""Validation of ``api_config``: every key that llmkit reads must have a value of the right type."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from llmkit.records.checks import numbers, shapes, texts
 
 
 def api_config(value: Any, field: str = "api_config") -> Mapping[str, Any]:
-    """A dict that JSON can hold. Its known keys are those of ``providers.wires.options`` and ``limits``: limits of the
-    model's own, named as a provider's. Other keys are kept as they are.
+    """A dict that JSON can hold. Known keys are those of ``providers.wires.options`` and ``limits``, the model's own
+    limits under the names of a provider's. Other keys are kept unchanged.
     """
     config = shapes.mapping(value, field, "{'max_tokens_param': 'max_tokens'}")
     for name, setting in config.items():

@@ -1,4 +1,4 @@
-"""JSON as models write it, and as it is written down."""
+"""JSON as models write it, and JSON as it is stored."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Never
 
-_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)  # looks at each character once, whatever stands there
+_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)  # linear time for any text
 _BROKEN = re.compile("[\ud800-\udfff]")
 
 
 def parse_json(text: str) -> Any:
-    """The JSON in an answer: all of it, or what stands in a Markdown fence or between words, as models like to do.
+    """The JSON in an answer: the whole text, or, as models often write it, a part in a Markdown fence or between words.
 
     Raises:
-        ValueError: there is none, or it cannot be stored; with a sentence.
+        ValueError: there is none, or it cannot be stored; the message is a sentence.
     """
     candidates = [text.strip(), *_FENCE.findall(text)]
     first, last = text.find("{"), text.rfind("}")
@@ -34,7 +34,7 @@ def parse_json(text: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value with every mapping a dict and every sequence a list, as JSON returns them."""
+    """The value with all mappings as dicts and all sequences as lists, as the JSON parser would return it."""
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Prices, amounts and limits: from whatever a form or a script gives to exact values."""
+"""Prices, amounts and limits: exact values from whatever a form or a script passes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from llmkit.records.rows import Row
 MAX_PARALLEL = 1_000
 MAX_PER_MINUTE = 1_000_000
 MAX_TOKENS = 1_000_000_000
-"""The most that limits and token counts may be; more is surely a slip (and would not fit the database)."""
+"""The maximum for limits and token counts; more is surely a mistake (and would not fit the database)."""
 
 _EXACT = Context(prec=60)
-"""Whatever a notebook has set for its own decimals (``getcontext().prec = 6``), prices and amounts stay exact."""
+"""Keeps prices and amounts exact whatever precision a notebook has set (``getcontext().prec = 6``)."""
 
 _PRICE_PLACES, _PRICE_BELOW = 8, Decimal(10) ** 10  # DECIMAL(18, 8)
 _AMOUNT_PLACES, _AMOUNT_BELOW = 10, Decimal(10) ** 8  # DECIMAL(18, 10)
 
 
 def price(value: Any, field: str) -> Decimal | None:
-    """US dollars per million tokens: ``None`` (unknown) or 0 and more, below 10^10, with at most 8 decimals."""
+    """US dollars per million tokens: ``None`` (unknown), or from 0 to below 10^10 with at most 8 decimals."""
     if value is None:
         return None
     number = _decimal(value, field, places=_PRICE_PLACES, below=_PRICE_BELOW)
@@ -38,15 +38,15 @@ def price(value: Any, field: str) -> Decimal | None:
 
 
 def amount(value: Any, field: str, *, rounded_down: bool = False) -> Decimal:
-    """An amount of US dollars, overdrawn accounts included: below 10^8, with at most 10 decimals. What may be spent is
-    ``rounded_down`` to those, as in ``total / 3``.
+    """An amount of US dollars, negative for overdrawn accounts: below 10^8, with at most 10 decimals. Budgets such as
+    ``total / 3`` are ``rounded_down`` to these.
     """
     rounding = ROUND_DOWN if rounded_down else None
     return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW, rounding=rounding)
 
 
 def difference(real: Decimal, ours: Decimal) -> Decimal:
-    """Two amounts subtracted, exactly."""
+    """The exact difference of two amounts."""
     return _EXACT.subtract(real, ours)
 
 
@@ -76,7 +76,7 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal, rounding: s
 
 
 def _plain(number: Decimal) -> Decimal:
-    """Without trailing zeros and without an exponent: the same price always has the same text."""
+    """Without trailing zeros or an exponent: the same price always has the same text."""
     rounded = number.to_integral_value(context=_EXACT)
     if number != rounded:
         return number.normalize(_EXACT)
@@ -110,7 +110,7 @@ def price_windows(value: Any, field: str = "price_windows") -> tuple[PriceWindow
 def price_variants(value: Any, field: str = "price_variants") -> tuple[PriceVariant, ...]:
     """Rates of other service tiers, from dicts such as ``{"service_tier": "priority", "factor": 2}`` or
     ``{"service_tier": "flex", "cost_input_per_million": 0.5, "cost_output_per_million": 2, "price_tiers": [...]}``.
-    They are kept by name.
+    They are sorted by name.
     """
     variants = []
     for row in _rows(value, field, ("service_tier", "factor", "price_tiers", *RATE_COLUMNS)):
@@ -163,7 +163,7 @@ def _clock(value: Any, field: str, name: str) -> time:
 
 
 def between(value: Any, field: str, low: float, high: float) -> float | None:
-    """``None`` or a number within limits, for what is no money."""
+    """``None`` or a number within limits; for values that are not money."""
     if value is None:
         return None
     number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
@@ -176,7 +176,7 @@ def between(value: Any, field: str, low: float, high: float) -> float | None:
 
 
 def whole(value: Any, field: str, least: int | None = None, most: int | None = None) -> int:
-    """A whole number within limits, numpy's too."""
+    """A whole number within limits; numpy integers are accepted."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise ValidationError(f"{field} must be a whole number, not {kind(value)}.", field=field)
     number = int(value)
@@ -187,7 +187,7 @@ def whole(value: Any, field: str, least: int | None = None, most: int | None = N
 
 
 def limit(value: Any, field: str, most: int) -> int:
-    """A limit of at least 1. 0 becomes 1, with a warning: it would stop the provider for good."""
+    """A limit of at least 1. 0 becomes 1 with a warning: it would block the provider for good."""
     number = whole(value, field, 0, most)
     if number == 0:
         warnings.warn(

@@ -1,4 +1,4 @@
-"""What an argument must be before anything else is asked of it: text, a list of texts, a dict, a function, a path."""
+"""Type checks of arguments, done before all others: text, a list of texts, a dict, a function, a path."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ T = TypeVar("T")
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; neither True nor False is one."""
+    """Whether it is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def string(value: Any, field: str) -> str:
-    """Text of any length, which a file can hold."""
+    """Text of any length that can be written to a file."""
     if not isinstance(value, str):
         raise ValidationError(f"{field} must be text, not {kind(value)}.", field=field)
     return unbroken(value, field, field)
 
 
 def unbroken(value: str, what: str, field: str) -> str:
-    """The text, unless it holds half of a surrogate pair: no file and no provider could take it."""
+    """The text, unless it contains a lone surrogate: no file and no provider could accept it."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -40,7 +40,7 @@ def unbroken(value: str, what: str, field: str) -> str:
 
 
 def optional_string(value: Any, field: str) -> str | None:
-    """``None``, or text as :func:`string` takes it."""
+    """``None``, or text as :func:`string` accepts it."""
     return None if value is None else string(value, field)
 
 
@@ -53,18 +53,18 @@ def strings(value: Any, field: str) -> tuple[str, ...]:
 
 
 def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
-    """A list, tuple, Series or the like; ``what`` says of what. Neither a dict nor text nor a table is one."""
+    """A list, tuple, Series or the like, not a dict, text or table; ``what`` describes it in the error."""
     if (
         isinstance(value, str | bytes | Mapping)
         or not isinstance(value, Iterable)
-        or getattr(value, "ndim", 1) != 1  # a DataFrame would give the names of its columns
+        or getattr(value, "ndim", 1) != 1  # iterating a DataFrame would give its column names
     ):
         raise ValidationError(f"{field} must be {what}, not {kind(value)}.", field=field)
     return tuple(value)
 
 
 def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
-    """A dict whose keys are texts; ``None`` for an empty one."""
+    """A dict whose keys are texts; ``None`` becomes an empty one."""
     items = {} if value is None else value
     if not isinstance(items, Mapping) or not all(isinstance(key, str) for key in items):
         raise ValidationError(f"{field} must be a dict such as {example}.", field=field)
@@ -72,27 +72,27 @@ def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
 
 
 def one_of(value: Any, literal: Any, field: str) -> None:
-    """Refuse what is none of the values of a ``Literal``."""
+    """Refuse a value that is not one of a ``Literal``."""
     if value not in get_args(literal):
         raise ValidationError(f"{field} is one of {', '.join(get_args(literal))}, not {value!r}.", field=field)
 
 
 def function(value: Any, field: str, what: str) -> Callable[..., Any] | None:
-    """``None`` or something to call; ``what`` says with what it is called."""
+    """``None`` or a callable; ``what`` describes its arguments in the error."""
     if value is not None and not callable(value):
         raise ValidationError(f"{field} must be a function that is called with {what}, or None.", field=field)
     return value  # type: ignore[no-any-return]
 
 
 def instance(value: Any, of: type[T], field: str, example: str) -> T | None:
-    """``None`` or a record of ours."""
+    """``None`` or an instance of one of our classes."""
     if value is not None and not isinstance(value, of):
         raise ValidationError(f"{field} must be None or such as {example}, not {kind(value)}.", field=field)
     return value
 
 
 def path(value: Any, field: str = "path") -> Path:
-    """The path of a file, as text or a ``Path``; ``~`` is the home folder."""
+    """The path of a file, given as text or a ``Path``; ``~`` is the home folder."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise ValidationError(f"{field} must be the path of a file, as text or a Path, not {value!r}.", field=field)
     unbroken(str(value), field, field)
@@ -100,14 +100,14 @@ def path(value: Any, field: str = "path") -> Path:
 
 
 def url(value: Any, field: str = "url") -> str:
-    """A folder, as text or a ``Path``, or a URL such as ``s3://…``."""
+    """A folder, given as text or a ``Path``, or a URL such as ``s3://…``."""
     folder = path(value, field)
     return value if isinstance(value, str) else str(folder)
 
 
 @contextlib.contextmanager
 def reaching(file: Path, doing: str, field: str = "path") -> Iterator[None]:
-    """Say in a sentence why the system does not let a file be ``doing`` ("opened", "written")."""
+    """Turn the system's error into a sentence on why the file cannot be ``doing`` ("opened", "written")."""
     try:
         yield
     except OSError as error:
@@ -117,5 +117,5 @@ def reaching(file: Path, doing: str, field: str = "path") -> Iterator[None]:
 
 
 def kind(value: Any) -> str:
-    """What somebody gave, in a word; never the value, which could be a key."""
+    """The kind of a value in one word; never the value itself, which could be a key."""
     return "nothing" if value is None else type(value).__name__

@@ -1,4 +1,4 @@
-"""Names, dates and JSON: from whatever a form or a script gives to their one form."""
+"""Names, dates and JSON: canonical forms of whatever a form or a script passes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def provider_name(value: Any, field: str = "name") -> str:
-    """A provider's name: lower-case letters, digits, ``-`` and ``_``, as it stands before the colon of references."""
+    """A provider's name, as it precedes the colon in references: lower-case letters, digits, ``-`` and ``_``."""
     if not isinstance(value, str) or not _PROVIDER.fullmatch(value):
         raise ValidationError(
             "A provider's name has lower-case letters, digits, '-' and '_' only, for example 'my-ollama'.", field=field
@@ -27,7 +27,7 @@ def provider_name(value: Any, field: str = "name") -> str:
 
 
 def model_id(value: Any, field: str = "ref") -> str:
-    """What the API is sent as the model's name: no spaces, no control characters, at most 200 characters."""
+    """The model's name as sent to the API: no spaces, no control characters, at most 200 characters."""
     if not isinstance(value, str) or not value or len(value) > 200:
         raise ValidationError("A model id has between 1 and 200 characters.", field=field)
     if any(letter.isspace() for letter in value) or _UNPRINTABLE.search(value):
@@ -57,7 +57,7 @@ def wire(value: Any, field: str = "wire") -> str:
 
 
 def dialect(value: Any, field: str = "dialect") -> str | None:
-    """``None`` (the standard of the wire) or the name of a dialect."""
+    """``None`` (the wire's standard) or the name of a dialect."""
     if value is not None and (not isinstance(value, str) or value not in DIALECTS):
         raise ValidationError(
             f"{field} must be one of: {', '.join(DIALECTS)}; or None for the standard of the wire.", field=field
@@ -82,7 +82,7 @@ def key_variable(value: Any, field: str = "api_key_env") -> str | None:
 
 
 def day(value: Any, field: str) -> date | None:
-    """``None`` or a date, also as ISO text such as ``2027-01-14``."""
+    """``None`` or a date, which may be ISO text such as ``2027-01-14``."""
     if value is None:
         return None
     try:
@@ -92,12 +92,12 @@ def day(value: Any, field: str) -> date | None:
 
 
 def moment(value: Any, field: str) -> datetime:
-    """A time with its zone. A date is its midnight UTC; a time without a zone is UTC; ISO text is read as either."""
+    """A time in UTC. A date means its midnight UTC; a time without a zone is UTC; ISO text may be either."""
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if isinstance(at, datetime) and at == at:  # pandas' NaT is a datetime that is not itself
+        if isinstance(at, datetime) and at == at:  # pandas' NaT is a datetime that does not equal itself
             return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):  # no time, or in UTC one before year 1 or after 9999
+    except (ValueError, OverflowError):  # not a time, or outside the years 1 to 9999 in UTC
         at = None
     if isinstance(at, date) and not isinstance(at, datetime):
         return datetime.combine(at, time(), UTC)
@@ -105,10 +105,10 @@ def moment(value: Any, field: str) -> datetime:
 
 
 def json_value(value: Any, field: str) -> Any:
-    """A value that survives being written as JSON and read back."""
+    """A value that is unchanged when written as JSON and read back."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()  # half of a surrogate pair has no form in a file
+        text.encode()  # a lone surrogate cannot be written to a file
         back = json.loads(text)
     except (TypeError, ValueError):
         back = None
@@ -122,7 +122,7 @@ def json_value(value: Any, field: str) -> Any:
 
 
 def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
-    """Refuse names that are not among the allowed ones, and list those."""
+    """Refuse names that are not allowed, listing the allowed ones."""
     choices = tuple(allowed)
     unknown = sorted(str(name) for name in names if name not in choices)
     if unknown:
@@ -140,7 +140,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def short(text: str, most: int) -> str:
-    """The beginning of a text, with an ellipsis where it was cut off."""
+    """The beginning of a text, with an ellipsis if it was cut off."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
