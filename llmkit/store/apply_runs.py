@@ -1,6 +1,6 @@
-"""Lines of runs into rows, in SQL: DuckDB parses them itself, and the interpreter never sees what is in them.
+"""Turn lines of runs into rows, in SQL: DuckDB parses the JSON, which Python never decodes.
 
-Each statement may be repeated, and gives the same rows in whatever order the lines come.
+Each statement can be repeated, and gives the same rows whatever the order of the lines.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from llmkit.store.tables import SOME
 
 @dataclass(slots=True)
 class RunLines:
-    """Lines of runs that are of one type, as the columns of a table."""
+    """Run lines of one type, as the columns of a table."""
 
     run_id: list[str] = field(default_factory=list)
     event_id: list[str] = field(default_factory=list)
     line: list[bytes] = field(default_factory=list)
 
     def add(self, run_id: str, event_id: str, line: bytes) -> None:
-        """One more line."""
+        """Append a line."""
         self.run_id.append(run_id)
         self.event_id.append(event_id)
         self.line.append(for_duckdb(line))
@@ -71,13 +71,13 @@ _TOLD = {
     "estimated_cost": "e.cost", "completed_at": "e.ended_at", "status": "'ok'", "turns": "1", "attempts": "1",
     "wasted_cost": "0", "maybe_billed": "0",
 }  # fmt: skip
-"""The columns of a probe's result that its only outcome tells; ``Conversation.alone`` names the others."""
+"""Columns of a probe's result that follow from its only outcome; ``Conversation.alone`` supplies the others."""
 _ALONE = {"session": "INTEGER", **{name: kind for name, kind in RESULT.items() if name not in _TOLD}}
 _SHORT = {
     **{name: kind for name, kind in _OUTCOME.items() if name != "reply"}, "usage": USAGE, "probe": _ALONE,
     "answer": {name: kind for name, kind in _ANSWER.items() if name != "response"},
 }  # fmt: skip
-"""What an outcome says beside its texts."""
+"""The fields of an outcome except its texts."""
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
     "changes": "JSON",
@@ -231,7 +231,7 @@ _SELDOM = (
         UPDATE runs SET name = nullif(n.notes ->> '$.name', '') FROM probe_notes n
         WHERE n.run_id = runs.id AND n.run_id IN (SELECT run_id FROM incoming) AND n.position = {OF_RUN}
             AND json_exists(n.notes, '$.name')"""),
-    # resumed: what has no answer waits once more
+    # resumed: probes without an answer are pending again
     ("probe run_state", "resumed", """
         UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL
         FROM run_states s
@@ -244,17 +244,17 @@ _SELDOM = (
     ("note outcome answer", ARCHIVE, f"""
         UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL WHERE {_DROPPED}"""),
 )  # fmt: skip
-"""What changes nothing unless something like this was noted of the run, or it was resumed."""
+"""Statements that change nothing unless the run has such a note, or was resumed."""
 _OCCASIONS = f"""
     SELECT name FROM annotations WHERE run_id IN (FROM incoming) AND position = {OF_RUN}
     UNION ALL SELECT 'resumed' FROM run_states WHERE run_id IN (FROM incoming) AND status = 'running'"""
 
 TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
-"""The types of lines that a run has."""
+"""The line types of runs."""
 
 
 def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLines]) -> None:
-    """Apply lines of runs, by their types."""
+    """Apply the lines of runs, given by type."""
     kinds = lines.keys()
     if "answer" in kinds:
         outcomes = lines["answer"] + lines.get("outcome", RunLines())
@@ -273,7 +273,7 @@ def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLi
                 connection.execute(statement)
     finally:
         for name in tables:
-            with contextlib.suppress(duckdb.TransactionException):  # the next batch takes its place
+            with contextlib.suppress(duckdb.TransactionException):  # the next batch replaces it
                 connection.unregister(name)
 
 

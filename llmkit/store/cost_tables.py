@@ -1,4 +1,4 @@
-"""Cost tables: probes, tokens and costs by any columns. Sums are made in DECIMAL, and nothing is priced here."""
+"""Cost tables: probes, tokens and costs by any columns. Sums are DECIMAL, and nothing is priced here."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _GROUPS = {
     "project": "json_extract_string(r.settings, '$.project')",
     "template": "p.template",
 }
-"""What probes can be grouped by besides the columns of ``run.probes``."""
+"""Groupings available besides the columns of ``run.probes``."""
 
 _OF_ARMS = {*(f"p.{name}" for name in ("run_id", "provider", "model", "sample"))} | {
     _GROUPS[name] for name in ("run_name", "kind", "actor", "project")
 }
-"""What is the same for all probes of an arm of a run."""
+"""Expressions that are constant over the probes of an arm."""
 
 _STARTED = "p.started_at"
 
@@ -42,9 +42,9 @@ _LISTS = ("followups", "left_out")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which probes a cost table is made of, and what it is grouped by.
+    """The probes of a cost table, and its grouping.
 
-    A column of the user's own may be called as one of ours is (``month``): ``own_first`` says which of them is meant.
+    A user's own column may share its name with one of ours (``month``): with ``own_first`` the user's is meant.
     """
 
     by: Sequence[str]
@@ -56,7 +56,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """Of the answers behind one row of a cost table (its place is ``row``) the tokens billed at the same rates."""
+    """Tokens billed at the same rates, of the answers behind row number ``row`` of a cost table."""
 
     row: int
     usage: Usage
@@ -67,13 +67,12 @@ def costs_and_consumed(
     connection: duckdb.DuckDBPyConnection, chosen: Selection, *, cached_only: bool = False
 ) -> tuple[pd.DataFrame, list[Consumed]]:
     """Probes, tokens and costs by columns of ``run.probes``, ``month``, ``day``, dimensions or answer fields, with the
-    tokens behind each row, by rates: from the answers of all probes, or with ``cached_only`` from those that were read
-    from or written to a prompt cache.
+    tokens behind each row by rates: of all answers, or with ``cached_only`` of those that used a prompt cache.
 
-    A column of the table that is called as one it is grouped by is ``total_<name>``.
+    A value column that shares its name with a grouping is called ``total_<name>``.
 
     Raises:
-        ValidationError: a column that none of these is, or none at all.
+        ValidationError: a column is unknown, or there is none.
     """
     groups = _Groups.of(connection, chosen)
     table = _table(connection, groups)
@@ -95,7 +94,7 @@ def costs_and_consumed(
     parts = [
         Consumed(place, Usage.from_row(row), Rates(**{name: row[name] for name in RATE_COLUMNS}))
         for row in consumed
-        if (place := places.get(tuple(_key(row[name]) for name in names))) is not None  # else its questions are lost
+        if (place := places.get(tuple(_key(row[name]) for name in names))) is not None  # else its scenarios are lost
     ]
     return groups.named(table), parts
 
@@ -149,7 +148,7 @@ def _sums(table: str, names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """The SQL that groups by the chosen columns: each is computed as ``by0``, ``by1`` …, and gets its name last.
+    """The SQL that groups by the chosen columns: each is computed as ``by0``, ``by1`` …, and named at the end.
 
     Dimensions, answers and lists are compared as JSON text, so that numbers stay numbers and sort as such.
     """
@@ -177,12 +176,12 @@ class _Groups:
 
     @property
     def source(self) -> str:
-        """The view with what is grouped by; to look answers up takes as long as all the rest."""
+        """The view that has the groupings; looking up responses takes as long as all the rest."""
         return "probes" if "response" in self.by else "probe_states"
 
     @property
     def of_answers(self) -> str:
-        """The same for each answer ``t``. To find its probe takes five times as long as to find the probe's arm."""
+        """The same for each answer ``t``. Joining its probe takes five times as long as joining the probe's arm."""
         if {*self.by.values()} <= _OF_ARMS and _STARTED not in self.where:
             return "runs r ON r.id = t.run_id JOIN run_arms p ON p.run_id = r.id AND p.arm = t.position % r.arms"
         return f"{self.source} p ON p.run_id = t.run_id AND p.position = t.position JOIN runs r ON r.id = p.run_id"
@@ -209,12 +208,12 @@ _JSON = "json_extract("
 
 
 def own_name(name: str, by: Container[str]) -> str:
-    """What a column of the table is called when the table is grouped by these."""
+    """The name of a value column in a table grouped by these columns."""
     return f"total_{name}" if name in by else name
 
 
 def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> dict[str, str]:
-    """What can be grouped by, as SQL by name."""
+    """The available groupings: SQL expressions by name."""
     probes = {name: f"{_JSON}p.{name}, '$')::VARCHAR" if name in _LISTS else f"p.{name}" for name in PROBES}
     own = {name: _value("dimensions", name) for name in dimension_names(connection, chosen.run_id)}
     answers = {answer_column(name): _value("answer", name) for name in answer_fields(connection, chosen.run_id)}
@@ -226,7 +225,7 @@ def _value(column: str, name: str) -> str:
 
 
 def _key(value: Any) -> Any:
-    """A group's value in one form, whether it comes from pandas or from the database."""
+    """A group's value in one form, whether it comes from pandas or the database."""
     if pd.isna(value):
         return None
     return str(float(value) if isinstance(value, Decimal) else value)

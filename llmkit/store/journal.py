@@ -1,9 +1,9 @@
-"""The journal: append-only JSON lines beside the database, which make the database expendable.
+"""The journal: append-only JSON lines next to the database, which can always be rebuilt from them.
 
-Each writer has segments of its own, so writers need no lock: one for its edits of the catalog, and one for each run. An
-event is acknowledged when it is on the disk (``fsync``); one thread commits whatever has gathered, so that a hundred
-answers cost one ``fsync``. A torn last line, left by a crash, is ignored by readers. Closed segments are merged into
-packs, which makes no difference to readers either.
+Each writer has its own segments, so writers need no lock: one for its edits of the catalog, and one for each run. An
+event is acknowledged once it is on disk (``fsync``); one thread commits whatever has gathered, so that a hundred
+answers cost one ``fsync``. Readers ignore a torn last line, left by a crash. Closed segments are merged into packs,
+which makes no difference to readers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from llmkit.store.segment_writer import SegmentWriter
 from llmkit.store.segments import CATALOG, FIRST_LINE, Header, Segment, is_copy, machine, new_journal
 
 FORMAT = 2
-"""Of a segment, as its first line says; format 1 had no such line."""
+"""The format that a segment's first line names; format 1 had no such line."""
 _TYPE = re.compile(rb'"type":"(\w+)"')
 
 
 class Block(NamedTuple):
-    """Whole lines of a segment; ``start`` is the offset of the first byte, ``end`` that after the last."""
+    """Complete lines of a segment, from the offset ``start`` up to, not including, ``end``."""
 
     segment: Segment
     lines: list[bytes]
@@ -42,7 +42,7 @@ class Block(NamedTuple):
     end: int
 
     def singly(self) -> Iterator[Block]:
-        """Each line as a block of its own."""
+        """Yield each line as its own block."""
         start = self.start
         for data in self.lines:
             end = start + len(data) + 1
@@ -64,15 +64,15 @@ class Journal:
         self._packs: dict[str, Pack] = {}
         self._packed: dict[str, Pack] = {}
         self.belongs_to = ""
-        """Tells this journal apart from others; empty until its database was read."""
+        """Identifies this journal; empty until its database has been read."""
         self._latest = ""
         self._tag = secrets.token_hex(4)
         _JOURNALS.add(self)
 
     def append(self, events: Sequence[Event]) -> Commit:
-        """Queue events; they are on the disk when the commit that is returned is done.
+        """Queue events; they are on disk when the returned commit is done.
 
-        Gives each event its ``id``, later than every id given before here and than what this follows. The events of
+        Gives each event its ``id``, later than all earlier ones and than whatever :meth:`follow` named. The events of
         one call belong to one run or to the catalog, and are written together.
         """
         about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
@@ -83,7 +83,7 @@ class Journal:
         return commit
 
     def commit(self, events: Sequence[Event]) -> None:
-        """Write events and wait until they are on the disk.
+        """Write events and wait until they are on disk.
 
         Raises:
             JournalError: the disk is full, read-only or gone.
@@ -91,7 +91,7 @@ class Journal:
         self.append(events).result()
 
     def stamp(self, events: Sequence[Event]) -> None:
-        """Give events their ids, as :meth:`append` does, without writing them."""
+        """Give events their ids as :meth:`append` does, without writing them."""
         with self._lock:
             self._stamp(events)
 
@@ -100,14 +100,14 @@ class Journal:
             event["id"] = self._next_id()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every segment, by name, oldest first."""
+        """The size of every segment in bytes, by name, oldest first."""
         files, packed = self.files(), dict[str, Pack]()
         packs = [name for name in files if name.endswith(SUFFIX)]
         found = {name: size for name, size in files.items() if name not in packs}
         with self._reading():
             try:
                 self._packs = {name: self._packs.get(name) or Pack(self.directory / name) for name in packs}
-            except FileNotFoundError:  # it has become part of another one meanwhile
+            except FileNotFoundError:  # it has just been merged into another one
                 return self.sizes()
         for pack in self._packs.values():
             for name, (_, _, size) in pack.places.items():
@@ -117,19 +117,19 @@ class Journal:
         return dict(sorted(found.items()))
 
     def files(self) -> dict[str, int]:
-        """Bytes of every file, by name: segments and packs of them; without what only has such a name, as a folder."""
+        """The size of every segment and pack file in bytes, by name; a folder with such a name is ignored."""
         found: dict[str, int] = {}
         with self._reading(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             with os.scandir(self.directory) as entries:
                 named = [entry for entry in entries if entry.name.endswith((".jsonl", SUFFIX))]
             for entry in named:
-                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to what is not there
+                with contextlib.suppress(FileNotFoundError):  # just deleted, or a broken link
                     if entry.is_file():
                         found[entry.name] = entry.stat().st_size
         return found
 
     def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
-        """The whole lines of a segment from an offset on, about ``size`` bytes of them at a time."""
+        """The complete lines of a segment from an offset on, about ``size`` bytes at a time."""
         rest, position = b"", offset
         while data := self.read(segment.name, position, size):
             position += len(data)
@@ -139,16 +139,16 @@ class Journal:
                 end = offset + sum(map(len, lines)) + len(lines)
                 yield Block(segment, lines, offset, end)
                 offset = end
-        if verified(rest[:-1]):  # a whole line whose line end is damaged, not one that is being written
+        if verified(rest[:-1]):  # a complete line with a damaged line end, not one being written
             yield Block(segment, [rest[:-1]], offset, offset + len(rest))
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        """A part of a segment; only packs stay open, however many segments are read side by side."""
+        """Part of a segment; only packs stay open, however many segments are read in parallel."""
         with self._reading():
             return self._part(name, offset, size)
 
     def header(self, name: str) -> Header | None:
-        """What the first line of a segment says; ``None`` where it is damaged, or of an earlier version."""
+        """A segment's first line; ``None`` if it is damaged, or of an earlier version."""
         with self._reading(), contextlib.suppress(FileNotFoundError):
             return Header.of(self._part(name, 0, FIRST_LINE).partition(b"\n")[0])
         return None
@@ -158,31 +158,31 @@ class Journal:
             with contextlib.suppress(FileNotFoundError), open(self.directory / name, "rb", buffering=0) as file:
                 file.seek(offset)
                 return file.read(size)
-            self.sizes()  # it has become part of a pack meanwhile
+            self.sizes()  # it has just been merged into a pack
         if (pack := self._packed.get(name)) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return pack.read(name, offset, size)
 
     def receive(self, name: str, start: int, data: bytes) -> bool:
-        """Keep what another machine wrote, as :func:`segment_files.receive` does, in a segment of a pack too."""
+        """Store what another machine wrote, as :func:`segment_files.receive` does, even if the segment is in a pack."""
         if start and (pack := self._packed.get(name)):
             receive(self.directory, name, 0, pack.read(name, 0, start))
         return receive(self.directory, name, start, data)
 
     def follow(self, journal: str, latest: str, event_id: str) -> None:
-        """Go on after what the database rests on, by whatever clock it was written, and even if it is not here."""
+        """Continue after the events in the database, whatever clock stamped them, even if they are no longer here."""
         with self._lock:
             self.belongs_to, self._latest = journal, latest
             self._last_ns = max(self._last_ns, int(event_id[:16] or "0", 16))
 
     def types(self, segment: Segment, offset: int) -> set[str]:
-        """Which types of event come after an offset. Costs less than reading them."""
+        """The types of events after an offset; cheaper than parsing them."""
         blocks = self.blocks(segment, offset, 1 << 20)
         found = (_TYPE.search(line, 0, 100) for block in blocks for line in block.lines)
         return {"" if kind is None else kind[1].decode() for kind in found}
 
     def end(self, about: str) -> None:
-        """Close the segment of a run that this process writes no more of."""
+        """Close the segment of a run that this process no longer writes."""
         with self._lock:
             if self._writer is not None:
                 self._writer.end(about)
@@ -196,7 +196,7 @@ class Journal:
         self._packs, self._packed = {}, {}
 
     def _forget(self) -> None:
-        """In a forked child: the writer and its segments are its parent's, and so are files that are open."""
+        """In a forked child: drop the writer, its segments and open files, which belong to the parent."""
         self._packs, self._packed = {}, {}
         self._lock, self._writer, self._tag = threading.Lock(), None, secrets.token_hex(4)
 
@@ -205,7 +205,7 @@ class Journal:
         return f"{self._last_ns:016x}-{self._tag}"
 
     def header_of_new(self, about: str) -> tuple[str, bytes]:
-        """The name of a segment that is to be begun, and its first line."""
+        """The name of a new segment, and its first line."""
         writer = secrets.token_hex(4)
         name = f"{time.time_ns():016x}-{about}-{writer}.jsonl"
         journal, before = self._place(name)
@@ -221,7 +221,7 @@ class Journal:
         return name, line(header, 0)
 
     def _place(self, name: str) -> tuple[str, str | None]:
-        """The journal that a new segment belongs to, and the segment of it that is the latest so far."""
+        """The journal that a new segment belongs to, and its latest segment so far."""
         names = [each for each in self.sizes() if not is_copy(each)]
         journal, before = self.belongs_to, self._latest
         for each in reversed(names):

@@ -1,7 +1,7 @@
-"""The lease: who may open the database now, and the only place that opens it.
+"""The lease: decides who may open the database now, and opens it.
 
 A process that polls for DuckDB's own lock can read a header that is about to change, and lose rows. So a sidecar file
-is locked around open … close: exclusively to write, shared to read. Nobody holds it between operations.
+is locked around open … close: exclusively to write, shared to read, and never between operations.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from llmkit.store.trouble import OutOfReach
 CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
 CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
 _ROWS = 16_384
-"""Of a group, the least that is compressed: at the end of each operation the last of each table is, once more."""
+"""Rows of a row group, DuckDB's unit of compression: each operation recompresses the last group of each table."""
 _INTERRUPTED = "Query interrupted"
-"""What DuckDB makes of an interrupt (Stop, Ctrl-C) while it answers."""
+"""DuckDB's message when a query is interrupted (Stop, Ctrl-C)."""
 _BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
-"""What DuckDB appends to a database's name for its own files."""
+"""What DuckDB appends to a database's name to name its files."""
 
 _REMEDY = (
     "Free some space, check the folder's permissions or let a process open more files (ulimit -n); everything "
@@ -40,7 +40,7 @@ _REMEDY = (
 
 
 class Damaged(Exception):
-    """The database file does not open or does not read; internal to the store, which rebuilds it."""
+    """The database file cannot be opened or read; internal to the store, which rebuilds it."""
 
 
 class Lease:
@@ -58,11 +58,11 @@ class Lease:
 
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
-        """Hold the sidecar lock. Waits for other llmkit processes, which hold it for milliseconds.
+        """Hold the sidecar lock, waiting for other llmkit processes, which hold it for milliseconds.
 
         Raises:
             CatalogBusy: one of them has held it for ten seconds, or another thread of this process for two minutes.
-            OutOfReach: the system does not let it be locked.
+            OutOfReach: the file cannot be locked.
         """
         with self._turn(), self._opened(exclusive) as file:
             if file is not None:
@@ -72,7 +72,7 @@ class Lease:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """One thread of this process at a time."""
+        """Let in one thread of this process at a time."""
         if not self._mutex.acquire(timeout=locks.AT_MOST):
             raise CatalogBusy(
                 f"Another thread of this process has held the catalog {self.path} for {locks.AT_MOST:.0f} s. Wait for "
@@ -85,7 +85,7 @@ class Lease:
             self._mutex.release()
 
     def _opened(self, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
-        """The file to lock; ``None`` in a folder that is read-only, where nobody wrote yet."""
+        """The file to lock; ``None`` in a read-only folder that has none."""
         try:
             fd = os.open(self._lockfile, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -95,16 +95,16 @@ class Lease:
         return open(fd, "rb+", buffering=0)
 
     def note(self, mark: bytes) -> None:
-        """Leave a mark for whoever holds the lease next; only while :meth:`hold` is held exclusively."""
+        """Leave a mark for the next holder of the lease; only while :meth:`hold` is held exclusively."""
         if self._sidecar is not None:
-            with contextlib.suppress(OSError):  # a full disk: without the mark the database is looked into once more
+            with contextlib.suppress(OSError):  # a full disk: without the mark the database is merely checked again
                 self._sidecar.seek(0)
                 self._sidecar.truncate()
                 self._sidecar.write(mark)
 
     @property
     def mark(self) -> bytes:
-        """What was noted last; only while :meth:`hold` is held."""
+        """The last mark left; only while :meth:`hold` is held."""
         if self._sidecar is None:
             return b""
         self._sidecar.seek(0)
@@ -116,10 +116,10 @@ class Lease:
 
         Raises:
             CatalogBusy: a program that is not llmkit holds the file.
-            Damaged: the file does not open or read.
-            ValidationError: it holds views or macros of somebody else, or is not as llmkit made it.
+            Damaged: the file cannot be opened or read.
+            ValidationError: it holds views or macros that llmkit did not make, or its tables do not fit.
         """
-        # Starting DuckDB takes ten times as long as opening a file, so the engine stays, with nothing open in it.
+        # Starting DuckDB takes ten times as long as opening a file, so the engine stays, with no database attached.
         mode = "READ_ONLY" if read_only else "READ_WRITE"
         try:
             with _private_files():
@@ -142,7 +142,7 @@ class Lease:
 
     @contextlib.contextmanager
     def connect_confined(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The database for statements of the user's: read-only, and nothing else can be reached.
+        """Open the database for the user's own statements: read-only, and nothing else can be reached.
 
         Raises:
             CatalogBusy, Damaged, ValidationError: as for :meth:`connect`.
@@ -156,7 +156,7 @@ class Lease:
             raise self._translate(error) from error
 
     def close(self) -> None:
-        """End the engine once nothing is under way; the next operation starts another."""
+        """End the engine after the current operation; the next one starts another."""
         with self._turn():
             engine, self._engine = self._engine, None
             if engine is not None:
@@ -171,7 +171,7 @@ class Lease:
         return self._engine
 
     def _vet(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Look for what somebody else has put into the file, unless llmkit was the last to write it."""
+        """Check for views and macros that llmkit did not make, unless it was the last to write the file."""
         stamp = self.stamp
         if self._vetted is None or stamp not in (self._vetted, self.mark):
             intruders.refuse(connection, self.path)
@@ -179,7 +179,7 @@ class Lease:
 
     @property
     def stamp(self) -> bytes:
-        """What changes with every change of the file."""
+        """A value that changes with every change of the file."""
         try:
             state = self.path.stat()
         except FileNotFoundError:
@@ -187,9 +187,7 @@ class Lease:
         return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {self.has_wal}".encode()
 
     def set_aside(self) -> Path:
-        """Rename a damaged database, and its write-ahead log, out of the way; returns the new path, which can be read
-        from then on.
-        """
+        """Rename a damaged database and its write-ahead log; returns the new path, which the engine can then read."""
         stem = f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         aside = next(place for place in map(self.path.with_name, names) if not place.exists())
@@ -198,7 +196,7 @@ class Lease:
         if wal.exists():
             wal.rename(aside.with_name(aside.name + ".wal"))
         self._reaches.append(aside)
-        self.close()  # an engine reaches what was named when it was started
+        self.close()  # an engine reaches only paths named when it was started
         return aside
 
     @property
@@ -224,7 +222,7 @@ class Lease:
             return Damaged(trouble.words(error))
         if isinstance(error, duckdb.OperationalError | duckdb.FatalException):  # the disk, or a limit of the process
             return OutOfReach(f"{self.path} cannot be opened or written: {trouble.words(error)}. {_REMEDY}")
-        if isinstance(error, duckdb.ProgrammingError | duckdb.PermissionException):  # our own SQL does not fit
+        if isinstance(error, duckdb.ProgrammingError | duckdb.PermissionException):  # the tables do not fit our SQL
             return ValidationError(
                 f"{self.path} is not as llmkit made it: {trouble.words(error)}. Name another file; or move this one "
                 "away, and have another made of the journal beside it with llmkit.open(path, adopt=True).",
@@ -234,12 +232,12 @@ class Lease:
 
 
 def confine(connection: duckdb.DuckDBPyConnection) -> None:
-    """From now on the connection reaches no other file, and errors are for people; neither can be changed back."""
+    """Bar a connection from other files, and make its errors plain text; neither can be undone."""
     connection.execute(f"SET errors_as_json = false; {_CONFINE}")
 
 
 def literal(text: object) -> str:
-    """A text in SQL."""
+    """A text as an SQL literal."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
@@ -251,7 +249,7 @@ _forking = contextlib.ExitStack()
 
 
 def _before_fork() -> None:
-    """DuckDB crashes in a child that has an engine without the engine's threads, so none is open across a fork."""
+    """Close all engines before a fork: the child would have them without their threads, and DuckDB would crash."""
     for lease in tuple(_leases):
         _forking.enter_context(lease._turn())
         lease.close()
@@ -265,13 +263,13 @@ _mutexes: dict[Path, threading.RLock] = {}
 
 
 def _mutex(path: Path) -> threading.RLock:
-    """One lock a database in this process: ``flock`` alone would let a thread lock itself out."""
+    """One lock per database in this process: ``flock`` alone would let a thread lock itself out."""
     return _mutexes.setdefault(path.resolve(), threading.RLock())
 
 
 @contextlib.contextmanager
 def _private_files() -> Iterator[None]:
-    """Files that DuckDB creates meanwhile, its write-ahead log too, are for this user only."""
+    """Create files, including DuckDB's write-ahead log, for this user only."""
     before = os.umask(0o077)
     try:
         yield

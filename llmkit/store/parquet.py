@@ -1,7 +1,7 @@
-"""Runs as Parquet: one folder a table, one partition a run, read by DuckDB wherever the files are.
+"""Runs as Parquet: one folder per table, one partition per run, read by DuckDB wherever the files are.
 
 ``runs/ scenarios/ probes/ turns/ attempts/`` each hold ``run_id=<id>/part-0.parquet``. Money stays DECIMAL; dimensions
-and answer fields are columns of ``probes`` with types of their own. A folder or any URL that fsspec knows will do.
+and answer fields are typed columns of ``probes``. A folder or any URL that fsspec supports will do.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from llmkit.store.tables import quoted
 T = TypeVar("T")
 
 TABLES = ("attempts", "turns", "probes", "scenarios", "runs")
-"""In the order in which they are written: a run that stands in ``runs`` is there as a whole."""
+"""In the order of writing: a run listed in ``runs`` is complete."""
 
 ANSWER = "answer."
-"""What archives call the answers to questions: ``answer`` holds, as JSON, all that was read from each."""
+"""The archive's column of answers to questions; ``answer`` holds, as JSON, everything read from each."""
 
 PAGED = ("attempts", "turns", "probes")
 PAGE = 50_000
-"""Probes whose rows are in memory at once."""
+"""Probes whose rows are held in memory at once."""
 
 
-# what cost tables and groupings read in a catalog, made from the archived tables
+# the other tables that cost tables and groupings read, as views of the archived ones
 _DERIVED = {
     "probe_states": "FROM probes",
     "run_scenarios": "FROM scenarios",
@@ -56,21 +56,21 @@ class Folder:
     """A folder of archived runs, local or behind a URL.
 
     Raises:
-        ValidationError: no such kind of URL.
+        ValidationError: fsspec does not support the URL.
     """
 
     def __init__(self, url: str) -> None:
-        from fsspec.core import url_to_fs  # loaded by those who use archives only
+        from fsspec.core import url_to_fs  # loaded only if archives are used
 
         with reaching(url, "used"):
             self._files, self._root = url_to_fs(url)
         self.url = url
         is_local = "file" in self._files.protocol
         self.place = self._root if is_local else self._files.unstrip_protocol(self._root)
-        """The whole path or URL, wherever it is read from."""
+        """The full path or URL."""
 
     def write(self, table: str, run_id: str, pages: Iterator[pa.Table]) -> None:
-        """Write a table of one run in the place of what is there; nothing is seen of it before it is whole.
+        """Write or replace a table of one run; readers see it only once it is complete.
 
         Raises:
             ValidationError: the folder cannot be written.
@@ -86,7 +86,7 @@ class Folder:
             self._files.mv(f"{file}.part", file)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A connection with a view for each table, which reaches these files and no others.
+        """A connection with a view for each table, which can reach only these files.
 
         Raises:
             ValidationError: no run was archived there.
@@ -98,7 +98,7 @@ class Folder:
         connection = duckdb.connect(config=CONFIG)
         if self.place != self._root:
             connection.register_filesystem(self._files)
-        pattern = glob.escape(self.place)  # the name of a folder, though "study [2026]" could match others
+        pattern = glob.escape(self.place)  # taken literally: "study [2026]" could match other folders
         for table in TABLES:
             files = literal(f"{pattern}/{table}/*/*.parquet")
             connection.execute(
@@ -119,10 +119,10 @@ class Folder:
 
 
 def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-    """Answer one question about archived runs.
+    """Run a query on archived runs.
 
     Raises:
-        ValidationError: DuckDB cannot answer it.
+        ValidationError: the query fails.
     """
     try:
         return question(connection.cursor())
@@ -131,7 +131,7 @@ def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDB
 
 
 def page(connection: duckdb.DuckDBPyConnection, table: str, run_id: str, first: int) -> pa.Table:
-    """What is archived of a table for the probes from a position on, at most :data:`PAGE` of them."""
+    """The rows of a table to archive; of a :data:`PAGED` one, those of :data:`PAGE` probes from ``first`` on."""
     probes = "WHERE run_id = $run AND position >= $first AND position < $after ORDER BY position"
     rest = {name: kind for name, kind in USAGE.items() if name not in TOKEN_COLUMNS}
     usage = "".join(f", json_extract_string(usage, '$.{name}')::{kind} AS {name}" for name, kind in rest.items())
@@ -147,7 +147,7 @@ def page(connection: duckdb.DuckDBPyConnection, table: str, run_id: str, first: 
 
 
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]:
-    """What a run's tables hold, of rows and of money; the same in a catalog and in its archive."""
+    """The row counts and costs of a run's tables, which are equal in a catalog and its archive."""
     counts = ", ".join(
         f"(SELECT (count(*), {money}) FROM {table} WHERE run_id = $run)"
         for table, money in (
@@ -161,7 +161,7 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
-    """Dimensions, answer fields and notes as SQL, each of the type of its values; none has the name of a column."""
+    """Dimensions, answer fields and notes as SQL columns typed by their values, under names that are not yet taken."""
     own = set(column(connection, "DESCRIBE probes"))
     dimensions = [(name, "dimensions", name) for name in dimension_names(connection, run_id) if name not in own]
     fields = answer_fields(connection, run_id)
@@ -187,7 +187,7 @@ _TYPES = (("BIGINT", {"BIGINT", "UBIGINT"}), ("DOUBLE", {"BIGINT", "UBIGINT", "D
 
 @contextlib.contextmanager
 def reaching(url: str, doing: str) -> Iterator[None]:
-    """Say in a sentence why files at a URL cannot be ``doing`` ("read", "written")."""
+    """Raise errors as a sentence that says why a URL cannot be ``doing`` ("read", "written")."""
     try:
         yield
     except (OSError, ValueError, ImportError, NotImplementedError) as error:

@@ -1,9 +1,8 @@
 """The projection: journal events become rows, idempotently.
 
-How far each segment was applied stands in the database itself and is moved in the same transaction as the rows, so that
-a crash at any moment leaves either both or neither. A database is rebuilt by applying everything to an empty one. A
-line that is damaged, of a type that is not known, or that does not fit into a table is set aside in
-``journal_quarantine``; it keeps no other line out.
+The database itself records how far each segment was applied, in the same transaction as the rows, so that a crash at
+any moment leaves either both or neither. A database is rebuilt by applying everything to an empty one. A line that is
+damaged, of unknown type or does not fit into a table is set aside in ``journal_quarantine``, without blocking others.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ from llmkit.store.trouble import words
 log = logging.getLogger("llmkit.store")
 
 _FEW, _MANY = 16 << 20, 32 << 20
-"""Bytes of runs that are applied in one transaction, while runs go on and when a database is made anew: more go
-faster, and take seven times as much memory.
+"""Bytes of run lines per transaction, while runs go on and when a database is rebuilt: larger batches are faster, but
+take seven times as much memory.
 """
 _BLOCK = 4 << 20
-"""Bytes of a segment that are made into lines at once. While they are, the interpreter does nothing else."""
+"""Bytes of a segment split into lines at once, during which no other thread runs."""
 _AT_ONCE = 64 << 20
-"""Bytes of segments that are in memory while they are merged."""
+"""Bytes of segments in memory while they are merged."""
 _BATCH = 500
-"""Events of one transaction where each is looked at."""
+"""Events per transaction where segments are merged line by line."""
 PATIENCE = 10.0
-"""Seconds after which whoever waits is told how far it is."""
+"""Seconds between progress warnings."""
 _CHANGES_CATALOG = {CATALOG, "run_state"}
 _UNFIT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, LookupError, TypeError, ValueError,
           AttributeError)  # fmt: skip
-"""What a line raises that does not fit, other than a disk that is full or a file that is damaged."""
+"""Raised by a line that does not fit, but not by a full disk or a damaged file."""
 
 
 class _Due(NamedTuple):
@@ -58,7 +57,7 @@ class _Due(NamedTuple):
 
 
 def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> bool:
-    """Whether the journal holds bytes that this database has not seen (a torn last line counts: it may be whole)."""
+    """Whether the journal holds bytes not yet applied (a torn last line counts: it may be complete by now)."""
     applied = offsets(connection)
     return any(size > applied.get(name, 0) for name, size in journal.sizes().items())
 
@@ -66,8 +65,8 @@ def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> bool:
 def due_for_catalog(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Collection[str]:
     """The segments to apply before the catalog is read or edited.
 
-    What is asked and answered in runs, here or in other kernels, does not change the catalog and can wait; what a run
-    spent changes balances. In segments of the first format everything depends on what came before.
+    Requests and answers of runs, here or in other kernels, do not change the catalog and can wait; what a run spent
+    changes balances. In segments of format 1 each line depends on those before it.
     """
     types = _types(journal, offsets(connection))
     due = {name for name, kinds in types.items() if kinds & _CHANGES_CATALOG}
@@ -76,12 +75,12 @@ def due_for_catalog(connection: duckdb.DuckDBPyConnection, journal: Journal) -> 
 
 
 def leaves_catalog(journal: Journal, sizes: Mapping[str, int]) -> bool:
-    """Whether nothing that was written after these sizes changes the catalog."""
+    """Whether nothing written beyond these sizes changes the catalog."""
     return not any(kinds & _CHANGES_CATALOG for kinds in _types(journal, sizes).values())
 
 
 def _types(journal: Journal, applied: Mapping[str, int]) -> dict[str, set[str]]:
-    """Which types of event come after the given offsets, by segment; of a catalog's segment only that it grew."""
+    """The types of events after the given offsets, by segment; just ``catalog`` for a grown catalog segment."""
     grown = {name: applied.get(name, 0) for name, size in journal.sizes().items() if size > applied.get(name, 0)}
     return {
         name: {CATALOG} if segment(name).about == CATALOG else journal.types(segment(name), offset)
@@ -95,12 +94,12 @@ def offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def set_aside(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many lines of the journal were set aside."""
+    """How many journal lines were set aside, foreign segments not counted."""
     return int(column(connection, "SELECT count(*) FROM journal_quarantine WHERE reason != ?", [FOREIGN])[0])
 
 
 def follow(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
-    """Have what is written from now on come after all that was applied."""
+    """Make new events come after everything that was applied."""
     rows = connection.execute(
         "SELECT segment, last_event_id FROM journal_segments ANTI JOIN "
         "(FROM journal_quarantine WHERE reason = ?) aside USING (segment)",
@@ -117,10 +116,9 @@ def project(
     *,
     adopting: bool = False,
 ) -> bool:
-    """Apply what is missing, in batches of one transaction each, and say whether anything was; ``only`` names the
-    segments, ``None`` is all.
+    """Apply what is missing, one transaction per batch, and return whether anything was; ``only`` limits the segments.
 
-    ``adopting``: the runs of other journals are taken in. Their catalogs never are: their numbers mean other entries.
+    ``adopting``: take in the runs of other journals, but never their catalogs, whose ids mean other entries.
     """
     applied = offsets(connection)
     due = [
@@ -141,7 +139,7 @@ def project(
 
 
 def _told(batches: Iterable[list[Block]], total: int, name: str) -> Iterator[list[Block]]:
-    """The same batches; meanwhile it is said from time to time how many of all the bytes are applied."""
+    """Yield the batches, warning from time to time what share of the bytes is applied."""
     done, last = 0, time.monotonic()
     for blocks in batches:
         if time.monotonic() - last > PATIENCE:
@@ -154,7 +152,7 @@ def _told(batches: Iterable[list[Block]], total: int, name: str) -> Iterator[lis
 def _without_foreign(
     connection: duckdb.DuckDBPyConnection, journal: Journal, due: Sequence[_Due], adopting: bool
 ) -> list[_Due]:
-    """What is of this journal. A segment of another one is set aside as a whole, in one row."""
+    """The segments of this journal. Each segment of another one is set aside as a whole, in one row."""
     noted = column(connection, "SELECT segment FROM journal_segments WHERE header IS NOT NULL")
     unseen = {each.segment.name for each in due}.difference(noted)
     foreign = damage.foreign(connection, journal, unseen) if unseen else set()
@@ -168,26 +166,26 @@ def _without_foreign(
 
 
 def adopt(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have what was set aside as of another journal looked at again."""
+    """Reconsider the segments that were set aside as belonging to another journal."""
     names = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ?", [FOREIGN])
     for table in ("journal_segments", "journal_quarantine"):
         connection.execute(f"DELETE FROM {table} WHERE segment IN (SELECT unnest(?))", [names])
 
 
 def take_up(connection: duckdb.DuckDBPyConnection) -> None:
-    """Apply what was set aside as unknown or unfit by a version that knew less."""
+    """Apply lines that an earlier version set aside as unknown or unfit."""
     rows = connection.execute("""
         SELECT segment, "offset", line FROM journal_quarantine
         WHERE starts_with(reason, 'type ') OR starts_with(reason, 'does not fit') ORDER BY ALL""").fetchall()
     for name, offset, data in rows:
         if (lines := known_now(name, data)) is not None:
-            with contextlib.suppress(*_UNFIT):  # it stays where it is
+            with contextlib.suppress(*_UNFIT):  # it stays set aside
                 _in_transaction(connection, lines, {})
                 connection.execute('DELETE FROM journal_quarantine WHERE segment = ? AND "offset" = ?', [name, offset])
 
 
 def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
-    """The lines of runs, of as many at once as their bytes allow."""
+    """The lines of runs, in batches limited by their bytes."""
     gathered: list[Block] = []
     held, most = 0, min(_MANY, max(_FEW, sum(end - offset for _, offset, end in due) // 8))
     for which, offset, end in due:
@@ -203,7 +201,7 @@ def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
 
 
 def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Block]:
-    """The lines of several segments in the order of their ids."""
+    """The lines of several segments, merged in the order of their ids."""
 
     size = min(_BLOCK, max(_AT_ONCE // max(len(due), 1), 1 << 14))
 
@@ -211,7 +209,7 @@ def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Block]:
         last = ""
         for block in journal.blocks(which, offset, size):
             for each in block.singly():
-                last = id_of(each.lines[0]) or last  # a damaged line stays where it stands
+                last = id_of(each.lines[0]) or last  # a damaged line keeps its place
                 yield last, each
 
     merged = heapq.merge(*(read(which, offset) for which, offset, _ in due), key=lambda entry: entry[0])
@@ -219,7 +217,7 @@ def _merged(journal: Journal, due: Sequence[_Due]) -> Iterator[Block]:
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> None:
-    """Apply lines in one transaction; if one of them does not fit, in halves, until that line is alone."""
+    """Apply lines in one transaction; if one does not fit, split them in halves until that line is alone."""
     ends = {block.segment.name: block.end for block in blocks}
     try:
         _in_transaction(connection, sort(connection, blocks), ends)
@@ -236,7 +234,7 @@ def _apply(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> No
 
 
 def _in_transaction(connection: duckdb.DuckDBPyConnection, lines: Sorted, ends: Mapping[str, int]) -> None:
-    """Write what lines say, and that segments are applied up to these offsets."""
+    """Write the lines' rows, and the offsets up to which segments are now applied."""
     connection.begin()
     try:
         if lines.catalog:
@@ -261,6 +259,6 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection, lines: Sorted, ends: 
             )
         connection.commit()
     except BaseException:
-        with contextlib.suppress(duckdb.TransactionException):  # a commit that failed has ended it already
+        with contextlib.suppress(duckdb.TransactionException):  # a failed commit has already ended it
             connection.rollback()
         raise

@@ -1,4 +1,4 @@
-"""Reading: the catalog as records, runs as DataFrames. Every function takes an open connection."""
+"""Read the catalog as records, and runs as DataFrames. Every function takes an open connection."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What answers these questions: a catalog, or archived runs."""
+    """Something that runs these queries: a catalog, or archived runs."""
 
     def read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """The answer, with a connection that is open while it is looked for."""
+        """Run ``question`` on a connection that is open only during the call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogState:
-    """One consistent reading of the whole catalog.
+    """The whole catalog, read consistently.
 
-    ``models`` and ``prices`` are keyed by reference; models come by provider, then in the order of their arrival;
-    prices oldest first.
+    ``models`` and ``prices`` are keyed by reference; models are sorted by provider, then by when they were added;
+    prices are oldest first.
     """
 
     providers: Mapping[str, Provider] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
 
 
 def has_asked(connection: duckdb.DuckDBPyConnection, provider: str) -> bool:
-    """Whether any run was to ask this provider."""
+    """Whether any run includes this provider."""
     return bool(rows(connection, "SELECT 1 FROM run_arms WHERE provider = ? LIMIT 1", [provider]))
 
 
@@ -86,7 +86,7 @@ def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None)
 
 
 def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """One row a run, newest first, with its probes counted by state, its cost summed, and what people call it."""
+    """One row per run, newest first, with counts of probes by status, total cost, name, tags and note."""
     return frame(
         connection,
         f"""
@@ -116,7 +116,7 @@ def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: 
 
 
 def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of a run that were begun and never ended: position, turn, attempt. Those in batches still may."""
+    """The attempts of a run that never ended, without those in batches, which still may: position, turn, attempt."""
     return rows(
         connection,
         "SELECT position, turn, attempt FROM open_attempts WHERE run_id = ? AND batch IS NULL ORDER BY ALL",
@@ -125,17 +125,17 @@ def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str)
 
 
 def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
-    """The number of the next state that a run gets."""
+    """The number of a run's next state."""
     return int(column(connection, "SELECT coalesce(max(number), 0) + 1 FROM run_states WHERE run_id = ?", [run_id])[0])
 
 
 def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of all probes that wait for answers, in the order in which they were made, reused answers as attempt
-    0, without those that are still in batches; one row of NULLs for a probe that has none.
+    """The attempts of all pending probes in order, with reused answers as attempt 0 and without those still in batches;
+    one row of NULLs for a probe that has none.
 
     Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier, cost,
     cost_source, latency_s, reused_from, original_cost; response, finish_reason and model_version are NULL where a later
-    answer has taken the place of this one.
+    answer replaced this one.
     """
     return rows(
         connection,
@@ -160,7 +160,7 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
 
 
 def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The different questions of a run, as they are stored, in its order."""
+    """The distinct questions of a run as stored, in the order of its scenarios."""
     result = rows(
         connection,
         "SELECT question, min(scenario) FROM run_scenarios WHERE run_id = ? AND json_type(question) = 'OBJECT' "
@@ -171,7 +171,7 @@ def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[s
 
 
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
-    """The names of all dimensions and carried columns, in the order of their first appearance."""
+    """The names of all dimensions and carried columns, in order of first appearance."""
     return column(
         connection,
         "SELECT name FROM (SELECT unnest(json_keys(dimensions)) AS name, scenario FROM run_scenarios "
@@ -191,7 +191,7 @@ def answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None = No
 
 
 def pointer(name: str) -> str:
-    """The JSON pointer to a field, as SQL."""
+    """The JSON pointer to a field, as an SQL literal."""
     return "'" + ("/" + name.replace("~", "~0").replace("/", "~1")).replace("'", "''") + "'"
 
 
@@ -201,9 +201,9 @@ def pointer(name: str) -> str:
 def frame(
     connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
-    """A query's result: whole numbers as Int64, DECIMAL as float64, booleans as boolean, times in UTC, JSON parsed.
+    """A query's result: integers as Int64, DECIMAL as float64, booleans as boolean, times in UTC, JSON parsed.
 
-    Columns of one name are told apart as DuckDB's own ``.df()`` does: ``name``, ``name_1``.
+    Duplicate column names are numbered as DuckDB's own ``.df()`` does: ``name``, ``name_1``.
 
     Raises:
         ValidationError: the statement returns no rows.
@@ -216,7 +216,7 @@ def frame(
     arrow = pa.table([_plain(column) for column in arrow.columns], names=_told_apart(arrow.column_names))
     result: pd.DataFrame = arrow.to_pandas(types_mapper=_DTYPES.get)
     for name, column, kind in zip(arrow.column_names, arrow.columns, kinds, strict=True):
-        if kind == "JSON":  # read as one document, a cell costs a twentieth
+        if kind == "JSON":  # parsing all cells as one document is twenty times faster
             texts = column.fill_null("null").to_pylist()
             result[name] = pd.Series(json.loads(f"[{','.join(texts)}]"), dtype=object, index=result.index)
         elif pa.types.is_timestamp(column.type):
@@ -241,8 +241,8 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _plain(column: Any) -> Any:
-    """A column of DECIMAL as whole numbers (sums and counts) where it holds none but these and they fit, else as the
-    nearest float64: Arrow's own cast makes 11.200000000000001 of 11.2.
+    """A DECIMAL column as integers (sums and counts) if its scale is 0 and they fit, else as the nearest float64:
+    Arrow's own cast turns 11.2 into 11.200000000000001.
     """
     if not pa.types.is_decimal(column.type):
         return column
@@ -255,7 +255,7 @@ def _plain(column: Any) -> Any:
 def rows(
     connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """A query's result as it is stored: money as Decimal, times in UTC, JSON parsed."""
+    """A query's result as stored: money as Decimal, times in UTC, JSON parsed."""
     cursor = connection.execute(sql, params or [])
     columns = [(name, _READERS.get(str(kind).partition("_")[0])) for name, kind, *_ in cursor.description or ()]
     return [
@@ -273,4 +273,4 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "JSON": lambda text: None if text is None else json.loads(text),
     "TIMESTAMP": lambda at: None if at is None else at.replace(tzinfo=UTC),
 }
-"""What is made of values by their SQL type, the precision of a ``TIMESTAMP_S`` left out."""
+"""Converters by SQL type, ignoring the precision of a ``TIMESTAMP_S``."""

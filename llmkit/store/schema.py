@@ -1,4 +1,4 @@
-"""Columns that follow from what records declare, and the views: a database gets new ones when it is opened."""
+"""The columns that records declare, and the views: a database gets new ones when it is opened."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from llmkit.records.columns import RESULT
 
 USAGE: Mapping[str, str] = {f.name: "BIGINT" if f.type == "int" else "VARCHAR" for f in fields(Usage)}
 RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
-"""What the journal and the tables hold of each, with SQL types."""
+"""The fields of usage and rates in the journal and the tables, with SQL types."""
 REUSE: Mapping[str, str] = {"reused_from": "VARCHAR", "original_cost": "DECIMAL(18, 10)"}
-"""Of an answer that was bought for another probe: for which, and what it cost there."""
+"""Columns of a reused answer: the probe that it was bought for, and what it cost there."""
 STATES = ("ok", "failed", "skipped", "cancelled", "pending")
 COUNTS = ", ".join(f"count(*) FILTER (status = '{state}') AS {state}" for state in STATES)
-"""How many probes have each status."""
+"""SQL that counts probes by status."""
 UNKNOWN = "cost_source LIKE '%unpriced' OR estimated_cost IS NULL AND maybe_billed > 0"
-"""Which probes were, or may have been, billed at a cost of which somebody knows not all."""
+"""SQL for probes that were, or may have been, billed at a cost not fully known."""
 PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_COLUMNS[0]], "price_variants": "JSON"}
-"""What catalog tables have got since they were made."""
+"""Price columns of catalog tables, including those added since the first version."""
 
 _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
@@ -37,7 +37,7 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
 
 
 def columns(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
-    """The columns of all tables, each with its table's name before it."""
+    """The columns of all tables, as pairs of table and column."""
     result = connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name = current_database()"
     )
@@ -55,13 +55,13 @@ def missing(present: Collection[tuple[str, str]]) -> dict[str, str]:
 
 
 def make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make all views as they are now."""
+    """Create or replace all views."""
     for name, query in VIEWS.items():
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
 
 
 def views_sql(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The definition of each view as DuckDB writes it down, spaces and brackets included."""
+    """The definition of each view as DuckDB formats it, spaces and brackets included."""
     result = connection.execute(
         "SELECT name, 'CREATE VIEW ' || name || ' AS ' || json_deserialize_sql(json_serialize_sql(query)) || ';' "
         "FROM (SELECT unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS query)",
@@ -75,7 +75,7 @@ def _of(table: str, names: Iterable[str]) -> str:
 
 
 def _shown(name: str, when_cancelled: str) -> str:
-    """A column of a probe that may have been skipped with the rest of its run, or never begun."""
+    """A result column for probes that include skipped ones and ones never begun in a cancelled run."""
     skipped = "false" if name == "retryable" else f"k.{name}"
     return f"""CASE WHEN q.status IS NOT NULL THEN q.{name} WHEN k.run_id IS NOT NULL THEN {skipped}
                 WHEN r.status = 'cancelled' THEN {when_cancelled} END"""
@@ -90,12 +90,12 @@ _UNTIL_ASKED: Mapping[str, str] = {
     **{name: f"coalesce(q.{name}, a.{name})" for name in ("cost_input_per_million", "cost_output_per_million")},
     **{name: f"coalesce(q.{name}, 0)" for name in ("turns", "attempts", "maybe_billed")},
 }
-"""Columns of a result that say something of a probe without one too."""
+"""Result columns that have a value for probes without a result too."""
 _RESULT = ", ".join(f"{_UNTIL_ASKED.get(name, f'q.{name}')} AS {name}" for name in RESULT)
 _USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
 _ID = "r.id || format('.{{:06d}}', {})"
 VIEWS: Mapping[str, str] = {
-    # requests that may be under way, or whose process died; most runs have none, which their counts tell
+    # requests in flight, or whose process died; most runs have none, as comparing counts shows cheaply
     "open_attempts": """
         WITH open AS (
             SELECT run_id FROM (SELECT run_id, count(*) AS n FROM intents GROUP BY run_id) i
@@ -121,7 +121,7 @@ VIEWS: Mapping[str, str] = {
                     ON b.run_id = k.run_id AND k.reference IN (b.provider, b.model)
                 WHERE runs.id = k.run_id GROUP BY b.run_id, b.arm
             ) k ON k.run_id = a.run_id AND k.arm = a.arm""",
-    # the latest under each name, whoever noted it; nothing where that was taken back
+    # the latest note under each name, whoever wrote it; none where it was withdrawn
     "probe_notes": """
         SELECT run_id, position, json_group_object(name, value) AS notes
         FROM (
@@ -159,4 +159,4 @@ VIEWS: Mapping[str, str] = {
             LEFT JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn
                 AND o.attempt = i.attempt""",
 }
-"""A step of the migrations that changes one has nothing else to do: all are made anew after it."""
+"""To change one, add an empty migration step: all views are recreated after any step."""

@@ -1,4 +1,4 @@
-"""The thread that puts a process's events into segments of its own, and waits for the disk to have them."""
+"""The thread that writes a process's events into its own segments, and waits until they are on disk."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from llmkit.store.locks import DISK
 from llmkit.store.segments import CATALOG
 
 _GATHER = 0.002
-"""Seconds that a commit waits for company when the one before had some."""
+"""Seconds that a commit waits for others to join if the previous one had several."""
 _PIECE = 1 << 20
-"""Bytes that are written at once: a run that begins may have a hundred megabytes of prompts."""
+"""Bytes written at a time: a new run may have a hundred megabytes of prompts."""
 
 
 @dataclass(slots=True)
 class _Open:
-    """A segment that is being written."""
+    """A segment being written."""
 
     path: Path
     file: IO[bytes]
     seq: int
 
     def save(self, lines: Iterable[bytes]) -> bool:
-        """Have the disk take them; ``False`` when nobody could read it, since the file was moved or deleted."""
+        """Write lines to disk; ``False`` if the file was moved or deleted, so that nobody could read them."""
         piece = bytearray()
         for each in lines:
             piece += each
@@ -47,13 +47,13 @@ class _Open:
 
 
 class SegmentWriter:
-    """A writer of one journal until it is closed: one segment for each run, and one for the catalog.
+    """Writes one journal until it is closed: one segment for each run, and one for the catalog.
 
-    ``begin`` gives the name and the first line of a segment that is to be begun. Threads may share it. Every commit
-    ends: when its lines are on the disk, when that has failed, or with the thread, whatever ends it.
+    ``begin`` returns the name and the first line of a new segment. Threads may share the writer. Every commit ends:
+    when its lines are on disk, when that fails, or with the thread, whatever ends it.
 
     Raises:
-        JournalError: the system lets this process start no thread.
+        JournalError: the system does not let this process start a thread.
     """
 
     def __init__(self, directory: Path, begin: Callable[[str], tuple[str, bytes]]) -> None:
@@ -70,7 +70,7 @@ class SegmentWriter:
             raise JournalError(f"The journal in {directory} cannot be written: {error}. End other programs.") from error
 
     def add(self, about: str, events: Sequence[Event]) -> Commit | None:
-        """Queue events of a run or the catalog, which are written together; ``None``: nobody writes them any more."""
+        """Queue events of a run or the catalog, to be written together; ``None`` if this writer has ended."""
         with self._lock:
             if self._is_over:
                 return None
@@ -83,7 +83,7 @@ class SegmentWriter:
             return commit
 
     def end(self, about: str) -> None:
-        """Close the segment of a run once what is queued is written."""
+        """Close a run's segment once everything queued is written."""
         self._queue.put(about)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class SegmentWriter:
                 crowded = item.calls > 1
                 try:
                     item.end(self._write(item))
-                except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the writer; who waits is told
+                except Exception as error:  # noqa: BLE001 - a bug must not end the writer; its waiters get the error
                     item.end(error)
         finally:
             with self._lock:
@@ -118,7 +118,7 @@ class SegmentWriter:
                 self._segments.popitem()[1].file.close()
 
     def _write(self, commit: Commit) -> Exception | None:
-        """Write the lines; what has failed if they cannot be written."""
+        """Write the lines; return the error if that fails."""
         try:
             segment = self._segments.get(commit.about) or self._create(commit.about)
             start = segment.file.tell()
@@ -127,7 +127,7 @@ class SegmentWriter:
         try:
             if not segment.save(line(event, segment.seq + number) for number, event in enumerate(commit.events)):
                 return self._lose(commit.about, segment, start)
-        except Exception as error:  # noqa: BLE001 - even for a mistake of ours no half of a batch stays
+        except Exception as error:  # noqa: BLE001 - even a bug must not leave half a batch behind
             is_cut = self._abandon(commit.about, segment, start)
             if not isinstance(error, OSError):
                 return error
@@ -150,8 +150,8 @@ class SegmentWriter:
         return created
 
     def _lose(self, about: str, segment: _Open, start: int) -> JournalError:
-        """Write a segment that was deleted once more. An edit is not saved if it fails; answers, which were paid for,
-        are.
+        """Rewrite a segment that was deleted while open: without the edit, which fails, but with answers, which were
+        paid for.
         """
         if about == CATALOG:
             segment.file.truncate(start)
@@ -168,8 +168,8 @@ class SegmentWriter:
         )
 
     def _abandon(self, about: str, segment: _Open, start: int) -> bool:
-        """Cut a half-written batch off, and say whether that could be done; the next batch begins a new segment,
-        whatever state this one is in.
+        """Cut off a half-written batch and return whether that worked; the next batch begins a new segment, whatever
+        the state of this one.
         """
         is_cut = False
         with contextlib.suppress(OSError):

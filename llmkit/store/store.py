@@ -1,4 +1,4 @@
-"""The store: the journal, the database and the lease between them, as the few operations that llmkit needs."""
+"""The store: the journal, the database and its lease behind the few operations that llmkit needs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ T = TypeVar("T")
 
 
 class Store:
-    """One database file with its journal. Threads and processes may share the file; nothing is held between calls.
+    """A database file and its journal. Threads and processes may share them; no lock is held between calls.
 
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
-        CatalogBusy: another program holds the file open.
-        ValidationError: the file cannot be made or opened, or its journal is incomplete or has no database. ``adopt``
-            takes such a journal, what a damaged database still gives, and the runs of other journals.
+        ValidationError: the file cannot be created or opened, or its journal is incomplete or lacks a database.
+            ``adopt`` accepts such a journal, salvages a damaged database, and takes in the runs of other journals.
     """
 
     def __init__(self, path: Path, *, adopt: bool = False) -> None:
@@ -50,7 +49,7 @@ class Store:
         self.peers = Peers(self.journal)
         self._told: set[str] = set()
         self._took_up = False
-        self.unfinished: list[str] = []  # real runs that had not ended when it was opened, if that could be told
+        self.unfinished: list[str] = []  # real runs not ended on opening; empty if it could not be opened
         self._known: tuple[Mapping[str, int], CatalogState] | None = None
         self._watch = outside.Watch(self._lease)
         with shapes.reaching(path, "opened"):
@@ -61,7 +60,7 @@ class Store:
             self._begin()
 
     def _begin(self) -> None:
-        """Bring the database up to date, and read what is asked next; if that fails, reading goes by the journal."""
+        """Bring the database up to date and read the catalog; if that fails, later reads use the journal."""
         sizes, ask = self.journal.sizes(), self.read if self.is_read_only else self._synced
         try:
             state, self.unfinished = ask(lambda c: (queries.catalog_state(c), totals.unfinished(c)))
@@ -77,7 +76,7 @@ class Store:
 
     @contextlib.contextmanager
     def edit(self, actor: str = "user") -> Iterator[Edit]:
-        """Change the catalog: exclusive over all processes, all or nothing.
+        """Edit the catalog: one editor at a time across processes, all or nothing.
 
         Raises:
             CatalogBusy: another program holds the database open.
@@ -97,14 +96,14 @@ class Store:
         except (OutOfReach, Damaged) as error:
             if not is_saved:
                 raise
-            self._tell(str(error))  # it is in the journal, and comes into the database with the next reading that can
+            self._tell(str(error))  # the journal has it; the next read that can will apply it
 
     def append(self, events: Sequence[Event]) -> Commit:
-        """Journal events of one run; the commit is done when they are on the disk."""
+        """Journal events of one run; the commit is done when they are on disk."""
         return self.journal.append(events)
 
     def sync(self) -> None:
-        """Apply what the journal holds to the database.
+        """Apply the journal to the database.
 
         Raises:
             CatalogBusy: another program holds the database open; nothing is lost, a later call applies it.
@@ -114,7 +113,7 @@ class Store:
     # --- reading ---
 
     def catalog(self) -> CatalogState:
-        """The whole catalog in one consistent reading. Reads again only what was changed, here or by other kernels."""
+        """The whole catalog, read consistently; read again only after a change, here or in another kernel."""
         sizes = self.journal.sizes()
         known = self._known
         if known is None or self._watch.is_changed() or not project.leaves_catalog(self.journal, known[0]):
@@ -123,17 +122,17 @@ class Store:
         return known[1]
 
     def catalog_events(self, reference: str | None = None) -> pd.DataFrame:
-        """What was changed, when, by whom; oldest first."""
+        """Who changed what, and when; oldest first."""
         return self.read(lambda c: queries.catalog_events(c, reference), catalog_only=True)
 
     def read(
         self, question: Callable[[duckdb.DuckDBPyConnection], T], *, catalog_only: bool = False, confined: bool = False
     ) -> T:
-        """Answer one of the functions of :mod:`llmkit.store.queries`.
+        """Run a query, such as a function of :mod:`llmkit.store.queries`.
 
-        Under a shared lease when the database is up to date, else under an exclusive one that brings it there; while
-        another program holds the file, with a copy in memory made from the journal. ``catalog_only``: what runs did
-        lately may be missing. ``confined``: the question is SQL of the user's.
+        Holds a shared lease if the database is up to date, else an exclusive one while it is updated; if another
+        program holds the file, queries a copy in memory made from the journal. ``catalog_only``: recent lines of runs
+        may be missing. ``confined``: the query is the user's own SQL.
         """
         opened = self._lease.connect_confined if confined else partial(self._lease.connect, read_only=True)
         try:
@@ -166,10 +165,10 @@ class Store:
                 return question(memory)
 
     def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:
-        """A run's own row, and in ``scenarios`` what it asks if that is wanted too.
+        """A run's own row, with its ``scenarios`` if requested.
 
         Raises:
-            RunNotFound: no run of that id; ValidationError: what it asks is wanted, and in an archive alone.
+            RunNotFound: no run has that id; ValidationError: its scenarios are requested but only in an archive.
         """
         if not isinstance(run_id, str):
             raise RunNotFound(
@@ -181,13 +180,13 @@ class Store:
         return {**row, "scenarios": self.read(lambda c: run_rows.scenario_rows(c, row))} if with_scenarios else row
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """The user's own SELECT, in a connection that can neither write nor reach other files.
+        """Run the user's own SELECT on a connection that can neither write nor reach other files.
 
-        What takes longer than ``user_sql.PATIENCE`` seconds is asked of a copy, so that it holds nobody up.
+        A query that takes longer than ``user_sql.PATIENCE`` seconds is rerun on a copy, so that it blocks nobody.
 
         Raises:
-            ValidationError: ``params`` is no list and no dict, the statement fails (the reason is DuckDB's), or it
-                returns what a DataFrame cannot hold.
+            ValidationError: ``params`` is neither a list nor a dict, the statement fails (with DuckDB's reason), or its
+                result does not fit into a DataFrame.
         """
         statement = user_sql.Statement.of(sql, params)
         with contextlib.suppress(user_sql.TakesLong):
@@ -197,26 +196,26 @@ class Store:
             return statement.ask(copy)
 
     def snapshot(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection of the user's own: all tables copied into memory, free to change."""
+        """A DuckDB connection for the user: all tables copied into memory, free to change."""
         return self.read(user_sql.copied)
 
     # --- who is running ---
 
     def claim_run(self, run_id: str) -> bool:
-        """Mark a run as this process's; ``False`` when another live process has it. The mark ends with the process."""
+        """Claim a run for this process; ``False`` when another live process has it. The claim ends with the process."""
         return self.peers.claim(run_id)
 
     def release_run(self, run_id: str, *, is_over: bool = True) -> None:
-        """End the mark, and write no more of the run."""
+        """Release the claim and close the run's segment."""
         self.journal.end(run_id)
         self.peers.release(run_id, is_over=is_over)
 
     def is_live(self, run_id: str) -> bool:
-        """Whether some process is running this run now."""
+        """Whether a process is running this run now."""
         return self.peers.is_live(run_id)
 
     def close(self) -> None:
-        """Write what is queued, and leave a journal of few files; nothing else is held."""
+        """Write what is queued, compact the journal, and release everything held."""
         self.journal.close()
         if not self.is_read_only:
             compact(self.journal, self._lease, self.is_live)
@@ -239,7 +238,7 @@ class Store:
         return connection, edit
 
     def _synced(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Apply what the journal holds, and answer a question in the same connection."""
+        """Apply the journal and run a query on the same connection."""
 
         def ask() -> T:
             with self._up_to_date() as connection:
@@ -250,7 +249,7 @@ class Store:
 
     @contextlib.contextmanager
     def _up_to_date(self, catalog_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open to write, migrate, and apply the journal."""
+        """Open for writing, migrate, and apply the journal."""
         if not self._adopt and not self.path.exists():
             damage.check_complete(self.path, self.journal)
         is_as_left = self._watch.is_as_left()
@@ -279,13 +278,13 @@ class Store:
             self._tell(words)
 
     def _tell(self, words: str) -> None:
-        """Warn, once of each thing."""
+        """Warn, once per message."""
         if words not in self._told:
             self._told.add(words)
             warnings.warn(words, stacklevel=8)
 
     def _rebuilding(self, action: Callable[[], T]) -> T:
-        """Do something with the database; if that finds it damaged, rebuild it from the journal and do it once more."""
+        """Run an action on the database; if it turns out damaged, rebuild it from the journal and retry once."""
         try:
             return action()
         except Damaged as damaged:
