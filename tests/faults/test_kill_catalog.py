@@ -88,5 +88,5 @@ def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tm
         path.unlink()
         with llmkit.open(path, simulate=True) as kit:
             assert kit.catalog.get_setting("number") == saved
-            assert len(kit._store.journal.files()) == 2
+            assert any(path.parent.glob("*.journal/*.pack"))
     print(f"{kills} kills over {what}: 0 violations, {saved + 1} edits, {cut_short} packs half made")
