@@ -25,14 +25,14 @@ from llmkit.money.pricing import dollars
 from llmkit.store import archive
 
 DEMO_PACE = 60
-"""Requests a minute that the demo allows itself at least: nobody waits for the limits of a real account in it."""
+"""Minimum requests per minute in the demo, so that nobody waits for the limits of a real account."""
 
 DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",
                 "estimated_cost")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status. Errors and warnings are a sentence on standard error, no traceback."""
+    """Run a command and return the exit status. Errors and warnings are sentences on standard error, not tracebacks."""
     args = _parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
@@ -146,7 +146,7 @@ def _doctor(args: argparse.Namespace) -> int:
     try:
         with llmkit.open(args.db) as kit:
             findings = kit.doctor(online=args.online)
-    except llmkit.LlmkitError:  # its sentence comes last
+    except llmkit.LlmkitError:  # main prints its sentence last
         print(doctor.to_frame(doctor.examine_place(catalog_path(args.db))))
         raise
     print(findings)

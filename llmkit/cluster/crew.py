@@ -1,8 +1,8 @@
-"""The client's side of a run on a cluster: hands requests to workers, and notices when one is lost.
+"""The client's side of a run on a cluster: it hands requests to workers, and notices when one is lost.
 
-With each worker it exchanges what has gathered for what has come: one exchange waits for news, another goes past it
-with requests that would wait too long. A worker that does not answer in time is lost: what may be on its way there
-counts as perhaps billed and is asked again elsewhere.
+In each exchange with a worker, it sends the requests gathered so far and receives the responses that have arrived. One
+exchange is a long poll; a second one overtakes it with requests that would wait too long. A worker that does not answer
+in time is lost: requests that may be in flight there count as perhaps billed, and are made again elsewhere.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ T = TypeVar("T")
 log = logging.getLogger("llmkit.cluster")
 
 GATHER = 0.003
-"""Seconds that requests and answers wait for company, for each worker: exchanges with many would take all the CPU."""
+"""Seconds, per worker, for which requests and answers are batched: too many exchanges would take all the CPU."""
 WATCH = 1.0
-"""Seconds between looks at who is there."""
+"""Seconds between checks of which workers are there."""
 LINGER = 1.0
-"""The least seconds that requests of a lost worker are taken to go on at their providers."""
+"""Minimum seconds for which providers are assumed to continue with the requests of a lost worker."""
 
 NOBODY = Failure(code=Code.NETWORK_ERROR, message="No worker of the cluster answers, so it was not sent.")
 
@@ -47,12 +47,12 @@ class Local(Reach, Protocol):
     """The way to the providers from this process."""
 
     def simulator_for(self, provider: Provider) -> str:
-        """Where the simulator stands in for a provider."""
+        """The URL at which the simulator stands in for a provider."""
 
 
 @dataclass(eq=False, slots=True)
 class Mate:
-    """A worker, as the client sees it. ``flights`` is what it was handed and has not answered."""
+    """A worker from the client's view. ``flights`` are the requests handed to it and not yet answered."""
 
     address: str
     token: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -63,32 +63,32 @@ class Mate:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def waits_for(self, place: Place) -> bool:
-        """Whether somebody still wants the answer."""
+        """Whether the answer is still wanted."""
         return place in self.flights and not self.flights[place].done()
 
     def answer(self, place: Place, response: HttpResponse | Failure) -> None:
-        """What came, for whoever waits for it."""
+        """Deliver a response, if it is still wanted."""
         if self.waits_for(place):
             self.flights[place].set_result(response)
         self.flights.pop(place, None)
 
     def take(self, parcel: Parcel, answer: asyncio.Future[HttpResponse | Failure]) -> None:
-        """Hand it a request."""
+        """Queue a request for this worker."""
         self.flights[parcel.place] = answer
         self.outbox.append(parcel)
         self.wake.set()
 
     def gathered(self) -> list[Parcel]:
-        """What is delivered now."""
+        """Take the queued requests that are still wanted."""
         parcels = [parcel for parcel in self.outbox if self.waits_for(parcel.place)]
         self.outbox = []
         return parcels
 
 
 class Crew:
-    """The workers that send the requests of one run, from being entered to being left; also what checks know of them.
+    """The workers that send the requests of one run; also answers the checks before it.
 
-    Used on the background loop, but for the checks.
+    Used on the background loop, except for the checks and ``kept``.
     """
 
     is_remote = True
@@ -108,11 +108,11 @@ class Crew:
         self._tasks: TaskGroup
 
     def has_key(self, provider: Provider) -> bool:
-        """Whether anybody has the provider's key; :meth:`check` says which worker has not."""
+        """Whether the client or any worker has the provider's key; :meth:`check` names the workers that lack it."""
         return self._local.has_key(provider) or not all(self._lacking([provider]).values())
 
     def check(self, providers: Sequence[Provider]) -> None:
-        """Refuse addresses that nobody approved, and workers without a key.
+        """Refuse addresses that were not approved, and workers without a key.
 
         Raises:
             LlmkitError: the one problem; :class:`RunRefused` for several.
@@ -134,26 +134,26 @@ class Crew:
         )
 
     def _lacking(self, providers: Sequence[Provider]) -> Mapping[str, Collection[str]]:
-        """The names of the providers of which a worker has no key, by worker."""
+        """The names of the providers for which a worker has no key, by worker."""
         asked = () if self.simulating else providers
         return background.start(self._link.call_all, part.lacking, asked).result()
 
     def kept(self, run_id: str) -> dict[Place, Kept]:
-        """What the workers have kept of a run whose client died; waits for what is still on its way to them."""
+        """The responses that workers have kept for a run whose client died; waits for requests still in flight."""
         wait = self._link.timeout / 2
         answers = background.start(self._link.call_all, part.leftovers, run_id, wait).result()
         return {place: kept for data in answers.values() for place, kept in pickle.loads(data).items()}
 
     @contextlib.asynccontextmanager
     async def sending(self, run_id: str) -> AsyncIterator[None]:
-        """Have workers, as they come and go, for the requests of a run."""
+        """Keep track of workers, as they come and go, for the requests of a run."""
         self._run_id = run_id
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._watch)
         try:
             yield
-        finally:  # by hand: an error of the run is not one of these tasks
+        finally:  # not a with statement: an error of the run is not an error of these tasks
             self._tasks.cancel_scope.cancel()
             await self._tasks.__aexit__(None, None, None)
             async with anyio.create_task_group() as leaving:
@@ -165,10 +165,10 @@ class Crew:
             await self._tell(mate, part.end)
 
     async def _watch(self) -> None:
-        """Take up workers that come, also those that come back, and give up those that are gone."""
+        """Add workers that join or return, and give up those that are gone."""
         while True:
             there = set(self._mates)
-            with contextlib.suppress(Lost):  # the scheduler: each worker has its own time-out
+            with contextlib.suppress(Lost):  # of the scheduler; each worker has its own time-out
                 there = await self._link.addresses()
             for address in self._mates.keys() - there:
                 self._mates[address].scope.cancel()
@@ -178,7 +178,7 @@ class Crew:
             await anyio.sleep(WATCH)
 
     def hear(self, event: RunEvent) -> None:
-        """What is saved need not be kept by a worker any more."""
+        """Note that a response is saved, so that the worker can forget it."""
         if event.kind in ("answered", "failed_attempt"):
             mate, place = self._holders.pop((str(event.probe_id), event.turn or 0), (None, None))
             if mate is not None and place is not None:
@@ -195,7 +195,7 @@ class Crew:
         timeout: float,
         trace: Mapping[str, str],
     ) -> HttpResponse | Failure:
-        """Have a worker send a request: the one that has the least to do."""
+        """Have the least busy worker send a request."""
         if not self._mates:
             with anyio.move_on_after(self._link.patience):
                 await self._joined.wait()
@@ -213,7 +213,7 @@ class Crew:
         mate.take(parcel, answer)
 
     async def _serve(self, mate: Mate) -> None:
-        """Everything between a worker's coming and its loss."""
+        """Work with a worker from its arrival to its loss."""
         reason = "it is gone"
         try:
             if await self._link.call(mate.address, part.lacking, self._asked, is_first=True):
@@ -263,12 +263,12 @@ class Crew:
         return await self._link.call(mate.address, function, self._run_id, mate.token, *args)
 
     async def _lose(self, mate: Mate) -> None:
-        """Hand what was not delivered to others, and count the rest as perhaps billed when it must be over."""
+        """Hand undelivered requests to other workers; report the rest as perhaps billed once they must be over."""
         for parcel in mate.outbox:
             if self._mates and mate.waits_for(parcel.place):
                 self._hand_out(parcel, mate.flights.pop(parcel.place))
             mate.answer(parcel.place, NOBODY)
-        # providers go on for a while with requests that nobody waits for: their slots stay taken
+        # providers continue for a while with abandoned requests, so their slots stay taken
         await anyio.sleep(min(self._longest, self._link.timeout))
         message = f"Worker {mate.address} was lost while this was on its way; it may have been billed."
         for place in tuple(mate.flights):

@@ -1,7 +1,6 @@
-"""The way to the workers of a Dask cluster: functions called in their processes. The only file that knows Dask.
+"""Calls functions in the worker processes of a Dask cluster. The only file that knows Dask.
 
-Functions, never tasks or actors: what a dead worker had of those Dask would run again, and a request would be paid
-twice without anybody knowing.
+Functions, never tasks or actors: Dask would rerun those of a dead worker, and a request could silently be paid twice.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ T = TypeVar("T")
 TIMEOUT = 30
 """Seconds after which a worker that does not answer counts as lost."""
 LOADING = 30
-"""Seconds that a worker has to answer the first time."""
+"""Minimum seconds that a worker has to answer the first time, when it loads llmkit."""
 _PROTECTED = ("tls", "wss", "inproc")
 
 
@@ -32,13 +31,13 @@ class Lost(LlmkitError):
 
 
 class Link:
-    """The workers of one client's cluster, by their addresses. ``timeout`` is how many seconds they have to answer.
+    """The workers of one client's cluster, by address. ``timeout`` is the number of seconds they have to answer.
 
-    ``options`` may hold ``trust_network`` and ``worker_timeout``.
+    ``options`` may contain ``trust_network`` and ``worker_timeout``.
 
     Raises:
-        ValidationError: an option makes no sense, Dask is not installed, this is no client of it or an asynchronous
-            one, or its network is neither this machine nor encrypted.
+        ValidationError: an option is invalid, Dask is not installed, ``client`` is not a synchronous Dask client, or
+            its network is neither local to this machine nor encrypted.
     """
 
     def __init__(self, client: Any, options: Mapping[str, Any]) -> None:
@@ -47,7 +46,7 @@ class Link:
         self.timeout = numbers.whole(options.get("worker_timeout", TIMEOUT), "worker_timeout", 1, 3_600)
         self.patience = max(self.timeout, LOADING)
         try:
-            from distributed import Client  # half a second, and only those who have a cluster need it
+            from distributed import Client  # takes half a second, and is only needed with a cluster
         except ImportError:
             raise ValidationError("on= needs Dask: pip install 'llmkit[cluster]'.", field="on") from None
         if not isinstance(client, Client) or client.asynchronous:
@@ -70,10 +69,10 @@ class Link:
         return self._trust_network or scheme in _PROTECTED or is_loopback(f"//{place}")
 
     async def call(self, address: str, function: Callable[..., Awaitable[T]], *args: Any, is_first: bool = False) -> T:
-        """Call a function in a worker's process. ``is_first``: it has llmkit to load, which takes a while.
+        """Call a function in a worker's process. ``is_first``: it must load llmkit first, which takes a while.
 
         Raises:
-            Lost: it does not answer, or is not there any more.
+            Lost: it does not answer, or is gone.
         """
         try:
             run = self._client.run(function, *args, workers=[address], asynchronous=True)
@@ -84,7 +83,11 @@ class Link:
         return answer
 
     async def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
-        """Call a function in every worker that answers; what it returns by their addresses."""
+        """Call a function in every worker; returns the results of those that answer, by address.
+
+        Raises:
+            LlmkitError: none answers.
+        """
         answers: dict[str, T] = {}
 
         async def ask(address: str) -> None:
@@ -101,10 +104,10 @@ class Link:
         return answers
 
     async def addresses(self) -> set[str]:
-        """The workers that the scheduler knows now, but for those that only an open network leads to.
+        """The workers that the scheduler knows now, except those reachable only over an open network.
 
         Raises:
-            Lost: it does not answer.
+            Lost: the scheduler does not answer.
         """
         try:
             workers = await self._on_loop(self._client.nthreads(asynchronous=True), self.timeout)

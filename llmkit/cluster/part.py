@@ -1,6 +1,6 @@
-"""What happens in a worker's process: it sends what it is handed, and keeps what arrives until the client has it.
+"""The worker's side of a run: it sends requests, and keeps each response until the client has saved it.
 
-Dask calls the functions below in the worker's event loop. They raise nothing: Dask would log their arguments.
+Dask calls the functions below in the worker's event loop. They must not raise: Dask would log their arguments.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmkit.runs.remote import Kept, Place
 
 
 class Parcel(NamedTuple):
-    """A request on its way to a worker, and how :meth:`llmkit.providers.transport.Transport.send` is to send it."""
+    """A request for a worker; ``how`` holds keyword arguments of :meth:`llmkit.providers.transport.Transport.send`."""
 
     place: Place
     provider: Provider
@@ -33,8 +33,8 @@ class Parcel(NamedTuple):
 
 @dataclass(slots=True)
 class Part:
-    """What a worker does for one run. ``token`` names the client's side of it, which alone is listened to, until it was
-    not heard of for ``silence`` seconds: then it has given this worker up.
+    """A worker's state for one run. ``token`` identifies the client, and only its calls are accepted. After ``silence``
+    seconds without a call, the client must have given this worker up.
     """
 
     token: str
@@ -47,14 +47,14 @@ class Part:
     arrival: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, parcel: Parcel) -> None:
-        """Send a request; what comes back is kept."""
+        """Send a request and keep the response."""
         self.flights[parcel.place] = asyncio.create_task(self._fly(parcel))
 
     async def _fly(self, parcel: Parcel) -> None:
         began = time.monotonic()
         try:
             response = await self.transport.send(parcel.provider, parcel.wire, parcel.request, **parcel.how)
-        except Exception as error:  # noqa: BLE001 - the client must hear of it
+        except Exception as error:  # noqa: BLE001 - the client must be informed
             message = f"The worker failed: {type(error).__name__}: {error}"
             response = Failure(code=Code.UNKNOWN, message=message, scope="probe", maybe_billed=True)
         del self.flights[parcel.place]
@@ -63,7 +63,7 @@ class Part:
         self.arrival.set()
 
     async def news(self, wait: float) -> dict[Place, Kept]:
-        """What has come since this was asked before; waits for it at most so many seconds."""
+        """What has arrived since the last call; waits for it up to ``wait`` seconds."""
         if not self.untold:
             self.arrival.clear()
             with contextlib.suppress(TimeoutError):
@@ -72,40 +72,40 @@ class Part:
         return {place: self.kept[place] for place in places if place in self.kept}
 
     def forget(self, places: Sequence[Place]) -> None:
-        """The client has what came for these on its disk, or wants it no more."""
+        """Drop these: the client has saved their responses, or does not want them any more."""
         for place in places:
             self.kept.pop(place, None)
             if (flight := self.flights.pop(place, None)) is not None:
                 flight.cancel()
 
     async def close(self) -> None:
-        """Give up what is on its way."""
+        """Cancel all requests in flight."""
         self.forget(tuple(self.flights))
         await self.transport.aclose()
 
 
 PARTS: dict[str, Part] = {}
-"""By run. They outlive the client, for whoever resumes the run."""
+"""By run. They outlive the client, so that a resumed run can collect the responses."""
 
 
 async def begin(
     run_id: str, token: str, silence: float, providers: Sequence[Provider], simulators: Mapping[str, str]
 ) -> None:
-    """A client hands out requests of a run from now on, to these addresses, which it has checked, or in a rehearsal to
-    the simulators that stand in for them. Keys are those of this worker's own environment.
+    """Start serving a client's run. It sends to these providers' addresses, which the client has checked, or in a
+    rehearsal to the simulators that stand in for them. Keys come from this worker's own environment.
     """
     credentials = Credentials(shipped={provider.name: [provider.base_url] for provider in providers})
     part = Part(token, silence, Transport(credentials, simulator=lambda provider: simulators[provider.name]))
     before, PARTS[run_id] = PARTS.get(run_id), part
-    if before is not None:  # what was still on its way counts as lost
+    if before is not None:  # the client counts what was still in flight as lost
         part.kept = before.kept
         await before.close()
 
 
 async def exchange(run_id: str, token: str, done: Sequence[Place], parcels: bytes, wait: float) -> bytes | None:
-    """Forget what is ``done``, send these requests, and return what has come, waiting for it at most ``wait`` seconds.
+    """Forget what is ``done``, send these requests, and return what has arrived, waiting up to ``wait`` seconds.
 
-    ``None``, and nothing is sent, when the client must have given this worker up meanwhile.
+    Returns ``None`` and sends nothing if the client must have given this worker up in the meantime.
     """
     part, now = PARTS.get(run_id), time.monotonic()
     if part is None or part.token != token or now > part.heard_at + part.silence:
@@ -118,7 +118,7 @@ async def exchange(run_id: str, token: str, done: Sequence[Place], parcels: byte
 
 
 async def leftovers(run_id: str, wait: float) -> bytes:
-    """All that is kept of a run whose client died, and what arrives within ``wait`` seconds."""
+    """All responses kept for a run whose client died, including those that arrive within ``wait`` seconds."""
     if (part := PARTS.get(run_id)) is None:
         return pickle.dumps({})
     part.token = ""
@@ -128,13 +128,13 @@ async def leftovers(run_id: str, wait: float) -> bytes:
 
 
 async def end(run_id: str, token: str) -> None:
-    """The run has ended: nothing of it is needed any more."""
+    """Forget the run: it has ended."""
     if (part := PARTS.get(run_id)) is not None and part.token == token:
         del PARTS[run_id]
         await part.close()
 
 
 async def lacking(providers: Sequence[Provider]) -> list[str]:
-    """The names of the providers that have no key in this worker's environment."""
+    """The names of the providers without a key in this worker's environment."""
     credentials = Credentials()
     return [provider.name for provider in providers if not credentials.has_key(provider)]

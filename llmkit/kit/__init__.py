@@ -1,4 +1,4 @@
-"""The kit: wires the parts together."""
+"""The kit, which connects the parts of llmkit."""
 
 from llmkit.kit.kit import Kit, open_capsule, open_kit
 from llmkit.kit.logs import log_to

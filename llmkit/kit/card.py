@@ -1,4 +1,4 @@
-"""What a kit, and its catalog, look like at the end of a cell."""
+"""The representation of a kit, or its catalog, as the output of a cell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmkit.widgets import html
 
 
 def card(path: Path, facts: Mapping[str, object]) -> dict[str, str]:
-    """The same few facts as HTML and as plain text."""
+    """The facts as HTML and as plain text, by MIME type."""
     rows = {"path": path, **facts}
     lines = "".join(f"<div>{html.muted(name)} {html.esc(value)}</div>" for name, value in rows.items())
     width = max(map(len, rows))

@@ -35,7 +35,7 @@ class Connections:
         return self.simulating or self.credentials.has_key(provider)
 
     def check(self, providers: Sequence[Provider]) -> None:
-        """Refuse keys that cannot be sent and addresses that nobody approved; have the simulator ready if it is asked.
+        """Refuse keys that cannot be sent and addresses that were not approved; in a rehearsal, start the simulator.
 
         Raises:
             LlmkitError: the one problem; :class:`RunRefused` for several.
@@ -53,7 +53,7 @@ class Connections:
         refuse(problems)
 
     def list_models(self, provider: Provider) -> Handle[list[RemoteModel]]:
-        """Ask a provider for its models; the handle raises :class:`RequestFailed` when it gives none."""
+        """Ask a provider for its models; the handle raises :class:`RequestFailed` if it returns none."""
         wire = wire_for(provider, Model(provider=provider.name, model_id="*", display_name="*"))
 
         async def ask() -> list[RemoteModel]:
@@ -68,10 +68,10 @@ class Connections:
         return Handle(background.start(ask), lambda: None)
 
     def use(self, simulator: Simulator) -> None:
-        """Send everything that is begun from now on to this simulator.
+        """Send everything started from now on to this simulator.
 
         Raises:
-            ValidationError: it is none.
+            ValidationError: it is not a simulator.
         """
         if not callable(getattr(simulator, "url_for", None)):
             raise ValidationError(
@@ -94,7 +94,7 @@ class Connections:
 
     def _running_simulator(self) -> Simulator:
         if self._simulator is None:
-            from llmkit import simulator  # imported only to rehearse: aiohttp's server is slow to load
+            from llmkit import simulator  # imported only for rehearsals: aiohttp's server is slow to load
 
             self._simulator, self._is_own = simulator.serve(), True
         return self._simulator

@@ -28,16 +28,16 @@ Health = Literal["ok", "look", "bad"]
 
 PACKAGES = ("llmkit", "duckdb", "httpx", "aiohttp", "pandas", "ipywidgets", "anywidget", "jupyterlab")
 LITTLE_SPACE = 1 << 30
-"""Bytes free on the disk below which the doctor says so."""
+"""Free disk space in bytes below which the doctor warns."""
 
 _NEAR = 0.8
-"""How alike the names of two variables are, of 1, so that one may be a slip for the other."""
+"""Minimum similarity, of 1, of two variable names for one to be a likely misspelling of the other."""
 
 _TONES: dict[Health, html.Tone] = {"ok": "good", "look": "warn", "bad": "bad"}
 
 
 class Findings(pd.DataFrame):
-    """A DataFrame that is shown whole, a finding a line with what to do below it."""
+    """A DataFrame that is shown in full, one finding per line with its remedy below."""
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:
@@ -60,7 +60,7 @@ def _line(about: str, health: str, finding: str, remedy: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: ``health`` is ``ok``, ``look`` (worth a look) or ``bad``."""
+    """The result of one check: ``health`` is ``ok``, ``look`` (worth a look) or ``bad``."""
 
     about: str
     health: Health
@@ -69,7 +69,7 @@ class Finding:
 
 
 def examine(store: Store, connections: Connections, *, online: bool) -> Iterator[Finding]:
-    """Everything that can be looked at; ``online`` also asks each provider that has a key for its models."""
+    """Run all checks; ``online`` also asks each provider that has a key for its models."""
     yield from examine_place(store.path)
     for look in (_journal, _database, _runs, _models, _prices):
         yield from _tried(look.__name__.strip("_"), partial(look, store))
@@ -82,19 +82,19 @@ def examine(store: Store, connections: Connections, *, online: bool) -> Iterator
 
 
 def examine_place(path: Path) -> Iterator[Finding]:
-    """What can be looked at without opening the catalog."""
+    """Run the checks that do not need the catalog to be open."""
     yield Finding("versions", "ok", ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]))
     yield _folder(path)
     yield _disk(path)
 
 
 def to_frame(findings: Iterable[Finding]) -> Findings:
-    """A row each: about, health, finding, remedy."""
+    """The findings as rows: about, health, finding, remedy."""
     return Findings(list(findings), columns=["about", "health", "finding", "remedy"])
 
 
 def _tried(about: str, look: Callable[[], Finding]) -> Iterator[Finding]:
-    """A finding, or the error that prevented it, whose sentence says what to do."""
+    """A finding, or the error that prevented it; its sentence says what to do."""
     try:
         yield look()
     except LlmkitError as error:
@@ -109,7 +109,7 @@ def _version(package: str) -> str:
 
 
 def _place(path: Path) -> Path:
-    """The folder of a file, or the nearest above it that is there."""
+    """The folder of a file, or its nearest parent that exists."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 

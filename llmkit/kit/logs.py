@@ -1,4 +1,4 @@
-"""Logs for people who never configured logging: one line an event, with its fields."""
+"""Logs for people who have not configured logging: one line per event, with its fields."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Lines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The event and its non-empty fields, on one line whatever a text contains."""
+        """The event and its fields that are set, on one line whatever they contain."""
         fields = {name: value for name, value in vars(record).items() if name not in _OWN and value is not None}
         return " ".join([super().format(record), *(f"{name}={_value(value)}" for name, value in fields.items())])
 
 
 def log_to(target: str | os.PathLike[str] | TextIO, level: int | str = "INFO") -> logging.Handler:
-    """Write llmkit's log to a file (appended to, readable by you alone) or a stream such as ``sys.stderr``.
+    """Write llmkit's log to a file (appended to, readable only by you) or a stream such as ``sys.stderr``.
 
-    One line an event: a run's start and end, retries, pauses, resumed runs, edits of the catalog, at ``"DEBUG"`` every
-    request too; never a key, a prompt or an answer. Calling it again for the same target changes the level.
-    ``logging.getLogger("llmkit").removeHandler(...)`` of what it returns ends it.
+    One line per event: a run's start and end, retries, pauses, resumed runs, edits of the catalog, at ``"DEBUG"`` also
+    every request; never a key, a prompt or an answer. Calling it again for the same target changes the level. To stop,
+    pass the returned handler to ``logging.getLogger("llmkit").removeHandler(...)``.
 
     Raises:
-        ValidationError: no such level, or the file cannot be written.
+        ValidationError: the level does not exist, or the file cannot be written.
     """
     number = logging.getLevelNamesMapping().get(level.upper()) if isinstance(level, str) else level
     if not isinstance(number, int):
@@ -42,7 +42,7 @@ def log_to(target: str | os.PathLike[str] | TextIO, level: int | str = "INFO") -
     root = logging.getLogger("llmkit")
     handler = _existing(root, target) or _new(target)
     handler.setLevel(number)
-    root.addHandler(handler)  # adds none twice
+    root.addHandler(handler)  # does not add it twice
     root.setLevel(min(number, root.level or number))
     return handler
 
@@ -53,7 +53,7 @@ def _existing(root: logging.Logger, target: Any) -> logging.Handler | None:
 
 
 def _key(target: Any) -> Any:
-    """What two targets share when they are the same: the file's path, or the stream itself."""
+    """The identity of a target or of a handler's target: the file's path, or the stream's id."""
     if isinstance(target, logging.FileHandler):
         return target.baseFilename
     if isinstance(target, logging.StreamHandler):

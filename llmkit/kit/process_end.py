@@ -1,6 +1,6 @@
-"""How a process ends that did not close its kits: what arrives is saved, and threads end before Python does.
+"""Cleanup when a process ends without closing its kits: arriving answers are saved, and threads end before Python does.
 
-A thread that is at work in a library while Python takes itself apart can abort the whole process.
+A thread that is still working in a library while Python finalizes can abort the whole process.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from llmkit.errors import LlmkitError
 from llmkit.runs import background
 
 GRACE = 5.0
-"""Seconds that a thread is waited for."""
+"""Seconds to wait for a thread."""
 
 
 class Closes(Protocol):
-    """What has to be closed."""
+    """An object that must be closed."""
 
     def close(self) -> None:
-        """Stop what runs, and save what arrives."""
+        """Stop running work, and save what arrives."""
 
 
 _open: weakref.WeakSet[Closes] = weakref.WeakSet()
 _left: deque[Closes] = deque()
-"""Parts of kits that were collected. A collection may come while any lock is held, so nothing is closed there."""
+"""Parts of garbage-collected kits. Collection may happen while any lock is held, so they are closed later."""
 
 
 def close_at_exit(kit: Closes, *parts: Closes) -> None:
-    """Close a kit when the process ends, and its ``parts`` before another is opened if it was dropped meanwhile."""
+    """Close a kit when the process ends, or, if it is dropped before, its ``parts`` when the next kit is opened."""
     _close_left()
     _open.add(kit)
     weakref.finalize(kit, _leave, os.getpid(), *parts).atexit = False
 
 
 def closed(kit: Closes) -> None:
-    """The kit was closed."""
+    """Note that a kit was closed."""
     _open.discard(kit)
 
 
 def _leave(pid: int, *parts: Closes) -> None:
-    if pid == os.getpid():  # what a forked child drops is its parent's
+    if pid == os.getpid():  # what a forked child drops belongs to its parent
         _left.extend(parts)
 
 
@@ -66,7 +66,7 @@ if hasattr(os, "register_at_fork"):  # Windows does not fork
 @atexit.register
 def _end() -> None:
     for kit in tuple(_open):
-        with contextlib.suppress(LlmkitError):  # what was acknowledged is saved; nobody is left to be told the rest
+        with contextlib.suppress(LlmkitError):  # acknowledged answers are saved; nobody is left to read the error
             kit.close()
     _close_left()
     background.stop()

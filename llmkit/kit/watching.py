@@ -1,4 +1,4 @@
-"""Progress while a run is awaited: its panel in a notebook, one line on a terminal, else nothing."""
+"""Progress while waiting for a run: its panel in a notebook, one line on a terminal, else nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def watching(handle: RunHandle[Any]) -> contextlib.AbstractContextManager[None]:
-    """Show how far a run is while the block lasts. Threads of a program show nothing: nobody waits in front of them."""
+    """Show a run's progress during the block. Threads other than the main one show nothing: nobody watches them."""
     if threading.current_thread() is not threading.main_thread():
         return contextlib.nullcontext()
     if in_notebook():
@@ -24,7 +24,7 @@ def watching(handle: RunHandle[Any]) -> contextlib.AbstractContextManager[None]:
 
 
 def in_notebook() -> bool:
-    """Whether this is a Jupyter kernel. IPython is not loaded for it: in a kernel it is there already."""
+    """Whether this is a Jupyter kernel. Does not import IPython: a kernel has already loaded it."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and hasattr(shell, "kernel")
@@ -32,7 +32,7 @@ def in_notebook() -> bool:
 
 @contextlib.contextmanager
 def _panel(handle: RunHandle[Any]) -> Iterator[None]:
-    """The panel; at the end its output is saved as the run ended."""
+    """Show the panel; at the end, save its output in its final state."""
     island = handle.panel().island
     island.show()
     try:
@@ -43,7 +43,7 @@ def _panel(handle: RunHandle[Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress_line(handle: RunHandle[Any]) -> Iterator[None]:
-    """One line on standard error: how many probes are done, what they cost, and what the slowest provider waits for."""
+    """One line on standard error: the number of finished probes, their cost, and what a provider is waiting for."""
     from tqdm import tqdm  # imported only on a terminal
 
     with tqdm(total=handle.progress.total, unit="probe", file=sys.stderr) as bar:

@@ -1,8 +1,8 @@
-"""Several machines with one account: what a run writes is relayed by PostgreSQL to the journals of the others.
+"""Several machines sharing one account: PostgreSQL relays what a run writes to the journals of all members.
 
-Everybody keeps a database of their own, made of the same journal. ``address`` and ``relay`` are all that
-is said to PostgreSQL, ``exchange`` what journals give each other, ``membership`` the process that does so once a
-second, edits under the team's lock, and takes its portion of the limits, ``treasury`` that of budgets.
+Every member keeps a local database built from the same journal. Only ``address`` and ``relay`` talk to PostgreSQL.
+``exchange`` synchronizes the journals; ``membership`` runs that once a second, makes edits under the team's lock and
+takes this process's portion of the limits, ``treasury`` its portion of the budgets.
 """
 
 from llmkit.limiter import Gate
@@ -15,11 +15,11 @@ __all__ = ["Team", "init", "join", "team_table"]
 
 
 def join(store: Store, gate: Gate, url: str, actor: str) -> Team:
-    """Make a store's catalog that of a team from now on.
+    """Connect a store to a team, whose catalog it has from now on.
 
     Raises:
-        CatalogBusy: the team's database does not answer, and nothing of it is here yet.
-        ValidationError: no URL of PostgreSQL, one that is not prepared, or the store has another catalog.
+        CatalogBusy: the team's database does not answer, and no copy of its catalog is here yet.
+        ValidationError: not a PostgreSQL URL, the database is not prepared, or the store has a different catalog.
     """
     team = Team(store.journal, gate, Address(url), actor)
     store.peers = team

@@ -1,4 +1,4 @@
-"""Where the team's database is, how it is prepared, and what is said when it does not answer."""
+"""The address of the team's database, its preparation, and the errors when it does not answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from llmkit.errors import CatalogBusy, ValidationError
 
 PATIENCE = 10
-"""Seconds that somebody waits for a lock."""
+"""Seconds to wait for a lock."""
 LOCKS = 0x6C6C6D6B
-"""The first half of locks that are not of runs."""
+"""The first key of advisory locks other than those on gates."""
 _HOW = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
         "tcp_user_timeout": 10_000, "application_name": "llmkit"}  # fmt: skip
 _STEPS = (
@@ -28,30 +28,30 @@ _STEPS = (
         budget TEXT, run TEXT, gate TEXT NOT NULL, ceiling NUMERIC NOT NULL, used NUMERIC NOT NULL,
         spent NUMERIC NOT NULL, wants NUMERIC NOT NULL, PRIMARY KEY (budget, run))""",
 )
-"""What is there, as steps that are only ever appended to."""
+"""The schema as a list of migrations, which is only ever appended to."""
 
 
 class Address:
-    """Where the team's database is, and how to get in. Its text has no password."""
+    """The address of the team's database with its credentials. ``repr`` shows no password."""
 
     def __init__(self, url: str) -> None:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            ValidationError: it is none of PostgreSQL.
+            ValidationError: it is not a PostgreSQL URL.
         """
         try:
             if not isinstance(url, str) or not url.startswith(("postgresql://", "postgres://")):
                 raise ValueError(url)
             self.parameters: dict[str, Any] = {**_HOW, **conninfo_to_dict(url)}
-        except (ValueError, psycopg.Error):  # which may quote the URL
+        except (ValueError, psycopg.Error):  # whose message may quote the URL
             raise ValidationError(
                 "team= is the URL of a PostgreSQL database, such as postgresql://lab@host/llmkit.", field="team"
             ) from None
 
     @property
     def text(self) -> str:
-        """As libpq takes it; with the password."""
+        """The connection string for libpq, including the password."""
         return make_conninfo(**self.parameters)
 
     def __repr__(self) -> str:
@@ -59,16 +59,16 @@ class Address:
         return f"{known['user']}@{known['host']}/{known.get('dbname', known['user'])}"
 
     def words(self, error: psycopg.Error) -> str:
-        """The first line of what went wrong, without the password."""
+        """The first line of the error message, without the password."""
         line, secret = (str(error).splitlines() or [type(error).__name__])[0], self.parameters.get("password")
         return line.replace(str(secret), "***") if secret else line
 
     @contextlib.contextmanager
     def reached(self) -> Iterator[None]:
-        """Say it in a sentence when the database cannot be reached.
+        """Turn errors of PostgreSQL into a sentence.
 
         Raises:
-            CatalogBusy: it cannot.
+            CatalogBusy: the database cannot be reached, or a colleague holds the lock.
         """
         try:
             yield
@@ -81,10 +81,10 @@ class Address:
             ) from None
 
     def check(self, session: psycopg.Connection[Any], *, is_new: bool = False) -> int:
-        """The version for which a database is prepared: this one, or an earlier one if ``is_new`` may be prepared.
+        """Return the version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none).
 
         Raises:
-            ValidationError: it is another one.
+            ValidationError: it has another version.
         """
         exists = session.execute("SELECT to_regclass('llmkit_team')").fetchone()
         row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if exists and exists[0] else None
@@ -97,11 +97,11 @@ class Address:
 
 
 def init(url: str) -> str:
-    """Create what a team needs in a database, or bring it up to this version; returns which database that is.
+    """Create the team's tables in a database, or upgrade them to this version; returns the database's name.
 
     Raises:
-        CatalogBusy: it does not answer, or does not let tables be made.
-        ValidationError: no URL of PostgreSQL, or a newer llmkit has prepared it.
+        CatalogBusy: it does not answer, or does not allow creating tables.
+        ValidationError: not a PostgreSQL URL, or a newer llmkit has prepared it.
     """
     address = Address(url)
     with address.reached(), psycopg.connect(address.text, prepare_threshold=None) as session:

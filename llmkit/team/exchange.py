@@ -1,4 +1,4 @@
-"""The journal here and the parts of it in the team's database: each gets what it lacks."""
+"""Synchronize the local journal with the team's database: each gets the parts that it lacks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from llmkit.team.relay import Member, Part, Relay
 log = logging.getLogger("llmkit.team")
 
 _BLOCK, _BLOCKS = 1 << 20, 16
-"""Bytes of a part, and parts that are put at once."""
+"""Bytes per part, and parts per transaction."""
 _NAME = re.compile(r"[0-9a-f]{16}-[\w-]+-[0-9a-f]{8}\.jsonl")
 
 
 class Exchange:
-    """What one process exchanges. Not for several threads at once."""
+    """The synchronization by one process. Not thread-safe."""
 
     def __init__(self, journal: Journal, me: Member) -> None:
         self._journal, self._me = journal, me
@@ -32,8 +32,8 @@ class Exchange:
         self._edits: tuple[str, int, int] | None = None
 
     def catch_up(self, relay: Relay) -> None:
-        """Compare all segments, and take what is missing. The first time, which needs the lock of edits, what edited
-        the catalog here is given too.
+        """Compare all segments and fetch what is missing here. The first call, for which the edit lock must be held,
+        also uploads local edits of the catalog.
 
         Raises:
             ValidationError: both sides have edits that the other one lacks.
@@ -54,23 +54,23 @@ class Exchange:
         self.has_joined = True
 
     def pull(self, relay: Relay) -> None:
-        """Take what others have put since."""
+        """Fetch what other members have uploaded since the last time."""
         latest = relay.latest()
         if latest > self._until:
             self._keep(relay.since(self._until, latest, self._me.member))
             self._until = latest
 
     def push(self, relay: Relay) -> None:
-        """Give what runs have written here."""
+        """Upload what runs have written here."""
         self._put(relay, [name for name in self._due(self._journal.sizes()) if segment(name).about != CATALOG])
 
     def edit(self, relay: Relay, lock: Relay, events: Sequence[Event]) -> None:
-        """Give the events of an edit, in the session that has the ``lock``, and have them here then."""
+        """Upload the events of an edit in the session that holds the ``lock``, then write them to the local journal."""
         self._journal.stamp(events)
         if self._edits is None:
             name, head = self._journal.header_of_new(CATALOG)
             start, seq = 0, 1
-            self.push(relay)  # what the new segment says that it follows
+            self.push(relay)  # the segments that the new one's header says it follows
         else:
             (name, start, seq), head = self._edits, b""
         self._edits = None

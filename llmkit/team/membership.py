@@ -1,7 +1,7 @@
-"""This process as a member of a team: what it writes goes to the others, what they write comes here, limits are shared.
+"""This process as a member of a team: it exchanges what members write, and shares their limits.
 
-Runs are written here first and passed on within a second, so that nothing but edits waits for the team's database. An
-edit is made there first, while its lock is held, and then here: no edit exists that others do not follow.
+Runs are written locally first and uploaded within a second, so that only edits wait for the team's database. An edit is
+made there first, under the team's lock, and then here: no edit exists that the others will not receive.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ log = logging.getLogger("llmkit.team")
 BEAT = 1.0
 """Seconds between exchanges."""
 REST = 0.1
-"""Seconds between them at least, however many ask for one."""
+"""Minimum seconds between exchanges, however many are requested."""
 
 
 class Team(Peers):
-    """The others are those who have opened databases of theirs with the same team."""
+    """Peers on all machines: every process that has opened its database with the same team."""
 
     are_elsewhere = True
 
     def __init__(self, journal: Journal, gate: Gate, address: Address, actor: str) -> None:
         super().__init__(journal)
         self.members: Sequence[Member] = ()
-        """As they were when they were last seen, oneself among them."""
+        """All members, this one included, as last seen."""
         self._gate, self._address = gate, address
         place = f"{platform.node()} {uuid.getnode()} {journal.directory}"
         where = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
@@ -74,14 +74,14 @@ class Team(Peers):
         """Whether the team's database answers."""
         return self._relay is not None
 
-    # --- coming and going ---
+    # --- joining and leaving ---
 
     def join(self) -> None:
-        """Take what the team has, and give it what it lacks; then go on with that in the background.
+        """Synchronize with the team's database, now and then in the background.
 
         Raises:
-            CatalogBusy: its database does not answer, and nothing of it is here yet.
-            ValidationError: its database is not prepared, or the catalog here is another one.
+            CatalogBusy: the database does not answer, and no copy of its catalog is here yet.
+            ValidationError: the database is not prepared, or the catalog here is a different one.
         """
         try:
             with self._connected() as relay:
@@ -94,13 +94,13 @@ class Team(Peers):
         self._start()
 
     def close(self) -> None:
-        """Give what is left, and leave."""
+        """Upload what is left, and leave the team."""
         self._is_over = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(PATIENCE)
         if self._relay is not None:
-            with contextlib.suppress(LlmkitError), self._connected() as relay:  # else it is given with the next opening
+            with contextlib.suppress(LlmkitError), self._connected() as relay:  # then uploaded when next opened
                 self._exchange.push(relay)
                 self._call_the_roll(relay)
                 relay.leave(self._me.member)
@@ -136,7 +136,7 @@ class Team(Peers):
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Relay]:
-        """The session, for one thread at a time; after any failure it is another one."""
+        """The session, for one thread at a time; replaced by a new one after any failure."""
         with self._guard:
             try:
                 if self._relay is None:
@@ -154,7 +154,7 @@ class Team(Peers):
             relay.close()
 
     def _forget(self) -> None:
-        """In a forked child: the session is its parent's, and must not be ended here."""
+        """In a forked child: the session belongs to the parent and must not be ended here."""
         _OF_PARENTS.append(self._relay)
         self._me = replace(self._me, member=secrets.token_hex(8))
         super()._forget()
@@ -164,12 +164,12 @@ class Team(Peers):
 
     @contextlib.contextmanager
     def editing(self, *, waits: bool = True) -> Iterator[Write]:
-        """Hold the lock of the whole team, with all that others have edited here."""
+        """Hold the lock of the whole team, after fetching all edits by others."""
         self._start()
         if not self._edits.acquire(timeout=PATIENCE if waits else 0):
             raise CatalogBusy("Another thread edits the catalog. Try again.")
         try:
-            if self._write is not None:  # what is done as a part of an edit
+            if self._write is not None:  # nested in another edit
                 yield self._write
                 return
             with self._locking(waits) as lock, contextlib.ExitStack() as ending:
@@ -188,7 +188,7 @@ class Team(Peers):
 
     @contextlib.contextmanager
     def _locking(self, waits: bool) -> Iterator[Relay]:
-        """A session of its own for the lock, which ends with it: other exchanges go on meanwhile."""
+        """Hold the lock in a separate session, so that other exchanges can continue."""
         with contextlib.closing(self._answering(waits)) as lock:
             lock.lock_edits(waits=waits)
             yield lock
@@ -206,14 +206,14 @@ class Team(Peers):
     # --- runs ---
 
     def claim(self, run_id: str) -> bool:
-        """Mark a run as this process's; ``False`` when another one has it, here or elsewhere."""
+        """Claim a run for this process; ``False`` when another process has it, here or elsewhere."""
         self._start()
         is_new = not any(segment(name).about == run_id for name in self.journal.sizes())
         if not super().claim(run_id):
             return False
         self._running.add(run_id)
         self._wake.set()
-        until = time.monotonic() + 2 * BEAT  # who has just ended a run says so with the next beat
+        until = time.monotonic() + 2 * BEAT  # a run that has just ended is released with the next beat
         while not (is_new or self._is_ours(run_id)):
             if time.monotonic() > until:
                 self.release(run_id)
@@ -222,39 +222,39 @@ class Team(Peers):
         return True
 
     def _is_ours(self, run_id: str) -> bool:
-        """Whether nobody else has it; then all are told that we do."""
-        with contextlib.suppress(CatalogBusy), self._connected() as relay:  # else by what was last seen
+        """Whether nobody else has it; if so, the others are informed that we do."""
+        with contextlib.suppress(CatalogBusy), self._connected() as relay:  # then judge by what was last seen
             self._call_the_roll(relay)
         return not self._is_elsewhere(run_id)
 
     def release(self, run_id: str, *, is_over: bool = True) -> None:
-        """End the mark."""
+        """End the claim."""
         self._running.discard(run_id)
         super().release(run_id, is_over=is_over)
 
     def is_live(self, run_id: str) -> bool:
-        """Whether some process has the run now, here or elsewhere."""
+        """Whether any process has the run now, here or elsewhere."""
         return super().is_live(run_id) or self._is_elsewhere(run_id)
 
     def left_elsewhere(self, run_id: str) -> str | None:
-        """Who had a run on which other machine when its process died, in words."""
+        """Who had the run, and on which machine, if it is not one of this machine's; in words."""
         names = (f"{each.actor} on {each.host}" for each in self.members if run_id in each.runs)
         return None if self._path(run_id).exists() else next(names, "a colleague on another machine")
 
     def _is_elsewhere(self, run_id: str) -> bool:
         return any(run_id in each.runs for each in self.members if each.is_on and each.member != self._me.member)
 
-    # --- who is on, and what everybody may use ---
+    # --- presence and limits ---
 
     def _call_the_roll(self, relay: Relay) -> None:
-        """Tell what runs here, and agree with the others about the limits."""
+        """Publish what runs here, and divide the limits among the members."""
         running = set(self._running)
         with relay.roll() as (members, now):
             self.members = members
             slots = self._divided(now)
             before = self._portions.slots
             self._share({name: min(count, before.get(name, 0)) for name, count in slots.items()})
-            uses = self._gate.uses()  # after less is let through than before
+            uses = self._gate.uses()  # after the gate has been lowered
             taken = {name: Use(count, uses.get(name, (0, 0))[1]) for name, count in slots.items()}
             runs = sorted(run_id for run_id in running if not self._is_elsewhere(run_id))
             relay.enter(replace(self._me, runs=runs, uses=taken))
@@ -263,7 +263,7 @@ class Team(Peers):
         self._treasury.grant(ceilings)
 
     def _go_on_alone(self) -> None:
-        """Out of reach of the team: each keeps its portions, and takes equal ones of what is wanted now."""
+        """Out of reach of the team: keep the current portions, and take an equal share of other limits wanted now."""
         self._treasury.go_on_alone(
             {run for each in self.members if each.member != self._me.member for run in each.runs}
         )
@@ -271,7 +271,7 @@ class Team(Peers):
         self._share({**slots, **{name: count for name, count in kept.items() if count and name in slots}})
 
     def _divided(self, now: float, *, by_number: bool = False) -> dict[str, int]:
-        """How many requests at a time are for here, of each limit that is wanted here."""
+        """The number of parallel requests for this gate, for each limit that is wanted here."""
         moment = time.monotonic()
         self._wanted |= {name: (moment, limit) for name, (limit, _) in self._gate.uses().items()}
         self._wanted = {name: each for name, each in self._wanted.items() if each[0] > moment - LINGER}

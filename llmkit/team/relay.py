@@ -1,4 +1,4 @@
-"""A session with the team's PostgreSQL, which passes on what members write and knows who is on. All of its SQL."""
+"""A session with the team's PostgreSQL, which relays what members write and knows who is online. All SQL is here."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from llmkit.limiter import Stake
 from llmkit.team.address import LOCKS, PATIENCE, Address
 
 LAPSE = 15
-"""Seconds of silence after which a member is not on any more, and what it had is free."""
+"""Seconds of silence after which a member counts as offline, and its portions are free."""
 _EDIT, _PUSH, _ROLL = 1, 2, 3
 
 
 class Part(NamedTuple):
-    """Whole lines of a segment; ``start`` is the offset of the first byte."""
+    """Complete lines of a segment; ``start`` is the offset of the first byte."""
 
     segment: str
     start: int
@@ -35,10 +35,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process of somebody in the team. Those with the same ``gate`` share one database.
+    """A process in the team. Processes with the same ``gate`` share one local database.
 
-    ``uses``: by provider, or by model where it has limits of its own, how many requests at a time it may have on their
-    way, and how many it has.
+    ``uses``: the allowed and the current number of requests in flight, by provider, or by model if it has its own
+    limits.
     """
 
     member: str
@@ -52,11 +52,11 @@ class Member:
 
 
 class Relay:
-    """A session. Not for several threads at once.
+    """A session. Not thread-safe.
 
     Raises:
-        CatalogBusy: the database does not answer; also from every method.
-        ValidationError: it was not prepared, or by a newer llmkit.
+        CatalogBusy: the database does not answer; also raised by every method.
+        ValidationError: it was not prepared for this version.
     """
 
     def __init__(self, address: Address) -> None:
@@ -70,14 +70,14 @@ class Relay:
                 failing.pop_all()
 
     def close(self) -> None:
-        """End the session, and with it the lock that it may have."""
+        """End the session, and release any lock it holds."""
         self._session.close()
 
     def lock_edits(self, *, waits: bool) -> None:
-        """Have the lock of edits from now on, until the session ends.
+        """Take the edit lock, until the session ends.
 
         Raises:
-            CatalogBusy: a colleague edits; at once unless this ``waits``.
+            CatalogBusy: a colleague holds it; raised at once unless this ``waits``.
         """
         with self._address.reached(), self._session.transaction():
             if not waits:
@@ -85,7 +85,7 @@ class Relay:
             self._session.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, _EDIT])
 
     def leads(self, gate: str) -> bool:
-        """Whether this session is the one that passes on what is written at a gate, for all processes there."""
+        """Whether this session uploads what is written at a gate, on behalf of all processes there."""
         with self._address.reached():
             row = self._session.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [gate]).fetchone()
             return bool(row and row[0])
@@ -99,19 +99,19 @@ class Relay:
             return int(row[0]) if row else 0
 
     def ends(self) -> dict[str, int]:
-        """Bytes of every segment."""
+        """The size of every segment in bytes."""
         with self._address.reached():
             return dict(self._session.execute("SELECT segment, max(stop) FROM llmkit_parts GROUP BY segment"))
 
     def beyond(self, sizes: Mapping[str, int]) -> Iterator[Part]:
-        """The parts of these segments that go beyond these sizes."""
+        """The parts of these segments that extend beyond the given sizes."""
         query = """
             SELECT p.segment, p.start, p.data FROM llmkit_parts p JOIN unnest(%s::TEXT[], %s::BIGINT[]) s (name, size)
                 ON p.segment = s.name AND p.stop > s.size ORDER BY seq"""
         return self._parts(query, [list(sizes), list(sizes.values())])
 
     def since(self, seq: int, until: int, member: str) -> Iterator[Part]:
-        """The parts that others have put after one number and up to another."""
+        """The parts added by others after number ``seq`` and up to number ``until``."""
         query = (
             "SELECT segment, start, data FROM llmkit_parts WHERE seq > %s AND seq <= %s AND member <> %s ORDER BY seq"
         )
@@ -123,10 +123,10 @@ class Relay:
                 yield Part(*row)
 
     def put(self, member: str, parts: Sequence[Part]) -> None:
-        """Add parts, each where its segment ends. One member at a time, so that numbers become visible in their order.
+        """Append parts to their segments. One member at a time, so that numbers become visible in order.
 
         Raises:
-            CatalogBusy: a segment ends elsewhere; nothing is added.
+            CatalogBusy: a part does not start at the end of its segment; nothing is added.
         """
         with self._locked(_PUSH):
             for part in parts:
@@ -139,11 +139,11 @@ class Relay:
                 if added.rowcount != 1:
                     raise CatalogBusy(f"{part.segment} ends elsewhere in the team's database. Try again.")
 
-    # --- who is on ---
+    # --- members ---
 
     @contextlib.contextmanager
     def roll(self) -> Iterator[tuple[list[Member], float]]:
-        """Everybody's entries, and the server's time in seconds; nobody else changes theirs until the block ends."""
+        """All members' entries, and the server's time in seconds; within the block no other member changes its own."""
         with self._locked(_ROLL):
             rows = self._session.execute(f"""
                 SELECT member, gate, actor, host, runs, uses, seen_at, greatest(seen_at, pg_postmaster_start_time())
@@ -152,7 +152,7 @@ class Relay:
             yield [Member(*row) for row in rows], float(now[0]) if now else 0.0
 
     def enter(self, entry: Member) -> None:
-        """Write one's own entry; inside :meth:`roll`."""
+        """Write this member's entry; inside :meth:`roll`."""
         self._session.execute(
             "INSERT INTO llmkit_members VALUES (%s, %s, %s, %s, now(), %s, %s) ON CONFLICT (member) DO UPDATE SET "
             "seen_at = excluded.seen_at, runs = excluded.runs, uses = excluded.uses",
@@ -160,8 +160,8 @@ class Relay:
         )
 
     def stakes(self, budgets: Sequence[str], gate: str) -> list[tuple[str, str, str, Stake]]:
-        """What runs have of these budgets, and those at a gate that have not ended of any: budget, run, gate, stake;
-        inside :meth:`roll`.
+        """The stakes of runs in these budgets, and all unsettled ones at a gate: budget, run, gate, stake; inside
+        :meth:`roll`.
         """
         query = """
             SELECT budget, run, gate, ceiling, used, spent, wants FROM llmkit_stakes
@@ -169,7 +169,7 @@ class Relay:
         return [(*row[:3], Stake(*row[3:])) for row in self._session.execute(query, [list(budgets), gate])]
 
     def stake(self, budget: str, run_id: str, gate: str, stake: Stake) -> None:
-        """Write what a run has of a budget; inside :meth:`roll`."""
+        """Write a run's stake in a budget; inside :meth:`roll`."""
         self._session.execute(
             "INSERT INTO llmkit_stakes VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (budget, run) DO UPDATE SET "
             "gate = excluded.gate, ceiling = excluded.ceiling, used = excluded.used, spent = excluded.spent, "
@@ -178,7 +178,7 @@ class Relay:
         )
 
     def leave(self, member: str) -> None:
-        """Take an entry away, and those that nobody needs any more."""
+        """Delete a member's entry, and those that have not been seen for 30 days."""
         with self._address.reached():
             self._session.execute(
                 "DELETE FROM llmkit_members WHERE member = %s OR seen_at < now() - INTERVAL '30 d'", [member]

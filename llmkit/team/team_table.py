@@ -1,4 +1,4 @@
-"""Who is in the team, as a table."""
+"""The members of the team as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLUMNS = ("actor", "is_on", "hosts", "runs", "asking", "probes", "spent", "unp
 
 
 def team_table(members: Sequence[Member], costs: pd.DataFrame) -> pd.DataFrame:
-    """One row a person, those who are on first: see :meth:`llmkit.Kit.team`. ``costs`` are those by actor."""
+    """One row per person, those online first: see :meth:`llmkit.Kit.team`. ``costs`` has one row per actor."""
     by_actor = costs.set_index("actor")
     names = dict.fromkeys([*(each.actor for each in members), *by_actor.index.dropna()])
     rows = [_row(name, [each for each in members if each.actor == name], by_actor) for name in names]

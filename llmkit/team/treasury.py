@@ -1,7 +1,7 @@
-"""Budgets that the team shares: what each run may spend of them is agreed in the team's database.
+"""Budgets shared by the team: how much each run may spend of them is agreed in the team's database.
 
-Of a run that goes on nowhere, all that it might have spent counts as spent. If it died in a process that shared this
-database, its journal is here, and says how much that was.
+If no process has a run any more, its whole ceiling counts as spent. If it died in a process that shared this local
+database, its journal is here and shows the actual amount.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmkit.limiter import Claims, Stake
 from llmkit.team.relay import Relay
 
 LINGER = 3.0
-"""Seconds for which a portion is kept that nobody uses."""
+"""Seconds for which an unused portion is kept."""
 
 Key = tuple[str, str]
 """A budget and a run."""
@@ -23,8 +23,8 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Treasury:
-    """What one process has of it. ``gate`` names its database; the others tell whether a run goes on there, and in a
-    process with another one.
+    """The budgets' portions of one process. ``gate`` names its local database; ``is_here`` and ``is_elsewhere`` tell
+    whether a run is live in a process with this or with another database.
     """
 
     claims: Claims
@@ -32,11 +32,11 @@ class Treasury:
     is_here: Callable[[str], bool]
     is_elsewhere: Callable[[str], bool]
     is_short: bool = False
-    """Whether any run may soon have to wait for what others give back."""
+    """Whether any run may soon have to wait until others return part of theirs."""
     _dead_since: dict[str, float] = field(default_factory=dict)
 
     def agree(self, relay: Relay, running: Collection[str], now: float) -> Mapping[Key, Decimal]:
-        """Inside the roll: take less at once; returns the ceilings that hold as soon as the others know of them."""
+        """Inside the roll: lower ceilings at once, and return those that hold as soon as the others know of them."""
         stakes = {
             (budget, run): self._settled(relay, (budget, run), gate, stake)
             for budget, run, gate, stake in relay.stakes([budget for budget, _ in self.claims.of], self.gate)
@@ -56,14 +56,14 @@ class Treasury:
         return {key: stake.ceiling for key, stake in own.items()}
 
     def grant(self, ceilings: Mapping[Key, Decimal]) -> None:
-        """These hold now."""
+        """Apply the agreed ceilings."""
         with self.claims.lock:
             for key in ceilings.keys() & self.claims.of.keys():
                 self.claims.of[key].ceiling = ceilings[key]
 
     def go_on_alone(self, others: Collection[str]) -> None:
-        """Out of reach of the team: claims without a portion take an equal one of what nobody has spent, as far as is
-        known; these runs of others are taken to want as much.
+        """Out of reach of the team: claims without a portion take an equal share of what, as far as is known, is
+        unspent; the given runs of others are assumed to want as much.
         """
         with self.claims.lock:
             for (_, run), claim in self.claims.of.items():
@@ -74,7 +74,7 @@ class Treasury:
                     claim.ceiling = stake.ceiling
 
     def _settled(self, relay: Relay, key: Key, gate: str, stake: Stake) -> Stake:
-        """The stake as it counts; that of a run that died here by its journal, when that was read since."""
+        """The stake as it counts now; for a run that died here, by its journal once that has been read since."""
         budget, run = key
         if gate != self.gate:
             return stake._replace(is_live=self.is_elsewhere(run))
