@@ -1,4 +1,4 @@
-"""Runs: one orchestrator, its background thread, and the handle that notebooks, scripts and panels hold."""
+"""Runs: the orchestrator, its background thread, and the handle that notebooks, scripts and panels hold."""
 
 from llmkit.runs import background
 from llmkit.runs.checking import Checker

@@ -1,4 +1,4 @@
-"""What a run may spend, looked at before it is started: its budget, and the balances of its providers."""
+"""Check what a run may spend before it starts: its budgets, and the balances of its providers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmkit.runs.targets import Target
 
 
 def of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> Iterator[str]:
-    """One warning for each provider whose balance the run will probably exceed."""
+    """One warning per provider whose balance the run will probably exceed."""
     for name, provider in providers.items():
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
         if provider.balance is not None and cost > provider.balance:
@@ -29,7 +29,7 @@ def of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> Iterat
 
 
 def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
-    """Ask nothing of an account that owes money.
+    """Refuse to run on accounts that owe money.
 
     Raises:
         BudgetExceeded: a balance is negative.
@@ -48,7 +48,7 @@ def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
 
 
 def of_budget(estimate: Estimate, budget: Decimal | None) -> Iterator[str]:
-    """One warning where a budget will probably end the run before everything was asked."""
+    """One warning if the budget will probably end the run early."""
     if budget is not None and estimate.total is not None and estimate.total > budget:
         yield (
             f"This run will probably cost {pricing.dollars(estimate.total)}, and its budget of "
@@ -65,12 +65,12 @@ def check_budget(
     shared: Sequence[Standing] = (),
     batched: Collection[str] = (),
 ) -> Decimal | None:
-    """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known, the
-    length of every answer is limited. ``batched`` models are asked at their batch price.
+    """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known and
+    every answer limited in length. ``batched`` models count at their batch price.
 
     Raises:
-        ValidationError: not a positive amount.
-        BudgetExceeded: a model is unpriced, or not even one request fits.
+        ValidationError: the budget is not a positive amount.
+        BudgetExceeded: a model has no price or no limit on its answers, or not even one request fits.
         RunRefused: several of these.
     """
     amount = None if budget is None else positive(budget)
@@ -122,7 +122,7 @@ def positive(budget: Any) -> Decimal:
 
 
 def raised(budget: Any, spent: Decimal) -> Decimal:
-    """The new budget of a run that has spent so much.
+    """The new budget of a run that has already spent ``spent``.
 
     Raises:
         ValidationError: not a positive amount.
@@ -138,7 +138,7 @@ def raised(budget: Any, spent: Decimal) -> Decimal:
 
 
 def of_prices(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Iterator[str]:
-    """One warning for each model whose price was changed since the run was started or last resumed."""
+    """One warning per model whose price has changed since the run was started or last resumed."""
     for model in before.models:
         if (row := models.get(model.reference)) is not None:
             was, now = (pricing.in_words(rates) for rates in (model.price, Price.from_row(row)))

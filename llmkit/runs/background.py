@@ -1,7 +1,7 @@
-"""The one background thread with its own event loop, on which all runs live.
+"""The background thread, whose event loop all runs share.
 
-A notebook's own loop is busy with the notebook; a run there would stop whenever a cell computes. The thread is a daemon
-and starts with the first run.
+On the notebook's own loop, a run would stop whenever a cell computes. The thread is a daemon and starts with the first
+run.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from llmkit.errors import LlmkitError
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds for which the end of a kit or of the process waits for any one thing: never without end."""
+"""The most seconds that closing a kit or the process waits for any one thing."""
 
 STANDSTILL = 1.0
-"""Seconds for which a fork waits for the loop to come to a place where it holds no lock."""
+"""The most seconds that a fork waits for the loop to reach a point where it holds no lock."""
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _stopping: asyncio.Event
 _thread: threading.Thread | None = None
 _begun: set[Future[Any]] = set()
-"""What goes on, which the loop itself does not hold."""
+"""Strong references to unfinished futures: the loop holds none."""
 
 
 def start(function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
     """Start an async function on the background loop; returns its future at once.
 
     Raises:
-        LlmkitError: the system lets this process have no thread or no files for it.
+        LlmkitError: the system denies this process a thread or the files that the loop needs.
     """
 
     async def run() -> T:
@@ -52,24 +52,24 @@ def start(function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
 
 
 def is_here() -> bool:
-    """Whether this is called on the background thread, as listeners are: then nothing there can be waited for."""
+    """Whether the caller is on the background thread, as listeners are: it must not wait for that thread's work."""
     return threading.current_thread() is _thread
 
 
 def finish(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Call an async function on the background loop, and wait until it has ended or ``PATIENCE`` is over."""
+    """Call an async function on the background loop, and wait for its end, but at most ``PATIENCE`` seconds."""
     if _loop is not None:
         with contextlib.suppress(TimeoutError, RuntimeError):  # RuntimeError: the loop is closed
             asyncio.run_coroutine_threadsafe(function(), _loop).result(PATIENCE)
 
 
 def stop() -> None:
-    """End the background loop once what runs on it has ended; the next use starts another."""
+    """End the background loop once its tasks have ended; the next use starts another."""
     global _loop
     with _lock:
         loop, _loop = _loop, None
     if loop is not None:
-        with contextlib.suppress(RuntimeError):  # it is closed
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_stopping.set)
 
 
@@ -92,11 +92,11 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 def _run(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
     try:
-        anyio.run(_serve, ready)  # loads the backend: a child that is forked during an import has it for ever
+        anyio.run(_serve, ready)  # imports the backend: in a child forked meanwhile, that import would never end
     except BaseException as error:
         if ready.done():
             raise
-        ready.set_exception(error)  # no files are left for a loop: who waits is told
+        ready.set_exception(error)  # such as no files left for a loop: raised where it is waited for
 
 
 async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
@@ -108,7 +108,7 @@ async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]])
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the run; the others are its consequences."""
+    """The error that ended the run, an ``LlmkitError`` if there is one; the others are its consequences."""
     leaves: list[BaseException] = []
     for error in group.exceptions:
         leaves.append(first_error(error) if isinstance(error, BaseExceptionGroup) else error)
@@ -121,8 +121,8 @@ _standing: list[threading.Event] = []
 
 
 def _stand_still() -> None:
-    """Before a fork: have the loop stand between two of its callbacks, where it holds no lock. The child has no thread
-    that would free one, be it ours or of Python (those of ``cached_property`` before 3.12).
+    """Before a fork, pause the loop between two callbacks, where it holds no lock: the child has no thread that could
+    release one, be it ours or Python's (``cached_property`` before 3.12).
     """
     if _loop is None or is_here():
         return
@@ -132,7 +132,7 @@ def _stand_still() -> None:
         stands.set()
         goes_on.wait(PATIENCE)
 
-    with contextlib.suppress(RuntimeError):  # it is closed
+    with contextlib.suppress(RuntimeError):  # the loop is closed
         _loop.call_soon_threadsafe(stand)
         _standing.append(goes_on)
         stands.wait(STANDSTILL)

@@ -1,8 +1,8 @@
-"""Where requests of a run wait for a batch: handed in together, looked for after a crash, answered one by one.
+"""Where a run's requests wait for a batch: submitted together, found again after a crash, answered one by one.
 
-To an attempt the desk is a slow way of sending. Whatever happens before and after is the same as alone: the money, the
-intent, the parsing, the price, the outcome, another attempt, the next turn. So a batch holds whatever has gathered by
-the time when nobody has anything to do but wait: first turns, second turns, and what failed before.
+To an attempt the desk is a slow way of sending. Everything before and after is the same as for a live request: money,
+intent, parsing, price, outcome, retries, the next turn. A batch therefore holds whatever has gathered once every
+conversation is waiting: first turns, later turns, and retries.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Sender = Callable[[Request], Awaitable[HttpResponse | Failure]]
 class BatchDesk:
     """The batches of one model in one run; lives on the background loop.
 
-    ``queue`` holds what is still to come, ``moving`` counts the conversations that are neither here nor over.
-    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.open_in_batches`, which a process before left.
+    ``queue`` holds probes not yet begun, ``moving`` counts conversations that are neither waiting here nor over.
+    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.open_in_batches` that an earlier process left.
     """
 
     run_id: str
@@ -67,7 +67,7 @@ class BatchDesk:
 
     @contextlib.contextmanager
     def conversing(self) -> Iterator[None]:
-        """While a conversation goes on."""
+        """Count a conversation as moving while the block lasts."""
         self.moving += 1
         try:
             yield
@@ -78,7 +78,7 @@ class BatchDesk:
     async def admit(
         self, key: Key, model: str, budget: Purse | None, worst_case: Decimal | None
     ) -> AsyncGenerator[Admission]:
-        """Set the money of a request aside; no pace holds in batches.
+        """Reserve the money of a request; rate limits do not apply in batches.
 
         Raises:
             BudgetExceeded: the budget does not cover it.
@@ -104,13 +104,13 @@ class BatchDesk:
         )
 
     async def ask(self, ticket: Ticket) -> HttpResponse | Failure:
-        """Wait for the reply to a request; cancelled, it stays where it is."""
+        """Wait for the reply to a request; cancelling the wait does not withdraw the request."""
         before = self.earlier.pop(ticket.key, None)
         if before is None:
             self._waiting.append(ticket)
         else:
             name, ticket.started_at = before["batch"], before["started_at"]
-            ticket.intent(ticket.started_at, name)  # written already
+            ticket.intent(ticket.started_at, name)  # its line is in the journal already
             batch = self.open.setdefault(name, Batch(name, ticket.started_at, is_doubtful=True))
             batch.batch_id = before["batch_id"]
             batch.tickets[self._custom_id(ticket.key)] = ticket
@@ -120,17 +120,17 @@ class BatchDesk:
         except anyio.get_cancelled_exc_class():
             if ticket.reply is None:
                 raise
-        assert ticket.reply is not None  # it may have come in the moment of the cancellation: then it is saved
+        assert ticket.reply is not None  # a reply that arrives at the moment of cancellation is saved
         return ticket.reply
 
     def stir(self) -> None:
-        """Something has changed that may let a batch be handed in."""
+        """Check again whether a batch can be submitted."""
         self._stirred.set()
 
-    # --- its life ---
+    # --- the life of a batch ---
 
     async def serve(self) -> None:
-        """Hand in whatever has gathered whenever nobody moves, and see to what was handed in."""
+        """Submit what has gathered whenever no conversation is moving, and follow every batch to its end."""
         async with anyio.create_task_group() as tasks:
             while True:
                 await self._stirred.wait()
@@ -145,7 +145,7 @@ class BatchDesk:
                     tasks.start_soon(self._hand_in, batch)
 
     async def cancel(self) -> None:
-        """Cancel all batches at the provider, and return when what they had answered has arrived."""
+        """Cancel all batches at the provider, and return once their answers have arrived."""
         self._is_closed = True
         for batch in tuple(self.open.values()):
             if batch.batch_id is not None:
@@ -154,7 +154,7 @@ class BatchDesk:
             await anyio.sleep(self._pause(0))
 
     def _gathered(self) -> list[Batch]:
-        """What waits, in as many batches as it takes."""
+        """The waiting requests, in as many batches as they need."""
         tickets = {self._custom_id(ticket.key): ticket for ticket in self._waiting}
         self._waiting = []
         batches = []
@@ -168,14 +168,14 @@ class BatchDesk:
         return batches
 
     async def _hand_in(self, batch: Batch) -> None:
-        """Write down what is handed in, then do it."""
+        """Write the intents to the journal, then submit the batch."""
         for ticket in batch.tickets.values():
             ticket.started_at = batch.started_at
         await self.store.append([each.intent(batch.started_at, batch.name) for each in batch.tickets.values()])
         await self._see_to(batch)
 
     async def _see_to(self, batch: Batch) -> None:
-        """Bring a batch to its end."""
+        """Follow a batch to its end."""
         while batch.tickets:
             if batch.batch_id is None and not await self._created(batch):
                 break
@@ -188,7 +188,7 @@ class BatchDesk:
         self._followed_names.discard(batch.name)
 
     async def _created(self, batch: Batch) -> bool:
-        """Have the provider take the batch; never twice: after a doubt it is looked for first."""
+        """Create the batch at the provider, never twice: one that may exist is looked for first."""
         while True:
             result = await retrying(lambda _: self._create(batch), self.policy, retry_unknown=True)
             if isinstance(result, BatchState):
@@ -217,7 +217,7 @@ class BatchDesk:
         return state
 
     async def _find(self, batch: Batch) -> BatchState | Failure | None:
-        """The batch in the provider's list: by its name, else by its size and time; ``None`` if it is not there."""
+        """The batch in the provider's list, by its name, else by size and time; ``None`` if it is not there."""
         request: Request | None = self.api.listing()
         for _ in range(PAGES):
             if request is None:
@@ -239,7 +239,7 @@ class BatchDesk:
         return is_later and state.total == len(batch.tickets) and state.batch_id not in known
 
     async def _ended(self, batch: Batch) -> BatchState | HttpResponse | Failure:
-        """Look at a batch until it has ended: its state, or what each of its requests got instead of an answer."""
+        """Poll a batch until it has ended; returns its state, or what all of its requests got instead of an answer."""
         looks = 0
         while True:
             state = await self._asked(self.api.poll(batch.batch_id or ""), self.api.read)
@@ -251,11 +251,11 @@ class BatchDesk:
             looks += 1
 
     async def _collected(self, batch: Batch, state: BatchState) -> None:
-        """Deliver all results, page by page; what has none was given up."""
+        """Deliver all results, page by page; requests without one count as unanswered."""
         requests, is_ours = list(self.api.results(state)), not batch.is_doubtful
         while requests:
             results = await self._asked(requests[0], partial(self.api.read_results, state))
-            if isinstance(results, Failure) and results.status == 404:  # kept for some weeks only
+            if isinstance(results, Failure) and results.status == 404:  # results are kept for some weeks only
                 return await self._deliver(batch, dict.fromkeys(batch.tickets, LOST))
             if isinstance(results, Failure):
                 await anyio.sleep(self._pause(9))
@@ -263,7 +263,7 @@ class BatchDesk:
             requests[:1] = [] if results.more is None else [results.more]
             is_ours = is_ours or not batch.tickets.keys().isdisjoint(results.replies)
             await self._deliver(batch, results.replies)
-        if state.name is None and not is_ours:  # somebody else's of the same size
+        if state.name is None and not is_ours:  # another batch of the same size
             self._foreign.add(state.batch_id)
             batch.batch_id, batch.is_doubtful = None, True
             return None
@@ -278,7 +278,7 @@ class BatchDesk:
                 self.back += 1
                 ticket.answered.set()
             if number % 100 == 0:
-                await anyio.lowlevel.checkpoint()  # thousands at once would hold the loop up
+                await anyio.lowlevel.checkpoint()  # thousands at once would block the loop
 
     # --- helpers ---
 

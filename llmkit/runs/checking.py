@@ -1,4 +1,4 @@
-"""From a run request to a checked spec: whatever can be refused is refused here, before anything is sent."""
+"""Turn a run request into a checked spec: whatever can be refused is refused here, before anything is sent."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from llmkit.runs.stop_rules import check_stop_rule
 from llmkit.store import CatalogState
 
 SchemaCheck = Callable[[Mapping[str, Any]], Callable[[str], Any]]
-"""From a JSON schema to a parser of answers, which raises ``ValueError`` with a sentence."""
+"""Makes a parser of answers from a JSON schema; the parser raises ``ValueError`` with a sentence."""
 
 
 class Reach(Protocol):
-    """What a check needs to know of the way to the providers."""
+    """What checks need to know about access to the providers."""
 
     simulating: bool
     is_remote: bool
-    """Whether other processes send the requests, which may be lost with what is on its way to them."""
+    """Whether other processes send the requests; if one dies, its requests in flight are lost."""
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the provider can be asked."""
 
     def check(self, providers: Sequence[Provider]) -> None:
-        """Refuse keys that cannot be sent and addresses that nobody approved."""
+        """Refuse keys that cannot be sent, and addresses that were not approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Checker:
     spending: Spending
     schema_check: SchemaCheck
     said: set[str] = field(default_factory=set)
-    """What is said once in a session, and was."""
+    """The once-per-session warnings already given."""
 
     def spec(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> RunSpec:
-        """The checked spec of a request, with its ``plan`` if there is one already; warns of what will be otherwise
-        than asked for.
+        """The checked spec of a request, from its ``plan`` if one exists; warns where models or parameters differ from
+        those requested, prices are old, or money may run out.
 
         Raises:
-            LlmkitError: the one problem; :class:`RunRefused` for several.
+            LlmkitError: a single problem; :class:`RunRefused` for several.
         """
         asks = request.reuse != "only"
         if plan is None:
@@ -116,7 +116,7 @@ class Checker:
         )
 
     def estimate(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> Estimate:
-        """What a request would probably cost, with its ``plan`` if there is one already.
+        """The estimated cost of a request, from its ``plan`` if one exists.
 
         Raises:
             LlmkitError: as :meth:`spec` does for prompts and models.
@@ -132,11 +132,11 @@ class Checker:
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
     ) -> tuple[RunSpec, dict[str, Any]]:
-        """The spec of a stored run when it can be resumed here, and what is otherwise than it was: its ``budget``, if
-        that is not ``None``, and the ``models`` whose prices have changed.
+        """The spec of a stored run that can be resumed here, and its changes: the new ``budget``, unless ``None``, and
+        the rows of ``models`` whose prices have changed.
 
         Raises:
-            BudgetExceeded: so much is ``spent`` that nothing is left of the budget.
+            BudgetExceeded: ``spent`` leaves nothing of the new budget.
             LlmkitError: as :meth:`stored` does.
         """
         before = self.stored(row, state)
@@ -150,12 +150,12 @@ class Checker:
         return spec, changes
 
     def stored(self, row: Mapping[str, Any], state: CatalogState) -> RunSpec:
-        """The spec of a stored run, from its row in ``runs``, when it can be resumed here.
+        """The spec of a stored run, from its row in ``runs``, if it can be resumed here.
 
         Raises:
-            ValidationError: it was a rehearsal and this is none, or the other way round; or prompts of it are lost.
+            ValidationError: it was a rehearsal and this is not, or vice versa; or some of its prompts are lost.
             MissingApiKey: a provider's key is not set.
-            LlmkitError: a key that cannot be sent, an address that nobody approved.
+            LlmkitError: a key cannot be sent, or an address was not approved.
         """
         if bool(row["simulated"]) is not self.reach.simulating:
             raise ValidationError(
@@ -179,20 +179,20 @@ class Checker:
         return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
 
     def _of_old_prices(self, plan: Plan, state: CatalogState) -> Iterator[str]:
-        """One warning in a session, where prices of the models that are asked were read long ago."""
+        """One warning per session if prices of the plan's models were read long ago."""
         words = old_prices(state, [model.priced_as for model in plan.models], datetime.now(UTC))
         if words and "old prices" not in self.said:
             self.said.add("old prices")
             yield words
 
     def _retries_unknown(self, policy: RetryPolicy, budget: Decimal | None) -> bool:
-        """Whether what may have been billed is asked again; under a budget it counts at its worst case."""
+        """Whether to retry requests that may have been billed; under a budget they count at their worst case."""
         if policy.retry_unknown is not None:
             return policy.retry_unknown
         return budget is None or self.reach.is_remote
 
     def _standings(self, budgets: Sequence[SharedBudget], project: str | None) -> list[Standing]:
-        """The budgets that a run counts against from now on."""
+        """The shared budgets that a run started now counts against."""
         scopes = (project, month_of(datetime.now(UTC)))
         chosen = [budget for budget in budgets if budget.scope in scopes]
         standings = self.spending.standings(budgets, simulated=self.reach.simulating)
@@ -213,10 +213,10 @@ class Checker:
 
 
 def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:
-    """The plan of a request; without ``order_seed`` among the options it is shuffled by a new one.
+    """The plan of a request; without the option ``order_seed`` it gets a random one.
 
     Raises:
-        LlmkitError: prompts, models or parameters that make no sense or cannot be used.
+        LlmkitError: prompts, models or parameters are invalid or cannot be used.
     """
     shapes.one_of(request.order, AskingOrder, "order")
     params = request_params(request, {})
@@ -236,12 +236,11 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
 
 
 def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
-    """Each configuration's first request, by its label: what a model does not take and how long its answers get is
-    known now.
+    """Each configuration's first request, by label: it shows which parameters are left out, and the limit on answers.
 
     Raises:
         ValidationError: ``strict`` is set and a parameter would be left out.
-        RunRefused: so for several models.
+        RunRefused: the same for several configurations.
     """
     problems: list[LlmkitError] = []
     requests: dict[str, Request] = {}
@@ -256,7 +255,7 @@ def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, R
 
 
 def of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:
-    """One warning for each model that its provider has retired, or will soon."""
+    """One warning per model that its provider has retired, or soon will."""
     today = datetime.now(UTC).date()
     for model in plan.models:
         for obstacle in obstacles(model, providers[model.provider], True, today):
@@ -264,7 +263,7 @@ def of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str
 
 
 def of_snapshots(plan: Plan) -> Iterator[str]:
-    """One warning for each dated snapshot that is billed at the price of its family."""
+    """One warning per dated snapshot that is billed at the price of its family."""
     for model in plan.models:
         if model.priced_as != model.reference:
             yield (
@@ -274,7 +273,7 @@ def of_snapshots(plan: Plan) -> Iterator[str]:
 
 
 def of_left_out(requests: Mapping[str, Request]) -> Iterator[str]:
-    """One warning for each configuration whose model does not take a parameter."""
+    """One warning per configuration whose model does not take a parameter."""
     for label, request in requests.items():
         if request.left_out:
             yield f"{label} does not take {', '.join(request.left_out)}: asked without."

@@ -1,4 +1,4 @@
-"""What a run asks and whom: its scenarios, and its models with the parameters of each."""
+"""The scenarios and the configurations of a run, chosen and checked from its request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llmkit.store import CatalogState
 
 
 def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
-    """The parameters of a run, or of a configuration with some of its ``own``."""
+    """The parameters of a run, overridden by a configuration's ``own``."""
     names = ("temperature", "max_tokens", "seed", "service_tier")
     direct = {name: own.get(name, getattr(request, name)) for name in names}
     rarer = {name: value for name, value in own.items() if name not in names}
@@ -28,7 +28,7 @@ def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
 
 
 def refuse_two_systems(prompts: Prompts, configs: Sequence[Configuration]) -> None:
-    """Where scenarios have system prompts of their own, a configuration's would take their place unseen."""
+    """Refuse system prompts in both scenarios and configurations: the configurations' would silently replace them."""
     with_system = next((config for config in configs if config.system is not None), None)
     if with_system is None:
         return
@@ -47,12 +47,12 @@ _MODELS = "references such as 'openai:gpt-6-luna' or llmkit.Config(...), one or 
 def choose_configs(
     request: RunRequest, params: Params, state: CatalogState, has_key: Callable[[Provider], bool]
 ) -> tuple[Configuration, ...]:
-    """The configurations of a run, in their order; without ``models``: the default of every enabled provider with a
-    key, each as the run asks (``params``).
+    """The configurations of a run, in order; without ``models``, the default of every enabled provider with a key.
+    Plain models get the run's ``params``.
 
     Raises:
-        ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: the one problem that there is.
-        RunRefused: several of them.
+        ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: a single problem.
+        RunRefused: several problems.
     """
     models = _defaults(state, has_key) if request.models is None else request.models
     entries = [models] if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
@@ -84,12 +84,12 @@ def choose_configs(
 
 
 def check_configs(configs: Iterable[Configuration]) -> None:
-    """Refuse a service tier that a model has no price for, or that no request can ask for; and ``max_tokens`` above
-    what a model can answer with, which its provider would refuse request by request.
+    """Refuse a service tier that has no price or that requests cannot ask for, and ``max_tokens`` above the model's
+    own limit, which its provider would refuse request by request.
 
     Raises:
-        ValidationError: one configuration asks for such a thing.
-        RunRefused: several do.
+        ValidationError: a single problem.
+        RunRefused: several problems.
     """
     refuse([problem for config in configs for problem in _unfit(config)])
 
@@ -153,10 +153,10 @@ def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple
 
 
 def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
-    """Scenarios from prompts of any kind; ``system`` and ``followups`` go to those that have none of their own.
+    """Scenarios from prompts of any kind; ``system`` and ``followups`` apply to those without their own.
 
     Raises:
-        ValidationError: there is nothing to ask, or something that is not text.
+        ValidationError: there are no prompts, something is not text, or a dimension has a reserved name.
     """
     shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
     scenarios = as_scenarios(prompts)

@@ -1,4 +1,4 @@
-"""Which providers and models nothing more is sent to in a run, and why."""
+"""The providers and models to which a run sends nothing more, and why."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from llmkit.records import Failure, Model
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """Accounts that refuse, and models that must not be asked, by provider name or model reference."""
+    """Refusals that close a provider or a model to a run, by provider name or model reference."""
 
     _refusals: dict[str, Failure] = field(default_factory=dict)
 
     def note(self, model: Model, failure: Failure) -> None:
-        """Send nothing more to what a failure concerns, if it concerns more than its own probe."""
+        """Close the model or provider that a failure concerns, if it concerns more than its own probe."""
         if concerns_others(failure):
             message = f"Not asked, since {affected(model, failure)} refused: {failure.message}"
             self.trip(model, replace(failure, message=message, usage=None, maybe_billed=False))
 
     def trip(self, model: Model, refusal: Failure) -> None:
-        """Send nothing more to the model or its provider, whichever is the refusal's scope. The first refusal stays."""
+        """Close the model or its provider, whichever is the refusal's scope. The first refusal stays."""
         self._refusals.setdefault(affected(model, refusal), refusal)
 
     def refusal(self, model: Model) -> Failure | None:
-        """Why nothing is sent to a model any more; ``None`` while requests may go. The same object each time."""
+        """Why a model is closed, always the same object; ``None`` while requests may be sent."""
         return self._refusals.get(model.provider) or self._refusals.get(model.reference)
 
 

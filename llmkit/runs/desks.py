@@ -1,4 +1,4 @@
-"""The desks of a run: one for each model that is asked in batches."""
+"""The batch desks of a run: one per model that runs in batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.runs.tickets import looks
 def desks_of(
     context: RunContext, queues: Mapping[str, deque[int]], earlier: Iterable[Mapping[str, Any]] = ()
 ) -> dict[str, BatchDesk]:
-    """The desks by model (reference); ``earlier`` are the rows of ``run_rows.open_in_batches``."""
+    """The desks by model reference; ``earlier`` are the rows of ``run_rows.open_in_batches``."""
     spec = context.spec
     desks = {}
     for number, model in enumerate(spec.plan.models):

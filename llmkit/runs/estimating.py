@@ -1,4 +1,4 @@
-"""What a plan will probably cost, from the answers that this catalog holds."""
+"""Estimate the cost of a plan from the answers stored in this catalog."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from llmkit.runs.targets import Target
 from llmkit.store import Store, past
 
 USUAL_EFFORT = "medium"
-"""Of models that reason by default and do not say how much."""
+"""Assumed for models that reason by default and state no effort."""
 _REASONS_IF_ASKED = ("anthropic_messages",)
-"""Wires of which models reason only when a request says so."""
+"""Wires whose models reason only on request."""
 CACHE_UNIT = 128 * BYTES_PER_TOKEN
-"""Bytes that caches keep of a beginning at a time, where they keep every one."""
+"""Automatic caches, which need no marks, keep beginnings in multiples of this many bytes."""
 LONGEST = 24 * 366
-"""Hours of a run in which changes of prices are looked for."""
+"""The most hours ahead for which price changes are considered."""
 MOST = 20_000
-"""Answers that estimates look back on."""
+"""The most stored answers read for a history."""
 
 
 class PastAnswers:
-    """The stored answers as a :class:`~llmkit.money.estimates.History`; read again only when something was written.
+    """The stored answers as a :class:`~llmkit.money.history.History`, reread only after something was written.
 
-    Rehearsals learn from rehearsals and real runs from real runs; runs of another kind (internal tasks) are apart.
+    Rehearsals and real runs have separate histories, and so has each kind of run (such as an internal task).
     """
 
     def __init__(self, store: Store) -> None:
@@ -68,7 +68,7 @@ class PastAnswers:
         simulated: bool,
         check: Callable[[str], Any] | None,
     ) -> Reused:
-        """The answers that a request wants to reuse; see :func:`llmkit.runs.reuse.reused_answers`."""
+        """The stored answers that a request reuses; see :func:`llmkit.runs.reuse.reused_answers`."""
         if not request.reuse:
             return NOTHING
         within = check_reuse(request.reuse, request.reuse_within)
@@ -85,9 +85,9 @@ def estimate_plan(
     reused: Reused = NOTHING,
     batched: frozenset[str] = frozenset(),
 ) -> Estimate:
-    """The estimate of a plan without what is reused; ``requests`` holds the first request of each configuration: what
-    is really sent. ``batched`` models cost their batch price, and take as long as their provider says at most.
-    ``prices`` are the histories by reference: what a price becomes while the run goes on is in ``high``.
+    """The estimate of a plan, without reused answers; ``requests`` holds each configuration's first request as sent.
+    ``batched`` models cost their batch price and take the longest that their provider promises. ``prices`` are price
+    histories by reference: changes expected during the run raise ``high``.
     """
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
@@ -134,13 +134,13 @@ def estimate_plan(
 
 
 def _at_price(model: Model, at: datetime, *, tier: str, **how: Any) -> ModelEstimate:
-    """The estimate of what is asked of a model at a tier, at its price at a time."""
+    """The estimate for a model at a service tier, with the price in force at ``at``."""
     return estimate_model(replace(model, price=at_tier(model.full_price, tier) or Price()), at=at, **how)
 
 
 def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[int, int]]:
-    """The numbers of the scenarios that a configuration is asked, each with how many of its turns are reused; by sample
-    if any is.
+    """The numbers of the scenarios left to ask of a configuration, each with the count of its reused turns; one entry
+    per sample if the plan reuses any answer.
     """
     if not reused.answers:
         yield from ((number, 0) for number in range(len(plan.scenarios)))
@@ -155,8 +155,8 @@ def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[int, int]]:
 def _caching(
     plan: Plan, index: int, left: Sequence[tuple[int, int]], workload: Workload, wire: Wire
 ) -> tuple[float, float] | None:
-    """The shares of a configuration's input that will be read from the provider's cache and written to it; ``None``
-    where nothing is planned for that.
+    """The shares of a configuration's input expected to be read from and written to the provider's cache; ``None`` when
+    nothing is worth caching.
     """
     config, uses, extra = plan.configs[index], Counter[Beginning](), dict[Beginning, int]()
     for number, answered in left:
@@ -177,8 +177,8 @@ def _caching(
 def _hours(
     plan: Plan, models: Sequence[ModelEstimate], providers: Mapping[str, Provider], batched: frozenset[str]
 ) -> dict[str, float]:
-    """How long each provider will take for all that is asked of its models: by its limits, and in batches at most as
-    long as it promises for one, turn by turn.
+    """The expected hours of each provider: the longer of its live requests within its limits, and of its batches at the
+    longest that it promises for each turn.
     """
     turns = max(len(scenario.prompts) for scenario in plan.scenarios)
     hours = dict.fromkeys((model.provider for model in models), 0.0)
@@ -200,7 +200,7 @@ def _hours(
 
 
 def _effort(model: Model, params: Params, request: Request, wire: str) -> str | None:
-    """The reasoning effort that is asked for, or else the model's own, or else a usual one where it reasons unasked."""
+    """The requested reasoning effort, else the model's default, else the usual one if it reasons unasked."""
     effort = None if "reasoning_effort" in request.left_out else params.reasoning_effort
     usual = USUAL_EFFORT if model.api_config.get("reasoning") and wire not in _REASONS_IF_ASKED else None
     return effort or model.api_config.get("default_reasoning_effort") or usual
@@ -214,7 +214,7 @@ def _observation(row: Mapping[str, Any]) -> Observation:
 
 
 def _alike(template: str | None, schema: str | None) -> str | None:
-    """What answers must share to be of like length: the template, and the schema if they have one."""
+    """The key of answers of similar length: their template, and their schema if they have one."""
     return template if schema is None else f"{template or ''} {schema}"
 
 

@@ -1,4 +1,4 @@
-"""What a run takes from the catalog while it goes on: limits, and what may not be asked any more."""
+"""What a run follows in the catalog while it runs: limits, and models that may no longer be asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.records.completions import Scope
 
 
 def withdrawn(model: Model, provider: Provider) -> Failure | None:
-    """Why the catalog allows no more requests to a model of a run that is under way."""
+    """Why the catalog allows no more requests to a model of a running run; ``None`` if it does."""
     obstacle = blocking(model, provider, True, date.min)
     if obstacle is None:
         return None
@@ -25,8 +25,8 @@ def withdrawn(model: Model, provider: Provider) -> Failure | None:
 
 
 def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[str, Model]) -> None:
-    """Tell the gate the catalog's limits; a model may have its own in ``api_config["limits"]``, named as the
-    provider's.
+    """Apply the catalog's limits to the gate; a model may have its own in ``api_config["limits"]``, under the same
+    names as its provider's.
     """
     for name, provider in providers.items():
         own = {
@@ -38,6 +38,6 @@ def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[st
 
 
 def words(wait: Wait) -> str:
-    """What a provider waits for, and how long still."""
+    """What a provider waits for, and for how many more seconds."""
     seconds = "" if wait.until is None else f", {max(0, round(wait.until - time.time()))} s"
     return f"{wait.reason}{seconds}"

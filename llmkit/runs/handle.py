@@ -1,4 +1,4 @@
-"""The handle of a run: what ``kit.run`` returns at once, for notebooks, scripts and panels alike."""
+"""The handle of a run, which ``kit.run`` returns at once to notebooks, scripts and panels alike."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TICK = 0.1
-"""Seconds between looks at the result. On an idle event loop a Stop is not noticed until something runs."""
+"""Seconds between polls of the result: on an idle event loop, a Stop goes unnoticed until something runs."""
 
 
 class Handle(Generic[T]):
-    """Something that runs in the background and ends in a ``T``: awaitable in a notebook, ``.result()`` in a script.
+    """A background task that returns a ``T``: awaitable in a notebook, ``.result()`` in a script.
 
-    An interrupt (Stop in JupyterLab, Ctrl-C in a script) while waiting stops what runs and saves what arrives.
+    An interrupt (Stop in JupyterLab, Ctrl-C in a script) while waiting stops the task; answers that arrive are saved.
     """
 
     after_stop = "Stopped: nothing more is sent."
-    """What to do after a Stop, as a sentence."""
+    """The sentence that an interrupt carries: what to do next."""
 
     def __init__(self, future: Future[T], stop: Callable[[], None]) -> None:
         self._future = future
@@ -44,15 +44,15 @@ class Handle(Generic[T]):
         _HANDLES.add(self)
 
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, successfully or not."""
         return self._future.done()
 
     def result(self, timeout: float | None = None) -> T:
         """Wait at most ``timeout`` seconds and return the result.
 
         Raises:
-            NotFinished: it has not ended yet; it goes on.
-            LlmkitError: why it could not go on.
+            NotFinished: it has not ended yet, and continues in the background.
+            LlmkitError: it failed, or this is called by a listener.
         """
         seconds = numbers.between(timeout, "timeout", 0, TIMEOUT_MAX)
         if background.is_here() and not self.done():
@@ -69,7 +69,7 @@ class Handle(Generic[T]):
             raise self._stopped(stop) from None
 
     def wait(self, timeout: float | None = None) -> None:
-        """Return when it has ended, well or not, or after ``timeout`` seconds."""
+        """Wait until it ends, successfully or not, or ``timeout`` seconds have passed."""
         wait([self._future], timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -80,23 +80,23 @@ class Handle(Generic[T]):
             with self._watched():
                 while not self._future.done():
                     await anyio.sleep(TICK)
-        except BaseException as stop:  # noqa: BLE001 - an interrupt or a cancelled cell: stop asking, then let it through
+        except BaseException as stop:  # noqa: BLE001 - an interrupt or a cancelled cell: stop the task, then re-raise
             self._stop()
             raise self._stopped(stop) from None
         return self._future.result()
 
     def _watched(self) -> contextlib.AbstractContextManager[None]:
-        """Progress for whoever waits."""
+        """A context in which progress is shown."""
         return contextlib.nullcontext()
 
     def _stopped(self, stop: BaseException) -> BaseException:
-        """The interrupt with what to do next, and without the event loop's insides, which take a while to print."""
+        """The interrupt with ``after_stop`` as its message, and without the event loop's frames: slow to print."""
         if not stop.args:
             stop.args = (self.after_stop,)
         return stop.with_traceback(None)
 
     def _forget(self) -> None:
-        """In a forked child: nobody ends it there."""
+        """Fail in a forked child, where nothing would ever end it."""
         if not self.done():
             where = f"This goes on in process {os.getppid()}, from which this one was forked: wait for it there."
             self._future.set_exception(LlmkitError(where, code=Code.CANCELLED))
@@ -131,42 +131,41 @@ class RunHandle(Handle[T]):
 
     @property
     def status(self) -> str:
-        """``running``, ``waiting for batch, 340 of 1,000 back``, ``completed``, ``budget`` (which a budget ended),
+        """``running``, ``waiting for batch, 340 of 1,000 back``, ``completed``, ``budget`` (a budget ended it),
         ``cancelled`` or ``failed``.
         """
         return self._session.context.status
 
     @property
     def progress(self) -> Progress:
-        """How far the run is, what it has cost, and what each provider waits for."""
+        """A snapshot: probes by state, cost so far, and what each provider waits for."""
         return self._session.progress()
 
     @property
     def run(self) -> T:
-        """The run as far as it has come."""
+        """The run with its answers so far."""
         return self._peek()
 
     def cancel(self, grace: float = 10.0) -> None:
-        """Stop asking now; answers on their way have ``grace`` seconds to arrive and are saved. Returns at once.
-
-        Batches are cancelled at their providers; what they had answered by then is billed, and saved.
+        """Send nothing more; answers to requests in flight are saved if they arrive within ``grace`` seconds. Returns
+        at once. Batches are cancelled at their providers; what they have answered by then is billed and saved.
         """
         if not self.done():
             background.start(self._session.cancel, grace)
 
     def leave(self, grace: float = 10.0) -> None:
-        """The same, but batches go on at their providers: ``kit.resume`` fetches what they answer. Stop in JupyterLab
-        and ``kit.close`` do this.
+        """Stop as :meth:`cancel` does, but leave batches to their providers: ``kit.resume`` fetches the answers. Stop
+        in JupyterLab and ``kit.close`` do this.
         """
         if not self.done():
             background.start(partial(self._session.cancel, grace, keeps_batches=True))
 
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
-        """Call ``listener`` with every event, on the background thread; returns a function that ends that."""
+        """Call ``listener`` with every event, on the background thread; returns a function that removes it."""
         return self._session.tracker.listen(listener)
 
     def _watched(self) -> contextlib.AbstractContextManager[None]:
-        """A panel, or a line on a terminal, unless a panel shows the run already."""
+        """A panel, or a line on a terminal, unless a panel already shows the run."""
         return contextlib.nullcontext() if self._shown or self.done() else self._watching(self)
 
     def panel(self) -> Any:

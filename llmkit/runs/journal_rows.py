@@ -1,4 +1,4 @@
-"""What the journal keeps of an attempt and of an answer, as JSON-ready columns."""
+"""The JSON-ready columns that the journal keeps of attempts and answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmkit.records import Completion, Failure, HttpResponse
 def outcome_fields(
     result: Completion | Failure, response: HttpResponse | Failure, cost: Cost, latency: float
 ) -> dict[str, Any]:
-    """The columns of ``attempts`` that are known afterwards."""
+    """The columns of ``attempts`` that are known once the attempt has ended."""
     failed = isinstance(result, Failure)
     return {
         "status_code": response.status,

@@ -1,4 +1,4 @@
-"""How models are asked: at once, or in batches where their provider has a batch API and the catalog its price."""
+"""How models are asked: live, or in batches if the provider has a batch API and the catalog a batch price."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from llmkit.records import BATCH_TIER, Provider
 from llmkit.runs.plan import Configuration, Plan
 
 Mode = Literal["live", "batch", "batch-or-live"]
-"""``batch``: everything in batches; ``batch-or-live``: what can be, and the rest at once."""
+"""``batch``: everything in batches; ``batch-or-live``: in batches where possible, the rest live."""
 
 
 def batched_models(plan: Plan, providers: Mapping[str, Provider], mode: Mode) -> frozenset[str]:
-    """The models (references) that are asked in batches.
+    """The references of the models that run in batches.
 
     Raises:
-        ValidationError: ``mode`` is ``batch`` and a model cannot be.
-        RunRefused: so for several.
+        ValidationError: ``mode`` is ``batch`` and a configuration cannot run in batches.
+        RunRefused: several cannot.
     """
     if mode == "live":
         return frozenset()
@@ -31,7 +31,7 @@ def batched_models(plan: Plan, providers: Mapping[str, Provider], mode: Mode) ->
 
 
 def batch_problem(config: Configuration, provider: Provider) -> str | None:
-    """Why a configuration cannot be asked in batches, in a sentence that says what to do; ``None`` where it can."""
+    """Why a configuration cannot run in batches, in a sentence that says what to do; ``None`` if it can."""
     model = config.model
     if wire_for(provider, model).batches() is None:
         reason = (

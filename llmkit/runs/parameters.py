@@ -10,11 +10,11 @@ from llmkit.records import Params
 from llmkit.records.checks import numbers, shapes, texts
 
 MAX_SEED = 2**63 - 1
-"""APIs read seeds as integers of 64 bits."""
+"""APIs read seeds as 64-bit integers."""
 
 
 def make_params(direct: Mapping[str, Any], schema: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Params:
-    """The parameters of a run, checked: those that ``kit.run`` names itself, and by ``options`` the rarer ones.
+    """The checked parameters of a run: ``direct`` are arguments of ``kit.run``, ``options`` holds the rarer ones.
 
     Raises:
         ValidationError: an unknown option, or a value out of range.
@@ -31,7 +31,7 @@ def make_params(direct: Mapping[str, Any], schema: Mapping[str, Any] | None, opt
 
 
 def _stops(value: Any, field: str) -> tuple[str, ...]:
-    """One text or several that end an answer; white space alone is one too."""
+    """One or more texts that end an answer; they may be whitespace only."""
     what = "a non-empty string or a list of them"
     listed = () if value is None else (value,) if isinstance(value, str) else shapes.several(value, field, what)
     if not all(isinstance(text, str) and text for text in listed):
@@ -40,7 +40,7 @@ def _stops(value: Any, field: str) -> tuple[str, ...]:
 
 
 def _body(value: Any, field: str) -> Any:
-    """What is merged into the request, as JSON holds it."""
+    """The fields to merge into the request body, as plain JSON values."""
     return texts.json_value(shapes.mapping(value, field, "{'service_tier': 'flex'}"), field)
 
 

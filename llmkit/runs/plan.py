@@ -1,4 +1,4 @@
-"""The plan of a run: scenarios × models × samples, the order of asking, and the call of each turn. Pure."""
+"""The plan of a run: scenarios × configurations × samples, their order, and the call of each turn. Pure."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning, Block, Division, Pa
 AskingOrder = Literal["interleaved", "sequential", "cache"]
 
 MOST_PROBES = 10_000_000
-"""In one run. More would not fit into a notebook's memory, and is surely a slip."""
+"""Per run. More would not fit into a notebook's memory, and is surely a mistake."""
 
 Check = Callable[[str], Any]
-"""Parses an answer; raises ``ValueError`` with a sentence when that is not as asked."""
+"""Parses an answer; raises ``ValueError`` with a sentence when it does not have the required form."""
 
-CACHE_MIN_TOKENS = 1_024  # where a model does not say: as for OpenAI and most others
+CACHE_MIN_TOKENS = 1_024  # for models that state no minimum: that of OpenAI and most others
 
-MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider's is larger
+MESSAGE_OVERHEAD = 16  # tokens that a chat template adds around a message; no provider adds more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A model with the way it is asked: a level of the grid. ``system`` takes the place of the scenarios'."""
+    """A model with its parameters: a level of the grid. ``system`` replaces the scenarios' system prompt."""
 
     model: Model
     label: str
@@ -44,8 +44,8 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One scenario × one configuration × one sample; ``position`` is its place in the product, ``sample`` counts from
-    1, and ``scenario`` is as this configuration is asked."""
+    """One scenario × one configuration × one sample. ``position`` is its index in the product, ``sample`` counts from
+    1, and ``scenario`` has the configuration's system prompt and the options in the order shown."""
 
     position: int
     scenario: Scenario
@@ -54,13 +54,13 @@ class Probe:
 
     @property
     def model(self) -> Model:
-        """The model that is asked."""
+        """The configuration's model."""
         return self.config.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run asks. Probes are numbered scenario by scenario, configuration by configuration, sample by sample."""
+    """The probes of a run, numbered scenario by scenario, configuration by configuration, sample by sample."""
 
     scenarios: tuple[Scenario, ...]
     configs: tuple[Configuration, ...]
@@ -69,13 +69,13 @@ class Plan:
     order: AskingOrder = "interleaved"
     order_seed: int = 0
     option_seed: int | None = None
-    """By which options are shuffled; ``None`` in earlier runs: by ``order_seed`` and position."""
+    """Seed for shuffling options; ``None`` in runs of earlier versions, which used ``order_seed`` and position."""
     blocks: tuple[Block, ...] = field(init=False, default=())
-    """In the order ``cache``, the scenarios that are asked together."""
+    """For the order ``cache``: scenarios that are asked together."""
     _block_of: Mapping[int, int] = field(init=False, default_factory=dict)
     _repeats: Counter[tuple[str, str | None]] = field(init=False, default_factory=Counter)
     _question_repeats: tuple[int, ...] = field(init=False, default=())
-    """For each scenario, how many before it ask the same with options."""
+    """For each scenario, how many earlier ones ask the same question with options."""
 
     def __post_init__(self) -> None:
         seen: defaultdict[Parts, Iterator[int]] = defaultdict(itertools.count)
@@ -108,14 +108,14 @@ class Plan:
         return Probe(position, scenario, config, sample + 1)
 
     def _place_of(self, position: int) -> tuple[int, Configuration, int]:
-        """The place of the scenario of the probe at a position, its configuration, and its sample, from 0."""
+        """The scenario's index, the configuration, and the sample (from 0) of the probe at a position."""
         rest, sample = divmod(position, self.samples)
         place, which = divmod(rest, len(self.configs))
         return place, self.configs[which], sample
 
     def order_of(self, position: int) -> Order:
-        """The order in which the probe at a position is shown the options of its question: by what it asks, so that
-        a run with more scenarios, models or samples asks the same again, and reuses the answers.
+        """The order of the options in the question at a position. It depends on what is asked, not on the position, so
+        that a run with more scenarios, models or samples sends the same requests and can reuse their answers.
         """
         place, config, sample = self._place_of(position)
         scenario = self.scenarios[place]
@@ -127,22 +127,21 @@ class Plan:
         return scenario.question.order(b"\n".join((about.encode(), *parts_of(asked(scenario, config)))))
 
     def check_of(self, probe: Probe, shared: Check | None) -> Check | None:
-        """What parses the last answer of a probe: its question, or what all others of the run ``shared``."""
+        """The parser of a probe's last answer: its question's, else the run's ``shared`` one."""
         question = probe.scenario.question
         return shared if question is None else partial(question.read, order=self.order_of(probe.position))
 
     def model_of(self, position: int) -> Model:
-        """The model that the probe at a position asks."""
+        """The model of the probe at a position."""
         return self._place_of(position)[1].model
 
     def asking_order(self) -> Iterator[int]:
-        """Every position once.
+        """Every position once, in the order of asking. The same ``order_seed`` gives the same order.
 
-        ``interleaved`` asks all scenarios once before it asks any a second time, in an order shuffled anew for each
-        sample and with the configurations shuffled within each scenario, so that a drift at a provider is not
-        confounded with a scenario, a configuration or a sample. The same ``order_seed`` gives the same order.
-        ``cache`` does the same within blocks of scenarios that begin alike, block after block.
-        ``sequential`` is by position.
+        ``interleaved`` asks all scenarios once before any a second time, reshuffled for each sample and with the
+        configurations shuffled within each scenario, so that drift at a provider is not confounded with scenario,
+        configuration or sample. ``cache`` does the same within each block of scenarios that share a beginning, block
+        by block. ``sequential`` goes by position.
         """
         if self.order == "sequential":
             yield from range(len(self))
@@ -155,13 +154,13 @@ class Plan:
                         yield (scenario * len(self.configs) + config) * self.samples + sample
 
     def block_of(self, position: int) -> Block | None:
-        """The block of the probe at a position, where there are any."""
+        """The block of the probe at a position; ``None`` unless the order is ``cache``."""
         place = self._block_of.get(self._place_of(position)[0])
         return None if place is None else self.blocks[place]
 
     def worth_caching(self, config: Configuration, block: Block | None) -> list[Beginning]:
-        """The beginnings of what a configuration is asked in a block that are worth a place in the provider's cache:
-        long enough for it, and used so often that reading saves more than writing costs.
+        """The beginnings shared in a block that are worth caching for a configuration: long enough for the provider's
+        cache, and used often enough that reads save more than the write costs.
         """
         own = _size(config.system or "")
         repeats = self.samples * self.repeats(config)
@@ -173,11 +172,11 @@ class Plan:
         ]
 
     def repeats(self, config: Configuration) -> int:
-        """How many configurations ask the same model with the same system prompt."""
+        """The number of configurations with the same model and system prompt."""
         return self._repeats[config.model.reference, config.system]
 
     def warmed_by(self, position: int) -> Hashable:
-        """What probes have in common of which the first makes the cache warm for the others; ``None``: nothing."""
+        """The key of the probes for which the first one warms the cache; ``None`` when nothing is worth caching."""
         block, config = self.block_of(position), self._place_of(position)[1]
         if block is None or not self.worth_caching(config, block):
             return None
@@ -186,12 +185,11 @@ class Plan:
     def call(
         self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None, *, in_batches: bool = False
     ) -> Call:
-        """The call of a probe's next turn, given the answers so far; to ``model`` when that is how it is asked now.
+        """The call of a probe's next turn, given the answers so far; ``model`` overrides the probe's own.
 
-        What is worth a place in the provider's cache is marked, but not ``in_batches``, where no request waits for
-        another that would fill the cache.
+        Beginnings worth caching are marked, except ``in_batches``, where none waits for another to fill the cache.
 
-        With a seed, each sample gets a seed of its own (seed, seed + 1, …): equal seeds would give equal answers.
+        With a seed, each sample gets its own (seed, seed + 1, …): equal seeds would give equal answers.
         """
         params = probe.config.params
         if params.seed is not None:
@@ -217,8 +215,8 @@ class Plan:
 
 
 def divide(plan: Plan, repeats: int) -> list[Block]:
-    """The scenarios of a plan, each asked so often, in blocks that begin alike for as long as one of its providers'
-    caches takes.
+    """The scenarios of a plan, each asked ``repeats`` times, in blocks that share a beginning long enough for at least
+    one provider's cache.
     """
     division = Division(
         parts=[parts_of(scenario) for scenario in plan.scenarios],
@@ -230,7 +228,7 @@ def divide(plan: Plan, repeats: int) -> list[Block]:
 
 
 def parts_of(scenario: Scenario) -> Parts:
-    """What a model reads of a scenario before it answers for the first time."""
+    """The texts of a scenario that a model reads before its first answer."""
     texts = (scenario.system or "", *(message.content for message in scenario.messages), scenario.prompt)
     return tuple(text.encode(errors="replace") for text in texts)
 
@@ -240,17 +238,17 @@ def _size(text: str) -> int:
 
 
 def _cacheable(model: Model) -> int:
-    """The bytes of the shortest beginning that the model's provider keeps."""
+    """The length in bytes of the shortest beginning that the model's provider caches."""
     return BYTES_PER_TOKEN * int(model.api_config.get("cache_min_tokens") or CACHE_MIN_TOKENS)
 
 
 def asked(scenario: Scenario, config: Configuration) -> Scenario:
-    """The scenario as a configuration is asked it."""
+    """The scenario with the system prompt of a configuration."""
     return scenario if config.system is None else replace(scenario, system=config.system)
 
 
 def with_options(scenario: Scenario, order: Order | None = None) -> Scenario:
-    """The scenario with what its question adds to the prompt, by default in the order given."""
+    """The scenario with its question's text in the prompt; without ``order``, options stay in their original order."""
     if (question := scenario.question) is None:
         return scenario
     text = question.text(tuple(range(len(question.rows or question.options))) if order is None else order)
@@ -258,18 +256,18 @@ def with_options(scenario: Scenario, order: Order | None = None) -> Scenario:
 
 
 def most_input_tokens(call: Call, request: Request) -> int:
-    """No tokenizer makes more tokens of a call's request than this: a token is at least one byte of what is sent."""
+    """An upper bound on the input tokens of a call's request, for any tokenizer: a token covers at least one byte."""
     return len(request.content) + MESSAGE_OVERHEAD * (len(call.messages) + 1)
 
 
 def most_output_tokens(request: Request, model: Model) -> int | None:
-    """The most tokens that can be billed as output; ``None`` when neither the request nor the model sets a limit."""
+    """The most tokens that can be billed as output; ``None`` when neither the request nor the model limits them."""
     limits = [limit for limit in (answer_limit(request), model.max_output_tokens) if limit is not None]
     return answers_asked(request) * min(limits) if limits else None
 
 
 def check_samples(samples: int, pairs: int) -> int:
-    """How often each of so many pairs of a scenario and a model is asked.
+    """The number of samples of each of ``pairs`` scenario × configuration pairs, checked.
 
     Raises:
         ValidationError: not a whole number of at least 1, or more probes than one run may have.

@@ -1,4 +1,4 @@
-"""Beginnings that scenarios share: what a provider's prompt cache can hold for several requests. Pure."""
+"""Shared beginnings of scenarios, which a provider's prompt cache can hold for several requests. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from random import Random
 BYTES_PER_TOKEN = 4
 
 Parts = tuple[bytes, ...]
-"""What a model reads of a scenario, in its order: system prompt, earlier messages, prompt."""
+"""The texts of a scenario in the order that a model reads them: system prompt, earlier messages, prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The first ``size`` bytes of what a model reads, which so many ``scenarios`` share; ``first`` is one of them."""
+    """The first ``size`` bytes of the text, shared by a number of ``scenarios``; ``first`` is the number of one."""
 
     size: int
     scenarios: int
@@ -23,7 +23,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Scenarios, by number, that are asked together, and the beginnings that all of them share, the shortest first."""
+    """Scenarios (numbers) that are asked together, and the beginnings that all of them share, shortest first."""
 
     scenarios: tuple[int, ...]
     shared: tuple[Beginning, ...] = ()
@@ -31,10 +31,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """Divides scenarios into blocks by what they begin with.
+    """Divides scenarios into blocks by their shared beginnings.
 
-    Each scenario is asked ``repeats`` times; ``least`` bytes more than they share with others make scenarios a block of
-    their own, ``before`` of them being there already.
+    Each scenario is asked ``repeats`` times. Scenarios form a block of their own when they share at least ``least``
+    bytes more than they do with others; ``before`` bytes, which precede all scenarios, count towards that.
     """
 
     parts: Sequence[Parts]
@@ -43,7 +43,7 @@ class Division:
     before: int = 0
 
     def blocks(self, generator: Random) -> list[Block]:
-        """The blocks, shuffled so that those with a beginning in common stay side by side."""
+        """The blocks, shuffled so that those with a common beginning stay adjacent."""
         members = sorted(range(len(self.parts)), key=lambda number: self.parts[number])
         return self._divided(members, (), generator)
 
@@ -63,7 +63,7 @@ class Division:
         return [block for blocks in divided for block in blocks]
 
     def _families(self, members: Sequence[int], size: int) -> list[list[int]]:
-        """Those of sorted members that share their first ``size`` bytes; of the longest alone, one each."""
+        """Groups of sorted members that share their first ``size`` bytes; a member as long but alone is one as well."""
         families: list[list[int]] = []
         for member in members:
             if families and alike(self.parts[families[-1][-1]], self.parts[member]) >= size:
@@ -74,7 +74,7 @@ class Division:
 
 
 def alike(one: Parts, other: Parts) -> int:
-    """How many bytes two scenarios have in common before they differ."""
+    """The number of bytes before two scenarios differ."""
     same = 0
     for left, right in zip(one, other, strict=False):
         if left != right:
@@ -84,7 +84,7 @@ def alike(one: Parts, other: Parts) -> int:
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """The length of a common beginning, by halves: comparing slices is much faster than comparing bytes."""
+    """The length of the common beginning, by bisection: comparing slices is much faster than comparing bytes."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,14 +1,14 @@
-"""What runs need of the process while they go on: an event loop that is seldom held up, and enough open files.
+"""What runs need from the process: an event loop that is rarely blocked, and enough open files.
 
-A full garbage collection looks at every object of the process, some hundred thousand once pandas and a notebook are
-loaded, and stops all threads for a tenth of a second. While a run goes on, what was there when it began is left out,
-and the others are looked at less often than Python does, every 700 objects, which takes a tenth of a run's time.
+A full garbage collection visits every object of the process, a few hundred thousand once pandas and a notebook are
+loaded, and stops all threads for a tenth of a second. During a run, objects that existed before it are frozen, and the
+rest is collected less often than by default, every 700 objects, which takes a tenth of a run's time.
 
-The loop lets go of the interpreter whenever it sends or receives, and while another thread computes it gets it back
-after the switch interval only: 5 ms as Python starts, a dozen times in one turn of a busy loop. It is 1 ms meanwhile.
+The loop releases the interpreter whenever it sends or receives. While another thread computes, it regains it only after
+the switch interval: 5 ms by default, a dozen times in one iteration of a busy loop; during a run it is 1 ms.
 
-Each request on its way has a connection, which stays open for the next run. Systems let a process open few files (256
-on a Mac) until it asks for more, which it therefore keeps.
+Each request in flight has a connection, which stays open for the next run. Systems allow few open files (256 on a Mac)
+until the process asks for more; it keeps the raised limit for those connections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SWITCH_INTERVAL = 0.001  # seconds
 
 
 class _Process:
-    """How many blocks this process is set up for, and how that is undone. Any thread may begin or end one."""
+    """The number of open blocks, and how to undo their settings. Any thread may begin or end a block."""
 
     def __init__(self) -> None:
         self.blocks = 0
@@ -49,7 +49,7 @@ forgetting(_Process).add(_process)
 def tuned_process() -> Iterator[None]:
     """Set the process up for runs until the last such block ends.
 
-    Whoever has frozen objects of their own, a shorter interval, or more files, keeps them.
+    Objects already frozen, a shorter switch interval and a higher limit on files are left as they are.
     """
     with _process.lock:
         _process.blocks += 1

@@ -1,4 +1,4 @@
-"""How far a run is: immutable snapshots and the stream of events that leads to them."""
+"""The progress of a run: immutable snapshots, and the events that they are counted from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """Something happened in a run. ``reason`` is a sentence or a wait reason, ``code`` a failure's code."""
+    """An event of a run. ``reason`` is a sentence or a wait reason, ``code`` a failure's code."""
 
     kind: EventKind
     run_id: str
@@ -36,13 +36,13 @@ class RunEvent:
     reason: str | None = None
     seconds: float | None = None
     cost: Decimal | None = None
-    """US dollars of what came back; ``None`` where only the provider knows what it billed."""
+    """US dollars billed for the reply; ``None`` when only the provider knows."""
     cost_source: CostSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProgress:
-    """The probes of one model by state, and what they cost so far in US dollars."""
+    """The probes of one model by state, and their cost so far in US dollars."""
 
     total: int
     ok: int = 0
@@ -51,7 +51,7 @@ class ModelProgress:
     in_flight: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
-    """Requests of unknown cost: answers without a price for all of them, and failures that may have been billed."""
+    """Requests of unknown cost: answers not fully priced, and failures that may have been billed."""
 
     @property
     def done(self) -> int:
@@ -60,11 +60,11 @@ class ModelProgress:
 
     @property
     def waiting(self) -> int:
-        """Probes that are neither done nor on their way."""
+        """Probes that are neither done nor in flight."""
         return max(0, self.total - self.done - self.in_flight)
 
     def __add__(self, other: ModelProgress) -> ModelProgress:
-        """Both together."""
+        """The sum of both, state by state."""
         return ModelProgress(
             **{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
         )
@@ -72,11 +72,11 @@ class ModelProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A run at one moment. ``waiting`` says for each provider that waits what it waits for, in a few words.
+    """A run at one moment. ``waiting`` says in a few words what each waiting provider waits for.
 
-    ``cost`` and ``estimate`` are US dollars; ``estimate`` is ``None`` when it is unknown. ``rate`` is probes per
-    minute over the run so far. ``left`` holds the seconds that each provider with something left to do will take, by
-    its limits and its own pace. ``done_before`` counts probes that were done before this run was resumed.
+    ``cost`` and ``estimate`` are US dollars; ``estimate`` is ``None`` when unknown. ``left`` holds the expected seconds
+    of each provider with probes left, from its limits and its pace so far. ``done_before`` counts the probes that were
+    done before this run was resumed.
     """
 
     status: str
@@ -90,7 +90,7 @@ class Progress:
     left: Mapping[str, float] = field(default_factory=dict)
     budget: Decimal | None = None
     notes: tuple[str, ...] = ()
-    """Sentences about its money: a budget that is nearly spent, or that ended it."""
+    """Sentences that whoever pays should see, such as that a budget is nearly spent."""
 
     @property
     def total(self) -> int:
@@ -104,7 +104,7 @@ class Progress:
 
     @property
     def unpriced(self) -> int:
-        """Requests of unknown cost: answers without a price, and failures that may have been billed."""
+        """Requests of unknown cost: answers not fully priced, and failures that may have been billed."""
         return sum(model.unpriced for model in self.models.values())
 
     @property
@@ -124,52 +124,52 @@ class Progress:
 
     @property
     def in_flight(self) -> int:
-        """Requests on their way."""
+        """Requests in flight."""
         return sum(model.in_flight for model in self.models.values())
 
     @property
     def cost(self) -> Decimal:
-        """What is known to have been billed so far."""
+        """The known amount billed so far."""
         return sum((model.cost for model in self.models.values()), Decimal(0))
 
     @property
     def running(self) -> bool:
-        """Whether something is still being asked."""
+        """Whether it has not ended yet."""
         return self.status in ("running", "cancelling")
 
     @property
     def resumable(self) -> bool:
-        """Whether ``kit.resume`` would find something to ask."""
+        """Whether ``kit.resume`` would have anything to ask."""
         left = self.total > self.ok + self.failed
         return not self.running and (left or any(Code(code).resumable for code in self.codes))
 
     @property
     def seconds(self) -> float:
-        """How long it took, or has taken so far."""
+        """Its duration, so far or in total."""
         return ((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
     @property
     def rate(self) -> float:
-        """Probes a minute so far."""
+        """Probes per minute since it was started or resumed."""
         return 60 * (self.done - self.done_before) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def slowest(self) -> str | None:
-        """The provider that will be the last to end; ``None`` while nothing is done, and in the end."""
+        """The provider expected to finish last; ``None`` before the first probe is done and after the end."""
         if not self.left or self.ended_at is not None or self.done == self.done_before:
             return None
         return max(self.left, key=self.left.__getitem__)
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds left: those of the slowest provider. ``None`` while nothing is done."""
+        """Seconds left of the slowest provider; ``None`` when :attr:`slowest` is."""
         return None if self.slowest is None else self.left[self.slowest]
 
 
 class Tracker:
-    """Counts events into a :class:`Progress` and hands them to listeners. Only the background loop writes it.
+    """Counts events into a :class:`Progress` and passes them to listeners. Only the background loop writes to it.
 
-    ``totals`` are probes by model, ``turns`` the requests that a probe takes, ``tokens`` those of a request by model.
+    ``totals`` are probes by model, ``turns`` the mean requests per probe, ``tokens`` those per request by model.
     """
 
     def __init__(
@@ -201,16 +201,16 @@ class Tracker:
         self.status = "running"
 
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
-        """Call ``listener`` with every event from now on, on the background thread; returns how to stop that."""
+        """Call ``listener`` with every event from now on, on the background thread; returns a function to remove it."""
         self._listeners.append(listener)
         return lambda: self._forget(listener)
 
     def note(self, sentence: str) -> None:
-        """Keep a sentence that whoever pays should know."""
+        """Keep a sentence that whoever pays should see."""
         self._notes.append(sentence)
 
     def refused(self) -> int:
-        """Probes that a budget refused so far."""
+        """The number of probes that a budget has refused."""
         return self._codes[Code.BUDGET_EXCEEDED]
 
     @property
@@ -219,7 +219,7 @@ class Tracker:
         return all(ModelProgress(**counts).done >= counts["total"] for counts in self._counts.values())
 
     def emit(self, kind: EventKind, **details: Any) -> None:
-        """Count what happened, and pass it on; ``details`` are fields of a :class:`RunEvent`."""
+        """Count an event and pass it on; ``details`` are fields of a :class:`RunEvent`."""
         if (counts := self._counts.get(details.get("model", ""))) is not None:
             self._count(kind, counts, details)
         if kind == "ended":
@@ -230,10 +230,10 @@ class Tracker:
                 self._tell(listener, event)
 
     def _tell(self, listener: Callable[[RunEvent], None], event: RunEvent) -> None:
-        """Call a listener. A mistake in it must not end a run that costs money, so it is left out from then on."""
+        """Call a listener. Its errors must not end a run that costs money, so one that fails is removed."""
         try:
             listener(event)
-        except Exception as error:  # noqa: BLE001 - it is somebody else's code
+        except Exception as error:  # noqa: BLE001 - a listener is its user's code
             self._forget(listener)
             with contextlib.suppress(UserWarning):  # where warnings are errors
                 warnings.warn(f"A listener failed and is told nothing more; the run goes on: {error!r}", stacklevel=3)
@@ -260,7 +260,7 @@ class Tracker:
                 self._codes[details["code"]] += 1
 
     def _left(self, models: Mapping[str, ModelProgress]) -> dict[str, float]:
-        """Seconds that each provider will take."""
+        """The expected seconds of each provider with probes left."""
         now = time.time()
         by_provider: dict[str, list[tuple[str, ModelProgress]]] = {}
         for model, part in models.items():
@@ -278,7 +278,7 @@ class Tracker:
         }
 
     def snapshot(self, waiting: Mapping[str, str]) -> Progress:
-        """The run as it is now."""
+        """The progress at this moment."""
         models = {model: ModelProgress(**counts) for model, counts in self._counts.items()}
         return Progress(
             status=self.status,

@@ -1,4 +1,4 @@
-"""The requests of a run as they were sent, made anew from what the run itself tells: the journal keeps a hash only."""
+"""Rebuild the requests of a run as sent, from its plan and its answers: the journal keeps only a hash of each."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def request_texts(
 ) -> list[str | None]:
     """The body of each attempt's request as JSON text; ``None`` where this version would send something else.
 
-    ``attempts``: request (what an earlier version stored), position, turn, dropped, batch, request_hash. ``answers``
-    are those of each turn, each with the position of its probe.
+    ``attempts``: request (stored by an earlier version), position, turn, dropped, batch, request_hash. ``answers``
+    are pairs of a probe's position and an answer, in the order of turns.
     """
     said: defaultdict[int, list[str]] = defaultdict(list)
     for position, answer in answers:

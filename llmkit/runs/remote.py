@@ -1,4 +1,4 @@
-"""What a run needs of whoever sends its requests: this process, or other processes that may be lost meanwhile."""
+"""What a run needs from the senders of its requests: this process, or other processes that may die."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.store import events
 
 
 class Sender(Protocol):
-    """Sends requests. Never raises for the network."""
+    """Sends requests. Returns network failures instead of raising them."""
 
     async def send(
         self,
@@ -27,11 +27,11 @@ class Sender(Protocol):
         timeout: float,
         trace: Mapping[str, str],
     ) -> HttpResponse | Failure:
-        """Send one request, whose intent is on the disk; as :meth:`llmkit.providers.transport.Transport.send`."""
+        """Send one request, whose intent is on disk; like :meth:`llmkit.providers.transport.Transport.send`."""
 
 
 class Place(NamedTuple):
-    """Names one request."""
+    """The identity of one request."""
 
     probe_id: str
     turn: int
@@ -39,17 +39,17 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, run_id: str, row: Mapping[str, Any]) -> Self:
-        """That of a stored attempt."""
+        """The place of a stored attempt."""
         return cls(events.probe_id(run_id, row["position"]), row["turn"], row["attempt"])
 
     @classmethod
     def traced(cls, trace: Mapping[str, str]) -> Self:
-        """That of a request under way, from the headers that a simulator gets with it."""
+        """The place of a request in flight, from its headers for a simulator."""
         return cls(trace["x-llmkit-probe"], int(trace["x-llmkit-turn"]), int(trace["x-llmkit-attempt"]))
 
     @property
     def trace(self) -> dict[str, str]:
-        """The headers that name it to a simulator."""
+        """The headers that identify the request to a simulator."""
         return {
             "x-llmkit-probe": self.probe_id,
             "x-llmkit-turn": str(self.turn),
@@ -59,7 +59,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What came back for a request, kept where it arrived, and how many seconds it took."""
+    """A reply, kept where it arrived, and the seconds that it took."""
 
     response: HttpResponse | Failure
     latency_s: float
@@ -67,7 +67,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class LateAnswer:
-    """What came back for an attempt while its run's process was dead."""
+    """The reply to an attempt that arrived while its run's process was dead."""
 
     started_at: datetime
     waited_s: float
@@ -75,13 +75,13 @@ class LateAnswer:
 
 
 class RemoteSender(Sender, Protocol):
-    """Sends from other processes. They keep what arrives until it is on the disk here."""
+    """Sends from other processes, which keep each reply until it is on disk here."""
 
     def sending(self, run_id: str) -> AbstractAsyncContextManager[None]:
-        """Ready to send for a run while the block lasts."""
+        """A context in which it is ready to send for a run."""
 
     def kept(self, run_id: str) -> Mapping[Place, Kept]:
-        """What they have of a run whose process died; waits for what is still on its way to them."""
+        """The replies kept for a run whose process died; waits for those still in flight."""
 
     def hear(self, event: RunEvent) -> None:
-        """Told of all that happens in the run: of what is saved, for one."""
+        """Receive every event of the run, such as that a reply is saved."""

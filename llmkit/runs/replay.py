@@ -1,4 +1,4 @@
-"""Where a resumed run goes on: its stored attempts are counted as they were when they came."""
+"""Rebuild the conversations of a resumed run by counting its stored attempts as when they arrived."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Row = Mapping[str, Any]
 def conversations(
     spec: RunSpec, run_id: str, rows: Iterable[Row], late: Collection[int] = ()
 ) -> dict[int, Conversation]:
-    """The open probes of a run by position, as far as each has come; ``rows`` are those of ``queries.open_probes``.
+    """The open probes of a run by position, with their progress so far; ``rows`` are those of ``queries.open_probes``.
 
-    The last attempt of those in ``late`` (positions) is not counted: its answer is yet to be taken.
+    The last attempt at each position in ``late`` is not counted yet: its reply arrived while the run was dead.
     """
     return {
         position: _replayed(spec, run_id, position, [*attempts][: -1 if position in late else None])
@@ -37,7 +37,7 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
     model = conversation.probe.model
     fallback = pricing.default_rates(spec.providers[model.provider])
     for row in attempts:
-        if row["attempt"] is None:  # of a probe that was never asked
+        if row["attempt"] is None:  # the probe was never asked
             continue
         if row["attempt"] == 0:
             source, cost = row["reused_from"], row["original_cost"]
@@ -48,7 +48,7 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
         cost = pricing.cost(
             result.usage, model.full_price, row["started_at"], tier=row["service_tier"], fallback=fallback
         )
-        if row["cost_source"] is not None:  # at the prices of that time, whatever they are now
+        if row["cost_source"] is not None:  # at the prices of that time, not today's
             cost = replace(cost, amount=row["cost"], source=row["cost_source"])
         conversation.add(result, cost, row["latency_s"] or 0.0)
         if isinstance(result, Completion) and not _counts(spec, conversation, row):
@@ -69,7 +69,7 @@ def _result(row: Row) -> Completion | Failure:
 
 
 def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
-    """Whether an answer stays: it was not asked for once more since, and it is as the schema asks."""
+    """Whether an answer stays: it was not requested again later, and it passes its check."""
     if row["response"] is None:
         return False
     check = spec.plan.check_of(conversation.probe, spec.check_answer)
@@ -79,7 +79,7 @@ def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
 
 
 def late_answers(run_id: str, rows: Iterable[Row], kept: Mapping[Place, Kept]) -> dict[int, LateAnswer]:
-    """What was ``kept`` of the attempts that have no outcome, by position; ``rows`` as for :func:`conversations`."""
+    """The ``kept`` replies to attempts without an outcome, by position; ``rows`` as for :func:`conversations`."""
     return {
         row["position"]: LateAnswer(row["started_at"], row["waited_s"] or 0.0, kept[place])
         for row in rows

@@ -1,4 +1,4 @@
-"""A run as its user asks for it."""
+"""The arguments of a run, as its user gives them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from llmkit.runs.stop_rules import StopRule
 from llmkit.scenarios import Prompts
 
 CLUSTER_OPTIONS = ("trust_network", "worker_timeout")
-"""What ``options`` may hold for a run on a cluster."""
+"""The options of a run on a cluster."""
 RUN_OPTIONS = ("adaptive", "order_seed", "overdraw", "poll_s", *CLUSTER_OPTIONS)
-"""What ``options`` may hold besides the rarer parameters of a request."""
+"""The keys of ``options`` that are not parameters of each request."""
 
 Models: TypeAlias = str | Model | Config | Sequence[str | Model | Config] | None
 """What ``models`` may be; ``None`` for the defaults."""
@@ -33,10 +33,10 @@ ON_EVENT = "every RunEvent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """The arguments of ``kit.run``, known to be of the right kind; ``schema`` is a JSON schema.
+    """The arguments of ``kit.run``, checked for their types; ``schema`` is a JSON schema.
 
     Raises:
-        ValidationError: an argument that is not.
+        ValidationError: an argument has the wrong type or value.
     """
 
     prompts: Prompts
@@ -77,17 +77,17 @@ class RunRequest:
 
     @property
     def adaptive(self) -> bool:
-        """Whether to look for the best concurrency below the limit."""
+        """Whether to search for the best concurrency below the limit."""
         return texts.flag(self.options.get("adaptive", False), "adaptive")
 
     @property
     def overdraw(self) -> bool:
-        """Whether to ask providers whose balance is negative."""
+        """Whether to send requests to providers whose balance is negative."""
         return texts.flag(self.options.get("overdraw", False), "overdraw")
 
     @property
     def poll_s(self) -> float | None:
-        """Seconds between looks at a batch, if somebody wishes that."""
+        """Seconds between polls of a batch; ``None`` for the default."""
         seconds = self.options.get("poll_s")
         if seconds is None:
             return None
@@ -97,11 +97,11 @@ class RunRequest:
 
     @property
     def order_seed(self) -> int | None:
-        """The seed of the order of asking, if there is one."""
+        """The seed of the order of asking; ``None`` for a random one."""
         seed = self.options.get("order_seed")
         return None if seed is None else numbers.whole(seed, "order_seed")
 
     @property
     def request_options(self) -> dict[str, Any]:
-        """The options that are parameters of each request."""
+        """The options that are parameters of each request, such as ``top_p``."""
         return {name: value for name, value in self.options.items() if name not in RUN_OPTIONS}

@@ -1,4 +1,4 @@
-"""Answers that were bought before: found by the request that would be sent, turn by turn."""
+"""Reuse answers that were bought before: look them up by the request that would be sent, turn by turn."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from llmkit.runs.plan import Plan
 from llmkit.store import Store, bought, events
 
 Reuse = bool | Literal["only"]
-"""Whether answers are reused; ``only``: nothing is asked besides."""
+"""Whether to reuse answers; with ``only``, nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReusedAnswer:
-    """An answer with the probe that it was bought for (``source``), what it cost then, and when it came."""
+    """An answer with the probe that it was bought for (``source``), its cost then, and its time."""
 
     completion: Completion
     source: str
@@ -56,14 +56,14 @@ def stored_completion(row: Mapping[str, Any]) -> Completion:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """The answers of a plan that need not be asked for, by position, those of the first turns first."""
+    """The answers of a plan that need not be requested, by position, in the order of turns."""
 
     answers: Mapping[int, Sequence[ReusedAnswer]]
     whole: frozenset[int]
-    """Probes that have all their answers."""
+    """Positions of the probes with all of their answers."""
 
     def versions(self, plan: Plan) -> dict[str, set[str | None]]:
-        """The versions of each model (reference) that gave the answers."""
+        """The model versions that gave the answers, by model reference."""
         versions: dict[str, set[str | None]] = {}
         for position, answers in self.answers.items():
             served = {answer.completion.model_version for answer in answers}
@@ -72,12 +72,12 @@ class Reused:
 
     @property
     def count(self) -> int:
-        """How many answers they are."""
+        """The number of answers."""
         return sum(map(len, self.answers.values()))
 
     @property
     def cost(self) -> Decimal:
-        """What is known to have been paid for them, in US dollars."""
+        """The known amount paid for them, in US dollars."""
         return sum((answer.cost or Decimal(0) for each in self.answers.values() for answer in each), Decimal(0))
 
 
@@ -85,10 +85,10 @@ NOTHING = Reused({}, frozenset())
 
 
 def check_reuse(reuse: Any, within: Any) -> timedelta | None:
-    """How old reused answers may be; ``within`` is in days.
+    """The maximum age of reused answers; ``within`` is in days, ``None`` for any age.
 
     Raises:
-        ValidationError: ``reuse`` is none of its values, or ``within`` is no positive number or has nothing to limit.
+        ValidationError: ``reuse`` is not one of its values, or ``within`` is not positive, or needs ``reuse``.
     """
     if not isinstance(reuse, bool) and reuse != "only":
         raise ValidationError('reuse is True, False or "only".', field="reuse")
@@ -111,10 +111,10 @@ def reused_answers(
     within: timedelta | None = None,
     check: Callable[[str], Any] | None = None,
 ) -> Reused:
-    """What of a plan was answered before: the same request, byte for byte, to the same model for the same sample.
+    """The stored answers to a plan: of the same model to the same request (cache marks aside), for the same sample.
 
-    Rehearsals reuse rehearsals only. An answer that ``check`` refuses is asked for again. Where a plan asks the same
-    question several times, each takes another answer.
+    Rehearsals reuse rehearsals only. An answer that ``check`` rejects is requested again. Where a plan repeats a
+    request, each repetition gets a different answer.
     """
     since = None if within is None else datetime.now(UTC) - within
     answers: dict[int, list[ReusedAnswer]] = {}
@@ -141,7 +141,7 @@ def _questions(
     positions: Iterable[int],
     answers: Mapping[int, Sequence[ReusedAnswer]],
 ) -> list[bought.Question]:
-    """The next request of each conversation that has got as far as its answers go."""
+    """The next request of each conversation, given its answers so far."""
 
     wires = {model.reference: wire_for(providers[model.provider], model) for model in plan.models}
     questions = []

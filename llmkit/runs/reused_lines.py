@@ -1,4 +1,4 @@
-"""What a run keeps of answers that it reuses: conversations that begin with them, and lines of the journal."""
+"""Reused answers in a new run: the conversations that begin with them, and their journal lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.store import Event, events
 
 
 def replayed(run_id: str, plan: Plan, reused: Reused, check: Callable[[str], Any] | None) -> Iterator[Conversation]:
-    """Each conversation that begins with reused answers, as far as they go; ended where they are all."""
+    """Each conversation that begins with reused answers, as far as they go; ended if they are complete."""
     for position, answers in reused.answers.items():
         conversation = Conversation.of(run_id, plan, position)
         for answer in answers:
@@ -23,7 +23,7 @@ def replayed(run_id: str, plan: Plan, reused: Reused, check: Callable[[str], Any
 
 
 def lines(run_id: str, reused: Reused, conversations: Iterable[Conversation]) -> Iterator[Event]:
-    """What the journal holds of reused answers: each as an outcome of no attempt, and the rows of finished probes."""
+    """The journal lines of reused answers: each as the outcome of an attempt 0, and the rows of finished probes."""
     for conversation in conversations:
         position = conversation.probe.position
         for turn, answer in enumerate(reused.answers[position], start=1):

@@ -1,4 +1,4 @@
-"""The checked spec of a run, and how it is stored: as rows of the journal and of the database."""
+"""The checked spec of a run, and its rows in the journal and the database."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from llmkit.runs.stop_rules import StopRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What to run: the plan and all that goes with it.
+    """What to run: the plan and all of its settings.
 
-    ``check_answer`` parses the last answer of a probe that has no question of its own; it raises ``ValueError`` with a
-    sentence when that is not as asked.
+    ``check_answer`` parses the last answer of each probe without a question of its own; it raises ``ValueError`` with a
+    sentence when the answer does not have the required form.
     """
 
     plan: Plan
@@ -40,11 +40,11 @@ class RunSpec:
     on_event: Callable[[RunEvent], None] | None = None
     stop_when: StopRule | None = None
     batched: frozenset[str] = frozenset()
-    """Models (references) that are asked in batches."""
+    """References of the models that run in batches."""
     poll_s: float | None = None
     reused: Reused = NOTHING
     asks: bool = True
-    """Whether what is not reused is asked for."""
+    """Whether to request the answers that are not reused."""
 
 
 def stored_spec(
@@ -74,7 +74,7 @@ def stored_spec(
 
 
 def stored_plan(row: Mapping[str, Any]) -> Plan:
-    """What a stored run asks, from its row in ``runs`` and its ``scenarios``."""
+    """The plan of a stored run, from its row in ``runs`` and its ``scenarios``."""
     settings = row["settings"]
     params = Params(**_with_stops(settings["params"]))
     return Plan(
@@ -89,7 +89,7 @@ def stored_plan(row: Mapping[str, Any]) -> Plan:
 
 
 def noted_models(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The models of a stored run at the prices at which it was last started or resumed."""
+    """The model rows of a stored run, at the prices of its start or its last resumption."""
     changed: dict[str, Any] = {}
     for each in row["changes"]:
         changed |= each["changes"].get("models", {})
@@ -97,7 +97,7 @@ def noted_models(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def repriced(spec: RunSpec, models: Mapping[str, Model], providers: Mapping[str, Provider]) -> RunSpec:
-    """The same run at the prices of a catalog; what it does not list any more stays as it was noted."""
+    """The same run at a catalog's current prices; models that it no longer lists keep their stored prices."""
     listed = ((config, models.get(config.model.reference, config.model)) for config in spec.plan.configs)
     configs = tuple(
         replace(config, model=replace(config.model, price=new.price, batch_discount=new.batch_discount))
@@ -110,7 +110,7 @@ def repriced(spec: RunSpec, models: Mapping[str, Model], providers: Mapping[str,
 
 
 def changed_models(before: RunSpec, after: RunSpec) -> dict[str, dict[str, Any]]:
-    """By reference, the rows of the models that are billed otherwise."""
+    """The new rows of the models whose rates differ, by reference."""
     rows = (
         [model_row(model, spec.providers[model.provider]) for model in spec.plan.models] for spec in (before, after)
     )
@@ -118,7 +118,7 @@ def changed_models(before: RunSpec, after: RunSpec) -> dict[str, dict[str, Any]]
 
 
 def settings_row(spec: RunSpec) -> dict[str, Any]:
-    """All settings but the scenarios and models, as they are stored."""
+    """The stored form of all settings but the scenarios and models."""
     plan = spec.plan
     policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec.policy).items()}
     return {
@@ -138,7 +138,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
 
 
 def scenario_row(scenario: Scenario) -> dict[str, Any]:
-    """The scenario as it is stored."""
+    """The stored form of a scenario."""
     return {
         "scenario_id": scenario.scenario_id,
         "prompt": scenario.prompt,
@@ -152,13 +152,15 @@ def scenario_row(scenario: Scenario) -> dict[str, Any]:
 
 
 def model_row(model: Model, provider: Provider) -> dict[str, Any]:
-    """The model with everything that its answers are billed at, the provider's default costs included."""
+    """The stored form of a model, with all the rates that its answers may be billed at: default costs included."""
     fallback = pricing.default_rates(provider)
     return {**model.to_row(), "default_costs": fallback.to_row() if fallback else None}
 
 
 def config_row(config: Configuration, provider: Provider, params: Params) -> dict[str, Any]:
-    """The model, and how it is asked where that differs from the ``params`` of the run."""
+    """The stored form of a configuration: its model, label, system prompt, and parameters that differ from ``params``,
+    the run's.
+    """
     own, shared = asdict(config.params), asdict(params)
     how = {name: value for name, value in own.items() if value != shared[name]}
     return {
@@ -170,7 +172,7 @@ def config_row(config: Configuration, provider: Provider, params: Params) -> dic
 
 
 def _config(row: Mapping[str, Any], params: Params) -> Configuration:
-    """As :func:`config_row` stores it; a version before stored the model alone."""
+    """The inverse of :func:`config_row`; an earlier version stored the model alone."""
     model = Model.from_row(row)
     how = _with_stops(row.get("how") or {})
     label = row.get("config") or model.reference
@@ -178,12 +180,12 @@ def _config(row: Mapping[str, Any], params: Params) -> Configuration:
 
 
 def _with_stops(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters from JSON, which has no tuples."""
+    """Parameters read from JSON, with ``stop`` as a tuple again."""
     return {name: tuple(value) if name == "stop" else value for name, value in params.items()}
 
 
 def _at_stored_costs(providers: Mapping[str, Provider], models: Sequence[Mapping[str, Any]]) -> dict[str, Provider]:
-    """The providers of a stored run, with the default costs that were in force when it was started."""
+    """The providers of a stored run, with the default costs stored with its models."""
     costs = {row["provider"]: Rates.from_row(row.get("default_costs") or {}) for row in models}
     return {name: _at_costs(providers[name], rates) for name, rates in costs.items()}
 

@@ -1,4 +1,4 @@
-"""What runs may spend together: the shared budgets of the catalog, and what the journal says was spent under them."""
+"""Shared budgets: those of the catalog, and what runs have spent under them according to the journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmkit.store import Store, totals
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What was spent under a budget and what is set aside for requests under way, in US dollars."""
+    """What is spent under a budget and what is reserved for requests in flight, in US dollars."""
 
     budget: SharedBudget
     spent: Decimal
@@ -30,12 +30,12 @@ class Standing:
 
     @property
     def is_alert(self) -> bool:
-        """Whether so much is spent that somebody wants to know."""
+        """Whether spending has reached the budget's alert threshold."""
         return self.spent > 0 and self.spent >= self.budget.alert_at * self.budget.amount
 
 
 class Spending:
-    """The shared budgets of one catalog. Rehearsals have accounts of their own, beside those of real runs."""
+    """The shared budgets of one catalog. Rehearsals and real runs have separate accounts."""
 
     def __init__(self, store: Store, directory: Path) -> None:
         """``directory`` holds the small files that processes share."""
@@ -46,7 +46,7 @@ class Spending:
         }
 
     def standings(self, budgets: Sequence[SharedBudget], *, simulated: bool) -> list[Standing]:
-        """What is left of each budget, counted anew."""
+        """The standing of each budget, recounted."""
         accounts, _ = self._count(budgets, simulated)
         return [Standing(each, accounts[each.key].spent, accounts[each.key].reserved) for each in budgets]
 
@@ -60,8 +60,8 @@ class Spending:
         on_alert: Callable[[str], object],
         claims: Claims | None,
     ) -> SharedMoney:
-        """What a run that begins shares with others, those on other machines by ``claims``; it must be marked as this
-        process's already.
+        """The money that a starting run shares with others, with those on other machines through ``claims``. The run
+        must already be claimed by this process.
         """
         prefix = "simulated " if simulated else ""
         money = SharedMoney(self._ledgers[simulated], run_id, project, on_alert, claims=claims, prefix=prefix)
@@ -71,7 +71,7 @@ class Spending:
     def follow(
         self, money: SharedMoney, budgets: Sequence[SharedBudget], *, simulated: bool, anew: bool = False
     ) -> None:
-        """Take over budgets that were set while a run goes on; ``anew``: and what colleagues elsewhere have spent."""
+        """Apply budgets that were set during a run; ``anew`` recounts what colleagues elsewhere have spent, too."""
         if anew or tuple(budgets) != tuple(money.budgets):
             self._take_over(money, budgets, simulated)
 
@@ -85,7 +85,7 @@ class Spending:
     def _count(
         self, budgets: Sequence[SharedBudget], simulated: bool, run_id: str | None = None, *, begins: bool = False
     ) -> tuple[dict[str, Account], dict[str, dict[str, Decimal]]]:
-        """The accounts, and what each run has spent by the journal, both by the keys of their budgets."""
+        """The accounts, and what each run has spent according to the journal, both by budget key."""
         if not budgets:
             return {}, {}
         ledger = self._ledgers[simulated]

@@ -1,4 +1,4 @@
-"""Stopping a run before its end: what a rule must answer, and the answers that it is told of."""
+"""Stop a run early: the protocol of stop rules, and the answers that they look at."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from llmkit.runs.plan import Plan
 
 @runtime_checkable
 class StopRule(Protocol):
-    """Says when a run has heard enough; ``str()`` of it says what was reached."""
+    """Decides when a run has enough answers; its ``str()`` says what was reached."""
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The columns that it looks at, by the argument that named them."""
+        """The columns that it looks at, by the argument that names each."""
 
     def is_deaf(self, rows: Iterable[Mapping[str, Any]]) -> bool:
-        """Whether these answers say nothing to it."""
+        """Whether none of these answers has a value that it can use."""
 
     def reached(self, rows: Iterable[Mapping[str, Any]], configs: Iterable[str]) -> bool:
-        """Whether answers (rows as of ``run.probes``) are enough for each of the configurations."""
+        """Whether these answers (rows like those of ``run.probes``) suffice for each of the configurations."""
 
 
 _PLACE = ("scenario_id", "prompt", "system", "provider", "model", "config", "sample")
 _FIRST = 10
-"""Answers after which a rule that has heard nothing is told of."""
+"""The number of answers after which a rule that could use none of them is reported."""
 
 
 def check_stop_rule(rule: StopRule, plan: Plan) -> None:
     """Refuse a rule that looks at a column which no answer to this plan can have.
 
     Raises:
-        ValidationError: there is none of that name; it names the nearest.
+        ValidationError: there is no such column; the message names the nearest.
     """
     dimensions = (name for scenario in plan.scenarios for name in scenario.dimensions)
     fields = _answer_fields(plan)
@@ -47,7 +47,7 @@ def check_stop_rule(rule: StopRule, plan: Plan) -> None:
 
 
 def _answer_fields(plan: Plan) -> set[str] | None:
-    """The fields that answers will have; ``None`` where a schema leaves them open."""
+    """The fields that answers will have; ``None`` when a schema leaves them open."""
     questions = (scenario.question for scenario in plan.scenarios if scenario.question is not None)
     fields = {name for question in dict.fromkeys(questions) for name in question.columns}
     schema = plan.params.schema
@@ -58,20 +58,20 @@ def _answer_fields(plan: Plan) -> set[str] | None:
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at a run's answers by a rule, each time that there are five per cent more."""
+    """Applies a rule to a run's answers whenever their number has grown by five per cent."""
 
     rule: StopRule
     configs: tuple[str, ...]
     most: int
-    """Answers that the run will have if it is not stopped."""
+    """The number of answers if the run is not stopped."""
     say: Callable[[str], None]
     outcome: str | None = None
-    """Why the run was stopped; ``None`` while it was not."""
+    """Why the run was stopped; ``None`` if it was not."""
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _next: int = 1
 
     def is_over(self, conversation: Conversation) -> bool:
-        """Whether with this answer there are enough."""
+        """Whether the run has enough answers, this one included."""
         if conversation.status != "ok":
             return False
         self._rows.append(_row(conversation))
@@ -87,7 +87,7 @@ class Watch:
 
 
 def watch_of(rule: StopRule | None, plan: Plan, say: Callable[[str], None]) -> Watch | None:
-    """The watch over a run that asks this plan; ``say`` is told when it can hear nothing."""
+    """The watch over a run of this plan; ``say`` gets a sentence if the rule can use no answer."""
     return None if rule is None else Watch(rule, tuple(config.label for config in plan.configs), len(plan), say)
 
 

@@ -1,4 +1,4 @@
-"""A model as a run asks it: what is the same for all of its requests, worked out once."""
+"""A model as a run asks it: everything that its requests have in common, computed once."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from llmkit.runs.plan import Configuration, most_output_tokens
 
 
 class Bound(NamedTuple):
-    """What no request of a configuration exceeds: the tokens of its answer (``None``: nobody limits them), and the
-    rates at the dearest service tier that it may be served at.
+    """Upper bounds on every request of a configuration: the tokens of its answer (``None``: no limit), and the rates of
+    the dearest service tier that may serve it.
     """
 
     max_output_tokens: int | None
     rates: pricing.Dearest
 
     def worst_case(self, input_tokens: int) -> Decimal | None:
-        """The most that a request of so many tokens can cost."""
+        """The most that a request of ``input_tokens`` can cost; ``None`` when nothing limits it."""
         most = self.max_output_tokens
         return None if most is None else pricing.most_of(self.rates, input_tokens, most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A model with all that is the same for each of its requests.
+    """A model with everything that its requests have in common.
 
-    ``rejects`` are parameters that the model has refused in this run, so that its requests go without them.
+    ``rejects`` are parameters that the model has refused in this run, which its requests now omit.
     """
 
     model: Model
@@ -45,7 +45,7 @@ class Target:
 
     @classmethod
     def of(cls, model: Model, provider: Provider, *, in_batches: bool = False) -> Target:
-        """A model as nothing is known about it yet."""
+        """A model that has rejected nothing yet in this run."""
         return cls(
             model=model,
             provider=provider,
@@ -56,7 +56,7 @@ class Target:
         )
 
     def bound(self, config: Configuration, request: Request) -> Bound:
-        """What holds for all requests of a configuration, of which this is one."""
+        """The bounds on all requests of a configuration, of which ``request`` is one."""
         bound = self._bounds.get(config.label)
         if bound is None:
             listed = {variant.service_tier for variant in self.price.price_variants}
@@ -66,12 +66,12 @@ class Target:
         return bound
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
-        """The service tier of what came back: what it tells, or where it does not, what was asked for."""
+        """The service tier of a reply: as reported, else as requested; in batches combined with theirs."""
         tier = result.service_tier or self.wire.asked_tier(request.body or {})
         return in_batch(tier) if self.in_batches else tier
 
     def without(self, parameter: str) -> Target:
-        """The same, asked without a parameter from now on."""
+        """The same target without a parameter."""
         config = self.model.api_config
         learned = sorted({*config.get("learned_rejects", ()), parameter})
         model = replace(self.model, api_config={**config, "learned_rejects": learned})

@@ -1,4 +1,4 @@
-"""What waits at a batch desk: requests, the batches that they go with, and how long a look is waited for."""
+"""The requests that wait at a batch desk, their batches, and the intervals of polling."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from llmkit.records import Failure, HttpResponse, Request
 from llmkit.store import Event
 
 LOOKS = (5.0, 60.0)
-"""Seconds between the first looks at a batch, and between later ones."""
+"""Seconds between the first polls of a batch, and the most between later ones."""
 REHEARSED = 0.01
-"""How long each of these seconds lasts with a simulator."""
+"""The factor on these intervals with a simulator."""
 SKEW = timedelta(minutes=5)
 """The most that a provider's clock may differ from ours."""
 PAGES = 20
-"""Pages of a list of batches that are searched for one."""
+"""The most pages of a provider's list that are searched for a batch."""
 LOST = Failure(
     code=Code.UNKNOWN,
     message="The provider does not know the batch of this any more; it may have been billed.",
@@ -33,7 +33,7 @@ Key = tuple[int, int, int]
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A request that waits at the desk. ``intent`` makes the line of the journal that says with which batch it goes."""
+    """A request that waits at the desk. ``intent`` makes its journal line, given the time and the batch's name."""
 
     key: Key
     request: Request
@@ -45,9 +45,9 @@ class Ticket:
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Requests that are handed in together under a name; ``batch_id`` is the provider's, once that is known.
+    """Requests submitted together under a name; ``batch_id`` is the provider's id, once known.
 
-    ``is_doubtful``: it may have been handed in already.
+    ``is_doubtful``: it may have been submitted already.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Batch:
 
 
 def looks(poll_s: float | None, simulated: bool) -> tuple[float, float]:
-    """Seconds between looks at a batch, the first ones and later ones; ``poll_s`` is the user's own choice."""
+    """Seconds between polls of a batch, at first and at most; ``poll_s`` is the user's own choice."""
     wished = LOOKS if poll_s is None else (poll_s, poll_s)
     return (wished[0] * REHEARSED, wished[1] * REHEARSED) if simulated and poll_s is None else wished
 

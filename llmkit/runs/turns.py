@@ -1,4 +1,4 @@
-"""Asking one turn of a conversation until there is an answer, or no attempt is left."""
+"""Ask one turn of a conversation until there is an answer or no attempt is left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("llmkit.runs")
 
 
 async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | None:
-    """Ask until there is an answer or no retry is left; drop a parameter that the model turns out not to take."""
+    """Return ``None`` once there is an answer, or the last failure; a parameter that the model rejects is dropped."""
     model = conversation.probe.model
     rejects: frozenset[str] = frozenset()
 
@@ -39,7 +39,7 @@ async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | Non
         name = result.rejected_param
         if name is None or conversation.probe.config.params.strict or name in rejects:
             return result
-        if name not in run.target(model).rejects:  # else another probe learnt it while this one was on its way
+        if name not in run.target(model).rejects:  # else another probe learned it while this one was in flight
             await _drop(run, conversation, name)
 
 
@@ -53,11 +53,11 @@ def _tell_wait(run: RunContext, conversation: Conversation, failure: Failure, de
 
 
 async def _drop(run: RunContext, conversation: Conversation, name: str) -> None:
-    """Go without a parameter from now on, and have the catalog remember it."""
+    """Omit a parameter from now on, and have the catalog remember that."""
     reference = conversation.probe.model.reference
     run.targets[reference] = run.target(conversation.probe.model).without(name)
     log.info("parameter dropped", extra=run.log_fields(conversation, parameter=name))
-    if run.spec.simulated:  # a simulator's guess must not change what real studies ask
+    if run.spec.simulated:  # a simulator's guess must not change the requests of real studies
         return
     try:
         await anyio.to_thread.run_sync(run.services.learn_rejected, reference, name)
