@@ -1,4 +1,4 @@
-"""Catalog events into rows: each carries the whole entry as it became."""
+"""Turn catalog events into rows: each event carries the whole entry after the change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODEL = (
 
 
 def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    """Write the events themselves, and the entries as they became; an entry keeps what a later event made of it."""
+    """Write the events, and the entries after the change; an entry that a later event has changed is left alone."""
     columns = ("event_id", "edit_id", "at", "actor", "action", "entity", "reference", "before", "after")
     latest = dict(
         connection.execute(
@@ -38,7 +38,7 @@ def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
     upsert(connection, "catalog_events", columns, rows, "event_id")
     due = [e for e in events if e["entity"] in _LOGS or e["id"] > latest.get(f"{e['entity']} {e['reference']}", "")]
     for entity, group in itertools.groupby(due, key=lambda event: event["entity"]):
-        if entity != "balance":  # fold_balances looks at all of them
+        if entity != "balance":  # fold_balances handles these
             _ENTITIES[entity](connection, list(group))
 
 
@@ -47,11 +47,11 @@ PRICE_EVENTS = """
         SELECT reference, max(event_id) AS gone FROM catalog_events
         WHERE entity = 'model' AND after IS NULL GROUP BY ALL
     ) USING (reference) WHERE entity = 'price' AND (gone IS NULL OR event_id > gone) ORDER BY event_id"""
-"""The entries of the price history, without those of models that were deleted since."""
+"""The entries of the price history, without those of models deleted since."""
 
 
 def restore_prices(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the price history anew from its events, without what was written into it with SQL."""
+    """Rebuild the price history from its events, without what was written into it with SQL."""
     recorded = connection.execute(PRICE_EVENTS).fetchall()
     connection.begin()
     connection.execute("DELETE FROM llm_model_prices")
@@ -60,7 +60,7 @@ def restore_prices(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def fold_balances(connection: duckdb.DuckDBPyConnection) -> None:
-    """What is left on each account: the amount that was last entered, and what has changed it since, by their ids."""
+    """Recompute each balance: the amount last entered, plus the changes of events with later ids."""
     connection.execute(f"""
         UPDATE llm_providers SET balance = f.balance FROM ({BALANCES}) f
         WHERE f.provider = llm_providers.name AND f.balance IS DISTINCT FROM llm_providers.balance
@@ -103,7 +103,7 @@ def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
     connection.execute("DELETE FROM llm_model_prices WHERE reference IN (SELECT unnest(?))", [gone])
     provider_ids = dict(connection.execute("SELECT name, id FROM llm_providers").fetchall())
     rows = [{**row, "provider_id": provider_ids[row["provider"]]} for row in kept]
-    # the old default gives way before the new one comes, or the unique index would refuse it
+    # clear the old default first, or the unique index would reject the new one
     connection.execute(
         "UPDATE llm_models SET is_default = false WHERE is_default AND id IN (SELECT unnest(?))",
         [[row["id"] for row in rows]],
@@ -129,7 +129,7 @@ def _apply_syncs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event])
 
 
 _LOGS = ("price", "sync")
-"""Entities whose events each have a row of their own."""
+"""Entities with one row per event."""
 
 _ENTITIES: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], None]] = {
     "provider": _apply_providers,

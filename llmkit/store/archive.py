@@ -1,6 +1,6 @@
-"""A catalog with all its runs as one file: the journal, packed. The database is made from it again.
+"""A catalog with all its runs as one file: the journal in a tar file. The database is rebuilt from it.
 
-The journal is only ever appended to, so it can be packed while runs go on: what is there by then is in the archive.
+The journal is append-only, so it can be archived while runs go on: the archive holds what is there by then.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _FOLDER = "journal"
 
 
 def backup(journal: Journal, file: Path) -> int:
-    """Pack the journal; returns the number of its segments.
+    """Archive the journal; returns the number of its segments.
 
     Raises:
-        ValidationError: the file is there already, or cannot be written.
+        ValidationError: the file exists already, or cannot be written.
     """
     sizes = journal.sizes()
     with shapes.reaching(file, "written"):
@@ -35,10 +35,10 @@ def backup(journal: Journal, file: Path) -> int:
 
 
 def restore(file: Path, path: Path) -> int:
-    """Unpack an archive beside ``path``, where the database will be made; returns the number of segments.
+    """Unpack an archive next to ``path``, where the database will be made; returns the number of segments.
 
     Raises:
-        ValidationError: there is a database or a journal already, or the file is no archive of llmkit.
+        ValidationError: there is a database or a journal already, or the file is not an llmkit archive.
     """
     journal = Journal(path.with_name(path.name + ".journal"))
     if path.exists() or journal.sizes():
@@ -54,7 +54,7 @@ def restore(file: Path, path: Path) -> int:
 
 
 def _segments(file: Path) -> dict[str, bytes]:
-    """What an archive holds, by name; only plain files of a journal are looked at, whatever else is in it."""
+    """The segments in an archive, by name; anything but plain files of a journal is ignored."""
     segments: dict[str, bytes] = {}
     try:
         with tarfile.open(file, "r:gz") as archive:

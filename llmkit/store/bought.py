@@ -1,4 +1,4 @@
-"""Answers that were bought before, looked up by the request that would be sent again."""
+"""Answers bought earlier, looked up by the request that would be sent again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmkit.store.queries import rows
 
 
 class Question(NamedTuple):
-    """A request that would be sent, by its hash; ``source`` is the probe that the turns before it were reused from."""
+    """A request to be sent, by its hash; ``source`` is the probe that the turns before it were reused from."""
 
     position: int
     turn: int
@@ -26,7 +26,7 @@ class Question(NamedTuple):
 def answers(
     connection: duckdb.DuckDBPyConnection, questions: Sequence[Question], *, simulated: bool, since: datetime | None
 ) -> list[dict[str, Any]]:
-    """The latest answer to each question that has one; one asked several times gets a different answer each time.
+    """The latest answer to each question that has one; a question asked repeatedly gets a different answer each time.
 
     Keys: position, source (the probe that it was bought for), response, finish_reason, model_version, service_tier,
     usage, cost, answered_at, latency_s.

@@ -1,4 +1,4 @@
-"""Lines on their way to the journal, and those who wait for them."""
+"""Lines queued for the journal, and those waiting for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmkit.store.locks import DISK
 
 
 class Commit:
-    """Lines of one run, or of the catalog, that go to the disk together: wait for it in a thread, or await it."""
+    """Lines of one run, or of the catalog, written to disk together: wait for it in a thread, or await it."""
 
     def __init__(self, about: str) -> None:
         self.about = about
@@ -28,10 +28,10 @@ class Commit:
         self._waiting: list[asyncio.Future[None]] = []
 
     def result(self) -> None:
-        """Wait until the lines are on the disk.
+        """Wait until the lines are on disk.
 
         Raises:
-            JournalError: they cannot be written, or the disk does not answer.
+            JournalError: they cannot be written, or the disk does not respond.
         """
         try:
             self._done.result(DISK)
@@ -42,7 +42,7 @@ class Commit:
             ) from None
 
     def __await__(self) -> Generator[Any, None, None]:
-        """The same without an end of patience: what was paid for waits for a disk that hangs, and may be cancelled."""
+        """Wait without a timeout, since what was paid for must outlast a hanging disk; the wait can be cancelled."""
         with self._lock:
             if self._done.done():
                 return self._done.result()
@@ -51,20 +51,20 @@ class Commit:
         yield from waiter
 
     def end(self, error: Exception | None = None) -> None:
-        """Wake who waits for it: threads, and with one call into each event loop all that it has waiting."""
+        """Wake the waiters: threads, and those of each event loop with a single call into it."""
         with self._lock:
             _conclude([self._done], error)
         by_loop = defaultdict(list)
         for waiter in self._waiting:
             by_loop[waiter.get_loop()].append(waiter)
         for loop, waiters in by_loop.items():
-            with contextlib.suppress(RuntimeError):  # it is closed
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_conclude, waiters, error)
 
 
 def _conclude(futures: Sequence[Future[None] | asyncio.Future[None]], error: Exception | None) -> None:
     for future in futures:
-        if not future.done():  # who waits may have been cancelled
+        if not future.done():  # a waiter may have been cancelled
             if error is None:
                 future.set_result(None)
             else:

@@ -1,4 +1,4 @@
-"""Closed segments become packs. Whenever that is cut short, some are in two files, which changes nothing."""
+"""Merge closed segments into packs. If that is interrupted, some are in two files, which is harmless."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from llmkit.store.segments import is_copy, machine, segment
 log = logging.getLogger("llmkit.store")
 
 MANY = 24
-"""Files of a journal that are left as they are."""
+"""The number of files up to which a journal is left alone."""
 _AT_ONCE = 128 << 20
-"""Bytes of a pack at most, so that a process does not end much later for it."""
+"""The most bytes merged at once, so that a process does not end much later for it."""
 _AT_REST = 86_400.0
-"""Seconds for which a segment was not written that another machine began, whose locks may not be seen here."""
+"""Seconds without a write until a segment of another machine, whose locks may be invisible here, counts as closed."""
 
 
 def compact(journal: Journal, lease: Lease, is_live: Callable[[str], bool]) -> None:
     """Merge the smallest files of a journal if there are many, but none that is being written, damaged or foreign.
 
-    If the system or another process does not let that be done, it is left for the next time.
+    If the system or another process prevents that, it is left for the next time.
     """
     claims = Peers(journal)
     try:
@@ -53,9 +53,9 @@ def compact(journal: Journal, lease: Lease, is_live: Callable[[str], bool]) -> N
 
 
 def _closed_ones(journal: Journal, is_live: Callable[[str], bool]) -> Iterator[tuple[Path, Mapping[str, Place]]]:
-    """The smallest files that can be merged with others, and the segments in them.
+    """The smallest files that can be merged, and the segments in them.
 
-    The latest segment stays, from which versions that know no packs see that others are missing.
+    The latest segment stays, so that versions that cannot read packs see from it that others are missing.
     """
     files, total = journal.files(), 0
     files.pop(max(journal.sizes(), default=""), None)
@@ -63,13 +63,13 @@ def _closed_ones(journal: Journal, is_live: Callable[[str], bool]) -> Iterator[t
         total += size
         if total > _AT_ONCE:
             return
-        with contextlib.suppress(OSError):  # it stays as it is
+        with contextlib.suppress(OSError):  # it is left alone
             if places := _closed(journal, name, size, is_live):
                 yield journal.directory / name, places
 
 
 def _closed(journal: Journal, file: str, size: int, is_live: Callable[[str], bool]) -> Mapping[str, Place]:
-    """The segments in a file that can be merged with others; none if it has to stay as it is."""
+    """The segments in a file that can be merged; none if it must be left alone."""
     path = journal.directory / file
     pack = Pack(path) if path.suffix == SUFFIX else None
     places = {file: Place(path, 0, size)} if pack is None else pack.places
@@ -87,18 +87,18 @@ def _closed(journal: Journal, file: str, size: int, is_live: Callable[[str], boo
 
 
 def _is_over(file: IO[bytes], size: int) -> bool:
-    """Whether nobody writes a segment, or has since it had this size. Nobody does while the file is open here."""
+    """Whether nobody is writing a segment, or has since it had this size. Locks it until ``file`` is closed."""
     return try_lock(file, LockFlags.EXCLUSIVE) and os.fstat(file.fileno()).st_size == size
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether all lines of a file are whole and as they were written."""
+    """Whether all lines of a file are complete and undamaged."""
     with open(path, "rb") as file:
         return all(each.endswith(b"\n") and verified(each[:-1]) for each in file)
 
 
 def _replace(merged: Mapping[Path, Mapping[str, Place]], directory: Path, lease: Lease) -> None:
-    """Put what is in several files into one, and remove those."""
+    """Merge several files into one, and remove them."""
     places: dict[str, Place] = {}
     for name, place in sorted(itertools.chain.from_iterable(found.items() for found in merged.values())):
         if name not in places or place.size > places[name].size:
@@ -108,7 +108,7 @@ def _replace(merged: Mapping[Path, Mapping[str, Place]], directory: Path, lease:
         pack = Pack(unfinished)
         if not (pack.is_whole and pack.places.keys() == places.keys() and _is_sound(unfinished)):
             raise JournalError(f"{unfinished} does not hold what was written into it.")
-        with lease.hold(exclusive=True):  # who reads the journal sees it as it was, or as it is then
+        with lease.hold(exclusive=True):  # readers see the journal as it was before, or after
             unfinished.rename(unfinished.with_suffix(""))
             sync_directory(directory)
             for path in merged:

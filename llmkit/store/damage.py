@@ -1,4 +1,4 @@
-"""What is wrong with a journal, and how it is said: lines set aside; segments missing, cut, doubled, or of another."""
+"""What is wrong with a journal, and how to say so: lines set aside; segments missing, cut, duplicated or foreign."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from llmkit.store.queries import column
 from llmkit.store.segments import CATALOG, Header, is_copy, segment
 
 FOREIGN = "of another journal"
-"""Why a whole segment is set aside."""
+"""The reason why a whole segment is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The names of segments, by what is wrong with them."""
+    """The names of faulty segments, by fault."""
 
     missing: tuple[str, ...]
     cut: tuple[str, ...]
@@ -28,7 +28,7 @@ class Findings:
     copies: tuple[str, ...]
 
     def sentences(self, path: Path) -> list[str]:
-        """What is wrong and what to do, of the journal of the database at ``path``."""
+        """What is wrong with the journal of the database at ``path``, and what to do."""
         folder = f"{path.name}.journal"
         lost = (*self.missing, *self.cut)
         told = (
@@ -44,7 +44,7 @@ class Findings:
 
 
 def look(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Findings:
-    """What the database knows of its journal, compared with what is there."""
+    """Compare what the database knows of its journal with what is there."""
     sizes = journal.sizes()
     rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
     headers = {name: header for name, _, line in rows if (header := Header.of(line)) is not None}
@@ -62,10 +62,10 @@ def look(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Findings:
 
 
 def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ()) -> None:
-    """Refuse to make a database of a journal that lacks segments which others follow, or that ``rests_on`` names.
+    """Refuse to rebuild a database from a journal that lacks segments named by later ones or by ``rests_on``.
 
     Raises:
-        ValidationError: it does.
+        ValidationError: segments are missing.
     """
     sizes = journal.sizes()
     headers = (journal.header(name) for name in sizes)
@@ -80,7 +80,7 @@ def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ())
 
 
 def foreign(connection: duckdb.DuckDBPyConnection, journal: Journal, names: Collection[str]) -> set[str]:
-    """Which of these segments belong to another journal than the database does. An empty database belongs to the
+    """Which of these segments belong to a different journal from the database's. For an empty database, that is the
     journal of most of them.
     """
     headers = {name: header for name in names if (header := journal.header(name)) is not None and header.journal}
@@ -95,7 +95,7 @@ def foreign(connection: duckdb.DuckDBPyConnection, journal: Journal, names: Coll
 
 
 def journals(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The journals that the database is made of: its own, then those whose runs were adopted."""
+    """The journals that the database is built from: its own, then those whose runs were adopted."""
     return column(
         connection,
         "SELECT header ->> '$.journal' AS journal FROM journal_segments WHERE header ->> '$.journal' IS NOT NULL "
@@ -119,7 +119,7 @@ def check_orphaned(path: Path, journal: Journal) -> None:
 
 
 def not_ours(path: Path) -> str:
-    """That a file is no database, and that nothing could be made of it."""
+    """The message that a file is not an llmkit database and cannot be rebuilt."""
     return (
         f"{path} is not a database of llmkit, or is damaged without a journal beside it to rebuild it from. Name "
         "another file, or move this one away."
@@ -127,7 +127,7 @@ def not_ours(path: Path) -> str:
 
 
 def read_only(path: Path) -> str:
-    """That a database cannot be brought up to date."""
+    """The message that a database cannot be brought up to date."""
     return (
         f"{path} is read-only and not up to date. Copy it, with the folder {path.name}.journal, to a place where it "
         "can be written."
@@ -135,7 +135,7 @@ def read_only(path: Path) -> str:
 
 
 def aside(path: Path, count: int) -> str:
-    """That lines were set aside."""
+    """The message that lines were set aside."""
     return (
         f"{count} line{'s' * (count > 1)} of the journal of {path.name} cannot be used and "
         f"{'were' if count > 1 else 'was'} set aside; everything else was read. "

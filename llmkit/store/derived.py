@@ -1,6 +1,4 @@
-"""The step that keeps each text once: probes, turns and attempts become views, which ``schema.py`` makes; and those
-that came after it.
-"""
+"""The step that stores each text once, making probes, turns and attempts views (``schema.py``), and the later steps."""
 
 from __future__ import annotations
 
@@ -26,11 +24,11 @@ TOKENS = """
     reasoning_tokens BIGINT"""
 
 LONG = "USING COMPRESSION zstd"
-"""For texts of a kilobyte: half the size, and half the time to write, of what DuckDB chooses itself."""
+"""For texts of a kilobyte: half the size and half the time to write compared with DuckDB's own choice."""
 
 
 def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Each text once, and no row for a probe before it was asked: what is known from the run itself is derived.
+    """Store each text once, and no row for a probe before it is sent: what follows from the run itself is derived.
 
     ``runs`` × ``run_scenarios`` × ``run_arms`` is the grid; ``intents``, ``outcomes`` and ``results`` are what happened
     in it. Views replace the earlier tables ``probes``, ``turns`` and ``attempts``.
@@ -143,7 +141,7 @@ def _convert(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
-    """What was asked before requests were kept as hashes can be recognised too."""
+    """Hash the requests that earlier versions stored in full, so that they are recognised too."""
     stored = connection.execute(
         "SELECT DISTINCT request FROM intents WHERE request_hash IS NULL AND request IS NOT NULL"
     )
@@ -153,7 +151,7 @@ def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def add_annotations(connection: duckdb.DuckDBPyConnection) -> None:
-    """What people note about answers: the latest of each person under each name."""
+    """Notes on answers: the latest of each person under each name."""
     connection.execute("""
         CREATE TABLE annotations (
             run_id VARCHAR, position BIGINT, name VARCHAR, actor VARCHAR, value JSON, "at" TIMESTAMP NOT NULL,
@@ -163,7 +161,7 @@ def add_annotations(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def add_batches(connection: duckdb.DuckDBPyConnection) -> None:
-    """What providers call the batches of runs."""
+    """The providers' ids for the batches of runs."""
     connection.execute(
         "CREATE TABLE run_batches (run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, "
         "event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, batch))"
@@ -171,12 +169,12 @@ def add_batches(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def let_texts_go(connection: duckdb.DuckDBPyConnection) -> None:
-    """Prompts of runs whose texts are in an archive alone are not here."""
+    """Allow NULL prompts, for runs whose texts are only in an archive."""
     connection.execute("ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL")
 
 
 def pack_segments(_: duckdb.DuckDBPyConnection) -> None:
-    """Segments may be in packs, which earlier versions do not see: they refuse the database by this step's name."""
+    """Change nothing: this step's name makes earlier versions, which cannot read packs, refuse the database."""
 
 
 STEPS = (derive_probes, hash_requests, add_annotations, add_batches, let_texts_go, pack_segments)

@@ -1,4 +1,4 @@
-"""One edit of the catalog: read everything, put what changes, and all of it is written or nothing."""
+"""One edit of the catalog: all of its changes are written, or none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EPOCH = datetime.min.replace(tzinfo=UTC)
 
 
 class Edit:
-    """The catalog as it will be. Made by :meth:`llmkit.store.Store.edit`, which writes it when the block ends well."""
+    """The catalog as it will be. Made by :meth:`llmkit.store.Store.edit`, which writes it if the block succeeds."""
 
     def __init__(self, state: CatalogState, actor: str) -> None:
         self.state = state
@@ -31,19 +31,19 @@ class Edit:
         self._now = datetime.now(UTC)
 
     def put_provider(self, provider: Provider, action: str) -> Provider:
-        """Write a provider, known by its name; returns it with ``id`` and times filled in. Its balance stays."""
+        """Write a provider, identified by its name; returns it with ``id`` and times filled in. Keeps its balance."""
         filled = self._put(action, "provider", provider.name, provider, self.state.providers)
         self.state = replace(self.state, providers={**self.state.providers, provider.name: filled})
         return filled
 
     def put_model(self, model: Model, action: str) -> Model:
-        """Write a model, known by its reference; returns it with ``id`` and times filled in."""
+        """Write a model, identified by its reference; returns it with ``id`` and times filled in."""
         filled = self._put(action, "model", model.reference, model, self.state.models)
         self.state = replace(self.state, models={**self.state.models, model.reference: filled})
         return filled
 
     def drop_provider(self, provider: Provider, action: str) -> None:
-        """Take a provider out, with its models and their prices."""
+        """Remove a provider with its models and their prices."""
         prices = dict(self.state.prices)
         gone = [reference for reference, model in self.state.models.items() if model.provider == provider.name]
         for reference in gone:
@@ -63,7 +63,7 @@ class Edit:
         return entry
 
     def put_setting(self, key: str, value: Any, action: str = "set_setting") -> None:
-        """Write a setting; ``value`` is anything that JSON holds."""
+        """Write a setting; ``value`` is anything that JSON can hold."""
         ids = self.state.setting_ids
         number = ids[key] if key in ids else 1 + max(ids.values(), default=0)
         old = {"value": self.state.settings[key]} if key in ids else None
@@ -73,7 +73,7 @@ class Edit:
         self.state = replace(self.state, settings=settings, setting_ids={**ids, key: number})
 
     def set_balance(self, provider: str, amount: Decimal | None, action: str = "set_balance") -> None:
-        """Set what is left on a provider's account; ``None``: not tracked."""
+        """Set the balance of a provider's account; ``None``: not tracked."""
         before = self.state.providers[provider]
         old, new = ({"amount": as_json(each)} for each in (before.balance, amount))
         self._note(action, "balance", provider, old, new)

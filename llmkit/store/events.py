@@ -1,24 +1,24 @@
-"""The journal's vocabulary: one function a type of event, each returning a JSON-ready line without its ``id``.
+"""The journal's vocabulary: one function per event type, each returning a JSON-ready line without its ``id``.
 
 ========== ======================================================================================================
 type       meaning
 ========== ======================================================================================================
 catalog    an entry of the catalog was written: ``before`` and ``after`` are whole rows, or a balance's amount or delta
-scenarios  up to a thousand of the scenarios of a run that is about to begin; ``first`` is the number of the first one
+scenarios  up to a thousand scenarios of a run about to begin; ``first`` is the number of the first one
 run        a run began; carries its settings, and every model with the prices in force
-intent     an attempt is about to be sent; with a hash of its request
+intent     an attempt is about to be sent; carries a hash of its request
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
-answer     an outcome that ended its probe well, its first attempt and only turn; ``probe`` is what else its row says
-batch      a provider has taken a batch; the intents of its requests name it
+answer     an outcome that completed its probe, at the first attempt of its only turn; ``probe`` is the rest of its row
+batch      a provider has accepted a batch; the intents of its requests name it
 probe      a probe reached a final state
 skip       the remaining probes of a provider or a model will not be sent, and why
-run_state  a run was resumed, goes on or ended; carries what it spent by provider since its state before
+run_state  a run was resumed, continues or ended; carries what it spent by provider since its previous state
 note       somebody marked, commented or coded an answer, or named, tagged or hid a run (at the position ``OF_RUN``);
-           without a ``value`` what was noted under that name is gone
+           without a ``value``, the note of that name is withdrawn
 ========== ======================================================================================================
 
-A probe is named by its run and its position in it. ``session`` counts how often a run was resumed: it is the ``number``
-of the ``run_state`` that began it, 0 at first, so that what follows what does not depend on a clock.
+A probe is identified by its run and its position in it. ``session`` is the ``number`` of the ``run_state`` that last
+resumed the run, 0 at first, so that the order of results does not depend on a clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from llmkit.records.rows import dumps
 from llmkit.store.lines import Event, pointer
 
 _PER_LINE = 1_000
-"""Scenarios of one line."""
+"""Scenarios per line."""
 
 Entity = Literal["provider", "model", "price", "setting", "balance", "sync"]
 
@@ -44,7 +44,7 @@ def now() -> str:
 
 
 class Change(NamedTuple):
-    """What was done to an entry of the catalog, which was ``before`` and is ``after``."""
+    """A change of a catalog entry from ``before`` to ``after``."""
 
     action: str
     entity: Entity
@@ -59,7 +59,7 @@ def catalog(edit_id: str, actor: str, change: Change) -> Event:
 
 
 def run(*, run_id: str, scenarios: Sequence[Mapping[str, Any]], **fields: Any) -> list[Event]:
-    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. One append.
+    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. Append all at once.
 
     ``fields``: ``name``, ``kind``, ``simulated``, ``settings``, ``models``, ``samples``, ``estimate``.
     """
@@ -76,18 +76,18 @@ def scenario_lines(run_id: str, scenarios: Sequence[Mapping[str, Any]]) -> list[
 
 
 def probe_id(run_id: str, position: int) -> str:
-    """The id of the probe at a place of a run's plan."""
+    """The id of the probe at a position of a run."""
     return f"{run_id}.{position:06d}"
 
 
 OF_RUN = -1
 """The position of a note about the run itself."""
 ARCHIVE = "archive"
-"""Under which is noted where the texts of a run are that the database has dropped; this is not taken back."""
+"""The name of the note that says where a run's texts are once the database has dropped them; never withdrawn."""
 
 
 def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Event:
-    """Somebody noted something about a probe or the run, under a name."""
+    """Somebody attached a named note to a probe or to the run."""
     identity = {"run_id": run_id, "position": position, "name": name}
     return {"type": "note", **identity, "value": value, "actor": actor, "at": now()}
 
@@ -95,22 +95,22 @@ def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Ev
 def intent(
     *, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any] | bytes, **fields: Any
 ) -> Event:
-    """An attempt is about to be sent. Of the request's ``body`` a hash is kept.
+    """An attempt is about to be sent; a hash of the request's ``body`` is kept.
 
-    ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; ``batch``, with which it goes; and
-    ``dropped``, the parameters that the request goes without because the model has rejected them since the run began.
+    ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; the ``batch`` it is part of, if any; and
+    ``dropped``, the parameters left out because the model has rejected them since the run began.
     """
     identity = {"run_id": run_id, "position": position, "turn": turn, "attempt": attempt}
     return {"type": "intent", **identity, "request_hash": body_hash(body), **fields}
 
 
 def batch(*, run_id: str, batch: str, batch_id: str) -> Event:
-    """A provider has taken a batch, which it calls ``batch_id``."""
+    """A provider has accepted a batch, which it calls ``batch_id``."""
     return {"type": "batch", "run_id": run_id, "batch": batch, "batch_id": batch_id, "at": now()}
 
 
 def body_hash(body: Mapping[str, Any] | bytes) -> str:
-    """What requests with the same body, which may be JSON already, share: 16 bytes in hexadecimal."""
+    """A hash of a request's body, which may already be JSON: 16 bytes in hexadecimal."""
     return hashlib.blake2b(body if isinstance(body, bytes) else dumps(body), digest_size=16).hexdigest()
 
 
@@ -127,9 +127,9 @@ def outcome(
 ) -> Event:
     """An attempt was answered or failed, with the raw ``reply``.
 
-    ``answer``: the columns of ``turns`` that only an answer has; its ``response`` is stored where it is not in the
-    reply. ``fields``: the columns of ``attempts`` that only the outcome determines. ``probe``: the ``session`` and the
-    columns that the outcome does not tell of a probe that ended well with this, its only attempt.
+    ``answer``: the columns of ``turns`` that only an answer has; its ``response`` is stored only if it is not found in
+    the reply. ``fields``: the columns of ``attempts`` that only the outcome determines. ``probe``: if this, its only
+    attempt, completed the probe, the ``session`` and the columns that do not follow from the outcome.
     """
     at = pointer(reply, answer["response"]) if reply and answer else None
     return {
@@ -168,11 +168,11 @@ def run_state(
     again: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Event:
-    """A run was resumed or ended; ``number`` is one more than its state before had. A run that goes on may say again
-    what it is, under the number that it has, to have ``spent`` deducted.
+    """A run was resumed or ended; ``number`` is one more than that of its previous state. A run that continues may
+    repeat its state under the same number to have ``spent`` deducted.
 
-    ``spent`` is deducted from the providers' balances; ``again`` holds the codes of failures that are asked again.
-    ``changes`` says what is otherwise from now on: the ``budget``, and by reference the ``models`` whose prices differ.
+    ``spent`` is deducted from the providers' balances; ``again`` holds the error codes of failures to retry.
+    ``changes`` is what differs from now on: the ``budget``, and by reference the ``models`` whose prices changed.
     """
     return {
         "type": "run_state",

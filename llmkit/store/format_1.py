@@ -1,4 +1,4 @@
-"""Runs as the first format of the journal held them, in the shapes of this one."""
+"""Convert runs in the first format of the journal to the current one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from llmkit.store.lines import Event
 
 @dataclass(slots=True)
 class Counted:
-    """How many states a run has had, and which of them began the session that it is in."""
+    """How many states a run has had, and which of them began its current session."""
 
     states: int = 0
     session: int = 0
 
 
 def modern(event: Event, runs: MutableMapping[str, Counted]) -> Iterator[Event]:
-    """The event in its present shape. ``runs`` counts what came before, and is changed."""
+    """The event in its current form. ``runs`` counts the states so far, and is updated."""
     run_id, kind = event["run_id"], event["type"]
     counted = runs.setdefault(run_id, Counted())
     if kind == "run":

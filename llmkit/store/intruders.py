@@ -1,4 +1,4 @@
-"""What somebody else has put into a database: views and macros, which would run as soon as llmkit asks it something."""
+"""Foreign views and macros in a database, which would run as soon as llmkit queries it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from llmkit.store import migrations, schema
 
 
 def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Refuse a database, not yet used, that holds views or macros which llmkit did not make.
+    """Refuse a database, before its first use, if it holds views or macros that llmkit did not make.
 
     Raises:
-        ValidationError: it does; names them.
+        ValidationError: it does; the message names them.
     """
-    # what the database itself defines could stand for an unqualified name of a function
+    # qualified names, since the database's own macros could shadow unqualified ones
     ask = connection.execute
     macros = ask(
         "SELECT DISTINCT schema_name, function_name FROM system.main.duckdb_functions() WHERE NOT internal"

@@ -1,7 +1,7 @@
-"""A line of the journal: JSON that any tool reads, with a checksum as its last member.
+"""A line of the journal: JSON that any tool can read, with a checksum as its last member.
 
 ``{"id":"…","type":"…","seq":n, …,"crc":"xxxxxxxx"}``: ``id`` is unique and ordered by time, ``seq`` counts the lines of
-its segment from 0, and ``crc`` is the CRC-32 of all that stands before ``,"crc"``. Lines of earlier versions have their
+its segment from 0, and ``crc`` is the CRC-32 of everything before ``,"crc"``. Lines of earlier versions have their
 ``id`` at the end, and neither ``seq`` nor ``crc``.
 """
 
@@ -27,11 +27,11 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)  # searching for this alone takes fifty times as long
 
 _SEARCHED = 1 << 20
-"""Bytes of a document in which a text is looked for."""
+"""The most bytes of a document that is searched for a text."""
 
 
 def line(event: Mapping[str, Any], seq: int) -> bytes:
-    """An event as a whole line, without what is ``None`` and without its run, which the segment names."""
+    """An event as a complete line, without values that are ``None`` and without its run, which the segment names."""
     head = {"id": event["id"], "type": event["type"], "seq": seq}
     rest = {name: value for name, value in event.items() if value is not None and name != "run_id"}
     body = dumps({**head, **rest})[:-1]
@@ -39,7 +39,7 @@ def line(event: Mapping[str, Any], seq: int) -> bytes:
 
 
 def verified(data: bytes) -> tuple[str, str, int] | None:
-    """The id, type and sequence number of a line whose checksum holds; ``None``: it is damaged."""
+    """The id, type and sequence number of a line whose checksum matches; ``None`` if it is damaged."""
     head = _HEAD.match(data)
     if head is None or not data.endswith(_TAIL % zlib.crc32(memoryview(data)[: -len(_TAIL % 0)])):
         return None
@@ -56,7 +56,7 @@ def loads(data: bytes) -> Event:
     """The event of a line.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line is not an event.
     """
     event = json.loads(data)
     if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
@@ -65,15 +65,15 @@ def loads(data: bytes) -> Event:
 
 
 def for_duckdb(data: bytes) -> bytes:
-    """The line as DuckDB reads it: for half a surrogate pair, which it refuses, it gets a question mark."""
+    """The line as DuckDB accepts it: with question marks for lone surrogates, which it rejects."""
     if _SURROGATE.search(data) is None or _LONE.search(data) is None:
         return data
     return json.dumps(json.loads(data), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def pointer(document: bytes, text: str) -> str | None:
-    """Where in a JSON document a text stands, as a JSON pointer; ``None`` when it is not there as it is, or in a
-    document so long that reading it again would hold others up.
+    """The JSON pointer to a text in a document; ``None`` if it is not there verbatim, or the document is so long that
+    parsing it again would block others.
     """
     if len(document) > _SEARCHED:
         return None

@@ -1,6 +1,6 @@
-"""Locks of files, between processes: waited for with a sentence, and never without end.
+"""File locks between processes: a wait is announced, and never endless.
 
-``flock``, which the system frees when a process dies; not ``lockf``, which any ``close`` of the file would free.
+``flock``, which the system releases when a process dies; not ``lockf``, which any ``close`` of the file would release.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from llmkit.errors import CatalogBusy
 from llmkit.store.trouble import OutOfReach
 
 TELL, GIVE_UP, AT_MOST = 2.0, 10.0, 120.0
-"""Seconds after which somebody who waits is told whom for, after which the wait is over if it is for one holder, and
-for many that take turns."""
+"""Seconds until a waiter is told who holds the lock, until it gives up on a single holder, and until it gives up on
+many that take turns."""
 DISK = 60.0
-"""Seconds for which a thread waits for the disk to take what it has written."""
+"""Seconds that a thread waits for its lines to be on disk."""
 
 
 def try_lock(file: IO[Any], kind: LockFlags) -> bool:
     """Lock a file unless another process or thread has it.
 
     Raises:
-        OutOfReach: files are not locked on that disk.
+        OutOfReach: files cannot be locked on that disk.
     """
     try:
         portalocker.lock(file, kind | LockFlags.NON_BLOCKING)
@@ -52,15 +52,15 @@ def _reason(error: LockException) -> str:
 
 
 def lock(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
-    """Lock a file; while that takes long, say who has it.
+    """Lock a file; if that takes long, warn who holds it.
 
     Raises:
-        CatalogBusy: somebody has it for longer than ``GIVE_UP`` seconds.
-        OutOfReach: files are not locked on that disk.
+        CatalogBusy: one holder keeps it for ``GIVE_UP`` seconds, or several for ``AT_MOST``.
+        OutOfReach: files cannot be locked on that disk.
     """
     if not try_lock(file, kind):
         _queue(file, kind, catalog)
-    with contextlib.suppress(OSError):  # a file that may only be read tells nobody
+    with contextlib.suppress(OSError):  # not on a read-only file
         os.utime(file.fileno())
 
 
@@ -93,26 +93,26 @@ def _wait_on(file: IO[Any], taken: Future[None], catalog: Path) -> None:
 
 
 _given_up: dict[Path, int] = {}
-"""When it had been taken last as it was given up: nobody waits so long again for a holder that is still stopped."""
+"""When the lock had last been taken as a wait was given up: nobody waits so long again for a holder still stuck."""
 
 
 def _last_taken(file: IO[Any]) -> int:
-    """When somebody got the lock last: the system's queue is not quite fair while a processor is short."""
+    """When somebody last got the lock: the system's queue is not quite fair when processors are scarce."""
     return os.fstat(file.fileno()).st_mtime_ns
 
 
 def _take(file: IO[Any], kind: LockFlags, taken: Future[None]) -> None:
-    """Wait in the system's queue, which is fair. Who gives up closes the file: what is locked then is free at once."""
+    """Wait in the system's queue. Whoever gives up closes the file, so that a lock granted later is free at once."""
     try:
         portalocker.lock(file, kind)
-    except Exception as error:  # noqa: BLE001 - whoever waits is told
+    except Exception as error:  # noqa: BLE001 - the waiter gets it
         taken.set_exception(error)
     else:
         taken.set_result(None)
 
 
 def _holder(file: IO[Any]) -> tuple[int | None, str]:
-    """The process that has a file locked, where the system tells (Linux)."""
+    """The process that holds a file's lock, and what to call it, where the system tells (Linux)."""
     status = os.fstat(file.fileno())
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:

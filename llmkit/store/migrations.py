@@ -1,7 +1,7 @@
-"""The shape of the database, as numbered steps that are only ever appended to.
+"""The database schema, as a list of numbered steps that is only ever appended to.
 
-Steps run in one transaction with the record that they ran. Columns that are declared elsewhere need none: see
-``schema.py``. No foreign keys: DuckDB rejects many updates of rows that are referred to; the code checks instead.
+Steps run in one transaction with the record that they ran. Columns declared elsewhere need none: see ``schema.py``. No
+foreign keys: DuckDB rejects many updates of referenced rows; the code checks instead.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
-    """Nothing any more: the tables that ``derive_probes`` gets rid of are made in no new database."""
+    """Do nothing: new databases no longer get the tables that ``derive_probes`` drops."""
 
 
 def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
@@ -123,7 +123,7 @@ def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def add_dialects(connection: duckdb.DuckDBPyConnection) -> None:
-    """How a provider departs from its wire, which its name decided before."""
+    """How a provider deviates from its wire, which used to follow from its name."""
     connection.execute("ALTER TABLE llm_providers ADD COLUMN dialect VARCHAR")
     for row in connection.execute("SELECT name, base_url FROM llm_providers").fetchall():
         connection.execute("UPDATE llm_providers SET dialect = ? WHERE name = ?", [dialect_before(*row), row[0]])
@@ -144,7 +144,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
 
     Raises:
         CatalogTooNew: a newer llmkit wrote the file.
-        ValidationError: it is somebody else's.
+        ValidationError: the file holds tables of another program.
     """
     applied = _applied(connection, schema.columns(connection))
     steps = [step for step in MIGRATIONS if step.__name__ not in applied]
@@ -171,7 +171,7 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether :func:`migrate` has nothing to do.
 
     Raises:
-        CatalogTooNew, ValidationError: as there.
+        CatalogTooNew, ValidationError: as for :func:`migrate`.
     """
     columns = schema.columns(connection)
     applied = _applied(connection, columns)
@@ -183,7 +183,7 @@ def _has_views(columns: set[tuple[str, str]]) -> bool:
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]]) -> dict[str, int]:
-    """The steps that this database has had, and the columns that were added to it, by name; none when it is empty."""
+    """The numbers of the steps applied and columns added so far, by name; empty for an empty database."""
     if ("migrations", "number") not in columns:
         if columns:
             raise ValidationError("This database holds other tables: name another file for llmkit's.", field="path")

@@ -1,8 +1,8 @@
-"""What was changed in the catalog's tables with plain SQL: kept, and recorded as events by the actor ``sql``.
+"""Changes made to the catalog's tables with plain SQL: kept, and recorded as events by the actor ``sql``.
 
-The tables hold what the latest events say; where they differ, somebody else has written. What is new or changed becomes
-an event like that of any other edit, so that neither a later edit nor a rebuild undoes it. What no edit may do, to
-delete or rename an entry or to make it unreadable, is put back, with a warning.
+The tables hold what the latest events say; where they differ, something other than llmkit has written. New and changed
+rows become events like any other edit, so that neither a later edit nor a rebuild undoes them. What no edit may do
+(delete or rename an entry, or make it unreadable) is reverted, with a warning.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _ENTRIES: Mapping[events.Entity, tuple[type[Row], str]] = {
 
 
 class Changes(NamedTuple):
-    """What was changed: the events that record it, and whose entries in the history of prices were deleted."""
+    """The events that record the changes, and the references of models whose price history lost entries."""
 
     events: list[Event]
     lost_prices: list[str]
 
 
 def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
-    """Where the tables are not what their events say.
+    """Compare the tables with the events behind them.
 
     Raises:
         ValidationError: a new row cannot be read.
@@ -91,10 +91,10 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
 
 
 def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextManager[Write]) -> None:
-    """Record what was changed, and say what is put back; before the journal is applied.
+    """Record the changes, and warn of those that are reverted; to be called before the journal is applied.
 
     Raises:
-        CatalogBusy: colleagues on other machines edit.
+        CatalogBusy: a colleague on another machine is editing.
         ValidationError: a new row cannot be read.
         JournalError: the journal cannot be written.
     """
@@ -117,14 +117,14 @@ def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextMan
 
 
 class Watch:
-    """Whether anybody but llmkit has written into the database, as far as its file tells: then it is looked into."""
+    """Tells from the database file whether anything but llmkit wrote it; only then are the tables compared."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self._seen = b""
 
     def is_changed(self) -> bool:
-        """Whether somebody, perhaps llmkit in another process, has written since this one last looked."""
+        """Whether anything, perhaps llmkit in another process, has written since this object last looked."""
         return self._lease.stamp != self._seen
 
     def is_as_left(self) -> bool:
@@ -139,7 +139,7 @@ class Watch:
         return True
 
     def leave(self) -> None:
-        """The file is as it shall be; only while the lease is held exclusively."""
+        """Mark the file as llmkit's latest; only while the lease is held exclusively."""
         self._seen = self._lease.stamp
         self._lease.note(self._seen)
 
@@ -147,7 +147,7 @@ class Watch:
 def _changed_entries(
     connection: duckdb.DuckDBPyConnection, entity: events.Entity
 ) -> Iterator[tuple[str, str, Any, Any]]:
-    """Action, reference, and the entry before and after, of each that is not as its latest event left it."""
+    """Action, reference, and the entry before and after, for each entry that differs from its latest event."""
     record, query = _ENTRIES[entity]
     latest = rows(
         connection,
@@ -161,7 +161,7 @@ def _changed_entries(
     for reference, row in present.items():
         before = recorded.get(reference)
         if before is None and row["id"] in ids:
-            continue  # it was renamed: the entry of that number is put back
+            continue  # it was renamed: the entry with that id is restored
         try:
             after = record.from_row(row)
         except _UNREADABLE as error:
@@ -170,7 +170,7 @@ def _changed_entries(
             yield "restore", reference, before, before
             continue
         if isinstance(before, Provider) and isinstance(after, Provider):
-            before = replace(before, balance=after.balance)  # it has events of its own
+            before = replace(before, balance=after.balance)  # balances have their own events
         if before != after:
             yield f"{'update' if before else 'add'}_{entity}", reference, before, after
     for reference in recorded.keys() - present.keys():
@@ -180,7 +180,7 @@ def _changed_entries(
 def _price(
     connection: duckdb.DuckDBPyConnection, action: str, before: Model | None, after: Model, now: datetime
 ) -> Iterator[Change]:
-    """The entry of the price history that a changed price makes: from now on, or of a new model always."""
+    """The price history entry for a changed price: valid from now on, or for a new model from the beginning."""
     old = before.price if before else Price()
     new = {name: getattr(after.price, name) for name in PRICE_COLUMNS}
     if changed := {name: value for name, value in new.items() if value != getattr(old, name)}:

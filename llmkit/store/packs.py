@@ -1,7 +1,7 @@
 """Packs: many closed segments in one file, byte for byte, so that a journal of many runs is a few files.
 
-The first line lists the segments with their bytes, which follow one after the other; the last line is the first once
-more, in case that is damaged. A pack never changes. Of a segment that is in several files the longest is read.
+The first line lists the segments and their sizes; the segments follow one after the other; the last line repeats the
+first, in case that is damaged. A pack never changes. If a segment is in several files, the longest is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COPIED = 1 << 20
 
 
 class Place(NamedTuple):
-    """Where a segment is in a file."""
+    """The position of a segment in a file."""
 
     path: Path
     start: int
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 class Pack:
-    """A pack, open for as long as somebody refers to it. Threads may share it.
+    """A pack, open for as long as it is referenced. Threads may share it.
 
     Raises:
         OSError: it cannot be read.
@@ -44,14 +44,14 @@ class Pack:
         self._lock = threading.Lock()
         end, (start, sizes) = os.fstat(self._file.fileno()).st_size, _contents(self._file)
         self.places: dict[str, Place] = {}
-        """Its segments; of one that is cut off, what is left."""
+        """Its segments; if the pack is cut off, what is left of them."""
         self.is_whole = end == 2 * start + sum(sizes.values()) > 0
         for name, size in sizes.items():
             self.places[name] = Place(path, start, max(0, min(size, end - start)))
             start += size
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        """A part of a segment."""
+        """Part of a segment."""
         _, start, length = self.places[name]
         with self._lock:
             self._file.seek(start + offset)
@@ -59,7 +59,7 @@ class Pack:
 
 
 def _contents(file: IO[bytes]) -> tuple[int, dict[str, int]]:
-    """Where the first segment begins, and the bytes of all; no segment when both lists of them are damaged."""
+    """Where the first segment begins, and the sizes of all; no segments if both lists of them are damaged."""
     for head in _heads(file):
         seen = verified(head)
         if seen is not None and seen[1] == "pack":
@@ -76,10 +76,10 @@ def _heads(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def write(directory: Path, places: Mapping[str, Place]) -> Path:
-    """Write segments into a file that no reader looks at before it is renamed.
+    """Write segments into a file that readers ignore until it is renamed.
 
     Raises:
-        OSError: the disk does not take it, or one of them cannot be read.
+        OSError: the file cannot be written, or a segment cannot be read.
     """
     name = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
     list_ = line({"id": name, "type": "pack", "segments": {name: size for name, (_, _, size) in places.items()}}, 0)

@@ -13,11 +13,11 @@ from llmkit.store.queries import rows
 def answers(
     connection: duckdb.DuckDBPyConnection, *, kind: str, simulated: bool, per_template: int, most: int
 ) -> list[dict[str, Any]]:
-    """The latest answers whose usage is known, oldest first; of each model and template at most ``per_template``.
+    """The latest answers with known usage, oldest first; at most ``per_template`` per model and template.
 
-    Keys: provider, model, template, schema (JSON text), effort, input_chars (bytes of everything that was sent but the
-    schema), usage (of all attempts of the turn, failed ones that were billed included), seconds, is_cut, turn,
-    scenario, run. A turn that was billed and never answered counts too.
+    Keys: provider, model, template, schema (JSON text), effort, input_chars (bytes of everything that was sent except
+    the schema), usage (of all attempts of the turn, including failed ones that were billed), seconds, is_cut, turn,
+    scenario, run. Turns that were billed but never answered are included.
     """
     names = (*TOKEN_COLUMNS, "cache_write_1h_tokens")
     sums = ", ".join(f"'{name}': coalesce(sum({name}), 0)::BIGINT" for name in names)
@@ -72,9 +72,9 @@ def answers(
 
 
 def estimates(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list[dict[str, Any]]:
-    """Each completed run that was estimated, by model, with what it cost; oldest first.
+    """Each completed run that was estimated, by configuration, with its actual cost; oldest first.
 
-    Keys: run_id, name, started_at, estimate (as it was stored), model, config, probes, ok, unpriced, actual.
+    Keys: run_id, name, started_at, estimate (as stored), model, config, probes, ok, unpriced, actual.
     """
     return rows(
         connection,

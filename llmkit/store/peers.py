@@ -1,4 +1,4 @@
-"""Who else writes this journal, and who has which run: a locked file for each, unlocked when its process dies."""
+"""Who else writes this journal, and who has which run: a locked file per run, unlocked when its process dies."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from llmkit.store.segment_files import is_at
 from llmkit.store.trouble import OutOfReach
 
 _LOOKED_AT = 0.3
-"""Seconds for which a claim is tried: somebody who only looks whether a run is live holds its file for an instant."""
+"""Seconds for which a claim is tried: a process that merely checks whether a run is live briefly locks its file."""
 
 
 Write = Callable[[Sequence[Event]], None]
-"""Puts an edit's events into the journal, or raises, and then they are nowhere."""
+"""Writes an edit's events to the journal, or raises and writes none."""
 
 
 class Peers:
-    """Processes of this machine. Those of a team on several are a :class:`llmkit.team.Team`. Threads may share it."""
+    """The processes of this machine; for those of a team, see :class:`llmkit.team.Team`. Threads may share it."""
 
     are_elsewhere = False
-    """Whether there are others, with databases of their own."""
+    """Whether there are others on other machines, with their own databases."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -40,24 +40,24 @@ class Peers:
         _PEERS.add(self)
 
     def editing(self, *, waits: bool = True) -> AbstractContextManager[Write]:
-        """While the catalog is edited; the lease, which this machine's processes share, is not part of it.
+        """Held while the catalog is edited; does not include the lease, which this machine's processes share.
 
         Raises:
-            CatalogBusy: others edit, for longer than an edit takes, or at all unless this ``waits``.
+            CatalogBusy: others are editing: for longer than an edit takes, or at all unless this ``waits``.
         """
         return contextlib.nullcontext(self.journal.commit)
 
     def left_elsewhere(self, run_id: str) -> str | None:
-        """Who had a run on which other machine when its process died, in words; ``None`` if it was none: nobody else
-        knows all of it then.
+        """Who had a run, on which other machine, when its process died, in words; ``None`` if it was on this one, which
+        then knows all of it.
         """
         return None
 
     def claim(self, run_id: str) -> bool:
-        """Mark a run as this process's; ``False`` when another live process, or this one, has it already.
+        """Claim a run for this process; ``False`` when another live process, or this one, already has it.
 
         Raises:
-            OutOfReach: the system does not let the mark be made.
+            OutOfReach: the file of the claim cannot be written or locked.
         """
         path, until = self._path(run_id), time.monotonic() + _LOOKED_AT
         try:
@@ -73,17 +73,17 @@ class Peers:
         return True
 
     def release(self, run_id: str, *, is_over: bool = True) -> None:
-        """End the mark. The file of a run that is not over stays, unlocked, so that anybody may claim it."""
+        """Release a claim. The file of a run that is not over stays, unlocked, so that anybody may claim it."""
         file = self._mine.pop(run_id, None)
         if file is not None:
             if is_over:
                 with contextlib.suppress(OSError):
                     self._path(run_id).unlink(missing_ok=True)
-            portalocker.unlock(file)  # closing alone would leave it to children forked meanwhile
+            portalocker.unlock(file)  # closing alone would leave the lock to forked children
             file.close()
 
     def is_live(self, run_id: str) -> bool:
-        """Whether some process has the run now."""
+        """Whether a process has the run now."""
         if run_id in self._mine:
             return True
         try:
@@ -93,7 +93,7 @@ class Peers:
             return False
 
     def close(self) -> None:
-        """End all marks."""
+        """Release all claims."""
         for run_id in tuple(self._mine):
             self.release(run_id)
 
@@ -106,7 +106,7 @@ class Peers:
 
 
 def _claimed(path: Path) -> IO[Any] | None:
-    """The file, locked and still the one of that name: who had it before may have removed it since it was opened."""
+    """The file, locked and still under that name: its previous holder may have removed it since it was opened."""
     file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb+", buffering=0)  # noqa: SIM115
     try:
         if try_lock(file, LockFlags.EXCLUSIVE) and is_at(file, path):

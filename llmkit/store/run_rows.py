@@ -1,4 +1,4 @@
-"""One run: its own row, what it asks, what people noted about it, and what it waits for."""
+"""One run: its own row, its scenarios, the notes about it, and its requests in batches."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.queries import column, frame, rows
 
 _ROW, _COPIES = 2_500, 3
-"""Bytes of a row without its texts, and how often these are in memory while a DataFrame is made. Measured."""
+"""Bytes of a row without its texts, and copies of the texts in memory while a DataFrame is made. Measured."""
 
 
 def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any] | None:
     """The run's own row, JSON parsed; ``None`` when there is no such run.
 
-    Its settings are as of its last resumption. ``changes`` holds what was changed when it was, oldest first:
-    at, changes. ``archive`` is where its texts are if not here.
+    Its settings are as of its last resumption. ``changes`` lists what each resumption changed, oldest first: at,
+    changes. ``archive`` is where its texts are, if not here.
     """
     archive = (
         "SELECT json_extract_string(arg_max(value, event_id), '$') FROM annotations "
@@ -41,10 +41,10 @@ def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any
 
 
 def check_texts(row: Mapping[str, Any]) -> None:
-    """Refuse to go on without the texts of a run.
+    """Refuse to continue without the texts of a run.
 
     Raises:
-        ValidationError: they are in an archive alone.
+        ValidationError: they are only in an archive.
     """
     if row["archive"] is not None:
         raise ValidationError(
@@ -55,10 +55,10 @@ def check_texts(row: Mapping[str, Any]) -> None:
 
 
 def scenario_rows(connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a run asks, in its order: scenario_id, prompt, system, followups, dimensions, template.
+    """A run's scenarios, in order: scenario_id, prompt, system, followups, dimensions, template, messages, question.
 
     Raises:
-        ValidationError: as :func:`check_texts`.
+        ValidationError: as for :func:`check_texts`.
     """
     check_texts(row)
     return rows(
@@ -69,7 +69,7 @@ def scenario_rows(connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any])
 
 
 def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
-    """Whether a table of a run fits into the memory that there is (on a hub, that which one user may have)."""
+    """Whether a table of a run fits into the available memory (on a hub, what one user may have)."""
     answer = column(
         connection,
         f"""
@@ -85,7 +85,7 @@ def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
 
 
 def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
-    """The latest that each person noted about each probe under each name: position, name, value, actor, at."""
+    """Each person's latest note about each probe under each name: position, name, value, actor, at."""
     return frame(
         connection,
         'SELECT position, name, value, actor, "at" FROM annotations WHERE run_id = ? AND value IS NOT NULL '
@@ -95,7 +95,7 @@ def latest_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataF
 
 
 def run_labels(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
-    """What holds of a run by what was noted about it, the latest under each name: name, value, actor, at."""
+    """The notes about a run itself, the latest under each name: name, value, actor, at."""
     return frame(
         connection,
         f'SELECT name, value, actor, "at" FROM (FROM annotations WHERE run_id = ? AND position = {OF_RUN} '
@@ -106,8 +106,8 @@ def run_labels(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFra
 
 
 def open_in_batches(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The requests of a run that were handed in, or about to be, and have no outcome: position, turn, attempt, batch,
-    batch_id (NULL where the provider was not heard to have taken it), started_at, worst_case.
+    """A run's batch requests that were submitted, or about to be, and have no outcome: position, turn, attempt, batch,
+    batch_id (NULL where the provider did not confirm the batch), started_at, worst_case.
     """
     return rows(
         connection,
@@ -118,7 +118,7 @@ def open_in_batches(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
 
 
 def in_batches(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
-    """Of each run that waits for batches, how many requests are back, and how many there were in all."""
+    """For each run that waits for batches, how many of their requests are back, and how many there are in all."""
     result = connection.execute(
         "WITH asked AS (SELECT run_id, count(batch) AS n FROM intents GROUP BY run_id), "
         "waiting AS (SELECT run_id, count(batch) AS n FROM open_attempts GROUP BY run_id) "

@@ -1,4 +1,4 @@
-"""What a damaged database still gives, for a journal that cannot give it any more."""
+"""Recover from a damaged database what its journal no longer holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OLD = "damaged"
 
 
 def segments(path: Path) -> list[str]:
-    """The segments that a damaged database rests on; none where it does not tell."""
+    """The segments that a damaged database was built from; none if they cannot be read."""
     try:
         with duckdb.connect(path, read_only=True, config=CONFINED) as connection:
             return column(connection, "SELECT segment FROM journal_segments")
@@ -26,8 +26,8 @@ def segments(path: Path) -> list[str]:
 
 
 def make_way(lease: Lease, damaged: Damaged, *, adopting: bool) -> None:
-    """Set a damaged database aside, and say so; the next that opens it makes a new one of the journal. ``adopting``:
-    what it still gives is in there already.
+    """Set a damaged database aside, with a warning; the next to open it rebuilds it from the journal. ``adopting``
+    begins the new one with the rows that can be recovered.
     """
     aside, taken = lease.set_aside(), ""
     if adopting:
@@ -42,9 +42,9 @@ def make_way(lease: Lease, damaged: Damaged, *, adopting: bool) -> None:
 
 
 def take_over(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int | None]:
-    """Copy what reads into an empty database; returns the rows of each table, ``None`` for one that does not read.
+    """Copy what is readable into an empty database; returns the row count of each table, ``None`` if unreadable.
 
-    A table about runs is taken by itself; those of the catalog only together, since they depend on one another.
+    Tables about runs are copied one by one; those of the catalog only together, since they depend on one another.
     """
     try:
         connection.execute(f"ATTACH {literal(path)} AS {_OLD} (TYPE duckdb, READ_ONLY)")

@@ -1,4 +1,4 @@
-"""Files of segments: opened to be written, written as a whole, and filled with what other machines wrote."""
+"""Files of segments: open them for writing, write them completely, and store what other machines wrote."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from llmkit.store.trouble import OutOfReach
 
 
 def to_write(directory: Path, name: str, flags: int = 0) -> IO[bytes]:
-    """Open a segment, which is made for this user only if it is not there; ``flags`` as those of ``os.open``.
+    """Open a segment for writing; a new one is readable by this user only. ``flags`` as for ``os.open``.
 
-    As long as it is open it is locked, so that nobody takes it for closed.
+    It is locked while it is open, so that nobody takes it for closed.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = open(os.open(directory / name, os.O_RDWR | os.O_CREAT | flags, 0o600), "rb+", buffering=0)  # noqa: SIM115
-    with contextlib.suppress(OutOfReach):  # where files are not locked, no segment is known to be closed
+    with contextlib.suppress(OutOfReach):  # where files cannot be locked, no segment counts as closed
         try_lock(file, LockFlags.SHARED)
     return file
 
 
 def write_all(segment: IO[bytes], data: bytes | bytearray) -> None:
-    """Write everything: on a disk that is filling up, one write may take only a part and say so in its result."""
+    """Write everything: on a disk that is filling up, a single write may take only part of the data."""
     rest = memoryview(data)
     while rest:
         rest = rest[segment.write(rest) :]
 
 
 def is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether a file is still the one of that name, and not moved, deleted or replaced."""
+    """Whether a file is still under that name: not moved, deleted or replaced."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def is_at(file: IO[bytes], path: Path) -> bool:
 
 
 def bring_back(file: IO[bytes], path: Path) -> bool:
-    """Write an open file once more that was deleted; ``False`` where it was moved, or the disk takes it no more."""
+    """Rewrite an open file that was deleted; ``False`` if it was moved instead, or cannot be written."""
     if os.fstat(file.fileno()).st_nlink:
         return False
     with contextlib.suppress(OSError), to_write(path.parent, path.name, os.O_EXCL) as again:
@@ -54,7 +54,7 @@ def bring_back(file: IO[bytes], path: Path) -> bool:
 
 
 def sync_directory(directory: Path) -> None:
-    """Have new names in it survive a power cut too."""
+    """Make new names in a directory survive a power cut."""
     if hasattr(os, "O_DIRECTORY"):  # Windows has no such call
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -64,9 +64,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def receive(directory: Path, name: str, start: int, data: bytes) -> bool:
-    """Keep what a segment holds from the byte ``start`` on; what is here already stays as it is.
+    """Store the bytes of a segment from ``start`` on; what is already here stays as it is.
 
-    Returns ``False`` when what comes before is not here. Several processes may receive the same.
+    Returns ``False`` if earlier bytes are missing or the segment is being merged. Several processes may receive the
+    same bytes.
     """
     with to_write(directory, name) as file:
         if not (try_lock(file, LockFlags.SHARED) and is_at(file, directory / name)):

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from llmkit.store.lines import verified
 
 CATALOG = "catalog"
-"""Stands in a segment's name where others have the id of their run."""
+"""Takes the place of a run's id in the names of catalog segments."""
 
 _NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
 
 FIRST_LINE = 4_096
-"""Bytes of a first line at most."""
+"""The most bytes of a first line."""
 
 
 class Segment(NamedTuple):
@@ -34,12 +34,12 @@ class Segment(NamedTuple):
 @lru_cache(maxsize=1024)
 def segment(name: str) -> Segment:
     """Read a segment's name: ``<time>-<about>-<writer>.jsonl``."""
-    about = _NAME.match(name)  # a copy has more behind it
+    about = _NAME.match(name)  # a copy has more after it
     return Segment(name, "" if about is None or about[1].isdigit() else about[1])
 
 
 def is_copy(name: str) -> bool:
-    """Whether a name is not one that llmkit gives, such as the name of a copy that a sync program made."""
+    """Whether a segment's name was changed, as sync programs do for copies that they make."""
     match = _NAME.match(name)
     return match is not None and name[match.end() :] != ".jsonl"
 
@@ -49,15 +49,15 @@ class Header(NamedTuple):
 
     id: str
     journal: str
-    """Tells journals apart: made of the name of the first segment, and the same in all that follow."""
+    """Identifies the journal: derived from the name of its first segment, and the same in all that follow."""
     before: str | None
-    """The segment that was the latest of its journal when this one was begun."""
+    """The latest segment of its journal when this one was begun."""
     machine: str
-    """Who began it, as :func:`machine` tells them apart."""
+    """The machine that began it, as identified by :func:`machine`."""
 
     @classmethod
     def of(cls, line: bytes | str | None) -> Header | None:
-        """Read a first line; ``None`` where it is damaged, or of an earlier version."""
+        """Read a first line; ``None`` if it is damaged, or of an earlier version."""
         data = (line.encode() if isinstance(line, str) else line or b"").rstrip(b"\n")
         seen = verified(data)
         if seen is None or seen[1] != "segment":
@@ -67,10 +67,10 @@ class Header(NamedTuple):
 
 
 def new_journal(names: Iterable[str]) -> str:
-    """What tells a journal apart whose oldest segment is the first of these."""
+    """The id of a journal whose oldest segment is the first of these."""
     return hashlib.blake2b(min(names).encode(), digest_size=8).hexdigest()
 
 
 def machine() -> str:
-    """Tells machines apart, and nothing else about them."""
+    """An id of this machine that reveals nothing else about it."""
     return f"{zlib.crc32(f'{platform.node()} {uuid.getnode()}'.encode()):08x}"

@@ -1,4 +1,4 @@
-"""Rows into tables: many at once, whatever their columns are."""
+"""Write rows into tables: many at once, whatever their columns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from llmkit.store.lines import for_duckdb
 Row = Mapping[str, Any]
 
 SOME = 500
-"""Rows that are made into a table at once. While they are, the interpreter does nothing else."""
+"""Rows converted into a table at once, during which no other thread runs."""
 
 
 def upsert(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
 ) -> None:
-    """Insert rows, or replace those of the same ``key``. Values travel as text and are cast to their column's type."""
+    """Insert rows, or replace those with the same ``key``. Values travel as text and are cast to the column types."""
     result = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
     kinds, texts = dict(result.fetchall()), dumps([dict.fromkeys(columns, "VARCHAR")]).decode()
     names = {column: quoted(column) for column in columns}
@@ -34,12 +34,12 @@ def upsert(
 
 
 def cast(expression: str, kind: str) -> str:
-    """SQL that makes a value from its text. What no column can hold, an absurd amount or half a character in JSON,
-    becomes unknown: one bad value in the journal must not keep everything that comes after it out of the database.
+    """SQL that converts a text. A value that no column can hold, such as an absurd amount or a lone surrogate in JSON,
+    becomes NULL: one bad value in the journal must not keep everything after it out of the database.
     """
     return f"{'TRY_CAST' if kind.startswith(('DECIMAL', 'JSON')) else 'CAST'}({expression} AS {kind})"
 
 
 def quoted(name: str) -> str:
-    """A name in SQL, whatever it is."""
+    """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Reading what was spent: by run, by request, by probe. Sums are made in DECIMAL, and nothing is priced here."""
+"""What was spent: by run, by request, by probe. Sums are DECIMAL, and nothing is priced here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from llmkit.store.schema import COUNTS, UNKNOWN
 
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
-    """The sum of what is known to have been billed for a run, exact."""
+    """The exact sum of the known costs of a run."""
     total = "SELECT coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) FROM results WHERE run_id = ?"
     return Decimal(column(connection, total, [run_id])[0])
 
 
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
-    """How a run stands: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes were or
-    may have been billed at a cost that nobody knows.
+    """The state of a run: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes were
+    or may have been billed at a cost not fully known.
     """
     return rows(
         connection,
@@ -33,10 +33,10 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
 
 
 def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """How each configuration of a run stands, in the order of the plan.
+    """The state of each configuration of a run, in the order of the plan.
 
-    Columns: config, probes, ok, failed, unasked, cut (ok, and cut at a limit of tokens), reused, left_out (parameters
-    that were not sent), input_tokens, output_tokens, cost (what is known, exact), ``unknown`` as in :func:`tally`.
+    Columns: config, probes, ok, failed, unasked, cut (ok, but cut off at a token limit), reused, left_out (parameters
+    not sent), input_tokens, output_tokens, cost (what is known, exact), ``unknown`` as in :func:`tally`.
     """
     return rows(
         connection,
@@ -58,7 +58,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
 
 
 def unanswered(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The probes of a run that have no answer, the most frequent first: status, error_code, probes."""
+    """Counts of a run's probes without an answer, most frequent first: status, error_code, probes."""
     return rows(
         connection,
         "SELECT status, error_code, count(*) AS probes FROM probe_states WHERE run_id = ? AND status != 'ok' "
@@ -68,14 +68,14 @@ def unanswered(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[
 
 
 def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
-    """The most that those requests of a run may have cost of which nobody knows what they cost, exact."""
+    """The most that a run's requests of unknown cost may have cost, exact."""
     unknown = "cost IS NULL AND (maybe_billed OR error_code IS NULL)"
     most = f"coalesce(sum(worst_case) FILTER ({unknown}), 0)::DECIMAL(38, 10)"
     return Decimal(column(connection, f"SELECT {most} FROM attempts WHERE run_id = ?", [run_id])[0])
 
 
 def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Decimal]:
-    """What a run has spent by provider and not yet deducted from the balance: its process died before it could."""
+    """What a run spent by provider but did not deduct from the balance, since its process died before it could."""
     spent = rows(
         connection,
         """
@@ -91,7 +91,7 @@ def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, 
 
 
 def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The real runs that have not ended: they go on, or their process died."""
+    """The real runs that have not ended: they are running, or their process died."""
     return column(connection, "SELECT id FROM runs WHERE status = 'running' AND NOT simulated ORDER BY id")
 
 
@@ -108,7 +108,7 @@ def billed_attempts(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
 
 
 def probe_costs(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """What each probe of a run has cost, by position: probe_id, scenario_id, model, sample, status, estimated_cost,
+    """The cost of each probe of a run, in order: probe_id, scenario_id, model, sample, status, estimated_cost,
     cost_source.
     """
     return rows(
@@ -142,7 +142,7 @@ def committed(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> list
 
 
 def versions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The versions that each model of a run answered in, the oldest first: model, version, answers, first, last."""
+    """The versions in which each model of a run answered, oldest first: model, version, answers, first, last."""
     return rows(
         connection,
         """
@@ -158,7 +158,7 @@ def versions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[st
 
 
 def latest_versions(connection: duckdb.DuckDBPyConnection, *, simulated: bool) -> dict[str, str]:
-    """By model the version that answered last, in any run."""
+    """The version that answered last, in any run, by model."""
     result = connection.execute(
         "SELECT a.model, arg_max(o.model_version, o.ended_at) FROM outcomes o JOIN runs r ON r.id = o.run_id "
         "JOIN run_arms a ON a.run_id = o.run_id AND a.arm = o.position % r.arms "

@@ -1,4 +1,4 @@
-"""What happens to each line: it changes the catalog, belongs to a run, or is set aside."""
+"""Sort lines: each changes the catalog, belongs to a run, or is set aside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Aside(NamedTuple):
 
 @dataclass(slots=True)
 class Sorted:
-    """The lines of a batch by what is done with them."""
+    """The lines of a batch, by what is done with them."""
 
     catalog: list[Event] = field(default_factory=list)
     runs: dict[str, RunLines] = field(default_factory=lambda: defaultdict(RunLines))
@@ -39,7 +39,7 @@ class Sorted:
 
 
 def sort(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> Sorted:
-    """Look at lines, which may be of several segments."""
+    """Sort lines, which may come from several segments."""
     names = {block.segment.name for block in blocks}
     seqs = connection.execute("SELECT segment, next_seq FROM journal_segments WHERE next_seq IS NOT NULL").fetchall()
     lines = Sorted(next_seq={name: seq for name, seq in seqs if name in names})
@@ -73,7 +73,7 @@ def _take(lines: Sorted, block: Block) -> None:
 
 
 def known_now(name: str, data: bytes) -> Sorted | None:
-    """What is done with a line that an earlier version, or this one, had set aside; ``None``: it stays there."""
+    """Sort a line that this or an earlier version set aside; ``None`` if it stays set aside."""
     seen, lines = verified(data), Sorted()
     if seen is None or _place(lines, segment(name), *seen[:2], data) is not None:
         return None
@@ -81,7 +81,7 @@ def known_now(name: str, data: bytes) -> Sorted | None:
 
 
 def _place(lines: Sorted, which: Segment, event_id: str, kind: str, data: bytes) -> str | None:
-    """Put a line where it belongs; why it is set aside if it belongs nowhere."""
+    """Put a line where it belongs; if it belongs nowhere, return why it is set aside."""
     if kind in apply_runs.TYPES:
         lines.runs[kind].add(which.about, event_id, data)
     elif kind == "catalog":

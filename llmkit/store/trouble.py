@@ -1,6 +1,6 @@
-"""What an error of DuckDB is about: another holder, a damaged file, or the system.
+"""What a DuckDB error is about: another holder, a damaged file, or the system.
 
-Never decided by words that a path or a question could hold.
+Never decided by words that a path or a query could contain.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmkit.errors import LlmkitError
 from llmkit.store.tables import quoted
 
 CONFIG: dict[str, Any] = {"errors_as_json": True}
-"""What a connection needs for its errors to be told apart: their type and the system's number come with them."""
+"""Settings of a connection that make its errors distinguishable: they carry their type and the system's errno."""
 
 _HEADER = slice(8, 12)
 _MAGIC = b"DUCK"
@@ -27,7 +27,7 @@ _SUSPECT = duckdb.IOException | duckdb.InternalException | duckdb.FatalException
 
 
 class OutOfReach(LlmkitError):
-    """The system does not let the database be opened, locked or written, and nothing is known to be wrong with it."""
+    """The system does not let the database be opened, locked or written; the file itself may be fine."""
 
 
 def is_held(error: duckdb.Error) -> bool:
@@ -37,18 +37,18 @@ def is_held(error: duckdb.Error) -> bool:
 
 
 def holder(error: duckdb.Error) -> int | None:
-    """The process that holds the file, where it is another one and the system tells."""
+    """The process that holds the file, if it is another one and the system tells."""
     found = _PID.search(words(error))
     return None if found is None else int(found[1])
 
 
 def is_damage(error: duckdb.Error, path: Path) -> bool:
-    """Whether an error comes from a broken file rather than from the system or from what was asked."""
+    """Whether an error comes from a broken file rather than from the system or the query."""
     return _is_corruption(error) or (_is_suspect(error) and is_broken(path))
 
 
 def is_broken(path: Path) -> bool:
-    """Whether a database does not read: its header, or any of its rows. Reads all of them."""
+    """Whether a database's header or any of its rows cannot be read. Reads all of them."""
     try:
         with open(path, "rb") as file:
             if file.read(_HEADER.stop)[_HEADER] != _MAGIC:
@@ -64,18 +64,18 @@ def is_broken(path: Path) -> bool:
 
 
 def words(error: duckdb.Error) -> str:
-    """What DuckDB says, in one line."""
+    """DuckDB's message, in one line."""
     number = _errno(error)
     text = str(_told(error).get("exception_message") or error)
     return text.splitlines()[0] if number is None or os.strerror(number) in text else f"{text}: {os.strerror(number)}"
 
 
 def _is_corruption(error: duckdb.Error) -> bool:
-    return type(error) is duckdb.Error  # DuckDB's "Data Corruption" is the one that has no class of its own
+    return type(error) is duckdb.Error  # DuckDB's "Data Corruption" is the only one without its own class
 
 
 def _is_suspect(error: duckdb.Error) -> bool:
-    """Whether an error may come from a broken file: the system says nothing of it."""
+    """Whether an error may come from a broken file: the system reports no errno for it."""
     return isinstance(error, _SUSPECT) and _errno(error) is None
 
 
@@ -85,7 +85,7 @@ def _errno(error: duckdb.Error) -> int | None:
 
 
 def _told(error: duckdb.Error) -> dict[str, Any]:
-    """An error's fields where they were asked for as JSON (:data:`CONFIG`); else none."""
+    """An error's fields if it is JSON (:data:`CONFIG`), else none."""
     start = str(error).find("{")
     try:
         told = json.loads(str(error)[start:]) if start >= 0 else {}

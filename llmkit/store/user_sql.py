@@ -1,4 +1,4 @@
-"""The user's own SQL: confined, and never in the way of others."""
+"""The user's own SQL: confined, and never blocking others for long."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from llmkit.store import queries, trouble
 from llmkit.store.tables import quoted
 
 PATIENCE = 3.0
-"""Seconds for which a statement may hold the database; others wait meanwhile."""
+"""Seconds for which a statement may hold the database while others wait."""
 
 _NOT_IN_A_FRAME = (ValueError, TypeError, OverflowError, NotImplementedError, RecursionError)
-"""What Arrow and pandas raise for values that they have no form for, such as the date 'infinity'."""
+"""Raised by Arrow and pandas for values that they cannot represent, such as the date 'infinity'."""
 
 
 class TakesLong(Exception):
-    """The statement was interrupted after ``PATIENCE`` seconds; internal to the store, which asks a copy."""
+    """The statement was interrupted after ``PATIENCE`` seconds; internal to the store, which reruns it on a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Statement:
         """Check the parameters.
 
         Raises:
-            ValidationError: they are no list and no dict.
+            ValidationError: they are neither a list nor a dict.
         """
         if isinstance(params, Mapping):
             return cls(sql, dict(params))
@@ -49,10 +49,10 @@ class Statement:
         )
 
     def ask(self, connection: duckdb.DuckDBPyConnection, path: Path | None = None) -> pd.DataFrame:
-        """The answer; damage of the database at ``path`` is raised as it is.
+        """Run the statement; damage of the database at ``path`` is raised as DuckDB's error.
 
         Raises:
-            ValidationError: the statement fails, or returns what a DataFrame cannot hold.
+            ValidationError: the statement fails, or its result does not fit into a DataFrame.
         """
         try:
             return queries.frame(connection, self.sql, self.params)
@@ -62,11 +62,11 @@ class Statement:
             raise ValidationError(f"This SQL cannot be answered (read-only): {error}", field="sql") from error
 
     def ask_briefly(self, connection: duckdb.DuckDBPyConnection, path: Path) -> pd.DataFrame:
-        """The answer, if it comes soon.
+        """Run the statement within :data:`PATIENCE` seconds.
 
         Raises:
-            TakesLong: it does not.
-            ValidationError: as :meth:`ask`.
+            TakesLong: it takes longer.
+            ValidationError: as for :meth:`ask`.
         """
         clock = threading.Timer(PATIENCE, connection.interrupt)
         clock.name = "llmkit-user-sql"
@@ -82,7 +82,7 @@ class Statement:
 
 
 def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A database in memory with a copy of all tables and views."""
+    """An in-memory database with copies of all tables and views."""
     target = duckdb.connect()
     views = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
     tables = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
