@@ -40,14 +40,14 @@ CUT = Failure(
     maybe_billed=True,
 )
 ANSWER_BYTES = 4
-"""Of a token of an answer that is sent back, as a rule."""
+"""Typical bytes per token of an answer that is sent back."""
 ANSWER_GUESS = 1_000
-"""Tokens that an answer is reckoned at where nobody limits its length."""
+"""Tokens assumed for an answer without a limit on its length."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """A request for the next turn of a conversation, from its making to what it cost."""
+    """One request for the next turn of a conversation, from building it to settling its cost."""
 
     run: RunContext
     conversation: Conversation
@@ -57,12 +57,12 @@ class Attempt:
     most_input: int
     worst_case: Decimal | None
     factor: Decimal
-    """How many times what it can cost it is reckoned with."""
+    """The factor in ``worst_case``: above 1 for a model that has exceeded its worst case before."""
     identity: dict[str, Any]
 
     @classmethod
     def of(cls, run: RunContext, conversation: Conversation) -> Attempt:
-        """The request for the turn that comes next. Nothing is sent."""
+        """Build the request for the next turn, without sending it."""
         target = run.target(conversation.probe.model)
         call = run.spec.plan.call(conversation.probe, conversation.answers, target.model, in_batches=target.in_batches)
         request = target.wire.build(call)
@@ -74,7 +74,7 @@ class Attempt:
         return cls(run, conversation, target, call, request, most_input, worst_case, factor, {})
 
     async def make(self) -> Completion | Failure:
-        """Wait until it may be sent, send it, and return what came when that is on the disk."""
+        """Wait until it may be sent, send it, and return the result once that is on disk."""
         model, run, guard = self.target.model, self.run, self.conversation.guard
         desk = run.desks.get(model.reference)
         try:
@@ -106,12 +106,12 @@ class Attempt:
         )
 
     def _key(self) -> tuple[int, int, int]:
-        """Position, turn, and the number of the attempt that comes next."""
+        """Position, turn, and the number of the next attempt."""
         conversation = self.conversation
         return conversation.probe.position, conversation.turn, conversation.turn_attempts.get(conversation.turn, 0) + 1
 
     def _purse(self) -> Purse | None:
-        """What the conversation has set aside, told what its other turns may cost."""
+        """The conversation's purse, updated with the worst case of its later turns."""
         purse, conversation = self.run.purse(self.conversation), self.conversation
         if purse is not None:
             later = conversation.probe.scenario.prompts[conversation.turn :]
@@ -119,14 +119,14 @@ class Attempt:
         return purse
 
     def _worst_of(self, prompts: Sequence[str]) -> Decimal:
-        """About the most that these turns can cost, if every answer before each of them is as long as it may be."""
+        """Roughly the most that these turns can cost, if every answer before them is as long as possible."""
         bound = self.target.bound(self.conversation.probe.config, self.request)
         growth = (len(prompt.encode()) + ANSWER_BYTES * (bound.max_output_tokens or 0) for prompt in prompts)
         sizes = islice(accumulate(growth, initial=self.most_input), 1, None)
         return pricing.total(map(bound.worst_case, sizes))
 
     async def take(self, late: LateAnswer) -> None:
-        """Go on with what came back for an attempt that is on the disk, as if it came now."""
+        """Process the late reply to an attempt that is on disk, as if it arrived now."""
         admission = Admission(
             model=self.target.model.reference,
             started_at=late.started_at.timestamp(),
@@ -140,7 +140,7 @@ class Attempt:
         await self._conclude(late.kept.response, late.started_at, late.kept.latency_s, admission)
 
     async def _exchange(self, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
-        """Send it; returns the reply, when the request was made, and the seconds that it took."""
+        """Send it; returns the reply, the time of the request, and its duration in seconds."""
         started_at = datetime.now(UTC)
         await self.run.services.store.append([self._intent(started_at, admission)])
         self.run.emit("asked", self.conversation)
@@ -150,7 +150,7 @@ class Attempt:
         return response, started_at, time.monotonic() - clock
 
     async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
-        """The same with the next batch. Cancelled, what was handed in counts as its worst case."""
+        """Send it with the next batch. If cancelled after it was submitted, it counts at its worst case."""
 
         def intent(started_at: datetime, batch: str) -> Event:
             self.run.emit("asked", self.conversation)
@@ -167,13 +167,13 @@ class Attempt:
     async def _conclude(
         self, response: HttpResponse | Failure, started_at: datetime, latency: float, admission: Admission
     ) -> Completion | Failure:
-        """What came is read, priced, counted, and on the disk before anybody hears of it."""
+        """Parse, price and count a reply, and write it to disk before anyone is told."""
         run, conversation, turn, latency = self.run, self.conversation, self.conversation.turn, round(latency, 6)
         body = response.body if isinstance(response, HttpResponse) else b""
         result, cost = await apart(body, self._understood, response, started_at)
         conversation.add(result, cost, latency)
         if isinstance(result, Failure):
-            run.breaker.note(self.target.model, result)  # before the slot is free for the next
+            run.breaker.note(self.target.model, result)  # before the slot is free for the next request
         elif run.reused_versions:
             run.compare_version(conversation, result.model_version)
         await self._write_outcome(response, result, cost, latency)
@@ -188,7 +188,7 @@ class Attempt:
         return result
 
     def _intent(self, started_at: datetime, admission: Admission, batch: str | None = None) -> Event:
-        """What is about to be sent. The time decides which hour's price holds, so it is written down."""
+        """The journal line of what is about to be sent, with the time, which decides the price in force."""
         self._begin(started_at, admission.waited_s)
         return events.intent(
             **self.identity,
@@ -208,7 +208,7 @@ class Attempt:
         self.identity = {"run_id": self.run.run_id, **place}
 
     async def _send(self) -> HttpResponse | Failure:
-        """The request on its way, cut only when the grace is over."""
+        """Send the request; only the end of the grace period cuts it off."""
         run, conversation = self.run, self.conversation
         place = Place.of(run.run_id, self.identity)
         trace = {**place.trace, "x-llmkit-sample": str(conversation.probe.sample)}
@@ -224,7 +224,7 @@ class Attempt:
                 trace=trace,
             )
         except asyncio.CancelledError:
-            if not run.is_stopped:  # the event loop ends
+            if not run.is_stopped:  # the event loop is closing
                 raise
             flight.uncancel()
             return CUT
@@ -234,7 +234,7 @@ class Attempt:
             run.in_flight.discard(flight)
 
     def _understood(self, response: HttpResponse | Failure, started_at: datetime) -> tuple[Completion | Failure, Cost]:
-        """What came and what it cost. Whatever goes wrong here, the reply is there to be saved."""
+        """The parsed result and its cost. Whatever goes wrong here, the reply is still saved."""
         price, fallback = self.target.price, self.target.fallback
         try:
             result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
@@ -244,13 +244,14 @@ class Attempt:
                 tier = self.target.served_tier(self.request, result)
                 result = result if tier == result.service_tier else replace(result, service_tier=tier)
             return result, pricing.cost(result.usage, price, started_at, tier=result.service_tier, fallback=fallback)
-        except Exception as error:  # noqa: BLE001 - the wire was not ready for it
+        except Exception as error:  # noqa: BLE001 - the wire did not foresee this reply
             failure = self.run.unforeseen(self.conversation, error, maybe_billed=True)
             return failure, pricing.cost(None, price, started_at, fallback=fallback)
 
     async def _write_outcome(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, latency: float
     ) -> None:
+        """Write the outcome; a last answer's goes with the probe's end, so that no crash comes between the two."""
         run, conversation = self.run, self.conversation
         body = None if isinstance(response, Failure) else response.body
         if is_last := isinstance(result, Completion) and conversation.finished:
@@ -270,21 +271,21 @@ class Attempt:
     def _settle(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission
     ) -> Decimal | None:
-        """Tell the gate what was used of the limits and the money that were reserved; returns what was billed."""
+        """Settle the reserved limits and money with the gate; returns what was billed."""
         usage, provider = result.usage, self.target.provider
-        # the worst case counts for what may have been billed
+        # what may have been billed counts at its worst case
         unknown = usage is None and (isinstance(result, Completion) or result.maybe_billed)
         tokens = usage.input_tokens + usage.output_tokens if usage else None if unknown else 0
         billed = cost.amount if usage else None if unknown else Decimal(0)
         refused = isinstance(result, Failure) and result.code is Code.RATE_LIMITED
-        ok = not refused if isinstance(response, HttpResponse) else None  # a wrong question is served too
+        ok = not refused if isinstance(response, HttpResponse) else None  # a rejected request was served too
         is_known = cost.source != "partly unpriced"
         admission.settle(tokens=tokens, cost=billed if is_known else None, ok=ok)
         if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
             self.run.learn_dearer(self.target.model.reference, billed, self.worst_case / self.factor)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)
         if isinstance(response, HttpResponse) and (info := self.target.wire.rate_info(response)) is not None:
-            # providers count per model (OpenAI, Anthropic), so what one is told says nothing about the others
+            # providers count per model (OpenAI, Anthropic), so the headers for one say nothing about the others
             reference = self.target.model.reference
             self.run.services.gate.observe(provider.name, info, model=reference, sent_at=admission.started_at)
         return billed

@@ -92,7 +92,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 def _run(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
     try:
-        anyio.run(_serve, ready)  # imports the backend: in a child forked meanwhile, that import would never end
+        anyio.run(_serve, ready)  # imports the backend: in a child forked during that, the import would never end
     except BaseException as error:
         if ready.done():
             raise

@@ -1,4 +1,4 @@
-"""What all requests of one run share: its spec, the services it uses, its money, and how it tells what happens."""
+"""What all requests of one run share: its spec, services, money and events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Services:
     transport: Sender
     spending: Spending
     learn_rejected: Callable[[str, str], object]
-    """Remembers that a model (reference) takes no such parameter (name)."""
+    """Remembers that a model (reference) rejects a parameter (name)."""
     actor: str
     """Whose runs they are."""
 
@@ -52,8 +52,8 @@ class Services:
 class RunContext:
     """One run as its requests see it.
 
-    ``spent`` is what was billed, by provider, and by an earlier process of the run and not deducted from balances any
-    more; ``deducted`` the part of it that was.
+    ``spent`` is the amount billed by provider, including what an earlier process of the run had not deducted from the
+    balances; ``deducted`` is the part of it that has been.
     """
 
     run_id: str
@@ -62,29 +62,29 @@ class RunContext:
     budget: Budget
     tracker: Tracker
     watch: Watch | None = None
-    """Says when the run has heard enough."""
+    """Decides when the run has enough answers."""
     session: int = 0
-    """The number of the state that the run was resumed with."""
+    """The number of the state with which the run was resumed; 0 in a new run."""
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     spent: dict[str, Decimal] = field(default_factory=dict)
     deducted: Mapping[str, Decimal] = field(default_factory=dict)
     is_stopped: bool = False
     refusal: str | None = None
-    """Why a budget refused the first of the requests that it refused."""
+    """Why a budget refused the first request that it refused."""
     dearer: dict[str, Decimal] = field(default_factory=dict)
-    """By model, how many times its worst case a request has cost."""
+    """By model, the most that a request has cost as a multiple of its worst case."""
     has_passed: bool = False
     in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
-    """The tasks that wait for an answer."""
+    """The tasks that wait for a reply."""
     _warm: dict[Hashable, anyio.Event] = field(default_factory=dict)
     _logged: set[tuple[str, str, int | None]] = field(default_factory=set)
     desks: dict[str, BatchDesk] = field(default_factory=dict)
-    """Of the models that are asked in batches."""
+    """By model reference, for models that run in batches."""
     batched: tuple[int, int] = (0, 0)
-    """Requests of earlier processes of the run that had come back from batches, and how many were handed in."""
+    """The requests that earlier processes of the run got back from batches, and those that they submitted."""
     targets: dict[str, Target] = field(default_factory=dict)
     reused_versions: dict[str, set[str | None]] = field(default_factory=dict)
-    """Of each model (reference) the versions whose answers were reused, until it gives its first new answer."""
+    """By model reference, the versions whose answers were reused, until the model gives its first new answer."""
 
     def target(self, model: Model) -> Target:
         """How a model is asked now."""
@@ -95,12 +95,12 @@ class RunContext:
         return target
 
     def conversing(self, model: Model) -> contextlib.AbstractContextManager[None]:
-        """While a conversation with a model goes on."""
+        """Have the model's batch desk, if any, count a conversation while the block lasts."""
         desk = self.desks.get(model.reference)
         return contextlib.nullcontext() if desk is None else desk.conversing()
 
     def warmed(self, probe: Probe) -> contextlib.AbstractAsyncContextManager[None]:
-        """Let the first of those that share a beginning fill the provider's cache before the others come."""
+        """Let the first of the probes that share a beginning fill the provider's cache before the others are sent."""
         key = None if probe.model.reference in self.desks else self.spec.plan.warmed_by(probe.position)
         return contextlib.nullcontext() if key is None else self._warmed(key)
 
@@ -117,32 +117,32 @@ class RunContext:
             self._warm[key].set()
 
     def stir(self) -> None:
-        """Nobody is left to begin, so that batches may be handed in."""
+        """Have the desks check whether batches can be submitted, when no probe is left to begin."""
         for desk in self.desks.values():
             desk.stir()
 
     @property
     def status(self) -> str:
-        """How the run stands; while it waits for batches, how many requests are back."""
+        """The run's status; while it waits for batches, how many requests are back."""
         desks, (back, total) = self.desks.values(), self.batched
         back, total = back + sum(desk.back for desk in desks), total + sum(desk.handed_in for desk in desks)
         return waiting_words(back, total) if self.batching else self.tracker.status
 
     @property
     def batching(self) -> set[str]:
-        """The providers whose batches are waited for."""
+        """The providers with open batches."""
         running = self.tracker.status == "running"
         return {reference.partition(":")[0] for reference, desk in self.desks.items() if running and desk.open}
 
     async def cancel_batches(self, grace: float) -> None:
-        """Cancel all batches at their providers, and wait as many seconds for what they had answered."""
+        """Cancel all batches at their providers, and wait at most ``grace`` seconds for their answers."""
         with anyio.move_on_after(grace):
             async with anyio.create_task_group() as cancelling:
                 for desk in self.desks.values():
                     cancelling.start_soon(desk.cancel)
 
     def purse(self, conversation: Conversation) -> Purse | None:
-        """What a conversation has set aside; ``None`` where nothing limits what may be spent."""
+        """The purse of a conversation; ``None`` when no budget limits its provider."""
         provider = conversation.probe.model.provider
         if conversation.purse is None and self.budget.limits(provider):
             probe = conversation.probe
@@ -151,7 +151,7 @@ class RunContext:
         return conversation.purse
 
     def to_deduct(self) -> dict[str, Decimal]:
-        """What was spent by provider since this was asked before."""
+        """What was spent by provider since the last call."""
         if self.spec.simulated:
             return {}
         before, self.deducted = self.deducted, dict(self.spent)
@@ -159,7 +159,7 @@ class RunContext:
         return {name: min(amount, pricing.LARGEST) for name, amount in left.items()}
 
     def learn_dearer(self, model: str, cost: Decimal, worst_case: Decimal) -> None:
-        """A request has cost more than it could: from now on its model is reckoned with at that."""
+        """Raise the worst cases of a model after one of its requests has cost more than its worst case."""
         news = model not in self.dearer or bool(self.budget.passed) > self.has_passed
         self.has_passed = bool(self.budget.passed)
         self.dearer[model] = max(cost / worst_case, self.dearer.get(model, Decimal(1)))
@@ -174,24 +174,24 @@ class RunContext:
             )
 
     def note(self, sentence: str) -> None:
-        """Say something that whoever pays should know, once: in the run's progress, and as a warning."""
+        """Show a sentence to whoever pays, in the run's progress and as a warning."""
         self.tracker.note(sentence)
         with contextlib.suppress(UserWarning):  # where warnings are errors
             warnings.warn(sentence, UserWarning, stacklevel=2)
 
     def end_probe(self, conversation: Conversation, failure: Failure | None) -> Event:
-        """Decide how a probe ends. The event is written with its last answer: no crash comes between the two."""
+        """Decide how a probe ends, and return its journal line."""
         self.decide_end(conversation, failure)
         return self.probe_line(conversation)
 
     def probe_line(self, conversation: Conversation) -> Event:
-        """How a probe has ended."""
+        """The journal line that says how a probe ended."""
         return events.probe(
             run_id=self.run_id, position=conversation.probe.position, session=self.session, **conversation.row()
         )
 
     def decide_end(self, conversation: Conversation, failure: Failure | None) -> None:
-        """Decide how a probe ends."""
+        """Set how a probe ended: by its failure, or by the check of its last answer."""
         refusal = self.breaker.refusal(conversation.probe.model)
         conversation.end(
             failure,
@@ -200,7 +200,7 @@ class RunContext:
         )
 
     def compare_version(self, conversation: Conversation, version: str | None) -> None:
-        """Say so when a model answers in another version than the answers that were reused beside."""
+        """Log when a model answers in another version than its reused answers."""
         reference = conversation.probe.model.reference
         reused = self.reused_versions.pop(reference, {version})
         if version not in reused:
@@ -208,24 +208,24 @@ class RunContext:
             log.warning("version changed", extra=self.log_fields(conversation, version=version, reused=before))
 
     def cut(self) -> None:
-        """Give up the requests on their way, and send no more."""
+        """Abandon the requests in flight, and send no more."""
         self.is_stopped = True
         for flight in tuple(self.in_flight):
             flight.cancel()
 
     async def write(self, lines: list[Event]) -> None:
-        """Return when the lines are on the disk. What has begun is written whatever is cancelled."""
+        """Return once the lines are on disk. Cancellation does not interrupt the write."""
         with anyio.CancelScope(shield=True):
             await self.services.store.append(lines)
 
     def emit(self, kind: EventKind, conversation: Conversation, *, turn: int | None = None, **details: Any) -> None:
-        """Tell the listeners of the run."""
+        """Count an event of a conversation, and tell the run's listeners."""
         model = conversation.probe.model
         names = {"provider": model.provider, "model": model.reference, "probe_id": conversation.probe_id}
         self.tracker.emit(kind, **names, turn=turn or conversation.turn, **details)
 
     def unforeseen(self, conversation: Conversation, error: Exception, *, maybe_billed: bool = False) -> Failure:
-        """An error of llmkit's own: it ends the probe and not the run. Its traceback is logged, once of each place."""
+        """The failure for an error of llmkit's own: it ends the probe, not the run. Each place logs one traceback."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         key = (type(error).__name__, place.filename, place.lineno)
         fields = self.log_fields(conversation, code=Code.UNKNOWN, error=key[0])

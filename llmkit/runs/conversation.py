@@ -1,4 +1,4 @@
-"""One probe while it is asked: the answers so far and what they cost. Turned into the probe's row at the end."""
+"""One probe in progress: its answers and cost so far, which become the probe's row at the end."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Conversation:
     failure: Failure | None = None
     purse: Purse | None = None
     guard: anyio.CancelScope = field(init=False)
-    """Its worker's, shielded while a request is under way, so that only waiting for one can be stopped."""
+    """Its worker's scope, shielded while a request is in flight, so that only waits before it can be cancelled."""
 
     @classmethod
     def of(cls, run_id: str, plan: Plan, position: int) -> Self:
-        """The probe at a position of a run's plan, of which nothing was asked."""
+        """The conversation of the probe at a position, with nothing asked yet."""
         return cls(probe=plan.probe(position), probe_id=probe_id(run_id, position))
 
     @property
@@ -64,7 +64,7 @@ class Conversation:
         return len(self.answers) == len(self.probe.scenario.prompts)
 
     def give_back(self) -> None:
-        """What is set aside for it is not needed any more."""
+        """Release the money reserved for it."""
         if self.purse is not None:
             self.purse.close()
 
@@ -78,7 +78,7 @@ class Conversation:
         return number
 
     def add(self, result: Completion | Failure, cost: Cost, latency_s: float) -> None:
-        """Count what came back: an answer moves on to the next turn, a failure may have cost something too."""
+        """Count a result: an answer advances to the next turn; a failure may have cost something, too."""
         if isinstance(result, Completion):
             self.answers.append(result.text)
             self.latency_s += latency_s
@@ -98,19 +98,19 @@ class Conversation:
         self.model_version = result.model_version or self.model_version
 
     def reuse(self, completion: Completion, source: str, cost: Decimal | None, latency_s: float) -> None:
-        """Count an answer that was bought for another probe (``source``), at what it cost there."""
+        """Count an answer that was bought for another probe (``source``) at ``cost``; here it costs nothing."""
         self.add(completion, Cost(amount=Decimal(0), rates=Rates(), source="reused"), latency_s)
         self.rates = {}
         self.reused_from = self.reused_from or source
         self.original_cost = None if self.original_cost is None or cost is None else self.original_cost + cost
 
     def discard_answer(self, cost: Cost) -> None:
-        """The last answer is not as it should be: its turn comes again, and what it cost is wasted."""
+        """Drop an invalid last answer: its turn is asked again, and its cost is wasted."""
         self.answers.pop()
         self.wasted += cost.amount or 0
 
     def end(self, failure: Failure | None, *, refused: bool, check: Callable[[str], Any] | None) -> None:
-        """Set how it ended. ``refused``: nothing was sent for that reason; ``check`` parses the last answer."""
+        """Set how it ended. ``refused``: ``failure`` is a refusal to send; ``check`` parses the last answer."""
         if failure is None and check is not None:
             self.answer, failure = checked(self.answers[-1], check)
         self.failure = failure
@@ -123,11 +123,11 @@ class Conversation:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it ended well with its only attempt, so that the outcome of that tells most of its columns."""
+        """Whether its only attempt succeeded, so that the outcome of that determines most of its columns."""
         return self.status == "ok" and self.turn_attempts == {1: 1} and bool(self.tokens) and self.finished
 
     def alone(self) -> dict[str, Any]:
-        """The columns of a plain one that its outcome does not tell."""
+        """The columns of a plain conversation that its outcome does not determine."""
         row = {"answer": self.answer, "left_out": sorted(self.left_out) or None, **self._times()}
         return {name: value for name, value in row.items() if value is not None}
 
@@ -172,12 +172,12 @@ class Conversation:
 
 
 def checked(text: str, check: Callable[[str], Any]) -> tuple[Any, Failure | None]:
-    """What an answer holds, or why it is not as asked. ``check`` raises ``ValueError`` with a sentence."""
+    """The parsed answer, or why it is invalid. ``check`` raises ``ValueError`` with a sentence."""
     try:
         return check(text), None
     except ValueError as error:
         message = str(error)
-    except Exception as error:  # noqa: BLE001 - whatever a schema makes of it, the answer is paid for: save it
+    except Exception as error:  # noqa: BLE001 - whatever the check raises, the answer is paid for: save it
         message = f"The answer could not be checked: {type(error).__name__}: {error}"
     return None, Failure(code=Code.INVALID_RESPONSE, message=message, scope="probe")
 

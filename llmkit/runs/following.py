@@ -15,7 +15,7 @@ from llmkit.records.completions import Scope
 
 
 def withdrawn(model: Model, provider: Provider) -> Failure | None:
-    """Why the catalog allows no more requests to a model of a running run; ``None`` if it does."""
+    """Why the catalog allows no more requests to a model of a run in progress; ``None`` if it does."""
     obstacle = blocking(model, provider, True, date.min)
     if obstacle is None:
         return None

@@ -90,7 +90,7 @@ class Handle(Generic[T]):
         return contextlib.nullcontext()
 
     def _stopped(self, stop: BaseException) -> BaseException:
-        """The interrupt with ``after_stop`` as its message, and without the event loop's frames: slow to print."""
+        """The interrupt with ``after_stop`` as its message, and without the event loop's frames, slow to print."""
         if not stop.args:
             stop.args = (self.after_stop,)
         return stop.with_traceback(None)
@@ -154,8 +154,8 @@ class RunHandle(Handle[T]):
             background.start(self._session.cancel, grace)
 
     def leave(self, grace: float = 10.0) -> None:
-        """Stop as :meth:`cancel` does, but leave batches to their providers: ``kit.resume`` fetches the answers. Stop
-        in JupyterLab and ``kit.close`` do this.
+        """Stop as :meth:`cancel` does, but leave batches running: ``kit.resume`` fetches their answers. Stop in
+        JupyterLab and ``kit.close`` do this.
         """
         if not self.done():
             background.start(partial(self._session.cancel, grace, keeps_batches=True))

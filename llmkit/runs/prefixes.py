@@ -63,7 +63,7 @@ class Division:
         return [block for blocks in divided for block in blocks]
 
     def _families(self, members: Sequence[int], size: int) -> list[list[int]]:
-        """Groups of sorted members that share their first ``size`` bytes; a member as long but alone is one as well."""
+        """Groups of sorted members that share their first ``size`` bytes; a long enough member alone is one, too."""
         families: list[list[int]] = []
         for member in members:
             if families and alike(self.parts[families[-1][-1]], self.parts[member]) >= size:

@@ -2,7 +2,7 @@
 
 A full garbage collection visits every object of the process, a few hundred thousand once pandas and a notebook are
 loaded, and stops all threads for a tenth of a second. During a run, objects that existed before it are frozen, and the
-rest is collected less often than by default, every 700 objects, which takes a tenth of a run's time.
+rest is collected less often than every 700 objects: that default takes a tenth of a run's time.
 
 The loop releases the interpreter whenever it sends or receives. While another thread computes, it regains it only after
 the switch interval: 5 ms by default, a dozen times in one iteration of a busy loop; during a run it is 1 ms.

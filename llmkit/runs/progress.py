@@ -134,7 +134,7 @@ class Progress:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it is running or being cancelled."""
         return self.status in ("running", "cancelling")
 
     @property

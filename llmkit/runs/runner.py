@@ -1,4 +1,4 @@
-"""Starting runs and resuming them."""
+"""Start and resume runs."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ log = logging.getLogger("llmkit.runs")
 T = TypeVar("T")
 
 AGAIN = tuple(code for code in Code if code.resumable)
-"""Failures that ``resume`` asks again."""
+"""The codes of failures that ``resume`` asks again."""
 
 
 class Runner(Generic[T]):
-    """Starts runs of one kit. ``load`` makes the result of a run from its id, ``panel`` the widget of a handle,
+    """Starts the runs of one kit. ``load`` makes the result of a run from its id, ``panel`` the widget of a handle;
     ``watching`` shows progress while somebody waits for it.
     """
 
@@ -60,10 +60,10 @@ class Runner(Generic[T]):
         self.handles: dict[str, RunHandle[T]] = {}
 
     def start(self, spec: RunSpec, remote: RemoteSender | None = None) -> RunHandle[T]:
-        """Write the run down and start it; returns when it is on the disk. ``remote`` sends its requests, if given.
+        """Write the run to disk, then start it. ``remote`` sends its requests, if given.
 
         Raises:
-            ValidationError: it asks in batches, and ``remote`` would send them.
+            ValidationError: it asks in batches, which need no ``remote``.
             JournalError: the journal cannot be written.
         """
         _refuse_remote_batches(spec, remote)
@@ -85,7 +85,7 @@ class Runner(Generic[T]):
             estimate=spec.estimate,
         )
         begun = list(reused_lines.replayed(run_id, plan, spec.reused, spec.check_answer))
-        # before the line that begins the run: no crash leaves a run that would ask for what it had reused
+        # before the line that begins the run: no crash may leave a run that would buy its reused answers again
         self._services.store.append([*reused_lines.lines(run_id, spec.reused, begun), *lines]).result()
         positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
         context = self._context(run_id, spec, positions, session=0)
@@ -103,21 +103,21 @@ class Runner(Generic[T]):
         changes: Mapping[str, Any],
         remote: RemoteSender | None = None,
     ) -> RunHandle[T]:
-        """Ask what has no answer yet, conversations at the turn that they had reached.
+        """Ask whatever has no answer yet; conversations continue at the turn that they had reached.
 
-        ``changes`` is what is otherwise from now on, as :func:`llmkit.store.events.run_state` writes it down. What
-        ``remote`` has kept of the run is taken before anything is asked.
+        ``changes`` holds the settings that differ from now on, as :func:`llmkit.store.events.run_state` stores them.
+        Replies that ``remote`` has kept are processed before anything is sent.
 
-        ``spent`` is what the run has, or may have, cost so far; it counts against its budget. What ``catalog`` has
-        disabled or deprecated meanwhile is skipped.
+        ``spent`` is what the run has or may have cost so far; it counts against its budget. What ``catalog`` has
+        disabled or deprecated since is skipped.
 
         Raises:
             ValidationError: the run is running, here or in another process, or was interrupted on another machine; or
-                as :meth:`start` says.
+                as for :meth:`start`.
         """
         _refuse_remote_batches(spec, remote)
         store = self._services.store
-        who = None if store.is_live(run_id) else store.peers.left_elsewhere(run_id)  # if it is live, that is said
+        who = None if store.is_live(run_id) else store.peers.left_elsewhere(run_id)  # a live run has its own error
         if who is not None and store.run(run_id)["status"] == "running":
             raise ValidationError(
                 f"Run {run_id} was asked by {who} when its process died, and that journal may have answers that nobody "
@@ -171,7 +171,7 @@ class Runner(Generic[T]):
         return self._launch(session, remote)
 
     def deduct_interrupted(self) -> None:
-        """Take off the balances what runs have spent whose process died before it could."""
+        """Deduct from the balances what runs had spent but not deducted when their processes died."""
         store = self._services.store
         for run_id in store.unfinished:
             if store.is_live(run_id) or store.peers.left_elsewhere(run_id) or not store.claim_run(run_id):
@@ -185,7 +185,7 @@ class Runner(Generic[T]):
                 store.release_run(run_id, is_over=False)
 
     def close(self, grace: float) -> None:
-        """Cancel what is running and wait until what arrives within ``grace`` seconds is saved."""
+        """Stop all runs as :meth:`RunHandle.leave` does, and wait until replies within ``grace`` seconds are saved."""
         running = [handle for handle in self.handles.values() if not handle.done()]
         for handle in running:
             handle.leave(grace)
@@ -194,7 +194,7 @@ class Runner(Generic[T]):
 
     @contextlib.contextmanager
     def _claimed(self, run_id: str) -> Iterator[None]:
-        """Mark the run as this process's; it stays so unless it cannot be started."""
+        """Claim the run for this process; the claim is released if the run cannot be started."""
         if not self._services.store.claim_run(run_id):
             raise ValidationError(
                 f"Run {run_id} is running in another notebook or script: wait for it, or stop it there."
@@ -210,7 +210,7 @@ class Runner(Generic[T]):
     def _context(
         self, run_id: str, spec: RunSpec, positions: Iterable[int], session: int, spent: Decimal = Decimal(0)
     ) -> RunContext:
-        """What the requests of a run share; ``positions`` are the probes that are to be asked."""
+        """The context that a run's requests share; ``positions`` are the probes to ask."""
         models = spec.plan.models
         counts = Counter(spec.plan.model_of(position).reference for position in positions)
         expected = (spec.estimate or {}).get("total")
@@ -265,7 +265,7 @@ def _refuse_remote_batches(spec: RunSpec, remote: RemoteSender | None) -> None:
 
 
 def _tokens(spec: RunSpec) -> dict[str, float]:
-    """What a request is expected to take, by model: the average over its configurations."""
+    """The expected tokens of a request by model, averaged over its configurations."""
     expected, tokens = (spec.estimate or {}).get("models", {}), defaultdict(list)
     for config in spec.plan.configs:
         tokens[config.model.reference].append(expected.get(config.label, {}).get("tokens", 0.0))
@@ -281,5 +281,5 @@ def _queues(plan: Plan, positions: Iterable[int]) -> dict[str, deque[int]]:
 
 
 def new_run_id() -> str:
-    """Ordered by time and readable: ``20261124-150203-1f3a``, in UTC."""
+    """A readable id that sorts by time, in UTC: ``20261124-150203-1f3a``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

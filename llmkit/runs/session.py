@@ -1,4 +1,4 @@
-"""A run from its first request to its last row: who asks what when, and how it ends."""
+"""A run from its first request to its last row: its workers and queues, and how it ends."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from llmkit.store import CatalogState, events
 log = logging.getLogger("llmkit.runs")
 
 REFRESH = 1.0
-"""Seconds between looks at the catalog's limits."""
+"""Seconds between looks at the catalog."""
 SYNC_AFTER = 5.0
-"""Seconds before the first projection into the database; who reads has it brought up to date anyway."""
+"""Seconds before the first projection into the database; readers bring it up to date anyway."""
 SYNC_SHARE = 0.05
-"""The most of a run's time that projections take."""
+"""The largest share of a run's time that projections may take."""
 
 
 @dataclass(slots=True)
@@ -43,11 +43,11 @@ class Session:
     context: RunContext
     queues: dict[str, deque[int]]
     conversations: Mapping[int, Conversation] = field(default_factory=dict)
-    """Those of a resumed run, by position."""
+    """Conversations already begun, in a resumed run or by reused answers, by position."""
     late: Mapping[int, LateAnswer] = field(default_factory=dict)
-    """What came while a resumed run was dead, by position."""
+    """Replies that arrived while a resumed run was dead, by position."""
     catalog: CatalogState | None = None
-    """The catalog at which a resumed run is looked at before anything is asked."""
+    """The catalog to heed in a resumed run before anything is sent."""
     _scope: anyio.CancelScope | None = None
     _workers: Counter[str] = field(default_factory=Counter)
     _drained: defaultdict[str, anyio.Event] = field(default_factory=lambda: defaultdict(anyio.Event))
@@ -63,7 +63,7 @@ class Session:
 
     @property
     def tracker(self) -> Tracker:
-        """What has happened so far."""
+        """The tracker of its events."""
         return self.context.tracker
 
     def progress(self) -> Progress:
@@ -73,7 +73,7 @@ class Session:
         return self.tracker.snapshot(said | dict.fromkeys(self.context.batching, self.context.status))
 
     async def cancel(self, grace: float, *, keeps_batches: bool = False) -> None:
-        """Stop asking; after ``grace`` seconds stop waiting for what is on its way. Batches may be kept to resume."""
+        """Send nothing more; after ``grace`` seconds cut off what is in flight. Batches may be kept for ``resume``."""
         self._cancelled = True
         if not keeps_batches:
             await self.context.cancel_batches(grace)
@@ -87,7 +87,7 @@ class Session:
         """Ask everything, then write how it ended.
 
         Raises:
-            JournalError: an answer could not be saved, so nothing more was asked.
+            JournalError: an answer could not be saved, so nothing more was sent.
         """
         self.tracker.emit("started")
         started = time.monotonic()
@@ -118,8 +118,8 @@ class Session:
     # --- workers ---
 
     async def _serve(self, provider: str) -> None:
-        """Keep as many workers as the provider's limit can use, also when the limit is raised meanwhile."""
-        # who is asked in batches waits together
+        """Keep as many workers as the provider's limit can use, even when it is raised during the run."""
+        # conversations in batches all wait together
         gathering = {reference.partition(":")[0] for reference in self.context.desks}
         async with anyio.create_task_group() as workers:
             while self.queues[provider]:
@@ -129,7 +129,7 @@ class Session:
                 for _ in range(target - self._workers[provider]):
                     self._workers[provider] += 1
                     workers.start_soon(self._work, provider)
-                    await anyio.lowlevel.checkpoint()  # a hundred beginnings at once would hold the loop up
+                    await anyio.lowlevel.checkpoint()  # a hundred starts at once would block the loop
                 with anyio.move_on_after(REFRESH):
                     await self._drained[provider].wait()
 
@@ -148,7 +148,7 @@ class Session:
             self._workers[provider] -= 1
 
     async def _converse(self, position: int, guard: anyio.CancelScope) -> None:
-        """Ask all turns of one probe and write its final row. ``guard`` is the worker's."""
+        """Ask all turns of one probe and write its final row. ``guard`` is the worker's scope."""
         conversation = self.conversations.get(position) or Conversation.of(
             self.run_id, self.context.spec.plan, position
         )
@@ -166,12 +166,12 @@ class Session:
             raise
         except LlmkitError:
             raise
-        except OSError as error:  # replies never raise it: it is the files that processes share
+        except OSError as error:  # from the files that processes share: replies never raise it
             raise LlmkitError(
                 f"The limits of {conversation.probe.model.provider} cannot be kept on the disk: "
                 f"{error.strerror or error}. Free some space or check the catalog's folder, then resume the run."
             ) from error
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is of this probe, and others go on
+        except Exception as error:  # noqa: BLE001 - it concerns this probe only, and the others continue
             failure = self.context.unforeseen(conversation, error)
         finally:
             conversation.give_back()
@@ -180,13 +180,13 @@ class Session:
         code = conversation.failure.code if conversation.failure else None
         self.context.emit("probe_done", conversation, status=conversation.status, code=code)
         if self.context.watch is not None and self.context.watch.is_over(conversation):
-            for queue in self.queues.values():  # what is on its way still arrives
+            for queue in self.queues.values():  # requests in flight still finish
                 queue.clear()
         if failure is not None and conversation.status == "failed" and concerns_others(failure):
             await self._skip_rest(conversation.probe.model, affected(conversation.probe.model, failure))
 
     async def _skip_rest(self, model: Model, reference: str) -> None:
-        """Mark what is left for a provider or a model, by its name or reference, as skipped."""
+        """Mark the remaining probes of a provider (name) or a model (reference) as skipped."""
         refusal, plan = self.context.breaker.refusal(model), self.context.spec.plan
         queue = self.queues.get(model.provider, deque())
         rest = [p for p in queue if reference in (model.provider, plan.probe(p).model.reference)]
@@ -205,7 +205,7 @@ class Session:
         log.warning("skipped", extra={"run": self.run_id, **names, "code": refusal.code, "probes": len(rest)})
 
     async def _heed(self, catalog: CatalogState) -> None:
-        """Follow the catalog: ask nothing more of a provider that was disabled or a model that was deprecated."""
+        """Follow the catalog: send nothing more to a provider that was disabled or a model that was deprecated."""
         for model in self.context.spec.plan.models:
             refusal = withdrawn(catalog.models.get(model.reference, model), catalog.providers[model.provider])
             if refusal is not None and self.context.breaker.refusal(model) is None:
@@ -222,8 +222,8 @@ class Session:
                 await self._heed(catalog)
 
     def _refresh(self) -> CatalogState | None:
-        """Bring the database up to date, and apply limits that were edited meanwhile, here or elsewhere; returns
-        the catalog when anything was written."""
+        """Bring the database up to date, and apply limits and budgets edited since; returns the catalog if anything was
+        written, here or elsewhere."""
         store, gate = self.context.services.store, self.context.services.gate
         try:
             if store.journal.sizes() == self._sizes:
@@ -233,7 +233,7 @@ class Session:
                 store.sync()
                 self._next_sync = began + (time.monotonic() - began) / SYNC_SHARE
             catalog = store.catalog()
-        except LlmkitError as error:  # held by another program, a full disk: the journal has everything, so go on
+        except LlmkitError as error:  # held by another program, or a full disk: the journal has everything
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
             return None
         self._sizes = store.journal.sizes()
@@ -247,7 +247,7 @@ class Session:
             self.context.services.spending.follow(money, budgets_of(catalog), simulated=spec.simulated, anew=anew)
 
     async def _end(self, problem: BaseException | None) -> BaseException | None:
-        """Write how it ended; returns what it is that kept it from a good end."""
+        """Write how the run ended; returns the problem that made it fail, if any."""
         enough = self.context.watch.outcome if self.context.watch is not None else None
         cancelled = enough or (self._cancelled and not self.tracker.is_complete)  # the last answers may have come since
         status = "failed" if problem is not None else "cancelled" if cancelled else "completed"
@@ -265,10 +265,10 @@ class Session:
         try:
             await self.context.write([line])
             await self._project()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the end is not saved: it is found interrupted
+        except Exception as error:  # noqa: BLE001 - the end is not saved: the run will be found interrupted
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})
             status, message = "failed", str(problem := problem or error)
-        finally:  # whatever went wrong, it runs no more, and who watches must hear of it
+        finally:  # whatever went wrong, the run is over, and its listeners must be told
             self.context.services.store.release_run(self.run_id)
             self._ended = True
             self.tracker.emit("ended", status=status, reason=message)
@@ -277,7 +277,7 @@ class Session:
     async def _project(self) -> None:
         try:
             await anyio.to_thread.run_sync(self.context.services.store.sync)
-        except Exception as error:  # noqa: BLE001 - the journal has it, and whoever reads next goes by that
+        except Exception as error:  # noqa: BLE001 - the journal has it, and the next reader applies that
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
 
     def _stopped_by(self, refusal: str) -> str:
@@ -286,7 +286,7 @@ class Session:
         return f"{refusal} So {asked}; kit.resume({self.run_id!r}, budget=...) asks on."
 
     def _deduct(self) -> None:
-        """Take what was spent off the balances, while the run goes on."""
+        """Deduct what was spent from the balances, during the run."""
         if any((spent := self.context.to_deduct()).values()):
             line = events.run_state(run_id=self.run_id, number=self.context.session, status="running", spent=spent)
             self.context.services.store.append([line]).result()

@@ -22,7 +22,7 @@ class Bound(NamedTuple):
     rates: pricing.Dearest
 
     def worst_case(self, input_tokens: int) -> Decimal | None:
-        """The most that a request of ``input_tokens`` can cost; ``None`` when nothing limits it."""
+        """The most that a request of ``input_tokens`` can cost; ``None`` when unlimited or unknown."""
         most = self.max_output_tokens
         return None if most is None else pricing.most_of(self.rates, input_tokens, most)
 
@@ -66,7 +66,7 @@ class Target:
         return bound
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
-        """The service tier of a reply: as reported, else as requested; in batches combined with theirs."""
+        """The service tier of a reply: as reported, else as requested; in batches, combined with the batch tier."""
         tier = result.service_tier or self.wire.asked_tier(request.body or {})
         return in_batch(tier) if self.in_batches else tier
 
