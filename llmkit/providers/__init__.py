@@ -1,1 +1,1 @@
-"""Providers: their wires, the transport, and the credentials that go with a request."""
+"""Access to providers: wires (HTTP formats), transport and credentials."""

@@ -1,9 +1,9 @@
-"""Where API keys come from, and where they may go.
+"""API keys: where they come from, and where they may be sent.
 
-A key is looked for in the environment, then in a ``.env`` file of the working directory, then among those typed for
-this session. It is sent only to an address that was shipped for its provider, or that this user approved on this
-machine, for this provider and this variable. Approvals are kept in the user's configuration folder and not in the
-catalog: a catalog can come from somebody else.
+A key is read from the environment, else from a ``.env`` file in the working directory, else from those typed in this
+session. It is sent only to an address that was shipped for its provider, or that this user approved on this machine
+for this provider and this variable. Approvals are stored in the user's configuration folder, not in the catalog, which
+can come from somebody else.
 """
 
 from llmkit.providers.credentials.credentials import Credentials, how_to_approve

@@ -1,4 +1,4 @@
-"""Where a user lets the keys of providers go."""
+"""The addresses that a user has approved for the keys of providers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from llmkit.errors import ValidationError
 
 
 class Approvals:
-    """What this user approved on this machine, by provider's name: a JSON file of mode 0600.
+    """This user's approvals on this machine, by provider name: a JSON file of mode 0600.
 
-    Each is an origin and, after a space, the variable whose key may go there; those of earlier versions name none.
+    Each is an origin and, after a space, the variable whose key may be sent there; earlier versions stored no variable.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def add(self, provider_name: str, approval: str) -> None:
-        """Approve an origin, as :func:`origin_of` writes it, for a variable. Safe while other kernels approve theirs.
+        """Add an approval: an origin as :func:`origin_of` returns it, and the variable. Safe with concurrent kernels.
 
         Raises:
             ValidationError: the file is damaged.
@@ -32,7 +32,7 @@ class Approvals:
         with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10, check_interval=0.02):
             approved = self._read()
             approved[provider_name] = sorted({*approved.get(provider_name, ()), approval})
-            # mkstemp makes a file of mode 0600, and the rename replaces the old one in one step
+            # mkstemp creates the file with mode 0600, and the rename replaces the old one atomically
             handle, temporary = tempfile.mkstemp(dir=folder, prefix=self._path.stem, suffix=".tmp")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(approved, file, indent=2)
@@ -41,7 +41,7 @@ class Approvals:
             os.replace(temporary, self._path)
 
     def of(self, provider_name: str) -> list[str]:
-        """What is approved for a provider.
+        """The approvals for a provider.
 
         Raises:
             ValidationError: the file is damaged.

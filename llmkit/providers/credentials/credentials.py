@@ -1,4 +1,4 @@
-"""Both together: the keys of a session, and where each may go."""
+"""The keys of a session, and where each may be sent."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, 
 log = logging.getLogger("llmkit.providers.credentials")
 
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY": ("GEMINI_API_KEY",)})
-"""Variables that are read when the first one is not set; Google's own library reads them in this order too."""
+"""Variables to read if the first one is not set; Google's own library uses the same order."""
 
 
 class Credentials:
     """The keys of this session and the addresses that they may be sent to.
 
-    ``shipped`` holds the origins that are known for each provider's name. ``config_dir`` (else ``$LLMKIT_CONFIG_DIR``,
-    else the user's configuration folder) keeps the approvals; ``dotenv`` is a file to look for keys in (else ``.env``
-    in the working directory).
+    ``shipped`` maps provider names to their known origins. ``config_dir`` (default: ``$LLMKIT_CONFIG_DIR``, else the
+    user's configuration folder) holds the approvals; ``dotenv`` is a file with keys (default: ``.env`` in the working
+    directory).
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Credentials:
         return "<llmkit.Credentials>"
 
     def key(self, provider: Provider) -> Key | None:
-        """The provider's key; ``None`` where it is not set, or where the provider needs none.
+        """The provider's key; ``None`` if it is not set, or if the provider needs none.
 
         Raises:
-            ValidationError: what is set cannot be a key (a line break, a control character, a letter outside ASCII).
+            ValidationError: the value cannot be a key (a line break, a control character, a letter outside ASCII).
         """
         if provider.api_key_env is None:
             return None
@@ -60,7 +60,7 @@ class Credentials:
         return self._typed.get(provider.api_key_env) if found is None else checked_key(*found)
 
     def _found(self, names: Iterable[str]) -> tuple[Key, str] | None:
-        """The first of these variables that is set, and where."""
+        """The first of these variables that is set in the environment, else in the ``.env`` file, and its source."""
         for values, place in ((os.environ, "the environment"), (read_dotenv(self._dotenv), str(self._dotenv.name))):
             for name in names:
                 if raw := (values.get(name) or "").strip():
@@ -68,7 +68,7 @@ class Credentials:
         return None
 
     def has_key(self, provider: Provider) -> bool:
-        """Whether the provider can be asked: its key is set, or it needs none. A malformed key counts as none."""
+        """Whether the provider can be used: its key is set, or it needs none. A malformed key counts as not set."""
         try:
             return provider.api_key_env is None or self.key(provider) is not None
         except ValidationError as error:
@@ -76,10 +76,10 @@ class Credentials:
             return False
 
     def ask(self, provider: Provider) -> None:
-        """Ask for the provider's key with a hidden prompt, and keep it in memory for this session.
+        """Prompt for the provider's key without echo, and keep it in memory for this session.
 
         Raises:
-            ValidationError: nothing was typed, it cannot be a key, or the provider needs none.
+            ValidationError: nothing was typed, the text cannot be a key, or the provider needs none.
         """
         if provider.api_key_env is None:
             raise ValidationError(f"{provider.display_name} needs no key.", field="api_key_env")
@@ -89,12 +89,12 @@ class Credentials:
         self._typed[provider.api_key_env] = checked_key(key, "the prompt")
 
     def origin_allowed(self, provider_name: str, base_url: str, variable: str | None = None) -> bool:
-        """Whether the provider's key in ``variable`` may be sent there: approved for just that, or the provider's
-        shipped address and a key of its name. Without ``variable``: whether the address is one that any of its keys may
-        go to, this machine included.
+        """Whether the provider's key in ``variable`` may be sent there: it was approved for that address, or the
+        address is shipped and the variable bears the provider's name. Without ``variable``: whether the address is
+        shipped, approved for any variable, or this machine.
 
         Raises:
-            ValidationError: the file of approvals is damaged.
+            ValidationError: the approvals file is damaged.
         """
         try:
             origin = origin_of(base_url)
@@ -114,11 +114,10 @@ class Credentials:
         return self._approvals.of(provider_name)
 
     def approve_origin(self, provider_name: str, base_url: str, variable: str | None = None) -> None:
-        """Let the provider's key in ``variable`` be sent to the host of this URL, from now on, for this user on this
-        machine.
+        """Permanently allow this user on this machine to send the provider's key in ``variable`` to this URL's origin.
 
         Raises:
-            ValidationError: not a plain URL, or http on a public network; or the file of approvals is damaged.
+            ValidationError: not a plain URL, http on a public network, or the approvals file is damaged.
         """
         origin = origin_of(base_url)
         if not can_be_asked(origin):
@@ -126,10 +125,10 @@ class Credentials:
         self._approvals.add(provider_name, origin if variable is None else f"{origin} {variable}")
 
     def check(self, provider: Provider) -> None:
-        """Make sure that the provider's key may be sent to its ``base_url``.
+        """Check that the provider's key may be sent to its ``base_url``.
 
         Raises:
-            OriginNotApproved: it may not; says what to do.
+            OriginNotApproved: it may not; the message says what to do.
         """
         if provider.api_key_env is None or self.origin_allowed(provider.name, provider.base_url, provider.api_key_env):
             return

@@ -1,4 +1,4 @@
-"""Which environment variables can hold the API key of a provider."""
+"""Which environment variables may hold the API key of a provider."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NO_API_KEY = frozenset(_OTHER_DOORS.split())
 
 
 def names_api_key(variable: str) -> bool:
-    """Whether a name is one that API keys of models have: ``ACME_API_KEY``, ``ACME_KEY``, ``HF_TOKEN``; but not
-    ``AWS_SECRET_ACCESS_KEY`` or ``JUPYTERHUB_API_TOKEN``, which open other doors.
+    """Whether a variable looks like an API key for models: ``ACME_API_KEY``, ``ACME_KEY``, ``HF_TOKEN``; but not
+    ``AWS_SECRET_ACCESS_KEY`` or ``JUPYTERHUB_API_TOKEN``, which give access to other things.
     """
     return bool(_NAME.fullmatch(variable)) and _NO_API_KEY.isdisjoint(variable.upper().split("_"))
 
 
 def is_of_provider(variable: str, provider_name: str) -> bool:
-    """Whether a name is one that an API key of this provider has: it holds the provider's name."""
+    """Whether a variable looks like an API key of this provider: it also contains the provider's name."""
     return names_api_key(variable) and _letters(provider_name) in _letters(variable)
 
 

@@ -1,4 +1,4 @@
-"""API keys that do not show themselves, and the places where they are looked for."""
+"""API keys that do not reveal themselves, their redaction from texts, and ``.env`` files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from llmkit.errors import ValidationError
 log = logging.getLogger("llmkit.providers.credentials")
 
 HIDDEN = "[key]"
-"""What stands in a text where a key was."""
+"""The replacement for a key in a text."""
 
 _SHORTEST_SECRET = 8
 _ESCAPABLE = frozenset('"\\/')
-"""What JSON may write with a backslash before it, besides what is written by its number."""
+"""Characters that JSON may escape with a plain backslash, besides by their number."""
 
 
 class Key:
-    """An API key that does not show itself: not in ``repr``, not in a format string, not in a pickle or copy."""
+    """An API key that does not reveal itself in ``repr`` or a format string, and cannot be pickled or copied."""
 
     __slots__ = ("_secret",)
 
@@ -46,17 +46,17 @@ class Key:
         return self._secret.isprintable() and self._secret.isascii()
 
     def reveal(self) -> str:
-        """The key itself, to be put into a request header and nowhere else."""
+        """The key itself, for a request header and nothing else."""
         return self._secret
 
 
 def redact(text: AnyStr, keys: Iterable[Key]) -> AnyStr:
-    """The text with every known key replaced by ``[key]``; some providers quote the key in an error.
+    """The text with every given key replaced by ``[key]``; some providers quote the key in an error.
 
-    However each of its characters is written: plain, escaped as JSON does or encoded as URLs do, and both of it some
-    times over, so that no later decoding brings a key back.
+    A key is recognized whether its characters are plain, escaped as in JSON or encoded as in URLs, even several times
+    over, so that no later decoding restores it.
 
-    A "key" of less than eight characters (local servers take any word) is left alone: it is not a secret, and it may be
+    A "key" of fewer than eight characters (local servers accept any word) is left alone: it is not a secret, and may be
     a word of an answer.
     """
     if isinstance(text, bytes):
@@ -66,29 +66,29 @@ def redact(text: AnyStr, keys: Iterable[Key]) -> AnyStr:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
             escape = "\\u00" if _ESCAPABLE.isdisjoint(secret) else "\\"
-            if escape in text or "%" in text:  # line by line: other threads take their turn between two
+            if escape in text or "%" in text:  # line by line: other threads can run in between
                 text = "".join(_written(secret).sub(HIDDEN, line) for line in text.splitlines(keepends=True))
     return text
 
 
 @lru_cache(maxsize=64)
 def _written(secret: str) -> re.Pattern[str]:
-    """A pattern of all ways in which a key may be written."""
+    """A pattern for all ways in which a key may be written."""
     return re.compile("".join(map(_one_written, secret)))
 
 
 def _one_written(character: str) -> str:
     number = "".join(f"[{digit}{digit.upper()}]" for digit in f"{ord(character):02x}")
-    backslashes = r"\\\\{0,7}"  # an alternative that begins with a character of its own is found fast
+    backslashes = r"\\\\{0,7}"  # alternatives that begin with different characters match fast
     escapes = f"u00{number}|{re.escape(character)}" if character in _ESCAPABLE else f"u00{number}"
     return f"(?:{re.escape(character)}|{backslashes}(?:{escapes})|%(?:25){{0,2}}{number})"
 
 
 def checked_key(key: Key, source: str) -> Key:
-    """The key, if it can be one. It comes wrapped: a traceback may show the variables of whoever raises.
+    """The key, if it is valid. It is passed wrapped, because a traceback may show local variables.
 
     Raises:
-        ValidationError: it cannot be sent in a header. The message names the source, and never the text.
+        ValidationError: it cannot be sent in a header. The message names the source, never the text.
     """
     if not key.is_sendable:
         raise ValidationError(
@@ -99,7 +99,7 @@ def checked_key(key: Key, source: str) -> Key:
 
 
 def read_dotenv(path: Path) -> Mapping[str, str | None]:
-    """The values of a ``.env`` file, which never enter the environment; read again only when the file has changed."""
+    """The values of a ``.env`` file, without adding them to the environment; parsed again only if the file changes."""
     try:
         return _parse_dotenv(path, path.stat().st_mtime_ns) if path.is_file() else {}
     except (OSError, UnicodeDecodeError):
@@ -109,6 +109,6 @@ def read_dotenv(path: Path) -> Mapping[str, str | None]:
 
 @lru_cache(maxsize=4)
 def _parse_dotenv(path: Path, changed_at: int) -> Mapping[str, str | None]:
-    import dotenv  # loaded by those who keep such a file
+    import dotenv  # loaded only if there is such a file
 
     return dotenv.dotenv_values(path, interpolate=False)  # a $ in a key is a $

@@ -1,6 +1,6 @@
-"""Sending requests: keys are added here, foreign errors become failures here, and retries are decided here.
+"""Sending requests: adds keys, turns foreign errors into failures, and decides on retries.
 
-This package is the only one that imports httpx and tenacity.
+No other package imports httpx or tenacity.
 """
 
 from llmkit.providers.transport.long_bodies import apart

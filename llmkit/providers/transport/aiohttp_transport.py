@@ -1,6 +1,6 @@
-"""httpx's requests on aiohttp's connections, with as little between the two as there can be.
+"""Requests prepared by httpx, sent over aiohttp's connections with minimal glue.
 
-Its errors are aiohttp's own, which ``exceptions`` knows: translated into httpx's they would be vaguer.
+It raises aiohttp's own errors, which ``exceptions`` knows: translated into httpx's they would be vaguer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import httpx
 
 
 class Prepared(NamedTuple):
-    """What a request has in common with others, as aiohttp takes it."""
+    """The parts of a request that recur in others, in the form that aiohttp accepts."""
 
     method: str
     url: str
@@ -25,18 +25,18 @@ class Prepared(NamedTuple):
 
 @lru_cache(maxsize=256)
 def prepared(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> Prepared:
-    """A request without body and key, read by httpx. A study asks few addresses with few sets of headers, and to read
-    them takes as long as to send them.
+    """A request without body and key, parsed by httpx. Cached, since a study uses few addresses and sets of headers,
+    and parsing takes as long as sending.
 
     Raises:
-        httpx.InvalidURL: the URL is none.
+        httpx.InvalidURL: the URL is invalid.
     """
     request = httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(b""))
     return Prepared(request.method, str(request.url), dict(request.headers))
 
 
 class AiohttpTransport:
-    """The connections to one origin, opened when they are needed. Redirects are not followed, no cookies are kept."""
+    """The connections to one origin, opened on demand. Does not follow redirects or keep cookies."""
 
     def __init__(self, certificates: ssl.SSLContext | Literal[True], proxy: httpx.Proxy | None) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=certificates)
@@ -50,8 +50,8 @@ class AiohttpTransport:
     def send(
         self, request: Prepared, key: Mapping[str, str], content: bytes, timeout: aiohttp.ClientTimeout
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send a request with the headers of its key and its whole body. The response's body is still to be read; when
-        the block is left, the connection is given back, or closed when not all was read.
+        """Send a request with its key's headers and its whole body. The caller reads the response's body in the block;
+        at its end, the connection is released, or closed if the body was not read completely.
         """
         return self._session.request(
             request.method,

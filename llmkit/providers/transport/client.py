@@ -1,6 +1,6 @@
-"""One HTTP exchange with httpx, on aiohttp underneath.
+"""One HTTP exchange, using httpx on top of aiohttp.
 
-Imported with the first request only: httpx and aiohttp take a third of a second to load.
+Imported only with the first request: httpx and aiohttp take a third of a second to load.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from llmkit.records import Failure, HttpResponse
 from llmkit.records.checks.addresses import is_loopback, origin_of
 
 CONNECT_TIMEOUT = 15.0
-"""Seconds for finding the host, connecting and the TLS handshake."""
+"""Seconds for resolving the host, connecting and the TLS handshake."""
 
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of an answer, decompressed. The longest answers of language models are below a tenth of it."""
+"""Maximum bytes of a decompressed answer. The longest answers of language models are below a tenth of it."""
 
 
 class Client:
-    """The connections of one event loop. How many there are is not limited here: the gate does that.
+    """The connections of one event loop. Their number is not limited here: the gate does that.
 
-    httpx reads what is sent, and aiohttp sends it: redirects, cookies and logs, which an ``httpx.AsyncClient`` adds,
-    would have to be switched off, and cost as much again as sending does.
+    httpx parses requests, and aiohttp sends them: the redirects, cookies and logs of an ``httpx.AsyncClient`` would
+    have to be switched off, and cost as much again as sending does.
     """
 
     def __init__(self) -> None:
         self._certificates: ssl.SSLContext | None = None
-        with contextlib.suppress(ValidationError):  # who is asked without TLS needs none
+        with contextlib.suppress(ValidationError):  # plain http needs none
             self._certificates = _trusted()
         self._transports: dict[str, AiohttpTransport] = {}
 
@@ -50,7 +50,7 @@ class Client:
             await transport.aclose()
 
     async def exchange(self, outgoing: Outgoing, *, timeout: float) -> HttpResponse | Failure:
-        """Send a request and read the whole answer, in ``timeout`` seconds at most and those that connecting takes."""
+        """Send a request and read the whole answer, within ``timeout`` seconds plus those for connecting."""
         host = urlsplit(outgoing.origin).netloc
         try:
             return await self._exchange(outgoing, host, _limits(timeout))
@@ -62,7 +62,7 @@ class Client:
     async def _exchange(self, outgoing: Outgoing, host: str, limits: aiohttp.ClientTimeout) -> HttpResponse | Failure:
         request = prepared(outgoing.method, f"{outgoing.origin}/{outgoing.path}", outgoing.headers)
         key = {} if outgoing.key is None else outgoing.authorize(outgoing.key.reveal())
-        # Some providers quote the key in their errors; it is taken out before anybody sees or keeps the answer.
+        # Some providers quote the key in their errors; it is removed before anybody sees or stores the answer.
         secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
         body = bytearray()
         async with self._transport(outgoing.origin).send(request, key, outgoing.content, limits) as response:
@@ -84,26 +84,26 @@ class Client:
         """The connections to an origin.
 
         Raises:
-            ValidationError: the environment names certificates that cannot be read, or a proxy that is none.
+            ValidationError: the environment names unreadable certificates or an invalid proxy.
         """
         if origin not in self._transports:
             if self._certificates is None and origin.startswith("https:"):
-                self._certificates = _trusted()  # mended by now, or not
+                self._certificates = _trusted()  # they may have been fixed by now
             self._transports[origin] = AiohttpTransport(self._certificates or True, _proxy_for(origin))
         return self._transports[origin]
 
 
 @lru_cache(maxsize=16)
 def _limits(timeout: float) -> aiohttp.ClientTimeout:
-    connect = min(CONNECT_TIMEOUT, timeout)  # finding the host included
+    connect = min(CONNECT_TIMEOUT, timeout)  # including resolving the host
     return aiohttp.ClientTimeout(
-        total=connect + timeout,  # and none for a single read, which an answer that trickles in never meets
+        total=connect + timeout,  # no limit for single reads: an answer that trickles in would never exceed it
         connect=connect,
     )
 
 
 def _told(response: aiohttp.ClientResponse, secrets: tuple[Key, ...]) -> dict[str, str]:
-    """The headers, without keys; of those that come several times all values."""
+    """The headers, without keys; the values of a repeated header are joined by commas."""
     headers: dict[str, str] = {}
     for name, value in response.raw_headers:
         key, text = name.decode("ascii", "replace").lower(), redact(value.decode(errors="replace"), secrets)
@@ -112,10 +112,10 @@ def _told(response: aiohttp.ClientResponse, secrets: tuple[Key, ...]) -> dict[st
 
 
 def _trusted() -> ssl.SSLContext:
-    """The certificates that are trusted here.
+    """The trusted certificates.
 
     Raises:
-        ValidationError: those that the environment names cannot be read.
+        ValidationError: those named in the environment cannot be read.
     """
     try:
         return httpx.create_ssl_context()
@@ -127,10 +127,10 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _proxy_for(origin: str) -> httpx.Proxy | None:
-    """The proxy of the environment (``HTTPS_PROXY`` and its kin); none for this machine and hosts in ``NO_PROXY``.
+    """The proxy from the environment (``HTTPS_PROXY`` etc.); ``None`` for this machine and hosts in ``NO_PROXY``.
 
     Raises:
-        ValidationError: it is no address of a proxy that speaks HTTP.
+        ValidationError: it is not the address of an HTTP proxy.
     """
     parts, proxies = urlsplit(origin), getproxies()
     address = proxies.get(parts.scheme) or proxies.get("all")

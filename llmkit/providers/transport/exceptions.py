@@ -1,8 +1,8 @@
-"""What foreign exceptions mean. The sentences are ours: a foreign message or its cause may quote headers or a URL.
+"""Failures for foreign exceptions. The messages are ours: a foreign message or its cause may quote headers or a URL.
 
-Where an httpx error was made of one of aiohttp's, that one decides: httpx-aiohttp makes a ``ConnectTimeout`` of a
-connection that the server closed. What matters is whether the request may have reached the provider: then the answer
-may have been billed although it never came.
+If an httpx error was raised from one of aiohttp's, the latter decides: httpx-aiohttp, for example, reports a connection
+closed by the server as a ``ConnectTimeout``. What matters is whether the request may have reached the provider: then
+the answer may have been billed although it never arrived.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmkit.records import Failure, Scope
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The meaning of a kind of exception; ``{host}`` in the sentence is filled in."""
+    """The meaning of a kind of exception; ``{host}`` in its message is filled in."""
 
     code: Code
     says: str
@@ -47,7 +47,7 @@ _BAD_REQUEST = Fault(
     Code.VALIDATION_ERROR, "The request to {host} cannot be sent; check the provider's base_url.", scope="provider"
 )
 
-# The first class that fits decides, so subclasses stand before their bases.
+# The first matching class decides, so subclasses precede their bases.
 FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     # aiohttp
     (aiohttp.ClientSSLError, _CERTIFICATE),
@@ -89,11 +89,11 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
 )
 
 FOREIGN: tuple[type[BaseException], ...] = tuple(kind for kind, _ in FAULTS)
-"""What is caught around a request. Anything else is a mistake of ours and may be seen."""
+"""The exceptions caught around a request. Anything else is a bug of ours and should surface."""
 
 
 def failure_of(error: BaseException, host: str) -> Failure:
-    """The failure that a foreign exception stands for; its text is not used."""
+    """The failure for a foreign exception, whose text is not used."""
     cause = error.__cause__
     known = cause if isinstance(cause, aiohttp.ClientError) else error
     fault = next(fault for kind, fault in FAULTS if isinstance(known, kind))

@@ -1,4 +1,4 @@
-"""Bodies that are long, or longer than they look: unpacked step by step, and read apart from the event loop."""
+"""Long bodies: decompressed step by step, and read outside the event loop."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LONG = 2**20
-"""Bytes of a body above which it is read in a thread, and that are unpacked at a time."""
+"""Size in bytes above which a body is read in a thread; also the maximum to decompress at a time."""
 
 _PLAIN = frozenset(("", "identity"))
 _PACKED = frozenset(("gzip", "x-gzip", "deflate"))
-_EITHER = 32 + zlib.MAX_WBITS  # gzip and zlib tell themselves apart
-_BARE = -zlib.MAX_WBITS  # what some servers send as deflate
+_EITHER = 32 + zlib.MAX_WBITS  # detects gzip or zlib
+_BARE = -zlib.MAX_WBITS  # raw deflate, which some servers send
 
 
 def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterable[bytes]:
-    """What arrives, unpacked once as its ``Content-Encoding`` says, in pieces of ``LONG`` bytes at most.
+    """The chunks, decompressed according to ``Content-Encoding``, in pieces of at most ``LONG`` bytes.
 
     Raises:
-        zlib.error: it is packed more than once, in a way that nobody asked for, or not as it says.
+        zlib.error: the body is compressed more than once, in a format not asked for, or not as declared.
     """
     encoding = encoding.strip().lower()
     if encoding in _PLAIN:
@@ -41,16 +41,16 @@ async def _inflated(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         while chunk and not inflater.eof:
             yield inflater.decompress(chunk, LONG)
             if chunk := inflater.unconsumed_tail:
-                await asyncio.sleep(0)  # a bomb does not hold the others up
+                await asyncio.sleep(0)  # a decompression bomb must not block the others
 
 
 async def apart(body: Sized, function: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Call a function that reads a body: in a thread where that is long, so that the event loop goes on."""
+    """Call a function that reads a body: in a thread if the body is long, so that the event loop is not blocked."""
     if len(body) <= LONG:
         return function(*args, **options)
     call = functools.partial(function, *args, **options)
     try:
         read = asyncio.get_running_loop().run_in_executor(None, call)
-    except RuntimeError:  # Python is ending, and starts no more threads
+    except RuntimeError:  # Python is shutting down and starts no more threads
         return call()
     return await read

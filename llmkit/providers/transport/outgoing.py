@@ -1,4 +1,4 @@
-"""A request that knows where it goes."""
+"""A request with its destination."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from llmkit.providers.credentials import Key
 
 
 class Outgoing(NamedTuple):
-    """A request as it is sent; the key is turned into headers by ``authorize`` at the last moment.
+    """A request as it is sent; ``authorize`` turns the key into headers at the last moment.
 
-    ``origin`` is canonical and ``path`` has no slash before it, so that nothing in a path changes where it goes.
+    ``origin`` is canonical and ``path`` has no leading slash, so that nothing in a path can change the destination.
     """
 
     method: str

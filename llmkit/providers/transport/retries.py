@@ -1,4 +1,4 @@
-"""When a failed request is made again, and how long that waits."""
+"""When a failed request is retried, and after what wait."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PAUSING = frozenset({Code.RATE_LIMITED, Code.OVERLOADED, Code.SERVER_ERROR})
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """How many seconds to wait before the next attempt; ``pauses_provider``: everybody waits, not this probe alone."""
+    """Seconds to wait before the next attempt; with ``pauses_provider``, all the provider's probes wait."""
 
     seconds: float
     pauses_provider: bool = False
@@ -44,19 +44,19 @@ class Delay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how late a request is made again. Times are in seconds.
+    """How often, and after which waits, a request is retried. Times are in seconds.
 
-    ``max_attempts`` counts the first attempt. A wait that the server asks for is kept exactly; if it is longer than
+    ``max_attempts`` includes the first attempt. A wait that the server asks for is kept exactly; if it is longer than
     ``max_retry_after``, the failure is final and the provider's other probes are skipped (``kit.resume`` asks them
-    later). A rate limit without one waits ``rate_limit_waits``, by number of attempts made. Everything else waits
-    ``backoff_initial``, doubled with each attempt up to ``backoff_max``, with ``jitter`` up to twice as long.
+    later). A rate limit without such a wait uses ``rate_limit_waits``, by number of attempts made. Everything else
+    waits ``backoff_initial``, doubled with each attempt up to ``backoff_max``, with ``jitter`` up to twice as long.
 
-    ``retry_unknown`` says whether to ask again when a connection broke after the request was sent: the lost answer may
-    have been billed. ``None`` means yes in runs without a budget and no in runs with one. ``timeout_s`` is how long an
-    answer may take. ``scale`` multiplies every wait, also those that a server asks for; for tests and rehearsals.
+    ``retry_unknown`` says whether to retry when a connection broke after the request was sent: the lost answer may have
+    been billed. ``None`` means yes in runs without a budget and no in runs with one. ``timeout_s`` is the time limit
+    for an answer. ``scale`` multiplies every wait, even those that a server asks for; for tests and rehearsals.
 
     Raises:
-        ValidationError: a value makes no sense.
+        ValidationError: a value is invalid.
     """
 
     max_attempts: int = 5
@@ -83,7 +83,7 @@ class RetryPolicy:
 
     @classmethod
     def fast(cls, **changes: Any) -> Self:
-        """The usual policy with every wait a thousandth as long, for tests and rehearsals."""
+        """The default policy with every wait reduced to a thousandth, for tests and rehearsals."""
         return cls(**{"scale": 0.001, **changes})
 
     def scaled(self, factor: float) -> Self:
@@ -91,7 +91,7 @@ class RetryPolicy:
         return replace(self, scale=self.scale * factor)
 
     def judged(self, failure: Failure) -> Failure:
-        """The failure; one of the whole provider if the server asks for a longer wait than ``max_retry_after``."""
+        """The failure, extended to the whole provider if the server asks for a wait longer than ``max_retry_after``."""
         wait = failure.retry_after or 0.0
         if failure.code not in _PAUSING or wait <= self.max_retry_after:
             return failure
@@ -99,7 +99,7 @@ class RetryPolicy:
         return replace(failure, scope="provider", message=f"{failure.message} {remedy}")
 
     def delay(self, failure: Failure, attempt: int) -> Delay:
-        """The wait after attempt number ``attempt`` (from 1) has failed."""
+        """The wait after attempt number ``attempt`` (from 1) failed."""
         if failure.retry_after is not None:
             return Delay(failure.retry_after * self.scale, pauses_provider=failure.code in _PAUSING)
         if failure.code is Code.RATE_LIMITED:
@@ -111,11 +111,11 @@ class RetryPolicy:
         whole: float = min(self.backoff_initial * 2 ** (attempt - 1), self.backoff_max)
         if not self.jitter:
             return whole
-        least = min(whole, max(self.backoff_max / 2, self.backoff_initial))  # spread at the upper end as well
+        least = min(whole, max(self.backoff_max / 2, self.backoff_initial))  # so that waits vary at the upper end too
         return random.uniform(least, min(2 * least, self.backoff_max))
 
     def _is_retried(self, failure: Failure, *, retry_unknown: bool, times: int) -> bool:
-        """Whether a failure is worth another attempt; ``times``: how often its code has come up, this one included."""
+        """Whether to retry after a failure; ``times``: how often its code has occurred, including this one."""
         return (
             failure.code in _RETRIED
             and failure.scope != "probe"
@@ -134,17 +134,17 @@ async def retrying(
     on_wait: Callable[[Failure, Delay, int], Awaitable[None]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> T | Failure:
-    """Call ``attempt`` (with 1, 2, ...) until it succeeds or no retry is left; then return its last result as it is.
+    """Call ``attempt`` (with 1, 2, ...) until it succeeds or no retry is left; then return its last result unchanged.
 
-    ``on_wait`` is told of each wait: what failed, the delay, and the number of the attempt. A delay that pauses the
-    provider is left to it (the next attempt passes the gate, which holds it); every other wait is slept here. Without
-    ``on_wait`` all of them are slept here.
+    ``on_wait`` is called before each wait with the failure, the delay and the number of the attempt. It handles delays
+    that pause the provider (the gate holds the next attempt); all other waits, or all without ``on_wait``, are slept
+    here.
     """
     first = await attempt(1)
     if not isinstance(first, Failure):
         return first
-    # The schedule runs on tenacity, which this project was asked to build on: do not replace it with a loop of our own.
-    # It is loaded and set up for failures only, since both cost more than a request that succeeds.
+    # The schedule uses tenacity, which this project was asked to build on: do not replace it with a custom loop. It is
+    # loaded and set up for failures only, since both cost more than a request that succeeds.
     import tenacity
 
     numbers, seen = itertools.count(1), Counter[Code]()
@@ -180,7 +180,7 @@ async def retrying(
     try:
         result: T | Failure = await retry(next_attempt)
     finally:
-        retry.iter_state.reset()  # the steps it has kept hold it: without them it is gone at once, uncollected
+        retry.iter_state.reset()  # breaks a reference cycle, so that it is freed at once without garbage collection
     return result
 
 

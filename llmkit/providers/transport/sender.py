@@ -1,4 +1,4 @@
-"""Where a request meets its provider's address and key."""
+"""Sends requests to their provider's address, with its key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("llmkit.providers.transport")
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "gzip, deflate", "user-agent": "llmkit"}
 SIMULATED_KEY = "simulated"
-"""What a simulator is sent in place of a key."""
+"""Sent to a simulator instead of a key."""
 
 
 def _no_simulator(_: Provider) -> str:
@@ -36,7 +36,7 @@ def _no_simulator(_: Provider) -> str:
 class Transport:
     """Sends requests: adds origin and key, and turns every foreign error into a :class:`Failure`.
 
-    ``simulator`` gives the base URL of a simulator for a provider; what is sent there carries a dummy key.
+    ``simulator`` returns the base URL of a simulator for a provider; requests to it carry a dummy key.
     A transport may be used from several event loops, and opens connections for each.
     """
 
@@ -47,7 +47,7 @@ class Transport:
 
     @property
     def is_connected(self) -> bool:
-        """Whether anything was sent, so that there are connections to close."""
+        """Whether there may be connections to close, because something was sent."""
         return bool(self._clients)
 
     async def send(
@@ -60,11 +60,11 @@ class Transport:
         timeout: float = 600.0,
         trace: Mapping[str, str] | None = None,
     ) -> HttpResponse | Failure:
-        """Send one request; return the response as it arrived, or why there is none. Never raises for the network.
+        """Send one request; return the response as it arrived, or a failure. Never raises for network errors.
 
-        ``simulated``: to the simulator. ``timeout`` is in seconds. ``trace`` holds headers for a simulator; providers
-        never see them. The failure is ``maybe_billed`` when the request may have reached the provider. A key that the
-        answer quotes is taken out.
+        ``simulated``: send to the simulator. ``timeout`` is in seconds. ``trace`` holds headers for a simulator, never
+        sent to providers. A failure is ``maybe_billed`` if the request may have reached the provider. A key quoted in
+        the answer is redacted.
         """
         try:
             outgoing = self._address(provider, wire, request, trace or {}, simulated)
@@ -87,7 +87,7 @@ class Transport:
         return result
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop; the next request opens new ones."""
+        """Close the running event loop's connections; the next request opens new ones."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await (await client).aclose()
@@ -98,7 +98,7 @@ class Transport:
         """The request with its origin, headers and key.
 
         Raises:
-            OriginNotApproved, MissingApiKey, ValidationError: it must not or cannot be sent.
+            OriginNotApproved, MissingApiKey, ValidationError: the request must not or cannot be sent.
             TypeError, ValueError: the body is not JSON.
         """
         simulator = self._simulator(provider) if simulated else None
@@ -128,21 +128,21 @@ class Transport:
         return key
 
     def _connected(self) -> Client | None:
-        """The connections of the running event loop, once there are any."""
+        """The running event loop's connections; ``None`` until they are set up."""
         client = self._clients.get(asyncio.get_running_loop())
         return client.result() if client is not None and client.done() and client.exception() is None else None
 
     async def _connect(self) -> Client:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
-        if client is None or client.done():  # failed: the certificates may be mended by now
+        if client is None or client.done():  # failed: the certificates may have been fixed by now
             client = self._clients[loop] = loop.run_in_executor(None, _new_client)
-        return await asyncio.shield(client)  # who stops waiting must not stop it for the others
+        return await asyncio.shield(client)  # cancelling one waiter must not cancel it for the others
 
 
 def _new_client() -> Client:
-    # httpx and aiohttp take a third of a second to load, and only those who ask something need them. Loading them and
-    # reading the certificates happens in a worker thread, so that the event loop is not held up.
+    # httpx and aiohttp take a third of a second to load, so they are loaded with the first request. This and reading
+    # the certificates happen in a worker thread, so that the event loop is not blocked.
     with _loading:
         from llmkit.providers.transport.client import Client
 
@@ -150,5 +150,5 @@ def _new_client() -> Client:
 
 
 _loading = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child that is forked while a module is loading would wait for it for ever
+if hasattr(os, "register_at_fork"):  # a child forked while a module is loading would wait for it forever
     os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)

@@ -1,6 +1,6 @@
-"""The wires: each provider's HTTP format as pure functions, found by name.
+"""The wires: each provider's HTTP format as pure functions, by name.
 
-A model's ``api_config`` says what its API accepts; ``options`` documents the keys.
+A model's ``api_config`` declares what its API accepts; ``options`` documents the keys.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ __all__ = [
 
 
 def wire_for(provider: Provider, model: Model) -> Wire:
-    """The wire that the model is asked through, its own (``api_config["wire"]``) or its provider's, in the provider's
-    dialect.
+    """The model's own wire (``api_config["wire"]``) or its provider's, in the provider's dialect.
 
     Raises:
         ValidationError: there is no wire or dialect of that name.

@@ -1,4 +1,4 @@
-"""The last step of every wire: an answer as it was read becomes a Completion, or a Failure when it is none."""
+"""The last step of every wire: turns what was read from a response into a Completion or a Failure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LONGEST_SENTENCE = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a wire has read in a 2xx body. ``mark`` is one of the marks of ``rules`` where the answer is no answer.
+    """What a wire has read from a 2xx body. ``mark`` is a mark from ``failure_rules`` if it is not a usable answer.
 
-    ``words`` is what the provider says about it; ``error`` is an error that it carries.
+    ``words`` is the provider's comment on it; ``error`` is an error that the body contains.
     """
 
     text: str = ""
@@ -38,10 +38,10 @@ class Answer:
 def body_or_failure(
     response: HttpResponse, read: Callable[[Any], Answer] = lambda _: Answer()
 ) -> tuple[Any, Failure | None]:
-    """The decoded body, and a failure if the status, the body or an error in it says so already.
+    """The decoded body, and a failure if the status, the body or an error in it indicates one.
 
-    A 2xx answer that is not JSON was probably produced and billed, and is marked so. An error was not, unless
-    ``read`` finds the tokens that were used beside the error or inside it.
+    A 2xx response that is not JSON was probably billed, and is marked as such. An error was not billed, unless ``read``
+    finds a usage next to the error or inside it.
     """
     body = decode(response.body)
     good = 200 <= response.status < 300
@@ -56,9 +56,9 @@ def body_or_failure(
 
 
 def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
-    """A Completion if the answer has text and nothing is wrong with it; an empty answer never is one.
+    """A Completion if the answer has text and nothing is wrong with it, else a Failure.
 
-    A failure without a usage may have been billed: the provider did its work and the cost is unknown.
+    A failure without a usage may have been billed: the provider did its work at an unknown cost.
     """
     if answer.error is not None:
         problem = read_problem(response, None, error=answer.error)
@@ -89,9 +89,9 @@ def _marked(response: HttpResponse, answer: Answer, mark: str) -> Failure:
 
 
 def classify(response: HttpResponse, problem: Problem, answer: Answer, *, maybe_billed: bool = False) -> Failure:
-    """The failure that a problem amounts to. What the wire knows of the answer, its usage above all, is passed on.
+    """Classify a problem as a failure, which keeps what the wire has read of the answer, above all its usage.
 
-    ``retry_after`` is kept only where waiting helps: Gemini asks for seconds when a daily quota is used up.
+    ``retry_after`` is kept only if waiting helps: Gemini asks for seconds even when a daily quota is used up.
     """
     rule, words = rule_for(problem), short(problem.message, _LONGEST_SENTENCE)
     return Failure(

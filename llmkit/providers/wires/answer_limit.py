@@ -1,4 +1,4 @@
-"""How long an answer may get, as the request that is sent says: what a budget can rely on."""
+"""The maximum length of an answer according to the request, which budgets rely on."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from llmkit.records import Request
 
 _LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"}
 _ANSWERS = {"n", "candidateCount"}
-"""How the bodies of the formats name the limit, and how many answers are asked for at once."""
+"""The fields for the limit and for the number of answers, in the bodies of all formats."""
 
 
 def answer_limit(request: Request) -> int | None:
-    """The most output tokens of one answer that a request asks for; ``None`` when it sets no limit.
+    """The maximum output tokens per answer in a request; ``None`` if it sets no limit.
 
-    It is read from the body, since what is sent is not always what was asked for: a limit that the model refused is
-    left out, Anthropic's format demands one, and ``extra_body`` may hold another.
+    Read from the body, since this can differ from the caller's parameter: a limit that the model refused is left out,
+    Anthropic's format requires one, and ``extra_body`` may contain another.
     """
     return max(_counts(request, _LIMITS), default=None)
 
 
 def answers_asked(request: Request) -> int:
-    """How many answers a request asks for at once: 1, unless ``extra_body`` says otherwise. Each of them is billed."""
+    """The number of answers that a request asks for: 1, unless ``extra_body`` says otherwise. Each is billed."""
     return max((1, *_counts(request, _ANSWERS)))
 
 
 def _counts(request: Request, names: set[str]) -> list[int]:
-    """The counts of these names in a body, or in Gemini's ``generationConfig``."""
+    """The counts under these names in a body, or in Gemini's ``generationConfig``."""
     body = request.body or {}
     inner = body.get("generationConfig")
     settings = body if not isinstance(inner, Mapping) else {**body, **inner}

@@ -27,7 +27,7 @@ _STATUSES = {
 
 
 class AnthropicBatches(BatchApi):
-    """``POST /v1/messages/batches``. A batch has no name: it is found by its time and size, and its results tell."""
+    """``POST /v1/messages/batches``. Batches have no name: they are found by time and size, and verified by results."""
 
     most_requests = 100_000
     most_bytes = 256_000_000
@@ -43,7 +43,7 @@ class AnthropicBatches(BatchApi):
         return Request(path=self.root, body={"requests": requests}, headers=batch[0].request.headers)
 
     def results(self, state: BatchState) -> Sequence[Request]:
-        """See ``BatchApi.results``. The path and not ``results_url``: the key goes to no address that a reply names."""
+        """See ``BatchApi.results``. Not at ``results_url``: the key is never sent to an address named in a reply."""
         return [self._get(f"{self._path(state.batch_id)}/results")]
 
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:

@@ -20,15 +20,15 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 
-# The version on which models that know temperature and top_p still take them: 2026-10-21 rejects both on every model
+# The last version to accept temperature and top_p where a model does: 2026-10-21 rejects both on every model
 # (platform.claude.com/docs/en/api/versioning).
 VERSION = "2023-06-01"
 _NO_SAMPLING_SINCE = "2026-10-21"
-# The format demands a limit. Thinking counts inside it, so it leaves room for some.
+# The format requires a limit. Thinking counts towards it, so this leaves room for some.
 DEFAULT_MAX_TOKENS = 8192
 _UNKNOWN_MODEL_MAX_TOKENS = 4096
 
-# Tokens of thinking for the models that take a budget; the format's smallest is 1,024.
+# Thinking tokens for models that accept a budget; the format's minimum is 1,024.
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768}
 _SMALLEST_BUDGET = 1024
 _TIERS = {
@@ -58,7 +58,7 @@ class AnthropicMessages(Wire):
         """The request for one turn; see ``Wire.build``.
 
         Without ``params.max_tokens`` the limit is the model's own, at most ``DEFAULT_MAX_TOKENS``, plus the thinking
-        budget for models that take one.
+        budget for models that accept one.
         """
         version = str(configured(call.model, "anthropic_version", VERSION))
         style = configured(call.model, "reasoning_style", "adaptive")
@@ -99,12 +99,12 @@ class AnthropicMessages(Wire):
         return {"x-api-key": key}
 
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. Left out, the account decides about priority and about the place of inference."""
+        """See ``Wire.asked_tier``. By default, the account decides on priority and the place of inference."""
         tier = body.get("service_tier")
         return service_tier(None if tier == "auto" else tier, body.get("speed"), body.get("inference_geo"))
 
     def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
-        """See ``Wire.may_serve``. A workspace can have its own place of inference, beside whatever is asked for."""
+        """See ``Wire.may_serve``. A workspace can set a default place of inference, which combines with any tier."""
         tiers = super().may_serve(body, listed)
         if _HOME not in listed or body.get("inference_geo"):
             return tiers
@@ -118,7 +118,7 @@ class AnthropicMessages(Wire):
         return AnthropicBatches(VERSION)
 
     def batch_tiers(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
-        """See ``Wire.batch_tiers``. The place of inference counts in a batch too."""
+        """See ``Wire.batch_tiers``. The place of inference affects batches too."""
         place = body.get("inference_geo")
         tiers = super().batch_tiers(body, listed)
         at_home = frozenset({f"{BATCH_TIER}+{_HOME}"})
@@ -127,7 +127,7 @@ class AnthropicMessages(Wire):
         return tiers if place or _HOME not in listed else tiers | at_home
 
     def list_models(self) -> Request:
-        """The request for the provider's own list of models: one page, the largest that there is."""
+        """The request for the provider's own list of models: one page of the maximum size."""
         return Request(path="/v1/models?limit=1000", method="GET", headers={"anthropic-version": VERSION})
 
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
@@ -153,7 +153,7 @@ class AnthropicMessages(Wire):
 
 
 def _tier(tier: str | None) -> dict[str, str]:
-    """What a body says of a service tier: a word of its own for each part of it."""
+    """The fields for a service tier in a body: one for each part of its name."""
     return dict(_TIERS.get(part, ("inference_geo", part)) for part in tier.split("+")) if tier else {}
 
 
@@ -175,7 +175,7 @@ def _most(call: Call) -> int:
 
 
 def _budget(call: Call, style: str) -> int:
-    """Tokens of thinking; at most half of the limit, so that an answer fits. 0 means none."""
+    """Thinking tokens; at most half of the limit, to leave room for an answer. 0 means none."""
     wanted = _BUDGETS.get(call.params.reasoning_effort or "", 0) if style == "budget" else 0
     budget = min(wanted, _most(call) // 2)
     return budget if budget >= _SMALLEST_BUDGET else 0

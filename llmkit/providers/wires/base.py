@@ -1,4 +1,4 @@
-"""What every wire does: a provider's HTTP format as pure functions over records, without I/O."""
+"""The interface of wires: a provider's HTTP format as pure functions over records, without I/O."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ from llmkit.records.entries import WireName
 
 @dataclass(frozen=True)
 class Wire(ABC):
-    """A provider's HTTP format, in one of its dialects. Nothing here waits or sends."""
+    """A provider's HTTP format, in one of its dialects. Does no I/O."""
 
     name: ClassVar[WireName]
     caches_what_is_marked: ClassVar[bool] = False
-    """Whether the provider's prompt cache keeps what a request marks, and not every beginning on its own."""
+    """Whether the provider caches only the prefixes marked in a request, instead of any prefix automatically."""
     dialect: Dialect = STANDARD
 
     @abstractmethod
     def build(self, call: Call) -> Request:
         """The request for one turn.
 
-        Parameters that the model does not take are left out and named in ``Request.left_out``.
+        Parameters that the model does not accept are left out and named in ``Request.left_out``.
 
         Raises:
             ValidationError: a parameter would be left out and ``call.params.strict`` is set.
         """
 
     def parse(self, call: Call, response: HttpResponse) -> Completion | Failure:
-        """The answer, or why there is none. Total: any status, headers and body give one of the two."""
+        """The answer or a failure. Total: any status, headers and body give one of the two."""
         body, failure = body_or_failure(response, self._read)
         return failure or conclude(response, self._read(body))
 
     @abstractmethod
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """The service tier that a request asks for, in our words; ``None`` where it leaves that to the provider."""
+        """Our name for the service tier that a request asks for; ``None`` if it leaves that to the provider."""
 
     def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
-        """The tiers at which a request may be served: the standard one (a provider need not have what was asked for),
-        the one asked for; where none was, those of ``listed`` that a setting of the account can choose.
+        """The tiers at which a request may be served: the standard one (the requested one may not be available), and
+        the requested one, or without one those of ``listed`` that an account setting can select.
         """
         asked = self.asked_tier(body)
         return frozenset({STANDARD_TIER, *([asked] if asked else self._by_account(listed))})
 
     def _by_account(self, listed: Collection[str]) -> Iterable[str]:
-        """Those of the tiers that a request gets without asking where the account is set so."""
+        """Those of ``listed`` that an account setting can select for requests that ask for none."""
         return ()
 
     def batches(self) -> BatchApi | None:
-        """How many requests are handed in at once; ``None`` where the provider has no such way."""
+        """The provider's batch API; ``None`` if it has none."""
         return None
 
     def batch_tiers(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
@@ -75,10 +75,10 @@ class Wire(ABC):
 
     @abstractmethod
     def _read(self, body: Any) -> Answer:
-        """What the JSON of a 2xx body says, whatever it is."""
+        """Read the JSON of a 2xx body, whatever it contains."""
 
     def rate_info(self, response: HttpResponse) -> RateInfo | None:
-        """What the response's headers say about the limits, if anything."""
+        """The limits reported in the response's headers, if any."""
         return headers.rate_info(response)
 
     @abstractmethod
@@ -91,4 +91,4 @@ class Wire(ABC):
 
     @abstractmethod
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; chat-capable ones only where the list tells."""
+        """The models of a ``list_models`` response; only chat-capable ones if the list distinguishes them."""

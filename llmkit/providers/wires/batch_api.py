@@ -1,4 +1,4 @@
-"""What every batch API does: many requests handed in at once, answered within a day for less. Pure functions."""
+"""The interface of batch APIs: many requests submitted at once, answered later at a discount. Pure functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this was an
 CANCELLED = Failure(code=Code.CANCELLED, message="The batch was cancelled before this was answered.", scope="probe")
 LONGEST_RESULTS = 1024**3
 LISTED = 100
-"""Batches of one page of a list."""
+"""Batches per page of a list."""
 # gRPC's codes as HTTP statuses (google.rpc.Code)
 _HTTP_OF_GRPC = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
 
@@ -30,23 +30,23 @@ Reply = HttpResponse | Failure
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """A request as it would be sent alone, under an id that its answer will bear."""
+    """A request as it would be sent alone, with an id that its result will carry."""
 
     custom_id: str
     request: Request
 
     @property
     def size(self) -> int:
-        """About how many bytes of a file it takes."""
+        """Its approximate size in a file, in bytes."""
         return len(self.request.content) + 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchState:
-    """A batch as the provider describes it.
+    """A batch as reported by the provider.
 
-    ``name`` is ours, where the provider keeps one; ``total`` counts its requests, where it says so. ``rejection`` is
-    why it was refused as a whole, as the response that one request would have got. ``files`` hold its results.
+    ``name`` is ours, if the provider stores it; ``total`` is its number of requests, if reported. ``rejection`` is why
+    it was refused as a whole, in the form of a response to a single request. ``files`` are the ids of its result files.
     """
 
     batch_id: str
@@ -59,13 +59,13 @@ class BatchState:
     files: tuple[str, ...] = ()
 
     def unanswered(self) -> Failure:
-        """What became of a request that an ended batch has no result for."""
+        """The failure of a request for which an ended batch has no result."""
         return CANCELLED if self.is_cancelled else EXPIRED
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of the account's batches, the latest first, and the request for the next one."""
+    """A page of the account's batches, latest first, and the request for the next page."""
 
     states: Sequence[BatchState] = ()
     more: Request | None = None
@@ -73,18 +73,18 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Replies by custom id, and the request for the next page of them."""
+    """Replies by custom id, and the request for the next page."""
 
     replies: Mapping[str, Reply] = field(default_factory=dict)
     more: Request | None = None
 
 
 class BatchApi(ABC):
-    """A provider's way to hand in many requests at once. Nothing here waits or sends.
+    """A provider's batch API. Does no I/O.
 
-    ``most_requests`` and ``most_bytes`` are the provider's limits of one batch, ``hours`` its promise. Batches are at
-    ``root``; a page of their list has them under ``list_key``, and under ``next_key`` what the request for the next
-    page names as ``next_param``.
+    ``most_requests`` and ``most_bytes`` are the provider's limits per batch, ``hours`` its maximum duration. Batches
+    are at ``root``; a page of their list has them under ``list_key``, and under ``next_key`` the value of the parameter
+    ``next_param`` for the next page.
     """
 
     most_requests: ClassVar[int]
@@ -99,7 +99,7 @@ class BatchApi(ABC):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def split(self, items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
-        """The items in as few batches as the provider's limits allow, in their order."""
+        """Split the items, in order, into as few batches as the provider's limits allow."""
         batch: list[BatchItem] = []
         size = 0
         for item in items:
@@ -112,37 +112,37 @@ class BatchApi(ABC):
             yield batch
 
     def upload(self, items: Sequence[BatchItem]) -> Request | None:
-        """The request that stores the items in a file; ``None`` where the batch itself carries them."""
+        """The request that uploads the items as a file; ``None`` if the batch request itself contains them."""
         return None
 
     def read_upload(self, response: HttpResponse) -> str | Failure:
-        """The id of the stored file."""
+        """The id of the uploaded file."""
         body, failure = opened(response)
         return failure or string(body.get("id"))
 
     @abstractmethod
     def create(self, name: str, items: Sequence[BatchItem], file_id: str) -> Request:
-        """The request that hands the items in; ``name`` is for finding it again."""
+        """The request that submits the batch; ``name`` serves to find it again."""
 
     def poll(self, batch_id: str) -> Request:
         """The request for the state of a batch."""
         return self._get(self._path(batch_id))
 
     def cancel(self, batch_id: str) -> Request:
-        """The request that ends a batch early."""
+        """The request that cancels a batch."""
         return Request(path=f"{self._path(batch_id)}{self.cancel_path}", body={}, headers=self.headers)
 
     def listing(self) -> Request:
-        """The request for the latest batches of the account."""
+        """The request for the account's latest batches."""
         return self._get(f"{self.root}?{self.list_query}")
 
     def read(self, response: HttpResponse) -> BatchState | Failure:
-        """The state in a response to ``create``, ``poll`` or ``cancel``."""
+        """The state from a response to ``create``, ``poll`` or ``cancel``."""
         body, failure = opened(response)
         return failure or self._state(body)
 
     def read_list(self, response: HttpResponse) -> Listed | Failure:
-        """The batches of a page."""
+        """The batches on a page."""
         body, failure = opened(response)
         states = [self._state(each) for each in items(body.get(self.list_key))]
         return failure or Listed(states, self._next_page(f"{self.root}?{self.list_query}", body))
@@ -153,11 +153,11 @@ class BatchApi(ABC):
 
     @abstractmethod
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
-        """The replies in a response to one of them, each as a request sent alone would have got it."""
+        """The replies in a response to one of them, each in the form of a response to a single request."""
 
     @abstractmethod
     def _state(self, body: Any) -> BatchState:
-        """The state that a JSON object tells."""
+        """The state described by a JSON object."""
 
     def _path(self, batch_id: str) -> str:
         return f"{self.root}/{quote(batch_id, safe='')}"
@@ -181,7 +181,7 @@ def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
 
 
 def json_lines(response: HttpResponse) -> list[dict[str, Any]] | Failure:
-    """The objects of a file of JSON lines; a line that is none is left out."""
+    """The objects in a JSON Lines file; lines that are not JSON objects are skipped."""
     if not 200 <= response.status < 300:
         return body_or_failure(response)[1] or opened(response)[1] or EXPIRED
     values = map(_object, response.body.splitlines())
@@ -189,7 +189,7 @@ def json_lines(response: HttpResponse) -> list[dict[str, Any]] | Failure:
 
 
 def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None) -> HttpResponse:
-    """One entry of a file of results, as the response that a request sent alone would have got."""
+    """One entry of a results file, in the form of a response to a single request."""
     request_id = string(request_id)
     return HttpResponse(
         status=status,
@@ -200,7 +200,7 @@ def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None
 
 
 def encoded(body: Any) -> bytes:
-    """JSON in UTF-8, or in ASCII where a text holds half a surrogate pair."""
+    """JSON in UTF-8, or in ASCII if a text contains a lone surrogate."""
     try:
         return json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -208,7 +208,7 @@ def encoded(body: Any) -> bytes:
 
 
 def http_status(code: Any) -> int:
-    """The HTTP status of an error's code: that itself, or gRPC's; 500 where it tells nothing."""
+    """The HTTP status for an error's code, which may be HTTP's or gRPC's; 500 for any other code."""
     number = int(code) if isinstance(code, str) and code.isdecimal() else code
     if type(number) is not int:
         return 500
@@ -216,7 +216,7 @@ def http_status(code: Any) -> int:
 
 
 def form(fields: Mapping[str, str], filename: str, content: bytes) -> tuple[dict[str, str], bytes]:
-    """Headers and content of a form with a file in its field ``file`` (RFC 7578)."""
+    """Headers and content of a multipart form with a file in the field ``file`` (RFC 7578)."""
     boundary = secrets.token_hex(16)
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{v}\r\n' for name, v in fields.items()

@@ -1,4 +1,4 @@
-"""Anthropic's marks of what its prompt cache shall keep: ``cache_control`` on blocks of text."""
+"""Anthropic's marks for what its prompt cache keeps: ``cache_control`` on blocks of text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST = 4
-"""Marks that a request may have."""
+"""Maximum number of marks in a request."""
 _MARK = {"cache_control": {"type": "ephemeral"}}
 
 
 def marked(body: Mapping[str, Any], ends: Sequence[int]) -> dict[str, Any]:
-    """A body with marks at the ends of beginnings, in characters of the system prompt and the messages. Texts are cut
-    into blocks there, and say the same.
+    """A body with marks at the ``ends`` of prefixes, in characters of system prompt plus messages. Texts are split into
+    blocks there; their content is unchanged.
     """
     system, messages = body.get("system", ""), body["messages"]
     texts = [system, *(message["content"] for message in messages)]
@@ -33,7 +33,7 @@ def _contents(texts: Sequence[str], ends: Sequence[int]) -> Iterator[str | list[
 
 
 def _blocks(text: str, ends: Sequence[int]) -> list[dict[str, Any]]:
-    """The text in blocks, each with something to read in it, of which all but the rest are marked."""
+    """The text in blocks that are not blank; all are marked, except for a rest after the last mark."""
     blocks, begun = [], 0
     for end in ends:
         end = _between_words(text, end)
@@ -44,7 +44,7 @@ def _blocks(text: str, ends: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _between_words(text: str, end: int) -> int:
-    """The last place up to ``end`` where no word is cut in two; what is cut otherwise has other tokens."""
+    """The last place up to ``end`` that does not split a word: splitting a word would change its tokens."""
     if end == len(text) or text[end].isspace():
         return end
     return max(text.rfind(space, 0, end) for space in " \n\t") + 1 or end

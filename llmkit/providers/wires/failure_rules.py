@@ -1,15 +1,14 @@
-"""The classification of failures as a table: what an answer shows, what that means, whom it concerns.
+"""The classification of failures as a table: the evidence in a response, its meaning, and what it affects.
 
-The first rule whose conditions all hold decides. Its conditions are: one of ``statuses``; one of ``headers``; one hit
-among ``signs`` and ``phrases`` together. An empty condition asks nothing. Statuses and signs are shell patterns. Signs
-are the provider's machine-readable words (``code``, ``type``, ``status``, ``reason``, ``quotaId``), lower case, and our
-own marks ``llmkit:*`` for what is wrong with an answer that arrived with a 2xx status; phrases are looked for in the
-provider's message and signs, ``429`` as a word of its own.
+The first rule whose conditions all hold decides. The conditions are: one of ``statuses``; one of ``headers``; one match
+among ``signs`` and ``phrases`` together. An empty condition always holds. Statuses and signs are shell patterns. Signs
+are the provider's machine-readable words (``code``, ``type``, ``status``, ``reason``, ``quotaId``) in lower case, and
+our own marks ``llmkit:*`` for defects of an answer that arrived with a 2xx status. Phrases are searched for in the
+provider's message and signs, ``429`` only as a separate word.
 
-Order matters: what needs a sign or a phrase comes before what needs a status only, because providers put the same
-status on things that a wait can cure and things that it cannot. No two rules catch the same answer with the same
-result, so that every line is needed: tests/providers/mutate_classifier.py takes each away and demands that a case
-fails.
+Order matters: rules that need a sign or a phrase precede those that need only a status, because providers use the same
+status for problems that waiting can solve and for others. Every rule is necessary: tests/providers/mutate_classifier.py
+removes each in turn and requires a test case to fail.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ ERROR_ANSWER = "llmkit:error_answer"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the table. ``says`` opens the sentence that the user reads; ``headers`` are name and exact value."""
+    """One line of the table. ``says`` begins the message to the user; ``headers`` are pairs of name and exact value."""
 
     code: Code
     scope: Scope
@@ -58,7 +57,7 @@ _RATE = "The provider's rate limit is reached"
 def _rule(
     code: Code, scope: Scope, says: str, *, statuses: str = "", signs: str = "", phrases: str = "", headers: str = ""
 ) -> Rule:
-    """A rule whose conditions are written as ``one | other``; headers as ``name: value``."""
+    """A rule with conditions written as ``one | other``, and headers as ``name: value``."""
     pairs = tuple((name, value) for name, _, value in (pair.partition(": ") for pair in _split(headers)))
     return Rule(code, scope, says, _split(statuses), _split(signs), _split(phrases), pairs)
 
@@ -68,7 +67,7 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 RULES: tuple[Rule, ...] = (
-    # answers with a 2xx status that are no answers
+    # 2xx responses without a usable answer
     _rule(Code.CONTENT_BLOCKED, "probe", "The model refused to answer", signs=REFUSAL),
     _rule(Code.CONTENT_BLOCKED, "probe", _FILTERED, signs=BLOCKED),
     _rule(
@@ -83,7 +82,7 @@ RULES: tuple[Rule, ...] = (
         Code.INVALID_RESPONSE, "attempt", "The answer is not JSON (cut short, or not from the provider)", signs=NOT_JSON
     ),
     _rule(Code.INVALID_RESPONSE, "attempt", "The answer does not have the expected form", signs=NO_ANSWER),
-    # money and quotas of a day or month: they come as 429, 403 or 400, and a short wait does not help
+    # money and daily or monthly quotas: reported as 429, 403 or 400, and a short wait does not help
     _rule(Code.QUOTA_EXHAUSTED, "provider", _NO_MONEY, statuses="402"),
     _rule(
         Code.QUOTA_EXHAUSTED,
@@ -128,7 +127,7 @@ RULES: tuple[Rule, ...] = (
         signs="*perday*",
         phrases="models-per-day",
     ),
-    # too long; one request larger than a minute's tokens comes as a rate limit
+    # too long; a single request larger than the tokens per minute is reported as a rate limit
     _rule(
         Code.CONTEXT_TOO_LONG,
         "probe",
@@ -153,7 +152,7 @@ RULES: tuple[Rule, ...] = (
         Code.RATE_LIMITED,
         "attempt",
         _RATE,
-        statuses="[!4]?? | 4[!2]? | 42[!9]",  # any other: the provider's words count, not what a gateway made of them
+        statuses="[!4]?? | 4[!2]? | 42[!9]",  # any other: the provider's words count, not a gateway's status
         phrases="rate limit | rate_limit | too many requests | quota exceeded | resource_exhausted | 429",
     ),
     # keys
@@ -173,7 +172,7 @@ RULES: tuple[Rule, ...] = (
         statuses="400",
         phrases="location is not supported | not available in your country",
     ),
-    # content and models: they come as 400 or 403
+    # content and models: reported as 400 or 403
     _rule(
         Code.CONTENT_BLOCKED,
         "probe",
@@ -191,7 +190,7 @@ RULES: tuple[Rule, ...] = (
         signs="model_not_found | invalid_model | model_decommissioned",
         phrases="model not exist | model not found | is not a valid model",
     ),
-    # statuses that mean one thing
+    # unambiguous statuses
     _rule(
         Code.MODEL_NOT_FOUND,
         "model",
@@ -209,8 +208,8 @@ RULES: tuple[Rule, ...] = (
         "The base URL answers with a redirect, which is not followed because of the key",
         statuses="3??",
     ),
-    # x-should-retry is believed only where nothing better is known; "false" is not: a retry in vain costs less than a
-    # probe that was given up
+    # x-should-retry is used only if nothing better is known, and "false" is ignored: a futile retry costs less than an
+    # abandoned probe
     _rule(
         Code.SERVER_ERROR,
         "attempt",
@@ -248,7 +247,7 @@ OTHERWISE = Rule(Code.UNKNOWN, "attempt", "The provider answered in a way that l
 
 
 def rule_for(problem: Problem) -> Rule:
-    """The first rule of the table that fits the problem; ``OTHERWISE`` if none does."""
+    """The first rule in the table that matches the problem; ``OTHERWISE`` if none does."""
     return next((rule for rule in RULES if _fits(rule, problem)), OTHERWISE)
 
 
@@ -267,5 +266,5 @@ def _fits(rule: Rule, problem: Problem) -> bool:
 
 
 def _told(phrase: str, words: str) -> bool:
-    """Whether the words hold the phrase; 429 is not told by 1,429 tokens or by the id of a request."""
+    """Whether the words contain the phrase; 429 is not contained in 1,429 or in the id of a request."""
     return bool(re.search(rf"(?<![\w,.]){phrase}(?![\w,])", words)) if phrase.isdigit() else phrase in words

@@ -19,7 +19,7 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, Failure, FinishReason, HttpResponse, Params, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 
-# Google's own table for its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
+# From Google's documentation of its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -71,7 +71,7 @@ class Gemini(Wire):
         return {"x-goog-api-key": key}
 
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. Left out, it is the standard one."""
+        """See ``Wire.asked_tier``. The default is the standard tier."""
         return service_tier(body.get("serviceTier"))
 
     def batches(self) -> BatchApi | None:
@@ -79,7 +79,7 @@ class Gemini(Wire):
         return GeminiBatches()
 
     def list_models(self) -> Request:
-        """The request for the provider's own list of models: one page, the largest that there is."""
+        """The request for the provider's own list of models: one page of the maximum size."""
         return Request(path="/v1beta/models?pageSize=1000", method="GET")
 
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
@@ -98,7 +98,7 @@ class Gemini(Wire):
                 if not dig(part, "thought")
             ),
             finish_reason=_FINISH.get(reason, "content_filter" if blocked else "other"),
-            # grounding is billed by the prompt or by the query, beyond a daily number that is free
+            # grounding is billed per prompt or per query, beyond a free daily number
             usage=with_calls(
                 gemini_usage(usage), other_calls=len(items(dig(candidate, "groundingMetadata", "webSearchQueries")))
             ),

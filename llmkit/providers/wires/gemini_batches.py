@@ -46,7 +46,7 @@ class GeminiBatches(BatchApi):
         )
 
     def results(self, state: BatchState) -> Sequence[Request]:
-        """See ``BatchApi.results``. The state has them in it."""
+        """See ``BatchApi.results``. They are part of the state."""
         return [self.poll(state.batch_id)]
 
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:

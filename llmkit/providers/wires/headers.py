@@ -1,4 +1,4 @@
-"""What response headers say: how long to wait, what is left of the limits, the request's id."""
+"""Reads response headers: how long to wait, what is left of the limits, the request's id."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PART = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)"
 _DURATION = re.compile(rf"(?:{_PART})+")
 _PARTS = re.compile(_PART)
 _LONGEST_NUMBER = 15  # digits: more is an attack or a mistake
-_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # from here on a number is a moment: nobody asks for 31 years
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # from here on a number is a moment: no server asks to wait 31 years
 
 
 def seconds(text: str, now: datetime) -> float | None:
     """A wait in seconds, written as seconds (``1.5``), a Go duration (``6m0s``, ``12ms``), or a moment.
 
-    A moment is an HTTP date, RFC 3339, or seconds or milliseconds since the epoch; one that has passed is a wait of 0.
+    A moment is an HTTP date, RFC 3339, or seconds or milliseconds since the epoch; one in the past means a wait of 0.
     Anything else is ``None``.
     """
     text = text.strip()
@@ -36,7 +36,7 @@ def seconds(text: str, now: datetime) -> float | None:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The wait in seconds that ``retry-after-ms`` or ``retry-after`` asks for, if any."""
+    """The wait in seconds requested by ``retry-after-ms`` or ``retry-after``, if any."""
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return _wait(milliseconds / 1000, now)
@@ -44,7 +44,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def exhausted_reset(info: RateInfo | None) -> float | None:
-    """Seconds until the limit that is used up is whole again; the later one when requests and tokens both are."""
+    """Seconds until the exhausted limit is reset; the later one if both requests and tokens are exhausted."""
     if info is None:
         return None
     pairs = ((info.requests_remaining, info.requests_reset), (info.tokens_remaining, info.tokens_reset))
@@ -52,10 +52,10 @@ def exhausted_reset(info: RateInfo | None) -> float | None:
 
 
 def rate_info(response: HttpResponse) -> RateInfo | None:
-    """What is left of the limits, or ``None`` when no header says so.
+    """The limits and what is left of them, or ``None`` if no header reports it.
 
-    Understands the names of OpenAI (also xAI, Groq, vLLM), Anthropic and Mistral. Mistral names no reset. Anthropic's
-    ``tokens`` headers describe its tightest token limit; ``input-tokens`` stands in where they are missing.
+    Supports the headers of OpenAI (also xAI, Groq, vLLM), Anthropic and Mistral. Mistral reports no reset. Anthropic's
+    ``tokens`` headers describe its tightest token limit; ``input-tokens`` is used if they are missing.
     """
     if _EVERY_NAME.isdisjoint(response.headers):
         return None
@@ -70,7 +70,7 @@ def rate_info(response: HttpResponse) -> RateInfo | None:
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """The provider's id of the request, for its support."""
+    """The provider's id of the request, to quote to its support."""
     return next((headers[name] for name in ("x-request-id", "request-id") if headers.get(name)), None)
 
 
@@ -115,7 +115,7 @@ def _number(text: str) -> float | None:
 
 
 def _wait(number: float, now: datetime) -> float:
-    """The wait that a number means: seconds, or until a moment."""
+    """The wait given by a number: seconds, or the time until a moment."""
     if number < _EPOCH_SECONDS:
         return number
     return max(0.0, (number / 1000 if number >= _EPOCH_MILLISECONDS else number) - now.timestamp())

@@ -1,4 +1,4 @@
-"""What the providers' lists of models have in common."""
+"""Common parts of reading the providers' lists of models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.records import Failure, HttpResponse, RemoteModel
 def parse_list(
     response: HttpResponse, key: str, read: Callable[[Any], RemoteModel | None]
 ) -> list[RemoteModel] | Failure:
-    """The entries under ``key`` (or of a bare list) as ``read`` reads them; what it gives ``None`` for is left out."""
+    """The entries under ``key`` (or of a bare list) as returned by ``read``, without those for which it is ``None``."""
     body, failure = body_or_failure(response)
     if failure is not None:
         return failure
@@ -28,7 +28,7 @@ def parse_list(
 
 
 def first_count(entry: Any, *names: str) -> int | None:
-    """The first of the named values that is a sane count above 0."""
+    """The first of the named values that is a plausible count above 0."""
     return next((value for name in names if (value := count(dig(entry, name)))), None)
 
 

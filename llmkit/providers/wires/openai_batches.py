@@ -1,4 +1,4 @@
-"""OpenAI's batches: a file of JSON lines, and a job that answers it; Mistral and xAI do alike in their own ways.
+"""OpenAI's batches: a JSON Lines file and a job that answers it; Mistral and xAI have variants of this.
 
 Formats and limits: openai 3.54.0 (types/batch*.py), mistralai 3.7.0 (client/models), xai-sdk 1.21.0.
 """
@@ -30,7 +30,7 @@ from llmkit.records import Failure, HttpResponse, Request
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED}
-_WAITS = ("token_limit_exceeded",)  # the account's queue is full, so the same batch may pass later
+_WAITS = ("token_limit_exceeded",)  # the account's queue is full; the same batch may be accepted later
 
 
 class OpenAIBatches(BatchApi):
@@ -87,18 +87,18 @@ class OpenAIBatches(BatchApi):
 
 
 class MistralBatches(OpenAIBatches):
-    """``POST /batch/jobs``, which carries the requests; results are files as OpenAI's."""
+    """``POST /batch/jobs``, which contains the requests; results are files like OpenAI's."""
 
-    most_requests = 10_000  # in the job itself (docs.mistral.ai, batch processing)
+    most_requests = 10_000  # for requests within the job (docs.mistral.ai, batch processing)
     root = "/batch/jobs"
-    list_query = f"page=0&page_size={LISTED}&order_by=-created"  # one page: jobs come the latest first
+    list_query = f"page=0&page_size={LISTED}&order_by=-created"  # one page, latest first
 
     def upload(self, batch: Sequence[BatchItem]) -> Request | None:
-        """None is needed."""
+        """Not needed."""
         return None
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
-        """See ``BatchApi.create``. The model is the job's; bodies keep it, as they were sent alone."""
+        """See ``BatchApi.create``. The model is set for the job; the bodies still contain it, as if sent alone."""
         body = {
             "endpoint": _url(batch[0].request),
             "model": dig(dict(batch[0].request.body or {}), "model"),
@@ -124,13 +124,13 @@ class MistralBatches(OpenAIBatches):
 
 
 def rejected(status: int, error: Any) -> HttpResponse:
-    """Why a batch was refused as a whole, as a response of its own."""
+    """The reason why a batch was refused as a whole, in the form of a response."""
     error = error if isinstance(error, dict) else {"message": "The batch was refused."}
     return HttpResponse(status=status, headers={}, body=encoded({"error": error}), received_at=datetime.now(UTC))
 
 
 def _url(request: Request) -> str:
-    """What a file calls the endpoint, whatever the base URL ends in."""
+    """The endpoint as written in a file, whatever the base URL ends with."""
     return f"/v1{request.path}"
 
 

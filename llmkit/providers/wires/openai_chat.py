@@ -89,7 +89,7 @@ class OpenAIChat(OpenAIWire):
 
 
 def _limit_param(model: Model, dialect: Dialect) -> str:
-    """The name of the token limit. A model that refused it gets its other name: without a limit a cost has no bound."""
+    """The name of the token limit; the other name if the model refused it: without a limit, costs have no bound."""
     name = configured(model, "max_tokens_param", dialect.max_tokens_param)
     return _OTHER_LIMIT.get(name, name) if "max_tokens" in learned_rejects(model) else str(name)
 
@@ -105,7 +105,7 @@ def _reasoning(style: str, effort: str) -> dict[str, Any]:
 
 
 def _text(content: Any) -> str:
-    """The text of a message; of a list of parts (Mistral) only the text parts, not the thinking."""
+    """The text of a message; of a list of parts (Mistral) only the text parts, without thinking."""
     if isinstance(content, str):
         return string(content)
     return "".join(map(_part, items(content)))

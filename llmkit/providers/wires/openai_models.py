@@ -1,5 +1,5 @@
-"""What OpenAI's two formats share: the key's header, and the list of models, to which its likes add context windows,
-prices and retirement dates in their own ways.
+"""What OpenAI's two formats share: the key's header, service tiers, and the list of models, to which compatible
+providers add context windows, prices and retirement dates in their own ways.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OTHER_TYPES = frozenset({"audio", "embedding", "image", "moderation", "rerank",
 
 
 class OpenAIWire(Wire):
-    """What is the same for chat completions and responses."""
+    """The common part of the chat completions and responses wires."""
 
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"authorization": f"Bearer {key}"}
 
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. Left out, it is ``auto``: the project's setting."""
+        """See ``Wire.asked_tier``. The default is ``auto``: the project's setting."""
         word = body.get("service_tier")
         return None if word == "auto" else service_tier(word)
 
@@ -38,12 +38,12 @@ class OpenAIWire(Wire):
         return (name for name in listed if name != BATCH_TIER)
 
     def _tier(self, params: Params) -> dict[str, str]:
-        """What a body says of the service tier."""
+        """The service tier's field in a body."""
         word = self.dialect.standard_tier if params.service_tier == STANDARD_TIER else params.service_tier
         return {} if word is None else {"service_tier": word}
 
     def batches(self) -> BatchApi | None:
-        """See ``Wire.batches``: by the dialect."""
+        """See ``Wire.batches``. The dialect decides."""
         return _BATCHES.get(self.dialect.batches or "")
 
     def list_models(self) -> Request:
@@ -51,7 +51,7 @@ class OpenAIWire(Wire):
         return Request(path="/models", method="GET")
 
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; without those that cannot chat, where the list says so."""
+        """The models of a ``list_models`` response, except those listed as unable to chat."""
         return parse_list(response, "data", _remote_model)
 
 
@@ -82,7 +82,7 @@ def _can_chat(entry: Any) -> bool:
 
 
 def _price(pricing: Any) -> Price | None:
-    """OpenRouter's prices, US dollars per token as text; -1 means that it depends, which is unknown."""
+    """OpenRouter's prices: US dollars per token as text; -1 means variable, hence unknown."""
     names = ("prompt", "completion", "input_cache_read", "input_cache_write")
     rates = [money(dig(pricing, name)) for name in names]
     plain, output, read, write = (None if rate is None else rate * _MILLION for rate in rates)

@@ -1,4 +1,4 @@
-"""OpenAI's Responses format: the only one of its pro, codex and deep-research models; xAI speaks it too."""
+"""OpenAI's Responses format: the only one for its pro, codex and deep-research models; xAI supports it too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmkit.records import Call, FinishReason, Request
 
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _BILLED_CALLS = ("file_search_call", "code_interpreter_call", "image_generation_call")
-_UNTAKEN = ("seed", "stop")  # the format has no place for them
+_UNTAKEN = ("seed", "stop")  # not part of the format
 
 
 class OpenAIResponses(OpenAIWire):
@@ -25,7 +25,7 @@ class OpenAIResponses(OpenAIWire):
     name = "openai_responses"
 
     def build(self, call: Call) -> Request:
-        """The request for one turn; see ``Wire.build``. ``store`` is sent as false: left out, it would mean true."""
+        """The request for one turn; see ``Wire.build``. ``store`` is sent as false: its default is true."""
         settled = settle(call, untaken=_UNTAKEN)
         params = settled.params
         body: dict[str, Any] = {

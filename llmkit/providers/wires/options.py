@@ -1,29 +1,29 @@
-"""Which of the caller's parameters a model takes: the one place where parameters are left out or refused.
+"""Which of the caller's parameters a model accepts: the one place where parameters are left out or refused.
 
 What a model's API accepts is data: ``Model.api_config``. Every key is optional.
 
 ``wire``
     name of the wire, instead of the provider's
 ``rejects``, ``learned_rejects``
-    lists of our parameter names that the model never takes (``temperature``, ``top_p``, ``max_tokens``, ``seed``,
-    ``stop``, ``reasoning_effort``, ``schema``); the second is written when an answer says so at run time
+    lists of our parameter names that the model never accepts (``temperature``, ``top_p``, ``max_tokens``, ``seed``,
+    ``stop``, ``reasoning_effort``, ``schema``); the second is written when an error shows it at run time
 ``sampling``
     ``true``, ``false``, or ``"without_reasoning"``: temperature and top_p only while the reasoning effort is ``none``
 ``default_reasoning_effort``
     the effort that the model uses when none is asked for
 ``reasoning_efforts``
-    list of the efforts that it accepts; empty when it takes no effort; absent when unknown (then it is sent)
+    list of the efforts that it accepts; empty if it accepts none; absent if unknown (then any effort is sent)
 ``reasoning_style``
     how effort is sent: openai_chat ``"effort"``, ``"object"``, ``"thinking"``; anthropic_messages ``"adaptive"``,
     ``"budget"``, ``"none"``; gemini ``"level"``, ``"budget"``
 ``structured``
-    how a schema is sent: ``"json_schema"``, ``"json_object"``, or ``null`` for not at all
+    how a schema is sent: ``"json_schema"``, ``"json_object"``, or ``null`` if it is not sent
 ``max_tokens_param``, ``seed_param``
     name of the parameter in an openai_chat body; a ``null`` seed_param means that there is none
 ``anthropic_version``
     value of the ``anthropic-version`` header
 ``reasoning``, ``cache_min_tokens``
-    whether the model reasons, and the smallest prompt that the provider's cache takes; wires do not read them
+    whether the model reasons, and the smallest prompt that the provider caches; not read by wires
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _UNSET = {name: getattr(Params(), name) for name in PARAMETERS}
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The parameters that are sent, and the names of requested ones that are not."""
+    """The parameters to send, and the names of requested ones that are left out."""
 
     params: Params
     left_out: tuple[str, ...]
@@ -55,13 +55,13 @@ def settle(
     indispensable: Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> Settled:
-    """Leave out what the model does not take.
+    """Leave out parameters that the model does not accept.
 
-    ``untaken`` names what the wire has no place for; ``indispensable`` what it sends even if an answer once refused it
-    (in another form, where there is one); ``defaults`` stand for keys missing from ``api_config``.
+    ``untaken`` names parameters that are not part of the wire's format; ``indispensable`` those that it sends even if
+    an answer once refused them (in another form, if any); ``defaults`` replace keys missing from ``api_config``.
 
     Raises:
-        ValidationError: something would be left out and ``call.params.strict`` is set.
+        ValidationError: a parameter would be left out and ``call.params.strict`` is set.
     """
     config = {**(defaults or {}), **call.model.api_config}
     names = [name for name, unset in _UNSET.items() if getattr(call.params, name) != unset]
@@ -79,23 +79,23 @@ def settle(
 
 
 def configured(model: Model, key: str, default: Any) -> Any:
-    """A value of ``api_config``; an explicit ``null`` counts as a value."""
+    """A value of ``api_config``; an explicit ``null`` is a value."""
     return model.api_config.get(key, default)
 
 
 def named(params: Params, **names: str) -> dict[str, Any]:
-    """The parameters that are set, by what a format calls them: ours are the keywords, in the order of the body."""
+    """The parameters that are set, under a format's names. ``names`` maps ours to these, in the order of the body."""
     values = {theirs: getattr(params, ours) for ours, theirs in names.items() if getattr(params, ours) != _UNSET[ours]}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def learned_rejects(model: Model) -> frozenset[str]:
-    """The parameters that the model's answers have refused so far."""
+    """The parameters that the model has been found to refuse."""
     return frozenset(_names(model.api_config.get("learned_rejects")))
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with the caller's ``extra_body`` in it: objects are merged, everything else is replaced."""
+    """The body with the caller's ``extra_body``: objects are merged, everything else is replaced."""
     result = dict(body)
     for key, value in extra.items():
         inner = result.get(key)

@@ -1,4 +1,4 @@
-"""What a provider's error looks like: the many shapes of error bodies, read into one record."""
+"""Reads the many shapes of providers' error bodies into one record."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import HttpResponse
 
 _SIGN_KEYS = ("code", "type", "status", "reason", "error_code", "quotaId")
-_LONGEST_MESSAGE = 4000  # characters looked at; what a user reads is cut much shorter
+_LONGEST_MESSAGE = 4000  # characters examined; what a user sees is cut much shorter
 _DEEPEST = 6
-_MOST_WORDS = 100  # sentences, and signs, that are looked at
+_MOST_WORDS = 100  # sentences and signs examined
 _WAIT = re.compile(r"(?:try again|retry) in (\d+(?:\.\d+)?(?:ms|s|m|h)[\d.msh]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A failure as the provider tells it. ``status`` is the one inside the body when HTTP said 2xx.
+    """A failure as reported by the provider. ``status`` is the one in the body if HTTP's was 2xx.
 
-    ``signs`` are its machine-readable words, lower case; ``param`` is the parameter that it names, in its own words;
-    ``delay`` is the wait in seconds that it asks for.
+    ``signs`` are its machine-readable words, in lower case; ``param`` is the parameter it names, by the provider's
+    name; ``delay`` is the wait in seconds that it asks for.
     """
 
     status: int
@@ -37,14 +37,14 @@ class Problem:
 
     @property
     def words(self) -> str:
-        """All that the provider says, lower case, for phrases to be looked up in."""
+        """All of the provider's words in lower case, to search for phrases."""
         return "\n".join((self.message, *sorted(self.signs))).lower()
 
 
 def read_problem(response: HttpResponse, body: Any, *, error: Any = None) -> Problem:
-    """The problem that a response reports: ``error`` where a wire has found it, else looked for in the body.
+    """The problem reported in a response: in ``error`` if a wire has found it, else in the body.
 
-    ``body`` is the decoded JSON, or ``None`` when the body is not JSON; then its text is the message.
+    ``body`` is the decoded JSON, or ``None`` if the body is not JSON; then its text is the message.
     """
     if error is None:
         error = error_in(body)
@@ -80,7 +80,7 @@ def error_in(body: Any) -> Any:
 
 
 def _facts(value: Any, depth: int = 0) -> Iterator[str]:
-    """Every machine-readable word in an error, wherever it is nested; words that a request could echo are not read."""
+    """Every machine-readable word in an error, at any depth; parts that may echo the request are skipped."""
     if depth > _DEEPEST:
         return
     if isinstance(value, dict):
@@ -94,7 +94,7 @@ def _facts(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _messages(value: Any, depth: int = 0) -> Iterator[str]:
-    """The human sentences of an error, outermost first. A sentence that is JSON itself is opened (OpenRouter's raw)."""
+    """The human-readable sentences of an error, outermost first. JSON in a sentence is parsed (OpenRouter's raw)."""
     if depth > _DEEPEST:
         return
     if isinstance(value, str):
@@ -111,7 +111,7 @@ def _messages(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _joined(value: Any) -> str:
-    # Mistral and OpenRouter say some things twice
+    # Mistral and OpenRouter repeat some sentences
     return " ".join(dict.fromkeys(islice(_messages(value), _MOST_WORDS)))
 
 
@@ -125,7 +125,7 @@ def _json_inside(text: str) -> Any:
 
 
 def _plain_text(response: HttpResponse, body: Any) -> str:
-    """A body that is not JSON as text; pages of HTML without their tags."""
+    """A body that is not JSON as text; HTML without its tags."""
     if body is not None:
         return ""
     text = response.body[: 2 * _LONGEST_MESSAGE].decode("utf-8", "replace")
@@ -133,7 +133,7 @@ def _plain_text(response: HttpResponse, body: Any) -> str:
 
 
 def _status(http_status: int, code: Any) -> int:
-    """The HTTP status, or the error's own when HTTP said 2xx and the error carries one (OpenRouter)."""
+    """The HTTP status, or, if that is 2xx, the one in the error, if any (OpenRouter)."""
     if not 200 <= http_status < 300:
         return http_status
     number = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
@@ -150,9 +150,9 @@ def _forbidden_field(error: Any) -> str:
 
 
 def _delay(response: HttpResponse, error: Any, message: str) -> float | None:
-    """The wait that is asked for: headers, else Gemini's RetryInfo, else words such as "try again in 5.2s".
+    """The requested wait: from headers, else Gemini's RetryInfo, else words such as "try again in 5.2s".
 
-    A rate limit that asks for nothing but shows which limit is used up asks for that limit's reset.
+    For a rate limit without any of these, the reset time of the exhausted limit, if shown.
     """
     told = headers.retry_after(response.headers, response.received_at)
     if told is not None:

@@ -1,4 +1,4 @@
-"""Which request parameter a model does not take, read from its error and told in our words."""
+"""Which request parameter a model does not accept, read from its error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from llmkit.providers.wires.problem import Problem
 
 _STATUSES = (400, 422)
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
-# Patterns are left to re's own cache: most studies see no such error, and compiling them takes a while.
+# Patterns are compiled on demand, in re's own cache: most studies see no such error, and compiling takes a while.
 _UNSUPPORTED = (
     r"(?i)unsupported|not supported|does not support|doesn't support|not enabled|deprecated|not permitted|not allowed"
     r"|unrecognized|unknown (name|parameter|field|argument)|cannot both be specified|may only be set"
     r"|only works in thinking mode"
 )
-# The words of every provider for each of our parameters, the most telling first: a message that says that top_p and
-# temperature exclude each other costs us top_p.
+# The providers' names for each of our parameters, in order of precedence: if a message says that top_p and temperature
+# exclude each other, top_p is dropped.
 _WORDS = {
     "top_p": r"top_?p",
     "temperature": r"temperature",
@@ -30,10 +30,10 @@ _PATTERNS = {name: rf"(?i)(?<![A-Za-z_])({words})(?![A-Za-z_])" for name, words 
 
 
 def rejected_param(problem: Problem) -> str | None:
-    """Our name of the parameter that the model does not take, or ``None``.
+    """Our name for the parameter that the model does not accept, or ``None``.
 
-    The parameter that the error names counts before those that its message mentions; a value that is merely out of
-    range is the caller's mistake and rejects nothing.
+    The error's parameter field takes precedence over its message. A value that is merely out of range is the caller's
+    mistake and rejects no parameter.
     """
     if problem.status not in _STATUSES:
         return None
@@ -47,7 +47,7 @@ def _our_name(words: str) -> str | None:
 
 
 def _first_named(message: str) -> str | None:
-    """The parameter whose word comes first; of two that exclude each other (see ``_WORDS``) the first in the table."""
+    """The parameter mentioned first; of two that exclude each other (see ``_WORDS``), the first in the table."""
     if "cannot both" in message:
         return _our_name(message)
     places = {name: match.start() for name, pattern in _PATTERNS.items() if (match := re.search(pattern, message))}

@@ -1,4 +1,4 @@
-"""JSON schemas for structured answers: when OpenAI's strict mode takes them as they are, and words for the others."""
+"""JSON schemas for structured answers: whether OpenAI's strict mode accepts them, and how to ask for them in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.records.checks.json_text import plain
 
-# Keywords that OpenAI's strict mode does not know (its guide on structured outputs).
+# Keywords that OpenAI's strict mode does not support (its guide on structured outputs).
 _BEYOND_STRICT = frozenset(
     {
         "allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties",
@@ -19,17 +19,17 @@ _NAMED = ("properties", "$defs", "definitions")
 
 
 def json_schema_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Name, schema and strictness as OpenAI and its likes want them; the schema itself is never changed."""
+    """Name, schema and strictness as OpenAI-compatible APIs expect them; the schema itself is never changed."""
     return {"name": "answer", "schema": plain(schema), "strict": fits_strict(schema)}
 
 
 def fits_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes the schema: a root object; no object open, no property optional."""
+    """Whether OpenAI's strict mode accepts the schema: the root is an object, no extra or optional properties."""
     return isinstance(schema, Mapping) and schema.get("type") == "object" and "anyOf" not in schema and _closed(schema)
 
 
 def asks_for_json(schema: Mapping[str, Any]) -> str:
-    """An instruction for models that promise JSON but take no schema; it must hold the word JSON (DeepSeek)."""
+    """An instruction for models that support JSON but no schema; it must contain the word JSON (DeepSeek)."""
     return f"Answer only with JSON that matches this JSON schema:\n{json.dumps(plain(schema), ensure_ascii=False)}"
 
 

@@ -1,7 +1,7 @@
-"""Billed tokens, counted one way: how each format counts cached, written and reasoning tokens, and reports a cost.
+"""Reads billed tokens from every format, counted the same way (cached, written, reasoning), and reported costs.
 
-Counts that make no sense are unknown: without a known input and output there is no usage at all (cost unknown, never
-0), and details that do not fit into their total are dropped, so that the tokens are billed at the full price.
+Implausible counts are unknown: without a known input and output there is no usage at all (cost unknown, never 0), and
+details larger than their total are dropped, so that the tokens are billed at the full price.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TICK = Decimal("1e-10")  # xai-sdk cost.py: cost_in_usd_ticks, 10^10 ticks to t
 def chat_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
     """Usage of an OpenAI-style chat completion.
 
-    DeepSeek may give hits and misses of its cache only. A proxied Claude can tell Anthropic's cache tokens beside a
+    DeepSeek may report only its cache hits and misses. A proxied Claude may report Anthropic's cache tokens next to a
     prompt that does not include them. A reported cost is in US dollars (OpenRouter) or ticks (xAI).
     """
     hits, misses = count(dig(usage, "prompt_cache_hit_tokens")), count(dig(usage, "prompt_cache_miss_tokens"))
@@ -45,7 +45,7 @@ def responses_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
 def _openai_usage(
     usage: Any, whole: int | None, output: int | None, input_details: str, output_details: str, dialect: Dialect
 ) -> Usage | None:
-    """Cached tokens are inside the input and reasoning inside the output, unless the total says otherwise."""
+    """The input includes cached tokens, and the output reasoning, unless the total says otherwise."""
     if whole is None or output is None:
         return None
     told, details = usage.get, dig(usage, input_details)
@@ -79,8 +79,8 @@ def _openai_usage(
 def anthropic_usage(usage: Any) -> Usage | None:
     """Usage of an Anthropic message: ``input_tokens`` excludes cache reads and writes, so both are added.
 
-    When compaction ran, ``iterations`` holds what each step was billed and the sum counts, in place of the totals.
-    Steps of an advisor are billed at another model's prices, which makes each a call of its own.
+    After compaction, ``iterations`` lists what was billed for each step, and their sum counts instead of the totals.
+    Advisor steps are billed at another model's prices, so each counts as a call.
     """
     steps = items(dig(usage, "iterations"))
     own = [step for step in steps if dig(step, "type") != "advisor_message"]
@@ -104,14 +104,14 @@ def anthropic_usage(usage: Any) -> Usage | None:
 
 
 def _anthropic_writes(step: Any) -> tuple[int, int] | None:
-    """Tokens written to the cache, and those of them that stay longer than 5 minutes; ``None`` for nonsense."""
+    """Tokens written to the cache, and how many of them for longer than 5 minutes; ``None`` for implausible counts."""
     short, long = _by_time_to_live(step, "cache_creation")
     told = _count_or_zero(dig(step, "cache_creation_input_tokens"))
     return None if told is None else (told or short + long, long)
 
 
 def _by_time_to_live(usage: Any, *names: str) -> tuple[int, int]:
-    """Cache writes by how long they stay: for the shortest time there is, and for longer."""
+    """Cache writes by time to live: for the shortest available time, and for longer."""
     splits = [split for name in names if isinstance(split := dig(usage, name), dict)]
     if not splits:
         return 0, 0
@@ -121,10 +121,10 @@ def _by_time_to_live(usage: Any, *names: str) -> tuple[int, int]:
 
 
 def gemini_usage(usage: Any) -> Usage | None:
-    """Usage of a Gemini answer: thoughts are billed as output and counted apart from the candidates.
+    """Usage of a Gemini answer: thoughts are billed as output and counted separately from the candidates.
 
-    Some answers count them inside: when prompt, candidates and tool use already make up the total, nothing is added.
-    Protobuf's JSON leaves zeros out, so a missing count (but for the prompt's) is 0.
+    Some answers include them there: if prompt, candidates and tool use already add up to the total, nothing is added.
+    Protobuf's JSON omits zeros, so a missing count (except the prompt's) is 0.
     """
     prompt = count(dig(usage, "promptTokenCount"))
     candidates, thoughts, tools = (
@@ -173,8 +173,8 @@ def _usage(
 
 
 def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
-    """The whole bill in US dollars. With an own key, OpenRouter's ``cost`` is its fee and the provider bills apart;
-    where it does not say whose key it was, a fee below what the provider bills tells.
+    """The total cost in US dollars. With the user's own provider key, OpenRouter's ``cost`` is only its fee, and the
+    provider bills separately. If the reply does not say whose key it was, a fee below the provider's bill shows it.
     """
     if dialect.reported_cost == "usd":
         fee, upstream = money(dig(usage, "cost")), money(dig(usage, "cost_details", "upstream_inference_cost"))
@@ -189,7 +189,7 @@ def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
 
 
 def with_calls(usage: Usage | None, *, searches: int = 0, other_calls: int = 0) -> Usage | None:
-    """The usage with calls that an answer tells elsewhere than in its usage."""
+    """The usage with calls that an answer reports outside its usage."""
     if usage is None or not (searches or other_calls):
         return usage
     return replace(usage, searches=searches or usage.searches, other_calls=other_calls or usage.other_calls)
@@ -200,7 +200,7 @@ def _count_or_zero(value: Any) -> int | None:
 
 
 def _largest(*values: Any) -> int:
-    """The largest of the counts that make sense; 0 where none does. The same count can have several names."""
+    """The largest of the plausible counts; 0 if there is none. The same count can have several names."""
     largest = 0
     for value in values:
         if value is not None and (number := count(value)) is not None and number > largest:
@@ -209,7 +209,7 @@ def _largest(*values: Any) -> int:
 
 
 def _total(steps: list[Any], *path: str, default: int | None = None) -> int | None:
-    """The sum over the steps; ``default`` replaces a missing count, and nonsense makes the sum unknown."""
+    """The sum over the steps; ``default`` replaces a missing count, and an implausible one makes the sum unknown."""
     values = [dig(step, *path) for step in steps]
     counts = [default if value is None else count(value) for value in values]
     return None if None in counts else sum(filter(None, counts))

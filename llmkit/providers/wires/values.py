@@ -1,4 +1,4 @@
-"""Reading JSON that a stranger wrote: every function takes any value and never raises."""
+"""Reading untrusted JSON: every function accepts any value and never raises."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-_LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum of a million such answers is still a BIGINT
+_LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum over a million answers still fits a BIGINT
 _DECIMALS = 18
 _FINEST = Decimal(1).scaleb(-_DECIMALS)
-_MOST_VALUES = 1_000_000  # and commas between them: more is an attack on the memory
-_MOST_KEYS = (
-    500_000  # two millionths of a second each where they differ, during which the interpreter does nothing else
-)
+_MOST_VALUES = 1_000_000  # and commas between them: more is an attack on memory
+_MOST_KEYS = 500_000  # 2 µs each if they are distinct, during which the interpreter is blocked
 _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value of a body, or ``None`` when it is not JSON.
+    """The JSON value of a body, or ``None`` if it is not JSON.
 
-    Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. What follows after an
-    object is ignored: the answer is there, and paid for. Numbers with a fraction become Decimals, so that a reported
-    cost stays exact; ``NaN`` and ``Infinity`` become ``None``. A character that was cut in half, by a server that stops
-    between two tokens of it, becomes ``\ufffd``.
+    Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. Anything after an object
+    is ignored: the answer is there, and paid for. Numbers with a fraction become Decimals, so that a reported cost
+    stays exact; ``NaN`` and ``Infinity`` become ``None``. A truncated character, from a server that stops between two
+    tokens of it, becomes ``\ufffd``.
     """
     if body.count(b",") > _MOST_VALUES or body.count(b'":') > _MOST_KEYS:
         return None
@@ -37,7 +35,7 @@ def decode(body: bytes) -> Any:
 
 
 def dig(value: Any, *path: str | int) -> Any:
-    """The value at a path of keys and positions, or ``None`` where there is no such place."""
+    """The value at a path of keys and positions, or ``None`` if there is none."""
     for step in path:
         if isinstance(value, dict):
             value = value.get(step)
@@ -54,14 +52,14 @@ def items(value: Any) -> list[Any]:
 
 
 def string(value: Any) -> str:
-    """The value if it is a string, else ``""``. Half characters, which no file could hold, become ``?``."""
+    """The value if it is a string, else ``""``. Lone surrogates, which no file could hold, become ``?``."""
     if not isinstance(value, str):
         return ""
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def count(value: Any) -> int | None:
-    """The value if it is a sane number of tokens, ``100.0`` too, else ``None`` (negative, fractional, text, true)."""
+    """The value if it is a plausible count, also ``100.0``, else ``None`` (negative, fractional, text, true)."""
     if type(value) is int:
         return value if 0 <= value <= _LARGEST_COUNT else None
     if not isinstance(value, Decimal) or not 0 <= value <= _LARGEST_COUNT:
@@ -70,9 +68,9 @@ def count(value: Any) -> int | None:
 
 
 def money(value: Any) -> Decimal | None:
-    """The value as US dollars if it is a number or text of a number that makes sense as such, else ``None``.
+    """The value as US dollars if it is a plausible number, or the text of one, else ``None``.
 
-    Decimals beyond the 18th are rounded away: written out, 1e-999999999 would fill the disk.
+    It is rounded to 18 decimals: written out, 1e-999999999 would fill the disk.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None

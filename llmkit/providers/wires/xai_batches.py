@@ -1,4 +1,4 @@
-"""xAI's batches: OpenAI's file in a batch without a status, whose results come in pages (xai-sdk 1.21.0)."""
+"""xAI's batches: an OpenAI-style file, no status field, and results in pages (xai-sdk 1.21.0)."""
 
 from __future__ import annotations
 
