@@ -31,7 +31,7 @@ _ROWS = 16_384
 _INTERRUPTED = "Query interrupted"
 """DuckDB's message when a query is interrupted (Stop, Ctrl-C)."""
 _BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
-"""What DuckDB appends to a database's name to name its files."""
+"""The suffixes of a database and of the files that DuckDB keeps with it."""
 
 _REMEDY = (
     "Free some space, check the folder's permissions or let a process open more files (ulimit -n); everything "

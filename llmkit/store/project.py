@@ -31,8 +31,8 @@ from llmkit.store.trouble import words
 log = logging.getLogger("llmkit.store")
 
 _FEW, _MANY = 16 << 20, 32 << 20
-"""Bytes of run lines per transaction, while runs go on and when a database is rebuilt: larger batches are faster, but
-take seven times as much memory.
+"""Bytes of run lines per transaction, while runs go on and when a database is rebuilt: more is faster, but takes seven
+times those bytes of memory.
 """
 _BLOCK = 4 << 20
 """Bytes of a segment split into lines at once, during which no other thread runs."""
