@@ -44,7 +44,7 @@ NOBODY = Failure(code=Code.NETWORK_ERROR, message="No worker of the cluster answ
 
 
 class Local(Reach, Protocol):
-    """The way to the providers from this process."""
+    """How this process itself reaches providers."""
 
     def simulator_for(self, provider: Provider) -> str:
         """The URL at which the simulator stands in for a provider."""

@@ -83,11 +83,7 @@ class Link:
         return answer
 
     async def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
-        """Call a function in every worker; returns the results of those that answer, by address.
-
-        Raises:
-            LlmkitError: none answers.
-        """
+        """Call a function in every worker; results by address of those that answer, :class:`LlmkitError` if none."""
         answers: dict[str, T] = {}
 
         async def ask(address: str) -> None:

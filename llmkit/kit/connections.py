@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmkit.simulator import Simulator
 
 LIST_TIMEOUT = 30.0
-"""Seconds that a provider has to list its models."""
+"""Seconds within which a provider must list its models."""
 
 
 class Connections:
@@ -31,7 +31,7 @@ class Connections:
         self._is_own = False
 
     def has_key(self, provider: Provider) -> bool:
-        """Whether the provider can be asked: it needs no key, its key is set, or this is a rehearsal."""
+        """Whether the provider can be used: it needs no key, its key is set, or this is a rehearsal."""
         return self.simulating or self.credentials.has_key(provider)
 
     def check(self, providers: Sequence[Provider]) -> None:

@@ -18,7 +18,7 @@ _SOURCES: tuple[CostSource, ...] = get_args(CostSource)
 STANDARD_TIER = "standard"
 """The service tier to which a model's base rates apply."""
 BATCH_TIER = "batch"
-"""The tier of batches; a request cannot ask for it."""
+"""The tier of batches; single requests cannot ask for it."""
 
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:

@@ -77,7 +77,7 @@ class Team(Peers):
     # --- joining and leaving ---
 
     def join(self) -> None:
-        """Synchronize with the team's database, now and then in the background.
+        """Synchronize with the team's database, from now on in the background. If it cannot be reached, warn.
 
         Raises:
             CatalogBusy: the database does not answer, and no copy of its catalog is here yet.
@@ -237,7 +237,7 @@ class Team(Peers):
         return super().is_live(run_id) or self._is_elsewhere(run_id)
 
     def left_elsewhere(self, run_id: str) -> str | None:
-        """Who had the run, and on which machine, if it is not one of this machine's; in words."""
+        """Who had a run, on which other machine, when its process died, in words; ``None`` if it was on this one."""
         names = (f"{each.actor} on {each.host}" for each in self.members if run_id in each.runs)
         return None if self._path(run_id).exists() else next(names, "a colleague on another machine")
 

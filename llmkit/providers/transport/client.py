@@ -97,7 +97,7 @@ class Client:
 def _limits(timeout: float) -> aiohttp.ClientTimeout:
     connect = min(CONNECT_TIMEOUT, timeout)  # including resolving the host
     return aiohttp.ClientTimeout(
-        total=connect + timeout,  # no limit for single reads: an answer that trickles in would never exceed it
+        total=connect + timeout,  # a limit per read would never stop an answer that trickles in
         connect=connect,
     )
 

@@ -180,7 +180,7 @@ async def retrying(
     try:
         result: T | Failure = await retry(next_attempt)
     finally:
-        retry.iter_state.reset()  # breaks a reference cycle, so that it is freed at once without garbage collection
+        retry.iter_state.reset()  # breaks a reference cycle, so that ``retry`` is freed at once
     return result
 
 

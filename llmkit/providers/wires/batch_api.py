@@ -82,9 +82,9 @@ class Results:
 class BatchApi(ABC):
     """A provider's batch API. Does no I/O.
 
-    ``most_requests`` and ``most_bytes`` are the provider's limits per batch, ``hours`` its maximum duration. Batches
-    are at ``root``; a page of their list has them under ``list_key``, and under ``next_key`` the value of the parameter
-    ``next_param`` for the next page.
+    ``most_requests`` and ``most_bytes`` are the provider's limits per batch, ``hours`` its time limit. Batches are at
+    ``root``; a page of their list has them under ``list_key``, and under ``next_key`` the value of the next page's
+    parameter ``next_param``.
     """
 
     most_requests: ClassVar[int]

@@ -218,7 +218,7 @@ RULES: tuple[Rule, ...] = (
         headers="x-should-retry: true",
     ),
     _rule(Code.VALIDATION_ERROR, "probe", _REFUSED, statuses="4??"),
-    # errors inside a 2xx answer, which have no status of their own
+    # errors in a 2xx response, which have no status of their own
     _rule(
         Code.OVERLOADED,
         "attempt",

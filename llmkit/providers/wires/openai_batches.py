@@ -94,7 +94,7 @@ class MistralBatches(OpenAIBatches):
     list_query = f"page=0&page_size={LISTED}&order_by=-created"  # one page, latest first
 
     def upload(self, batch: Sequence[BatchItem]) -> Request | None:
-        """Not needed."""
+        """See ``BatchApi.upload``. Not needed."""
         return None
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:

@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.providers.wires.values import count, dig, items, money
 from llmkit.records import STANDARD, Dialect, Usage
 
-_CACHED = (  # of DeepSeek, Moonshot and others, Mistral, a proxied Claude
+_CACHED = (  # DeepSeek, Moonshot and others, Mistral, a proxied Claude
     "prompt_cache_hit_tokens",
     "cached_tokens",
     "num_cached_tokens",

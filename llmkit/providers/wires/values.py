@@ -29,7 +29,7 @@ def decode(body: bytes) -> Any:
     text = body.decode("utf-8-sig", "replace").strip()
     try:
         value, end = _decoder.raw_decode(text)
-    except (ValueError, ArithmeticError, RecursionError):  # cut short, absurd numbers, absurdly nested
+    except (ValueError, ArithmeticError, RecursionError):  # truncated, absurd numbers, nested too deeply
         return None
     return value if end == len(text) or isinstance(value, dict) else None
 
@@ -94,6 +94,6 @@ def moment(value: Any) -> datetime | None:
 
 
 def day(value: Any) -> date | None:
-    """The day of such a time."""
+    """The date of a value that :func:`moment` accepts, else ``None``."""
     at = moment(value)
     return None if at is None else at.date()

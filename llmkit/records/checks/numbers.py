@@ -200,7 +200,7 @@ def limit(value: Any, field: str, most: int) -> int:
 
 
 def optional_limit(value: Any, field: str, most: int = MAX_TOKENS) -> int | None:
-    """``None`` (no such limit) or a limit of at least 1, as :func:`limit` takes it."""
+    """``None`` (no such limit) or a limit of at least 1, as :func:`limit` accepts it."""
     return None if value is None else limit(value, field, most)
 
 
