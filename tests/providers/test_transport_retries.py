@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -215,3 +217,23 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ValidationError) as caught:
         RetryPolicy(**wrong)
     assert caught.value.field in {*wrong, "backoff_max"}
+
+
+STOPPED = """
+import anyio, sys
+from llmkit.errors import Code
+from llmkit.providers.transport import RetryPolicy, retrying
+from llmkit.records import Failure
+
+async def attempt(_):
+    return Failure(code=Code.CANCELLED, message="The run was stopped.")
+
+anyio.run(lambda: retrying(attempt, RetryPolicy(), retry_unknown=True))
+print("tenacity" in sys.modules)
+"""
+
+
+def test_a_failure_that_is_final_loads_no_library():
+    """Loading one after a Ctrl-C would change the exit code of the script that was stopped."""
+    ended = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.strip() == "False"

@@ -261,7 +261,7 @@ def test_how_far_a_long_rebuild_is_gets_said(store, monkeypatch):  # noqa: F811
     """A share for each while that it takes; nothing while it is short."""
     store.close()
     fill(store.journal, 30)
-    monkeypatch.setattr(project, "_MOST", 3_000)
+    monkeypatch.setattr(project, "_MANY", 3_000)
     for patience, sentences in ((-1.0, 4), (3_600.0, 0)):
         monkeypatch.setattr(project, "PATIENCE", patience)
         store.path.unlink()

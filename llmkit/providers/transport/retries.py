@@ -141,10 +141,11 @@ async def retrying(
     here.
     """
     first = await attempt(1)
-    if not isinstance(first, Failure):
+    if not isinstance(first, Failure) or not policy._is_retried(first, retry_unknown=retry_unknown, times=1):
         return first
     # The schedule uses tenacity, which this project was asked to build on: do not replace it with a custom loop. It is
-    # loaded and set up for failures only, since both cost more than a request that succeeds.
+    # loaded and set up for retries only, since both cost more than a request that succeeds. A run that is stopped must
+    # not load it either: any ``exec`` after a Ctrl-C, as of its dataclasses, makes Python 3.11 exit with another code.
     import tenacity
 
     numbers, seen = itertools.count(1), Counter[Code]()
