@@ -19,6 +19,10 @@ from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, REUSE, USAGE
 from llmkit.store.tables import SOME
 
+# The first array makes pyarrow load its pandas support. That must not happen at the end of a script stopped by Ctrl-C:
+# any ``eval`` after the interrupt, such as a named tuple's, makes Python exit with 1 instead of by the signal.
+pa.array([], pa.string())
+
 
 @dataclass(slots=True)
 class RunLines:
