@@ -43,7 +43,9 @@ def compact(journal: Journal, lease: Lease, is_live: Callable[[str], bool]) -> N
         if len(journal.files()) > MANY and claims.claim("compaction"):
             for left in journal.directory.glob(f"*{SUFFIX}{UNFINISHED}"):
                 left.unlink()
-            merged = dict(_closed_ones(journal, is_live))
+            closed = dict(_closed_ones(journal, is_live))
+            # only then read them: a journal of a few large files is not read again at each close
+            merged = {path: closed[path] for path in closed if _is_sound(path)} if len(closed) > MANY else {}
             if len(merged) > MANY:
                 _replace(merged, journal.directory, lease)
     except (LlmkitError, OSError) as error:
@@ -53,7 +55,7 @@ def compact(journal: Journal, lease: Lease, is_live: Callable[[str], bool]) -> N
 
 
 def _closed_ones(journal: Journal, is_live: Callable[[str], bool]) -> Iterator[tuple[Path, Mapping[str, Place]]]:
-    """The smallest files that can be merged, and the segments in them.
+    """The smallest files that can be merged if they are sound, and the segments in them.
 
     The latest segment stays, so that versions that cannot read packs see from it that others are missing.
     """
@@ -69,7 +71,7 @@ def _closed_ones(journal: Journal, is_live: Callable[[str], bool]) -> Iterator[t
 
 
 def _closed(journal: Journal, file: str, size: int, is_live: Callable[[str], bool]) -> Mapping[str, Place]:
-    """The segments in a file that can be merged; none if it must be left alone."""
+    """The segments in a file, whose lines are not read here; none if it must be left alone."""
     path = journal.directory / file
     pack = Pack(path) if path.suffix == SUFFIX else None
     places = {file: Place(path, 0, size)} if pack is None else pack.places
@@ -77,13 +79,13 @@ def _closed(journal: Journal, file: str, size: int, is_live: Callable[[str], boo
     if header is None or header.journal != journal.belongs_to:
         return {}
     if pack is not None:
-        return places if pack.is_whole and _is_sound(path) else {}
+        return places if pack.is_whole else {}
     is_elsewhere = header.machine != machine() and time.time() - path.stat().st_mtime < _AT_REST
     about = segment(file).about
     if not about or is_copy(file) or is_live(about) or is_elsewhere:
         return {}
     with open(path, "rb+") as opened:
-        return places if _is_over(opened, size) and _is_sound(path) else {}
+        return places if _is_over(opened, size) else {}
 
 
 def _is_over(file: IO[bytes], size: int) -> bool:
@@ -92,9 +94,10 @@ def _is_over(file: IO[bytes], size: int) -> bool:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether all lines of a file are complete and undamaged."""
-    with open(path, "rb") as file:
+    """Whether all lines of a file can be read, and are complete and undamaged."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
         return all(each.endswith(b"\n") and verified(each[:-1]) for each in file)
+    return False
 
 
 def _replace(merged: Mapping[Path, Mapping[str, Place]], directory: Path, lease: Lease) -> None:

@@ -68,6 +68,20 @@ def damage(file, how, chance):
         shutil.copy(file, file.with_stem(f"{file.stem} (conflict)"))
 
 
+def filled(folder):
+    """Enough segments to be merged, and what is in them."""
+    for number in range(compaction.MANY + 2):
+        begin(folder, number, "a text")
+    return contents(folder)
+
+
+def packed(folder):
+    """The pack that they are merged into."""
+    compact(*opened(folder), never)
+    (file,) = folder.glob("*.pack")
+    return file
+
+
 @given(
     seed=st.integers(0, 1 << 30),
     wrong=st.lists(st.sampled_from(["flipped", "cut", "doubled", "foreign"]), max_size=6),
@@ -100,11 +114,8 @@ def test_a_wrong_byte_of_a_pack_costs_its_line_at_most(seed):
     """Wherever it is: no segment is missing or longer, and what is different does not pass for what was written."""
     with tempfile.TemporaryDirectory() as place:
         folder, chance = Path(place, "j"), random.Random(seed)
-        for number in range(compaction.MANY + 2):
-            begin(folder, number, "a text")
-        before = contents(folder)
-        compact(*opened(folder), never)
-        (file,) = folder.glob("*.pack")
+        before = filled(folder)
+        file = packed(folder)
         data = bytearray(file.read_bytes())
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(data)
@@ -122,11 +133,8 @@ def test_a_crash_while_merging_leaves_some_twice_which_changes_nothing(seed):
     """A half-written pack is nothing; with a whole one it is the same how many of its segments are there too."""
     with tempfile.TemporaryDirectory() as place:
         folder, chance = Path(place, "j"), random.Random(seed)
-        for number in range(compaction.MANY + 2):
-            begin(folder, number, "a text")
-        before, copies = contents(folder), shutil.copytree(folder, Path(place, "copies"))
-        compact(*opened(folder), never)
-        (file,) = folder.glob("*.pack")
+        before, copies = filled(folder), shutil.copytree(folder, Path(place, "copies"))
+        file = packed(folder)
         for copy in copies.iterdir():
             if chance.random() < 0.5:
                 shutil.copy(copy, folder)
