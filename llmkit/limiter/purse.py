@@ -56,10 +56,10 @@ class Purse:
 
     def over(self, cost: Decimal) -> None:
         """Record the cost of a request; what the remaining turns may need stays reserved."""
-        self.begun = True
         self._spent += cost
-        if not self.rest:
+        if self.begun and not self.rest:  # its last turn; what has only one teaches nothing
             self._budget.learn(self._kind, self._need)
+        self.begun = True
         if self._held is not None:
             self._held.spend(cost, self.rest)
             if not self._held.amount:
