@@ -84,7 +84,8 @@ class BatchApi(ABC):
 
     ``most_requests`` and ``most_bytes`` are the provider's limits per batch, ``hours`` its time limit. Batches are at
     ``root``; a page of their list has them under ``list_key``, and under ``next_key`` the value of the next page's
-    parameter ``next_param``.
+    parameter ``next_param``. ``longest_state`` is the limit in bytes for a state or a page of the list, where they can
+    contain results.
     """
 
     most_requests: ClassVar[int]
@@ -96,6 +97,7 @@ class BatchApi(ABC):
     list_key: ClassVar[str] = "data"
     next_key: ClassVar[str] = "last_id"
     next_param: ClassVar[str] = "after"
+    longest_state: ClassVar[int | None] = None
     headers: Mapping[str, str] = MappingProxyType({})
 
     def split(self, items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
@@ -126,7 +128,7 @@ class BatchApi(ABC):
 
     def poll(self, batch_id: str) -> Request:
         """The request for the state of a batch."""
-        return self._get(self._path(batch_id))
+        return self._get(self._path(batch_id), self.longest_state)
 
     def cancel(self, batch_id: str) -> Request:
         """The request that cancels a batch."""
@@ -134,7 +136,7 @@ class BatchApi(ABC):
 
     def listing(self) -> Request:
         """The request for the account's latest batches."""
-        return self._get(f"{self.root}?{self.list_query}")
+        return self._get(f"{self.root}?{self.list_query}", self.longest_state)
 
     def read(self, response: HttpResponse) -> BatchState | Failure:
         """The state from a response to ``create``, ``poll`` or ``cancel``."""
@@ -145,7 +147,7 @@ class BatchApi(ABC):
         """The batches on a page."""
         body, failure = opened(response)
         states = [self._state(each) for each in items(body.get(self.list_key))]
-        return failure or Listed(states, self._next_page(f"{self.root}?{self.list_query}", body))
+        return failure or Listed(states, self._next_page(f"{self.root}?{self.list_query}", body, self.longest_state))
 
     @abstractmethod
     def results(self, state: BatchState) -> Sequence[Request]:
@@ -162,12 +164,12 @@ class BatchApi(ABC):
     def _path(self, batch_id: str) -> str:
         return f"{self.root}/{quote(batch_id, safe='')}"
 
-    def _get(self, path: str) -> Request:
-        return Request(path=path, method="GET", headers=self.headers, longest_reply=LONGEST_RESULTS)
+    def _get(self, path: str, longest: int | None = LONGEST_RESULTS) -> Request:
+        return Request(path=path, method="GET", headers=self.headers, longest_reply=longest)
 
-    def _next_page(self, path: str, body: Mapping[str, Any]) -> Request | None:
+    def _next_page(self, path: str, body: Mapping[str, Any], longest: int | None = LONGEST_RESULTS) -> Request | None:
         token = string(body.get(self.next_key)) if body.get("has_more", True) else ""
-        return self._get(f"{path}&{self.next_param}={quote(token, safe='')}") if token else None
+        return self._get(f"{path}&{self.next_param}={quote(token, safe='')}", longest) if token else None
 
 
 def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:

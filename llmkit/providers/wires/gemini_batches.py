@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from llmkit.providers.wires.batch_api import (
     LISTED,
+    LONGEST_RESULTS,
     BatchApi,
     BatchItem,
     BatchState,
@@ -36,6 +37,7 @@ class GeminiBatches(BatchApi):
     list_key = "operations"
     next_key = "nextPageToken"
     next_param = "pageToken"
+    longest_state = LONGEST_RESULTS  # results come with it
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
         """See ``BatchApi.create``."""
