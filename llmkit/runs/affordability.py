@@ -16,7 +16,7 @@ from llmkit.runs.spending import Standing
 from llmkit.runs.targets import Target
 
 
-def of_balances(estimate: Estimate, providers: Mapping[str, Provider]) -> Iterator[str]:
+def balance_warnings(estimate: Estimate, providers: Mapping[str, Provider]) -> Iterator[str]:
     """One warning per provider whose balance the run will probably exceed."""
     for name, provider in providers.items():
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
@@ -47,7 +47,7 @@ def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
     )
 
 
-def of_budget(estimate: Estimate, budget: Decimal | None) -> Iterator[str]:
+def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]:
     """One warning if the budget will probably end the run early."""
     if budget is not None and estimate.total is not None and estimate.total > budget:
         yield (
@@ -137,7 +137,7 @@ def raised(budget: Any, spent: Decimal) -> Decimal:
     return amount
 
 
-def of_prices(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Iterator[str]:
+def price_warnings(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Iterator[str]:
     """One warning per model whose price has changed since the run was started or last resumed."""
     for model in before.models:
         if (row := models.get(model.reference)) is not None:

@@ -19,7 +19,14 @@ from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
 from llmkit.records import Provider, Request, SharedBudget, month_of
 from llmkit.records.checks import shapes
-from llmkit.runs.affordability import check_budget, of_balances, of_budget, of_prices, raised, refuse_overdrawn
+from llmkit.runs.affordability import (
+    balance_warnings,
+    budget_warnings,
+    check_budget,
+    price_warnings,
+    raised,
+    refuse_overdrawn,
+)
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_plan
 from llmkit.runs.modes import batched_models
@@ -77,10 +84,10 @@ class Checker:
             self.reach.check(list(providers.values()))
         requests = first_requests(plan, providers)
         batched = batched_models(plan, providers, request.mode)
-        _warn([*of_retirement(plan, providers), *of_snapshots(plan)])
+        _warn([*retirement_warnings(plan, providers), *snapshot_warnings(plan)])
         if asks and not self.reach.simulating:
-            _warn(self._of_old_prices(plan, state))
-        _warn(of_left_out(requests))
+            _warn(self._old_price_warnings(plan, state))
+        _warn(left_out_warnings(requests))
         shared = budgets_of(state)
         standings = self._standings(shared, request.project)
         budget = check_budget(plan, providers, requests, request.budget, standings, batched)
@@ -89,9 +96,9 @@ class Checker:
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, providers, self.reach.simulating, check_answer)
         estimate = self._estimate(plan, requests, state, request.kind, reused, batched)
-        _warn(of_budget(estimate, budget))
+        _warn(budget_warnings(estimate, budget))
         if not self.reach.simulating:
-            _warn(of_balances(estimate, providers))
+            _warn(balance_warnings(estimate, providers))
         policy = request.retry or RetryPolicy()
         return RunSpec(
             plan=plan,
@@ -142,7 +149,7 @@ class Checker:
         before = self.stored(row, state)
         spec, changes = repriced(before, state.models, state.providers), {}
         if models := changed_models(before, spec):
-            _warn(of_prices(models, before.plan))
+            _warn(price_warnings(models, before.plan))
             changes["models"] = models
         if budget is not None:
             spec = replace(spec, budget=raised(budget, spent))
@@ -178,7 +185,7 @@ class Checker:
         retry_unknown = spec.retry_unknown or self._retries_unknown(spec.policy, spec.budget)
         return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
 
-    def _of_old_prices(self, plan: Plan, state: CatalogState) -> Iterator[str]:
+    def _old_price_warnings(self, plan: Plan, state: CatalogState) -> Iterator[str]:
         """One warning per session if prices of the plan's models were read long ago."""
         words = old_prices(state, [model.priced_as for model in plan.models], datetime.now(UTC))
         if words and "old prices" not in self.said:
@@ -254,7 +261,7 @@ def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, R
     return requests
 
 
-def of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:
+def retirement_warnings(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:
     """One warning per model that its provider has retired, or soon will."""
     today = datetime.now(UTC).date()
     for model in plan.models:
@@ -262,7 +269,7 @@ def of_retirement(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str
             yield obstacle.sentence
 
 
-def of_snapshots(plan: Plan) -> Iterator[str]:
+def snapshot_warnings(plan: Plan) -> Iterator[str]:
     """One warning per dated snapshot that is billed at the price of its family."""
     for model in plan.models:
         if model.priced_as != model.reference:
@@ -272,7 +279,7 @@ def of_snapshots(plan: Plan) -> Iterator[str]:
             )
 
 
-def of_left_out(requests: Mapping[str, Request]) -> Iterator[str]:
+def left_out_warnings(requests: Mapping[str, Request]) -> Iterator[str]:
     """One warning per configuration whose model does not take a parameter."""
     for label, request in requests.items():
         if request.left_out:
