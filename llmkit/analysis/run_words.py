@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from llmkit.money import pricing
-from llmkit.records.checks.texts import counted
+from llmkit.records.checks.texts import counted, followed
 from llmkit.store.schema import STATES
 
 
@@ -23,7 +23,7 @@ def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], note
     states = [f"{tally[state]:,} {state}" for state in STATES if tally[state] or state == "ok"]
     facts = ", ".join([counted(row["n_probes"], "probe"), *states, _spent(tally)])
     ended = [row["message"]] if row["status"] == "budget" else []
-    return ". ".join([f"{label} {status}: {facts}", " ".join([*ended, *notes])]).removesuffix(". ")
+    return followed(f"{label} {status}: {facts}", [*ended, *notes])
 
 
 def _spent(tally: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ import anyio
 from llmkit.errors import Code, LlmkitError, NotFinished
 from llmkit.money.pricing import billed, dollars
 from llmkit.records.checks import numbers
+from llmkit.records.checks.texts import counted, followed
 from llmkit.records.forks import forgetting
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
@@ -175,10 +176,10 @@ class RunHandle(Handle[T]):
 
     def __repr__(self) -> str:
         now = self.progress
-        probes = f"{now.done - now.skipped:,} of {now.total:,} probe{'' if now.total == 1 else 's'}"
+        probes = f"{now.done - now.skipped:,} of {counted(now.total, 'probe')}"
         skipped = f", {now.skipped:,} skipped" if now.skipped else ""
         summary = f"{self.run_id} {now.status}: {probes}{skipped}, {_spent(now)} so far"
-        return f"<RunHandle {'. '.join([summary, ' '.join(now.notes)]).removesuffix('. ')}>"
+        return f"<RunHandle {followed(summary, now.notes)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.panel()._repr_mimebundle_(**kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -132,6 +132,11 @@ def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None
 
 
 # --- for people to read ---------------------------------------------------------------------------------------------
+
+
+def followed(summary: str, sentences: Sequence[str]) -> str:
+    """A summary, as a sentence if others follow it."""
+    return " ".join([f"{summary}.", *sentences]) if sentences else summary
 
 
 def counted(count: int, noun: str) -> str:
