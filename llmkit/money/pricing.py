@@ -114,26 +114,13 @@ def cost(
     return Cost(amount=_rounded(amount), rates=rates, source=source)
 
 
-def worst_case(
-    price: Price,
-    *,
-    input_tokens: int,
-    max_output_tokens: int,
-    fallback: Rates | None = None,
-    tiers: Iterable[str] = (STANDARD_TIER,),
-) -> Decimal | None:
-    """The most that a request within these token bounds can cost, at any time of the week and at the dearest of the
-    service ``tiers``; ``None`` when unpriced at one of them.
-
-    Assumes the dearest hours, the dearest tier that the input can reach, and the dearest way to bill input (a cache
-    write can cost more than plain input). No *computed* cost of tokens within these bounds is higher; what a provider
-    reports, or bills by the call, may be. At most :data:`LARGEST`.
-    """
-    return most_of(dearest(price, frozenset(tiers), fallback), input_tokens, max_output_tokens)
-
-
 def most_of(rates: Dearest, input_tokens: int, output_tokens: int) -> Decimal | None:
-    """The most that so many tokens can cost at the dearest of these rates; ``None`` when one that counts is unknown."""
+    """The most that a request within these token bounds can cost at the dearest of these rates; ``None`` when one that
+    counts is unknown.
+
+    No *computed* cost of tokens within these bounds is higher; what a provider reports, or bills by the call, may be.
+    At most :data:`LARGEST`.
+    """
     amounts = [
         _sum((input_tokens, output_tokens), (read, written)) for above, read, written in rates if above < input_tokens
     ]
@@ -142,8 +129,10 @@ def most_of(rates: Dearest, input_tokens: int, output_tokens: int) -> Decimal | 
 
 
 def dearest(price: Price, tiers: frozenset[str], fallback: Rates | None) -> Dearest:
-    """All combinations possible during the week: (input tokens above which it applies, the dearest rate of input, the
-    rate of output); rates are ``None`` for a tier without a price.
+    """All combinations possible during the week at these service ``tiers``: (input tokens above which it applies, the
+    dearest rate of input, the rate of output); rates are ``None`` for a tier without a price.
+
+    The dearest way to bill input counts: a cache write can cost more than plain input.
     """
     standard = price if fallback is None else with_fallback(price, fallback)
     return frozenset(

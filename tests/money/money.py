@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from llmkit.records import Price, PriceTier, PriceWindow, Rates, Usage
+from llmkit.money.pricing import dearest, most_of
+from llmkit.records import STANDARD_TIER, Price, PriceTier, PriceWindow, Rates, Usage
 
 CENT = Decimal("1e-10")
 
@@ -72,3 +74,15 @@ def as_fractions(usage: Usage, rates: Rates) -> Fraction:
         + hour * rate(rates.cost_cache_write_1h_per_million, written, plain)
         + usage.output_tokens * rate(rates.cost_output_per_million)
     ) / 1_000_000
+
+
+def worst_case(
+    price: Price,
+    *,
+    input_tokens: int,
+    max_output_tokens: int,
+    fallback: Rates | None = None,
+    tiers: Iterable[str] = (STANDARD_TIER,),
+) -> Decimal | None:
+    """The most that a request can cost at the dearest of the tiers, as a run reckons it."""
+    return most_of(dearest(price, frozenset(tiers), fallback), input_tokens, max_output_tokens)

@@ -7,13 +7,14 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from money import worst_case
 from workloads import MODEL, NOON, ask, scenarios
 
 from llmkit.errors import ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import History, Observation
-from llmkit.money.pricing import cost, worst_case
+from llmkit.money.pricing import cost
 from llmkit.records import Model, Price, PriceTier, Rates, Scenario, Usage
 
 OTHER = replace(MODEL, model_id="two")

@@ -9,11 +9,11 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from money import prices, usages
+from money import prices, usages, worst_case
 from test_cost import NOON, PRICE
 
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import cost, worst_case
+from llmkit.money.pricing import cost
 from llmkit.money.service_tiers import askable, at_tier
 from llmkit.records import Model, Price, PriceTier, PriceVariant, PriceWindow, Usage
 from llmkit.records.checks.numbers import price_variants

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from money import moments, prices, some_rates, usages
+from money import moments, prices, some_rates, usages, worst_case
 
-from llmkit.money.pricing import cost, worst_case
+from llmkit.money.pricing import cost
 from llmkit.records import Price, PriceTier, PriceWindow, Rates, Usage
 
 PRICE = Price(cost_input_per_million=Decimal(1), cost_output_per_million=Decimal(10))
