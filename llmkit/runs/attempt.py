@@ -29,6 +29,7 @@ from llmkit.runs.remote import LateAnswer, Place
 from llmkit.runs.targets import Target
 from llmkit.runs.tickets import Ticket
 from llmkit.store import Event, events
+from llmkit.store.apply_runs import untold
 
 log = logging.getLogger("llmkit.runs")
 
@@ -256,6 +257,7 @@ class Attempt:
         body = None if isinstance(response, Failure) else response.body
         if is_last := isinstance(result, Completion) and conversation.finished:
             run.decide_end(conversation, None)
+        is_short = is_last and conversation.is_plain
         outcome = await apart(
             body or b"",
             events.outcome,
@@ -263,10 +265,10 @@ class Attempt:
             **outcome_fields(result, response, cost, latency),
             reply=body,
             answer=answer_fields(result, cost) if isinstance(result, Completion) else None,
-            probe={"session": run.session, **conversation.alone()} if is_last and conversation.is_plain else None,
+            probe=untold({"session": run.session, **conversation.row()}) if is_short else None,
         )
-        is_told = not is_last or conversation.is_plain
-        await run.services.store.append([outcome] if is_told else [outcome, run.probe_line(conversation)])
+        is_long = is_last and not is_short
+        await run.services.store.append([outcome, run.probe_line(conversation)] if is_long else [outcome])
 
     def _settle(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission

@@ -126,14 +126,6 @@ class Conversation:
         """Whether its only attempt succeeded, so that the outcome of that determines most of its columns."""
         return self.status == "ok" and self.turn_attempts == {1: 1} and bool(self.tokens) and self.finished
 
-    def alone(self) -> dict[str, Any]:
-        """The columns of a plain conversation that its outcome does not determine."""
-        row = {"answer": self.answer, "left_out": sorted(self.left_out) or None, **self._times()}
-        return {name: value for name, value in row.items() if value is not None}
-
-    def _times(self) -> dict[str, Any]:
-        return {"queued_s": self.queued_s, "started_at": self.started_at.isoformat() if self.started_at else None}
-
     def row(self) -> dict[str, Any]:
         """The probe's final columns, JSON-ready."""
         failure = self.failure
@@ -156,7 +148,8 @@ class Conversation:
             "maybe_billed": self.maybe_billed,
             "left_out": sorted(self.left_out) or None,
             "latency_s": self.latency_s if self.answers else None,
-            **self._times(),
+            "queued_s": self.queued_s,
+            "started_at": self.started_at.isoformat() if self.started_at else None,
             "reused_from": self.reused_from,
             "original_cost": _text(self.original_cost) if self.reused_from else None,
         }

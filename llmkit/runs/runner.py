@@ -32,6 +32,7 @@ from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.runs.stop_rules import watch_of
 from llmkit.store import CatalogState, events, queries, run_rows, totals
+from llmkit.store.apply_runs import prepare
 
 log = logging.getLogger("llmkit.runs")
 
@@ -247,6 +248,7 @@ class Runner(Generic[T]):
             session.tracker.listen(remote.hear)
         models = {model.reference: model for model in spec.plan.models}
         set_limits(self._services.gate, spec.providers, models)
+        prepare()
 
         async def run() -> T:
             with tuned_process():

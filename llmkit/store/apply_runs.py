@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,10 +19,6 @@ from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.lines import for_duckdb
 from llmkit.store.schema import RATES, REUSE, USAGE
 from llmkit.store.tables import SOME
-
-# The first array makes pyarrow load its pandas support. That must not happen at the end of a script stopped by Ctrl-C:
-# any ``eval`` after the interrupt, such as a named tuple's, makes Python exit with 1 instead of by the signal.
-pa.array([], pa.string())
 
 
 @dataclass(slots=True)
@@ -75,7 +72,7 @@ _TOLD = {
     "estimated_cost": "e.cost", "completed_at": "e.ended_at", "status": "'ok'", "turns": "1", "attempts": "1",
     "wasted_cost": "0", "maybe_billed": "0",
 }  # fmt: skip
-"""Columns of a probe's result that follow from its only outcome; ``Conversation.alone`` supplies the others."""
+"""Columns of a probe's result that follow from its only outcome; its line has the others (:func:`untold`)."""
 _ALONE = {"session": "INTEGER", **{name: kind for name, kind in RESULT.items() if name not in _TOLD}}
 _SHORT = {
     **{name: kind for name, kind in _OUTCOME.items() if name != "reply"}, "usage": USAGE, "probe": _ALONE,
@@ -255,6 +252,20 @@ _OCCASIONS = f"""
 
 TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
 """The line types of runs."""
+
+
+def untold(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a probe's result that its only outcome does not tell, without those that are empty."""
+    return {name: result[name] for name in _ALONE if result.get(name) is not None}
+
+
+def prepare() -> None:
+    """Load what :func:`apply_lines` needs: to be called before a run begins.
+
+    With its first array pyarrow loads its pandas support. At the end of a script stopped by Ctrl-C that is too late:
+    any ``eval`` after the interrupt, such as a named tuple's, makes Python exit with 1 instead of by the signal.
+    """
+    pa.array([], pa.string())
 
 
 def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLines]) -> None:
