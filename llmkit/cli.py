@@ -24,7 +24,7 @@ from llmkit.kit.watching import progress_line
 from llmkit.money.pricing import dollars
 from llmkit.store import archive
 
-DEMO_PACE = 60
+DEMO_PACE = 120
 """Minimum requests per minute in the demo, so that nobody waits for the limits of a real account."""
 
 DEMO_COLUMNS = ("provider", "model", "probes", "ok", "failed", "input_tokens", "output_tokens", "reasoning_tokens",

@@ -34,7 +34,7 @@ def test_demo_waits_for_no_account(capsys):
     assert main(["demo", "--prompts", "1"]) == 0
     path = re.search(r"llmkit\.open\('(.*)'\)\.last_run", capsys.readouterr().out)
     with llmkit.open(path[1]) as kit:
-        assert kit.catalog.providers()["requests_per_minute"].min() >= 60
+        assert kit.catalog.providers()["requests_per_minute"].min() >= 120
 
 
 def test_models_are_a_table_or_json(capsys):

@@ -7,7 +7,9 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import nbformat
 import pytest
+from run_notebooks import run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -42,3 +44,17 @@ def test_what_is_imported_comes_with_the_lab_extra(path):
     assert "llmkit" in code
     for name in imported:
         assert installed & {each.lower() for each in packages_distributions()[name]}, name
+
+
+def test_running_a_notebook_keeps_what_it_shows_and_nothing_of_the_machine(tmp_path):
+    """The maintainers' script: a panel is saved in its static form, and times and widgets are left out."""
+    cells = ["import llmkit\nkit = llmkit.open(simulate=True)", "kit.infra_panel()", "6 * 7"]
+    path = tmp_path / "short.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells))), path)
+    run_notebook(path)
+    test_outputs_read_well_on_github(path)
+    made = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert not any(cell["metadata"] for cell in made)
+    _, panel, number = (cell["outputs"] for cell in made)
+    assert "Scenario expansion" in "".join(panel[0]["data"]["text/html"])
+    assert number[0]["data"]["text/plain"] == ["42"]
