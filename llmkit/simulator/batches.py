@@ -9,6 +9,7 @@ from typing import Any
 
 from llmkit.simulator.formats.problems import invalid
 from llmkit.simulator.formats.served_batches import Batch, Call, Item, Result
+from llmkit.simulator.stats import Received
 
 Answering = Callable[[Batch, Item], Result]
 
@@ -26,9 +27,7 @@ class Batches:
         self._files: dict[str, bytes] = {}
         self.all: dict[str, Batch] = {}
 
-    def serve(
-        self, call: Call, provider: str, path: str, content_type: str, raw: bytes, body: Any, now: float, delay: float
-    ) -> Any:
+    def serve(self, call: Call, received: Received, raw: bytes, delay: float) -> Any:
         """Serve a request: return an object, or the objects of JSON lines. ``delay`` is how long a batch takes.
 
         Raises:
@@ -36,10 +35,10 @@ class Batches:
             LookupError: there is no such batch or file.
         """
         if call.action == "upload":
-            return self._stored(content_type, raw)
+            return self._stored(received.headers.get("content-type", ""), raw)
         if call.action == "create":
-            return call.api.state(self._created(call, provider, path, body, now))
-        own = [batch for batch in self.all.values() if batch.provider == provider]
+            return call.api.state(self._created(call, received))
+        now, own = received.at, [batch for batch in self.all.values() if batch.provider == received.provider]
         for batch in own:
             self._advance(batch, now, delay)
         if call.action == "list":
@@ -68,12 +67,13 @@ class Batches:
         self._files[file_id] = content
         return _file(file_id, len(content))
 
-    def _created(self, call: Call, provider: str, path: str, body: Any, now: float) -> Batch:
+    def _created(self, call: Call, received: Received) -> Batch:
+        body, provider = received.body, received.provider
         if not isinstance(body, Mapping):
             raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
-        batch = call.api.read(body, self._files, path)
+        batch = call.api.read(body, self._files, received.path)
         prefix = "batches/" if provider == "google" else "batch_"
-        batch.batch_id, batch.provider, batch.created_at = f"{prefix}{len(self.all) + 1:08d}", provider, now
+        batch.batch_id, batch.provider, batch.created_at = f"{prefix}{len(self.all) + 1:08d}", provider, received.at
         self.all[batch.batch_id] = batch
         return batch
 

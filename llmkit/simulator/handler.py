@@ -30,22 +30,23 @@ def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamRes
         raw = await request.read()
         # take the time after the last await, so that arrivals are in order
         received = _received(request, target, headers, raw, service.now())
+        visit = service.visit(target, received, has_key=target.takes_key(headers, request.query))
         if target.action == "list_models":
-            return _response(service.list_models(target, received, headers, request.query))
+            return _response(service.list_models(visit))
         if target.action == "batch":
-            return _response(service.batch(target, received, headers, request.query, raw))
-        visit = service.arrive(target, received)
-        return await _visit(service, visit, request, headers)
+            return _response(service.batch(visit, raw))
+        service.stats.arrived(target.provider, received.at)
+        return await _visit(service, visit, request)
 
     return handle
 
 
-async def _visit(service: Service, visit: Visit, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+async def _visit(service: Service, visit: Visit, request: web.Request) -> web.StreamResponse:
     """Handle one request for an answer. It is counted as ended before the client can see the end of the answer."""
     delivery: Delivery | None = None
     begun: web.StreamResponse | None = None
     try:
-        admitted = service.admit(visit, headers, request.query)
+        admitted = service.admit(visit)
         if isinstance(admitted, Delivery):
             delivery = admitted
         else:

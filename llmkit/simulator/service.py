@@ -16,7 +16,7 @@ from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.deliveries import Delivery, damaged, decoded, outcome
 from llmkit.simulator.faults import UNDELIVERED, Fault, Faults
 from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
-from llmkit.simulator.formats.routes import Route, route
+from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import encoded
 from llmkit.simulator.limiter import Limiter, Refused
@@ -38,6 +38,7 @@ class Visit:
     route: Route
     received: Received
     request_id: str
+    has_key: bool = True
     fault: Fault | None = None
     admitted: bool = False
     held: int | None = None
@@ -87,36 +88,34 @@ class Service:
         """Seconds since the epoch."""
         return self._epoch + time.monotonic()
 
-    def list_models(
-        self, route: Route, received: Received, headers: Mapping[str, str], query: Mapping[str, str]
-    ) -> Delivery:
+    def visit(self, route: Route, received: Received, *, has_key: bool = True) -> Visit:
+        """A request that has just arrived."""
+        self._arrivals += 1
+        return Visit(route, received, f"{number(self._seed, 'request', self._arrivals):016x}", has_key)
+
+    def list_models(self, visit: Visit) -> Delivery:
         """The provider's list of models."""
-        if route.takes_key(headers, query):
-            models = self._behaviour.known_models(route.provider)
-            body = route.format.model_list(route.provider, route.models if models is None else models)
+        server = visit.route.server
+        if visit.has_key:
+            models = self._behaviour.known_models(server.provider)
+            body = server.model_list(server_of(server.provider).models if models is None else models)
             delivery = Delivery(status=200, body=encoded(body))
         else:
-            delivery = self._error(Visit(route, received, self._next_id()), Problem(kind="auth"))
-        self.stats.served(received, None, delivery.status, None)
+            delivery = self._error(visit, Problem(kind="auth"))
+        self.stats.served(visit.received, None, delivery.status, None)
         return delivery
 
-    def batch(
-        self, route: Route, received: Received, headers: Mapping[str, str], query: Mapping[str, str], raw: bytes
-    ) -> Delivery:
+    def batch(self, visit: Visit, raw: bytes) -> Delivery:
         """The response of a batch API."""
-        visit = Visit(route, received, self._next_id())
-        if not route.takes_key(headers, query) or route.call is None:
+        call = visit.route.call
+        if not visit.has_key or call is None:
             return self._error(visit, Problem(kind="auth"))
-        kind = headers.get("content-type", "")
-        delay = self._behaviour.batch_delay
         try:
-            content = self.batches.serve(
-                route.call, route.provider, received.path, kind, raw, received.body, received.at, delay
-            )
+            content = self.batches.serve(call, visit.received, raw, self._behaviour.batch_delay)
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
         except LookupError:
-            return self._error(visit, Problem(kind="not_found", model=route.call.reference))
+            return self._error(visit, Problem(kind="not_found", model=call.reference))
         lines = content if isinstance(content, list) else [content]
         return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
@@ -127,7 +126,7 @@ class Service:
             provider=batch.provider,
             path=item.url,
             method="POST",
-            headers={},
+            headers=_BATCH_HEADERS,
             body=item.body,
             at=self.now(),
             probe=item.custom_id,
@@ -135,7 +134,7 @@ class Service:
         if target is None or target.action != "answer":
             return Result(404, {"error": {"message": f"Unknown request URL: {item.url}.", "code": None}})
         self.stats.arrived(batch.provider, None)
-        visit = Visit(target, received, self._next_id())
+        visit = self.visit(target, received)
         fault = self.faults.draw(received)
         visit.fault = Fault(kind="server_error") if fault is not None and fault.kind in UNDELIVERED else fault
         kind = None if visit.fault is None else visit.fault.kind
@@ -143,32 +142,25 @@ class Service:
             self.stats.served(received, "unknown", None, kind)
             return Result(given_up="expired")
         try:
-            delivery = self.conclude(visit, self._read(visit, _BATCH_HEADERS))
+            delivery = self.conclude(visit, self._read(visit))
         except Rejected as rejected:
             delivery = self._error(visit, rejected.problem)
         self.stats.served(received, outcome(delivery.status, kind), delivery.status, kind)
         return Result(delivery.status, decoded(delivery.body))
 
-    def arrive(self, route: Route, received: Received) -> Visit:
-        """Count a request for an answer."""
-        self.stats.arrived(route.provider, received.at)
-        return Visit(route, received, self._next_id())
-
-    def admit(self, visit: Visit, headers: Mapping[str, str], query: Mapping[str, str]) -> Question | Delivery:
+    def admit(self, visit: Visit) -> Question | Delivery:
         """The question, let through all limits, or the error that ends the visit."""
-        route = visit.route
-        if not route.takes_key(headers, query):
+        if not visit.has_key:
             return self._error(visit, Problem(kind="auth"))
         try:
-            question = self._read(visit, headers)
+            question = self._read(visit)
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
-        limiter = self._limiter(route.provider)
-        refused = limiter.admit(input_tokens(question), self.now())
+        refused = self._limiter(question.provider).admit(input_tokens(question), self.now())
         if refused is not None:
             return self._error(visit, _over(refused, question.model))
         visit.admitted = True
-        self.stats.began(route.provider)
+        self.stats.began(question.provider)
         visit.fault = self.faults.draw(visit.received)
         return question
 
@@ -217,12 +209,11 @@ class Service:
         status = delivery.status if delivery.cut_after is None else None
         self.stats.served(visit.received, outcome(status, kind), status, kind)
 
-    def _read(self, visit: Visit, headers: Mapping[str, str]) -> Question:
-        route = visit.route
-        body = visit.received.body
+    def _read(self, visit: Visit) -> Question:
+        route, body = visit.route, visit.received.body
         if not isinstance(body, Mapping):
             raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
-        question = route.format.read(route.provider, route.model, body, headers)
+        question = route.format.read(route.model, body, visit.received.headers)
         known = self._behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
             raise Rejected(Problem(kind="not_found", model=question.model))
@@ -241,24 +232,19 @@ class Service:
         return Delivery(status=200, body=encoded(body), headers=self._headers(visit, {}))
 
     def _error(self, visit: Visit, problem: Problem) -> Delivery:
-        error = visit.route.format.error(visit.route.provider, problem, visit.request_id)
+        error = visit.route.server.error(problem, visit.request_id)
         return Delivery(status=error.status, body=encoded(error.body), headers=self._headers(visit, error.headers))
 
     def _headers(self, visit: Visit, more: Mapping[str, str]) -> dict[str, str]:
         """The provider's headers, overridden by those of a fault."""
-        route, of_fault = visit.route, {} if visit.fault is None else visit.fault.headers
-        ids = route.format.id_headers(route.provider, visit.request_id)
-        limits = route.format.limit_headers(route.provider, self._limiter(route.provider), self.now())
-        return {**ids, **limits, **more, **of_fault}
+        server, of_fault = visit.route.server, {} if visit.fault is None else visit.fault.headers
+        limits = server.limit_headers(self._limiter(server.provider), self.now())
+        return {**server.id_headers(visit.request_id), **limits, **more, **of_fault}
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:
             self._limiters[provider] = Limiter(self._behaviour.limits(provider), self.now())
         return self._limiters[provider]
-
-    def _next_id(self) -> str:
-        self._arrivals += 1
-        return f"{number(self._seed, 'request', self._arrivals):016x}"
 
 
 def _over(refused: Refused, model: str) -> Problem:

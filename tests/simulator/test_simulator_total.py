@@ -45,10 +45,10 @@ def test_any_body_is_answered_or_rejected(wire, provider, odd, schema):
     }[wire]
     for body in (extra, SOUND[wire] | extra, SOUND[wire] | asks_for_schema):
         try:
-            question = FORMATS[wire].read(provider, "m", body, {"anthropic-version": "2023-06-01"})
+            question = FORMATS[wire](provider).read("m", body, {"anthropic-version": "2023-06-01"})
         except Rejected:
             continue
-        json.dumps(FORMATS[wire].write(question, Answers(0).answer(question), "id"))
+        json.dumps(FORMATS[wire](provider).write(question, Answers(0).answer(question), "id"))
 
 
 def test_a_schema_that_is_none_is_refused(sim):

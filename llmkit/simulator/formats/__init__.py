@@ -13,4 +13,4 @@ from llmkit.simulator.formats.served_responses import Responses
 
 __all__ = ["FORMATS", "Format"]
 
-FORMATS: Mapping[WireName, Format] = {each.name: each for each in (Gemini(), Anthropic(), Responses(), Chat())}
+FORMATS: Mapping[WireName, type[Format]] = {each.name: each for each in (Gemini, Anthropic, Responses, Chat)}

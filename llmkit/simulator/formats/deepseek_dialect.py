@@ -48,15 +48,15 @@ class DeepSeek(ServedDialect):
         }
         return super().usage(question, answer) | hits
 
-    def entry(self, provider: str, model: str) -> dict[str, Any]:
+    def entry(self, model: str) -> dict[str, Any]:
         """A model in the list, with little information."""
-        return {"id": model, "object": "model", "owned_by": provider}
+        return {"id": model, "object": "model", "owned_by": self.provider}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """DeepSeek sends none."""
         return {}
 
-    def error(self, problem: Problem) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in OpenAI's shape with uninformative types and codes; only the status tells errors apart."""
         status, message = {
             "rate_limit": (429, "Rate limit reached for requests"),

@@ -42,10 +42,10 @@ class Mistral(ServedDialect):
                 content = [text]
         return {"role": "assistant", "content": content, "tool_calls": None}
 
-    def entry(self, provider: str, model: str) -> dict[str, Any]:
+    def entry(self, model: str) -> dict[str, Any]:
         """A model in the list, with its capabilities."""
         capabilities = {"completion_chat": True, "function_calling": True, "vision": False, "reasoning": True}
-        return super().entry(provider, model) | {
+        return super().entry(model) | {
             "name": model,
             "aliases": [],
             "max_context_length": 262_144,
@@ -63,7 +63,7 @@ class Mistral(ServedDialect):
             headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - allowance.limit + allowance.remaining))
         return headers
 
-    def error(self, problem: Problem) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """A flat error; unknown parameters give FastAPI's 422."""
         if problem.kind in ("unsupported_parameter", "invalid") and problem.param:
             kind = "extra_forbidden" if problem.kind == "unsupported_parameter" else "value_error"

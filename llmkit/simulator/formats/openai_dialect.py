@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
 from llmkit.simulator.formats.problems import Problem, Rejected, unsupported_parameter, unsupported_value
-from llmkit.simulator.formats.served_batches import ServedBatches
-from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
+from llmkit.simulator.formats.served_format import ErrorResponse, Server, bearer, left, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.reasoning import is_openai_reasoning_model, resolved_effort
@@ -22,15 +21,18 @@ _RESPONSES_ONLY = re.compile(r"^(gpt-5-codex|gpt-5-pro|gpt-5\.\d-(codex|pro)|o\d
 _UNITS = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)", "concurrent": "requests"}
 
 
-class ServedDialect:
+class ServedDialect(Server):
     """A provider that speaks OpenAI's formats without changes; dialects override their differences."""
 
-    prefix: ClassVar[str] = "/v1"
+    prefix = "/v1"
     models: ClassVar[tuple[str, ...]] = ("simulated",)
     id_header: ClassVar[str] = "x-request-id"
     seed: ClassVar[str] = "seed"
     """The name of the seed parameter."""
-    batches: ClassVar[ServedBatches | None] = None
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+        """The bearer token."""
+        return bearer(headers)
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """Check a chat completion by the provider's rules.
@@ -77,9 +79,17 @@ class ServedDialect:
         """Fields of the usage that report the cost."""
         return {}
 
-    def entry(self, provider: str, model: str) -> dict[str, Any]:
+    def model_list(self, models: Iterable[str]) -> dict[str, Any]:
+        """The body of a list of models."""
+        return {"object": "list", "data": list(map(self.entry, models))}
+
+    def entry(self, model: str) -> dict[str, Any]:
         """A model in the list."""
-        return {"id": model, "object": "model", "owned_by": provider, "created": CREATED}
+        return {"id": model, "object": "model", "owned_by": self.provider, "created": CREATED}
+
+    def id_headers(self, request_id: str) -> dict[str, str]:
+        """The request's id."""
+        return {self.id_header: f"req_{request_id}"}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of each limit."""
@@ -90,7 +100,7 @@ class ServedDialect:
             headers[f"x-ratelimit-reset-{what}"] = duration(allowance.reset)
         return headers
 
-    def error(self, problem: Problem) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in OpenAI's words."""
         wait = problem.retry_after or 1.0
         status, kind, code, message = {
@@ -200,9 +210,9 @@ class OpenAI(ServedDialect):
         """Cache writes, for models that charge for them."""
         return answer.written if _writes_to_cache(question.model) else 0
 
-    def entry(self, provider: str, model: str) -> dict[str, Any]:
+    def entry(self, model: str) -> dict[str, Any]:
         """A model in the list, with its shutdown date."""
-        return super().entry(provider, model) | {"shutdown_date": None}
+        return super().entry(model) | {"shutdown_date": None}
 
 
 def duration(wait: float) -> str:

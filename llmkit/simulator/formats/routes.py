@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from llmkit.simulator.formats import FORMATS, Format
 from llmkit.simulator.formats.served_batches import Call
+from llmkit.simulator.formats.served_format import Server
 from llmkit.simulator.formats.served_openai import DIALECTS, dialect_of
 
 WRONG_KEY = "invalid"
 # first segments of a path that are not the name of a provider
 _NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$|files$|batch(es)?$")
-_OWN: Mapping[str, Format] = {each.provider: each for each in FORMATS.values() if each.provider not in DIALECTS}
+_OWN = {each.usual: each for each in FORMATS.values() if each.usual not in DIALECTS}
 """Providers with their own format."""
 
 
@@ -23,7 +24,6 @@ _OWN: Mapping[str, Format] = {each.provider: each for each in FORMATS.values() i
 class Route:
     """The destination of a request. ``model`` is the one in the URL (Gemini), else empty."""
 
-    provider: str
     format: Format
     action: Literal["answer", "list_models", "batch"]
     model: str = ""
@@ -32,13 +32,18 @@ class Route:
 
     def takes_key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether the request's key is accepted: any but ``invalid``. Unknown providers need none."""
-        key = self.format.key(headers, query)
+        key = self.server.key(headers, query)
         return key != WRONG_KEY and (bool(key) or not _is_known(self.provider))
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The models that the provider lists."""
-        return _OWN[self.provider].models if self.provider in _OWN else dialect_of(self.provider).models
+    def server(self) -> Server:
+        """The provider that answers."""
+        return self.format.server
+
+    @property
+    def provider(self) -> str:
+        """Its name."""
+        return self.server.provider
 
 
 def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
@@ -49,29 +54,34 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     segment = path.strip("/").split("/")[0]
     provider = "" if _NOT_A_PROVIDER.match(segment) else segment
     if method == "GET" and path.endswith("/models"):
-        format_ = _of_list(provider, path, headers)
-        return Route(provider or format_.provider, format_, "list_models")
-    for each in FORMATS.values():
-        api = each.batches(provider or each.provider)
+        kind = _of_list(provider, path, headers)
+        return Route(kind(provider or kind.usual), "list_models")
+    formats = [kind(provider or kind.usual) for kind in FORMATS.values()]
+    for each in formats:
+        api = each.server.batches
         if api is not None and (call := api.call(method, path)):
-            return Route(provider or each.provider, each, "batch", call=call)
-    for each in FORMATS.values() if method == "POST" else ():
+            return Route(each, "batch", call=call)
+    for each in formats if method == "POST" else ():
         if match := each.path.search(path):
-            return Route(provider or each.provider, each, "answer", match.groupdict().get("model", ""))
+            return Route(each, "answer", match.groupdict().get("model", ""))
     return None
 
 
 def base_path(provider: str) -> str:
     """The part between the origin and the path that a wire appends: ``/openai/v1``, ``/anthropic``."""
-    prefix = _OWN[provider].prefix if provider in _OWN else dialect_of(provider).prefix
-    return f"/{quote(provider, safe='')}{prefix}"
+    return f"/{quote(provider, safe='')}{server_of(provider).prefix}"
+
+
+def server_of(provider: str) -> Server:
+    """A provider by its name; one that is not known speaks OpenAI's formats."""
+    return _OWN[provider](provider).server if provider in _OWN else dialect_of(provider)
 
 
 def _is_known(provider: str) -> bool:
     return provider in _OWN or provider in DIALECTS
 
 
-def _of_list(provider: str, path: str, headers: Mapping[str, str]) -> Format:
+def _of_list(provider: str, path: str, headers: Mapping[str, str]) -> type[Format]:
     usual = _OWN.get(provider, FORMATS["openai_chat"])
     if _is_known(provider):
         return usual

@@ -20,8 +20,15 @@ from llmkit.simulator.formats.body_values import (
     texts,
 )
 from llmkit.simulator.formats.problems import Problem, invalid
-from llmkit.simulator.formats.served_batches import ServedBatches
-from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, Format, bearer, left, retry_after
+from llmkit.simulator.formats.served_format import (
+    CONTEXT,
+    MAX_OUTPUT,
+    ErrorResponse,
+    OwnFormat,
+    bearer,
+    left,
+    retry_after,
+)
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
 
@@ -37,19 +44,17 @@ _CACHED_FROM = {  # tokens of the shortest cached prefix: litellm's prompt_cache
 }
 
 
-class Anthropic(Format):
+class Anthropic(OwnFormat):
     """``POST /v1/messages``."""
 
     name: ClassVar[WireName] = "anthropic_messages"
-    provider = "anthropic"
+    usual = "anthropic"
     path = re.compile(r"/messages$")
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
+    batches = AnthropicServed()
 
-    def batches(self, provider: str) -> ServedBatches | None:
-        """Anthropic's own batch API."""
-        return AnthropicServed()
-
-    def lists(self, path: str, headers: Mapping[str, str]) -> bool:
+    @classmethod
+    def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
         """Anthropic's clients send a version, or the key in a header of its own."""
         return "anthropic-version" in headers or "x-api-key" in headers
 
@@ -57,7 +62,7 @@ class Anthropic(Format):
         """The key, from either of two headers."""
         return headers.get("x-api-key", "") or bearer(headers)
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """Parse a request.
 
         Raises:
@@ -71,7 +76,7 @@ class Anthropic(Format):
         model, messages = model_of(body), tuple(messages_of(body.get("messages")))
         text_ends, marks = _caching(body)
         question = Question(
-            provider=provider,
+            provider=self.provider,
             model=model,
             system=text_of(body.get("system")),
             messages=messages,
@@ -110,7 +115,7 @@ class Anthropic(Format):
             "usage": _usage(answer),
         }
 
-    def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in Anthropic's words."""
         status, kind, message = {
             "rate_limit": (
@@ -133,17 +138,17 @@ class Anthropic(Format):
         body = {"type": "error", "error": error, "request_id": f"req_{request_id}"}
         return ErrorResponse(status, body, retry_after(problem))
 
-    def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
+    def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
         data = [_entry(model) for model in models]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
         return {"data": data, "has_more": False, **ends}
 
-    def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
+    def id_headers(self, request_id: str) -> dict[str, str]:
         """The request's id and its organization."""
         return {"request-id": f"req_{request_id}", "anthropic-organization-id": "org-simulated"}
 
-    def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
+    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of requests, tokens and input tokens."""
         allowances = left(limiter, now)
         if "tokens" in allowances:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, texts
-from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed, dialect_of
+from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed
 from llmkit.simulator.questions import Answer, Question
 
 _SYSTEM = ("system", "developer")
@@ -21,51 +21,49 @@ class Chat(OpenAIFormat):
     name: ClassVar[WireName] = "openai_chat"
     path = re.compile(r"/chat/completions$")
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """Parse a request.
 
         Raises:
             Rejected: the provider would reject it.
         """
-        dialect = dialect_of(provider)
         all_messages = messages_of(body.get("messages"))
         limit = integer(body, "max_completion_tokens") or integer(body, "max_tokens")
         form = mapping(body.get("response_format"), "response_format")
         wanted = mapping(form.get("json_schema"), "response_format.json_schema")
         question = Question(
-            provider=provider,
+            provider=self.server.provider,
             model=model_of(body),
             system="\n\n".join(text for role, text in all_messages if role in _SYSTEM),
             messages=tuple(each for each in all_messages if each[0] not in _SYSTEM),
             max_tokens=limit,
             temperature=real(body, "temperature", most=2.0),
-            seed=integer(body, dialect.seed, least=-(2**63)),
+            seed=integer(body, self.server.seed, least=-(2**63)),
             stop=texts(body.get("stop")),
             effort=_effort(body),
             schema=schema_of(wanted.get("schema"), "response_format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
         check_not_streamed(body)
-        dialect.check(question, body)
+        self.server.check(question, body)
         return question
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200."""
-        dialect = dialect_of(question.provider)
         return {
             "id": f"chatcmpl-{request_id}",
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": dialect.version(question.model),
+            "model": self.server.version(question.model),
             "choices": [
                 {
                     "index": 0,
-                    "message": dialect.message(answer),
+                    "message": self.server.message(answer),
                     "logprobs": None,
-                    "finish_reason": dialect.finish(answer),
+                    "finish_reason": self.server.finish(answer),
                 }
             ],
-            "usage": dialect.usage(question, answer),
+            "usage": self.server.usage(question, answer),
             "system_fingerprint": "fp_simulated",
         }
 

@@ -31,31 +31,63 @@ class ErrorResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Format(ABC):
-    """A format of requests and answers. Header names are lower case."""
+class Server(ABC):
+    """What a provider does alike in all of its formats. Header names are lower case."""
 
-    name: ClassVar[WireName]
-    provider: ClassVar[str]
-    """The provider of URLs that name none."""
     prefix: ClassVar[str] = ""
     """The part of a base URL between the provider's name and the path that the wire appends."""
-    path: ClassVar[re.Pattern[str]]
-    """The path of a request for an answer, with a group ``model`` if it names the model."""
     models: ClassVar[tuple[str, ...]]
-    """The models that the provider lists."""
-    blocks_prompts: ClassVar[bool] = False
-    """Whether a blocked prompt is reported by an answer rather than an error."""
+    """The models that it lists."""
+    batches: ClassVar[ServedBatches | None] = None
+    """Its batch API, if any."""
 
-    def lists(self, path: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request for a list of models, at a URL without a provider, is in this format."""
-        return False
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
 
     @abstractmethod
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The request's key, empty without one."""
 
     @abstractmethod
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+        """An error in the provider's words, with the requested wait where that provider puts it."""
+
+    @abstractmethod
+    def model_list(self, models: Iterable[str]) -> dict[str, Any]:
+        """The body of a list of models, in one page."""
+
+    def id_headers(self, request_id: str) -> dict[str, str]:
+        """The header that carries the request's id, if any does."""
+        return {}
+
+    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
+        """Headers with what is left of the limits, if there are limits and the provider sends them."""
+        return {}
+
+
+class Format(ABC):
+    """A format of requests and answers, as a ``server`` speaks it. Header names are lower case."""
+
+    name: ClassVar[WireName]
+    usual: ClassVar[str]
+    """The provider of URLs that name none."""
+    path: ClassVar[re.Pattern[str]]
+    """The path of a request for an answer, with a group ``model`` if it names the model."""
+    blocks_prompts: ClassVar[bool] = False
+    """Whether a blocked prompt is reported by an answer rather than an error."""
+    server: Server
+
+    @abstractmethod
+    def __init__(self, provider: str) -> None:
+        """The format as a provider, known by this name or not, speaks it."""
+
+    @classmethod
+    def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
+        """Whether a request for a list of models, at a URL without a provider, is in this format."""
+        return False
+
+    @abstractmethod
+    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """Parse a request; ``model`` is the one in the URL, if the format has it there.
 
         Raises:
@@ -66,25 +98,12 @@ class Format(ABC):
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200."""
 
-    @abstractmethod
-    def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
-        """An error in the provider's words, with the requested wait where that provider puts it."""
 
-    @abstractmethod
-    def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
-        """The body of a list of models, in one page."""
+class OwnFormat(Format, Server):
+    """A format that belongs to one provider."""
 
-    def batches(self, provider: str) -> ServedBatches | None:
-        """The provider's batch API, if it has one."""
-        return None
-
-    def id_headers(self, provider: str, request_id: str) -> dict[str, str]:
-        """The header that carries the request's id, if any does."""
-        return {}
-
-    def limit_headers(self, provider: str, limiter: Limiter, now: float) -> dict[str, str]:
-        """Headers with what is left of the limits, if there are limits and the provider sends them."""
-        return {}
+    def __init__(self, provider: str) -> None:
+        self.provider, self.server = provider, self
 
 
 def bearer(headers: Mapping[str, str]) -> str:

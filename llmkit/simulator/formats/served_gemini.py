@@ -10,8 +10,7 @@ from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.problems import Problem, invalid
-from llmkit.simulator.formats.served_batches import ServedBatches
-from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, Format
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.request_schemas import modern
 
@@ -27,20 +26,18 @@ _CACHED_FROM = {  # tokens of the shortest cached prefix: litellm's prompt_cache
 }
 
 
-class Gemini(Format):
+class Gemini(OwnFormat):
     """``POST /v1beta/models/{model}:generateContent``."""
 
     name: ClassVar[WireName] = "gemini"
-    provider = "google"
+    usual = "google"
     path = re.compile(r"/models/(?:models/)?(?P<model>.+):generateContent$")
     blocks_prompts = True
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
+    batches = GeminiServed()
 
-    def batches(self, provider: str) -> ServedBatches | None:
-        """Google's own batch API."""
-        return GeminiServed()
-
-    def lists(self, path: str, headers: Mapping[str, str]) -> bool:
+    @classmethod
+    def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
         """Google's paths have a version of their own."""
         return "/v1beta/" in path
 
@@ -48,7 +45,7 @@ class Gemini(Format):
         """The key, from a header or the URL."""
         return headers.get("x-goog-api-key", "") or query.get("key", "")
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """Parse a request.
 
         Raises:
@@ -59,7 +56,7 @@ class Gemini(Format):
         schema = generation.get("responseJsonSchema") or modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
         return Question(
-            provider=provider,
+            provider=self.provider,
             model=model,
             system=text_of(mapping(body.get("systemInstruction"), "system_instruction").get("parts")),
             messages=_messages(body.get("contents")),
@@ -86,7 +83,7 @@ class Gemini(Format):
             content["parts"] = [{"text": answer.text}]
         return {"candidates": [{"content": content, **candidate}], **about}
 
-    def error(self, provider: str, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in Google's words. The wait is in ``RetryInfo`` in the body rather than in a header."""
         status, word, message = {
             "rate_limit": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please retry later."),
@@ -113,7 +110,7 @@ class Gemini(Format):
             error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **reason}]
         return ErrorResponse(status, {"error": error})
 
-    def model_list(self, provider: str, models: Iterable[str]) -> dict[str, Any]:
+    def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
         return {"models": [_entry(model) for model in models]}
 

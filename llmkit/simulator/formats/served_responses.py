@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, text_or_none
 from llmkit.simulator.formats.problems import invalid
-from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed, dialect_of
+from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed
 from llmkit.simulator.questions import Answer, Question
 
 _OF_CHAT = ("messages", "max_tokens", "max_completion_tokens", "seed", "stop", "response_format")
@@ -22,7 +22,7 @@ class Responses(OpenAIFormat):
     name: ClassVar[WireName] = "openai_responses"
     path = re.compile(r"/responses$")
 
-    def read(self, provider: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
+    def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """Parse a request.
 
         Raises:
@@ -31,7 +31,7 @@ class Responses(OpenAIFormat):
         form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
         effort = mapping(body.get("reasoning"), "reasoning").get("effort")
         question = Question(
-            provider=provider,
+            provider=self.server.provider,
             model=model_of(body),
             system=text_or_none(body.get("instructions")) or "",
             messages=_messages(body.get("input")),
@@ -45,7 +45,7 @@ class Responses(OpenAIFormat):
             if name in body:
                 raise invalid(f"Unknown parameter: '{name}'.", name)
         check_not_streamed(body)
-        dialect_of(provider).check_sampling(question, body)
+        self.server.check_sampling(question, body)
         return question
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Responses(OpenAIFormat):
             "incomplete_details": None if reason is None else {"reason": reason},
             "instructions": question.system or None,
             "max_output_tokens": question.max_tokens,
-            "model": dialect_of(question.provider).version(question.model),
+            "model": self.server.version(question.model),
             "output": list(_output(answer, request_id)),
             "parallel_tool_calls": True,
             "previous_response_id": None,
@@ -74,7 +74,17 @@ class Responses(OpenAIFormat):
             "tools": [],
             "truncation": "disabled",
             "metadata": {},
-            "usage": _usage(question, answer),
+            "usage": {
+                "input_tokens": answer.input_tokens,
+                "input_tokens_details": {
+                    "cached_tokens": answer.cached,
+                    "cache_write_tokens": self.server.written(question, answer),
+                },
+                "output_tokens": answer.output_tokens,
+                "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
+                "total_tokens": answer.input_tokens + answer.output_tokens,
+                **self.server.bill(question, answer),
+            },
         }
 
 
@@ -99,18 +109,3 @@ def _output(answer: Answer, request_id: str) -> list[dict[str, Any]]:
         message = {"type": "message", "id": f"msg_{request_id}", "status": status, "role": "assistant"}
         output.append({**message, "content": [content]})
     return output
-
-
-def _usage(question: Question, answer: Answer) -> dict[str, Any]:
-    dialect = dialect_of(question.provider)
-    return {
-        "input_tokens": answer.input_tokens,
-        "input_tokens_details": {
-            "cached_tokens": answer.cached,
-            "cache_write_tokens": dialect.written(question, answer),
-        },
-        "output_tokens": answer.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
-        "total_tokens": answer.input_tokens + answer.output_tokens,
-        **dialect.bill(question, answer),
-    }

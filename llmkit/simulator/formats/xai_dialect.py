@@ -64,7 +64,7 @@ class Xai(ServedDialect):
         """xAI sends none."""
         return {}
 
-    def error(self, problem: Problem) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in xAI's words."""
         argument = "Client specified an invalid argument"
         status, code, message = {
