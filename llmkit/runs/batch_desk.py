@@ -190,7 +190,7 @@ class BatchDesk:
     async def _created(self, batch: Batch) -> bool:
         """Create the batch at the provider, never twice: one that may exist is looked for first."""
         while True:
-            result = await retrying(lambda _: self._create(batch), self.policy, retry_unknown=True)
+            result = await retrying(lambda: self._create(batch), self.policy, retry_unknown=True)
             if isinstance(result, BatchState):
                 batch.batch_id = result.batch_id
                 await self.store.append([events.batch(run_id=self.run_id, batch=batch.name, batch_id=result.batch_id)])

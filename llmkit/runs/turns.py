@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import anyio.to_thread
 
@@ -21,19 +22,16 @@ async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | Non
     model = conversation.probe.model
     rejects: frozenset[str] = frozenset()
 
-    async def attempt(_: int) -> Completion | Failure:
+    async def attempt() -> Completion | Failure:
         nonlocal rejects
         if (refusal := run.breaker.refusal(model)) is not None:
             return refusal
         rejects = run.target(model).rejects
         return await Attempt.of(run, conversation).make()
 
-    async def on_wait(failure: Failure, delay: Delay, _: int) -> None:
-        _tell_wait(run, conversation, failure, delay)
-
+    on_wait = partial(_tell_wait, run, conversation)
     while True:
-        policy = run.spec.policy
-        result = await retrying(attempt, policy, retry_unknown=run.spec.retry_unknown, on_wait=on_wait)
+        result = await retrying(attempt, run.spec.policy, retry_unknown=run.spec.retry_unknown, on_wait=on_wait)
         if isinstance(result, Completion):
             return None
         name = result.rejected_param

@@ -37,8 +37,9 @@ class Trial:
         self.results, self.policy, self.retry_unknown = results, policy or RetryPolicy(), retry_unknown
         self.attempts, self.slept, self.told = [], [], []
 
-    async def attempt(self, number):
+    async def attempt(self):
         """The next result."""
+        number = len(self.attempts) + 1
         self.attempts.append(number)
         return self.results[min(number, len(self.results)) - 1]
 
@@ -46,9 +47,9 @@ class Trial:
         """Note the wait and return at once."""
         self.slept.append(seconds)
 
-    async def tell(self, failed, delay, number):
+    def tell(self, failed, delay):
         """Note what would be shown, and what the gate would be told."""
-        self.told.append((failed.code, delay.seconds, delay.pauses_provider, number))
+        self.told.append((failed.code, delay.seconds, delay.pauses_provider, len(self.attempts)))
 
     async def run(self, *, on_wait=False):
         """All attempts."""
@@ -169,8 +170,8 @@ async def test_an_error_inside_an_attempt_is_not_swallowed():
     """A journal that cannot be written ends the run; it is not tried five times."""
     calls = []
 
-    async def attempt(number):
-        calls.append(number)
+    async def attempt():
+        calls.append(1)
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
@@ -225,7 +226,7 @@ from llmkit.errors import Code
 from llmkit.providers.transport import RetryPolicy, retrying
 from llmkit.records import Failure
 
-async def attempt(_):
+async def attempt():
     return Failure(code=Code.CANCELLED, message="The run was stopped.")
 
 anyio.run(lambda: retrying(attempt, RetryPolicy(), retry_unknown=True))

@@ -20,10 +20,7 @@ from llmkit.providers.transport import Transport, client
 from llmkit.providers.wires import WIRES
 from llmkit.records import HttpResponse, Request
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:.*(BasicAuth|proxy_auth).*:DeprecationWarning:httpx_aiohttp"),
-]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

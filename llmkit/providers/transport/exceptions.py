@@ -1,8 +1,7 @@
 """Failures for foreign exceptions. The messages are ours: a foreign message or its cause may quote headers or a URL.
 
-If an httpx error was raised from one of aiohttp's, the latter decides: httpx-aiohttp, for example, reports a connection
-closed by the server as a ``ConnectTimeout``. What matters is whether the request may have reached the provider: then
-the answer may have been billed although it never arrived.
+What matters is whether the request may have reached the provider: then the answer may have been billed although it
+never arrived.
 """
 
 from __future__ import annotations
@@ -65,20 +64,8 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     (aiohttp.NonHttpUrlClientError, _BAD_REQUEST),
     (aiohttp.ClientError, _BROKEN),
     (HttpProcessingError, _GARBAGE),
-    # httpx
-    (httpx.ConnectTimeout, _SLOW_CONNECT),
-    (httpx.PoolTimeout, _SLOW_CONNECT),
-    (httpx.TimeoutException, _SLOW),
-    (httpx.ProxyError, _PROXY),
-    (httpx.ConnectError, _REFUSED),
-    (httpx.NetworkError, _BROKEN),
-    (httpx.LocalProtocolError, _BAD_REQUEST),
-    (httpx.ProtocolError, _GARBAGE),
-    (httpx.UnsupportedProtocol, _BAD_REQUEST),
+    # httpx, which sends nothing here
     (httpx.InvalidURL, _BAD_REQUEST),
-    (httpx.DecodingError, _UNREADABLE),
-    (httpx.HTTPError, _BROKEN),
-    (httpx.StreamError, _BROKEN),
     # the standard library
     (zlib.error, _UNREADABLE),
     (ssl.SSLError, _CERTIFICATE),
@@ -94,9 +81,7 @@ FOREIGN: tuple[type[BaseException], ...] = tuple(kind for kind, _ in FAULTS)
 
 def failure_of(error: BaseException, host: str) -> Failure:
     """The failure for a foreign exception, whose text is not used."""
-    cause = error.__cause__
-    known = cause if isinstance(cause, aiohttp.ClientError) else error
-    fault = next(fault for kind, fault in FAULTS if isinstance(known, kind))
+    fault = next(fault for kind, fault in FAULTS if isinstance(error, kind))
     return Failure(
         code=fault.code, message=fault.says.format(host=host), scope=fault.scope, maybe_billed=fault.maybe_billed
     )

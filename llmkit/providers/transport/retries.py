@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections import Counter
@@ -127,20 +126,19 @@ class RetryPolicy:
 
 
 async def retrying(
-    attempt: Callable[[int], Awaitable[T | Failure]],
+    attempt: Callable[[], Awaitable[T | Failure]],
     policy: RetryPolicy,
     *,
     retry_unknown: bool,
-    on_wait: Callable[[Failure, Delay, int], Awaitable[None]] | None = None,
+    on_wait: Callable[[Failure, Delay], None] | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> T | Failure:
-    """Call ``attempt`` (with 1, 2, ...) until it succeeds or no retry is left; then return its last result unchanged.
+    """Call ``attempt`` until it succeeds or no retry is left; then return its last result unchanged.
 
-    ``on_wait`` is called before each wait with the failure, the delay and the number of the attempt. It handles delays
-    that pause the provider (the gate holds the next attempt); all other waits, or all without ``on_wait``, are slept
-    here.
+    ``on_wait`` is called before each wait with the failure and the delay. It handles delays that pause the provider
+    (the gate holds the next attempt); all other waits, or all without ``on_wait``, are slept here.
     """
-    first = await attempt(1)
+    first = await attempt()
     if not isinstance(first, Failure) or not policy._is_retried(first, retry_unknown=retry_unknown, times=1):
         return first
     # The schedule uses tenacity, which this project was asked to build on: do not replace it with a custom loop. It is
@@ -148,12 +146,11 @@ async def retrying(
     # not load it either: any ``exec`` after a Ctrl-C, as of its dataclasses, makes Python 3.11 exit with another code.
     import tenacity
 
-    numbers, seen = itertools.count(1), Counter[Code]()
+    made, seen = [first], Counter[Code]()
     delay = Delay(0.0)
 
     async def next_attempt() -> T | Failure:
-        number = next(numbers)
-        return first if number == 1 else await attempt(number)
+        return made.pop() if made else await attempt()
 
     def worth_retrying(result: T | Failure) -> bool:
         if not isinstance(result, Failure):
@@ -166,9 +163,9 @@ async def retrying(
         delay = policy.delay(_result(state), state.attempt_number)
         return 0.0 if delay.pauses_provider and on_wait else delay.seconds
 
-    async def tell(state: tenacity.RetryCallState) -> None:
+    def tell(state: tenacity.RetryCallState) -> None:
         if on_wait is not None:
-            await on_wait(_result(state), delay, state.attempt_number)
+            on_wait(_result(state), delay)
 
     retry = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_result(worth_retrying),
