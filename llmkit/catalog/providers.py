@@ -47,6 +47,11 @@ class ProviderEdits(CatalogReader):
         self._approve_origin = approve_origin
         self._origin_allowed = origin_allowed
         self._card = card
+        self._listeners: set[Callable[[], object]] = set()
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` after each edit made with this catalog, on the thread that made it."""
+        self._listeners.add(listener)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return self._card()
@@ -66,10 +71,14 @@ class ProviderEdits(CatalogReader):
         """An edit that starts from the prices in force: due announced prices are written first, as a separate edit."""
         while True:
             with self._store.edit(self._actor) as edit:
-                if not rules.due(edit.state, self._clock()):
+                is_current = not rules.due(edit.state, self._clock())
+                if is_current:
                     yield edit
-                    return
+            if is_current:
+                break
             self.apply_due_prices()
+        for listener in tuple(self._listeners):
+            listener()
 
     def add_provider(
         self,

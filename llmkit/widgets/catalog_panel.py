@@ -1,17 +1,51 @@
-"""The base of the catalog's panels, with Refresh and Undo."""
+"""The bases of panels that show the catalog: they follow its changes; those that edit it have Refresh and Undo."""
 
 from __future__ import annotations
 
+import contextlib
+
+from llmkit.catalog import Catalog
+from llmkit.errors import LlmkitError
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.panel import Panel
 from llmkit.widgets.protocols import HasCatalog
+from llmkit.widgets.throttle import Throttle
 
 
-class CatalogPanel(Panel):
+class FollowingPanel(Panel):
+    """A panel that, once displayed, shows every change made to the catalog by code or in another panel.
+
+    ``is_following`` is true while it does so. The user may be typing then, so open forms must not be refilled.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__()
+        self._catalog = catalog
+        self.is_following = False
+        self._changes = Throttle(in_turn(self._catch_up))
+
+    def _catch_up(self) -> None:
+        self.is_following = True
+        try:
+            with contextlib.suppress(LlmkitError):  # closed or busy: the next click says so
+                self.renew()
+        finally:
+            self.is_following = False
+
+    def follow(self) -> None:
+        """Begin to follow; displaying the panel does."""
+        self._catalog.listen(self._changes.touch)
+
+    def _ipython_display_(self) -> None:
+        super()._ipython_display_()
+        self.follow()
+
+
+class CatalogPanel(FollowingPanel):
     """A panel that shows a part of the catalog and edits it."""
 
     def __init__(self, kit: HasCatalog) -> None:
-        super().__init__()
-        self._catalog = kit.catalog
+        super().__init__(kit.catalog)
         self.undo_button = self.button(
             "Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made"
         )

@@ -176,7 +176,16 @@ class Form:
                 self._say(field, self.worded(error))
                 return
         self.error.show(self.worded(error), "bad")
-        if isinstance(error, EditConflict) and self._reread:
+        if isinstance(error, EditConflict):
+            self._offer_reread()
+
+    def say_changed(self) -> None:
+        """Say that what the form shows was changed elsewhere, and offer to fill it again."""
+        self.error.show("This was changed elsewhere.", "warn")
+        self._offer_reread()
+
+    def _offer_reread(self) -> None:
+        if self._reread:
             self.aside.children = (button("Reload", self._reread),)
 
     def ask(self, question: str, label: str, on_yes: Callable[[], Any]) -> None:

@@ -9,9 +9,10 @@ import ipywidgets as ipw
 from llmkit.errors import LlmkitError, OriginNotApproved
 from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
+from llmkit.widgets.catalog_panel import FollowingPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
-from llmkit.widgets.panel import Panel, line, shown
+from llmkit.widgets.panel import line, shown
 from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
 
@@ -19,7 +20,7 @@ from llmkit.widgets.remote_models import RemoteModels
 class ProviderDetail:
     """``form`` is the form of the selected provider, ``remote`` its connection test; ``None`` when none is selected."""
 
-    def __init__(self, kit: Connects, panel: Panel) -> None:
+    def __init__(self, kit: Connects, panel: FollowingPanel) -> None:
         self._kit = kit
         self._panel = panel
         self._provider: Provider | None = None
@@ -41,11 +42,14 @@ class ProviderDetail:
         self._fill(self._provider)
 
     def update(self, providers: Mapping[str, Provider]) -> None:
-        """Show the catalog's current values, unless the form has unsaved changes."""
+        """Show the catalog's current values, unless the user has changed the form or may be typing in it."""
         if self._provider is not None and self.form is not None:
             now = providers[self._provider.name]
             if now != self._provider and not self.form.touched(*self.form.fields):
-                self._fill(now)
+                if self._panel.is_following:
+                    self.form.say_changed()
+                else:
+                    self._fill(now)
 
     def _fill(self, provider: Provider) -> None:
         self._provider = provider

@@ -18,11 +18,12 @@ from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
 from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.budget_words import budget_words, project_words, projects
+from llmkit.widgets.catalog_panel import FollowingPanel
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
 from llmkit.widgets.model_rows import key_states
-from llmkit.widgets.panel import Panel, Sentence, button, shown, when_done
+from llmkit.widgets.panel import Sentence, button, shown, when_done
 from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
 
@@ -34,7 +35,7 @@ _SHOWN_PROMPTS = 3
 _PREVIEW, _SCANNED = 160, 1_000
 
 
-class RunForm(Panel):
+class RunForm(FollowingPanel):
     """Prompts, models and limits with a live estimate; Start calls ``kit.run`` and shows the run's panel below.
 
     ``handle`` is the run started last. Without ``prompts``, they are typed, separated by empty lines.
@@ -46,7 +47,7 @@ class RunForm(Panel):
     title = "New run"
 
     def __init__(self, kit: StartsRuns, prompts: Prompts | None = None) -> None:
-        super().__init__()
+        super().__init__(kit.catalog)
         self._kit = kit
         self._given = None if prompts is None else list(as_scenarios(prompts))
         self._estimate: Estimate | None = None

@@ -46,6 +46,11 @@ class SettingsPanel(Panel):
         style = ipw.HTML(_STYLE, layout=ipw.Layout(display="none"))
         self.widget.children = (style, self.tabs)
 
+    def _ipython_display_(self) -> None:
+        super()._ipython_display_()
+        for panel in (self.models, self.providers, self.infra):
+            panel.follow()
+
     @property
     def df(self) -> pd.DataFrame:
         """The settings, as ``kit.catalog.settings()``."""
