@@ -22,7 +22,7 @@ from llmkit.errors import ModelDeprecated, ValidationError
 from llmkit.money.pricing import in_words
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
-from llmkit.records import Model, Price, split_reference
+from llmkit.records import Model, Price
 from llmkit.records.checks import texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.store import Edit
@@ -96,24 +96,19 @@ class Catalog(ProviderEdits):
         ``max_output_tokens``, ``retires_on``, ``api_config``. ``source`` says where the price was read. The model
         becomes the default only with ``set_as_default=True``, even when its provider has none.
         """
-        name, model_id = split_reference(ref)
-        texts.model_id(model_id)
         costs = {
             "cost_input_per_million": cost_input_per_million,
             "cost_output_per_million": cost_output_per_million,
         }
-        new = changes.model_changes(
-            {"display_name": model_id if display_name is None else display_name, **costs, **more}
-        )
+        name = {} if display_name is None else {"display_name": display_name}
+        new = changes.model_changes({**name, **costs, **more})
         texts.flag(set_as_default, "set_as_default")
         with self._edit() as edit:
-            now = self._clock()
-            note = changes.price_note(source, valid_from, now)
-            model = Model(provider=rules.find_provider(edit.state, name).name, model_id=model_id, **new.columns)
+            note = changes.price_note(source, valid_from, self._clock())
+            model = changes.new_model(edit.state, ref)
             if model.reference in edit.state.models:
                 raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
-            model = changes.first_price(edit, model, new.price, note, now)
-            model = edit.put_model(model, "add_model")
+            model = edit.put_model(changes.updated(edit, model, new, note), "add_model")
             return _make_default(edit, model).model if set_as_default else model
 
     def update_model(
@@ -146,11 +141,11 @@ class Catalog(ProviderEdits):
         is_default = set_as_default or is_default
         changes.check_standing(status, is_default)
         with self._edit() as edit:
-            now = self._clock()  # inside the edit: what another kernel wrote while this one waited must be earlier
-            note = changes.price_note(source, valid_from, now)
+            # the time inside the edit: what another kernel wrote while this one waited must be earlier
+            note = changes.price_note(source, valid_from, self._clock())
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
-            after = changes.updated(edit, before, new, note, now)
+            after = changes.updated(edit, before, new, note)
             if after != before:
                 after = edit.put_model(after, "update_model")
             return _apply_standing(edit, after, status, is_default)

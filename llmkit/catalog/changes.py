@@ -9,12 +9,13 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any
 
+from llmkit.catalog import rules
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.pricing import next_change, price_on
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Price, Provider
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Provider, split_reference
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config
-from llmkit.store import Edit
+from llmkit.store import CatalogState, Edit
 
 Check = Callable[[Any, str], Any]
 
@@ -106,11 +107,12 @@ def unchanged_since(record: Provider | Model, expected_updated_at: Any, what: st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceNote:
-    """The source of a price, and when it takes effect; ``None``: now."""
+    """The source of a price, and when it takes effect; ``None``: ``now``."""
 
     source: str | None
     read_on: date | None
     valid_from: datetime | None
+    now: datetime
 
 
 def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
@@ -119,19 +121,33 @@ def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
         source=None if source is None else texts.text(source, "source"),
         read_on=None if source is None else now.date(),
         valid_from=None if valid_from is None else texts.moment(valid_from, "valid_from"),
+        now=now,
     )
 
 
-def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
-    """Append a changed price to the model's history; return the model with its price in force.
+def new_model(state: CatalogState, reference: str) -> Model:
+    """A model that is still to be added, called by its id.
 
-    Values not in ``changes`` are those in force on the date of the change.
+    Raises:
+        UnsupportedProvider: there is no such provider.
+        ValidationError: it is not a reference.
     """
-    entries = edit.state.prices.get(model.reference, ())
-    begins = note.valid_from or now
+    name, model_id = split_reference(reference)
+    provider = rules.find_provider(state, name).name
+    return Model(provider=provider, model_id=texts.model_id(model_id), display_name=model_id)
+
+
+def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote) -> Model:
+    """The changed model, still to be put, at its price in force; a changed price is appended to its history.
+
+    Prices not in ``new`` are those in force on the day of the change. A new model's price has always been in force,
+    unless ``note`` says otherwise.
+    """
+    is_new, entries = before.reference not in edit.state.models, edit.state.prices.get(before.reference, ())
+    begins = note.valid_from or note.now
     entry = price_on(entries, begins)
-    base = entry.price if entry else model.price
-    price = replace(base, **changes)
+    base = entry.price if entry else before.price
+    price, model = replace(base, **new.price), replace(before, **new.columns)
     if price == base:
         return model
     later = next_change(entries, begins)
@@ -141,28 +157,15 @@ def put_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceN
             f"{model.reference}: the catalog has another price from {day} on ({later.source or 'no source given'}), "
             f"which will replace yours then. To keep yours, set it again then, or now in code with valid_from='{day}'.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
-    edit.add_price(
-        DatedPrice(reference=model.reference, valid_from=begins, price=price, source=note.source, read_on=note.read_on),
-        "update_model",
-    )
-    entry = price_on(edit.state.prices[model.reference], now)
-    return replace(model, price=entry.price) if entry else model
-
-
-def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote, now: datetime) -> Model:
-    """Return the changed model, still to be put; a changed price is already appended to its history."""
-    return replace(put_price(edit, before, new.price, note, now), **new.columns)
-
-
-def first_price(edit: Edit, model: Model, changes: Mapping[str, Any], note: PriceNote, now: datetime) -> Model:
-    """Start a new model's price history; a price without a date has always been in force."""
-    price = Price(**changes)
-    if price == Price():
-        return model
     entry = DatedPrice(
-        reference=model.reference, valid_from=note.valid_from, price=price, source=note.source, read_on=note.read_on
+        reference=model.reference,
+        valid_from=note.valid_from if is_new else begins,
+        price=price,
+        source=note.source,
+        read_on=note.read_on,
     )
-    edit.add_price(entry, "add_model")
-    return replace(model, price=price) if price_on([entry], now) else model
+    edit.add_price(entry, "add_model" if is_new else "update_model")
+    entry = price_on(edit.state.prices[model.reference], note.now)
+    return replace(model, price=entry.price) if entry else model

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.catalog import changes, rules
+from llmkit.catalog import changes
 from llmkit.catalog.seed_files import load_seed
 from llmkit.errors import LlmkitError, ValidationError
 from llmkit.money.price_comparison import (
@@ -23,8 +23,7 @@ from llmkit.money.price_comparison import (
 )
 from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
-from llmkit.records import PRICE_COLUMNS, Model, RemoteModel, split_reference
-from llmkit.records.checks import texts
+from llmkit.records import PRICE_COLUMNS, RemoteModel
 from llmkit.store import CatalogState, Edit
 
 ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | LlmkitError]]
@@ -73,25 +72,14 @@ def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tupl
     changed: list[str] = []
     for (reference, valid_from, source), values in _grouped(rows).items():
         note = changes.price_note(source, valid_from, now)
-        model = edit.state.models.get(reference)
-        if model is None:
-            changed.append(_added(edit, reference, values, note, now).reference)
-        else:
-            before = edit.state.prices.get(reference)
-            after = changes.updated(edit, model, changes.model_changes(values), note, now)
-            if after != model:
-                edit.put_model(after, "apply_prices")
-            if after != model or edit.state.prices.get(reference) != before:
-                changed.append(reference)
+        before, prices = edit.state.models.get(reference), edit.state.prices.get(reference)
+        model = before or changes.new_model(edit.state, reference)
+        after = changes.updated(edit, model, changes.model_changes(values), note)
+        if after != before:
+            edit.put_model(after, "apply_prices")
+        if after != before or edit.state.prices.get(reference) != prices:
+            changed.append(reference)
     return tuple(dict.fromkeys(changed))
-
-
-def _added(edit: Edit, reference: str, values: Mapping[str, Any], note: changes.PriceNote, now: datetime) -> Model:
-    name, model_id = split_reference(reference)
-    provider = rules.find_provider(edit.state, name).name
-    new = changes.model_changes({"display_name": model_id, **values})
-    model = Model(provider=provider, model_id=texts.model_id(model_id), **new.columns)
-    return edit.put_model(changes.first_price(edit, model, new.price, note, now), "apply_prices")
 
 
 def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], dict[str, Any]]:
