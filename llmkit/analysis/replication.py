@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import ceil
 from typing import Any
@@ -14,17 +13,17 @@ import pandas as pd
 
 from llmkit.analysis import intervals
 from llmkit.analysis.run import Run
-from llmkit.catalog import ObstacleKind, obstacles, rules
+from llmkit.catalog import Access, Obstacle, ObstacleKind, rules
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.price_comparison import shown
-from llmkit.records import PRICE_COLUMNS, Model, Provider
+from llmkit.records import PRICE_COLUMNS, Model
 from llmkit.records.checks.shapes import is_number
 from llmkit.records.checks.texts import counted
 from llmkit.runs import RunHandle, RunRequest, stored_plan
 from llmkit.runs.chosen_models import check_configs
 from llmkit.runs.plan import Plan
-from llmkit.store import CatalogState, totals
+from llmkit.store import totals
 
 Budget = Decimal | int | str | float | None
 
@@ -81,8 +80,7 @@ class Replication:
 
 def prepare(
     run: Run,
-    state: CatalogState,
-    has_key: Callable[[Provider], bool],
+    access: Access,
     latest: Mapping[str, str],
     *,
     simulating: bool,
@@ -102,7 +100,7 @@ def prepare(
             field="run",
         )
     whole = stored_plan(row)
-    models, changes = models_now(whole, state, has_key, datetime.now(UTC).date())
+    models, changes = models_now(whole, access)
     changes += new_versions(run._store.read(lambda c: totals.versions(c, run.id)), latest)
     plan = replica_of(whole, models, share, seed)
     name, project = f"replication of {row['name'] or run.id}", row["settings"].get("project")
@@ -133,18 +131,16 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
     return replace(plan, scenarios=scenarios, configs=configs, samples=ceil(wanted / len(scenarios)))
 
 
-def models_now(
-    plan: Plan, state: CatalogState, has_key: Callable[[Provider], bool], today: date
-) -> tuple[dict[str, Model], list[dict[str, Any]]]:
+def models_now(plan: Plan, access: Access) -> tuple[dict[str, Model], list[dict[str, Any]]]:
     """The models of a plan that are still available, by reference, and rows of changes to any of them."""
     models, rows = {}, []
     for before in plan.models:
         try:
-            now = rules.askable_model(state, before.reference)
+            now = rules.askable_model(access.state, before.reference)
         except (ModelNotFound, UnsupportedProvider):
             rows.append(_row(before.reference, "retired", "status", before.status, "not in the catalog"))
             continue
-        gone = list(_gone(now, state.providers[now.provider], has_key, today))
+        gone = list(_gone(now, access.obstacles(now)))
         rows += [*gone, *_changed(before, now)]
         if not gone:
             models[before.reference] = now
@@ -163,14 +159,12 @@ def new_versions(before: Iterable[Mapping[str, Any]], latest: Mapping[str, str])
     ]
 
 
-def _gone(
-    model: Model, provider: Provider, has_key: Callable[[Provider], bool], today: date
-) -> Iterator[dict[str, Any]]:
-    for obstacle in obstacles(model, provider, has_key(provider), today):
+def _gone(model: Model, against: Iterable[Obstacle]) -> Iterator[dict[str, Any]]:
+    for obstacle in against:
         if obstacle.kind in (ObstacleKind.DEPRECATED, ObstacleKind.RETIRED):
             yield _row(model.reference, "retired", "status", "ACTIVE", obstacle.label)
         elif obstacle.blocks:
-            yield _row(model.reference, "out of reach", "provider", provider.name, obstacle.label)
+            yield _row(model.reference, "out of reach", "provider", model.provider, obstacle.label)
 
 
 def _changed(before: Model, now: Model) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.catalog.lookup import CatalogReader
-from llmkit.catalog.obstacles import Obstacle, ObstacleKind, blocking, obstacles
+from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind, blocking, obstacles
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.catalog.seed_files import Seed, ShippedOrigins, load_seed, sample_scenarios, shipped_fingerprint
@@ -12,6 +12,7 @@ __all__ = [
     "FINGERPRINT",
     "OWN_ACTORS",
     "PURPOSES",
+    "Access",
     "Catalog",
     "CatalogReader",
     "DefaultChange",

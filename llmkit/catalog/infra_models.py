@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
 
 from llmkit.catalog import rules
-from llmkit.catalog.obstacles import blocking
+from llmkit.catalog.obstacles import Access
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.money.pricing import price_order
 from llmkit.providers.wires import wire_for
-from llmkit.records import Call, Message, Model, Params, Provider
+from llmkit.records import Call, Message, Model, Params
 from llmkit.records.typed_questions import object_schema
 from llmkit.store import CatalogState
 
@@ -31,11 +30,9 @@ class Choice:
 
 
 def choose(
-    state: CatalogState,
+    access: Access,
     purpose: str,
     *,
-    has_key: Callable[[Provider], bool],
-    today: date,
     avoid: Collection[str] = (),
     structured: bool = False,
     context: int = 0,
@@ -51,9 +48,10 @@ def choose(
         ModelNotFound, ModelDeprecated, MissingApiKey: why the configured model cannot be used, if ``strict`` or there
             is no other.
     """
+    state = access.state
     configured = rules.infra_reference(state, purpose)
     model = state.models.get(str(configured))
-    problem = _problem(state, purpose, configured, has_key, today)
+    problem = _problem(access, purpose, configured)
     if model is not None and problem is None:
         return _choice(state, purpose, model, configured)
     assert problem is not None
@@ -62,7 +60,7 @@ def choose(
     able = [
         other
         for other in state.models.values()
-        if blocking(other, provider := state.providers[other.provider], has_key(provider), today) is None
+        if access.blocking(other) is None
         and other.reference not in avoid
         and (not structured or takes_schema(state, other))
         and (other.context_window is None or other.context_window >= context)
@@ -76,19 +74,16 @@ def choose(
     return _choice(state, purpose, model, configured, note)
 
 
-def named(
-    state: CatalogState, purpose: str, reference: str, *, has_key: Callable[[Provider], bool], today: date
-) -> Choice:
+def named(access: Access, purpose: str, reference: str) -> Choice:
     """The model that the user chose for one task.
 
     Raises:
         ModelNotFound, ModelDeprecated, MissingApiKey: why it cannot be used.
     """
-    model = rules.find_model(state, reference)
-    provider = state.providers[model.provider]
-    if (obstacle := blocking(model, provider, has_key(provider), today)) is not None:
+    model = rules.find_model(access.state, reference)
+    if (obstacle := access.blocking(model)) is not None:
         raise obstacle.error()
-    return _choice(state, purpose, model, model.reference)
+    return _choice(access.state, purpose, model, model.reference)
 
 
 def _choice(state: CatalogState, purpose: str, model: Model, configured: str | None, note: str | None = None) -> Choice:
@@ -102,18 +97,15 @@ def takes_schema(state: CatalogState, model: Model) -> bool:
     return "schema" not in wire_for(state.providers[model.provider], model).build(call).left_out
 
 
-def _problem(
-    state: CatalogState, purpose: str, configured: str | None, has_key: Callable[[Provider], bool], today: date
-) -> LlmkitError | None:
+def _problem(access: Access, purpose: str, configured: str | None) -> LlmkitError | None:
     """Why the configured model of a purpose cannot be used, as an error, if it cannot."""
     task = PURPOSES[purpose].title.lower()
     if configured is None:
         return ModelNotFound(f"No model is set for {task}.")
-    model = state.models.get(configured)
+    model = access.state.models.get(configured)
     if model is None:
         return ModelNotFound(f"The model set for {task}, {configured}, is not in the catalog.")
-    provider = state.providers[model.provider]
-    obstacle = blocking(model, provider, has_key(provider), today)
+    obstacle = access.blocking(model)
     if obstacle is None:
         return None
     return obstacle.error(f"The model set for {task}, {configured}, {obstacle.reason}.")

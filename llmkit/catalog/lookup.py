@@ -10,7 +10,7 @@ import pandas as pd
 
 from llmkit.catalog import frames, rules
 from llmkit.catalog.infra_models import Choice, choose, named
-from llmkit.catalog.obstacles import Obstacle, blocking, obstacles
+from llmkit.catalog.obstacles import Access, Obstacle
 from llmkit.catalog.price_age import old_prices
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
@@ -28,6 +28,12 @@ class CatalogReader:
     def state(self) -> CatalogState:
         """A consistent snapshot of the whole catalog as records, with every model at its current price."""
         return rules.in_force(self._store.catalog(), self._clock())
+
+    def access(self) -> Access:
+        """The same, as it can be used with the keys that are set."""
+        state = self.state()
+        keys = {each.name: self.has_key(each) for each in state.providers.values()}
+        return Access(state, lambda provider: keys[provider.name], self._clock().date())
 
     def providers(self) -> pd.DataFrame:
         """One row per provider: the table's columns, and ``is_available``, ``key_status``, ``default_model`` (a
@@ -52,13 +58,12 @@ class CatalogReader:
         """
         if status not in (None, "ACTIVE", "DEPRECATED"):
             raise ValidationError("status is 'ACTIVE', 'DEPRECATED', or None for both.", field="status")
-        state = self.state()
+        access = self.access()
+        state = access.state
         name = None if provider is None else rules.find_provider(state, provider).name
-        keys = {each.name: self.has_key(each) for each in state.providers.values()}
-        today = self._clock().date()
 
         def available(model: Model) -> bool:
-            return blocking(model, state.providers[model.provider], keys[model.provider], today) is None
+            return access.blocking(model) is None
 
         chosen = (
             model
@@ -111,8 +116,7 @@ class CatalogReader:
 
     def obstacles(self, model: Model) -> tuple[Obstacle, ...]:
         """What prevents or discourages using a model now, blocking ones first; see ``llmkit.catalog.obstacles``."""
-        provider = self.provider(model.provider)
-        return obstacles(model, provider, self.has_key(provider), self._clock().date())
+        return self.access().obstacles(model)
 
     def old_prices(self) -> str:
         """A warning if prices of active models were read too long ago; else an empty text."""
@@ -157,16 +161,7 @@ class CatalogReader:
             ValidationError: there is no such purpose.
             LlmkitError: why the configured model cannot be used, if ``strict`` or there is no other.
         """
-        return choose(
-            self.state(),
-            purpose,
-            has_key=self.has_key,
-            today=self._clock().date(),
-            avoid=avoid,
-            structured=structured,
-            context=context,
-            strict=strict,
-        )
+        return choose(self.access(), purpose, avoid=avoid, structured=structured, context=context, strict=strict)
 
     def named_choice(self, purpose: str, reference: str) -> Choice:
         """The model chosen by the user for one internal task.
@@ -174,7 +169,7 @@ class CatalogReader:
         Raises:
             LlmkitError: why it cannot be used.
         """
-        return named(self.state(), purpose, reference, has_key=self.has_key, today=self._clock().date())
+        return named(self.access(), purpose, reference)
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
+from llmkit.catalog import rules
 from llmkit.errors import LlmkitError, MissingApiKey, ModelDeprecated
 from llmkit.records import Model, Provider
+from llmkit.store import CatalogState
 
 SOON = timedelta(days=30)
 """How long before a model's retirement the warnings start."""
@@ -93,3 +96,21 @@ def obstacles(model: Model, provider: Provider, has_key: bool, today: date) -> t
 def blocking(model: Model, provider: Provider, has_key: bool, today: date) -> Obstacle | None:
     """The first obstacle that blocks a model; ``None`` when it may be used."""
     return next((obstacle for obstacle in obstacles(model, provider, has_key, today) if obstacle.blocks), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A catalog as it can be used here and today; ``has_key`` says whether a provider's key is set or not needed."""
+
+    state: CatalogState
+    has_key: Callable[[Provider], bool]
+    today: date
+
+    def obstacles(self, model: Model) -> tuple[Obstacle, ...]:
+        """All obstacles to using a model, blocking ones first."""
+        provider = rules.find_provider(self.state, model.provider)
+        return obstacles(model, provider, self.has_key(provider), self.today)
+
+    def blocking(self, model: Model) -> Obstacle | None:
+        """The first obstacle that blocks a model; ``None`` when it may be used."""
+        return next((obstacle for obstacle in self.obstacles(model) if obstacle.blocks), None)

@@ -400,18 +400,17 @@ class Kit:
             RunNotFound: there is no such run.
             ValidationError: ``share`` is not above 0 and at most 1, or only one of run and kit is a rehearsal.
         """
-        original, state = self._as_run(run), self.catalog.state()
-        simulating, has_key = self.simulated, self._connections.has_key
+        original, access, simulating = self._as_run(run), self.catalog.access(), self.simulated
         latest = self._store.read(lambda c: totals.latest_versions(c, simulated=simulating))
         request, plan, changes = replication.prepare(
-            original, state, has_key, latest, simulating=simulating, share=share, seed=seed
+            original, access, latest, simulating=simulating, share=share, seed=seed
         )
 
         def start(budget: Decimal | int | str | float | None) -> RunHandle[Run]:
             spec = self._checker.spec(replace(request, budget=budget), self.catalog.state(), plan)
             return self._runner.start(spec)
 
-        return Replication(original, plan, changes, self._checker.estimate(request, state, plan), start)
+        return Replication(original, plan, changes, self._checker.estimate(request, access.state, plan), start)
 
     def resume(
         self,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from llmkit.catalog import obstacles
+from llmkit.catalog import Access, obstacles
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_age import old_prices
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
@@ -76,7 +76,7 @@ class Checker:
         """
         asks = request.reuse != "only"
         if plan is None:
-            plan = make_plan(request, state, self.reach.has_key if asks else lambda _: True)
+            plan = make_plan(request, self._access(state, asks=asks))
         if request.stop_when is not None:
             check_stop_rule(request.stop_when, plan)
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
@@ -129,7 +129,7 @@ class Checker:
             LlmkitError: as :meth:`spec` does for prompts and models.
         """
         if plan is None:  # an empty plan is falsy
-            plan = make_plan(request, state, self.reach.has_key)
+            plan = make_plan(request, self._access(state))
         requests = first_requests(plan, state.providers)
         check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused = self.past.reused(request, plan, state.providers, self.reach.simulating, check_answer)
@@ -185,6 +185,9 @@ class Checker:
         retry_unknown = spec.retry_unknown or self._retries_unknown(spec.policy, spec.budget)
         return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
 
+    def _access(self, state: CatalogState, *, asks: bool = True) -> Access:
+        return Access(state, self.reach.has_key if asks else lambda _: True, datetime.now(UTC).date())
+
     def _old_price_warnings(self, plan: Plan, state: CatalogState) -> Iterator[str]:
         """One warning per session if prices of the plan's models were read long ago."""
         words = old_prices(state, [model.priced_as for model in plan.models], datetime.now(UTC))
@@ -219,7 +222,7 @@ class Checker:
         return estimate_plan(plan, requests, history, state.providers, state.prices, now, reused, batched)
 
 
-def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provider], bool]) -> Plan:
+def make_plan(request: RunRequest, access: Access) -> Plan:
     """The plan of a request; without the option ``order_seed`` it gets a random one.
 
     Raises:
@@ -229,7 +232,7 @@ def make_plan(request: RunRequest, state: CatalogState, has_key: Callable[[Provi
     params = request_params(request, {})
     order_seed = request.order_seed
     scenarios = make_scenarios(request.prompts, request.system, request.followups)
-    configs = choose_configs(request, params, state, has_key)
+    configs = choose_configs(request, params, access)
     refuse_two_systems(request.prompts, configs)
     return Plan(
         scenarios=scenarios,

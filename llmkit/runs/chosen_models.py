@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
-from llmkit.catalog import Obstacle, blocking, rules
+from llmkit.catalog import Access, rules
 from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.service_tiers import askable
-from llmkit.records import Config, Model, Params, Provider, Scenario
+from llmkit.records import Config, Model, Params, Scenario
 from llmkit.records.checks import shapes
 from llmkit.runs.parameters import make_params
 from llmkit.runs.plan import Configuration
 from llmkit.runs.request import RunRequest
 from llmkit.scenarios import Prompts, as_scenarios
-from llmkit.store import CatalogState
 
 
 def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
@@ -44,9 +42,7 @@ def refuse_two_systems(prompts: Prompts, configs: Sequence[Configuration]) -> No
 _MODELS = "references such as 'openai:gpt-6-luna' or llmkit.Config(...), one or a list of them"
 
 
-def choose_configs(
-    request: RunRequest, params: Params, state: CatalogState, has_key: Callable[[Provider], bool]
-) -> tuple[Configuration, ...]:
+def choose_configs(request: RunRequest, params: Params, access: Access) -> tuple[Configuration, ...]:
     """The configurations of a run, in order; without ``models``, the default of every enabled provider with a key.
     Plain models get the run's ``params``.
 
@@ -54,7 +50,7 @@ def choose_configs(
         ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: a single problem.
         RunRefused: several problems.
     """
-    models = _defaults(state, has_key) if request.models is None else request.models
+    models = _defaults(access) if request.models is None else request.models
     entries = [models] if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
     if not entries:
         raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
@@ -64,8 +60,8 @@ def choose_configs(
         config = entry if isinstance(entry, Config) else None
         reference = config.ref if config else entry.reference if isinstance(entry, Model) else entry
         try:
-            model = rules.askable_model(state, reference)
-            if (obstacle := _blocking(model, state, has_key)) is not None:
+            model = rules.askable_model(access.state, reference)
+            if (obstacle := access.blocking(model)) is not None:
                 raise obstacle.error()
             made = (
                 _configuration(config, model, request)
@@ -128,13 +124,9 @@ def _named_twice(label: str, model: Model) -> ValidationError:
     return ValidationError(f"{label} is named twice: {remedy}.", field="models")
 
 
-def _blocking(model: Model, state: CatalogState, has_key: Callable[[Provider], bool]) -> Obstacle | None:
-    provider = state.providers[model.provider]
-    return blocking(model, provider, has_key(provider), datetime.now(UTC).date())
-
-
-def _defaults(state: CatalogState, has_key: Callable[[Provider], bool]) -> tuple[Model, ...]:
-    active = [model for model in state.models.values() if _blocking(model, state, has_key) is None]
+def _defaults(access: Access) -> tuple[Model, ...]:
+    state = access.state
+    active = [model for model in state.models.values() if access.blocking(model) is None]
     defaults = tuple(model for model in active if model.is_default)
     if not defaults:
         if active:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from llmkit.catalog import PURPOSES
+from llmkit.catalog import PURPOSES, Access
 from llmkit.catalog.infra_models import choose, takes_schema
 from llmkit.catalog.purposes import Purpose
 from llmkit.errors import MissingApiKey, ModelDeprecated, ModelNotFound
@@ -42,7 +42,7 @@ def state(*models, configured="a:set", **changes):
 
 def chosen(catalog, keys=("a", "b"), **options):
     """The choice for summarization, with keys for some providers."""
-    return choose(catalog, "summarization", has_key=lambda p: p.name in keys, today=date(2026, 11, 26), **options)
+    return choose(Access(catalog, lambda p: p.name in keys, date(2026, 11, 26)), "summarization", **options)
 
 
 def test_the_configured_model_is_used_whatever_is_cheaper():

@@ -3,6 +3,7 @@ from datetime import date
 import pytest
 from widget_actions import text_of
 
+from llmkit.catalog import Access
 from llmkit.catalog.infra_models import choose
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.settings_panel import SettingsPanel
@@ -83,7 +84,7 @@ def test_without_its_key_the_panel_says_what_is_used_now_and_why(keyless_kit):
 def test_the_stand_in_that_is_named_is_the_one_that_tasks_take(keyless_kit, purpose):
     """The panel names the model that an internal task would ask now."""
     catalog = keyless_kit.catalog
-    taken = choose(catalog.state(), purpose, has_key=catalog.has_key, today=date(2026, 11, 26), structured=True)
+    taken = choose(Access(catalog.state(), catalog.has_key, date(2026, 11, 26)), purpose, structured=True)
     assert InfraPanel(keyless_kit).df.set_index("purpose").loc[purpose, "used_now"] == taken.model.reference
 
 
