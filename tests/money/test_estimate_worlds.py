@@ -27,17 +27,15 @@ def test_the_interval_holds_in_every_world(name):
 
 @pytest.mark.soak
 def test_the_interval_holds_what_it_promises_in_every_world():
-    """80 % intervals cover 70 to 95 % of 200 trials in each of the worlds, but for noise of two points.
+    """80 % intervals cover 70 to 95 % of 1,000 trials in each of the worlds, but for noise of two points.
 
-    Not where runs drift by 0.3 and there was one pilot: 66 %. One run does not show how far runs lie from each other,
-    so its interval is that of "lognormal", where none drift, and one that held 70 % here would hold 97 % there.
-    Several pilots show it.
+    Two of them pull in opposite directions: one pilot does not show how far runs lie from each other, so its interval
+    is the same where runs drift by 0.3 ("run drift") and where none does ("lognormal").
     """
-    table = {name: covered(world, 200, seed=1) for name, world in WORLDS.items()}
+    table = {name: covered(world, 1000, seed=1) for name, world in WORLDS.items()}
     for name, (inside, ratio, basis) in table.items():
         print(f"{name:20} {inside:6.1%} inside, actual / estimate {ratio:.2f}, basis: {basis}")
-    assert all(0.68 <= inside <= 0.97 for name, (inside, _, _) in table.items() if name != "run drift")
-    assert table["run drift"][0] >= 0.65
+    assert all(0.68 <= inside <= 0.97 for inside, _, _ in table.values())
 
 
 def cut(count=50):
