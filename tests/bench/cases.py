@@ -54,6 +54,7 @@ def importing(*names: str) -> Sample:
 USUAL = probes(3_000, 100)
 WATCHED = probes(5_000, 100, watch=True)
 MANY = probes(100_000, 100, watch=True)
+AGAIN = probes(100_000, 100, again=True)
 ONE, TWO = (probes(3_000, 100, "together", processes=processes) for processes in (1, 2))
 WORKER, WORKERS = (probes(3_000, 100, "on_cluster", workers=workers) for workers in (1, 2))
 SOLO, DUO = (probes(3_000, 100, "in_team", members=members) for members in (1, 2))
@@ -89,5 +90,6 @@ CASES = [
     Case("large-frame", "run.probes ÷ DuckDB's frame, 50,000 probes", "frame", LARGE, 1.0, 2.0, 1.5, long=True),
     Case("rebuild", "rebuilding 1,000,000 attempts, s", "rebuild", LARGE, 1.0, 60, 30, long=True),
     Case("rebuild-mem", "memory of rebuilding them, MiB", "rebuild_memory", LARGE, MIB, 1024, 512, long=True),
+    Case("reuse", "looking up 100,000 answers bought before, s", "reused", AGAIN, 1.0, 5, 2, long=True),
     Case("block-100k", "longest block in 100,000 probes, ms", "block", MANY, MS, 50, 20, long=True),
 ]

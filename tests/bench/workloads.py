@@ -113,11 +113,12 @@ def ask(kit: object, first: int, n: int, **how: object) -> None:
         raise SystemExit(f"{n} probes were asked, and this came:\n{costs.to_string()}")
 
 
-def llmkit(url: str, n: int, at: int, watch: bool = False) -> dict[str, float]:
+def llmkit(url: str, n: int, at: int, watch: bool = False, again: bool = False) -> dict[str, float]:
     """``n`` probes, ``at`` a time; ``disk`` is bytes of journal and database that they added, checkpointed.
 
     ``watch`` adds ``block``, the longest time in seconds that the event loop of the runs did nothing else, and
-    ``block_cpu``, the most that its thread computed meanwhile.
+    ``block_cpu``, the most that its thread computed meanwhile. ``again`` adds ``reused``, the seconds of an estimate
+    that looks up all the answers.
     """
     import llmkit
 
@@ -132,6 +133,11 @@ def llmkit(url: str, n: int, at: int, watch: bool = False) -> dict[str, float]:
             ask(kit, 2 * 10**6, WARM)
             with measured(figures):
                 ask(kit, 0, n)
+            if again:
+                prompts = [text(number) for number in range(n)]
+                with laps(figures, "reused"):
+                    estimate = kit.estimate(prompts, ["bench:bench"], max_tokens=500, reuse=True)
+                assert estimate.total == 0
         checkpoint(path)
         figures["disk"] = (size(folder) - before) * n / (n + WARM)
     return figures
