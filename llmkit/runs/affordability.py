@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
 from llmkit.money.estimate_table import Estimate
-from llmkit.records import Price, Provider, Request
+from llmkit.records import Price, Provider
 from llmkit.records.checks import numbers
+from llmkit.runs.draft import Draft
 from llmkit.runs.plan import Plan, most_input_tokens
 from llmkit.runs.spending import Standing
 from llmkit.runs.targets import Target
@@ -57,23 +58,16 @@ def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]
         )
 
 
-def check_budget(
-    plan: Plan,
-    providers: Mapping[str, Provider],
-    requests: Mapping[str, Request],
-    budget: Any,
-    shared: Sequence[Standing] = (),
-    batched: Collection[str] = (),
-) -> Decimal | None:
+def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decimal | None:
     """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known and
-    every answer limited in length. ``batched`` models count at their batch price.
+    every answer limited in length. Models in batches count at their batch price.
 
     Raises:
         ValidationError: the budget is not a positive amount.
         BudgetExceeded: a model has no price or no limit on its answers, or not even one request fits.
         RunRefused: several of these.
     """
-    amount = None if budget is None else positive(budget)
+    plan, amount = draft.plan, None if budget is None else positive(budget)
     problems: list[LlmkitError] = []
     for index, config in enumerate(plan.configs):
         model = config.model
@@ -82,8 +76,8 @@ def check_budget(
         if not limits:
             continue
         least, words, name = min(limits)
-        call, request = plan.call(plan.probe(index * plan.samples)), requests[config.label]
-        target = Target.of(model, providers[model.provider], in_batches=model.reference in batched)
+        call, request = plan.call(plan.probe(index * plan.samples)), draft.requests[config.label]
+        target = Target.of(model, draft.providers[model.provider], in_batches=model.reference in draft.batched)
         bound = target.bound(config, request)
         if bound.max_output_tokens is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))

@@ -13,10 +13,9 @@ from typing import Any, Protocol
 from llmkit.catalog import Access, obstacles
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_age import old_prices
-from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
+from llmkit.errors import MissingApiKey, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
-from llmkit.providers.wires import wire_for
 from llmkit.records import Provider, Request, SharedBudget, month_of
 from llmkit.records.checks import shapes
 from llmkit.runs.affordability import (
@@ -28,11 +27,12 @@ from llmkit.runs.affordability import (
     refuse_overdrawn,
 )
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
-from llmkit.runs.estimating import PastAnswers, estimate_plan
+from llmkit.runs.draft import Draft, first_requests
+from llmkit.runs.estimating import PastAnswers, estimate_draft
 from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import AskingOrder, Plan, check_samples
 from llmkit.runs.request import RunRequest
-from llmkit.runs.reuse import Reused
+from llmkit.runs.reuse import NOTHING, check_reuse, reused_answers
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending, Standing
 from llmkit.runs.stop_rules import check_stop_rule
@@ -82,20 +82,17 @@ class Checker:
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
         if asks:
             self.reach.check(list(providers.values()))
-        requests = first_requests(plan, providers)
-        batched = batched_models(plan, providers, request.mode)
+        draft = self._draft(request, plan, providers)
         _warn([*retirement_warnings(plan, providers), *snapshot_warnings(plan)])
         if asks and not self.reach.simulating:
             _warn(self._old_price_warnings(plan, state))
-        _warn(left_out_warnings(requests))
+        _warn(left_out_warnings(draft.requests))
         shared = budgets_of(state)
         standings = self._standings(shared, request.project)
-        budget = check_budget(plan, providers, requests, request.budget, standings, batched)
+        budget = check_budget(draft, request.budget, standings)
         if not self.reach.simulating and not request.overdraw:
             refuse_overdrawn(providers)
-        check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
-        reused = self.past.reused(request, plan, providers, self.reach.simulating, check_answer)
-        estimate = self._estimate(plan, requests, state, request.kind, reused, batched)
+        estimate = self._estimate(draft, state, request.kind)
         _warn(budget_warnings(estimate, budget))
         if not self.reach.simulating:
             _warn(balance_warnings(estimate, providers))
@@ -113,12 +110,12 @@ class Checker:
             shared_budgets=shared,
             estimate=estimate.to_row(),
             simulated=self.reach.simulating,
-            check_answer=check_answer,
+            check_answer=draft.check_answer,
             on_event=request.on_event,
             stop_when=request.stop_when,
-            batched=batched,
+            batched=draft.batched,
             poll_s=request.poll_s,
-            reused=reused,
+            reused=draft.reused,
             asks=asks,
         )
 
@@ -130,11 +127,7 @@ class Checker:
         """
         if plan is None:  # an empty plan is falsy
             plan = make_plan(request, self._access(state))
-        requests = first_requests(plan, state.providers)
-        check_answer = self.schema_check(plan.params.schema) if plan.params.schema else None
-        reused = self.past.reused(request, plan, state.providers, self.reach.simulating, check_answer)
-        batched = batched_models(plan, state.providers, request.mode)
-        return self._estimate(plan, requests, state, request.kind, reused, batched)
+        return self._estimate(self._draft(request, plan, state.providers), state, request.kind)
 
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
@@ -208,18 +201,18 @@ class Checker:
         standings = self.spending.standings(budgets, simulated=self.reach.simulating)
         return [standing for standing in standings if standing.budget in chosen]
 
-    def _estimate(
-        self,
-        plan: Plan,
-        requests: Mapping[str, Request],
-        state: CatalogState,
-        kind: str,
-        reused: Reused,
-        batched: frozenset[str],
-    ) -> Estimate:
+    def _draft(self, request: RunRequest, plan: Plan, providers: Mapping[str, Provider]) -> Draft:
+        requests, batched = first_requests(plan, providers), batched_models(plan, providers, request.mode)
+        check = self.schema_check(plan.params.schema) if plan.params.schema else None
+        reused, store, within = NOTHING, self.past.store, check_reuse(request.reuse, request.reuse_within)
+        if request.reuse:
+            simulated = self.reach.simulating
+            reused = reused_answers(store, plan, providers, simulated=simulated, within=within, check=check)
+        return Draft(plan, providers, requests, batched, check, reused)
+
+    def _estimate(self, draft: Draft, state: CatalogState, kind: str) -> Estimate:
         history = self.past.history(kind, self.reach.simulating)
-        now = datetime.now(UTC)
-        return estimate_plan(plan, requests, history, state.providers, state.prices, now, reused, batched)
+        return estimate_draft(draft, history, state.prices, datetime.now(UTC))
 
 
 def make_plan(request: RunRequest, access: Access) -> Plan:
@@ -243,25 +236,6 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
         option_seed=order_seed or 0,
     )
-
-
-def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
-    """Each configuration's first request, by label: it shows which parameters are left out, and the limit on answers.
-
-    Raises:
-        ValidationError: ``strict`` is set and a parameter would be left out.
-        RunRefused: the same for several configurations.
-    """
-    problems: list[LlmkitError] = []
-    requests: dict[str, Request] = {}
-    for index, config in enumerate(plan.configs):
-        call = plan.call(plan.probe(index * plan.samples))
-        try:
-            requests[config.label] = wire_for(providers[config.model.provider], config.model).build(call)
-        except ValidationError as problem:
-            problems.append(problem)
-    refuse(problems)
-    return requests
 
 
 def retirement_warnings(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:

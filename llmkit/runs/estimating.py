@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -18,11 +18,11 @@ from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.money.price_changes import price_changes
 from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import Wire, answer_limit, wire_for
-from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Provider, Request, Usage
+from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Request, Usage
+from llmkit.runs.draft import Draft
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
-from llmkit.runs.request import RunRequest
-from llmkit.runs.reuse import NOTHING, Reused, check_reuse, reused_answers
+from llmkit.runs.reuse import Reused
 from llmkit.runs.targets import Target
 from llmkit.store import Store, past
 
@@ -60,44 +60,24 @@ class PastAnswers:
             self._kept[kind, simulated] = (sizes, history)
         return history
 
-    def reused(
-        self,
-        request: RunRequest,
-        plan: Plan,
-        providers: Mapping[str, Provider],
-        simulated: bool,
-        check: Callable[[str], Any] | None,
-    ) -> Reused:
-        """The stored answers that a request reuses; see :func:`llmkit.runs.reuse.reused_answers`."""
-        if not request.reuse:
-            return NOTHING
-        within = check_reuse(request.reuse, request.reuse_within)
-        return reused_answers(self.store, plan, providers, simulated=simulated, within=within, check=check)
 
-
-def estimate_plan(
-    plan: Plan,
-    requests: Mapping[str, Request],
-    history: History,
-    providers: Mapping[str, Provider],
-    prices: Mapping[str, Sequence[DatedPrice]],
-    at: datetime,
-    reused: Reused = NOTHING,
-    batched: frozenset[str] = frozenset(),
+def estimate_draft(
+    draft: Draft, history: History, prices: Mapping[str, Sequence[DatedPrice]], at: datetime
 ) -> Estimate:
-    """The estimate of a plan, without reused answers; ``requests`` holds each configuration's first request as sent.
-    ``batched`` models cost their batch price and take the longest that their provider promises. ``prices`` are price
-    histories by reference: changes expected during the run raise ``high``.
+    """The estimate of what a draft still has to ask. Models in batches cost their batch price and take the longest that
+    their provider promises. ``prices`` are price histories by reference: changes expected during the run raise
+    ``high``.
     """
+    plan, reused = draft.plan, draft.reused
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
     models: list[ModelEstimate] = []
     again: dict[str, tuple[Model, partial[ModelEstimate]]] = {}
     for index, config in enumerate(plan.configs):
-        model, request = config.model, requests[config.label]
-        target = Target.of(model, providers[model.provider])
+        model, request = config.model, draft.requests[config.label]
+        target = Target.of(model, draft.providers[model.provider])
         tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
-        tier = BATCH_TIER if model.reference in batched else tier
+        tier = BATCH_TIER if model.reference in draft.batched else tier
         left = list(_left(plan, index, reused))
         if not left:
             models.append(ModelEstimate.nothing(model, config.label))
@@ -123,14 +103,14 @@ def estimate_plan(
         )
         models.append(estimate(model, at))
         again[config.label] = model, estimate
-    hours = _hours(plan, models, providers, batched)
+    hours = _hours(draft, models)
     for place, first in enumerate(models):
         if first.config in again:
             model, estimate = again[first.config]
             ends = at + timedelta(hours=min(hours[model.provider], LONGEST))
             for moment, price in price_changes(model.price, prices.get(model.priced_as, ()), at, ends):
                 models[place] = models[place].up_to(estimate(replace(model, price=price), moment))
-    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=batched)
+    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=draft.batched)
 
 
 def _at_price(model: Model, at: datetime, *, tier: str, **how: Any) -> ModelEstimate:
@@ -174,16 +154,15 @@ def _caching(
     return read, written
 
 
-def _hours(
-    plan: Plan, models: Sequence[ModelEstimate], providers: Mapping[str, Provider], batched: frozenset[str]
-) -> dict[str, float]:
+def _hours(draft: Draft, models: Sequence[ModelEstimate]) -> dict[str, float]:
     """The expected hours of each provider: the longer of its live requests within its limits, and of its batches at the
     longest that it promises for each turn.
     """
-    turns = max(len(scenario.prompts) for scenario in plan.scenarios)
+    providers, batched = draft.providers, draft.batched
+    turns = max(len(scenario.prompts) for scenario in draft.plan.scenarios)
     hours = dict.fromkeys((model.provider for model in models), 0.0)
     asked = batched & {model.model for model in models if model.requests}
-    for model in plan.models:
+    for model in draft.plan.models:
         if model.reference in asked and (api := wire_for(providers[model.provider], model).batches()) is not None:
             hours[model.provider] = max(hours[model.provider], float(api.hours * turns))
     for name in hours:
