@@ -39,11 +39,11 @@ from llmkit.limiter import Gate
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.pricing import billed
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Model, RemoteModel, Scenario
+from llmkit.records import RemoteModel
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
 from llmkit.runs.modes import Mode
-from llmkit.runs.plan import AskingOrder
+from llmkit.runs.plan import AskingOrder, Plan
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
 from llmkit.runs.reuse import Reuse
@@ -116,7 +116,7 @@ class Kit:
         self._checker = Checker(self._connections, PastAnswers(store), services.spending, answer_check)
         self._runner: Runner[Run] = Runner(services, self._run, self._run_panel, watching)
         self._runner.deduct_interrupted()
-        self._infra = tasks.Infra(self.catalog, self._start_infra)
+        self._infra = tasks.Infra(self.catalog, self._start)
         self._is_closed = False
         process_end.close_at_exit(self, self._connections, self._gate, store)
 
@@ -407,8 +407,7 @@ class Kit:
         )
 
         def start(budget: Decimal | int | str | float | None) -> RunHandle[Run]:
-            spec = self._checker.spec(replace(request, budget=budget), self.catalog.state(), plan)
-            return self._runner.start(spec)
+            return self._start(replace(request, budget=budget), plan)
 
         return Replication(original, plan, changes, self._checker.estimate(request, access.state, plan), start)
 
@@ -867,19 +866,8 @@ class Kit:
 
         return RunView(run, self.resume)
 
-    def _start_infra(
-        self,
-        scenarios: Sequence[Scenario],
-        model: Model,
-        *,
-        name: str,
-        schema: Mapping[str, Any] | None,
-        budget: Decimal | int | str | float | None,
-    ) -> RunHandle[Run]:
-        request = RunRequest(
-            prompts=list(scenarios), models=[model], kind="infra", name=name, schema=json_schema(schema), budget=budget
-        )
-        return self._runner.start(self._checker.spec(request, self.catalog.state()))
+    def _start(self, request: RunRequest, plan: Plan | None = None) -> RunHandle[Run]:
+        return self._runner.start(self._checker.spec(request, self.catalog.state(), plan))
 
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
         """The model lists of these providers, requested concurrently; none in a rehearsal, which has no real lists."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 
@@ -20,9 +20,10 @@ from llmkit.catalog.infra_models import Choice
 from llmkit.catalog.lookup import CatalogReader
 from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
-from llmkit.records import Model, Scenario
+from llmkit.records import Scenario
 from llmkit.records.checks.json_text import parse_json
-from llmkit.runs import Handle, Progress, RunHandle, background
+from llmkit.runs import Handle, Progress, RunHandle, RunRequest, background
+from llmkit.tasks.structured import json_schema
 
 log = logging.getLogger("llmkit.tasks")
 
@@ -31,27 +32,14 @@ T = TypeVar("T")
 Money = Decimal | int | str | float
 
 
-class Start(Protocol):
-    """Starts a run of kind ``infra``; raises like ``kit.run``."""
-
-    def __call__(
-        self,
-        scenarios: Sequence[Scenario],
-        model: Model,
-        *,
-        name: str,
-        schema: Mapping[str, Any] | None,
-        budget: Money | None,
-    ) -> RunHandle[Run]:
-        """Start it; returns at once."""
-
-
 @dataclass(frozen=True, slots=True)
 class Infra:
-    """The parts of a kit used by internal tasks, and the handles of those that were started."""
+    """The parts of a kit used by internal tasks, and the handles of those that were started. ``start`` raises like
+    ``kit.run``.
+    """
 
     catalog: CatalogReader
-    start: Start
+    start: Callable[[RunRequest], RunHandle[Run]]
     handles: list[InfraHandle[Any]] = field(default_factory=list)
 
     def stop(self) -> None:
@@ -135,13 +123,15 @@ class Task:
         left = self.budget
         if left is not None and self.runs:
             left = Decimal(str(left)) - sum((handle.run.total_cost for handle in self.runs), Decimal(0))
-        handle = self.infra.start(
-            [self._scenario(prompt) for prompt in prompts],
-            self.choice.model,
+        request = RunRequest(
+            prompts=[self._scenario(prompt) for prompt in prompts],
+            models=[self.choice.model],
+            kind="infra",
             name=self.name,
-            schema=self.schema if self.choice.takes_schema else None,
+            schema=json_schema(self.schema if self.choice.takes_schema else None),
             budget=left,
         )
+        handle = self.infra.start(request)
         self.runs.append(handle)
         return handle
 
