@@ -21,7 +21,7 @@ from llmkit.catalog import load_seed, sample_scenarios
 from llmkit.kit import doctor
 from llmkit.kit.kit import catalog_path, teams
 from llmkit.kit.watching import progress_line
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.store import archive
 
 DEMO_PACE = 120

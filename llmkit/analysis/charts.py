@@ -14,7 +14,7 @@ import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import billed, dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.records.checks.texts import short

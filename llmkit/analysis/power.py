@@ -15,7 +15,7 @@ import pandas as pd
 from llmkit.analysis import charts, intervals
 from llmkit.analysis.comparison import HasProbes, answers_by_level
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.records.checks.shapes import is_number
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from llmkit.analysis.comparison import HasProbes
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.records import columns
 
 MODULE = (resources.files(__package__) / "reader.mjs").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from llmkit.analysis.bill_exports import BillLine
 from llmkit.money import pricing
+from llmkit.money.amounts import dollars
 from llmkit.records import Model, Price, Usage
 
 COLUMNS = {
@@ -128,7 +129,7 @@ def _cause(ours: _Side, theirs: _Side | None, has_day: bool, model: Model | None
     if _near(theirs.amount, 2 * ours.amount):
         return "duplicate: it was billed twice"
     if 0 < theirs.amount - ours.amount <= ours.most + TOLERANCE:
-        most = pricing.dollars(ours.most)
+        most = dollars(ours.most)
         return f"unknown: {ours.unknown} requests may have been billed, at {most} at most"
     return "another price or discount, or other programs used the same key"
 

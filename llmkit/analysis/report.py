@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from llmkit.analysis.markdown import plain, table, verbatim
-from llmkit.money.pricing import billed, dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.records import Params, Scenario
 from llmkit.records.checks.texts import counted
 from llmkit.runs import stored_plan

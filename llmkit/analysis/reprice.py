@@ -13,6 +13,7 @@ import pandas as pd
 
 from llmkit.catalog import rules
 from llmkit.money import pricing
+from llmkit.money.price_changes import price_on
 from llmkit.records import CostSource, Model, Price, Rates, Usage, source_of_sum
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Store, queries, run_rows, totals
@@ -81,7 +82,7 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
 
     def tariff(reference: str, _: datetime) -> Tariff:
         chosen = other or rules.priced_as(state, reference)
-        entry = pricing.price_on(state.prices.get(chosen, ()), at)
+        entry = price_on(state.prices.get(chosen, ()), at)
         provider = state.providers[chosen.partition(":")[0]]
         price, listed = entry.price if entry else Price(), state.models.get(chosen)
         price = replace(listed, price=price).full_price if listed else price

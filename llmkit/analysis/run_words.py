@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from llmkit.money import pricing
+from llmkit.money.amounts import dollars
 from llmkit.records.checks.texts import counted, followed
 from llmkit.store.schema import STATES
 
@@ -31,7 +31,7 @@ def _spent(tally: Mapping[str, Any]) -> str:
     if tally["unknown"] and not tally["cost"]:
         return "cost unknown"
     more = f" and {tally['unknown']:,} of unknown cost" if tally["unknown"] else ""
-    return pricing.dollars(tally["cost"]) + more
+    return dollars(tally["cost"]) + more
 
 
 def version_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:

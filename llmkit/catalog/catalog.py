@@ -19,7 +19,7 @@ from llmkit.catalog.providers import ProviderEdits
 from llmkit.catalog.purposes import purpose_name
 from llmkit.catalog.undo import Event
 from llmkit.errors import ModelDeprecated, ValidationError
-from llmkit.money.pricing import in_words
+from llmkit.money.amounts import in_words
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.records import Model, Price

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmkit.catalog import rules
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.money.pricing import next_change, price_on
+from llmkit.money.price_changes import next_change, price_on
 from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Provider, split_reference
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config

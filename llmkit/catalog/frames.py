@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.money.price_changes import price_on
 from llmkit.money.price_comparison import shown
-from llmkit.money.pricing import price_on
 from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Provider
 from llmkit.store import CatalogState
 

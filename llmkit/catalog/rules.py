@@ -11,7 +11,8 @@ from typing import Any
 
 from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
-from llmkit.money.pricing import blended, price_on
+from llmkit.money.price_changes import price_on
+from llmkit.money.pricing import blended
 from llmkit.records import Model, Provider
 from llmkit.records.checks import near_names
 from llmkit.store import CatalogState

@@ -21,7 +21,7 @@ from typing import Any
 from llmkit.catalog import changes
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import price_on
+from llmkit.money.price_changes import price_on
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
 from llmkit.records.checks import addresses, texts
 

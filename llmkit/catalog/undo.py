@@ -12,7 +12,8 @@ import pandas as pd
 
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.money.pricing import dollars, price_on
+from llmkit.money.amounts import dollars
+from llmkit.money.price_changes import price_on
 from llmkit.records import DatedPrice, Model, Price, Provider
 from llmkit.store import Edit
 

@@ -36,8 +36,8 @@ from llmkit.kit.card import card
 from llmkit.kit.connections import Connections
 from llmkit.kit.watching import watching
 from llmkit.limiter import Gate
+from llmkit.money.amounts import billed
 from llmkit.money.estimate_table import Estimate
-from llmkit.money.pricing import billed
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import RemoteModel
 from llmkit.records.checks import numbers, shapes, texts

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmkit.money.pricing import billed
+from llmkit.money.amounts import billed
 
 if TYPE_CHECKING:
     from llmkit.runs import RunEvent, RunHandle

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from llmkit.limiter.ledger import Account, Ledger
 from llmkit.limiter.portions import CENT, ZERO, Claim, Claims
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.records import SharedBudget, month_of
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.money.amounts import dollars
 from llmkit.money.estimates import ModelEstimate, combine
-from llmkit.money.pricing import dollars
 
 COLUMNS = ("model", "config", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
            "observations", "chars_per_token", "hours")  # fmt: skip

@@ -1,15 +1,34 @@
-"""Price changes during a run: announced ones, and hours with their own prices."""
+"""Which dated price is in force, and what changes during a run: announced prices, and hours with their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
-from llmkit.money.pricing import rates_at
+from llmkit.money.pricing import in_utc, rates_at
 from llmkit.records import DatedPrice, Price, Rates
 
 WEEK = timedelta(days=7)
 """The period after which hourly prices repeat."""
+
+
+def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
+    """The entry in force at ``at``: the latest ``valid_from`` not after it; of equals, the one appended last.
+
+    An entry without ``valid_from`` has always been in force. ``None`` when no entry has taken effect.
+    """
+    moment = in_utc(at)
+    begun = [entry for entry in entries if entry.valid_from is None or in_utc(entry.valid_from) <= moment]
+    # sorted() is stable, so the last of equals is the one appended last
+    return sorted(begun, key=_begins)[-1] if begun else None
+
+
+def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
+    """The entry that takes effect next after ``at``, if one is known; of equals, the one appended last."""
+    moment = in_utc(at)
+    coming = [entry for entry in entries if entry.valid_from is not None and in_utc(entry.valid_from) > moment]
+    first = min(map(_begins, coming), default=None)
+    return next((entry for entry in reversed(coming) if _begins(entry) == first), None)
 
 
 def price_changes(
@@ -37,3 +56,7 @@ def _edges(price: Price, begins: datetime, ends: datetime) -> Iterator[datetime]
             moment = midnight + timedelta(days=day, hours=clock.hour, minutes=clock.minute, seconds=clock.second)
             if begins < moment < ends:
                 yield moment
+
+
+def _begins(entry: DatedPrice) -> datetime:
+    return datetime.min.replace(tzinfo=UTC) if entry.valid_from is None else in_utc(entry.valid_from)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.money.pricing import price_on
+from llmkit.money.price_changes import price_on
 from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
 from llmkit.records import (

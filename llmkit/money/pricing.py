@@ -30,7 +30,6 @@ from llmkit.records import (
     RATE_COLUMNS,
     STANDARD_TIER,
     CostSource,
-    DatedPrice,
     Model,
     Price,
     PriceWindow,
@@ -156,7 +155,7 @@ def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:
     Raises:
         ValidationError: ``at`` has no time zone.
     """
-    moment = _utc(at)
+    moment = in_utc(at)
     if not (price.price_windows or price.price_tiers):
         return _overlaid(price)
     window = next((window for window in price.price_windows if covers(window, moment)), None)
@@ -170,31 +169,12 @@ def covers(window: PriceWindow, at: datetime) -> bool:
     A window whose end is not after its start runs past midnight and belongs to the day on which it starts; an end of
     00:00 is that day's midnight, and an end equal to the start makes 24 hours.
     """
-    moment = _utc(at)
+    moment = in_utc(at)
     today, clock = moment.isoweekday(), moment.time()
     if window.start < window.end:
         return today in window.weekdays and window.start <= clock < window.end
     yesterday = (today - 2) % 7 + 1
     return (today in window.weekdays and clock >= window.start) or (yesterday in window.weekdays and clock < window.end)
-
-
-def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
-    """The entry in force at ``at``: the latest ``valid_from`` not after it; of equals, the one appended last.
-
-    An entry without ``valid_from`` has always been in force. ``None`` when no entry has taken effect.
-    """
-    moment = _utc(at)
-    begun = [entry for entry in entries if entry.valid_from is None or _utc(entry.valid_from) <= moment]
-    # sorted() is stable, so the last of equals is the one appended last
-    return sorted(begun, key=_begins)[-1] if begun else None
-
-
-def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
-    """The entry that takes effect next after ``at``, if one is known; of equals, the one appended last."""
-    moment = _utc(at)
-    coming = [entry for entry in entries if entry.valid_from is not None and _utc(entry.valid_from) > moment]
-    first = min(map(_begins, coming), default=None)
-    return next((entry for entry in reversed(coming) if _begins(entry) == first), None)
 
 
 def blended(rates: Rates) -> Decimal | None:
@@ -229,13 +209,6 @@ def caching_pays(rates: Rates, uses: int) -> bool:
     return written + (uses - 1) * cached < uses * plain
 
 
-def in_words(rates: Rates) -> str:
-    """Input and output rates for a sentence: ``$0.10 in, $0.50 out``."""
-    both = (rates.cost_input_per_million, rates.cost_output_per_million)
-    read, written = (dollars(rate, exact=True) for rate in both)
-    return f"{read} in, {written} out"
-
-
 def default_rates(provider: Provider) -> Rates | None:
     """The provider's default costs as a ``fallback``; ``None`` when it has none."""
     if provider.default_cost_input_per_million is None and provider.default_cost_output_per_million is None:
@@ -267,30 +240,6 @@ def split(usage: Usage, rates: Rates) -> tuple[Decimal | None, ...]:
         _sum((output - reasoning,), (rates.cost_output_per_million,)),
         _sum((reasoning,), (rates.cost_output_per_million,)),
     )
-
-
-# --- in words --------------------------------------------------------------------------------------------------------
-
-
-def dollars(amount: Decimal | float | None, *, exact: bool = False, unknown: str = "unpriced") -> str:
-    """US dollars with at least two decimals: ``$1.50``, ``$0.075``.
-
-    Costs are rounded to cents from one dollar up, and to about two significant digits below; ``exact`` keeps every
-    digit, for amounts that somebody set: a price, a budget, a balance.
-    """
-    if amount is None or amount != amount:
-        return unknown
-    number = Decimal(str(amount))  # a float by its printed form, so that it rounds as the Decimal would
-    size = number.copy_abs()
-    places = 2 if size >= 1 or not size else 4 if size >= Decimal("0.001") else min(10, 1 - size.adjusted())
-    whole, _, decimals = (f"{size:,f}" if exact else f"{size:,.{places}f}").partition(".")
-    return f"{'-' if number < 0 else ''}${whole}.{decimals.rstrip('0'):0<2}"
-
-
-def billed(known: Decimal | float | None, unpriced: int, *, exact: bool = False) -> str:
-    """The known amount billed, and the number of unpriced requests; an unknown amount is never shown as $0."""
-    amount = dollars(known or None if unpriced else known, exact=exact)
-    return amount if amount == "unpriced" or not unpriced else f"{amount} and {unpriced:,} unpriced"
 
 
 # --- the arithmetic -------------------------------------------------------------------------------------------------
@@ -368,11 +317,12 @@ def _first(rate: Decimal | None, other: Decimal | None) -> Decimal | None:
     return other if rate is None else rate
 
 
-def _begins(entry: DatedPrice) -> datetime:
-    return datetime.min.replace(tzinfo=UTC) if entry.valid_from is None else _utc(entry.valid_from)
+def in_utc(at: datetime) -> datetime:
+    """The moment in UTC.
 
-
-def _utc(at: datetime) -> datetime:
+    Raises:
+        ValidationError: it has no time zone.
+    """
     if at.tzinfo is None:
         raise ValidationError(
             "A price depends on the hour, so a time needs its zone: use datetime.now(UTC).", field="at"

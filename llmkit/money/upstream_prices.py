@@ -10,7 +10,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import Code, RequestFailed, ValidationError
-from llmkit.money.pricing import blended, price_on
+from llmkit.money.price_changes import price_on
+from llmkit.money.pricing import blended
 from llmkit.money.service_tiers import at_tier
 from llmkit.records import RATE_COLUMNS, DatedPrice, Price, PriceTier, PriceVariant, PriceWindow, RemoteModel
 

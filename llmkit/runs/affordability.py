@@ -8,6 +8,7 @@ from typing import Any
 
 from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
+from llmkit.money.amounts import dollars, in_words
 from llmkit.money.estimate_table import Estimate
 from llmkit.records import Price, Provider
 from llmkit.records.checks import numbers
@@ -23,8 +24,8 @@ def balance_warnings(estimate: Estimate, providers: Mapping[str, Provider]) -> I
         cost = pricing.total(model.cost for model in estimate.models if model.provider == name)
         if provider.balance is not None and cost > provider.balance:
             yield (
-                f"This run will probably cost {pricing.dollars(cost)} at {provider.display_name}, whose balance is "
-                f"{pricing.dollars(provider.balance, exact=True)}. It goes on all the same; handle.cancel() stops it, "
+                f"This run will probably cost {dollars(cost)} at {provider.display_name}, whose balance is "
+                f"{dollars(provider.balance, exact=True)}. It goes on all the same; handle.cancel() stops it, "
                 f"and kit.catalog.sync_balance({name!r}, ...) corrects the balance."
             )
 
@@ -39,7 +40,7 @@ def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
     refuse(
         [
             BudgetExceeded(
-                f"The balance of {provider.display_name} is {pricing.dollars(provider.balance, exact=True)}. Correct "
+                f"The balance of {provider.display_name} is {dollars(provider.balance, exact=True)}. Correct "
                 f"it with kit.catalog.sync_balance({name!r}, ...). Or run anyway with options={{'overdraw': True}}."
             )
             for name, provider in providers.items()
@@ -52,8 +53,8 @@ def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]
     """One warning if the budget will probably end the run early."""
     if budget is not None and estimate.total is not None and estimate.total > budget:
         yield (
-            f"This run will probably cost {pricing.dollars(estimate.total)}, and its budget of "
-            f"{pricing.dollars(budget, exact=True)} covers only {budget / estimate.total:.0%} of that: it will stop "
+            f"This run will probably cost {dollars(estimate.total)}, and its budget of "
+            f"{dollars(budget, exact=True)} covers only {budget / estimate.total:.0%} of that: it will stop "
             "there, and kit.resume(run_id, budget=...) goes on."
         )
 
@@ -71,7 +72,7 @@ def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decim
     problems: list[LlmkitError] = []
     for index, config in enumerate(plan.configs):
         model = config.model
-        limits = [] if amount is None else [(amount, f"the budget of {pricing.dollars(amount)}", "budget=")]
+        limits = [] if amount is None else [(amount, f"the budget of {dollars(amount)}", "budget=")]
         limits += [_left(standing) for standing in shared if standing.budget.provider in (None, model.provider)]
         if not limits:
             continue
@@ -94,7 +95,7 @@ def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decim
         elif worst > least:
             problems.append(
                 BudgetExceeded(
-                    f"One request to {model.reference} can cost up to {pricing.dollars(worst)} (answers of up to "
+                    f"One request to {model.reference} can cost up to {dollars(worst)} (answers of up to "
                     f"{bound.max_output_tokens:,} tokens), more than {words}. Give a smaller max_tokens=, or a larger "
                     f"{name}."
                 )
@@ -125,8 +126,8 @@ def raised(budget: Any, spent: Decimal) -> Decimal:
     amount = positive(budget)
     if amount <= spent:
         raise BudgetExceeded(
-            f"The run has spent {pricing.dollars(spent)} already (what may have been billed at its worst), so a budget "
-            f"of {pricing.dollars(amount, exact=True)} leaves nothing: give more."
+            f"The run has spent {dollars(spent)} already (what may have been billed at its worst), so a budget "
+            f"of {dollars(amount, exact=True)} leaves nothing: give more."
         )
     return amount
 
@@ -135,7 +136,7 @@ def price_warnings(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Ite
     """One warning per model whose price has changed since the run was started or last resumed."""
     for model in before.models:
         if (row := models.get(model.reference)) is not None:
-            was, now = (pricing.in_words(rates) for rates in (model.price, Price.from_row(row)))
+            was, now = (in_words(rates) for rates in (model.price, Price.from_row(row)))
             yield (
                 f"The price of {model.reference} was changed: what is asked from now on costs {now} per million "
                 f"tokens, what was asked before {was}. Both stay noted; run.reprice(as_of=...) compares."
@@ -143,5 +144,5 @@ def price_warnings(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Ite
 
 
 def _left(now: Standing) -> tuple[Decimal, str, str]:
-    words = f"the {pricing.dollars(now.left)} that are left of the budget {now.budget.key}"
+    words = f"the {dollars(now.left)} that are left of the budget {now.budget.key}"
     return now.left, words, "amount with kit.set_budget"

@@ -17,6 +17,7 @@ import anyio
 from llmkit.errors import Code
 from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
+from llmkit.money.amounts import dollars
 from llmkit.records import Failure, Model
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
@@ -164,12 +165,12 @@ class RunContext:
         self.has_passed = bool(self.budget.passed)
         self.dearer[model] = max(cost / worst_case, self.dearer.get(model, Decimal(1)))
         passed = " and ".join(
-            f"the budget{' ' + key if key else ''} is passed by {pricing.dollars(amount)}"
+            f"the budget{' ' + key if key else ''} is passed by {dollars(amount)}"
             for key, amount in self.budget.passed.items()
         )
         if news:
             self.note(
-                f"A request to {model} has cost {pricing.dollars(cost)}, where at most {pricing.dollars(worst_case)} "
+                f"A request to {model} has cost {dollars(cost)}, where at most {dollars(worst_case)} "
                 f"was to be expected{': ' + passed if passed else ''}. Its next requests are reckoned with at that."
             )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from llmkit.errors import Code, LlmkitError, NotFinished
-from llmkit.money.pricing import billed, dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks import numbers
 from llmkit.records.checks.texts import counted, followed
 from llmkit.records.forks import forgetting

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
-from llmkit.money.pricing import dollars
 from llmkit.records import is_month, month_of
 
 

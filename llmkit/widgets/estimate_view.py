@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate
-from llmkit.money.pricing import dollars
 from llmkit.widgets import html
 from llmkit.widgets.durations import roughly
 

@@ -11,7 +11,7 @@ import ipywidgets as ipw
 from llmkit.catalog import Catalog
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import purposes_of
-from llmkit.money.pricing import in_words
+from llmkit.money.amounts import in_words
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.form import Form

@@ -9,7 +9,7 @@ from datetime import date
 import pandas as pd
 
 from llmkit.catalog.obstacles import SOON
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.protocols import HasCatalog

@@ -10,8 +10,8 @@ import pandas as pd
 
 from llmkit.catalog import Catalog
 from llmkit.errors import LlmkitError
+from llmkit.money.amounts import dollars
 from llmkit.money.price_comparison import MISSING, NEW
-from llmkit.money.pricing import dollars
 from llmkit.records import RATE_COLUMNS
 from llmkit.records.checks.texts import counted
 from llmkit.widgets.panel import Panel, Sentence, button, line, shown

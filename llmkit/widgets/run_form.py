@@ -11,8 +11,8 @@ import pandas as pd
 
 from llmkit.catalog import obstacles
 from llmkit.errors import Code, LlmkitError, ValidationError
+from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
-from llmkit.money.pricing import dollars
 from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields

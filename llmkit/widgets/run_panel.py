@@ -13,7 +13,7 @@ import pandas as pd
 
 from llmkit.analysis.stored_progress import progress_by_model
 from llmkit.errors import CatalogBusy
-from llmkit.money.pricing import billed, dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.runs import ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from llmkit.money.pricing import billed, dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.runs import ModelProgress, Progress
 from llmkit.widgets import html
 from llmkit.widgets.durations import duration

@@ -13,7 +13,7 @@ import pandas as pd
 from llmkit.analysis import Run, charts
 from llmkit.analysis.stored_progress import stored_progress
 from llmkit.errors import LlmkitError
-from llmkit.money.pricing import billed, dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
 from llmkit.widgets import html

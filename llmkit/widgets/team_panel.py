@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.money.pricing import billed
+from llmkit.money.amounts import billed
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, button, line
 from llmkit.widgets.protocols import HasTeam

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 
 Read = Callable[[Any, str], Any]
 """Converts a control's value, given its label, for the catalog; raises ValidationError."""

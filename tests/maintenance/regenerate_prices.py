@@ -18,8 +18,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from llmkit.money.price_changes import price_on
 from llmkit.money.price_comparison import MISSING, Difference, price_differences
-from llmkit.money.pricing import price_on
 from llmkit.money.upstream_prices import PriceList, read_price_list
 from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price
 from llmkit.records.checks import texts

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import cost, next_change, price_on, rates_at
+from llmkit.money.price_changes import next_change, price_on
+from llmkit.money.pricing import cost, rates_at
 from llmkit.records import DatedPrice, Price, PriceTier, PriceWindow, Usage
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from money import flat_prices, moments, prices
 
-from llmkit.money.price_changes import price_changes
-from llmkit.money.pricing import price_on, rates_at
+from llmkit.money.price_changes import price_changes, price_on
+from llmkit.money.pricing import rates_at
 from llmkit.records import DatedPrice, Price, PriceWindow
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.kit import open_kit
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.providers_panel import ProvidersPanel

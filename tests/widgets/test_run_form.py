@@ -8,7 +8,7 @@ from runs import LUNA, SMALL, ended, hold_after, html_of, rehearsing, wait_for
 from widget_actions import buttons, errors, press_enter, text_of, type_into
 
 from llmkit.errors import ValidationError
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.widgets.run_fields import read_prompts
 
 HOSTILE = '<img src=x onerror="alert(1)"> $\\frac{1}{2}$'

@@ -10,7 +10,7 @@ from runs import LUNA, SMALL, TWO, ended, hold_after, rehearsing, wait_for
 from widget_actions import buttons
 
 from llmkit.errors import RequestFailed
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.providers.transport import RetryPolicy
 from llmkit.runs import ModelProgress, Progress
 from llmkit.simulator import Fault

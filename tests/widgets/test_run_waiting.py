@@ -6,7 +6,7 @@ import pytest
 from runs import LUNA, rehearsing
 
 from llmkit.kit import watching
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 
 
 class Terminal(io.StringIO):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.money.pricing import dollars
+from llmkit.money.amounts import dollars
 from llmkit.widgets import html
 
 
