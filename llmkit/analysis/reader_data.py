@@ -22,6 +22,10 @@ LEFT_OUT = "{:,} more answers are in the catalog: run.view() in a kernel, or run
 
 _TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens")
 _HEIGHT = 640  # pixels
+_THEMES = """<style>
+[data-jp-theme-light="true"] .llmkit-answers { color-scheme: light }
+[data-jp-theme-light="false"] .llmkit-answers { color-scheme: dark }
+</style>"""  # a sandboxed page does not know JupyterLab's theme
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -113,8 +117,8 @@ def frame(title: str, packed: bytes) -> str:
     """The page as an iframe whose sandbox can reach neither the notebook nor its server."""
     document = html.escape(page(title, packed), quote=True)
     return (
-        f'<iframe title="{html.escape(title)}" sandbox="allow-scripts" srcdoc="{document}" '
-        f'style="width: 100%; height: {_HEIGHT}px; border: 0"></iframe>'
+        f'{_THEMES}<iframe class="llmkit-answers" title="{html.escape(title)}" sandbox="allow-scripts" '
+        f'srcdoc="{document}" style="width: 100%; height: {_HEIGHT}px; border: 0"></iframe>'
     )
 
 

@@ -19,6 +19,8 @@ Values = dict[str, Any]
 
 PRICES_ARE = "Prices are in US dollars per million tokens; leave unknown ones empty."
 _LABEL = "150px"
+INDENT = "158px"
+"""The left edge of controls that have a label."""
 
 
 class Field:
@@ -238,8 +240,9 @@ date_field = partial(text_field, read=read_date, hint="YYYY-MM-DD")
 
 def tick_field(name: str, label: str) -> Field:
     """Yes or no."""
+    beside = f"min({INDENT}, 100% - 175px)"  # the whole label is shown in a narrow column too
     control = ipw.Checkbox(
-        False, description=label, indent=False, layout=ipw.Layout(width="auto", margin=f"2px 2px 2px {_LABEL}")
+        False, description=label, indent=False, layout=ipw.Layout(width="auto", margin=f"2px 2px 2px {beside}")
     )
     return Field(name, control, read=lambda value, _: bool(value))
 

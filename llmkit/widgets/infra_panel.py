@@ -18,7 +18,7 @@ from llmkit.records import Model, Provider
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.catalog_panel import CatalogPanel
-from llmkit.widgets.form import choice, text_field
+from llmkit.widgets.form import INDENT, choice, text_field
 from llmkit.widgets.model_rows import both_prices
 from llmkit.widgets.panel import Sentence, line
 from llmkit.widgets.protocols import HasCatalog
@@ -36,13 +36,13 @@ class InfraPanel(CatalogPanel):
         super().__init__(kit)
         self._showing = False
         self.choices = {name: choice(purpose.title, []) for name, purpose in PURPOSES.items()}
-        below = ipw.Layout(margin="0 2px 0 158px")
+        below = ipw.Layout(margin=f"0 2px 0 {INDENT}")
         self._now = {purpose: Sentence() for purpose in PURPOSES}
         self.search = text_field("search", "Search models", hint="name, provider, id").control
-        self.search.layout.max_width = "720px"
         self.search.observe(in_turn(lambda _: self.refresh()), "value")
         hint = "The models that llmkit itself uses, independent of a run's models. They need a key like any other."
-        parts = [
+        parts = [ipw.VBox([self.search], layout=ipw.Layout(max_width="720px"))]
+        parts += [
             ipw.VBox(
                 [
                     self.choices[purpose],
@@ -55,7 +55,7 @@ class InfraPanel(CatalogPanel):
             for purpose in PURPOSES
         ]
         tools = line(self.undo_button, self.refresh_button)
-        self.widget.children = (ipw.HTML(html.quiet(hint)), self.search, *parts, tools, self.notice.widget)
+        self.widget.children = (ipw.HTML(html.quiet(hint)), *parts, tools, self.notice.widget)
         for purpose, dropdown in self.choices.items():
             dropdown.observe(in_turn(lambda change, purpose=purpose: self._choose(purpose, change["new"])), "value")
         self.refresh()

@@ -22,8 +22,8 @@ _TONES: Mapping[str, html.Tone] = {
     "failed": "bad",
 }
 _BAR = {"ok": html.TONES["good"], "failed": html.TONES["bad"], "skipped": html.TONES["warn"]}
-_WIDTHS = {"Model": "32%", "Progress": "auto", "Done": "64px", "Failed": "64px", "In flight": "74px",
-           "Waiting": "74px", "Cost": "90px"}  # fmt: skip
+_WIDTHS = {"Model": "22%", "Progress": "auto", "Done": "48px", "Failed": "48px", "In flight": "62px",
+           "Waiting": "60px", "Cost": "66px"}  # fmt: skip
 _WAIT_WORDS = {"slot": "all parallel requests are in use"}
 """Replacements for the gate's internal terms."""
 

@@ -22,8 +22,8 @@ from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
 
 _EXAMPLE = 300
-_COSTS = {"Model": "auto", "Ok": "58px", "Failed": "62px", "Input": "78px", "Output": "78px", "Cost": "94px",
-          "Per answer": "98px"}  # fmt: skip
+_COSTS = {"Model": "auto", "Ok": "36px", "Failed": "48px", "Input": "68px", "Output": "68px", "Cost": "70px",
+          "Per answer": "84px"}  # fmt: skip
 _NUMBERS = tuple(_COSTS)[1:]
 _FAILURES = {"Code": "150px", "Probes": "62px", "Models": "26%", "For example": "auto"}
 

@@ -15,10 +15,11 @@ QUICK += "requests_per_minute=100_000)"
 TEX = r"$\frac{1}{2}$ costs $3"
 HOSTILE = f"<img src=x onerror=window.hacked=1><script>window.hacked=1</script> **bold** [x](javascript:1) {TEX}"
 _TOO_WIDE = """async (panel, patience) => {  // empty as soon as JupyterLab has laid it out again
+    const isBroken = each => each.tagName === 'TH' && each.offsetHeight > 36;  // a title in two lines
     const tooWide = () => {
         const right = panel.getBoundingClientRect().right + 1;
         return [...panel.querySelectorAll('input, textarea, select, button, td, th, img, pre')]
-            .filter(each => each.offsetHeight && each.getBoundingClientRect().right > right)
+            .filter(each => each.offsetHeight && each.getBoundingClientRect().right > right || isBroken(each))
             .map(each => each.outerHTML.slice(0, 120));
     };
     const pause = () => new Promise(resolve => setTimeout(resolve, 300));

@@ -11,6 +11,12 @@ CELLS = (
     "run",
     "kit.run_form(['Why?'])",
 )
+SCHEME = """scheme => new Promise(done => {
+    const query = matchMedia(`(prefers-color-scheme: ${scheme})`);
+    if (query.matches) { done(true); }
+    query.onchange = () => done(query.matches);
+    setTimeout(done, 30_000, false);
+})"""
 ERRORS = ("Error displaying widget", "Loading widget", "model not found")
 
 
@@ -40,6 +46,11 @@ def test_a_reopened_notebook_shows_what_its_panels_showed(lab, database, kernel)
     assert not [text for text in shown if any(error in text for error in ERRORS)]
     assert "4 of 4 probes done" in shown[2]
     assert "4 of 4 probes answered" in shown[3]
+    lab.page.emulate_media(color_scheme="null")  # Playwright's own scheme would hide that of the theme
+    answers = reopened.output(4).locator("iframe").element_handle().content_frame()
+    for theme in ("Dark", "Light"):
+        lab.theme(f"JupyterLab {theme}")
+        assert answers.evaluate(SCHEME, theme.lower())
     assert reopened.output(1).locator("button").count() == 0  # what cannot be used does not look as if it could
 
 
