@@ -76,23 +76,16 @@ def difference(
     """
     if not len(a) or not len(b):
         return Interval(nan, nan, nan, nan, 0, "no answers")
-    result = _compared(a, b, clusters, share)
-    return replace(result, low=max(result.low, -1.0), high=min(result.high, 1.0)) if share else result
-
-
-def _compared(
-    a: pd.Series[float],
-    b: pd.Series[float],
-    clusters: tuple[pd.Series[Any], pd.Series[Any]] | None,
-    share: bool,
-) -> Interval:
     if clusters is None:
-        return _agresti_caffo(a, b) if share else _welch(a, b, "Welch")
-    a, b = a.groupby(clusters[0]).mean(), b.groupby(clusters[1]).mean()
-    paired = (a - b).dropna()
-    if len(paired) < 2 or 2 * len(paired) < min(len(a), len(b)):
-        return _welch(a, b, "Welch, clustered")
-    return _paired(paired, a[paired.index], b[paired.index], share=share)
+        result = _agresti_caffo(a, b) if share else _welch(a, b, "Welch")
+    else:
+        a, b = a.groupby(clusters[0]).mean(), b.groupby(clusters[1]).mean()
+        paired = (a - b).dropna()
+        if len(paired) < 2 or 2 * len(paired) < min(len(a), len(b)):
+            result = _welch(a, b, "Welch, clustered")
+        else:
+            result = _paired(paired, a[paired.index], b[paired.index], share=share)
+    return replace(result, low=max(result.low, -1.0), high=min(result.high, 1.0)) if share else result
 
 
 def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> tuple[float, float]:

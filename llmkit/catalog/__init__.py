@@ -5,7 +5,7 @@ from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind, blocking, obstacles
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS
-from llmkit.catalog.seed_files import Seed, ShippedOrigins, load_seed, sample_scenarios, shipped_fingerprint
+from llmkit.catalog.seed_files import Seed, load_seed, sample_scenarios, shipped_fingerprint, shipped_origins
 from llmkit.catalog.seeding import FINGERPRINT, seed_catalog
 
 __all__ = [
@@ -20,11 +20,11 @@ __all__ = [
     "Obstacle",
     "ObstacleKind",
     "Seed",
-    "ShippedOrigins",
     "blocking",
     "load_seed",
     "obstacles",
     "sample_scenarios",
     "seed_catalog",
     "shipped_fingerprint",
+    "shipped_origins",
 ]

@@ -64,17 +64,9 @@ class Seed:
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
-class ShippedOrigins(Mapping[str, frozenset[str]]):
-    """The origins of the shipped providers by name, read on first access."""
-
-    def __getitem__(self, name: str) -> frozenset[str]:
-        return load_seed().origins[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(load_seed().origins)
-
-    def __len__(self) -> int:
-        return len(load_seed().origins)
+def shipped_origins(provider: str) -> frozenset[str]:
+    """The origins of a provider; none if it was not shipped."""
+    return load_seed().origins.get(provider, frozenset())
 
 
 def shipped_fingerprint() -> str:

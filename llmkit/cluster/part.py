@@ -94,7 +94,8 @@ async def begin(
     """Start serving a client's run. It sends to these providers' addresses, which the client has checked, or in a
     rehearsal to the simulators that stand in for them. Keys come from this worker's own environment.
     """
-    credentials = Credentials(shipped={provider.name: [provider.base_url] for provider in providers})
+    origins = {provider.name: [provider.base_url] for provider in providers}
+    credentials = Credentials(shipped=lambda name: origins.get(name, []))
     part = Part(token, silence, Transport(credentials, simulator=lambda provider: simulators[provider.name]))
     before, PARTS[run_id] = PARTS.get(run_id), part
     if before is not None:  # the client counts what was still in flight as lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.errors import LlmkitError, RequestFailed, ValidationError, refuse
@@ -22,7 +22,7 @@ LIST_TIMEOUT = 30.0
 class Connections:
     """The credentials and the transport of one kit. ``simulating``: all requests go to a simulator."""
 
-    def __init__(self, origins: Mapping[str, frozenset[str]], *, simulating: bool) -> None:
+    def __init__(self, origins: Callable[[str], Iterable[str]], *, simulating: bool) -> None:
         self.simulating = simulating
         self.is_remote = False
         self.credentials = Credentials(shipped=origins)

@@ -28,7 +28,7 @@ from llmkit.analysis.power import design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.run import Table
 from llmkit.analysis.run_list import RunList
-from llmkit.catalog import OWN_ACTORS, Catalog, ShippedOrigins, seed_catalog
+from llmkit.catalog import OWN_ACTORS, Catalog, seed_catalog, shipped_origins
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
 from llmkit.kit import doctor, process_end
@@ -92,7 +92,7 @@ class Kit:
             seed_catalog(store)
         self.path, self._actor = path, actor
         self._store = store
-        self._connections = Connections(ShippedOrigins(), simulating=simulate)
+        self._connections = Connections(shipped_origins, simulating=simulate)
         self.catalog = Catalog(
             store,
             has_key=self._connections.has_key,

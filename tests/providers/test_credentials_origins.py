@@ -16,7 +16,10 @@ from llmkit.providers.credentials import Credentials
 from llmkit.records import Provider
 from llmkit.records.checks.addresses import is_loopback, origin_of
 
-SHIPPED = {"openai": frozenset({"https://api.openai.com"})}
+
+def shipped(name):
+    """The origin of the one provider that is shipped."""
+    return {"https://api.openai.com"} if name == "openai" else set()
 
 
 def provider(base_url, name="openai", api_key_env="OPENAI_API_KEY"):
@@ -27,7 +30,7 @@ def provider(base_url, name="openai", api_key_env="OPENAI_API_KEY"):
 @pytest.fixture
 def credentials(tmp_path):
     """One shipped origin, no approvals yet."""
-    return Credentials(tmp_path / "config", tmp_path / ".env", shipped=SHIPPED)
+    return Credentials(tmp_path / "config", tmp_path / ".env", shipped=shipped)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ SPICES = [
 @example("https://", ["[", "::1", "]", ".", "evil.example"])
 def test_what_is_allowed_is_where_a_request_goes(tmp_path_factory, scheme, parts):
     """Whatever is written, an allowed URL leads to the shipped host or this machine, as httpx and aiohttp read it."""
-    credentials = Credentials(tmp_path_factory.getbasetemp() / "none", shipped=SHIPPED)
+    credentials = Credentials(tmp_path_factory.getbasetemp() / "none", shipped=shipped)
     url = scheme + "".join(parts)
     if not credentials.origin_allowed("openai", url):
         return
@@ -192,7 +195,7 @@ def test_this_machine_is_always_allowed(credentials):
 def test_an_approval_is_kept_for_this_user_and_no_one_else(credentials, tmp_path):
     """It outlives the session, counts for one provider and one origin, and its file is private."""
     credentials.approve_origin("openrouter", "https://OpenRouter.ai/api/v1")
-    again = Credentials(tmp_path / "config", shipped=SHIPPED)
+    again = Credentials(tmp_path / "config", shipped=shipped)
     assert again.origin_allowed("openrouter", "https://openrouter.ai/another/path")
     assert not again.origin_allowed("other", "https://openrouter.ai")
     assert not again.origin_allowed("openrouter", "https://openrouter.ai:444")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,9 +27,9 @@ ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY"
 class Credentials:
     """The keys of this session and the addresses that they may be sent to.
 
-    ``shipped`` maps provider names to their known origins. ``config_dir`` (default: ``$LLMKIT_CONFIG_DIR``, else the
-    user's configuration folder) holds the approvals; ``dotenv`` is a file with keys (default: ``.env`` in the working
-    directory).
+    ``shipped`` returns a provider's known origins by its name. ``config_dir`` (default: ``$LLMKIT_CONFIG_DIR``, else
+    the user's configuration folder) holds the approvals; ``dotenv`` is a file with keys (default: ``.env`` in the
+    working directory).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Credentials:
         config_dir: Path | None = None,
         dotenv: Path | None = None,
         *,
-        shipped: Mapping[str, Iterable[str]] = MappingProxyType({}),
+        shipped: Callable[[str], Iterable[str]] = lambda _: (),
     ) -> None:
         chosen = config_dir or os.environ.get("LLMKIT_CONFIG_DIR") or platformdirs.user_config_path("llmkit")
         self._approvals = Approvals(Path(chosen) / "approved_origins.json")
@@ -102,16 +102,15 @@ class Credentials:
             return False
         if not can_be_asked(origin):
             return False
-        is_shipped = origin in map(origin_of, self._shipped.get(provider_name, ()))
+        is_shipped = origin in map(origin_of, self._shipped(provider_name))
         if variable is None:
-            return is_shipped or is_loopback(origin) or any(origin in each.split() for each in self._of(provider_name))
+            if is_shipped or is_loopback(origin):
+                return True
+            return any(origin in each.split() for each in self._approvals.of(provider_name))
         if is_shipped and is_of_provider(variable, provider_name):
             return True
-        approved = self._of(provider_name)
+        approved = self._approvals.of(provider_name)
         return f"{origin} {variable}" in approved or (origin in approved and names_api_key(variable))
-
-    def _of(self, provider_name: str) -> list[str]:
-        return self._approvals.of(provider_name)
 
     def approve_origin(self, provider_name: str, base_url: str, variable: str | None = None) -> None:
         """Permanently allow this user on this machine to send the provider's key in ``variable`` to this URL's origin.
