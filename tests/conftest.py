@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import llmkit
+from llmkit.store.lease import Lease
 
 KEY_VARIABLES = (
     "OPENAI_API_KEY",
@@ -20,7 +25,10 @@ KEY_VARIABLES = (
     "OPENROUTER_API_KEY",
 )
 
-SLOW_FIRST = ("browser", "notebooks", "faults", "team", "money", "tasks", "cluster", "kernel", "analysis")
+SLOW_FIRST = (
+    *("browser", "notebooks", "faults", "team", "money", "tasks", "cluster", "kernel", "analysis"),
+    *("runs", "widgets", "security", "kit"),
+)
 """Folders whose files begin before all others, so that no worker is left with one of them at the end."""
 
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -30,6 +38,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 def pytest_configure(config):
     """Before anything is imported, and for the kernels of notebooks, which no fixture reaches."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a job in the background, whose children ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.llmkit_home = tempfile.mkdtemp(prefix="llmkit-tests-")
     for name in KEY_VARIABLES:
         os.environ.pop(name, None)
@@ -73,9 +83,45 @@ def sim():
 
 
 @pytest.fixture(scope="session")
-def loose_catalog(tmp_path_factory):
-    """A folder with a seeded catalog whose limits make nobody wait, made once and copied for each test."""
+def python(tmp_path_factory):
+    """The beginning of a command line that goes on with ``-c`` and a script, for which llmkit is imported already."""
+    folder = Path(__file__).with_name("forked")
+    socket = str(tmp_path_factory.mktemp("python") / "socket")
+    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, str(folder / "server.py"), socket], **how) as server:
+        assert server.stdout.readline() == "ready\n"
+        yield [sys.executable, "-I", "-S", str(folder / "launcher.py"), socket]
+        server.stdin.close()
+        server.wait(60)
+
+
+@pytest.fixture(scope="session")
+def copy_catalog():
+    """Copies a folder of catalogs, which are then as llmkit left them: none is searched for changes by others."""
+
+    def copy(source, place):
+        shutil.copytree(source, place, dirs_exist_ok=True)
+        for path in place.glob("*.duckdb"):
+            lease = Lease(path)
+            with lease.hold(exclusive=True):
+                lease.note(lease.stamp)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def shipped_catalog(tmp_path_factory):
+    """A folder with the catalog as it is shipped, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("shipped")
+    llmkit.open(folder / "k.duckdb", simulate=True).close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def loose_catalog(shipped_catalog, copy_catalog, tmp_path_factory):
+    """The same with limits that make nobody wait."""
     folder = tmp_path_factory.mktemp("loose")
+    copy_catalog(shipped_catalog, folder)
     with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
         for name in kit.catalog.defaults():
             kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=100_000)
@@ -83,9 +129,9 @@ def loose_catalog(tmp_path_factory):
 
 
 @pytest.fixture
-def database(loose_catalog, tmp_path):
+def database(loose_catalog, copy_catalog, tmp_path):
     """Where the test's own catalog lies."""
-    shutil.copytree(loose_catalog, tmp_path / "catalog")
+    copy_catalog(loose_catalog, tmp_path / "catalog")
     return tmp_path / "catalog" / "k.duckdb"
 
 

@@ -1,25 +1,35 @@
-"""One JupyterLab server for all, one Chromium for each file; an empty shell for each test.
+"""One JupyterLab server, one Chromium and one page for all, which takes seconds to load; an empty shell for each test.
 
-A Chromium ends with its file: Playwright keeps an event loop running in the thread of the tests, which others cannot
-use.
+They end with the last test of this folder: Playwright keeps an event loop running in the thread of the tests, which
+others cannot use.
 """
 
+import contextlib
 import os
 
 import pytest
 from lab_page import PATIENCE, Lab, Server, browser_path
 
+resources = contextlib.ExitStack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """End them."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        resources.close()
+
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(tmp_path_factory, python):
     """A JupyterLab without a token on a free port of this machine."""
     pytest.importorskip("jupyterlab")
-    running = Server(tmp_path_factory.mktemp("lab"))
-    yield running
-    running.close()
+    running = Server(tmp_path_factory.mktemp("lab"), python)
+    resources.callback(running.close)
+    return running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """A headless Chromium at home in a temporary folder; without one the tests are skipped, but not in CI."""
     path = browser_path()
@@ -30,21 +40,21 @@ def browser(tmp_path_factory):
 
     expect.set_options(timeout=PATIENCE)
 
-    with sync_playwright() as playwright:
-        home = str(tmp_path_factory.mktemp("browser"))
-        running = playwright.chromium.launch(
-            executable_path=path,
-            args=["--no-sandbox"],
-            ignore_default_args=["--hide-scrollbars"],
-            env={**os.environ, "HOME": home, "XDG_CONFIG_HOME": home},
-        )
-        yield running
-        running.close()
+    playwright = resources.enter_context(sync_playwright())
+    home = str(tmp_path_factory.mktemp("browser"))
+    running = playwright.chromium.launch(
+        executable_path=path,
+        args=["--no-sandbox"],
+        ignore_default_args=["--hide-scrollbars"],
+        env={**os.environ, "HOME": home, "XDG_CONFIG_HOME": home},
+    )
+    resources.callback(running.close)
+    return running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_lab(browser, server):
-    """The page that a file's tests share: loading JupyterLab takes seconds."""
+    """The page that the tests share."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(PATIENCE)
     return Lab(page, server)
@@ -61,6 +71,7 @@ def lab(shared_lab):
 
 
 @pytest.fixture
-def database(tmp_path):
-    """Where a test's catalog lies."""
-    return tmp_path / "catalog.duckdb"
+def database(shipped_catalog, copy_catalog, tmp_path):
+    """Where a test's catalog lies, with limits as they are shipped."""
+    copy_catalog(shipped_catalog, tmp_path / "catalog")
+    return tmp_path / "catalog" / "k.duckdb"

@@ -19,6 +19,7 @@ PATIENCE = 60_000  # ms, for a machine that does other things as well
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+_KERNEL = "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 _SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -32,14 +33,18 @@ def browser_path():
 
 
 class Server:
-    """One JupyterLab server whose every file lies in ``home``."""
+    """One JupyterLab server whose every file lies in ``home``; ``python`` begins the command line of its kernels."""
 
-    def __init__(self, home):
+    def __init__(self, home, python):
         self.root = home / "notebooks"
         self.root.mkdir(parents=True)
         config = home / "config"
         (config / "labconfig").mkdir(parents=True)
         (config / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(_SETTINGS))
+        spec = home / "data" / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        command = [*python, "-c", _KERNEL, "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

@@ -1,6 +1,5 @@
 """A catalog of two small providers, cheap to make; the shipped one where a test is about it."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -69,9 +68,9 @@ def two_providers(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def bench(two_providers, tmp_path) -> Bench:
+def bench(two_providers, copy_catalog, tmp_path) -> Bench:
     """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
-    shutil.copytree(two_providers, tmp_path, dirs_exist_ok=True)
+    copy_catalog(two_providers, tmp_path)
     return Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example", "ALPHA_KEY")})
 
 
@@ -91,9 +90,9 @@ def seeded(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def shipped(seeded, tmp_path) -> Bench:
+def shipped(seeded, copy_catalog, tmp_path) -> Bench:
     """The shipped catalog."""
-    shutil.copytree(seeded, tmp_path, dirs_exist_ok=True)
+    copy_catalog(seeded, tmp_path)
     return Bench(Store(tmp_path / "shipped.duckdb"))
 
 

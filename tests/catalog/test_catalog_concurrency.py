@@ -1,7 +1,6 @@
 """Several threads and processes at one catalog: no edit is lost, and a provider never has two defaults."""
 
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 SET_DEFAULTS = """
@@ -35,7 +34,7 @@ def defaults_over_time(catalog, provider="alpha"):
     return counts
 
 
-def test_threads_setting_defaults_leave_exactly_one(bench):
+def test_threads_setting_defaults_leave_exactly_one(bench, python):
     """Four threads fight over the default; after every single edit there is exactly one."""
     names = ["one", "two", "three"] * 4
     with ThreadPoolExecutor(4) as pool:
@@ -67,11 +66,11 @@ def test_threads_taking_money_off_a_balance_add_up(bench):
     assert 100 + sum(deltas) == bench.catalog.provider("alpha").balance
 
 
-def test_processes_setting_defaults_leave_exactly_one(bench):
+def test_processes_setting_defaults_leave_exactly_one(bench, python):
     """Two other processes and this one fight over the default and add models: one default, nothing lost."""
     turns = 5
     workers = [
-        subprocess.Popen([sys.executable, "-c", SET_DEFAULTS, str(bench.store.path), str(start), str(turns)])
+        subprocess.Popen([*python, "-c", SET_DEFAULTS, str(bench.store.path), str(start), str(turns)])
         for start in (0, 1)
     ]
     for turn in range(turns):

@@ -1,7 +1,5 @@
 """Real processes that run probes against a simulator in this one, and can be killed."""
 
-import shutil
-
 import pytest
 from children import PROVIDERS, Scripts, Zygote
 
@@ -34,9 +32,10 @@ def scripts(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def loose_catalog(tmp_path_factory):
+def loose_catalog(shipped_catalog, copy_catalog, tmp_path_factory):
     """A seeded catalog with loose limits, copied for each test."""
     folder = tmp_path_factory.mktemp("loose")
+    copy_catalog(shipped_catalog, folder)
     with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
         for name in PROVIDERS:
             kit.catalog.update_provider(name, max_parallel_requests=5, requests_per_minute=100_000)
@@ -44,11 +43,11 @@ def loose_catalog(tmp_path_factory):
 
 
 @pytest.fixture
-def catalog(tmp_path, loose_catalog, sim):
+def catalog(tmp_path, loose_catalog, copy_catalog, sim):
     """The path of a catalog of this test's own, and a simulator that has forgotten everything."""
     sim.set(faults={}, latency=LATENCY)
     sim.reset()
-    shutil.copytree(loose_catalog, tmp_path / "catalog")
+    copy_catalog(loose_catalog, tmp_path / "catalog")
     return tmp_path / "catalog" / "k.duckdb"
 
 

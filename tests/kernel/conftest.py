@@ -1,7 +1,5 @@
 """A real IPython kernel, spoken to through its protocol as JupyterLab does, and a simulator in this process."""
 
-import shutil
-
 import pytest
 from kernel_client import Kernel
 
@@ -26,20 +24,21 @@ def kernel():
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
+def prepared(shipped_catalog, copy_catalog, tmp_path_factory):
     """A seeded catalog with loose limits, copied for each test."""
     folder = tmp_path_factory.mktemp("prepared")
+    copy_catalog(shipped_catalog, folder)
     with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
         kit.catalog.update_provider("openai", max_parallel_requests=5, requests_per_minute=100_000)
     return folder
 
 
 @pytest.fixture
-def catalog(tmp_path, prepared, sim):
+def catalog(tmp_path, prepared, copy_catalog, sim):
     """A catalog of this test's own."""
     sim.set(latency=(0.02, 0.2), faults={})
     sim.reset()
-    shutil.copytree(prepared, tmp_path / "catalog")
+    copy_catalog(prepared, tmp_path / "catalog")
     return tmp_path / "catalog" / "k.duckdb"
 
 

@@ -4,7 +4,6 @@ import itertools
 import math
 import multiprocessing
 import subprocess
-import sys
 import warnings
 from decimal import Decimal
 
@@ -68,10 +67,10 @@ with llmkit.open(sys.argv[1]) as kit:
 """
 
 
-def test_what_a_killed_process_spent_is_taken_off_when_its_run_is_resumed(paying, sim):
+def test_what_a_killed_process_spent_is_taken_off_when_its_run_is_resumed(paying, sim, python):
     """It had no time to say so itself, but its answers are in the journal."""
     paying.catalog.set_balance("local", "5")
-    gone = subprocess.run([sys.executable, "-c", KILLED, str(paying.path), LOCAL], timeout=120, check=False)
+    gone = subprocess.run([*python, "-c", KILLED, str(paying.path), LOCAL], timeout=120, check=False)
     assert gone.returncode == 9
     assert balance(paying) == 5
     left = paying.last_run()

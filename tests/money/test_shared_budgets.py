@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import subprocess
-import sys
 import warnings
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -201,12 +200,12 @@ with llmkit.open(sys.argv[1]) as kit:
 """
 
 
-def test_what_a_killed_run_spent_counts(paying, sim):
+def test_what_a_killed_run_spent_counts(paying, sim, python):
     """Under the budget at once, off the balance when the catalog is opened next; and never twice."""
     script(sim)
     paying.set_budget(MONTH, "0.05")
     paying.catalog.set_balance("local", 5)
-    gone = subprocess.run([sys.executable, "-c", KILLED, str(paying.path), LOCAL], timeout=120, check=False)
+    gone = subprocess.run([*python, "-c", KILLED, str(paying.path), LOCAL], timeout=120, check=False)
     assert gone.returncode == 9
     left = paying.last_run()
     assert row(paying)["spent"] >= float(left.total_cost) >= float(10 * COST)

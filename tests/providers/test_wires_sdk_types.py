@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, get_type_hints
 
 import pytest
-from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-from google.genai import types as google
-from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter
 from wire_requests import spoken
 
 from llmkit.records import Call, Message, Model, Params
+
+# The SDKs are imported by the tests: that takes seconds, and each process of a parallel run imports this file.
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 FULL = {"top_p": 0.9, "max_tokens": 5_000, "seed": 7, "stop": ("END",), "schema": SCHEMA}
@@ -43,12 +41,16 @@ def check_typed_dict(value: dict[str, Any], kind: Any) -> None:
 @pytest.mark.parametrize("params", VARIETY)
 def test_chat_body_fits_the_openai_sdk(params: dict[str, Any]) -> None:
     """``chat.completions.create`` takes the body."""
+    from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
     check_typed_dict(body("openai_chat", params), CompletionCreateParamsNonStreaming)
 
 
 @pytest.mark.parametrize("params", VARIETY)
 def test_responses_body_fits_the_openai_sdk(params: dict[str, Any]) -> None:
     """``responses.create`` takes the body."""
+    from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+
     check_typed_dict(body("openai_responses", params), ResponseCreateParamsNonStreaming)
 
 
@@ -56,6 +58,8 @@ def test_responses_body_fits_the_openai_sdk(params: dict[str, Any]) -> None:
 @pytest.mark.parametrize("style", ["adaptive", "budget"])
 def test_messages_body_fits_the_anthropic_sdk(params: dict[str, Any], style: str) -> None:
     """``messages.create`` takes the body. (Version 2 of the SDK has no sampling: those are checked apart.)"""
+    from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+
     sent = body("anthropic_messages", params, reasoning_style=style)
     sampling = {name: sent.pop(name) for name in ("temperature", "top_p") if name in sent}
     assert all(0 <= value <= 1 for value in sampling.values())
@@ -66,6 +70,8 @@ def test_messages_body_fits_the_anthropic_sdk(params: dict[str, Any], style: str
 @pytest.mark.parametrize("style", ["level", "budget"])
 def test_gemini_body_fits_the_google_sdk(params: dict[str, Any], style: str) -> None:
     """Contents, system instruction and generation config are those of google-genai, unknown fields forbidden."""
+    from google.genai import types as google
+
     sent = body("gemini", params, reasoning_style=style)
     assert set(sent) <= {"contents", "systemInstruction", "generationConfig"}
     for content in (*sent["contents"], sent["systemInstruction"]):

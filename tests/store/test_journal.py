@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -105,15 +104,15 @@ def test_any_text_survives(tmp_path_factory, text):
     assert events(journal)[0]["text"] == text
 
 
-def test_segments_of_several_processes_are_merged_by_time(tmp_path):
+def test_segments_of_several_processes_are_merged_by_time(python, tmp_path):
     """Each process writes a segment of its own; reading puts them in one order."""
     program = (
         "import sys; from pathlib import Path; from llmkit.store.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "for n in range(20): journal.commit([{'type': 't', 'who': sys.argv[2], 'n': n}])\n"
     )
-    children = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "j"), who]) for who in "ab"]
-    assert [child.wait() for child in children] == [0, 0]
+    children = [subprocess.Popen([*python, "-c", program, str(tmp_path / "j"), who]) for who in "ab"]
+    assert [child.wait(60) for child in children] == [0, 0]
     found = events(Journal(tmp_path / "j"))
     assert len(list((tmp_path / "j").glob("*.jsonl"))) == 2
     assert len(found) == 40

@@ -16,15 +16,23 @@ EXPECTED = json.loads((PREVIOUS / "previous.json").read_text())
 RUNS = {name: run_id for run_id, name, *_ in EXPECTED["runs"]}
 
 
-@pytest.fixture(params=["database and journal", "journal alone"])
-def previous(request, tmp_path):
-    """A copy of that catalog, opened with a simulator."""
+@pytest.fixture(scope="module", params=["database and journal", "journal alone"])
+def up_to_date(request, tmp_path_factory):
+    """The folder of that catalog, with its database brought up to date or rebuilt."""
+    folder = tmp_path_factory.mktemp("previous")
     with tarfile.open(PREVIOUS / "previous.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    path = tmp_path / "previous.duckdb"
+        archive.extractall(folder, filter="data")
     if request.param == "journal alone":
-        path.unlink()
-    with llmkit.open(path, simulate=True) as kit:
+        (folder / "previous.duckdb").unlink()
+    llmkit.open(folder / "previous.duckdb", simulate=True).close()
+    return folder
+
+
+@pytest.fixture
+def previous(up_to_date, copy_catalog, tmp_path):
+    """A copy of it, opened with a simulator."""
+    copy_catalog(up_to_date, tmp_path / "copy")
+    with llmkit.open(tmp_path / "copy" / "previous.duckdb", simulate=True) as kit:
         yield kit
 
 

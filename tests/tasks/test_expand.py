@@ -1,7 +1,6 @@
 """Scenarios from a description: exactly as many as asked for, all different, or a clear account; with their cost."""
 
 import asyncio
-import shutil
 import warnings
 from collections import Counter
 
@@ -225,11 +224,10 @@ def test_it_can_be_awaited_and_cancelled(kit, sim, asks):
     assert sim.stats()["requests"] == 2
 
 
-def test_closing_the_kit_ends_what_is_under_way(loose_catalog, tmp_path, sim):
+def test_closing_the_kit_ends_what_is_under_way(database, sim):
     """An expansion in the middle asks nothing after ``close``, which returns when it has ended."""
-    shutil.copytree(loose_catalog, tmp_path / "own")
     sim.set(faults={"malformed_json": 1.0}, latency=0.2)
-    with llmkit.open(tmp_path / "own" / "k.duckdb", simulate=True) as kit:
+    with llmkit.open(database, simulate=True) as kit:
         kit.use_simulator(sim)
         handle = kit.expand(ABOUT, 3)
         assert sim.wait_until(lambda: sim.stats()["in_flight"] == 1, 60)

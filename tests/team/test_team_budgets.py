@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-import sys
 from decimal import Decimal
 
 import pytest
@@ -73,10 +72,10 @@ def founded(member, sim, monkeypatch):
 
 
 @contextlib.contextmanager
-def buying(url, tmp_path, *names):
+def buying(python, url, tmp_path, *names):
     """Processes with files of their own, which have begun to spend as fast as they can."""
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", BUYER]
+    command = [*python, "-c", BUYER]
     buyers = [subprocess.Popen([*command, tmp_path / f"{name}.duckdb", url, name, "400"], **how) for name in names]
     try:
         assert [buyer.stdout.readline() for buyer in buyers] == ["open\n"] * len(names)
@@ -90,10 +89,10 @@ def buying(url, tmp_path, *names):
             buyer.communicate(timeout=10)
 
 
-def test_two_machines_never_pass_a_budget_and_use_it(url, member, sim, tmp_path, monkeypatch):
+def test_two_machines_never_pass_a_budget_and_use_it(url, member, sim, python, tmp_path, monkeypatch):
     """Two processes with two files spend as fast as they can: at least 90 % is used, and never more than all."""
     founder = founded(member, sim, monkeypatch)
-    with buying(url, tmp_path, "anna", "ben") as buyers:
+    with buying(python, url, tmp_path, "anna", "ben") as buyers:
         ends = [buyer.communicate(timeout=200)[0].split() for buyer in buyers]
     spent = [Decimal(cost) for _, cost in ends]
     print({"spent": spent, "share": sum(spent) / Decimal("0.2")})
@@ -102,11 +101,11 @@ def test_two_machines_never_pass_a_budget_and_use_it(url, member, sim, tmp_path,
     assert until(lambda: founder.budgets()["spent"][0] == pytest.approx(float(sum(spent))))
 
 
-def test_what_a_killed_run_had_left_is_used_by_the_next(url, member, sim, tmp_path, monkeypatch):
+def test_what_a_killed_run_had_left_is_used_by_the_next(url, member, sim, python, tmp_path, monkeypatch):
     """Its journal says what it has spent; its requests on their way count at the most that they can cost."""
     founder = founded(member, sim, monkeypatch)
     sim.set(latency=0.3)
-    with buying(url, tmp_path, "anna"):
+    with buying(python, url, tmp_path, "anna"):
         assert sim.wait_until(lambda: sim.count("ok") >= 20, 60)
     sim.set(latency=0.02)
     anna = member("anna", simulate=False)

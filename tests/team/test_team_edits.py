@@ -1,7 +1,6 @@
 """Several databases with one catalog: every edit is everywhere, and none is made that others do not follow."""
 
 import subprocess
-import sys
 
 import pytest
 from postgres import until
@@ -32,14 +31,13 @@ def assert_equal(kits):
 
 
 @pytest.mark.parametrize("edits", [15, pytest.param(50, marks=pytest.mark.soak)])
-def test_edits_of_four_members_are_everywhere(url, member, tmp_path, edits):
+def test_edits_of_four_members_are_everywhere(url, member, python, tmp_path, edits):
     """Four processes with four files edit at once: no edit is lost, there is one default, and all files are equal."""
     names = ("a", "bb", "ccc", "dddd")
     before = len(member("founder").catalog.history())
-    command = [sys.executable, "-c", EDITOR]
     editors = [
         subprocess.Popen(
-            [*command, tmp_path / f"{name}.duckdb", url, name, str(edits)],
+            [*python, "-c", EDITOR, tmp_path / f"{name}.duckdb", url, name, str(edits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,7 +1,6 @@
 import json
 import math
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -128,7 +127,7 @@ def test_a_running_run_is_shown_as_far_as_it_is_stored(kit, sim, database):
         assert "3 of 3" in view.summary.value
 
 
-def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database):
+def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database, python):
     """The process died in the middle: the view shows what came, and Resume asks the rest."""
     script = textwrap.dedent(f"""
         import os
@@ -143,7 +142,7 @@ def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database):
         print(handle.run_id, flush=True)
         os._exit(1)
     """)
-    run_id = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120).stdout.strip()
+    run_id = subprocess.run([*python, "-c", script], capture_output=True, text=True, timeout=120).stdout.strip()
     view = kit.load(run_id).view()
     assert ">interrupted<" in view.summary.value
     assert len(shown_answers(view)["probes"]) == 200
