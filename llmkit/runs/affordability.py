@@ -25,7 +25,7 @@ def balance_warnings(estimate: Estimate, providers: Mapping[str, Provider]) -> I
         if provider.balance is not None and cost > provider.balance:
             yield (
                 f"This run will probably cost {dollars(cost)} at {provider.display_name}, whose balance is "
-                f"{dollars(provider.balance, exact=True)}. It goes on all the same; handle.cancel() stops it, "
+                f"{dollars(provider.balance, exact=True)}. It runs anyway; handle.cancel() stops it, "
                 f"and kit.catalog.sync_balance({name!r}, ...) corrects the balance."
             )
 
@@ -55,7 +55,7 @@ def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]
         yield (
             f"This run will probably cost {dollars(estimate.total)}, and its budget of "
             f"{dollars(budget, exact=True)} covers only {budget / estimate.total:.0%} of that: it will stop "
-            "there, and kit.resume(run_id, budget=...) goes on."
+            "there, and kit.resume(run_id, budget=...) continues it."
         )
 
 
@@ -81,22 +81,22 @@ def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decim
         target = Target.of(model, draft.providers[model.provider], in_batches=model.reference in draft.batched)
         bound = target.bound(config, request)
         if bound.max_output_tokens is None:
-            problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: give max_tokens=."))
+            problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: set max_tokens=."))
             continue
         worst = bound.worst_case(most_input_tokens(call, request))
         if worst is None:
             problems.append(
                 BudgetExceeded(
-                    f"{model.reference} has no price, so a budget cannot be kept. Set it with "
+                    f"{model.reference} has no price, so no budget can be enforced. Set one with "
                     f"kit.catalog.update_model({model.reference!r}, cost_input_per_million=..., "
-                    "cost_output_per_million=...), or leave the model or the budget out."
+                    "cost_output_per_million=...), or leave out the model or the budget."
                 )
             )
         elif worst > least:
             problems.append(
                 BudgetExceeded(
                     f"One request to {model.reference} can cost up to {dollars(worst)} (answers of up to "
-                    f"{bound.max_output_tokens:,} tokens), more than {words}. Give a smaller max_tokens=, or a larger "
+                    f"{bound.max_output_tokens:,} tokens), more than {words}. Lower max_tokens=, or raise "
                     f"{name}."
                 )
             )
@@ -126,8 +126,8 @@ def raised(budget: Any, spent: Decimal) -> Decimal:
     amount = positive(budget)
     if amount <= spent:
         raise BudgetExceeded(
-            f"The run has spent {dollars(spent)} already (what may have been billed at its worst), so a budget "
-            f"of {dollars(amount, exact=True)} leaves nothing: give more."
+            f"The run has spent {dollars(spent)} already (requests that may have been billed count at their "
+            f"worst case), so a budget of {dollars(amount, exact=True)} leaves nothing: raise it."
         )
     return amount
 
@@ -138,11 +138,11 @@ def price_warnings(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Ite
         if (row := models.get(model.reference)) is not None:
             was, now = (in_words(rates) for rates in (model.price, Price.from_row(row)))
             yield (
-                f"The price of {model.reference} was changed: what is asked from now on costs {now} per million "
-                f"tokens, what was asked before {was}. Both stay noted; run.reprice(as_of=...) compares."
+                f"The price of {model.reference} was changed: new requests cost {now} per million tokens, earlier ones "
+                f"cost {was}. Both prices are recorded; compare them with run.reprice(as_of=...)."
             )
 
 
 def _left(now: Standing) -> tuple[Decimal, str, str]:
-    words = f"the {dollars(now.left)} that are left of the budget {now.budget.key}"
-    return now.left, words, "amount with kit.set_budget"
+    words = f"the {dollars(now.left)} left of the budget {now.budget.key}"
+    return now.left, words, "the amount with kit.set_budget"

@@ -36,7 +36,7 @@ log = logging.getLogger("llmkit.runs")
 STOPPED = Failure(code=Code.CANCELLED, message="The run was cancelled before every prompt was answered.", scope="probe")
 CUT = Failure(
     code=Code.CANCELLED,
-    message="The run was cancelled while this was on its way; it may have been billed.",
+    message="The run was cancelled while this request was in flight; it may have been billed.",
     scope="probe",
     maybe_billed=True,
 )

@@ -84,8 +84,8 @@ def _running_loop() -> asyncio.AbstractEventLoop:
                 (_loop, _stopping), _thread = ready.result(), thread
             except (RuntimeError, OSError) as error:
                 raise LlmkitError(
-                    f"Nothing can be run in the background: {error}. End other programs, or let a process open more "
-                    "files (ulimit -n)."
+                    f"The background thread cannot be started: {error}. Close other programs, or raise the limit on "
+                    "open files (ulimit -n)."
                 ) from error
         return _loop
 

@@ -165,8 +165,8 @@ class Checker:
         spec = stored_spec(row, state.providers, self.schema_check)
         if len(spec.plan) != row["n_probes"]:
             raise ValidationError(
-                f"Run {row['id']} cannot be resumed: of its {row['n_probes']:,} probes the prompts of only "
-                f"{len(spec.plan):,} are left, because lines of its journal are damaged. kit.doctor() tells more."
+                f"Run {row['id']} cannot be resumed: lines of its journal are damaged, and only {len(spec.plan):,} of "
+                f"its {row['n_probes']:,} probes still have their prompts. kit.doctor() says more."
             )
         providers = [state.providers[name] for name in dict.fromkeys(model.provider for model in spec.plan.models)]
         missing = [provider for provider in providers if not self.reach.has_key(provider)]
@@ -260,7 +260,7 @@ def left_out_warnings(requests: Mapping[str, Request]) -> Iterator[str]:
     """One warning per configuration whose model does not take a parameter."""
     for label, request in requests.items():
         if request.left_out:
-            yield f"{label} does not take {', '.join(request.left_out)}: asked without."
+            yield f"{label} does not accept {', '.join(request.left_out)}: left out of its requests."
 
 
 def _warn(sentences: Iterable[str]) -> None:

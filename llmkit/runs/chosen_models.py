@@ -94,14 +94,14 @@ def _unfit(config: Configuration) -> Iterator[ValidationError]:
     tier, names = config.params.service_tier, askable(config.model.full_price)
     if tier is not None and tier not in names and not {*tier.split("+")} <= {*names}:
         yield ValidationError(
-            f"{config.label} has no service tier {tier!r} to ask for. It has: {', '.join(names)}; leave "
-            "service_tier out to have the provider choose.",
+            f"{config.label} cannot be asked at the service tier {tier!r}, only at: {', '.join(names)}. Leave out "
+            "service_tier to let the provider choose.",
             field="service_tier",
         )
     most, longest = config.params.max_tokens, config.model.max_output_tokens
     if most is not None and longest is not None and most > longest:
         yield ValidationError(
-            f"{config.label} answers with at most {longest:,} tokens, not {most:,}: lower max_tokens, or leave it out.",
+            f"{config.label} allows {longest:,} tokens per answer, not {most:,}: lower max_tokens, or leave it out.",
             field="max_tokens",
         )
 
@@ -155,7 +155,7 @@ def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequen
     names = {name.casefold() for scenario in scenarios for name in scenario.dimensions}
     if "answer" in names and any(scenario.question is not None for scenario in scenarios):
         raise ValidationError(
-            "A column 'answer' travels along, and the answers to questions need that name: rename yours.",
+            "Your column 'answer' has the name that the answers to questions need: rename it.",
             field="prompts",
         )
     return tuple(

@@ -16,7 +16,7 @@ class CircuitBreaker:
     def note(self, model: Model, failure: Failure) -> None:
         """Close the model or provider that a failure concerns, if it concerns more than its own probe."""
         if concerns_others(failure):
-            message = f"Not asked, since {affected(model, failure)} refused: {failure.message}"
+            message = f"Not asked, because {affected(model, failure)} refused: {failure.message}"
             self.trip(model, replace(failure, message=message, usage=None, maybe_billed=False))
 
     def trip(self, model: Model, refusal: Failure) -> None:

@@ -165,13 +165,13 @@ class RunContext:
         self.has_passed = bool(self.budget.passed)
         self.dearer[model] = max(cost / worst_case, self.dearer.get(model, Decimal(1)))
         passed = " and ".join(
-            f"the budget{' ' + key if key else ''} is passed by {dollars(amount)}"
+            f"the budget{' ' + key if key else ''} is exceeded by {dollars(amount)}"
             for key, amount in self.budget.passed.items()
         )
         if news:
             self.note(
-                f"A request to {model} has cost {dollars(cost)}, where at most {dollars(worst_case)} "
-                f"was to be expected{': ' + passed if passed else ''}. Its next requests are reckoned with at that."
+                f"A request to {model} cost {dollars(cost)}, but at most {dollars(worst_case)} was "
+                f"expected{': ' + passed if passed else ''}. Its next requests are budgeted accordingly."
             )
 
     def note(self, sentence: str) -> None:
@@ -232,7 +232,7 @@ class RunContext:
         fields = self.log_fields(conversation, code=Code.UNKNOWN, error=key[0])
         log.error("unforeseen error", extra=fields, exc_info=None if key in self._logged else error)
         self._logged.add(key)
-        message = f"llmkit met an error that it did not foresee: {key[0]}. Its log has the traceback; please report it."
+        message = f"Unexpected error in llmkit: {key[0]}. Its log has the traceback; please report it."
         return Failure(code=Code.UNKNOWN, message=message, scope="probe", maybe_billed=maybe_billed)
 
     def log_fields(self, conversation: Conversation, **fields: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def withdrawn(model: Model, provider: Provider) -> Failure | None:
     obstacle = blocking(model, provider, True, date.min)
     if obstacle is None:
         return None
-    message = f"Not asked, since it {obstacle.reason}. {obstacle.remedy} Then resume the run."
+    message = f"Not asked, because it {obstacle.reason}. {obstacle.remedy} Then resume the run."
     scope: Scope = "provider" if obstacle.kind is ObstacleKind.PROVIDER_DISABLED else "model"
     return Failure(code=obstacle.error().code, message=message, scope=scope)
 

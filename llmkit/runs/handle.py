@@ -57,14 +57,14 @@ class Handle(Generic[T]):
         """
         seconds = numbers.between(timeout, "timeout", 0, TIMEOUT_MAX)
         if background.is_here() and not self.done():
-            raise LlmkitError("A listener cannot wait for what it listens to. Wait where the handle was made.")
+            raise LlmkitError("A listener cannot wait for the run that calls it. Wait where the handle was created.")
         try:
             with self._watched():
                 return self._future.result(seconds)
         except FutureTimeout:
             if self._future.done():
                 raise
-            raise NotFinished(f"Not finished after {timeout} s; it goes on in the background.") from None
+            raise NotFinished(f"Not finished after {timeout} s; it continues in the background.") from None
         except KeyboardInterrupt as stop:
             self._stop()
             raise self._stopped(stop) from None
@@ -99,7 +99,7 @@ class Handle(Generic[T]):
     def _forget(self) -> None:
         """Fail in a forked child, where nothing would ever end it."""
         if not self.done():
-            where = f"This goes on in process {os.getppid()}, from which this one was forked: wait for it there."
+            where = f"This continues in process {os.getppid()}, from which this one was forked: wait for it there."
             self._future.set_exception(LlmkitError(where, code=Code.CANCELLED))
 
 
@@ -121,8 +121,8 @@ class RunHandle(Handle[T]):
         self._shown = False
         self._peek = peek
         self.after_stop = (
-            f"Stopped: what has been sent is still saved when it arrives. kit.resume({self.run_id!r}) asks the rest; "
-            f"kit.load({self.run_id!r}) shows what there is."
+            f"Stopped: answers to requests in flight are still saved. kit.resume({self.run_id!r}) asks the rest; "
+            f"kit.load({self.run_id!r}) shows the answers so far."
         )
 
     @property

@@ -35,7 +35,7 @@ def batch_problem(config: Configuration, provider: Provider) -> str | None:
     model = config.model
     if wire_for(provider, model).batches() is None:
         reason = (
-            f"{config.label} cannot be asked in batches: {provider.display_name} has no batch API that llmkit speaks"
+            f"{config.label} cannot be asked in batches: {provider.display_name} has no batch API that llmkit supports"
         )
         return f'{reason}. Leave it out, or ask it at once with mode="batch-or-live".'
     if config.params.service_tier is not None:

@@ -236,7 +236,7 @@ class Tracker:
         except Exception as error:  # noqa: BLE001 - a listener is its user's code
             self._forget(listener)
             with contextlib.suppress(UserWarning):  # where warnings are errors
-                warnings.warn(f"A listener failed and is told nothing more; the run goes on: {error!r}", stacklevel=3)
+                warnings.warn(f"A listener failed and was removed; the run continues: {error!r}", stacklevel=3)
 
     def _forget(self, listener: Callable[[RunEvent], None]) -> None:
         if listener in self._listeners:

@@ -93,6 +93,6 @@ def lost_outcome(run_id: str, row: Row) -> Event:
         run_id=run_id,
         **row,
         error_code=Code.UNKNOWN,
-        error_message="The process ended while this was on its way; it may have been billed.",
+        error_message="The process ended while this request was in flight; it may have been billed.",
         maybe_billed=True,
     )

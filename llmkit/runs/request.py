@@ -92,7 +92,9 @@ class RunRequest:
         if seconds is None:
             return None
         if (number := numbers.amount(seconds, "poll_s")) < 0:
-            raise ValidationError("poll_s is the seconds between looks at a batch: 0 or more.", field="poll_s")
+            raise ValidationError(
+                "poll_s is the number of seconds between checks of a batch: 0 or more.", field="poll_s"
+            )
         return float(number)
 
     @property

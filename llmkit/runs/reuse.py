@@ -95,7 +95,9 @@ def check_reuse(reuse: Any, within: Any) -> timedelta | None:
     if within is None:
         return None
     if reuse is False:
-        raise ValidationError("reuse_within is the age of reused answers: it needs reuse=True.", field="reuse_within")
+        raise ValidationError(
+            "reuse_within limits the age of reused answers: it needs reuse=True.", field="reuse_within"
+        )
     days = numbers.amount(within, "reuse_within")
     if days <= 0:
         raise ValidationError("reuse_within is a positive number of days.", field="reuse_within")

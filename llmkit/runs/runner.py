@@ -121,9 +121,9 @@ class Runner(Generic[T]):
         who = None if store.is_live(run_id) else store.peers.left_elsewhere(run_id)  # a live run has its own error
         if who is not None and store.run(run_id)["status"] == "running":
             raise ValidationError(
-                f"Run {run_id} was asked by {who} when its process died, and that journal may have answers that nobody "
-                f"else has: it is resumed there, by kit.resume({run_id!r}). If that machine is lost, ask the same in a "
-                "new run with reuse=True: the answers that are here are not asked again."
+                f"Run {run_id} was asked by {who} when its process died, and that journal may have answers that are "
+                f"nowhere else: resume it there with kit.resume({run_id!r}). If that machine is lost, start a new run "
+                "with reuse=True, which takes the answers that are here."
             )
         with self._claimed(run_id):
             return self._continue(run_id, spec, spent, catalog, changes, remote)
@@ -146,7 +146,7 @@ class Runner(Generic[T]):
         number = store.read(lambda c: queries.next_state(c, run_id))
         if lost:
             warnings.warn(
-                f"The process of run {run_id} ended while requests were on their way ({len(lost)}). They may have been "
+                f"The process of run {run_id} ended while requests were in flight ({len(lost)}). They may have been "
                 "billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
                 stacklevel=4,
             )
@@ -205,7 +205,7 @@ class Runner(Generic[T]):
         except BaseException as error:
             self._services.store.release_run(run_id)
             if isinstance(error, OSError):  # the files that processes share about limits
-                raise LlmkitError(f"The run cannot be begun: {error.strerror or error}.") from error
+                raise LlmkitError(f"The run cannot be started: {error.strerror or error}.") from error
             raise
 
     def _context(
@@ -263,7 +263,7 @@ class Runner(Generic[T]):
 
 def _refuse_remote_batches(spec: RunSpec, remote: RemoteSender | None) -> None:
     if remote is not None and spec.batched:
-        raise ValidationError("Batches are handed in from here and need no cluster: leave on= out.", field="on")
+        raise ValidationError("Batches are submitted from here and need no cluster: leave out on=.", field="on")
 
 
 def _tokens(spec: RunSpec) -> dict[str, float]:

@@ -168,7 +168,7 @@ class Session:
             raise
         except OSError as error:  # from the files that processes share: replies never raise it
             raise LlmkitError(
-                f"The limits of {conversation.probe.model.provider} cannot be kept on the disk: "
+                f"The limits of {conversation.probe.model.provider} cannot be recorded on the disk: "
                 f"{error.strerror or error}. Free some space or check the catalog's folder, then resume the run."
             ) from error
         except Exception as error:  # noqa: BLE001 - it concerns this probe only, and the others continue
@@ -283,7 +283,7 @@ class Session:
     def _stopped_by(self, refusal: str) -> str:
         count = self.tracker.refused()
         asked = f"{count:,} probe{'' if count == 1 else 's'} of {len(self.context.spec.plan):,} ended without an answer"
-        return f"{refusal} So {asked}; kit.resume({self.run_id!r}, budget=...) asks on."
+        return f"{refusal} So {asked}; kit.resume({self.run_id!r}, budget=...) asks them."
 
     def _deduct(self) -> None:
         """Deduct what was spent from the balances, during the run."""

@@ -82,7 +82,7 @@ class Watch:
         if self.outcome is None and self._next <= count < self.most:
             self._next = count + 1 + count // 20
             if self.rule.reached(self._rows, self.configs):
-                self.outcome = f"Stopped early, since {self.rule}. kit.resume(run_id) asks the rest."
+                self.outcome = f"Stopped early, because {self.rule}. kit.resume(run_id) asks the rest."
         return self.outcome is not None
 
 

@@ -22,7 +22,7 @@ PAGES = 20
 """The most pages of a provider's list that are searched for a batch."""
 LOST = Failure(
     code=Code.UNKNOWN,
-    message="The provider does not know the batch of this any more; it may have been billed.",
+    message="The provider no longer knows the batch of this request; it may have been billed.",
     scope="probe",
     maybe_billed=True,
 )

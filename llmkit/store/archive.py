@@ -25,7 +25,7 @@ def backup(journal: Journal, file: Path) -> int:
     sizes = journal.sizes()
     with shapes.reaching(file, "written"):
         if file.exists():
-            raise ValidationError(f"{file} is there already: name a new file.", field="file")
+            raise ValidationError(f"{file} exists already: name a new file.", field="file")
         with tarfile.open(file, "w:gz") as archive:
             for name, size in sizes.items():
                 entry = tarfile.TarInfo(f"{_FOLDER}/{name}")
@@ -64,7 +64,7 @@ def _segments(file: Path) -> dict[str, bytes]:
                 if content is not None and place.parts == (_FOLDER, place.name) and place.suffix == ".jsonl":
                     segments[place.name] = content.read()
     except (tarfile.TarError, EOFError) as error:
-        raise ValidationError(f"{file} is not an archive of llmkit: {error}", field="file") from error
+        raise ValidationError(f"{file} is not an llmkit archive: {error}", field="file") from error
     if not segments:
-        raise ValidationError(f"{file} is not an archive of llmkit: it holds no journal.", field="file")
+        raise ValidationError(f"{file} is not an llmkit archive: it contains no journal.", field="file")
     return segments

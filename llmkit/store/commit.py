@@ -37,8 +37,8 @@ class Commit:
             self._done.result(DISK)
         except FutureTimeout:
             raise JournalError(
-                f"The disk has not taken what was written into the journal for {DISK:.0f} s. If it comes back, that is "
-                "saved after all: look before you do it again."
+                f"The disk has not confirmed a write to the journal for {DISK:.0f} s. It may still succeed: "
+                "check before you repeat it."
             ) from None
 
     def __await__(self) -> Generator[Any, None, None]:

@@ -32,12 +32,12 @@ class Findings:
         folder = f"{path.name}.journal"
         lost = (*self.missing, *self.cut)
         told = (
-            (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or cut. The database still has "
-                   "what was in them, but could not be rebuilt: keep a copy of it, or bring the folder "
-                   f"{folder} back."),
-            (self.foreign, f"{_names(self.foreign)} of another journal than {folder}, and left out. Move them away, or "
-                           "take their runs in: llmkit.open(path, adopt=True)."),
-            (self.copies, f"{_names(self.copies)} in {folder} twice, which changes nothing. Programs that synchronize "
+            (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or truncated. The database still "
+                   "has their contents, but could not be rebuilt without them: keep a copy of it, or restore the "
+                   f"folder {folder}."),
+            (self.foreign, f"{_names(self.foreign)} from a different journal than {folder}, and ignored. Move the "
+                           "files elsewhere, or import their runs with llmkit.open(path, adopt=True)."),
+            (self.copies, f"{_names(self.copies)} in {folder} twice, which does no harm. Programs that synchronize "
                           "folders make such copies; delete them."),
         )  # fmt: skip
         return [words for names, words in told if names]
@@ -72,9 +72,9 @@ def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ())
     followed = _named(header for header in headers if header is not None)
     if missing := sorted({*followed, *rests_on}.difference(sizes)):
         raise ValidationError(
-            f"{path} would have to be made of its journal, in which {_names(missing)} missing. Bring that back from a "
-            f"copy of {path.name}.journal; or have it made of what is left, and of what a damaged database gives, "
-            "with llmkit.open(path, adopt=True).",
+            f"{path} has to be rebuilt from its journal, in which {_names(missing)} missing. Restore the missing files "
+            f"from a copy of {path.name}.journal; or rebuild it from what is left, and from what a damaged database "
+            "still yields, with llmkit.open(path, adopt=True).",
             field="adopt",
         )
 
@@ -112,7 +112,7 @@ def check_orphaned(path: Path, journal: Journal) -> None:
     """
     if any(journal.header(name) is not None for name in journal.sizes()):
         raise ValidationError(
-            f"There is no database at {path}, but {journal.directory} holds a journal. Make a database of it with "
+            f"There is no database at {path}, but {journal.directory} holds a journal. Build a database from it with "
             "llmkit.open(path, adopt=True), name another file, or move that folder away.",
             field="adopt",
         )
@@ -121,7 +121,7 @@ def check_orphaned(path: Path, journal: Journal) -> None:
 def not_ours(path: Path) -> str:
     """The message that a file is not an llmkit database and cannot be rebuilt."""
     return (
-        f"{path} is not a database of llmkit, or is damaged without a journal beside it to rebuild it from. Name "
+        f"{path} is not an llmkit database, or it is damaged and has no journal beside it to rebuild it from. Name "
         "another file, or move this one away."
     )
 
@@ -129,8 +129,7 @@ def not_ours(path: Path) -> str:
 def read_only(path: Path) -> str:
     """The message that a database cannot be brought up to date."""
     return (
-        f"{path} is read-only and not up to date. Copy it, with the folder {path.name}.journal, to a place where it "
-        "can be written."
+        f"{path} is read-only and not up to date. Copy it, with the folder {path.name}.journal, to a writable location."
     )
 
 

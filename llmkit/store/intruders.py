@@ -30,8 +30,8 @@ def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         others = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
     if others:
         raise ValidationError(
-            f"{path} holds {', '.join(others[:3])}{' and others' * (len(others) > 3)}, which llmkit did not make: it "
-            "would run whenever the database is asked. Drop it with DuckDB (llmkit makes its own views again), or name "
-            "another file. Make views and macros of your own in kit.snapshot().",
+            f"{path} contains {', '.join(others[:3])}{' and others' * (len(others) > 3)}, which llmkit did not create: "
+            "its SQL would run with every query. Drop it with DuckDB (llmkit recreates its own views), or name another "
+            "file. Create your own views and macros in kit.snapshot().",
             field="path",
         )

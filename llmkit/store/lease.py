@@ -34,7 +34,7 @@ _BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 """The suffixes of a database and of the files that DuckDB keeps with it."""
 
 _REMEDY = (
-    "Free some space, check the folder's permissions or let a process open more files (ulimit -n); everything "
+    "Free some space, check the folder's permissions, or raise the limit on open files (ulimit -n); everything "
     "acknowledged so far is saved in the journal beside it."
 )
 
@@ -76,7 +76,7 @@ class Lease:
         if not self._mutex.acquire(timeout=locks.AT_MOST):
             raise CatalogBusy(
                 f"Another thread of this process has held the catalog {self.path} for {locks.AT_MOST:.0f} s. Wait for "
-                "it; runs go on into the journal meanwhile.",
+                "it; runs keep writing to the journal meanwhile.",
                 pid=os.getpid(),
             )
         try:
@@ -215,7 +215,7 @@ class Lease:
             who = "this very process (a duckdb.connect in the notebook?)" if pid == os.getpid() else f"process {pid}"
             return CatalogBusy(
                 f"{self.path} is held open by {who}. Close that connection, or work on kit.snapshot() there instead; "
-                "runs go on into the journal meanwhile.",
+                "runs keep writing to the journal meanwhile.",
                 pid=pid,
             )
         if trouble.is_damage(error, self.path):
@@ -224,8 +224,8 @@ class Lease:
             return OutOfReach(f"{self.path} cannot be opened or written: {trouble.words(error)}. {_REMEDY}")
         if isinstance(error, duckdb.ProgrammingError | duckdb.PermissionException):  # the tables do not fit our SQL
             return ValidationError(
-                f"{self.path} is not as llmkit made it: {trouble.words(error)}. Name another file; or move this one "
-                "away, and have another made of the journal beside it with llmkit.open(path, adopt=True).",
+                f"{self.path} is not as llmkit created it: {trouble.words(error)}. Name another file; or move this one "
+                "away, and rebuild it from the journal beside it with llmkit.open(path, adopt=True).",
                 field="path",
             )
         return error

@@ -40,8 +40,8 @@ def try_lock(file: IO[Any], kind: LockFlags) -> bool:
         return False
     except LockException as error:
         raise OutOfReach(
-            f"Files cannot be locked on the disk of the catalog ({_reason(error)}), so that processes would overwrite "
-            "each other's work. Keep the catalog on a disk of this machine: llmkit.open(path), or $LLMKIT_DB."
+            f"Files cannot be locked on the disk of the catalog ({_reason(error)}), so processes could overwrite each "
+            "other's work. Keep the catalog on a local disk: llmkit.open(path), or $LLMKIT_DB."
         ) from error
     return True
 
@@ -86,8 +86,8 @@ def _wait_on(file: IO[Any], taken: Future[None], catalog: Path) -> None:
             _given_up[catalog] = last
             pid, who = _holder(file)
             raise CatalogBusy(
-                f"{who} has held the catalog {catalog} for {waited:.0f} s. Wait for it, or end it if it is stopped; "
-                "runs go on into the journal meanwhile.",
+                f"{who} has held the catalog {catalog} for {waited:.0f} s. Wait for it, or end it if it is suspended; "
+                "runs keep writing to the journal meanwhile.",
                 pid=pid,
             )
 

@@ -186,12 +186,14 @@ def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]
     """The numbers of the steps applied and columns added so far, by name; empty for an empty database."""
     if ("migrations", "number") not in columns:
         if columns:
-            raise ValidationError("This database holds other tables: name another file for llmkit's.", field="path")
+            raise ValidationError(
+                "This database belongs to another program: name another file for llmkit.", field="path"
+            )
         return {}
     applied = dict(connection.execute("SELECT name, number FROM migrations").fetchall())
     if applied.keys() - {step.__name__ for step in MIGRATIONS} - schema.missing(()).keys():
         raise CatalogTooNew(
-            f"This database is of format {max(applied.values())}, which this llmkit does not know yet. "
+            f"This database has format {max(applied.values())}, which this version of llmkit does not know yet. "
             "Upgrade llmkit (pip install -U llmkit) or open another file."
         )
     return applied

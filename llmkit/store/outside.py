@@ -110,7 +110,7 @@ def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextMan
     if names := list(dict.fromkeys([*restored, *changed.lost_prices])):
         warnings.warn(
             f"{', '.join(names[:3])}{' and others' * (len(names) > 3)}: what was deleted, renamed or made unreadable "
-            "with SQL is put back, because runs refer to it. Deprecate a model, or disable a provider, that you do not "
+            "with SQL was restored, because runs refer to it. Deprecate models and disable providers that you do not "
             "want.",
             stacklevel=7,
         )

@@ -127,7 +127,7 @@ def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDB
     try:
         return question(connection.cursor())
     except duckdb.Error as error:
-        raise ValidationError(f"This cannot be answered from the archived runs: {error}", field="sql") from None
+        raise ValidationError(f"This query of the archived runs failed: {error}", field="sql") from None
 
 
 def page(connection: duckdb.DuckDBPyConnection, table: str, run_id: str, first: int) -> pa.Table:

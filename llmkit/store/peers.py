@@ -68,7 +68,7 @@ class Peers:
                 time.sleep(0.01)
         except OSError as error:
             why = error.strerror or error
-            raise OutOfReach(f"The run cannot be begun, since {path} cannot be written: {why}.") from error
+            raise OutOfReach(f"The run cannot be started, because {path} cannot be written: {why}.") from error
         self._mine[run_id] = file
         return True
 

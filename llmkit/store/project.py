@@ -144,7 +144,9 @@ def _told(batches: Iterable[list[Block]], total: int, name: str) -> Iterator[lis
     for blocks in batches:
         if time.monotonic() - last > PATIENCE:
             last = time.monotonic()
-            warnings.warn(f"{name} is brought up to date with its journal: {done / total:.0%} so far.", stacklevel=9)
+            warnings.warn(
+                f"{name} is being brought up to date with its journal: {done / total:.0%} so far.", stacklevel=9
+            )
         yield blocks
         done += sum(block.end - block.start for block in blocks)
 

@@ -48,8 +48,8 @@ def check_texts(row: Mapping[str, Any]) -> None:
     """
     if row["archive"] is not None:
         raise ValidationError(
-            f"The texts of run {row['id']} are in its archive alone: llmkit.dataset({row['archive']!r}) reads them, "
-            "with .probes(...) and .sql(...). What it cost is here too.",
+            f"The texts of run {row['id']} are only in its archive: read them with .probes(...) and .sql(...) of "
+            f"llmkit.dataset({row['archive']!r}). Its costs are still here.",
             field="run",
         )
 

@@ -86,5 +86,5 @@ def words(taken: dict[str, int | None]) -> str:
     """What was taken over, in a sentence."""
     got = [f"{rows:,} of {table}" for table, rows in taken.items() if rows]
     lost = [table for table, rows in taken.items() if rows is None]
-    unread = f" Not to be read: {', '.join(lost)}." if lost else ""
-    return f"Taken over from it: {', '.join(got) or 'nothing'}.{unread}"
+    unread = f" Unreadable: {', '.join(lost)}." if lost else ""
+    return f"Rows recovered from it: {', '.join(got) or 'none'}.{unread}"

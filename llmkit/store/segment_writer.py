@@ -131,7 +131,7 @@ class SegmentWriter:
             is_cut = self._abandon(commit.about, segment, start)
             if not isinstance(error, OSError):
                 return error
-            return self._explain(error, "" if is_cut else " Whether the last of it is cannot be told.")
+            return self._explain(error, "" if is_cut else " Whether the last lines were saved is unknown.")
         segment.seq += len(commit.events)
         return None
 
@@ -158,13 +158,12 @@ class SegmentWriter:
         is_back = segment_files.bring_back(segment.file, segment.path)
         self._abandon(about, segment, start)
         remedy = (
-            "It was written once more. Bring the rest of the folder back, if that is gone too"
+            "It was written again. If the rest of the folder is gone too, restore that"
             if is_back
-            else "Bring it back, from a copy or the trash: what is in it may be nowhere else"
+            else "Restore it from a copy or the trash: its contents may exist nowhere else"
         )
         return JournalError(
-            f"{segment.path} was moved or deleted while it was being written. {remedy}. What is written from now on "
-            "begins another."
+            f"{segment.path} was moved or deleted while it was being written. {remedy}. New lines go to another file."
         )
 
     def _abandon(self, about: str, segment: _Open, start: int) -> bool:

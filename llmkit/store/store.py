@@ -172,11 +172,11 @@ class Store:
         """
         if not isinstance(run_id, str):
             raise RunNotFound(
-                f"A run is named by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
+                f"Name a run by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
             )
         row = self.read(lambda c: run_rows.run_row(c, run_id))
         if row is None:
-            raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists those that there are.")
+            raise RunNotFound(f"There is no run {run_id!r} in {self.path}. kit.runs() lists all runs.")
         return {**row, "scenarios": self.read(lambda c: run_rows.scenario_rows(c, row))} if with_scenarios else row
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:

@@ -59,7 +59,7 @@ class Statement:
         except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
             if path is not None and isinstance(error, duckdb.Error) and trouble.is_damage(error, path):
                 raise
-            raise ValidationError(f"This SQL cannot be answered (read-only): {error}", field="sql") from error
+            raise ValidationError(f"This query failed (access is read-only): {error}", field="sql") from error
 
     def ask_briefly(self, connection: duckdb.DuckDBPyConnection, path: Path) -> pd.DataFrame:
         """Run the statement within :data:`PATIENCE` seconds.

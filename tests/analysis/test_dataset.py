@@ -88,7 +88,7 @@ def test_archives_reach_nothing_else_and_say_what_is_wrong(kit, runs, tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     archived = llmkit.dataset(tmp_path / "a")
     refused = {
-        "cannot be answered": [
+        "archived runs failed": [
             lambda: archived.sql(f"FROM read_text('{tmp_path}/secret.txt')"),
             lambda: archived.sql(f"COPY probes TO '{tmp_path}/out.csv'"),
             lambda: archived.probes(where="no_such = 1"),
@@ -172,7 +172,7 @@ def test_a_dropped_run_leaves_its_costs_and_comes_back_neither_twice_nor_whole(k
                 lambda: here.archive(tmp_path / "b"), lambda: here.archive(tmp_path / "b", drop=True),
                 lambda: kit.resume(run.id)]  # fmt: skip
         for call in gone:
-            with pytest.raises(llmkit.ValidationError, match=r"archive alone: llmkit\.dataset"):
+            with pytest.raises(llmkit.ValidationError, match=r"only in its archive.* llmkit\.dataset"):
                 call()
 
     check(kit)

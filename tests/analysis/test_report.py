@@ -43,7 +43,7 @@ def test_a_report_says_what_the_journal_knows(kit, sim):
     sim.script("openai", ["blocked"])
     ways = [llmkit.Config(MODEL, label="plain"), llmkit.Config(MODEL, label="nurse", system="You are a nurse.")]
     question = llmkit.question.likert("Rent control is a good idea.")
-    with pytest.warns(UserWarning, match="asked without"):
+    with pytest.warns(UserWarning, match="left out of its requests"):
         handle = kit.run([question, "Why?"], ways, samples=2, temperature=0.5, max_tokens=90, name="Pilot")
     run = handle.result()
     text = run.report()

@@ -80,13 +80,13 @@ def test_a_server_without_a_key_may_be_plain_http_on_a_private_network(catalog, 
 
 
 def test_a_key_over_http_on_a_private_network_needs_approval(bench, n_events, subtests):
-    """The refusal says what travels in the open, and the explicit approval is the same as for a foreign origin."""
+    """The refusal says what travels unencrypted, and the explicit approval is the same as for a foreign origin."""
     before = n_events()
     for url in PRIVATE:
         with subtests.test(url=url):
-            with pytest.raises(OriginNotApproved, match=r"prompts and the answers.*in the open.*approve_origin=True"):
+            with pytest.raises(OriginNotApproved, match=r"prompts and the answers.*unencrypted.*approve_origin=True"):
                 bench.catalog.add_provider("lab", base_url=url, api_key_env="LAB_KEY")
-            with pytest.raises(OriginNotApproved, match="in the open"):
+            with pytest.raises(OriginNotApproved, match="unencrypted"):
                 bench.catalog.update_provider("alpha", base_url=url)
     assert n_events() == before
     bench.catalog.add_provider("lab", base_url=PRIVATE[0], api_key_env="LAB_KEY", approve_origin=True)

@@ -167,7 +167,7 @@ def test_a_disk_that_locks_no_files_is_refused_with_the_remedy(bad_disk, catalog
     ]
     for refusal in (*new, edit, run):
         assert "cannot be locked" in refusal
-        assert "Keep the catalog on a disk of this machine" in refusal
+        assert "Keep the catalog on a local disk" in refusal
     assert (len(new), listed) == (1, "0")
     with llmkit.open(catalog, simulate=True) as kit:
         assert len(kit.runs()) == 0

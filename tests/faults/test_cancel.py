@@ -119,10 +119,10 @@ def test_a_cancelled_wait_is_over_at_once(kit, sim):
 
 
 def test_a_wait_that_times_out_leaves_the_run_going(kit, sim):
-    """result(timeout) says that it goes on, and later gives the run."""
+    """result(timeout) says that it continues, and later gives the run."""
     sim.set(latency=math.inf)
     handle = kit.run("a question", MODEL)
-    with pytest.raises(llmkit.NotFinished, match="goes on"):
+    with pytest.raises(llmkit.NotFinished, match="continues in the background"):
         handle.result(timeout=0.01)
     sim.set(latency=0)
     assert handle.result(60).status == "completed"

@@ -35,7 +35,7 @@ def test_the_end_of_the_writer_wakes_all_who_wait_for_it(tmp_path):
 def test_a_disk_that_does_not_answer_is_waited_for_with_an_end(monkeypatch):
     """Whoever holds a lock meanwhile lets it go, and says that what was on its way may still be saved."""
     monkeypatch.setattr(commit, "DISK", 0.05)
-    with pytest.raises(JournalError, match="look before you do it again"):
+    with pytest.raises(JournalError, match="check before you repeat it"):
         commit.Commit("a run").result()
 
 
@@ -71,7 +71,7 @@ def test_a_listener_that_waits_for_its_own_run_is_refused(kit):
 
     handles.append(kit.run("q", "openai:gpt-6-luna", on_event=listen))
     assert handles[0].result(60).status == "completed"
-    assert told == ["A listener cannot wait for what it listens to. Wait where the handle was made."]
+    assert told == ["A listener cannot wait for the run that calls it. Wait where the handle was created."]
 
 
 FEW_FILES = """

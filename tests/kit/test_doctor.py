@@ -146,7 +146,7 @@ def test_a_newer_or_foreign_file_is_told_on_the_command_line(path, capsys):
     path.write_text("this is no database")
     assert main(["doctor", "--db", str(path)]) == 1
     told = capsys.readouterr()
-    assert "is not a database of llmkit" in told.err
+    assert "is not an llmkit database" in told.err
     assert f"ok    folder: {path}" in told.out or "can be read by other users" in told.out
 
 
@@ -186,7 +186,7 @@ def test_nothing_is_restored_over_a_catalog_or_from_a_foreign_archive(path, tmp_
     assert main(["restore", str(hostile), "--db", str(path)]) == 1
     assert "already" in capsys.readouterr().err
     assert main(["restore", str(hostile), "--db", str(tmp_path / "new.duckdb")]) == 1
-    assert "not an archive of llmkit" in capsys.readouterr().err
+    assert "not an llmkit archive" in capsys.readouterr().err
     assert not list(tmp_path.parent.rglob("evil.jsonl"))
 
 

@@ -42,7 +42,7 @@ def test_one_that_costs_more_than_it_could_is_told_and_reckoned_with(paying, sim
     paying.catalog.update_provider("local", max_parallel_requests=1)
     paying.catalog.update_model(LOCAL, api_config={"max_tokens_param": "max_completion_tokens"})
     sim.script("openai", [answer(prompt_tokens=30, completion_tokens=5_000, total_tokens=5_030)] * 10)
-    with pytest.warns(UserWarning, match=rf"A request to {LOCAL} has cost \$0\.02.*where at most \$0\.0021"):
+    with pytest.warns(UserWarning, match=rf"A request to {LOCAL} cost \$0\.02.*but at most \$0\.0021"):
         run = paying.run([f"q{n}" for n in range(10)], LOCAL, max_tokens=500, budget="0.05").result(60)
     assert run.total_cost <= Decimal("0.05")
     assert (run.probes["status"] == "ok").sum() == 2

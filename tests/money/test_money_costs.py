@@ -56,7 +56,7 @@ def test_any_column_of_probes_can_be_grouped_by(kit):
     What the table itself counts under that name is then called ``total_<name>``.
     """
     table = pd.DataFrame({"prompt": ["a", "b", "b c"], "ok": [1, 1, 2], "by1": ["x", "y", "x"]})
-    with pytest.warns(UserWarning, match="does not take top_p"):
+    with pytest.warns(UserWarning, match="does not accept top_p"):
         run = kit.run(table, TWO, followups=["more"], options={"top_p": 0.5}, schema={"type": "object"}).result(60)
     probes = run.probes
     for by in probes.columns:

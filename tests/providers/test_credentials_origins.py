@@ -214,7 +214,7 @@ def test_the_configuration_folder_follows_its_variable(monkeypatch, tmp_path):
 
 
 def test_plain_http_over_a_public_network_cannot_be_approved(credentials):
-    """A key never travels in the open where anybody may listen."""
+    """A key never travels unencrypted where anybody may listen."""
     with pytest.raises(ValidationError, match="not https"):
         credentials.approve_origin("lab", "http://lab.example:8000")
     with pytest.raises(OriginNotApproved, match="not https"):
@@ -222,9 +222,9 @@ def test_plain_http_over_a_public_network_cannot_be_approved(credentials):
 
 
 def test_plain_http_on_a_private_network_needs_approval_for_a_key(credentials):
-    """The refusal says what travels in the open and how to approve it; approved, the key may go there."""
+    """The refusal says what travels unencrypted and how to approve it; approved, the key may go there."""
     for url in ("http://192.168.1.5:8000/v1", "http://gpu07:8000/v1"):
-        with pytest.raises(OriginNotApproved, match=r"the prompts and the answers.*in the open.*approve_origin=True"):
+        with pytest.raises(OriginNotApproved, match=r"the prompts and the answers.*unencrypted.*approve_origin=True"):
             credentials.check(provider(url, "lab"))
         credentials.approve_origin("lab", url)
         credentials.check(provider(url, "lab"))

@@ -247,7 +247,7 @@ def test_questions_that_make_no_sense_are_refused(make):
 
 def test_a_column_of_the_name_of_answers_is_refused(kit):
     """A gold answer that travels along needs another name."""
-    with pytest.raises(llmkit.ValidationError, match="rename yours"):
+    with pytest.raises(llmkit.ValidationError, match="rename it"):
         kit.run([question.yes_no("Fair?", dimensions={"answer": "yes"})])
 
 

@@ -211,7 +211,7 @@ def test_arguments_that_make_no_sense_are_refused(kit, sim, arguments, field):
 
 def test_a_parameter_that_a_model_does_not_take_is_left_out_or_refused(kit):
     """One warning and a note in the row; an error when strict."""
-    with pytest.warns(UserWarning, match="claude-haiku-5-5 does not take temperature"):
+    with pytest.warns(UserWarning, match="claude-haiku-5-5 does not accept temperature"):
         run = kit.run("hello", ["anthropic:claude-haiku-5-5"], temperature=0.5).result(60)
     assert run.probes["left_out"].tolist() == [["temperature"]]
     with pytest.raises(llmkit.ValidationError, match="temperature"):

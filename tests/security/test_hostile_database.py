@@ -49,7 +49,7 @@ def test_what_would_run_is_refused_by_name(place, kind, marked):
     if not marked:
         (place / "k.duckdb.lock").unlink()
     began = time.process_time()
-    with pytest.raises(llmkit.ValidationError, match="which llmkit did not make") as refused:
+    with pytest.raises(llmkit.ValidationError, match="which llmkit did not create") as refused:
         llmkit.open(place / "k.duckdb", simulate=True)
     assert name in str(refused.value)
     assert time.process_time() - began < 2
@@ -103,7 +103,7 @@ def test_other_types_are_said_and_nothing_hangs(place):
 def test_a_table_that_is_not_ours_is_said_in_a_sentence(place):
     """A table of our name with other columns gives the file's name and what to do, not a traceback of DuckDB."""
     put(place, "DROP VIEW attempts; ALTER TABLE runs RENAME status TO state")
-    with pytest.raises(llmkit.ValidationError, match=r"k\.duckdb is not as llmkit made it"):
+    with pytest.raises(llmkit.ValidationError, match=r"k\.duckdb is not as llmkit created it"):
         llmkit.open(place / "k.duckdb", simulate=True)
 
 
@@ -111,6 +111,6 @@ def test_the_engine_reaches_no_other_file(place):
     """Not even a view that came in unseen could read beside the database, or change what it may reach."""
     with llmkit.open(place / "k.duckdb", simulate=True) as kit:
         for sql in (f"FROM read_text('{place / 'secret.txt'}')", "SET allowed_paths = ['/etc/passwd']"):
-            with pytest.raises(llmkit.ValidationError, match="not as llmkit made it"):
+            with pytest.raises(llmkit.ValidationError, match="not as llmkit created it"):
                 kit._store.read(lambda connection, sql=sql: connection.execute(sql).fetchall())
         assert len(kit.runs()) == 1

@@ -106,7 +106,7 @@ def test_what_a_damaged_database_still_gives_is_saved(study):
         warnings.simplefilter("ignore")
         Store(study).catalog_events()
     assert not list(study.parent.glob("*.corrupt-*"))
-    with pytest.warns(UserWarning, match=r"Taken over from it: .*1 of runs.* Not to be read: catalog_events"):
+    with pytest.warns(UserWarning, match=r"Rows recovered from it: .*1 of runs.* Unreadable: catalog_events"):
         store = Store(study, adopt=True)
         assert set(store.catalog_events()["reference"]) == {"acme", "acme:a", "acme:b", "colour"}
     assert store.catalog().settings == {"colour": "red"}
@@ -149,7 +149,7 @@ def test_segments_of_another_journal_are_left_out(study, other):
     for _ in range(2):
         runs, settings, said = shown(study)
         assert (runs, settings) == WHOLE
-        assert "of another journal" in said
+        assert "from a different journal" in said
         assert segments(other)[0].name in said
     study.unlink()
     assert shown(study)[:2] == WHOLE
@@ -164,7 +164,7 @@ def test_a_database_copied_over_another_does_not_mix_them(study, other):
     runs, settings, said = shown(study)
     assert (runs, settings) == (["theirs"], {"colour": "blue"})
     assert "missing" in said
-    assert "of another journal" in said
+    assert "from a different journal" in said
 
 
 def test_copies_of_segments_are_said_and_change_nothing(study):
@@ -175,7 +175,7 @@ def test_copies_of_segments_are_said_and_change_nothing(study):
     store = Store(study)  # noqa: F811
     assert store.catalog().providers["acme"].balance == Decimal("9.75")
     store.close()
-    assert "twice, which changes nothing" in shown(study)[2]
+    assert "twice, which does no harm" in shown(study)[2]
     for file in segments(study):
         if "conflict" in file.name:
             file.unlink()

@@ -130,10 +130,10 @@ def test_what_is_deleted_or_renamed_is_put_back_with_a_warning(path):
         expected = sorted(kit.catalog.models()["model"])
         run_sql(path, "DELETE FROM llm_models WHERE model_id = 'gpt-6-luna'")
         run_sql(path, "UPDATE llm_models SET model_id = 'renamed' WHERE model_id = 'gpt-6-sol'")
-        with pytest.warns(UserWarning, match=r"put back, because runs refer to it"):
+        with pytest.warns(UserWarning, match=r"restored, because runs refer to it"):
             assert sorted(kit.catalog.models()["model"]) == expected
         run_sql(path, "DELETE FROM llm_model_prices")
-        with pytest.warns(UserWarning, match=r"put back"):
+        with pytest.warns(UserWarning, match=r"restored"):
             assert sorted(kit.catalog.models()["model"]) == expected
         assert len(kit.sql("FROM llm_model_prices")) > 10
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The user's own SQL: what comes back is what DuckDB says, and what cannot be answered is told in a sentence."""
+"""The user's own SQL: what comes back is what DuckDB says, and what query failed is told in a sentence."""
 
 import pandas as pd
 import pytest
@@ -51,12 +51,12 @@ def test_parameters_are_a_list_or_a_dict(kit):
     [
         ("SELECT ?", 5, "params", "a list with a value for each"),
         ("SELECT ?", "a", "params", "a list with a value for each"),
-        ("SELECT ?", [object()], "sql", "cannot be answered"),
+        ("SELECT ?", [object()], "sql", "query failed"),
         ("SELECT 'infinity'::DATE AS i", None, "sql", "out of range"),
         ("", None, "sql", "returns no rows"),
-        (5, None, "sql", "cannot be answered"),
+        (5, None, "sql", "query failed"),
         ("SELEC 1", None, "sql", "syntax error"),
-        ("DELETE FROM runs", None, "sql", "cannot be answered"),
+        ("DELETE FROM runs", None, "sql", "query failed"),
     ],
 )
 def test_what_cannot_be_answered_is_told(kit, sql, params, field, words):

@@ -213,7 +213,7 @@ def test_a_run_whose_process_died_is_resumed_where_it_was(url, member, sim, tmp_
         process.join(30)
     sim.set(latency=0)
     assert until(lambda: ben.load(run_id).status == "interrupted")
-    with pytest.raises(llmkit.ValidationError, match=rf"anna on .* resumed there.*{run_id}.*reuse=True"):
+    with pytest.raises(llmkit.ValidationError, match=rf"anna on .* resume it there.*{run_id}.*reuse=True"):
         ben.resume(run_id)
     ben.catalog.update_provider("local", max_parallel_requests=20)
     anna = member("anna", simulate=False)

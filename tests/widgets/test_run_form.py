@@ -333,10 +333,10 @@ def test_refusals_speak_of_fields(form, kit):
     only(form, LUNA)
     type_into(form.form, budget="0.0000001")
     form.start_button.click()
-    assert errors(form.form)["budget"].endswith("Give a smaller Max tokens, or a larger Budget.")
+    assert errors(form.form)["budget"].endswith("Lower Max tokens, or raise Budget.")
     type_into(form.form, budget="", service_tier="steerage")
     form.start_button.click()
-    assert "leave Service tier out" in errors(form.form)["service_tier"]
+    assert "Leave out Service tier" in errors(form.form)["service_tier"]
     assert kit.runs().empty
 
 

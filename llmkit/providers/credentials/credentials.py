@@ -144,16 +144,16 @@ class Credentials:
         raise OriginNotApproved(how_to_approve(provider), field="base_url")
 
 
-_IN_THE_OPEN = "the key, the prompts and the answers would travel in the open."
+_IN_THE_OPEN = "the key, the prompts and the answers would travel unencrypted."
 
 
 def how_to_approve(provider: Provider) -> str:
     """Why the provider's key is not sent to its address yet, and the call that approves it."""
     origin, variable = origin_of(provider.base_url), provider.api_key_env or ""
     risk = f"It is not https: on that network {_IN_THE_OPEN} " if is_open(origin) else ""
-    odd = "" if names_api_key(variable) else f"{variable} does not look like an API key of it at all. "
+    odd = "" if names_api_key(variable) else f"{variable} does not look like the name of an API key. "
     return (
-        f"The key of {provider.name} in {variable} is not sent to {origin}: that is not an address that llmkit knows "
-        f"for it, or that you approved for this key on this machine. {odd}{risk}If you trust it with the key, call "
+        f"The key of {provider.name} in {variable} is not sent to {origin}: llmkit does not know this address, and you "
+        f"have not approved it for this key on this machine. {odd}{risk}If you trust it with the key, call "
         f"kit.catalog.update_provider({provider.name!r}, base_url={provider.base_url!r}, approve_origin=True)."
     )

@@ -92,7 +92,7 @@ def checked_key(key: Key, source: str) -> Key:
     """
     if not key.is_sendable:
         raise ValidationError(
-            f"The key in {source} holds a line break, a control character or a letter that no key has. Copy it again.",
+            f"The key in {source} has a line break, a control character or a letter that no key has. Copy it again.",
             field="api_key_env",
         )
     return key

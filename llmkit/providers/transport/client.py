@@ -121,7 +121,7 @@ def _trusted() -> ssl.SSLContext:
         return httpx.create_ssl_context()
     except OSError:
         raise ValidationError(
-            "No secure connection can be made: the file that SSL_CERT_FILE names is missing, or holds no certificates. "
+            "No secure connection can be made: the file named by SSL_CERT_FILE is missing or has no certificates. "
             "Correct or unset it."
         ) from None
 
@@ -144,7 +144,7 @@ def _proxy_for(origin: str) -> httpx.Proxy | None:
     except (httpx.InvalidURL, ValueError):
         pass
     raise ValidationError(
-        f"{parts.hostname} cannot be asked: the proxy that {parts.scheme.upper()}_PROXY or ALL_PROXY names is not an "
+        f"{parts.hostname} cannot be reached: the proxy that {parts.scheme.upper()}_PROXY or ALL_PROXY names is not an "
         "address such as http://proxy.example:8080. Correct or unset it."
     )
 
@@ -152,7 +152,7 @@ def _proxy_for(origin: str) -> httpx.Proxy | None:
 def _too_long(status: int, host: str, longest: int) -> Failure:
     return Failure(
         code=Code.INVALID_RESPONSE,
-        message=f"The answer of {host} is longer than {longest // 2**20} MiB; the rest was not read.",
+        message=f"The answer from {host} is longer than {longest // 2**20} MiB; the rest was not read.",
         status=status,
         maybe_billed=True,
     )

@@ -30,7 +30,7 @@ class Fault:
 
 
 _NOT_FOUND = Fault(Code.NETWORK_ERROR, "{host} cannot be found. Check the network, and the provider's base_url.")
-_REFUSED = Fault(Code.NETWORK_ERROR, "No connection to {host}. Check the network, or whether the server runs.")
+_REFUSED = Fault(Code.NETWORK_ERROR, "No connection to {host}. Check the network, and that the server is running.")
 _CERTIFICATE = Fault(
     Code.NETWORK_ERROR,
     "No secure connection to {host}: it does not speak https, or its certificate is not trusted here. Behind a proxy "
@@ -39,9 +39,9 @@ _CERTIFICATE = Fault(
 _PROXY = Fault(Code.NETWORK_ERROR, "The proxy of this machine (HTTPS_PROXY) does not connect to {host}.")
 _SLOW_CONNECT = Fault(Code.TIMEOUT, "{host} did not accept the connection in time.")
 _SLOW = Fault(Code.TIMEOUT, "{host} did not answer in time.", maybe_billed=True)
-_BROKEN = Fault(Code.NETWORK_ERROR, "The connection to {host} broke before the answer was there.", maybe_billed=True)
-_GARBAGE = Fault(Code.NETWORK_ERROR, "What {host} sent is not HTTP, or not all of it.", maybe_billed=True)
-_UNREADABLE = Fault(Code.INVALID_RESPONSE, "The answer of {host} cannot be decompressed.", maybe_billed=True)
+_BROKEN = Fault(Code.NETWORK_ERROR, "The connection to {host} broke before the answer arrived.", maybe_billed=True)
+_GARBAGE = Fault(Code.NETWORK_ERROR, "What {host} sent is not HTTP, or is incomplete.", maybe_billed=True)
+_UNREADABLE = Fault(Code.INVALID_RESPONSE, "The answer from {host} cannot be decompressed.", maybe_billed=True)
 _BAD_REQUEST = Fault(
     Code.VALIDATION_ERROR, "The request to {host} cannot be sent; check the provider's base_url.", scope="provider"
 )

@@ -17,8 +17,10 @@ from llmkit.providers.wires.answer import body_or_failure
 from llmkit.providers.wires.values import decode, items, string
 from llmkit.records import Failure, HttpResponse, Request
 
-EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this was answered; it was not billed.")
-CANCELLED = Failure(code=Code.CANCELLED, message="The batch was cancelled before this was answered.", scope="probe")
+EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this request was answered; it was not billed.")
+CANCELLED = Failure(
+    code=Code.CANCELLED, message="The batch was cancelled before this request was answered.", scope="probe"
+)
 LONGEST_RESULTS = 1024**3
 LISTED = 100
 """Batches per page of a list."""
@@ -178,7 +180,7 @@ def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
     if isinstance(body, dict):
         return body, None
     _, failure = body_or_failure(response)
-    words = "The answer about a batch is not a JSON object."
+    words = "The reply about a batch is not a JSON object."
     return {}, failure or Failure(code=Code.INVALID_RESPONSE, message=words, maybe_billed=True)
 
 

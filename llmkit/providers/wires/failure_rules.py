@@ -213,7 +213,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         Code.SERVER_ERROR,
         "attempt",
-        "The provider asks for another try",
+        "The provider asks to try again",
         statuses="4??",
         headers="x-should-retry: true",
     ),
@@ -243,7 +243,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-OTHERWISE = Rule(Code.UNKNOWN, "attempt", "The provider answered in a way that llmkit does not know")
+OTHERWISE = Rule(Code.UNKNOWN, "attempt", "The provider gave an answer of a kind that llmkit does not know")
 
 
 def rule_for(problem: Problem) -> Rule:

@@ -70,7 +70,7 @@ def settle(
     left_out = tuple(name for name in names if name in refused)
     if left_out and call.params.strict:
         raise ValidationError(
-            f"{call.model.reference} does not take {', '.join(left_out)} as given. Change or remove it, "
+            f"{call.model.reference} does not accept {', '.join(left_out)} as given. Change or remove it, "
             "or unset strict to have it left out.",
             field=left_out[0],
         )

@@ -28,7 +28,7 @@ def parse_json(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
         if _BROKEN.search(json.dumps(value, ensure_ascii=False)):
-            raise ValueError("The answer holds half of a character, which no file can take.")
+            raise ValueError("The answer contains an incomplete character, which cannot be saved.")
         return value
     raise ValueError("The answer is not JSON, though a schema asked for it.")
 
