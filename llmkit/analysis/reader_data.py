@@ -21,6 +21,8 @@ MODULE = (resources.files(__package__) / "reader.mjs").read_text(encoding="utf-8
 LEFT_OUT = "{:,} more answers are in the catalog: run.view() in a kernel, or run.to_html(path), shows all."
 
 _TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens")
+_READ = ("probe_id", "run_id", "scenario_id", "prompt", "system", "followups", "config", "model", "sample", "status",
+         "error_code", "error_message", "estimated_cost", "latency_s")  # fmt: skip
 _HEIGHT = 640  # pixels
 _THEMES = """<style>
 [data-jp-theme-light="true"] .llmkit-answers { color-scheme: light }
@@ -79,7 +81,7 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
         turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
-        for row in records(frame):
+        for row in records(frame[[name for name in frame if name in _READ or name not in columns.PROBES]]):
             key = (run.id, row["scenario_id"])
             if key not in places:
                 places[key] = len(scenarios)
@@ -94,7 +96,7 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
 
 def pack(data: Mapping[str, Any]) -> bytes:
     """The data as compressed JSON, which the module reads."""
-    return gzip.compress(json.dumps(data, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
+    return gzip.compress(json.dumps(data, separators=(",", ":")).encode(), compresslevel=4, mtime=0)
 
 
 def fitting(data: Mapping[str, Any], most: int) -> tuple[bytes, int]:
@@ -136,8 +138,9 @@ def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any
 
 def records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
     """The rows of a table, with ``None`` for missing values."""
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    names = [str(name) for name in table]
+    whole = table.astype(object).where(table.notna(), None)
+    return [dict(zip(names, row, strict=True)) for row in whole.itertuples(index=False, name=None)]
 
 
 def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ Reply = tuple[Mapping[str, Any], Sequence[bytes]]
 """A reply to the browser: a message, and the bytes that go with it."""
 
 _TICK = 2.0  # seconds between looks at a running run; more where looking takes long
+_RECENT = 10.0  # seconds for which answers are not read again: when displayed, they are saved first and then sent
 _PLAIN = 20  # answers below the page, for viewers without frames
 
 
@@ -59,7 +61,8 @@ class Reader(Panel):
         super().__init__()
         self._runs = {run.id: run for run in runs}
         self._sent: dict[str, Any] = {}
-        self.answers = AnswersWidget(self._read, self._reply)
+        self._latest: tuple[float, Mapping[str, Any]] = (-math.inf, {})
+        self.answers = AnswersWidget(self._recent, self._reply)
         self.widget.children = (self.notice.widget, self.answers)
         if any(run.status == "running" for run in runs):
             threading.Thread(target=self._follow, name="llmkit-reader", daemon=True).start()
@@ -81,7 +84,12 @@ class Reader(Panel):
     def _read(self) -> Mapping[str, Any]:
         data = reader_data.answers(self._runs.values())
         self._sent = {probe["id"]: probe for probe in data["probes"]}
+        self._latest = time.monotonic(), data
         return data
+
+    def _recent(self) -> Mapping[str, Any]:
+        at, data = self._latest
+        return data if time.monotonic() - at < _RECENT else self._read()
 
     def _reply(self, content: Mapping[str, Any]) -> Reply:
         """Answer a request of the browser; an error becomes a sentence in the reader."""
@@ -102,6 +110,7 @@ class Reader(Panel):
         """Save a note."""
         notes = {name: content.get(name) for name in ("mark", "comment", "codes")}
         self._runs[content["run"]].annotate(content["probe"], **notes)
+        self._latest = (-math.inf, {})
         return {}, []
 
     def _export(self, content: Mapping[str, Any]) -> Reply:
@@ -127,20 +136,26 @@ class Reader(Panel):
 
     def static_html(self) -> str:
         """The answers as a sandboxed page, up to :data:`SAVED` bytes, and the first ones as a plain table."""
-        packed, left_out = reader_data.fitting(self._read(), SAVED)
-        title = f"Answers of {', '.join(self._runs)}"
-        rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
-        plain = f'<details><summary style="{html.FONT}">As plain text</summary>{html.static(self._pages())}</details>'
-        return f"{reader_data.frame(title, packed)}{rest}{plain}"
+        return self._static()[0]
 
     def _static(self) -> tuple[str, str]:
-        return self.static_html(), super()._static()[1]
+        packed, left_out = reader_data.fitting(self._read(), SAVED)
+        table, text = super()._static()
+        title = f"Answers of {', '.join(self._runs)}"
+        rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
+        plain = f'<details><summary style="{html.FONT}">As plain text</summary>{table}</details>'
+        return f"{reader_data.frame(title, packed)}{rest}{plain}", text
 
     def _pages(self) -> list[html.Page]:
-        rows = self.df.head(_PLAIN)
-        shown = {
-            "Model": rows["model"],
-            "Prompt": rows["prompt"],
-            "Answer": rows["response"].fillna(rows["error_message"]).fillna(rows["status"]),
-        }
-        return [html.Page(self.title, pd.DataFrame(shown))]
+        data = self._recent()
+        rows = [
+            {
+                "Model": probe["model"],
+                "Prompt": data["scenarios"][probe["s"]]["prompts"][0],
+                "Answer": (probe["turns"][-1]["response"] if probe["turns"] else None)
+                or probe["message"]
+                or probe["status"],
+            }
+            for probe in data["probes"][:_PLAIN]
+        ]
+        return [html.Page(self.title, pd.DataFrame(rows, columns=["Model", "Prompt", "Answer"]))]
