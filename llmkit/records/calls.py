@@ -11,6 +11,8 @@ from llmkit.errors import ValidationError
 from llmkit.records.entries import Model
 from llmkit.records.typed_questions import Question
 
+_NO_DIMENSIONS: Mapping[str, Any] = MappingProxyType({})  # one for all: a run may have a million scenarios
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -57,7 +59,8 @@ class Scenario:
         object.__setattr__(self, "messages", _earlier(self.messages))
         if self.question is not None and followups:
             raise ValidationError("A question of a type is asked alone, without follow-ups.", field="followups")
-        object.__setattr__(self, "dimensions", MappingProxyType(dict(self.dimensions)))
+        dimensions = MappingProxyType(dict(self.dimensions)) if self.dimensions else _NO_DIMENSIONS
+        object.__setattr__(self, "dimensions", dimensions)
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from math import isfinite
 from typing import Any, Literal
 
 from llmkit.records.rows import dumps
@@ -50,9 +50,15 @@ class Request:
         if self.raw is not None or self.body is None:
             return self.raw or b""
         content = dumps(self.body)
-        if b"null" in content:  # dumps writes infinity as null too
-            json.dumps(self.body, allow_nan=False)
+        if b"null" in content and not _is_finite(self.body):  # dumps writes infinity as null too
+            raise ValueError("JSON has no infinite numbers.")
         return content
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping | list | tuple):
+        return all(map(_is_finite, value.values() if isinstance(value, Mapping) else value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

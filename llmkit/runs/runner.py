@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import secrets
 import warnings
@@ -40,6 +41,8 @@ T = TypeVar("T")
 
 AGAIN = tuple(code for code in Code if code.resumable)
 """The codes of failures that ``resume`` asks again."""
+_AT_ONCE = 100
+"""Lines of a new run in memory at once: all of them would take twice as much as its prompts."""
 
 
 class Runner(Generic[T]):
@@ -80,14 +83,16 @@ class Runner(Generic[T]):
             kind=spec.kind,
             simulated=spec.simulated,
             settings={**settings_row(spec), "actor": self._services.actor},
-            scenarios=[scenario_row(scenario) for scenario in plan.scenarios],
+            scenarios=map(scenario_row, plan.scenarios),
             models=[config_row(each, spec.providers[each.model.provider], plan.params) for each in plan.configs],
             samples=plan.samples,
             estimate=spec.estimate,
         )
         begun = list(reused_lines.replayed(run_id, plan, spec.reused, spec.check_answer))
         # before the line that begins the run: no crash may leave a run that would buy its reused answers again
-        self._services.store.append([*reused_lines.lines(run_id, spec.reused, begun), *lines]).result()
+        lines = itertools.chain(reused_lines.lines(run_id, spec.reused, begun), lines)
+        while some := list(itertools.islice(lines, _AT_ONCE)):
+            self._services.store.append(some).result()
         positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
         context = self._context(run_id, spec, positions, session=0)
         queues = _queues(plan, positions)

@@ -4,7 +4,7 @@
 type       meaning
 ========== ======================================================================================================
 catalog    an entry of the catalog was written: ``before`` and ``after`` are whole rows, or a balance's amount or delta
-scenarios  up to a thousand scenarios of a run about to begin; ``first`` is the number of the first one
+scenarios  up to a hundred scenarios of a run about to begin; ``first`` is the number of the first one
 run        a run began; carries its settings, and every model with the prices in force
 intent     an attempt is about to be sent; carries a hash of its request
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
@@ -24,7 +24,8 @@ resumed the run, 0 at first, so that the order of results does not depend on a c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -32,7 +33,7 @@ from typing import Any, Literal, NamedTuple
 from llmkit.records.rows import dumps
 from llmkit.store.lines import Event, pointer
 
-_PER_LINE = 1_000
+_PER_LINE = 100
 """Scenarios per line."""
 
 Entity = Literal["provider", "model", "price", "setting", "balance", "sync"]
@@ -58,21 +59,26 @@ def catalog(edit_id: str, actor: str, change: Change) -> Event:
     return {"type": "catalog", "at": now(), "edit_id": edit_id, "actor": actor, **change._asdict()}
 
 
-def run(*, run_id: str, scenarios: Sequence[Mapping[str, Any]], **fields: Any) -> list[Event]:
-    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. Append all at once.
+def run(*, run_id: str, scenarios: Iterable[Mapping[str, Any]], **fields: Any) -> Iterator[Event]:
+    """A run began: every scenario × every model × ``samples`` is a probe, numbered in that order. The last line begins
+    the run.
 
     ``fields``: ``name``, ``kind``, ``simulated``, ``settings``, ``models``, ``samples``, ``estimate``.
     """
-    began = {"type": "run", "run_id": run_id, "n_scenarios": len(scenarios), **fields, "at": now()}
-    return [*scenario_lines(run_id, scenarios), began]
+    count = 0
+    for line in scenario_lines(run_id, scenarios):
+        yield line
+        count += len(line["scenarios"])
+    yield {"type": "run", "run_id": run_id, "n_scenarios": count, **fields, "at": now()}
 
 
-def scenario_lines(run_id: str, scenarios: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """The scenarios of a run, a thousand to a line."""
-    return [
-        {"type": "scenarios", "run_id": run_id, "first": first, "scenarios": scenarios[first : first + _PER_LINE]}
-        for first in range(0, len(scenarios), _PER_LINE)
-    ]
+def scenario_lines(run_id: str, scenarios: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """The scenarios of a run, a hundred to a line."""
+    rest = iter(scenarios)
+    for first in itertools.count(0, _PER_LINE):
+        if not (some := list(itertools.islice(rest, _PER_LINE))):
+            return
+        yield {"type": "scenarios", "run_id": run_id, "first": first, "scenarios": some}
 
 
 def probe_id(run_id: str, position: int) -> str:

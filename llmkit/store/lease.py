@@ -26,7 +26,7 @@ from llmkit.store.trouble import OutOfReach
 
 CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
 CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
-_ROWS = 16_384
+_ROWS = 8_192
 """Rows of a row group, DuckDB's unit of compression: each operation recompresses the last group of each table."""
 _INTERRUPTED = "Query interrupted"
 """DuckDB's message when a query is interrupted (Stop, Ctrl-C)."""

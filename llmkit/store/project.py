@@ -30,9 +30,9 @@ from llmkit.store.trouble import words
 
 log = logging.getLogger("llmkit.store")
 
-_FEW, _MANY = 16 << 20, 32 << 20
-"""Bytes of run lines per transaction, while runs go on and when a database is rebuilt: more is faster, but takes seven
-times those bytes of memory.
+_FEW, _MANY = 8 << 20, 32 << 20
+"""Bytes of run lines per transaction, for the backlog of a run and for a gigabyte or more: more is faster, but takes
+seven times those bytes of memory.
 """
 _BLOCK = 4 << 20
 """Bytes of a segment split into lines at once, during which no other thread runs."""
@@ -135,6 +135,8 @@ def project(
     total = sum(each.size - each.offset for each in due)
     for blocks in _told(itertools.chain(catalog, _gathered(journal, runs)), total, journal.directory.stem):
         _apply(connection, blocks)
+        if sum(block.end - block.start for block in blocks) > _BLOCK:
+            duckdb.connect().close()  # when any of its instances ends, DuckDB returns what all have freed: 150 MiB
     return True
 
 
@@ -189,7 +191,7 @@ def take_up(connection: duckdb.DuckDBPyConnection) -> None:
 def _gathered(journal: Journal, due: Sequence[_Due]) -> Iterator[list[Block]]:
     """The lines of runs, in batches limited by their bytes."""
     gathered: list[Block] = []
-    held, most = 0, min(_MANY, max(_FEW, sum(end - offset for _, offset, end in due) // 8))
+    held, most = 0, min(_MANY, max(_FEW, sum(end - offset for _, offset, end in due) // 32))
     for which, offset, end in due:
         for block in journal.blocks(which, offset, min(end - offset, _BLOCK)):
             size = block.end - block.start

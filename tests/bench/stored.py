@@ -48,7 +48,7 @@ def write_run(store: Store, model: dict[str, object], first: int, probes: int) -
         samples=1,
         estimate=None,
     )
-    store.append(began).result()
+    store.append([*began]).result()
     for position in range(probes):
         commit = store.append(answered(run_id, position, first + position))
         if position % 1_000 == 999:  # a run has few requests on their way

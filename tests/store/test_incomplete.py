@@ -32,10 +32,10 @@ def other(tmp_path):
     with_run = Store(tmp_path / "other" / "k.duckdb")
     with with_run.edit() as edit:
         edit.put_setting("colour", "blue")
-    with_run.append(events.run(
+    with_run.append([*events.run(
         run_id="theirs", name=None, kind="probe", simulated=False, settings={}, scenarios=[], models=[], samples=1,
         estimate=None,
-    )).result()  # fmt: skip
+    )]).result()  # fmt: skip
     with_run.close()
     shown(with_run.path)
     return with_run.path
@@ -203,7 +203,7 @@ def test_a_clock_that_goes_back_changes_nothing(store, monkeypatch):  # noqa: F8
         run_id="r", name=None, kind="probe", simulated=False, settings={}, scenarios=[], models=[], samples=1,
         estimate=None,
     )  # fmt: skip
-    store.append(lines).result()
+    store.append([*lines]).result()
     store.append([events.run_state(run_id="r", number=1, status="cancelled", spent={"acme": Decimal(1)})]).result()
     store.close()
     now = __import__("time").time_ns

@@ -166,8 +166,21 @@ def run_a_little(store, run_id="r1", spent=Decimal("0.25")) -> None:
         run_id=run_id, name="n", kind="probe", simulated=False, settings={}, scenarios=scenarios, models=models,
         samples=2, estimate=None,
     )  # fmt: skip
-    store.append(lines).result()
+    store.append([*lines]).result()
     store.append([events.run_state(run_id=run_id, number=1, status="cancelled", spent={"acme": spent})]).result()
+
+
+def test_a_run_of_many_scenarios_is_written_in_parts(store):
+    """Each part may be on disk before the next is made; together they are all scenarios, in their order."""
+    scenarios = ({"scenario_id": f"s{number}", "prompt": f"p{number}", "dimensions": {}} for number in range(250))
+    models = [{"provider": "acme", "model_id": "m"}]
+    for each in events.run(
+        run_id="r9", name=None, kind="probe", simulated=False, settings={}, scenarios=scenarios, models=models,
+        samples=1, estimate=None,
+    ):  # fmt: skip
+        store.append([each]).result()
+    probes = store.read(lambda c: queries.table(c, "probes", "r9", ("position",)))
+    assert list(probes["prompt"]) == [f"p{number}" for number in range(250)]
 
 
 def test_a_run_has_a_row_for_every_probe_from_the_start(store):
@@ -321,7 +334,7 @@ def test_the_catalog_is_read_and_edited_without_applying_what_runs_did(store):
         run_id="r7", name=None, kind="probe", simulated=False, settings={}, samples=1, estimate=None, models=[],
         scenarios=[],
     )  # fmt: skip
-    other.append(lines).result()
+    other.append([*lines]).result()
     with store.edit() as edit:
         edit.put_setting("x", 1)
         edit.set_balance("acme", Decimal(5))

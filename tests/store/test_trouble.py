@@ -33,10 +33,10 @@ def big_run(number: int) -> list[dict]:
         {"scenario_id": f"s{n}", "prompt": f"{number} {n} " * 300, "system": None, "followups": [], "dimensions": {}}
         for n in range(2_000)
     ]
-    return events.run(
+    return [*events.run(
         run_id=f"big{number}", name=None, kind="probe", simulated=True, settings={}, scenarios=scenarios, models=[],
         samples=1, estimate=None,
-    )  # fmt: skip
+    )]  # fmt: skip
 
 
 def test_words_of_a_path_decide_nothing(tmp_path, small_files):
