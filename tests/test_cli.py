@@ -66,6 +66,7 @@ def test_sim_serves_until_it_is_interrupted():
     try:
         first = process.stdout.readline()
         url = re.search(r"http://127\.0\.0\.1:\d+", first)[0]
+        assert [process.stdout.readline().split()[0] for _ in load_seed().providers] == list(load_seed().providers)
         request = urllib.request.Request(f"{url}/openai/v1/models", headers={"Authorization": "Bearer any"})
         with urllib.request.urlopen(request, timeout=60) as response:
             assert json.load(response)["data"]
