@@ -189,4 +189,6 @@ def _write(store: Store, run_id: str, folder: parquet.Folder) -> None:
         folder.write(table, run_id, texts.pages(table))
     with folder.connect() as archived:
         if parquet.tally(archived, run_id) != store.read(lambda c: parquet.tally(c, run_id)):
-            raise ValidationError(f"{folder.url} does not hold what was written: archive the run again.", field="url")
+            raise ValidationError(
+                f"{folder.url} does not contain what was written to it: archive the run again.", field="url"
+            )

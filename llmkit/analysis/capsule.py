@@ -76,7 +76,9 @@ def unpack(file: Path, folder: Path) -> tuple[Store, str]:
     with shapes.reaching(file, "read"):
         data = file.read_bytes()
     if data[-len(_EMPTY) :] != _digest(data):
-        raise ValidationError(f"{file} is not a capsule, or has changed since then: get it again.", field="path")
+        raise ValidationError(
+            f"{file} is not a capsule, or was changed after it was written: get it again.", field="path"
+        )
     with zipfile.ZipFile(file) as archive:
         about = json.loads(archive.read("capsule.json"))
         if about["format"] > FORMAT:

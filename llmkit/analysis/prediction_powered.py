@@ -93,7 +93,7 @@ def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) ->
         if len(labelled) < 2:
             raise ValidationError(
                 f"{'' if by is None else f'{level!r}: '}{len(labelled)} answers are coded by hand and by the "
-                "model, and it takes two: kit.coding_form(run, codebook) codes more.",
+                "model, and two are needed: kit.coding_form(run, codebook) codes more.",
                 field="codes",
             )
         for category in _categories(own):
@@ -121,7 +121,9 @@ def next_purchase(table: pd.DataFrame, labels: int, answers: float, within: str 
     """Half-widths now, with ``labels`` more labels, and with ``answers`` more answers; one row per category."""
     labelled, rest = table[table["hand"].notna()], table[table["hand"].isna()]
     if len(labelled) < 2 or rest.empty:
-        raise ValidationError("It takes two answers that are coded by hand, and others that are not.", field="codes")
+        raise ValidationError(
+            "At least two answers must be coded by hand, and others only by the model.", field="codes"
+        )
     rows = []
     for category in _categories(table):
         now = _corrected(labelled, rest, category, within)

@@ -89,7 +89,7 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
         missing = {"model", "what", "theirs"} - row.keys()
         if missing:
             raise ValidationError(
-                f"Give rows of check_prices(): there is no column {', '.join(sorted(missing))}.", field="rows"
+                f"Pass rows of check_prices(): there is no column {', '.join(sorted(missing))}.", field="rows"
             )
         what, theirs = row["what"], row["theirs"]
         if what == MISSING:

@@ -270,6 +270,6 @@ class Crew:
             mate.answer(parcel.place, NOBODY)
         # providers continue for a while with abandoned requests, so their slots stay taken
         await anyio.sleep(min(self._longest, self._link.timeout))
-        message = f"Worker {mate.address} was lost while this was on its way; it may have been billed."
+        message = f"Worker {mate.address} was lost while this request was in flight; it may have been billed."
         for place in tuple(mate.flights):
             mate.answer(place, Failure(code=Code.NETWORK_ERROR, message=message, maybe_billed=True))

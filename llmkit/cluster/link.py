@@ -58,8 +58,8 @@ class Link:
         for address in (known["address"], *known["workers"]):
             if not self._is_safe(address):
                 raise ValidationError(
-                    f"Prompts and answers would travel to {address} in the open. Start the cluster with TLS "
-                    "(distributed.Security), or say that nobody else is on that network: "
+                    f"Prompts and answers would travel to {address} unencrypted. Start the cluster with TLS "
+                    "(distributed.Security), or confirm that nobody else is on that network: "
                     "options={'trust_network': True}.",
                     field="on",
                 )

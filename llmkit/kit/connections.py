@@ -75,7 +75,7 @@ class Connections:
         """
         if not callable(getattr(simulator, "url_for", None)):
             raise ValidationError(
-                "Give the simulator itself: with llmkit.simulator.serve() as sim: kit.use_simulator(sim).",
+                "Pass the simulator itself: with llmkit.simulator.serve() as sim: kit.use_simulator(sim).",
                 field="simulator",
             )
         self._simulator, self._is_own, self.simulating = simulator, False, True

@@ -137,15 +137,15 @@ def _database(store: Store) -> Finding:
 def _journal(store: Store) -> Finding:
     sizes = store.journal.sizes()
     if not sizes:
-        return Finding("journal", "bad", f"There is none in {store.journal.directory}.", "llmkit restore FILE")
+        return Finding("journal", "bad", f"{store.journal.directory} has no journal.", "llmkit restore FILE")
     told = store.read(lambda connection: damage.look(connection, store.journal)).sentences(store.path)
     if told:
         return Finding(
-            "journal", "bad", " ".join(told), "Bring the folder back from a copy, or keep a copy of the database."
+            "journal", "bad", " ".join(told), "Restore the folder from a copy, or keep a copy of the database."
         )
     aside = store.read(project.set_aside)
     if aside:
-        return Finding("journal", "look", damage.aside(store.path, aside), "Upgrade llmkit, or look at them.")
+        return Finding("journal", "look", damage.aside(store.path, aside), "Upgrade llmkit, or inspect them.")
     return Finding("journal", "ok", "complete")
 
 
@@ -178,7 +178,7 @@ def _prices(store: Store) -> Finding:
     state, now = store.catalog(), datetime.now(UTC)
     active = [reference for reference, model in state.models.items() if model.is_active]
     day = price_age.read_on(state, active, now)
-    words = f"read on {day}" if day else "Nobody noted when they were read."
+    words = f"read on {day}" if day else "The catalog does not say when they were read."
     is_old = day is None or price_age.old_prices(state, active, now)
     return Finding("prices", *(("look", words, "kit.catalog.check_prices()") if is_old else ("ok", words)))
 

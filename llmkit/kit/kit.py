@@ -949,7 +949,9 @@ def open_capsule(path: str | os.PathLike[str]) -> Run:
         return RunView(run, refuse)
 
     def refuse(_: str) -> RunHandle[Run]:
-        raise ValidationError(f"The capsule in {folder.name} can be read only: resume the run where it was made.")
+        raise ValidationError(
+            f"The capsule in {folder.name} is read-only: resume the run in the project that it comes from."
+        )
 
     return Run(run_id, store, view, _login_name())  # its view keeps the folder alive
 
@@ -965,7 +967,7 @@ def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
     with shapes.reaching(file, "opened"):
         is_folder = file.is_dir()
     if "?" in str(file):  # DuckDB parses what follows as parameters
-        raise ValidationError(f"{file} has a '?' in it: name the file or its folder otherwise.", field="path")
+        raise ValidationError(f"{file} contains a '?': rename the file or its folder.", field="path")
     if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
     return file

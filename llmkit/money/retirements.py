@@ -57,7 +57,7 @@ def _read(place: str) -> Mapping[str, Any]:
             listed = json.loads(file.read(MOST))
     except Exception as error:  # noqa: BLE001 - every file system and protocol has its own errors
         raise ValidationError(
-            f"{place} cannot be read as JSON ({type(error).__name__}): give the path or the address of litellm's "
+            f"{place} cannot be read as JSON ({type(error).__name__}): give the path or the URL of litellm's "
             "model_prices_and_context_window.json.",
             field="retirements",
         ) from None

@@ -109,7 +109,7 @@ def _fetch(fresh: bool | str) -> Any:
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise RequestFailed(
             f"The latest prices cannot be downloaded from {updater.url} ({type(error).__name__}). "
-            "Leave fresh out to compare with the installed genai-prices.",
+            "Leave out fresh to compare with the installed genai-prices.",
             code=Code.NETWORK_ERROR,
         ) from None
 

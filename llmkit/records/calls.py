@@ -91,7 +91,7 @@ def _earlier(messages: Any) -> tuple[Message, ...]:
 _TURN = {"role", "content"}
 _TURNS = (
     "messages are questions and answers in turn, [{'role': 'user', 'content': '...'}, "
-    "{'role': 'assistant', 'content': '...'}]; what the system says goes into system=."
+    "{'role': 'assistant', 'content': '...'}]; a system prompt goes into system=."
 )
 
 

@@ -134,7 +134,7 @@ class Question(Row):
         if place is not None:
             return place
         listed = ", ".join(map(str, self.options))
-        raise ValueError(f"The answer {str(value)[:80]!r} is none of the options: {listed}.")
+        raise ValueError(f"The answer {str(value)[:80]!r} is not one of the options: {listed}.")
 
     def _number(self, value: Any) -> float | int:
         try:
@@ -142,7 +142,7 @@ class Question(Row):
         except (TypeError, ValueError, OverflowError):
             number = None
         if number is None or number != number or number in (float("inf"), float("-inf")):
-            raise ValueError(f"The answer {str(value)[:80]!r} is no number.")
+            raise ValueError(f"The answer {str(value)[:80]!r} is not a number.")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
             raise ValueError(f"The answer {number:g} is out of bounds.{self._bounds()}")
         return int(number) if number.is_integer() and abs(number) < 2**53 else number  # beyond, floats skip integers
@@ -156,7 +156,7 @@ class Question(Row):
 
     def _cells(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise ValueError("The answer is no table of rows.")
+            raise ValueError("The answer is not a table of rows.")
         names, cells = list(value), list(value.values())
         named = {row: cells[place] for row in self.rows if (place := _place_of(row, names)) is not None}
         if missing := [row for row in self.rows if row not in named]:

@@ -41,7 +41,7 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
 
 def _check(method: Method, n: int | None, seed: int, total: int) -> None:
     if method not in get_args(Method):
-        raise ValidationError(f"method={method!r} is none of 'full', 'sample', 'balanced'.", field="method")
+        raise ValidationError(f"method={method!r} is not one of 'full', 'sample', 'balanced'.", field="method")
     numbers.whole(seed, "seed")
     if method == "full":
         if n is not None:

@@ -60,7 +60,7 @@ def scenarios_from_template(
     read = read_dimensions(dimensions)
     texts = _texts(template, system, followups)
     if engine not in get_args(Engine):
-        raise ValidationError(f"engine={engine!r} is none of 'placeholders', 'jinja2'.", field="engine")
+        raise ValidationError(f"engine={engine!r} is not one of 'placeholders', 'jinja2'.", field="engine")
     fillers = [(field, _filler(engine, source, read, field)) for field, source in texts]
     _refuse_unused(read, [filler for _, filler in fillers])
     cells = design([len(dimension.levels) for dimension in read], method, n, seed)

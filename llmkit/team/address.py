@@ -73,11 +73,11 @@ class Address:
         try:
             yield
         except psycopg.errors.LockNotAvailable:
-            raise CatalogBusy(f"A colleague edits the catalog of the team {self!r}. Try again.") from None
+            raise CatalogBusy(f"A colleague is editing the catalog of the team {self!r}. Try again.") from None
         except psycopg.Error as error:
             raise CatalogBusy(
-                f"The team's database {self!r} does not answer: {self.words(error)}. Runs go on; what colleagues do "
-                "appears here, and edits can be made, when it is back."
+                f"The team's database {self!r} does not answer: {self.words(error)}. Runs continue. As soon as it is "
+                "back, your colleagues' work appears here and the catalog can be edited."
             ) from None
 
     def check(self, session: psycopg.Connection[Any], *, is_new: bool = False) -> int:
@@ -90,7 +90,7 @@ class Address:
         row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if exists and exists[0] else None
         version = int(row[0] or 0) if row else 0
         if version > len(_STEPS):
-            raise ValidationError(f"A newer llmkit has prepared {self!r}: pip install -U llmkit.", field="team")
+            raise ValidationError(f"{self!r} was prepared by a newer llmkit: pip install -U llmkit.", field="team")
         if version < len(_STEPS) and not is_new:
             raise ValidationError(f"{self!r} is not prepared for this version: llmkit team init URL.", field="team")
         return version

@@ -44,8 +44,8 @@ class Exchange:
         if ahead and any(segment(name).about == CATALOG for name in behind):
             folder = self._journal.directory
             raise ValidationError(
-                f"{folder.stem} has a catalog that is not the one of this team, or was edited outside it. Name a "
-                f"new file; runs come along if their files (all but those with -{CATALOG}- in the name) are copied "
+                f"The catalog of {folder.stem} is not the one of this team, or was edited outside the team. Name a "
+                f"new file; to bring the runs along, copy their files (all but those with -{CATALOG}- in the name) "
                 f"from {folder.name} into the folder of its journal.",
                 field="team",
             )

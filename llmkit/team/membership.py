@@ -167,7 +167,7 @@ class Team(Peers):
         """Hold the lock of the whole team, after fetching all edits by others."""
         self._start()
         if not self._edits.acquire(timeout=PATIENCE if waits else 0):
-            raise CatalogBusy("Another thread edits the catalog. Try again.")
+            raise CatalogBusy("Another thread is editing the catalog. Try again.")
         try:
             if self._write is not None:  # nested in another edit
                 yield self._write

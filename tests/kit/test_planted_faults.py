@@ -127,7 +127,7 @@ PLANTED = {
     key_not_approved: ["https://llm.example.org", "approve_origin=True"],
     held_by_another_process: ["held open by process", "Close that connection"],
     database_missing: ["There is no database at", "llmkit.open(path, adopt=True)"],
-    segment_lost: ["missing or truncated", "Bring the folder back from a copy"],
+    segment_lost: ["missing or truncated", "Restore the folder from a copy"],
     line_damaged: ["1 line of the journal of c.duckdb cannot be used", "journal_quarantine"],
     read_only: ["cannot be written", "Change its permissions, or name another file"],
     little_space: ["GiB free", "Free some space."],

@@ -175,7 +175,7 @@ def test_fresh_data_are_fetched_on_request_only(kit, pages):
     assert entry["valid_from"].startswith("2099-01-01")
     assert entry["cost_input_per_million"] == "2"
     assert kit.catalog.check_prices().empty, "the installed data are asked again, and know of no announcement"
-    with pytest.raises(llmkit.RequestFailed, match="Leave fresh out"):
+    with pytest.raises(llmkit.RequestFailed, match="Leave out fresh"):
         kit.catalog.check_prices(fresh=pages.url + "/nowhere")
 
 

@@ -107,7 +107,7 @@ def test_who_leaves_works_on_with_what_was_received(url, member, tmp_path):
     with llmkit.open(tmp_path / "ben.duckdb", simulate=True) as alone:
         alone.catalog.deprecate_model("openai:new")
     anna.catalog.set_balance("openai", 5)
-    with pytest.raises(llmkit.ValidationError, match="edited outside it"):
+    with pytest.raises(llmkit.ValidationError, match="edited outside the team"):
         member("ben")
 
 

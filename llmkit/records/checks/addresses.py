@@ -28,8 +28,8 @@ def base_url(value: Any, field: str = "base_url") -> str:
     origin = origin_of(text, field)
     if not can_be_asked(origin):
         raise ValidationError(
-            f"{field} must use https: over http anybody between here and {origin} could read and change what is sent "
-            "and answered. Plain http is for this machine and private networks; a tunnel (ssh -L) makes it either.",
+            f"{field} must use https: over http, anyone between here and {origin} could read and change requests and "
+            "answers. Plain http is only for this machine and private networks; a tunnel (ssh -L) leads there too.",
             field=field,
         )
     url = f"{origin}{urlsplit(text).path.rstrip('/')}"

@@ -117,7 +117,7 @@ def price_variants(value: Any, field: str = "price_variants") -> tuple[PriceVari
         name, factor = row.get("service_tier"), price(row.get("factor"), f"{field}.factor")
         if not isinstance(name, str) or not name.strip() or name == STANDARD_TIER:
             raise ValidationError(
-                f"{field}: 'service_tier' is the name of another tier than the standard one, such as 'flex'.",
+                f"{field}: 'service_tier' is the name of a tier other than the standard one, such as 'flex'.",
                 field=field,
             )
         if factor is not None and row.keys() - {"service_tier", "factor"}:
