@@ -17,7 +17,7 @@ from llmkit.errors import BudgetExceeded, Code
 from llmkit.limiter import Admission, Purse
 from llmkit.money import pricing
 from llmkit.money.pricing import Cost
-from llmkit.providers.transport import apart
+from llmkit.providers.transport import apart, one_at_a_time
 from llmkit.records import Call, Completion, Failure, HttpResponse, Request
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext
@@ -171,13 +171,14 @@ class Attempt:
         """Parse, price and count a reply, and write it to disk before anyone is told."""
         run, conversation, turn, latency = self.run, self.conversation, self.conversation.turn, round(latency, 6)
         body = response.body if isinstance(response, HttpResponse) else b""
-        result, cost = await apart(body, self._understood, response, started_at)
-        conversation.add(result, cost, latency)
-        if isinstance(result, Failure):
-            run.breaker.note(self.target.model, result)  # before the slot is free for the next request
-        elif run.reused_versions:
-            run.compare_version(conversation, result.model_version)
-        await self._write_outcome(response, result, cost, latency)
+        async with one_at_a_time(body):
+            result, cost = await apart(body, self._understood, response, started_at)
+            conversation.add(result, cost, latency)
+            if isinstance(result, Failure):
+                run.breaker.note(self.target.model, result)  # before the slot is free for the next request
+            elif run.reused_versions:
+                run.compare_version(conversation, result.model_version)
+            await self._write_outcome(response, result, cost, latency)
         billed = self._settle(response, result, cost, admission)
         is_answer = isinstance(result, Completion)
         code = None if isinstance(result, Completion) else result.code
@@ -258,7 +259,7 @@ class Attempt:
         if is_last := isinstance(result, Completion) and conversation.finished:
             run.decide_end(conversation, None)
         is_short = is_last and conversation.is_plain
-        outcome = await apart(
+        lines = await apart(
             body or b"",
             events.outcome,
             **self.identity,
@@ -267,8 +268,7 @@ class Attempt:
             answer=answer_fields(result, cost) if isinstance(result, Completion) else None,
             probe=untold({"session": run.session, **conversation.row()}) if is_short else None,
         )
-        is_long = is_last and not is_short
-        await run.services.store.append([outcome, run.probe_line(conversation)] if is_long else [outcome])
+        await run.services.store.append([*lines, run.probe_line(conversation)] if is_last and not is_short else lines)
 
     def _settle(
         self, response: HttpResponse | Failure, result: Completion | Failure, cost: Cost, admission: Admission

@@ -87,7 +87,7 @@ def late_answers(run_id: str, rows: Iterable[Row], kept: Mapping[Place, Kept]) -
     }
 
 
-def lost_outcome(run_id: str, row: Row) -> Event:
+def lost_outcome(run_id: str, row: Row) -> list[Event]:
     """The outcome of an attempt whose process died before it could write one."""
     return events.outcome(
         run_id=run_id,

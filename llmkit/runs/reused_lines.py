@@ -28,7 +28,7 @@ def lines(run_id: str, reused: Reused, conversations: Iterable[Conversation]) ->
         position = conversation.probe.position
         for turn, answer in enumerate(reused.answers[position], start=1):
             completion = answer.completion
-            yield events.outcome(
+            yield from events.outcome(
                 run_id=run_id,
                 position=position,
                 turn=turn,

@@ -147,7 +147,7 @@ class Runner(Generic[T]):
             Place.of(run_id, row): row for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))
         }
         kept = {} if remote is None else {place: kept for place, kept in remote.kept(run_id).items() if place in begun}
-        lost = [lost_outcome(run_id, row) for place, row in begun.items() if place not in kept]
+        lost = [event for place, row in begun.items() if place not in kept for event in lost_outcome(run_id, row)]
         number = store.read(lambda c: queries.next_state(c, run_id))
         if lost:
             warnings.warn(

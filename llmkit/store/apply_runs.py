@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import duckdb
@@ -16,31 +15,8 @@ import pyarrow as pa
 from llmkit.records import PRICE_COLUMNS, TOKEN_COLUMNS
 from llmkit.records.columns import RESULT
 from llmkit.store.events import ARCHIVE, OF_RUN
-from llmkit.store.lines import for_duckdb
-from llmkit.store.schema import RATES, REUSE, USAGE
-from llmkit.store.tables import SOME
-
-
-@dataclass(slots=True)
-class RunLines:
-    """Run lines of one type, as the columns of a table."""
-
-    run_id: list[str] = field(default_factory=list)
-    event_id: list[str] = field(default_factory=list)
-    line: list[bytes] = field(default_factory=list)
-
-    def add(self, run_id: str, event_id: str, line: bytes) -> None:
-        """Append a line."""
-        self.run_id.append(run_id)
-        self.event_id.append(event_id)
-        self.line.append(for_duckdb(line))
-
-    def __add__(self, others: RunLines) -> RunLines:
-        return RunLines(*(getattr(self, name) + getattr(others, name) for name in _LINE))
-
-
-_LINE = [f.name for f in fields(RunLines)]
-
+from llmkit.store.run_lines import RunLines
+from llmkit.store.schema import PIECES, RATES, REUSE, USAGE
 
 _KEY = {"position": "BIGINT", "turn": "INTEGER", "attempt": "INTEGER"}
 _SCENARIO = {
@@ -62,8 +38,11 @@ _ANSWER = {
 _OUTCOME = {
     **_KEY, "ended_at": "TIMESTAMP", "status_code": "INTEGER", "error_code": "VARCHAR", "error_message": "VARCHAR",
     "latency_s": "DOUBLE", "request_id": "VARCHAR", "maybe_billed": "BOOLEAN", "reply": "VARCHAR",
-    "service_tier": "VARCHAR", "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR", **REUSE,
+    "service_tier": "VARCHAR", "cost": "DECIMAL(18, 10)", "cost_source": "VARCHAR", **REUSE, **PIECES,
 }  # fmt: skip
+_PART = 2_000
+"""Characters per row of a long text: DuckDB recompresses 16,384 rows at once."""
+_TEXT = {**_KEY, "name": "VARCHAR", "piece": "INTEGER", "text": "VARCHAR"}
 _RESULT = {"position": "BIGINT", "session": "INTEGER", **RESULT}
 _TOLD = {
     **{name: f"e.usage.{name}" for name in TOKEN_COLUMNS},
@@ -176,6 +155,11 @@ _STATEMENTS = (
         QUALIFY row_number() OVER (PARTITION BY run_id, e.batch ORDER BY event_id DESC) = 1
         ON CONFLICT DO UPDATE SET batch_id = excluded.batch_id, event_id = excluded.event_id
         WHERE excluded.event_id > run_batches.event_id"""),
+    ("text", f"""
+        INSERT INTO text_pieces BY NAME
+        SELECT run_id, {_fields(list(_TEXT)[:-1])}, unnest(range(length(e.text) // {_PART} + 1)) AS part,
+            substring(e.text, part * {_PART} + 1, {_PART}) AS text
+        FROM {_parsed("text", _TEXT)} ON CONFLICT DO NOTHING"""),
     ("outcome answer", f"""
         INSERT INTO outcomes BY NAME
         SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(USAGE), "e.usage")},
@@ -243,7 +227,9 @@ _SELDOM = (
         UPDATE run_scenarios SET prompt = NULL, system = NULL, followups = NULL, messages = NULL WHERE {_DROPPED}"""),
     ("note intent", ARCHIVE, f"UPDATE intents SET request = NULL WHERE {_DROPPED}"),
     ("note outcome answer", ARCHIVE, f"""
-        UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL WHERE {_DROPPED}"""),
+        UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL,
+            {", ".join(f"{name} = NULL" for name in PIECES)} WHERE {_DROPPED}"""),
+    ("note text", ARCHIVE, f"DELETE FROM text_pieces WHERE {_DROPPED}"),
 )  # fmt: skip
 """Statements that change nothing unless the run has such a note, or was resumed."""
 _OCCASIONS = f"""
@@ -274,11 +260,12 @@ def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLi
     if "answer" in kinds:
         outcomes = lines["answer"] + lines.get("outcome", RunLines())
         lines = {**{kind: few for kind, few in lines.items() if kind != "answer"}, "outcome": outcomes}
-    tables = {f"incoming_{kind}": {name: getattr(few, name) for name in _LINE} for kind, few in lines.items()}
-    tables["incoming"] = {"run_id": sorted({run_id for few in lines.values() for run_id in few.run_id})}
+    tables = {f"incoming_{kind}": few.table() for kind, few in lines.items()}
+    run_ids = sorted({run_id for few in lines.values() for run_id in few.run_id})
+    tables["incoming"] = pa.table({"run_id": pa.array(run_ids, pa.string())})
     try:
-        for name, columns in tables.items():
-            connection.register(name, pa.table({key: _column(values) for key, values in columns.items()}))
+        for name, table in tables.items():
+            connection.register(name, table)
         for of, statement in _STATEMENTS:
             if not kinds.isdisjoint(of.split()):
                 connection.execute(statement)
@@ -290,8 +277,3 @@ def apply_lines(connection: duckdb.DuckDBPyConnection, lines: Mapping[str, RunLi
         for name in tables:
             with contextlib.suppress(duckdb.TransactionException):  # the next batch replaces it
                 connection.unregister(name)
-
-
-def _column(values: Sequence[str | bytes]) -> pa.ChunkedArray:
-    chunks = [pa.array(values[first : first + SOME], pa.string()) for first in range(0, len(values), SOME)]
-    return pa.chunked_array(chunks, pa.string())

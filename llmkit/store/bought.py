@@ -48,7 +48,7 @@ def answers(
                     JOIN runs r ON r.id = i.run_id
                     JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
                 WHERE o.is_answer AND NOT o.is_superseded AND r.simulated = $simulated AND a.model = q.model
-                    AND coalesce(o.response, o.response_at) IS NOT NULL
+                    AND coalesce(o.response, o.response_at, o.response_pieces::VARCHAR) IS NOT NULL
                     AND a.sample = q.sample AND ($since::TIMESTAMP IS NULL OR o.ended_at >= $since)
                 QUALIFY place = row_number() OVER (
                     PARTITION BY q.position

@@ -52,6 +52,7 @@ class Commit:
 
     def end(self, error: Exception | None = None) -> None:
         """Wake the waiters: threads, and those of each event loop with a single call into it."""
+        self.events = []  # they may be large, and this may be referenced until the next commit
         with self._lock:
             _conclude([self._done], error)
         by_loop = defaultdict(list)

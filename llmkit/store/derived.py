@@ -177,5 +177,26 @@ def pack_segments(_: duckdb.DuckDBPyConnection) -> None:
     """Change nothing: this step's name makes earlier versions, which cannot read packs, refuse the database."""
 
 
-STEPS = (derive_probes, hash_requests, add_annotations, add_batches, let_texts_go, pack_segments)
+def split_long_texts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Replies and answers of more than a megabyte, in pieces. DuckDB reads and recompresses 2,048 values of a column at
+    once: with ten replies of 16 MB in the table of the others, each new one took 300 MB of memory.
+    """
+    connection.execute(f"""
+        CREATE TABLE text_pieces (
+            run_id VARCHAR, position BIGINT, turn INTEGER, attempt INTEGER, name VARCHAR, piece INTEGER,
+            part INTEGER, text VARCHAR NOT NULL {LONG},
+            PRIMARY KEY (run_id, position, turn, attempt, name, piece, part)
+        )
+    """)
+
+
+STEPS = (
+    derive_probes,
+    hash_requests,
+    add_annotations,
+    add_batches,
+    let_texts_go,
+    pack_segments,
+    split_long_texts,
+)
 """The migrations above, append only."""

@@ -7,6 +7,7 @@ catalog    an entry of the catalog was written: ``before`` and ``after`` are who
 scenarios  up to a hundred scenarios of a run about to begin; ``first`` is the number of the first one
 run        a run began; carries its settings, and every model with the prices in force
 intent     an attempt is about to be sent; carries a hash of its request
+text       a piece of a long reply or answer, in lines before its outcome, which says how many there are
 outcome    an attempt was answered or failed; carries the raw reply, and the turn when it was answered
 answer     an outcome that completed its probe, at the first attempt of its only turn; ``probe`` is the rest of its row
 batch      a provider has accepted a batch; the intents of its requests name it
@@ -23,6 +24,7 @@ resumed the run, 0 at first, so that the order of results does not depend on a c
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,11 +32,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from llmkit.records.rows import dumps
-from llmkit.store.lines import Event, pointer
+from llmkit.store.lines import SEARCHED, Event, pointer
 
 _PER_LINE = 100
 """Scenarios per line."""
+_PIECE = 1 << 16
+"""Characters, or bytes of a reply, per line of a long text."""
 
 Entity = Literal["provider", "model", "price", "setting", "balance", "sync"]
 
@@ -130,26 +136,43 @@ def outcome(
     answer: Mapping[str, Any] | None = None,
     probe: Mapping[str, Any] | None = None,
     **fields: Any,
-) -> Event:
-    """An attempt was answered or failed, with the raw ``reply``.
+) -> list[Event]:
+    """An attempt was answered or failed, with the raw ``reply``. Append all at once.
 
     ``answer``: the columns of ``turns`` that only an answer has; its ``response`` is stored only if it is not found in
     the reply. ``fields``: the columns of ``attempts`` that only the outcome determines. ``probe``: if this, its only
     attempt, completed the probe, the ``session`` and the columns that do not follow from the outcome.
     """
-    at = pointer(reply, answer["response"]) if reply and answer else None
-    return {
+    identity = {"run_id": run_id, "position": position, "turn": turn, "attempt": attempt}
+    response = answer["response"] if answer else None
+    at = pointer(reply, response) if reply and response is not None else None
+    pieces = {name: _pieces(identity, name, text) for name, text in (("reply", reply), ("response", response))}
+    ended = {
         "type": "outcome" if probe is None else "answer",
-        "run_id": run_id,
-        "position": position,
-        "turn": turn,
-        "attempt": attempt,
+        **identity,
         "ended_at": now(),
-        "reply": None if reply is None else reply.decode("utf-8", "replace"),
-        "answer": {**answer, "response": None, "response_at": at} if answer and at else answer,
+        "reply": None if reply is None or pieces["reply"] else reply.decode("utf-8", "replace"),
+        "answer": {**answer, "response": None, "response_at": at} if answer and (at or pieces["response"]) else answer,
         "probe": probe,
+        **{f"{name}_pieces": len(lines) or None for name, lines in pieces.items()},
         **fields,
     }
+    return [*pieces["reply"], *pieces["response"], ended]
+
+
+def _pieces(identity: Mapping[str, Any], name: str, text: bytes | str | None) -> list[Event]:
+    """A text in pieces if it is long. They are JSON already: as strings, they might take four times the memory."""
+    if text is None or len(text) <= SEARCHED:
+        return []
+    firsts = range(0, len(text), _PIECE)
+    if isinstance(text, bytes):
+        parts = codecs.iterdecode((text[first : first + _PIECE] for first in firsts), "utf-8", "replace")
+    else:
+        parts = (text[first : first + _PIECE] for first in firsts)
+    return [
+        {"type": "text", **identity, "name": name, "piece": piece, "text": orjson.Fragment(dumps(part))}
+        for piece, part in enumerate(parts)
+    ]
 
 
 def probe(*, run_id: str, position: int, session: int, **fields: Any) -> Event:

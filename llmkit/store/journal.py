@@ -130,15 +130,16 @@ class Journal:
 
     def blocks(self, segment: Segment, offset: int, size: int) -> Iterator[Block]:
         """The complete lines of a segment from an offset on, about ``size`` bytes at a time."""
-        rest, position = b"", offset
+        pieces, position = list[bytes](), offset
         while data := self.read(segment.name, position, size):
             position += len(data)
-            lines = (rest + data).split(b"\n")
-            rest = lines.pop()
-            if lines:
-                end = offset + sum(map(len, lines)) + len(lines)
+            pieces.append(data)
+            if b"\n" in data:  # only then join them: a line may take many reads
+                *lines, rest = b"".join(pieces).split(b"\n")
+                pieces, end = [rest], position - len(rest)
                 yield Block(segment, lines, offset, end)
                 offset = end
+        rest = b"".join(pieces)
         if verified(rest[:-1]):  # a complete line with a damaged line end, not one being written
             yield Block(segment, [rest[:-1]], offset, offset + len(rest))
 

@@ -21,10 +21,11 @@ import duckdb
 from portalocker import LockFlags
 
 from llmkit.errors import CatalogBusy, ValidationError
+from llmkit.records.memory import give_back
 from llmkit.store import intruders, locks, trouble
 from llmkit.store.trouble import OutOfReach
 
-CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
+CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 1}
 CONFINED: dict[str, Any] = {**CONFIG, "enable_external_access": False}
 _ROWS = 8_192
 """Rows of a row group, DuckDB's unit of compression: each operation recompresses the last group of each table."""
@@ -132,6 +133,8 @@ class Lease:
                         yield connection
                 finally:
                     engine.execute("DETACH catalog")
+                    if not read_only:
+                        give_back()
         except duckdb.Error as error:
             self.close()
             raise self._translate(error) from error

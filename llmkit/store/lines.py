@@ -26,7 +26,7 @@ _OLD_ID = re.compile(rb'"id":"([0-9a-f]{16}-[0-9a-f]+)"\}$')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89a-f]", re.I)  # searching for this alone takes fifty times as long
 
-_SEARCHED = 1 << 20
+SEARCHED = 1 << 20
 """The most bytes of a document that is searched for a text."""
 
 
@@ -75,7 +75,7 @@ def pointer(document: bytes, text: str) -> str | None:
     """The JSON pointer to a text in a document; ``None`` if it is not there verbatim, or the document is so long that
     parsing it again would block others.
     """
-    if len(document) > _SEARCHED:
+    if len(document) > SEARCHED:
         return None
     try:
         return _find(orjson.loads(document), text, "")

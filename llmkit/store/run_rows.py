@@ -76,6 +76,7 @@ def fits(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
         SELECT r.n_probes * {_ROW} + {_COPIES} * (
                 coalesce((SELECT sum(strlen(prompt)) FROM run_scenarios WHERE run_id = r.id), 0) * r.arms
                 + coalesce((SELECT sum(strlen(coalesce(reply, response))) FROM outcomes WHERE run_id = r.id), 0)
+                + coalesce((SELECT sum(strlen(text)) FROM text_pieces WHERE run_id = r.id), 0)
             ) < parse_formatted_bytes(current_setting('memory_limit'))
         FROM runs r WHERE r.id = ?
         """,

@@ -15,6 +15,8 @@ RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
 """The fields of usage and rates in the journal and the tables, with SQL types."""
 REUSE: Mapping[str, str] = {"reused_from": "VARCHAR", "original_cost": "DECIMAL(18, 10)"}
 """Columns of a reused answer: the probe that it was bought for, and what it cost there."""
+PIECES: Mapping[str, str] = {"reply_pieces": "INTEGER", "response_pieces": "INTEGER"}
+"""Columns with the number of pieces of a reply or answer so long that it is kept in ``text_pieces``."""
 STATES = ("ok", "failed", "skipped", "cancelled", "pending")
 COUNTS = ", ".join(f"count(*) FILTER (status = '{state}') AS {state}" for state in STATES)
 """SQL that counts probes by status."""
@@ -25,7 +27,7 @@ PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_C
 
 _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
-    "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE},
+    "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE, **PIECES},
     "run_states": {"changes": "JSON"},
     "intents": {"batch": "VARCHAR"},
     "run_scenarios": {"messages": "JSON", "question": "JSON"},
@@ -93,6 +95,9 @@ _UNTIL_ASKED: Mapping[str, str] = {
 """Result columns that have a value for probes without a result too."""
 _RESULT = ", ".join(f"{_UNTIL_ASKED.get(name, f'q.{name}')} AS {name}" for name in RESULT)
 _USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
+_LONG = """LEFT JOIN long_texts {0} ON {0}.run_id = o.run_id AND {0}.position = o.position AND {0}.turn = o.turn
+                AND {0}.attempt = o.attempt AND {0}.name = '{0}' AND {0}.pieces = o.{0}_pieces"""
+_RESPONSE = "coalesce(o.response, response.text, json_extract_string(o.reply, o.response_at)) AS response"
 _ID = "r.id || format('.{{:06d}}', {})"
 VIEWS: Mapping[str, str] = {
     # requests in flight, or whose process died; most runs have none, as comparing counts shows cheaply
@@ -107,6 +112,11 @@ VIEWS: Mapping[str, str] = {
         FROM (FROM intents SEMI JOIN open USING (run_id)) i
             ANTI JOIN (FROM outcomes SEMI JOIN open USING (run_id)) o
             ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt""",
+    # NULL rather than with a gap: who joins them compares the number of pieces
+    "long_texts": """
+        SELECT run_id, position, turn, attempt, name, string_agg(text, '' ORDER BY piece, part) AS text,
+            count(*) FILTER (part = 0) AS pieces
+        FROM text_pieces GROUP BY ALL""",
     "probe_states": f"""
         SELECT {_ID.format("s.scenario * r.arms + a.arm")} AS probe_id, r.id AS run_id,
             s.scenario * r.arms + a.arm AS position, s.scenario_id, s.prompt, coalesce(a.system, s.system) AS system,
@@ -128,35 +138,38 @@ VIEWS: Mapping[str, str] = {
             SELECT run_id, position, name, arg_max_null(value, event_id) AS value FROM annotations
             GROUP BY run_id, position, name HAVING arg_max_null(value, event_id) IS NOT NULL
         ) GROUP BY run_id, position""",
-    "probes": """
-        SELECT p.* EXCLUDE (template), coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response,
-            p.template, n.notes
+    "probes": f"""
+        SELECT p.* EXCLUDE (template), {_RESPONSE}, p.template, n.notes
         FROM probe_states p LEFT JOIN probe_notes n ON n.run_id = p.run_id AND n.position = p.position
             LEFT JOIN outcomes o ON o.run_id = p.run_id AND o.position = p.position
-            AND o.turn = p.turns AND o.is_answer AND NOT o.is_superseded AND p.completed_at IS NOT NULL""",
+            AND o.turn = p.turns AND o.is_answer AND NOT o.is_superseded AND p.completed_at IS NOT NULL
+            {_LONG.format("response")}""",
     "turns": f"""
         SELECT {_ID.format("o.position")} AS probe_id, o.turn, o.run_id,
             {_ID.format("o.position")} || '.' || o.turn || '.' || o.attempt AS attempt_id,
             CASE WHEN o.turn = 1 THEN s.prompt ELSE json_extract_string(s.followups, '$[' || (o.turn - 2) || ']')
                 END AS prompt,
-            coalesce(o.response, json_extract_string(o.reply, o.response_at)) AS response, o.finish_reason,
-            o.model_version, o.service_tier, o.request_id, {_of("o", TOKEN_COLUMNS)}, {_of("o", RATES)},
-            {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s, o.ended_at AS answered_at, o.position,
+            {_RESPONSE}, o.finish_reason, o.model_version, o.service_tier, o.request_id,
+            {_of("o", TOKEN_COLUMNS)}, {_of("o", RATES)}, {_USAGE} AS usage, o.cost, o.cost_source, o.latency_s,
+            o.ended_at AS answered_at, o.position,
             {_of("o", REUSE)}
         FROM outcomes o JOIN runs r ON r.id = o.run_id
             LEFT JOIN run_scenarios s -- an inner one would be joined before the runs: each answer with each scenario
                 ON s.run_id = o.run_id AND s.scenario = o.position // r.arms
+            {_LONG.format("response")}
         WHERE o.is_answer AND NOT o.is_superseded""",
     "attempts": f"""
         SELECT {_ID.format("i.position")} || '.' || i.turn || '.' || i.attempt AS attempt_id, i.run_id,
             {_ID.format("i.position")} AS probe_id, i.turn, i.attempt, a.provider, a.model, i.started_at, o.ended_at,
             o.status_code, o.error_code, o.error_message, o.latency_s, i.waited_s, i.wait_reason, o.request_id,
-            coalesce(o.maybe_billed, false) AS maybe_billed, i.request, o.reply,
+            coalesce(o.maybe_billed, false) AS maybe_billed, i.request,
+            coalesce(o.reply, reply.text) AS reply,
             {_USAGE} AS usage, o.service_tier, o.cost, o.cost_source, i.worst_case, i.position, i.dropped,
             i.request_hash, i.batch
         FROM intents i JOIN runs r ON r.id = i.run_id
             JOIN run_arms a ON a.run_id = i.run_id AND a.arm = i.position % r.arms
             LEFT JOIN outcomes o ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn
-                AND o.attempt = i.attempt""",
+                AND o.attempt = i.attempt
+            {_LONG.format("reply")}""",
 }
 """To change one, add an empty migration step: all views are recreated after any step."""

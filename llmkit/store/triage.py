@@ -11,9 +11,9 @@ import duckdb
 
 from llmkit.records.rows import dumps
 from llmkit.store import apply_runs, format_1
-from llmkit.store.apply_runs import RunLines
 from llmkit.store.journal import Block
 from llmkit.store.lines import Event, loads, verified
+from llmkit.store.run_lines import RunLines
 from llmkit.store.segments import Segment, segment
 
 

@@ -19,7 +19,7 @@ from llmkit.errors import Code, ValidationError
 from llmkit.providers.credentials import Key, redact
 from llmkit.providers.transport.aiohttp_transport import AiohttpTransport, prepared
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
-from llmkit.providers.transport.long_bodies import apart, unpacked
+from llmkit.providers.transport.long_bodies import apart, one_at_a_time, unpacked
 from llmkit.providers.transport.outgoing import Outgoing
 from llmkit.records import Failure, HttpResponse
 from llmkit.records.checks.addresses import is_loopback, origin_of
@@ -73,12 +73,10 @@ class Client:
                 body += chunk
                 if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
                     return _too_long(response.status, host, longest)
-        return HttpResponse(
-            status=response.status,
-            headers=headers,
-            body=await apart(body, redact, bytes(body), secrets) if secrets else bytes(body),
-            received_at=datetime.now(UTC),
-        )
+        received_at = datetime.now(UTC)
+        async with one_at_a_time(body):
+            content = await apart(body, _redacted, body, secrets)
+        return HttpResponse(status=response.status, headers=headers, body=content, received_at=received_at)
 
     def _transport(self, origin: str) -> AiohttpTransport:
         """The connections to an origin.
@@ -100,6 +98,10 @@ def _limits(timeout: float) -> aiohttp.ClientTimeout:
         total=connect + timeout,  # a limit per read would never stop an answer that trickles in
         connect=connect,
     )
+
+
+def _redacted(body: bytearray, secrets: tuple[Key, ...]) -> bytes:
+    return redact(bytes(body), secrets) if secrets else bytes(body)
 
 
 def _told(response: aiohttp.ClientResponse, secrets: tuple[Key, ...]) -> dict[str, str]:

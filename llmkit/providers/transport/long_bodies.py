@@ -1,12 +1,16 @@
-"""Long bodies: decompressed step by step, and read outside the event loop."""
+"""Long bodies: decompressed step by step, and read outside the event loop, one after the other."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sized
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from llmkit.records.memory import give_back
 
 T = TypeVar("T")
 
@@ -42,6 +46,22 @@ async def _inflated(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
             yield inflater.decompress(chunk, LONG)
             if chunk := inflater.unconsumed_tail:
                 await asyncio.sleep(0)  # a decompression bomb must not block the others
+
+
+_reading: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+@contextlib.asynccontextmanager
+async def one_at_a_time(body: Sized) -> AsyncIterator[None]:
+    """Held while a body is worked on: a long one waits for other long ones, since each takes several times its size
+    while it is parsed and written down.
+    """
+    if len(body) <= LONG:
+        yield
+        return
+    async with _reading.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        yield
+    give_back()
 
 
 async def apart(body: Sized, function: Callable[..., T], *args: Any, **options: Any) -> T:

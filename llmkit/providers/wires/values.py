@@ -55,7 +55,11 @@ def string(value: Any) -> str:
     """The value if it is a string, else ``""``. Lone surrogates, which no file could hold, become ``?``."""
     if not isinstance(value, str):
         return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return value
 
 
 def count(value: Any) -> int | None:
