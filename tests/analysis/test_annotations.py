@@ -12,9 +12,9 @@ HOSTILE = "=cmd|' /C calc'!A0\"><script>window.hacked=1</script>\x00'; DROP TABL
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(database):
     """Where the catalog lies."""
-    return tmp_path / "c.duckdb"
+    return database
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ HOSTILE = "<b>x</b> '; DROP TABLE runs; -- «ß»"
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(database):
     """Where the catalog lies."""
-    return tmp_path / "c.duckdb"
+    return database
 
 
 @pytest.fixture

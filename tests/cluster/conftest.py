@@ -40,11 +40,20 @@ def sim():
         yield simulator
 
 
-@pytest.fixture
-def path(tmp_path):
-    """A catalog in which each of three providers takes eight requests at a time."""
-    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
+@pytest.fixture(scope="session")
+def eight_at_a_time(shipped_catalog, copy_catalog, tmp_path_factory):
+    """A folder with a catalog in which each of three providers takes eight requests at a time."""
+    folder = tmp_path_factory.mktemp("eight")
+    copy_catalog(shipped_catalog, folder)
+    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
         loosened(kit, PROVIDERS, 8)
+    return folder
+
+
+@pytest.fixture
+def path(eight_at_a_time, copy_catalog, tmp_path):
+    """A copy of it."""
+    copy_catalog(eight_at_a_time, tmp_path)
     return tmp_path / "k.duckdb"
 
 

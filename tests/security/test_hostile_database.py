@@ -25,11 +25,20 @@ INTRUDERS = {
 }
 
 
-@pytest.fixture
-def place(tmp_path):
-    """A folder with a database, and a file beside it that nobody asked for."""
-    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
+@pytest.fixture(scope="module")
+def study(shipped_catalog, copy_catalog, tmp_path_factory):
+    """A folder with a run, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("study")
+    copy_catalog(shipped_catalog, folder)
+    with llmkit.open(folder / "k.duckdb", simulate=True) as kit:
         kit.run("hello", "openai:gpt-6-luna").result(60)
+    return folder
+
+
+@pytest.fixture
+def place(study, copy_catalog, tmp_path):
+    """A folder with a database, and a file beside it that nobody asked for."""
+    copy_catalog(study, tmp_path)
     (tmp_path / "secret.txt").write_text(SECRET)
     return tmp_path
 
