@@ -30,6 +30,7 @@ class Throttle:
             if self._timer is None:
                 self._timer = threading.Timer(max(0.0, self._drawn_at + self._pause - time.monotonic()), self._fire)
                 self._timer.daemon = True
+                self._timer.name = "llmkit-panel"  # at the end of the process, those are waited for
                 self._timer.start()
 
     def flush(self) -> None:

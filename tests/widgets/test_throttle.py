@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -54,3 +56,16 @@ def test_drawing_never_overlaps():
     throttle.flush()
     assert drawn.is_set()
     assert not overlaps
+
+
+LAST_DRAW = """
+import time, llmkit
+from llmkit.widgets.throttle import Throttle
+Throttle(lambda: (time.sleep(0.3), print("drawn", flush=True))).touch()
+"""
+
+
+def test_a_draw_under_way_is_waited_for_when_the_process_ends():
+    """A thread that reads the catalog while Python ends could abort it."""
+    ended = subprocess.run([sys.executable, "-c", LAST_DRAW], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "drawn\n", "")
