@@ -35,7 +35,7 @@ _FEW, _MANY = 8 << 20, 32 << 20
 """Bytes of run lines per transaction, for the backlog of a run and for a gigabyte or more: more is faster, but takes
 seven times those bytes of memory.
 """
-_BLOCK = 4 << 20
+_BLOCK = 1 << 20
 """Bytes of a segment split into lines at once, during which no other thread runs."""
 _AT_ONCE = 64 << 20
 """Bytes of segments in memory while they are merged."""
@@ -136,7 +136,7 @@ def project(
     total = sum(each.size - each.offset for each in due)
     for blocks in _told(itertools.chain(catalog, _gathered(journal, runs)), total, journal.directory.stem):
         _apply(connection, blocks)
-        if sum(block.end - block.start for block in blocks) > _BLOCK:
+        if sum(block.end - block.start for block in blocks) > _FEW // 2:
             give_back()
     return True
 
