@@ -79,7 +79,7 @@ def test_a_changed_byte_is_noticed(capsule, data):
         changed = whole[:place] + bytes([whole[place] ^ (1 << data.draw(st.integers(0, 7)))]) + whole[place + 1 :]
     file = capsule.with_name("changed")
     file.write_bytes(changed)
-    with pytest.raises(llmkit.ValidationError, match="not a capsule, or has changed"):
+    with pytest.raises(llmkit.ValidationError, match="not a capsule, or was changed"):
         llmkit.open_capsule(file)
 
 

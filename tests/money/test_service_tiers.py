@@ -131,8 +131,8 @@ def test_the_standard_price_is_handed_through() -> None:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([{"service_tier": "standard", "factor": 1}], "another tier"),
-        ([{"factor": 1}], "another tier"),
+        ([{"service_tier": "standard", "factor": 1}], "a tier other"),
+        ([{"factor": 1}], "a tier other"),
         ([{"service_tier": "flex"}], "at least one price"),
         ([{"service_tier": "flex", "factor": 1, "cost_input_per_million": 1}], "not both"),
         ([{"service_tier": "flex", "factor": 1}, {"service_tier": "flex", "factor": 2}], "twice"),
