@@ -47,7 +47,9 @@ class Design:
         return charts.plot_power(self.curve, ax)
 
     def __repr__(self) -> str:
-        money = f"{dollars(self.cost)} ({dollars(self.low)} to {dollars(self.high)})" if self.cost else "unpriced"
+        money = dollars(self.cost)
+        if self.low != self.high:
+            money += f" ({dollars(self.low)} to {dollars(self.high)})"
         state = "" if self.enough else "; the requested power is not reached"
         return f"<Design {self.scenarios:,} scenarios × {self.samples} samples: power {self.power:.0%}, {money}{state}>"
 

@@ -91,6 +91,8 @@ def test_the_cheapest_design_is_proposed_and_budgets_hold():
     assert poor.power < 0.8
     assert "not reached" in repr(poor)
     assert _design(unit=dict.fromkeys(UNIT)).cost is None
+    assert "unpriced" in repr(_design(unit=dict.fromkeys(UNIT)))
+    assert "$0.00" in repr(_design(unit=dict.fromkeys(UNIT, Decimal(0))))
     assert ample.plot().get_ylabel() == "Power"
     for change in ({"detect": 0}, {"power": 1}, {"detect": "much"}, {"budget": Decimal("0.001")}):
         with pytest.raises(llmkit.ValidationError):
