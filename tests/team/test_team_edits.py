@@ -30,7 +30,7 @@ def assert_equal(kits):
         assert kit.sql("SELECT * FROM journal_quarantine").empty
 
 
-@pytest.mark.parametrize("edits", [8, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("edits", [15, pytest.param(50, marks=pytest.mark.soak)])
 def test_edits_of_four_members_are_everywhere(url, member, python, tmp_path, edits):
     """Four processes with four files edit at once: no edit is lost, there is one default, and all files are equal."""
     names = ("a", "bb", "ccc", "dddd")
