@@ -185,7 +185,7 @@ def test_fast_mode_in_the_us_is_billed_at_both(paying, provider):
 def test_a_tier_that_a_model_does_not_have_is_refused_with_those_it_has(paying, tier):
     """The sentence names them; nothing is sent."""
     for ask in (paying.run, paying.estimate):
-        with pytest.raises(llmkit.ValidationError, match=r"It has: standard, fast, flex, priority; leave"):
+        with pytest.raises(llmkit.ValidationError, match=r"only at: standard, fast, flex, priority. Leave"):
             ask("Yes?", SOL, service_tier=tier)
     with pytest.raises(llmkit.ValidationError, match="service_tier"):
         paying.run("Yes?", SOL, service_tier=5)
