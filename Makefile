@@ -24,6 +24,9 @@ demo test soak bench check: export XDG_CACHE_HOME    := $(STATE)/cache
 demo test soak bench check: export XDG_DATA_HOME     := $(STATE)/data
 demo test soak bench check: export LLMKIT_CONFIG_DIR := $(STATE)/config
 
+# Where .ci/run puts its uv: what uv has installed, pip cannot change.
+export PATH := $(STATE)/bin:$(PATH)
+
 .PHONY: help demo test lab check soak bench clean
 
 help: ## this list
