@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.catalog import blocking
+from llmkit.catalog import Access
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
@@ -79,12 +77,13 @@ class InfraPanel(CatalogPanel):
 
     def refresh(self) -> None:
         """Show the current catalog."""
-        state = self._catalog.state()
+        access = self._catalog.access()
+        state = access.state
         self._showing = True
         try:
             for purpose, dropdown in self.choices.items():
                 chosen = infra_reference(state, purpose)
-                options = self._options(state, chosen)
+                options = self._options(access, chosen)
                 if dropdown.options != options:
                     dropdown.options = options
                 dropdown.value = chosen if chosen in state.models else None
@@ -101,8 +100,9 @@ class InfraPanel(CatalogPanel):
         if not self.act(lambda: f"{label} uses {self._catalog.set_infra_model(purpose, reference).reference} now."):
             self.refresh()
 
-    def _options(self, state: Any, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
+    def _options(self, access: Access, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
         """Active models by provider, the cheapest first; unavailable ones at the end, with the reason."""
+        state = access.state
         options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
         blocked: list[tuple[str, str | None]] = []
         words = self.search.value.lower().split()
@@ -113,10 +113,9 @@ class InfraPanel(CatalogPanel):
                 if model.provider == name
                 and (model.reference == chosen or (model.is_active and _matches(model, provider, words)))
             ]
-            has_key = self._catalog.has_key(provider)
             for model in sorted(offered, key=price_order):
                 label = f"{provider.display_name}: {model.display_name}, {both_prices(model)} per million"
-                obstacle = blocking(model, provider, has_key, datetime.now(UTC).date())
+                obstacle = access.blocking(model)
                 if obstacle is None:
                     options.append((label, model.reference))
                 else:
