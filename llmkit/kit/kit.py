@@ -223,7 +223,8 @@ class Kit:
             mode=mode,
             options=_without_run_options(options),
         )
-        return self._checker.estimate(request, self.catalog.state())
+        with tuned_process():
+            return self._checker.estimate(request, self.catalog.state())
 
     def plan_modes(self, prompts: Prompts, models: Models = None, samples: int = 1, **options: Any) -> pd.DataFrame:
         """Compare the cost and duration of each mode (``live``, ``batch``, ``flex``): one row per model and mode.

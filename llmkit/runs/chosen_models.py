@@ -158,6 +158,8 @@ def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequen
             "Your column 'answer' has the name that the answers to questions need: rename it.",
             field="prompts",
         )
+    if not (shared_system or shared):
+        return tuple(scenarios)
     return tuple(
         replace(scenario, system=scenario.system or shared_system, followups=scenario.followups or shared)
         for scenario in scenarios

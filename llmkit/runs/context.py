@@ -197,7 +197,7 @@ class RunContext:
         conversation.end(
             failure,
             refused=failure is not None and failure is refusal,
-            check=self.spec.plan.check_of(conversation.probe, self.spec.check_answer),
+            check=self.spec.plan.check_of(conversation.probe.position, self.spec.check_answer),
         )
 
     def compare_version(self, conversation: Conversation, version: str | None) -> None:

@@ -126,10 +126,14 @@ class Plan:
         about = f"{self.option_seed} {config.model.reference} {self._question_repeats[place]} {sample}"
         return scenario.question.order(b"\n".join((about.encode(), *parts_of(asked(scenario, config)))))
 
-    def check_of(self, probe: Probe, shared: Check | None) -> Check | None:
-        """The parser of a probe's last answer: its question's, else the run's ``shared`` one."""
-        question = probe.scenario.question
-        return shared if question is None else partial(question.read, order=self.order_of(probe.position))
+    def check_of(self, position: int, shared: Check | None) -> Check | None:
+        """The parser of the last answer at a position: its question's, else the run's ``shared`` one."""
+        question = self.scenarios[self._place_of(position)[0]].question
+        return shared if question is None else partial(question.read, order=self.order_of(position))
+
+    def turns_of(self, position: int) -> int:
+        """The number of turns of the probe at a position."""
+        return len(self.scenarios[self._place_of(position)[0]].prompts)
 
     def model_of(self, position: int) -> Model:
         """The model of the probe at a position."""
@@ -181,6 +185,13 @@ class Plan:
         if block is None or not self.worth_caching(config, block):
             return None
         return block.scenarios[0], config.model.reference, config.system
+
+    def alike(self, probe: Probe) -> Hashable:
+        """Equal for probes whose calls differ only in their texts; ``None`` if its question makes a call different."""
+        config = probe.config
+        if probe.scenario.question is not None:
+            return None
+        return config.label, None if config.params.seed is None else probe.sample
 
     def call(
         self, probe: Probe, answers: Sequence[str] = (), model: Model | None = None, *, in_batches: bool = False

@@ -12,9 +12,9 @@ from llmkit.money import pricing
 from llmkit.records import Completion, Failure, Usage
 from llmkit.runs.conversation import Conversation, checked
 from llmkit.runs.remote import Kept, LateAnswer, Place
-from llmkit.runs.reuse import stored_completion
 from llmkit.runs.spec import RunSpec
 from llmkit.store import Event, events
+from llmkit.store.bought import stored_completion
 
 Row = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
     """Whether an answer stays: it was not requested again later, and it passes its check."""
     if row["response"] is None:
         return False
-    check = spec.plan.check_of(conversation.probe, spec.check_answer)
+    check = spec.plan.check_of(conversation.probe.position, spec.check_answer)
     if not conversation.finished or check is None:
         return True
     return checked(row["response"], check)[1] is None

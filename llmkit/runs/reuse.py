@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,54 +11,23 @@ from typing import Any, Literal
 
 from llmkit.errors import ValidationError
 from llmkit.providers.wires import wire_for
-from llmkit.records import Completion, Provider, Usage
+from llmkit.providers.wires.body_templates import Questions
+from llmkit.records import Provider
 from llmkit.records.checks import numbers
 from llmkit.runs.conversation import checked
 from llmkit.runs.plan import Plan
 from llmkit.store import Store, bought, events
+from llmkit.store.bought import StoredAnswer
 
 Reuse = bool | Literal["only"]
 """Whether to reuse answers; with ``only``, nothing is sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReusedAnswer:
-    """An answer with the probe that it was bought for (``source``), its cost then, and its time."""
-
-    completion: Completion
-    source: str
-    cost: Decimal | None
-    answered_at: datetime
-    latency_s: float
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> ReusedAnswer:
-        """Read an answer from a row of :func:`llmkit.store.bought.answers`."""
-        return cls(
-            completion=stored_completion(row),
-            source=row["source"],
-            cost=row["cost"],
-            answered_at=row["answered_at"],
-            latency_s=row["latency_s"] or 0.0,
-        )
-
-
-def stored_completion(row: Mapping[str, Any]) -> Completion:
-    """The answer in a row of ``turns``."""
-    return Completion(
-        text=row["response"] or "",
-        finish_reason=row["finish_reason"],
-        usage=Usage.from_row(row["usage"]) if row["usage"] else None,
-        model_version=row["model_version"],
-        service_tier=row["service_tier"],
-    )
 
 
 @dataclass(frozen=True, slots=True)
 class Reused:
     """The answers of a plan that need not be requested, by position, in the order of turns."""
 
-    answers: Mapping[int, Sequence[ReusedAnswer]]
+    answers: Mapping[int, Sequence[StoredAnswer]]
     whole: frozenset[int]
     """Positions of the probes with all of their answers."""
 
@@ -66,7 +35,7 @@ class Reused:
         """The model versions that gave the answers, by model reference."""
         versions: dict[str, set[str | None]] = {}
         for position, answers in self.answers.items():
-            served = {answer.completion.model_version for answer in answers}
+            served = {answer.model_version for answer in answers}
             versions.setdefault(plan.model_of(position).reference, set()).update(served)
         return versions
 
@@ -119,45 +88,46 @@ def reused_answers(
     request, each repetition gets a different answer.
     """
     since = None if within is None else datetime.now(UTC) - within
-    answers: dict[int, list[ReusedAnswer]] = {}
+    answers: dict[int, list[StoredAnswer]] = {}
     whole: set[int] = set()
     going_on: Iterable[int] = range(len(plan))
-    while questions := _questions(plan, providers, going_on, answers):
-        rows = store.read(partial(bought.answers, questions=questions, simulated=simulated, since=since))
+    bodies = Questions()
+    while questions := list(_questions(plan, providers, going_on, answers, bodies)):
         going_on = []
-        for row in rows:
-            position, answer = row["position"], ReusedAnswer.from_row(row)
-            probe = plan.probe(position)
-            is_last = len(answers.get(position, ())) + 1 == len(probe.scenario.prompts)
-            own = plan.check_of(probe, check)
-            if is_last and own is not None and checked(answer.completion.text, own)[1] is not None:
+        for answer in store.read(partial(bought.answers, questions=questions, simulated=simulated, since=since)):
+            position = answer.position
+            is_last = len(answers.get(position, ())) + 1 == plan.turns_of(position)
+            if is_last and not _passes(answer, plan, check):
                 continue
             answers.setdefault(position, []).append(answer)
             (whole.add if is_last else going_on.append)(position)
     return Reused(answers, frozenset(whole))
 
 
+def _passes(answer: StoredAnswer, plan: Plan, shared: Callable[[str], Any] | None) -> bool:
+    check = plan.check_of(answer.position, shared)
+    return check is None or checked(answer.response, check)[1] is None
+
+
 def _questions(
     plan: Plan,
     providers: Mapping[str, Provider],
     positions: Iterable[int],
-    answers: Mapping[int, Sequence[ReusedAnswer]],
-) -> list[bought.Question]:
+    answers: Mapping[int, Sequence[StoredAnswer]],
+    bodies: Questions,
+) -> Iterator[bought.Question]:
     """The next request of each conversation, given its answers so far."""
-
     wires = {model.reference: wire_for(providers[model.provider], model) for model in plan.models}
-    questions = []
     for position in positions:
         probe, earlier = plan.probe(position), answers.get(position, ())
-        request = wires[probe.model.reference].build(plan.call(probe, [answer.completion.text for answer in earlier]))
-        questions.append(
-            bought.Question(
-                position=position,
-                turn=len(earlier) + 1,
-                request_hash=events.body_hash(request.question),
-                model=probe.model.reference,
-                sample=probe.sample,
-                source=earlier[-1].source if earlier else None,
-            )
+        model = probe.model.reference
+        # marks for a cache change no question: as in batches, which have none
+        call = plan.call(probe, [answer.response for answer in earlier], in_batches=True)
+        yield bought.Question(
+            position=position,
+            turn=len(earlier) + 1,
+            request_hash=events.body_hash(bodies.json(wires[model], call, plan.alike(probe))),
+            model=model,
+            sample=probe.sample,
+            source=earlier[-1].source if earlier else None,
         )
-    return questions

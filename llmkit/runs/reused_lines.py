@@ -18,7 +18,7 @@ def replayed(run_id: str, plan: Plan, reused: Reused, check: Callable[[str], Any
         for answer in answers:
             conversation.reuse(answer.completion, answer.source, answer.cost, answer.latency_s)
         if conversation.finished:
-            conversation.end(None, refused=False, check=plan.check_of(conversation.probe, check))
+            conversation.end(None, refused=False, check=plan.check_of(position, check))
         yield conversation
 
 
@@ -33,7 +33,7 @@ def lines(run_id: str, reused: Reused, conversations: Iterable[Conversation]) ->
                 position=position,
                 turn=turn,
                 attempt=0,
-                ended_at=answer.answered_at.isoformat(),
+                ended_at=answer.answered_at,
                 latency_s=answer.latency_s,
                 maybe_billed=False,
                 service_tier=completion.service_tier,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from llmkit.store.queries import rows
+from llmkit.records import Completion, FinishReason, Usage
 
 
 class Question(NamedTuple):
@@ -23,18 +25,49 @@ class Question(NamedTuple):
     source: str | None
 
 
+class StoredAnswer(NamedTuple):
+    """An answer with the probe that it was bought for (``source``), its cost then, and its time (ISO 8601).
+    It is reused at ``position``. ``usage`` is JSON.
+    """
+
+    position: int
+    source: str
+    response: str
+    finish_reason: FinishReason
+    model_version: str | None
+    service_tier: str | None
+    usage: str | None
+    cost: Decimal | None
+    answered_at: str
+    latency_s: float
+
+    @property
+    def completion(self) -> Completion:
+        """The answer itself; made when it is needed, since most of those looked up are only counted."""
+        return stored_completion({**self._asdict(), "usage": self.usage and json.loads(self.usage)})
+
+
+def stored_completion(row: Mapping[str, Any]) -> Completion:
+    """The answer in a row of ``turns``."""
+    return Completion(
+        text=row["response"] or "",
+        finish_reason=row["finish_reason"],
+        usage=Usage.from_row(row["usage"]) if row["usage"] else None,
+        model_version=row["model_version"],
+        service_tier=row["service_tier"],
+    )
+
+
 def answers(
     connection: duckdb.DuckDBPyConnection, questions: Sequence[Question], *, simulated: bool, since: datetime | None
-) -> list[dict[str, Any]]:
-    """The latest answer to each question that has one; a question asked repeatedly gets a different answer each time.
-
-    Keys: position, source (the probe that it was bought for), response, finish_reason, model_version, service_tier,
-    usage, cost, answered_at, latency_s.
+) -> list[StoredAnswer]:
+    """The latest answer to each question that has one, by position; a question asked repeatedly gets a different answer
+    each time.
     """
-    connection.register("questions", pa.Table.from_pylist([each._asdict() for each in questions]))
+    columns = zip(*questions, strict=True)
+    connection.register("questions", pa.table(dict(zip(Question._fields, map(list, columns), strict=True))))
     try:
-        return rows(
-            connection,
+        cursor = connection.execute(
             """
             WITH numbered AS (
                 SELECT * REPLACE (source::VARCHAR AS source), unhex(request_hash) AS hash,
@@ -56,8 +89,8 @@ def answers(
                         o.ended_at DESC, o.run_id DESC, o.position
                 )
             )
-            SELECT f.position, t.probe_id AS source, t.response, t.finish_reason, t.model_version, t.service_tier,
-                t.usage, t.cost, t.answered_at, t.latency_s
+            SELECT f.position, t.probe_id AS source, coalesce(t.response, ''), t.finish_reason, t.model_version,
+                t.service_tier, t.usage, t.cost, strftime(t.answered_at, '%Y-%m-%dT%H:%M:%S.%f+00:00'), coalesce(t.latency_s, 0)
             FROM latest f JOIN turns t ON t.run_id = f.run_id AND t.position = f.from_position AND t.turn = f.turn
             ORDER BY f.position
             """,
@@ -66,5 +99,6 @@ def answers(
                 "since": None if since is None else since.astimezone(UTC).replace(tzinfo=None),
             },
         )
+        return list(map(StoredAnswer._make, cursor.fetchall()))
     finally:
         connection.unregister("questions")
