@@ -90,7 +90,8 @@ def answers(
                 )
             )
             SELECT f.position, t.probe_id AS source, coalesce(t.response, ''), t.finish_reason, t.model_version,
-                t.service_tier, t.usage, t.cost, strftime(t.answered_at, '%Y-%m-%dT%H:%M:%S.%f+00:00'), coalesce(t.latency_s, 0)
+                t.service_tier, t.usage, t.cost, strftime(t.answered_at, '%Y-%m-%dT%H:%M:%S.%f+00:00'),
+                coalesce(t.latency_s, 0)
             FROM latest f JOIN turns t ON t.run_id = f.run_id AND t.position = f.from_position AND t.turn = f.turn
             ORDER BY f.position
             """,
