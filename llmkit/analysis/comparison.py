@@ -43,7 +43,9 @@ class Comparison:
     value: str
     levels: pd.DataFrame
     """One row per level: by, mean (of true and false: the share of true), low, high, n (answers that count),
-    n_clusters, missing (answers that failed or have no value), method, and cost (known US dollars) if recorded."""
+    n_clusters, missing (answers that failed or have no value), method, and cost (known US dollars) if recorded. Where
+    a level has no answer at all in clusters that other levels answered completely: adjusted_mean, adjusted_low and
+    adjusted_high, for all clusters (see :func:`llmkit.analysis.intervals.adjusted_mean`); NaN for the other levels."""
     differences: pd.DataFrame
     """One row per pair of levels: a, b, difference (a minus b), low, high, p, p_holm (corrected for all pairs), effect
     (Cohen's d, for shares his h), n_clusters (the paired ones, or those of both levels), method."""
@@ -86,9 +88,10 @@ def compare(run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: 
         ValidationError: there is no such column, no answer, or a value that is not a number.
     """
     answered, levels, share = answers_by_level(run_or_frame, value, by, within)
+    means = pd.DataFrame([_level(level, rows, answered[level], share) for level, rows in levels.items()])
     return Comparison(
         value=value,
-        levels=pd.DataFrame([_level(level, rows, answered[level], share) for level, rows in levels.items()]),
+        levels=means.assign(**_adjusted(answered, share)),
         differences=_differences(answered, share),
         variance=pd.DataFrame([_variance(level, rows) for level, rows in answered.items()]),
     )
@@ -141,6 +144,23 @@ def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) 
         "method": mean.method,
     }
     return row | ({"cost": float(rows["cost"].sum(min_count=1))} if "cost" in rows else {})
+
+
+def _adjusted(answered: dict[Any, pd.DataFrame], share: bool) -> dict[str, list[float]]:
+    """The columns of adjusted means, if there are levels with gaps and others without."""
+    if any("within" not in rows for rows in answered.values()):
+        return {}
+    of_levels = enumerate(answered.values())
+    means = pd.DataFrame({n: rows.groupby("within", observed=True)["value"].mean() for n, rows in of_levels})
+    gaps = means.isna().any()
+    if gaps.all() or not gaps.any():
+        return {}
+    complete = means.loc[:, ~gaps].mean(axis=1)
+    adjusted = [
+        intervals.adjusted_mean(own, complete, share=share) if own.isna().any() else None for _, own in means.items()
+    ]
+    columns = {"adjusted_mean": "estimate", "adjusted_low": "low", "adjusted_high": "high"}
+    return {name: [getattr(mean, field, nan) for mean in adjusted] for name, field in columns.items()}
 
 
 def _differences(answered: dict[Any, pd.DataFrame], share: bool) -> pd.DataFrame:

@@ -61,6 +61,30 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
     return Interval(estimate, float(low), float(high), nan, count, method)
 
 
+def adjusted_mean(own: pd.Series[float], complete: pd.Series[float], *, share: bool) -> Interval:
+    """The mean over all clusters of a level that has no answer in some: what the levels without gaps (``complete``,
+    their mean by cluster) have there, plus the mean difference to them where both have answers.
+
+    Unlike the mean of what is left it is not misled when hard clusters fail, as long as the difference does not hang on
+    which do (two-way additive effects, as in estimated marginal means). t with the clusters answered minus one degrees
+    of freedom; ``share`` bounds it to 0 and 1.
+    """
+    from scipy import stats
+
+    differences = (own - complete).dropna()
+    answered = len(differences)
+    estimate = float(complete.mean() + differences.mean())
+    if answered < 2:
+        return Interval(estimate, nan, nan, nan, answered, "one cluster: no interval")
+    influence = (complete - complete.mean()) / len(complete)
+    influence = influence.add((differences - differences.mean()) / answered, fill_value=0)
+    error = float((influence**2).sum() * answered / (answered - 1)) ** 0.5
+    low, high = stats.t.interval(1 - ALPHA, answered - 1, estimate, error) if error else (estimate, estimate)
+    if share:
+        estimate, low, high = (float(np.clip(value, 0, 1)) for value in (estimate, low, high))
+    return Interval(estimate, float(low), float(high), nan, answered, "t, clustered, adjusted")
+
+
 def difference(
     a: pd.Series[float],
     b: pd.Series[float],

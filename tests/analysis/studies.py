@@ -59,14 +59,18 @@ def _odds(x):
 
 
 def coverage(world, studies, within="scenario_id", seed=7):
-    """The shares of intervals that hold the truth: of means, of differences."""
+    """The shares of intervals that hold the truth: of means (adjusted where they are), of differences."""
     gc.freeze()  # statsmodels collects garbage in every call of multipletests
     generator, truth = np.random.default_rng(seed), world.truth()
     means, differences = [], []
     for _ in range(studies):
         comparison = llmkit.compare(world.study(generator), "score", "config", within)
         for row in comparison.levels.to_dict("records"):
-            means.append(row["low"] <= truth[row["by"]] <= row["high"])
+            low, high = (
+                row[side] if np.isnan(row.get(f"adjusted_{side}", np.nan)) else row[f"adjusted_{side}"]
+                for side in ("low", "high")
+            )
+            means.append(low <= truth[row["by"]] <= high)
         for row in comparison.differences.to_dict("records"):
             differences.append(row["low"] <= truth[row["a"]] - truth[row["b"]] <= row["high"])
     return np.mean(means), np.mean(differences)

@@ -44,6 +44,25 @@ def test_means_have_the_clustered_standard_errors_of_statsmodels():
     assert levels["missing"].sum() == 3
 
 
+def test_a_level_without_the_hard_scenarios_gets_a_mean_over_all_of_them():
+    """Answers of "wordy" to the three highest scenarios failed: its mean falls, its adjusted mean keeps the distance
+    to the levels that answered all; the others need no adjustment, and a study without gaps has no such columns."""
+    frame = _study(scenarios=12)
+    by_scenario = frame.groupby("scenario_id")["score"].mean()
+    hard = frame["scenario_id"].isin(by_scenario.nlargest(3).index) & (frame["config"] == "wordy")
+    levels = llmkit.compare(
+        frame.assign(score=frame["score"].mask(hard)), "score", "config", "scenario_id"
+    ).levels.set_index("by")
+    means = frame[~hard].groupby(["scenario_id", "config"])["score"].mean().unstack()
+    others = means[["terse", "plain"]].mean(axis=1)
+    wordy = levels.loc["wordy"]
+    assert wordy["adjusted_mean"] == _approx(others.mean() + (means["wordy"] - others).mean())
+    assert wordy["adjusted_low"] < frame.loc[frame["config"] == "wordy", "score"].mean() < wordy["adjusted_high"]
+    assert wordy["mean"] < wordy["adjusted_mean"]
+    assert levels.loc[["terse", "plain"], "adjusted_mean"].isna().all()
+    assert "adjusted_mean" not in llmkit.compare(frame, "score", "config", "scenario_id").levels
+
+
 def test_differences_are_paired_by_cluster_and_corrected_after_holm():
     """Differences are those of a paired t test over the means of scenarios; p values are corrected for all pairs."""
     frame = _study()
