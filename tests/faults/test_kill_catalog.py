@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 import llmkit
 from llmkit.store import Store, compaction
-compaction.MANY = 2
+compaction.MANY = 1
 path, what, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
 if what != "compaction":
     print("begin", flush=True)
@@ -33,20 +33,29 @@ while what == "compaction":
     with store.edit() as edit:
         edit.put_setting("number", number)
     print(number, flush=True)
+    print("merging", flush=True)
     store.close()
+    print("merged", flush=True)
     number += 1
 """
-KILLS = [4, pytest.param(40, marks=pytest.mark.soak)]
+BALLAST = "x" * 8_000_000
+"""A setting that makes merging a journal take a while."""
+KILLS = [4, pytest.param(60, marks=pytest.mark.soak)]
 
 
-def killed(scripts, path, what, first, after):
-    """The last edit that a process acknowledged before it was killed, so many seconds after it began."""
+def killed(scripts, path, what, first, chance):
+    """What a process said before it was killed: at a random moment after it began, or around one of its merges."""
     child = scripts.start(WORK, path, what, first)
-    assert until(lambda: "begin" in child.lines())
-    time.sleep(after)
+    if what == "compaction":
+        merges = chance.randrange(1, 4)
+        assert until(lambda: child.count("merging") >= merges)
+        time.sleep(chance.uniform(0, 0.3))
+    else:
+        assert until(lambda: "begin" in child.lines())
+        time.sleep(chance.uniform(0, 3 if what == "edit" else 1.5))
     child.kill()
     scripts.end()
-    return [int(line) for line in child.lines() if line != "begin"]
+    return child.lines()
 
 
 def has_twice(path):
@@ -67,13 +76,18 @@ def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tm
     edits_go_on = what in ("edit", "compaction")
     if what != "first open":
         shutil.copytree(loose_catalog, path.parent)
-    cut_short = 0
+    if what == "compaction":
+        with llmkit.open(path, simulate=True) as kit:
+            kit.catalog.set_setting("ballast", BALLAST)
+    inside = cut_short = 0
     for _ in range(kills):
         if what == "first open":
             shutil.rmtree(path.parent, ignore_errors=True)
         elif what == "rebuild":
             path.unlink(missing_ok=True)
-        edits = killed(scripts, path, what, saved + 1, after=chance.uniform(0, 3 if edits_go_on else 1.5))
+        said = killed(scripts, path, what, saved + 1, chance)
+        edits = [int(line) for line in said if line.isdecimal()]
+        inside += said[-1:] == ["merging"]
         cut_short += any(path.parent.glob("*.journal/*.unfinished")) or has_twice(path)
         with llmkit.open(path, simulate=True) as kit:
             assert len(kit.catalog.models()) == models
@@ -89,4 +103,5 @@ def test_a_killed_process_leaves_a_catalog_that_opens(scripts, loose_catalog, tm
         with llmkit.open(path, simulate=True) as kit:
             assert kit.catalog.get_setting("number") == saved
             assert any(path.parent.glob("*.journal/*.pack"))
-    print(f"{kills} kills over {what}: 0 violations, {saved + 1} edits, {cut_short} packs half made")
+    merges = f"{inside} kills inside a merge, {cut_short} packs half made"
+    print(f"{kills} kills over {what}: 0 violations, {saved + 1} edits, {merges}")
