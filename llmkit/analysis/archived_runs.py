@@ -70,7 +70,7 @@ class Dataset:
         Raises:
             ValidationError: DuckDB rejects the query, with its reason.
         """
-        return self.read(lambda c: queries.frame(c, query, params))
+        return self.look(lambda c: queries.frame(c, query, params))
 
     def probes(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.RecordBatchReader:
         """Stream probes as Arrow batches, in no particular order; they need not fit into memory.
@@ -81,19 +81,19 @@ class Dataset:
         Raises:
             ValidationError: an unknown column, or a condition that DuckDB does not understand.
         """
-        stored = self.read(lambda c: c.sql("FROM probes").columns)
+        stored = self.look(lambda c: c.sql("FROM probes").columns)
         chosen = _chosen(columns, [name for name in stored if name != parquet.ANSWER])
         shown = f'SELECT * EXCLUDE ("{parquet.ANSWER}") REPLACE ("{parquet.ANSWER}" AS answer) FROM probes'
         source = f"({shown})" if parquet.ANSWER in stored else "probes"
         names, condition = ", ".join(map(quoted, chosen)), "" if where is None else f" WHERE ({where})"
-        return self.read(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
+        return self.look(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
 
-    def read(self, question: Callable[[Snapshot], T]) -> T:
+    def look(self, question: Callable[[Snapshot], T], about: str | None = None) -> T:
         """Run a query written for a store's snapshot on the archived tables."""
         return parquet.ask(self._connection, question)
 
     def __repr__(self) -> str:
-        runs, probes = self.read(lambda c: c.execute("SELECT count(*), sum(n_probes) FROM runs").fetchone() or (0, 0))
+        runs, probes = self.look(lambda c: c.execute("SELECT count(*), sum(n_probes) FROM runs").fetchone() or (0, 0))
         return f"<Dataset {self._folder.url}: {counted(runs, 'run')}, {probes:,} probes>"
 
 

@@ -68,7 +68,7 @@ def cost_table(
         since=None if since is None else texts.moment(since, "since"),
         simulated=simulated,
     )
-    table, consumed = source.read(lambda c: cost_tables.costs_and_consumed(c, chosen, cached_only=not shares))
+    table, consumed = source.look(lambda c: cost_tables.costs_and_consumed(c, chosen, cached_only=not shares), run_id)
     by_row: list[list[Consumed]] = [[] for _ in range(len(table))]
     for part in consumed:  # one part per set of rates, priced at once
         by_row[part.row].append(part)

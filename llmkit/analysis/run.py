@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -38,10 +38,12 @@ from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import unknown_column
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Store, queries, run_rows, totals
+from llmkit.store import Snapshot, Store, queries, run_rows, totals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+T = TypeVar("T")
 
 Table = Literal["probes", "turns", "attempts"]
 
@@ -74,7 +76,7 @@ class Run:
     def labels(self) -> pd.DataFrame:
         """The current notes about the run itself: name (``name``, ``note``, ``archived``, ``tag.<tag>``), value, actor,
         at."""
-        return self._store.read(lambda c: run_rows.run_labels(c, self.id))
+        return self._look(run_rows.run_labels)
 
     def rename(self, name: str | None) -> None:
         """Change or remove its name. Like every note about a run, it is journaled with author and time.
@@ -141,9 +143,9 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
-        names = self._store.read(lambda c: queries.dimension_names(c, self.id))
+        names = self._look(queries.dimension_names)
         dimensions = {name: column([row.get(name) for row in frame["dimensions"]]) for name in names}
-        questions = self._store.read(lambda c: queries.questions(c, self.id))
+        questions = self._look(queries.questions)
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
         parts = [pd.DataFrame(part, index=frame.index) for part in (dimensions, answers, notes)]
@@ -228,7 +230,7 @@ class Run:
     @property
     def total_cost(self) -> Decimal:
         """The known amount billed, in US dollars, exact."""
-        return self._store.read(lambda c: totals.total_cost(c, self.id))
+        return self._look(totals.total_cost)
 
     def plot_costs(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
         """A matplotlib bar chart of the cost of each model in US dollars, the most expensive on top.
@@ -337,7 +339,7 @@ class Run:
         """Caveats as sentences: a model was served in more than one version, or the texts are only in an archive."""
         archive = self._row()["archive"]
         where = [] if archive is None else [f"its texts are only in the archive at {archive}"]
-        return [*version_notes(self._store.read(lambda c: totals.versions(c, self.id))), *where]
+        return [*version_notes(self._look(totals.versions)), *where]
 
     def to_csv(self, path: File, table: Table = "probes") -> Path:
         """Write ``probes`` (or ``turns``, ``attempts``) as CSV; text that a spreadsheet would execute is defused.
@@ -439,7 +441,7 @@ class Run:
         return self._view(self)
 
     def __repr__(self) -> str:
-        tally = self._store.read(lambda c: totals.tally(c, self.id))
+        tally = self._look(totals.tally)
         return f"<Run {self.id}{in_words(self._row(), self.status, tally, self.notes)}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -467,6 +469,10 @@ class Run:
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)
 
+    def _look(self, question: Callable[[Snapshot, str], T]) -> T:
+        """Ask something about this run."""
+        return self._store.look(lambda connection: question(connection, self.id), self.id)
+
     def _requests(self, attempts: pd.DataFrame) -> list[str | None]:
         """The request body of each attempt, rebuilt."""
         plan = stored_plan(self._store.run(self.id, with_scenarios=True))
@@ -477,10 +483,10 @@ class Run:
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
         run_rows.check_texts(self._row())
-        if not self._store.read(lambda c: run_rows.fits(c, self.id)):
+        if not self._look(run_rows.fits):
             raise ValidationError(
                 f"run.{name} would not fit into memory: ask kit.sql(...) for a part, read run.batches({name!r}), or "
                 "run.archive(folder), which llmkit.dataset(folder) reads.",
                 field=name,
             )
-        return self._store.read(lambda c: queries.table(c, name, self.id, order))
+        return self._look(lambda c, run_id: queries.table(c, name, run_id, order))

@@ -50,7 +50,7 @@ from llmkit.runs.reuse import Reuse
 from llmkit.runs.stop_rules import StopRule
 from llmkit.runs.tickets import waiting_words
 from llmkit.scenarios import Prompts, as_scenarios
-from llmkit.store import Snapshot, Store, archive, past, queries, run_rows, totals
+from llmkit.store import CatalogState, Snapshot, Store, archive, past, queries, run_rows, totals
 from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
 from llmkit.tasks.coding import read_codebook
 from llmkit.tasks.structured import Schema, answer_check, json_schema
@@ -343,7 +343,7 @@ class Kit:
         )
         crew = self._crew(on, request.options)
         with tuned_process():  # garbage collections while 100,000 scenarios are read would stall other runs
-            return self._runner.start(self._checked_by(crew).spec(request, self.catalog.state()), crew)
+            return self._runner.start(self._checked_by(crew).spec(request, self._settled_catalog()), crew)
 
     def design(
         self,
@@ -440,7 +440,7 @@ class Kit:
             MissingApiKey: a provider's key is not set.
         """
         shapes.function(on_event, "on_event", ON_EVENT)
-        catalog = self.catalog.state()
+        catalog = self._settled_catalog()
         row = self._store.run(run_id, with_scenarios=True)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         crew = self._crew(on, {} if options is None else options)
@@ -526,9 +526,9 @@ class Kit:
         ``interrupted``, and ``unknown`` counts its unanswered requests, which may have been billed.
         ``kit.resume(run_id)`` continues either.
         """
-        frame = RunList(self._store.read(queries.runs))
+        frame = RunList(self._store.look(queries.runs))
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
-        batches = self._store.read(run_rows.in_batches)
+        batches = self._store.look(run_rows.in_batches)
         now = [
             waiting_words(*batches[run_id]) if run_id in batches else effective_status(status, live.get(run_id, False))
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
@@ -555,7 +555,7 @@ class Kit:
         Raises:
             RunNotFound: there is none yet.
         """
-        runs = self._store.read(queries.runs)
+        runs = self._store.look(queries.runs)
         probes = runs[runs["kind"] == "probe"]
         if probes.empty:
             raise RunNotFound("There are no runs yet: start one with kit.run(...).")
@@ -593,7 +593,7 @@ class Kit:
             ValidationError: ``by`` is neither.
         """
         only = self._own_kind(simulated)
-        return calibration(self._store.read(lambda c: past.estimates(c, simulated=only)), by)
+        return calibration(self._store.look(lambda c: past.estimates(c, simulated=only)), by)
 
     def team(self) -> pd.DataFrame:
         """The members of the team: one row per person, those online first.
@@ -868,7 +868,12 @@ class Kit:
         return RunView(run, self.resume)
 
     def _start(self, request: RunRequest, plan: Plan | None = None) -> RunHandle[Run]:
-        return self._runner.start(self._checker.spec(request, self.catalog.state(), plan))
+        return self._runner.start(self._checker.spec(request, self._settled_catalog(), plan))
+
+    def _settled_catalog(self) -> CatalogState:
+        """The catalog with balances from which all runs were deducted."""
+        self._store.settle()
+        return self.catalog.state()
 
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
         """The model lists of these providers, requested concurrently; none in a rehearsal, which has no real lists."""

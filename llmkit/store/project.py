@@ -11,9 +11,9 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
 import time
-import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -41,12 +41,18 @@ _AT_ONCE = 64 << 20
 """Bytes of segments in memory while they are merged."""
 _BATCH = 500
 """Events per transaction where segments are merged line by line."""
-PATIENCE = 10.0
-"""Seconds between progress warnings."""
 _CHANGES_CATALOG = {CATALOG, "run_state"}
 _UNFIT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, LookupError, TypeError, ValueError,
           AttributeError)  # fmt: skip
 """Raised by a line that does not fit, but not by a full disk or a damaged file."""
+
+
+class Unfinished(Exception):
+    """More of the journal remains to be applied; internal to the store. ``share`` is what has been applied so far."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(share)
+        self.share = share
 
 
 class _Due(NamedTuple):
@@ -116,15 +122,19 @@ def project(
     only: Collection[str] | None = None,
     *,
     adopting: bool = False,
+    within: float = math.inf,
 ) -> bool:
     """Apply what is missing, one transaction per batch, and return whether anything was; ``only`` limits the segments.
 
     ``adopting``: take in the runs of other journals, but never their catalogs, whose ids mean other entries.
+
+    Raises:
+        Unfinished: it takes longer than ``within`` seconds; what has been applied is committed.
     """
-    applied = offsets(connection)
+    until, applied, sizes = time.monotonic() + within, offsets(connection), journal.sizes()
     due = [
         _Due(segment(name), applied.get(name, 0), size)
-        for name, size in journal.sizes().items()
+        for name, size in sizes.items()
         if size > applied.get(name, 0) and (only is None or name in only)
     ]
     if not due:
@@ -133,27 +143,18 @@ def project(
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each.segment.about in ("", CATALOG)])
     catalog = iter(lambda: list(itertools.islice(merged, _BATCH)), [])
-    total = sum(each.size - each.offset for each in due)
-    for blocks in _told(itertools.chain(catalog, _gathered(journal, runs)), total, journal.directory.stem):
+    left = sum(each.size - each.offset for each in due)
+    for blocks in itertools.chain(catalog, _gathered(journal, runs)):
         _apply(connection, blocks)
-        if sum(block.end - block.start for block in blocks) > _FEW // 2:
+        done = sum(block.end - block.start for block in blocks)
+        left -= done
+        if done > _FEW // 2:
             duckdb.connect().close()  # when an instance ends, DuckDB returns what all have freed: 150 MiB
             give_back()
-    return True
-
-
-def _told(batches: Iterable[list[Block]], total: int, name: str) -> Iterator[list[Block]]:
-    """Yield the batches, warning from time to time what share of the bytes is applied."""
-    done, last = 0, time.monotonic()
-    for blocks in batches:
-        if time.monotonic() - last > PATIENCE:
-            last = time.monotonic()
-            warnings.warn(
-                f"{name} is being brought up to date with its journal: {done / total:.0%} so far.", stacklevel=9
-            )
-        yield blocks
-        done += sum(block.end - block.start for block in blocks)
+        if left and time.monotonic() > until:
+            raise Unfinished(1 - left / sum(sizes.values()))
         del blocks  # before the next are read
+    return True
 
 
 def _without_foreign(

@@ -24,8 +24,8 @@ T = TypeVar("T")
 class Source(Protocol):
     """Something that runs these queries: a catalog, or archived runs."""
 
-    def read(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Run ``question`` on a connection that is open only during the call."""
+    def look(self, question: Callable[[duckdb.DuckDBPyConnection], T], about: str | None = None) -> T:
+        """Run ``question``, about one run or all, on a connection that is open only during the call."""
         ...
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_store import store  # noqa: F401 - a fixture
 
-from llmkit.store import Store, compaction, events, packs, project, queries
+from llmkit.store import Store, compaction, events, packs, project, queries, upkeep
 from llmkit.store.compaction import compact
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Lease
@@ -270,8 +270,9 @@ def test_how_far_a_long_rebuild_is_gets_said(store, monkeypatch):  # noqa: F811
     store.close()
     fill(store.journal, 30)
     monkeypatch.setattr(project, "_MANY", 3_000)
+    monkeypatch.setattr(upkeep, "PART", 0.0)
     for patience, sentences in ((-1.0, 4), (3_600.0, 0)):
-        monkeypatch.setattr(project, "PATIENCE", patience)
+        monkeypatch.setattr(upkeep, "PATIENCE", patience)
         store.path.unlink()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")

@@ -1,0 +1,158 @@
+"""Upkeep of the database: brought up to date with its journal, or rebuilt from it.
+
+A long backlog, such as that of a rebuild, is applied in parts. Between them others may read what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import duckdb
+
+from llmkit.errors import ValidationError
+from llmkit.store import damage, migrations, outside, project, salvage
+from llmkit.store.journal import Journal
+from llmkit.store.lease import Damaged, Lease
+from llmkit.store.peers import Peers, Write
+from llmkit.store.project import Unfinished
+from llmkit.store.segments import CATALOG, segment
+from llmkit.store.trouble import OutOfReach
+
+T = TypeVar("T")
+
+PART = 1.0
+"""Seconds of work between two moments at which others may read."""
+PAUSE = 0.02
+"""Seconds left to them: a lock that is taken again at once would hardly reach those who wait."""
+PATIENCE = 10.0
+"""Seconds between progress warnings."""
+_CLAIM = "upkeep"
+
+
+class Upkeep:
+    """Keeps a database in line with its journal. ``editing`` as in :class:`Peers`; ``adopt`` as for ``Store``."""
+
+    def __init__(
+        self, lease: Lease, journal: Journal, editing: Callable[[], AbstractContextManager[Write]], *, adopt: bool
+    ) -> None:
+        self._path, self._lease, self._journal, self._editing, self._adopt = lease.path, lease, journal, editing, adopt
+        self.watch = outside.Watch(lease)
+        self._told: set[str] = set()
+        self._took_up = False
+        self._aside: int | None = None
+
+    def run(self, action: Callable[[], T]) -> T:
+        """Run an action that brings the database up to date, part by part until that is done; see :meth:`rebuilding`.
+
+        Raises:
+            CatalogBusy, OutOfReach: as for :meth:`Lease.hold`.
+        """
+        claims, is_claimed, last = Peers(self._journal), False, time.monotonic()
+        try:
+            while True:
+                try:
+                    with self._lease.hold(exclusive=True):
+                        return self.rebuilding(action)
+                except Unfinished as so_far:
+                    with contextlib.suppress(OutOfReach):  # then others are not let in, but take turns
+                        is_claimed = is_claimed or claims.claim(_CLAIM)
+                    if time.monotonic() - last > PATIENCE:
+                        last = time.monotonic()
+                        warnings.warn(f"{self._progress(so_far.share)}.", stacklevel=8)
+                time.sleep(PAUSE)
+        finally:
+            claims.close()
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether somebody is applying a long backlog now."""
+        return Peers(self._journal).is_live(_CLAIM)
+
+    def is_enough(self, connection: duckdb.DuckDBPyConnection, about: str | None) -> bool:
+        """Whether a database whose backlog is being applied has the catalog and the run (``about``) by now; if all runs
+        matter, a warning says how many of them may be missing.
+        """
+        applied, sizes = project.offsets(connection), self._journal.sizes()
+        due = {segment(name).about for name, size in sizes.items() if size > applied.get(name, 0)}
+        if not migrations.is_current(connection) or due & {"", CATALOG, about}:
+            return False
+        if due and not about:
+            share = sum(applied.values()) / max(sum(sizes.values()), 1)
+            self.tell(f"{self._progress(share)}. Until then, what is read may be incomplete.")
+        return True
+
+    def _progress(self, share: float) -> str:
+        return f"{self._path.name} is being brought up to date with its journal: {min(share, 1):.0%} so far"
+
+    def is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
+        """Whether nothing has to be applied, migrated or taken over; ``catalog_only``: nothing of the catalog."""
+        if not (migrations.is_current(connection) and self.watch.is_clean(connection)):
+            return False
+        due = project.due_for_catalog if catalog_only else project.behind
+        return not due(connection, self._journal)
+
+    @contextlib.contextmanager
+    def up_to_date(self, catalog_only: bool = False, *, in_parts: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the database for writing, migrate it, and apply the journal; only while the lease is held exclusively.
+
+        Raises:
+            Unfinished: one of several ``in_parts`` was applied.
+        """
+        if not self._adopt and not self._path.exists():
+            damage.check_complete(self._path, self._journal)
+        is_as_left = self.watch.is_as_left()
+        try:
+            with self._lease.connect(read_only=False) as connection:
+                self._apply(connection, catalog_only, is_as_left, PART if in_parts else math.inf)
+                yield connection
+        except Unfinished:
+            self.watch.leave()
+            raise
+        self.watch.leave()
+
+    def _apply(
+        self, connection: duckdb.DuckDBPyConnection, catalog_only: bool, is_as_left: bool, within: float
+    ) -> None:
+        migrations.migrate(connection)
+        project.follow(connection, self._journal)
+        if not is_as_left:
+            outside.take_over(connection, self._editing())
+        if not self._took_up:
+            project.take_up(connection)
+            self._took_up = True
+        if self._aside is None:  # the first part
+            self._aside = project.set_aside(connection)
+        if self._adopt:
+            project.adopt(connection)
+        only = project.due_for_catalog(connection, self._journal) if catalog_only else None
+        if project.project(connection, self._journal, only, adopting=self._adopt, within=within):
+            project.follow(connection, self._journal)
+        if count := project.set_aside(connection) - self._aside:
+            warnings.warn(damage.aside(self._path, count), stacklevel=9)
+        self._aside = None
+        for words in damage.look(connection, self._journal).sentences(self._path):
+            self.tell(words)
+
+    def tell(self, words: str) -> None:
+        """Warn, once per message."""
+        if words not in self._told:
+            self._told.add(words)
+            warnings.warn(words, stacklevel=8)
+
+    def rebuilding(self, action: Callable[[], T]) -> T:
+        """Run an action on the database; if it turns out damaged, rebuild it from the journal and retry once."""
+        try:
+            return action()
+        except Damaged as damaged:
+            if not self._journal.sizes():
+                raise ValidationError(damage.not_ours(self._path), field="path") from damaged
+            if not self._adopt:
+                damage.check_complete(self._path, self._journal, salvage.segments(self._path))
+            salvage.make_way(self._lease, damaged, adopting=self._adopt)
+            return action()
