@@ -180,24 +180,24 @@ export function show(root, data, live = null) {
       const few = SPARSE.includes(name) || name.startsWith("code.") ? 1 : 2;
       if (tally.size < few || tally.size > 200) continue;
       const select = h("select", { "aria-label": label, onchange: () => {
-        if (select.value) state.filters[name] = [get, select.value.slice(1)];
+        if (select.value) state.filters[name] = select.value.slice(1);
         else delete state.filters[name];
         filter();
       } }, h("option", { value: "" }, `${label}: all`));
       const order = name === "status" ? STATUSES.filter((s) => tally.has(s)) : [...tally.keys()].sort();
       for (const value of order) select.append(h("option", { value: "=" + value }, `${value} (${tally.get(value)})`));
-      if (state.filters[name]) select.value = "=" + state.filters[name][1];
+      if (state.filters[name]) select.value = "=" + state.filters[name];
       selects.append(select);
     }
   }
 
   function filter() {
     const before = state.selected;
-    const tests = Object.values(state.filters);
+    const tests = filters().filter(([name]) => name in state.filters);
     const words = state.text.split(/\s+/).filter(Boolean);
     state.matching = data.probes.filter((probe) =>
-      tests.every(([get, value]) => get(probe) === value) && words.every((word) => probe.words.includes(word)));
-    count.textContent = `${state.matching.length.toLocaleString("en")} of ${data.probes.length.toLocaleString("en")}`;
+      tests.every(([name, , get]) => get(probe) === state.filters[name]) && words.every((word) => probe.words.includes(word)));
+    count.textContent = `${state.matching.length.toLocaleString("en")} of ${data.probes.length.toLocaleString("en")}${data.more ? " …" : ""}`;
     spacer.style.height = `${state.matching.length * ROW}px`;
     if (!state.matching.includes(state.selected)) { state.selected = state.matching[0] ?? null; list.scrollTop = 0; }
     draw(true);
@@ -266,7 +266,7 @@ export function show(root, data, live = null) {
     }
     if (probe.code) {
       parts.push(h("p", { class: "bad" }, `${probe.code}: ${probe.message ?? ""} `, h("button", { type: "button",
-        title: "Show all probes with this failure", onclick: () => { state.filters.code = [FILTERS[2][2], probe.code]; offer(); filter(); } }, "All like this")));
+        title: "Show all probes with this failure", onclick: () => { state.filters.code = probe.code; offer(); filter(); } }, "All like this")));
     }
     parts.push(notes(probe));
     if (live) parts.push(requests(probe));
@@ -360,6 +360,7 @@ export function show(root, data, live = null) {
   new ResizeObserver(() => draw(true)).observe(list);
   return {
     update(fresh) {
+      Object.assign(data, { scenarios: fresh.scenarios, columns: fresh.columns, more: false });
       for (const name of fresh.codes) if (!data.codes.includes(name)) data.codes.push(name);
       for (const probe of prepare({ ...data, probes: fresh.probes }).probes) {
         const known = byId.get(probe.id);
@@ -431,19 +432,27 @@ export default {
       code: (place, category) => ask({ type: "code", place, category }),
       csv: (probes) => ask({ type: "export", probes: probes.map((probe) => probe.id) }),
     };
-    const receive = async (message, buffers) => {
+    let queue = Promise.resolve();
+    const receive = (message, buffers) => {
       if (message.number) {
         waiting.get(message.number)?.({ ...message, bytes: buffers[0] });
         waiting.delete(message.number);
         return;
       }
-      const data = await unpack(buffers[0].buffer ?? buffers[0]);
-      if (message.type in VIEWS) reader = VIEWS[message.type](el, data, live);
-      else reader?.update(data);
+      queue = queue.then(async () => {
+        const data = await unpack(buffers[0].buffer ?? buffers[0]);
+        if (message.type in VIEWS) reader = VIEWS[message.type](el, data, live);
+        else reader?.update(data);
+      });
     };
+    // Ask for the content, unless it comes without asking; whatever came before this view is asked for again.
+    const request = () => queue.then(() => { if (!reader && !model.get("coming")) model.send({ type: "ready" }); });
     model.on("msg:custom", receive);
-    signal?.addEventListener("abort", () => model.off("msg:custom", receive));
-    model.send({ type: "ready" });
-    return () => model.off("msg:custom", receive);
+    model.on("change:coming", request);
+    const leave = () => { model.off("msg:custom", receive); model.off("change:coming", request); };
+    signal?.addEventListener("abort", leave);
+    el.textContent = "Reading the answers …";
+    request();
+    return leave;
   },
 };

@@ -110,9 +110,12 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     )
 
 
-def table(connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str]) -> pd.DataFrame:
-    """All rows of ``probes``, ``turns`` or ``attempts`` of one run."""
-    return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? ORDER BY {', '.join(order)}", [run_id])
+def table(
+    connection: duckdb.DuckDBPyConnection, name: str, run_id: str, order: Sequence[str], first: int | None = None
+) -> pd.DataFrame:
+    """The rows of ``probes``, ``turns`` or ``attempts`` of one run: of all probes, or of the first."""
+    only = "" if first is None else f"AND position < {first}"
+    return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? {only} ORDER BY {', '.join(order)}", [run_id])
 
 
 def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ class CodingForm(Panel):
         super().__init__()
         self.run, self._categories, self._name, self._who = run, categories, name, who
         self._sample = blind_sample(run.probes, n, seed)
-        self.answers = _Coding(self._data, self._reply)
+        self.answers = _Coding(lambda: [self._data()], self._reply)
         self.widget.children = (self.notice.widget, self.answers)
 
     @property

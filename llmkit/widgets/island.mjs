@@ -34,6 +34,11 @@ export default {
     const attach = async (place) => {
       shown.set(place, null); // the observer may run again before the view exists
       const view = await manager.create_view(target);
+      if (!place.isConnected) { // redrawn meanwhile: the new place has a view of its own
+        shown.delete(place);
+        view.remove();
+        return;
+      }
       const widget = view.luminoWidget;
       widget.processMessage({ type: "before-attach" });
       put(place, { node: widget.node, focused: null });

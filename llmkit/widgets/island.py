@@ -17,6 +17,8 @@ import ipywidgets as ipw
 import traitlets
 from IPython.display import publish_display_data
 
+from llmkit.widgets import html
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 _ELSEWHERE = ("VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
@@ -53,18 +55,20 @@ class Island:
             bundle[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         return bundle
 
-    def show(self) -> None:
-        """Show the panel in the output of the running cell."""
+    def show(self, words: str | None = None) -> None:
+        """Show the panel in the output of the running cell; with ``words`` instead of its static form until
+        :meth:`save` is called, if that takes long to make.
+        """
         self._display_id = uuid4().hex
-        self._publish(update=False)
+        self._publish(self._static() if words is None else (html.quiet(words), words), update=False)
 
     def save(self) -> None:
         """Update the saved form of the output; the live view is unaffected."""
         if self._display_id:
-            self._publish(update=True)
+            self._publish(self._static(), update=True)
 
-    def _publish(self, *, update: bool) -> None:
-        page, text = self._static()
+    def _publish(self, static: tuple[str, str], *, update: bool) -> None:
+        page, text = static
         if update and page == self._saved:
             return
         self._saved, bundle = page, self._bundle(page, text)

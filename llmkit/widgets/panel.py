@@ -6,7 +6,7 @@ import re
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as ipw
@@ -99,15 +99,19 @@ class Panel(ABC):
 
     def _static(self) -> tuple[str, str]:
         """The panel without a kernel, as HTML and as plain text."""
-        pages = self._pages()
-        tables = [f"{page.title}\n{page.frame.to_string(index=False, max_rows=html.MOST_ROWS)}" for page in pages]
-        return html.static(pages), "\n\n".join(tables)
+        return static(self._pages())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return self.island.bundle()
 
     def _ipython_display_(self) -> None:
         self.island.show()
+
+
+def static(pages: Sequence[html.Page]) -> tuple[str, str]:
+    """Tables as HTML and as plain text."""
+    tables = [f"{page.title}\n{page.frame.to_string(index=False, max_rows=html.MOST_ROWS)}" for page in pages]
+    return html.static(pages), "\n\n".join(tables)
 
 
 class Sentence:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import anywidget
 import pandas as pd
+import traitlets
 
 from llmkit.analysis import Run, exports, reader_data
 from llmkit.errors import CatalogBusy, LlmkitError
 from llmkit.widgets import html
-from llmkit.widgets.panel import Panel
+from llmkit.widgets.panel import Panel, static
 
 SAVED = 1_900_000
 """The most bytes of packed answers saved in a notebook; base64 makes them a third larger."""
@@ -23,7 +23,7 @@ Reply = tuple[Mapping[str, Any], Sequence[bytes]]
 """A reply to the browser: a message, and the bytes that go with it."""
 
 _TICK = 2.0  # seconds between looks at a running run; more where looking takes long
-_RECENT = 10.0  # seconds for which answers are not read again: when displayed, they are saved first and then sent
+_AT_ONCE = 200  # probes shown before all are read
 _PLAIN = 20  # answers below the page, for viewers without frames
 
 
@@ -33,12 +33,23 @@ class AnswersWidget(anywidget.AnyWidget):
     _esm = reader_data.MODULE
     view = "all"
     """The module's view to use."""
+    coming = traitlets.Bool(False).tag(sync=True)
+    """Whether the content is about to be sent, so that the browser need not ask for it."""
 
-    def __init__(self, data: Callable[[], Mapping[str, Any]], reply: Callable[[Mapping[str, Any]], Reply]) -> None:
+    def __init__(
+        self, parts: Callable[[], Iterable[Mapping[str, Any]]], reply: Callable[[Mapping[str, Any]], Reply]
+    ) -> None:
         super().__init__()
-        self._data = data
+        self._parts = parts
         self._reply = reply
         self.on_msg(lambda _widget, content, _buffers: self._receive(content))
+
+    def show(self) -> None:
+        """Send the content: the first part replaces what is on the screen, the others are added to it."""
+        kind = self.view
+        for part in self._parts():
+            self.send({"type": kind}, [reader_data.pack(part)])
+            kind = "changed"
 
     def show_changed(self, data: Mapping[str, Any]) -> None:
         """Replace probes by id."""
@@ -46,7 +57,7 @@ class AnswersWidget(anywidget.AnyWidget):
 
     def _receive(self, content: Mapping[str, Any]) -> None:
         if content.get("type") == "ready":
-            self.send({"type": self.view}, [reader_data.pack(self._data())])
+            self.show()
         else:
             message, buffers = self._reply(content)
             self.send({**message, "number": content.get("number")}, buffers)
@@ -60,9 +71,8 @@ class Reader(Panel):
     def __init__(self, runs: Sequence[Run]) -> None:
         super().__init__()
         self._runs = {run.id: run for run in runs}
-        self._sent: dict[str, Any] = {}
-        self._latest: tuple[float, Mapping[str, Any]] = (-math.inf, {})
-        self.answers = AnswersWidget(self._recent, self._reply)
+        self._shown: Mapping[str, Any] = {}
+        self.answers = AnswersWidget(self._parts, self._reply)
         self.widget.children = (self.notice.widget, self.answers)
         if any(run.status == "running" for run in runs):
             threading.Thread(target=self._follow, name="llmkit-reader", daemon=True).start()
@@ -74,22 +84,36 @@ class Reader(Panel):
 
     def refresh(self) -> None:
         """Read the runs again, and show changes."""
-        if not (before := self._sent):
+        if not self._shown:
             return  # nothing is on screen yet: it will read when it asks
-        data = self._read()
-        changed = [probe for probe in data["probes"] if before.get(probe["id"]) != probe]
+        before = {probe["id"]: probe for probe in self._shown["probes"]}
+        self._shown = self._read()
+        changed = [probe for probe in self._shown["probes"] if before.get(probe["id"]) != probe]
         if changed:
-            self.answers.show_changed({**data, "probes": changed})
+            self.answers.show_changed({**self._shown, "probes": changed})
 
     def _read(self) -> Mapping[str, Any]:
-        data = reader_data.answers(self._runs.values())
-        self._sent = {probe["id"]: probe for probe in data["probes"]}
-        self._latest = time.monotonic(), data
-        return data
+        return reader_data.answers(self._runs.values())
 
-    def _recent(self) -> Mapping[str, Any]:
-        at, data = self._latest
-        return data if time.monotonic() - at < _RECENT else self._read()
+    def _parts(self) -> Iterable[Mapping[str, Any]]:
+        """The first answers, then all, which take longer to read."""
+        self._shown = reader_data.answers(run.head(_AT_ONCE) for run in self._runs.values())
+        if len(self._shown["probes"]) < _AT_ONCE:
+            yield self._shown
+            return
+        yield {**self._shown, "more": True}
+        self._shown = self._read()
+        yield self._shown
+
+    def _ipython_display_(self) -> None:
+        """Show the first answers, send the others, and only then make what is saved."""
+        self.answers.coming = True
+        try:
+            self.island.show(self._heading)
+            self.answers.show()
+            self.island.save()
+        finally:
+            self.answers.coming = False
 
     def _reply(self, content: Mapping[str, Any]) -> Reply:
         """Answer a request of the browser; an error becomes a sentence in the reader."""
@@ -110,7 +134,6 @@ class Reader(Panel):
         """Save a note."""
         notes = {name: content.get(name) for name in ("mark", "comment", "codes")}
         self._runs[content["run"]].annotate(content["probe"], **notes)
-        self._latest = (-math.inf, {})
         return {}, []
 
     def _export(self, content: Mapping[str, Any]) -> Reply:
@@ -139,15 +162,22 @@ class Reader(Panel):
         return self._static()[0]
 
     def _static(self) -> tuple[str, str]:
-        packed, left_out = reader_data.fitting(self._read(), SAVED)
-        table, text = super()._static()
-        title = f"Answers of {', '.join(self._runs)}"
+        data = self._shown if self.answers.coming else self._read()
+        packed, left_out = reader_data.fitting(data, SAVED)
+        table, text = static([self._first(data)])
         rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
         plain = f'<details><summary style="{html.FONT}">As plain text</summary>{table}</details>'
-        return f"{reader_data.frame(title, packed)}{rest}{plain}", text
+        return f"{reader_data.frame(self._heading, packed)}{rest}{plain}", text
+
+    @property
+    def _heading(self) -> str:
+        return f"Answers of {', '.join(self._runs)}"
 
     def _pages(self) -> list[html.Page]:
-        data = self._recent()
+        return [self._first(self._read())]
+
+    def _first(self, data: Mapping[str, Any]) -> html.Page:
+        """The first answers, for viewers without frames."""
         rows = [
             {
                 "Model": probe["model"],
@@ -158,4 +188,4 @@ class Reader(Panel):
             }
             for probe in data["probes"][:_PLAIN]
         ]
-        return [html.Page(self.title, pd.DataFrame(rows, columns=["Model", "Prompt", "Answer"]))]
+        return html.Page(self.title, pd.DataFrame(rows, columns=["Model", "Prompt", "Answer"]))

@@ -115,6 +115,9 @@ class RunView(Panel):
         except LlmkitError as error:
             self._refuse(error)
 
+    def _ipython_display_(self) -> None:
+        self.reader._ipython_display_()
+
     def _pages(self) -> list[html.Page]:
         now = self._progress
         labels = [f"({self._name})"] * bool(self._name) + [f"[{tag}]" for tag in self._tags]

@@ -67,3 +67,14 @@ def test_the_reader_gets_what_was_noted(run):
     notes = {p["id"]: p["notes"] for p in data["probes"]}
     assert notes.pop(probe) == {"mark": True, "code.tone": 0, "code.x": False}
     assert all(rest == {"mark": False} for rest in notes.values())
+
+
+def test_the_head_of_a_run_has_its_first_probes(run):
+    """Probes, turns and attempts of the first ones, as in the whole tables; costs are those of all."""
+    head = run.head(3)
+    pd.testing.assert_frame_equal(head.probes, run.probes[:3][list(head.probes)])
+    pd.testing.assert_frame_equal(head.turns, run.turns[:6])
+    assert set(head.attempts["probe_id"]) == set(run.probes["probe_id"][:3])
+    assert head.costs()["probes"].sum() == 12
+    with pytest.raises(llmkit.ValidationError, match="n "):
+        run.head(0)

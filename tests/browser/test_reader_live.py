@@ -1,0 +1,56 @@
+"""The reader of a run that is long, while its kernel lives, in a real JupyterLab."""
+
+import llmkit
+
+OPEN = """
+import llmkit
+kit = llmkit.open({path!r})
+kit.reader({run!r})
+"""
+WATCH = """() => {
+    window.messages = [];
+    const kernel = window.notebook.context.sessionContext.session.kernel;
+    kernel.iopubMessage.connect((_, {parent_header, header, content, buffers}) => {
+        const kind = content.data?.method === 'custom' ? content.data.content.type : header.msg_type;
+        const size = JSON.stringify(content).length + (buffers ?? []).reduce((sum, each) => sum + each.byteLength, 0);
+        if (kind === 'all' || (parent_header.msg_type === 'execute_request' && !kind.startsWith('comm_'))) {
+            window.messages.push([content.execution_state ?? kind, size]);
+        }
+    });
+}"""
+
+
+def test_the_first_answers_are_shown_before_the_others_are_read(lab, database):
+    """A view without answers, the first 200, all, and the form to save follow each other before the cell ends."""
+    with llmkit.open(database, simulate=True) as kit:
+        kit.catalog.update_provider("openai", max_parallel_requests=50, requests_per_minute=1_000_000)
+        run = kit.run([f"Question {n}?" for n in range(450)], ["openai:gpt-6-luna"]).result(120)
+    notebook = lab.notebook("long", OPEN.format(path=str(database), run=run.id))
+    lab.page.evaluate(WATCH)
+    notebook.run()
+    reader = notebook.output().locator(".llmkit-reader")
+    reader.get_by_text("450 of 450", exact=True).wait_for()
+    assert "Question 0?" in reader.locator(".row.chosen").inner_text()
+    reader.get_by_label("Search in all turns").fill("question 449")
+    assert reader.get_by_role("status").inner_text() == "1 of 450"
+    messages = lab.page.evaluate("window.messages")
+    kinds = ["busy", "execute_input", "display_data", "all", "changed", "update_display_data", "idle"]
+    assert [kind for kind, _ in messages] == kinds
+    sizes = dict(messages)
+    assert sizes["display_data"] < 2_000 < sizes["all"] < sizes["changed"] < sizes["update_display_data"]
+    notebook.save()
+    lab.close_all()
+    saved = lab.open("long.ipynb", kernel=False).output().frame_locator("iframe")
+    saved.get_by_text("450 of 450", exact=True).wait_for()
+
+
+def test_a_view_that_came_late_asks_for_the_answers(lab, database):
+    """A page that is loaded again while the kernel lives shows them without running the cell."""
+    with llmkit.open(database, simulate=True) as kit:
+        run = kit.run(["Why?"], ["openai:gpt-6-luna"]).result(60)
+    notebook = lab.notebook("late", OPEN.format(path=str(database), run=run.id))
+    notebook.run()
+    notebook.output().locator(".llmkit-reader .row").wait_for()
+    notebook.save()
+    lab.load()
+    lab.open("late.ipynb").output().locator(".llmkit-reader .row").wait_for()
