@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from itertools import accumulate
 from typing import Self
 from zlib import crc32
 
@@ -71,17 +70,20 @@ class Workload:
         if not scenarios or samples < 1:
             raise ValidationError("An estimate needs at least one scenario and at least one sample.")
         chars: list[int] = []
-        letters: list[int] = []
         earlier: list[int] = []
+        letters = 0
         for scenario, first in zip(scenarios, answered or [0] * len(scenarios), strict=True):
-            before = [scenario.system or "", *(message.content for message in scenario.messages)]
-            for sizes, size in ((chars, _bytes), (letters, len)):
-                own = accumulate(map(size, scenario.prompts), initial=sum(map(size, before)))
-                sizes.extend(list(own)[1 + first :])
-            earlier.extend(range(first, len(scenario.prompts)))
+            texts = (scenario.system or "", *(message.content for message in scenario.messages), *scenario.prompts)
+            size = count = 0
+            for turn, text in enumerate(texts, len(scenario.prompts) - len(texts)):
+                size, count = size + _bytes(text), count + len(text)
+                if turn >= first:
+                    chars.append(size)
+                    earlier.append(turn)
+                    letters += count
         return cls(
             chars=np.array(chars, dtype=float) + extra_chars,
-            letters=float(sum(letters) + extra_chars * len(letters)),
+            letters=float(letters + extra_chars * len(chars)),
             earlier=np.array(earlier, dtype=float),
             samples=samples,
             template=template,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,7 +11,9 @@ from llmkit.errors import ValidationError
 from llmkit.records.entries import Model
 from llmkit.records.typed_questions import Question
 
-_NO_DIMENSIONS: Mapping[str, Any] = MappingProxyType({})  # one for all: a run may have a million scenarios
+# one for all, and not checked again each time: a run may have a million scenarios
+_NOTHING: tuple[Any, ...] = ()
+_NO_DIMENSIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +37,45 @@ class Scenario:
 
     prompt: str
     system: str | None = None
-    followups: tuple[str, ...] = ()
+    followups: tuple[str, ...] = _NOTHING
     scenario_id: str | None = None
-    dimensions: Mapping[str, Any] = field(default_factory=dict)
+    dimensions: Mapping[str, Any] = field(default_factory=lambda: _NO_DIMENSIONS)
     template: str | None = None
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = _NOTHING
     question: Question | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValidationError("A scenario needs a prompt that is a non-empty string.", field="prompt")
-        if not isinstance(self.system, str | None):
+        if self.system is not None and not isinstance(self.system, str):
             raise ValidationError("A scenario's system prompt is text, or None for none.", field="system")
-        if not isinstance(self.dimensions, Mapping):
-            raise ValidationError("A scenario's dimensions are a dict such as {'City': 'Rome'}.", field="dimensions")
-        texts: Any = () if self.followups is None else self.followups
-        if isinstance(texts, str):
-            texts = (texts,) if texts else ()
-        followups = tuple(texts) if isinstance(texts, Iterable) else (texts,)
-        if not all(isinstance(text, str) and text.strip() for text in followups):
-            raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
-        object.__setattr__(self, "followups", followups)
-        object.__setattr__(self, "messages", _earlier(self.messages))
-        if self.question is not None and followups:
+        for name, nothing, checked in _CHECKED:
+            if (value := getattr(self, name)) is not nothing:
+                object.__setattr__(self, name, checked(value))
+        if self.question is not None and self.followups:
             raise ValidationError("A question of a type is asked alone, without follow-ups.", field="followups")
-        dimensions = MappingProxyType(dict(self.dimensions)) if self.dimensions else _NO_DIMENSIONS
-        object.__setattr__(self, "dimensions", dimensions)
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The prompts of all turns, in order."""
         return (self.prompt, *self.followups)
+
+
+def _later(texts: Any) -> tuple[str, ...]:
+    """Check the prompts after the first one."""
+    if isinstance(texts, str) or texts is None:
+        texts = (texts,) if texts else ()
+    followups = tuple(texts) if isinstance(texts, Iterable) else (texts,)
+    if not all(isinstance(text, str) and text.strip() for text in followups):
+        raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
+    return followups
+
+
+def _levels(dimensions: Any) -> Mapping[str, Any]:
+    """Check the dimensions, and freeze a copy."""
+    if not isinstance(dimensions, Mapping):
+        raise ValidationError("A scenario's dimensions are a dict such as {'City': 'Rome'}.", field="dimensions")
+    return MappingProxyType(dict(dimensions)) if dimensions else _NO_DIMENSIONS
 
 
 def _earlier(messages: Any) -> tuple[Message, ...]:
@@ -88,6 +98,11 @@ def _earlier(messages: Any) -> tuple[Message, ...]:
     return tuple(turns)
 
 
+_CHECKED: tuple[tuple[str, Any, Callable[[Any], Any]], ...] = (
+    ("dimensions", _NO_DIMENSIONS, _levels),
+    ("followups", _NOTHING, _later),
+    ("messages", _NOTHING, _earlier),
+)
 _TURN = {"role", "content"}
 _TURNS = (
     "messages are questions and answers in turn, [{'role': 'user', 'content': '...'}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -78,15 +78,15 @@ def estimate_draft(
         target = Target.of(model, draft.providers[model.provider])
         tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
         tier = BATCH_TIER if model.reference in draft.batched else tier
-        left = list(_left(plan, index, reused))
+        left, answered = _left(plan, index, reused)
         if not left:
             models.append(ModelEstimate.nothing(model, config.label))
             continue
         schema = None if "schema" in request.left_out else _canonical(config.params.schema)
         workload = Workload.of(
-            [with_options(asked(plan.scenarios[number], config)) for number, _ in left],
+            [with_options(asked(plan.scenarios[number], config)) for number in left],
             samples=1 if reused.answers else plan.samples,
-            answered=[answered for _, answered in left],
+            answered=answered,
             template=_alike(template, schema),
             extra_chars=len(schema or ""),
         )
@@ -99,7 +99,7 @@ def estimate_draft(
             max_tokens=answer_limit(request),
             fallback=target.fallback if tier == STANDARD_TIER else None,
             config=config.label,
-            caching=None if tier == BATCH_TIER else _caching(plan, index, left, workload, target.wire),
+            caching=None if tier == BATCH_TIER else _caching(plan, index, left, answered, workload, target.wire),
         )
         models.append(estimate(model, at))
         again[config.label] = model, estimate
@@ -118,29 +118,29 @@ def _at_price(model: Model, at: datetime, *, tier: str, **how: Any) -> ModelEsti
     return estimate_model(replace(model, price=at_tier(model.full_price, tier) or Price()), at=at, **how)
 
 
-def _left(plan: Plan, config: int, reused: Reused) -> Iterator[tuple[int, int]]:
-    """The numbers of the scenarios left to ask of a configuration, each with the count of its reused turns; one entry
+def _left(plan: Plan, config: int, reused: Reused) -> tuple[Sequence[int], Sequence[int]]:
+    """The numbers of the scenarios left to ask of a configuration, and how many turns of each are reused; one entry
     per sample if the plan reuses any answer.
     """
+    count, step = len(plan.scenarios), len(plan.configs) * plan.samples
     if not reused.answers:
-        yield from ((number, 0) for number in range(len(plan.scenarios)))
-        return
-    for number in range(len(plan.scenarios)):
-        first = (number * len(plan.configs) + config) * plan.samples
-        for position in range(first, first + plan.samples):
-            if position not in reused.whole:
-                yield number, len(reused.answers.get(position, ()))
+        return range(count), bytes(count)
+    firsts = range(config * plan.samples, count * step, step)
+    positions = [p for first in firsts for p in range(first, first + plan.samples) if p not in reused.whole]
+    return [p // step for p in positions], [len(reused.answers.get(p, ())) for p in positions]
 
 
 def _caching(
-    plan: Plan, index: int, left: Sequence[tuple[int, int]], workload: Workload, wire: Wire
+    plan: Plan, index: int, left: Sequence[int], answered: Sequence[int], workload: Workload, wire: Wire
 ) -> tuple[float, float] | None:
     """The shares of a configuration's input expected to be read from and written to the provider's cache; ``None`` when
     nothing is worth caching.
     """
+    if not plan.blocks:
+        return None
     config, uses, extra = plan.configs[index], Counter[Beginning](), dict[Beginning, int]()
-    for number, answered in left:
-        turns = len(plan.scenarios[number].prompts) - answered
+    for number, reused in zip(left, answered, strict=True):
+        turns = len(plan.scenarios[number].prompts) - reused
         shorter = 0
         for beginning in plan.worth_caching(config, plan.block_of(number * len(plan.configs) * plan.samples)):
             size = beginning.size if wire.caches_what_is_marked else beginning.size // CACHE_UNIT * CACHE_UNIT

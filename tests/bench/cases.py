@@ -62,6 +62,7 @@ AIOHTTP, HTTPX, SENT = (probes(3_000, 100, "bare", library=name) for name in ("a
 PANDAS = importing("pandas", "duckdb")
 OLD = Sample("stored", {"probes": 300_000, "runs": 300})
 LARGE = Sample("stored", {"probes": 1_000_000, "runs": 20})
+START = Sample("starting", {"probes": 1_000_000})
 MS, MIB = 0.001, 2**20
 
 CASES = [
@@ -82,6 +83,8 @@ CASES = [
     Case("team", "CPU per probe, two machines ÷ two processes", "cpu", DUO, TWO, 1.5, 1.1, long=True),
     Case("team-one", "CPU per probe, alone in a team ÷ without", "cpu", SOLO, ONE, 1.5, 1.1, long=True),
     Case("memory", "peak memory, 100,000 probes, MiB", "memory", MANY, MIB, 350, 250, long=True),
+    Case("start", "1,000,000 probes planned and begun, s of CPU", "cpu", START, 1.0, 20, 15, long=True),
+    Case("start-mem", "memory of that, its prompts included, MiB", "begun", START, MIB, 600, 550, long=True),
     *(
         Case(f"old-{what}", f"{what}, 300,000 probes in 300 runs, s", what, OLD, 1.0, 1.0, 0.3, long=True)
         for what in ("open", "runs", "costs", "estimate")

@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -254,6 +255,23 @@ def checkpoint(path: Path) -> None:
 
 
 # --- start-up ---
+
+
+def starting(probes: int) -> dict[str, float]:
+    """Plan a run of so many probes, write its beginning and ask the first; ``begun`` is the peak of memory by then."""
+    import llmkit
+
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as folder:
+        kit = llmkit.open(Path(folder) / "k.duckdb", simulate=True)
+        prompts = [f"Say something about the number {number}." for number in range(probes)]
+        asked = threading.Event()
+        with measured(figures):
+            kit.run(prompts, "openai:gpt-6-luna", on_event=lambda event: event.kind == "asked" and asked.set())
+            asked.wait()
+        figures["begun"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        kit.close()
+    return figures
 
 
 def imports(names: list[str]) -> dict[str, float]:
