@@ -100,46 +100,58 @@ def costs_and_consumed(
 
 
 def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFrame:
-    """The table with its groups as ``by0``, ``by1`` …"""
+    """The table with its groups as ``by0``, ``by1`` … Conditions are applied to sums by status and source of the cost,
+    not to each probe; and the few lost attempts are added, rather than joined to every probe.
+    """
     return frame(
         connection,
         f"""
         WITH lost AS (
-            SELECT run_id, position, count(*) AS n, sum(worst_case) AS most
-            FROM (
-                SELECT run_id, position, worst_case FROM open_attempts
-                UNION ALL SELECT i.run_id, i.position, i.worst_case
-                FROM intents i SEMI JOIN (FROM outcomes WHERE maybe_billed) o ON o.run_id = i.run_id
-                    AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt
-            ) GROUP BY run_id, position
+            SELECT run_id, position, worst_case FROM open_attempts
+            UNION ALL SELECT i.run_id, i.position, i.worst_case
+            FROM intents i SEMI JOIN (FROM outcomes WHERE maybe_billed) o ON o.run_id = i.run_id
+                AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt
+        ), parts AS (
+            SELECT {groups.select} p.status, p.cost_source, count(*) AS probes, count(p.estimated_cost) AS known,
+                count(*) FILTER ({UNKNOWN}) AS unknown, {_sums("p", TOKEN_COLUMNS)}, {_totals("p")}
+            FROM {groups.source} p JOIN runs r ON r.id = p.run_id WHERE {groups.where} GROUP BY ALL
+            UNION ALL BY NAME
+            SELECT {groups.select} count(*) AS lost, sum(l.worst_case) AS most
+            FROM lost l JOIN {groups.source} p ON p.run_id = l.run_id AND p.position = l.position
+                JOIN runs r ON r.id = p.run_id WHERE {groups.where} GROUP BY ALL
         ), grouped AS (
-            SELECT {groups.select}
-                count(*) AS probes,
-                count(*) FILTER (p.status = 'ok') AS ok,
-                count(*) FILTER (p.status = 'failed') AS failed,
-                count(*) FILTER (p.cost_source LIKE '%unpriced') AS unpriced,
-                count(*) FILTER (p.status = 'ok' AND p.estimated_cost IS NOT NULL) AS priced,
-                {_sums("p", TOKEN_COLUMNS)},
-                sum(p.estimated_cost)::DECIMAL(38, 10) AS estimated_cost,
-                sum(p.original_cost)::DECIMAL(38, 10) AS original_cost,
-                CASE WHEN count(*) FILTER (p.status = 'ok' AND p.cost_source LIKE '%unpriced') = 0
-                    THEN sum(p.estimated_cost)::DOUBLE / nullif(ok, 0) END AS cost_per_ok,
-                coalesce(sum(p.estimated_cost) FILTER (p.status != 'ok'),
-                    CASE count(*) FILTER (p.status != 'ok' AND ({UNKNOWN})) WHEN 0 THEN 0 END
-                )::DECIMAL(38, 10) AS failed_cost,
-                coalesce(sum(p.wasted_cost) FILTER (p.status = 'ok'), 0)::DECIMAL(38, 10) AS retried_cost,
+            SELECT {"".join(f"by{index}, " for index in range(len(groups.by)))}
+                {_count("probes")} AS probes,
+                {_count("probes", "status = 'ok'")} AS ok,
+                {_count("probes", "status = 'failed'")} AS failed,
+                {_count("probes", "cost_source LIKE '%unpriced'")} AS unpriced,
+                {_count("known", "status = 'ok'")} AS priced,
+                {_sums("parts", TOKEN_COLUMNS)},
+                sum(parts.estimated_cost) AS estimated_cost,
+                sum(parts.original_cost) AS original_cost,
+                CASE WHEN {_count("probes", "status = 'ok' AND cost_source LIKE '%unpriced'")} = 0
+                    THEN sum(parts.estimated_cost)::DOUBLE / nullif(ok, 0) END AS cost_per_ok,
+                coalesce(sum(parts.estimated_cost) FILTER (status != 'ok'),
+                    CASE {_count("unknown", "status != 'ok'")} WHEN 0 THEN 0 END)::DECIMAL(38, 10) AS failed_cost,
+                coalesce(sum(parts.wasted_cost) FILTER (status = 'ok'), 0)::DECIMAL(38, 10) AS retried_cost,
                 failed_cost + retried_cost AS wasted_cost,
-                coalesce(sum(l.n), 0)::BIGINT AS maybe_billed,
-                sum(l.most)::DECIMAL(38, 10) AS maybe_billed_cost
-            FROM {groups.source} p JOIN runs r ON r.id = p.run_id
-                LEFT JOIN lost l ON l.run_id = p.run_id AND l.position = p.position
-            WHERE {groups.where}
-            GROUP BY ALL
+                {_count("lost")} AS maybe_billed,
+                sum(most)::DECIMAL(38, 10) AS maybe_billed_cost
+            FROM parts GROUP BY ALL
         )
         SELECT * FROM grouped {groups.order}
         """,
-        groups.params,
+        [*groups.params, *groups.params],
     )
+
+
+def _count(name: str, where: str = "true") -> str:
+    return f"coalesce(sum({name}) FILTER ({where}), 0)::BIGINT"
+
+
+def _totals(table: str) -> str:
+    names = ("estimated_cost", "original_cost", "wasted_cost")
+    return ", ".join(f"sum({table}.{name})::DECIMAL(38, 10) AS {name}" for name in names)
 
 
 def _sums(table: str, names: Iterable[str]) -> str:
