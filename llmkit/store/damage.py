@@ -33,8 +33,7 @@ class Findings:
         lost = (*self.missing, *self.cut)
         told = (
             (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or truncated. The database still "
-                   "has their contents, but could not be rebuilt without them: keep a copy of it, or restore the "
-                   f"folder {folder}."),
+                   f"has what was lost, but could not be rebuilt: keep a copy of it, or restore the folder {folder}."),
             (self.foreign, f"{_names(self.foreign)} from a different journal than {folder}, and ignored. Move the "
                            "files elsewhere, or import their runs with llmkit.open(path, adopt=True)."),
             (self.copies, f"{_names(self.copies)} in {folder} twice, which does no harm. Programs that synchronize "

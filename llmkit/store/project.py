@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import duckdb
 
-from llmkit.records.memory import give_back
 from llmkit.store import apply_runs, damage
 from llmkit.store.apply_catalog import apply_catalog, fold_balances
 from llmkit.store.damage import FOREIGN
@@ -143,17 +142,17 @@ def project(
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each.segment.about in ("", CATALOG)])
     catalog = iter(lambda: list(itertools.islice(merged, _BATCH)), [])
-    left = sum(each.size - each.offset for each in due)
-    for blocks in itertools.chain(catalog, _gathered(journal, runs)):
-        _apply(connection, blocks)
-        done = sum(block.end - block.start for block in blocks)
-        left -= done
-        if done > _FEW // 2:
-            duckdb.connect().close()  # when an instance ends, DuckDB returns what all have freed: 150 MiB
-            give_back()
-        if left and time.monotonic() > until:
-            raise Unfinished(1 - left / sum(sizes.values()))
-        del blocks  # before the next are read
+    all_due = left = sum(each.size - each.offset for each in due)
+    try:
+        for blocks in itertools.chain(catalog, _gathered(journal, runs)):
+            _apply(connection, blocks)
+            left -= sum(block.end - block.start for block in blocks)
+            if left and time.monotonic() > until:
+                raise Unfinished(1 - left / sum(sizes.values()))
+            del blocks  # before the next are read
+    finally:
+        if all_due - left > _FEW // 2:
+            duckdb.connect().close()  # as an instance ends, DuckDB returns what all have freed: 150 MiB
     return True
 
 

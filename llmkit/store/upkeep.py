@@ -26,8 +26,9 @@ from llmkit.store.trouble import OutOfReach
 
 T = TypeVar("T")
 
-PART = 1.0
-"""Seconds of work between two moments at which others may read."""
+PART = 1.5
+"""Seconds of work between two moments at which others may read: fewer than until a waiter is told who holds the lock.
+Each part ends with a checkpoint of 0.1 s."""
 PAUSE = 0.02
 """Seconds left to them: a lock that is taken again at once would hardly reach those who wait."""
 PATIENCE = 10.0

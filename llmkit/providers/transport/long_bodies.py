@@ -51,14 +51,18 @@ async def _inflated(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 _reading: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-@contextlib.asynccontextmanager
-async def one_at_a_time(body: Sized) -> AsyncIterator[None]:
+def one_at_a_time(body: Sized) -> contextlib.AbstractAsyncContextManager[None]:
     """Held while a body is worked on: a long one waits for other long ones, since each takes several times its size
     while it is parsed and written down.
     """
-    if len(body) <= LONG:
-        yield
-        return
+    return _AT_ONCE if len(body) <= LONG else _alone()
+
+
+_AT_ONCE = contextlib.nullcontext()
+
+
+@contextlib.asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
     async with _reading.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         yield
     give_back()
