@@ -82,6 +82,16 @@ def test_importing_llmkit_is_light():
         assert late not in modules, f"import llmkit imports {late}"
 
 
+def test_opening_a_catalog_imports_nothing_that_only_asking_needs(tmp_path):
+    """Nor does closing it again: the modules for asking take as long as all others."""
+    path = tmp_path / "c.duckdb"
+    llmkit.open(path).close()
+    code = f"import sys, llmkit; llmkit.open({str(path)!r}).close(); print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    for late in ("llmkit.runs", "llmkit.analysis", "llmkit.limiter", "llmkit.providers.wires", "asyncio"):
+        assert late not in ended.stdout.split(), f"llmkit.open imports {late}"
+
+
 def test_the_log_is_silent_until_somebody_wants_it():
     """A library's log lines go where the program sends them, and not to the terminal by themselves."""
     code = "import logging, llmkit; logging.getLogger('llmkit.runs').warning('skipped')"

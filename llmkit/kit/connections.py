@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.errors import LlmkitError, RequestFailed, ValidationError, refuse
@@ -22,10 +22,10 @@ LIST_TIMEOUT = 30.0
 class Connections:
     """The credentials and the transport of one kit. ``simulating``: all requests go to a simulator."""
 
-    def __init__(self, origins: Callable[[str], Iterable[str]], *, simulating: bool) -> None:
+    def __init__(self, credentials: Credentials, *, simulating: bool) -> None:
         self.simulating = simulating
         self.is_remote = False
-        self.credentials = Credentials(shipped=origins)
+        self.credentials = credentials
         self.transport = Transport(self.credentials, simulator=self.simulator_for)
         self._simulator: Simulator | None = None
         self._is_own = False

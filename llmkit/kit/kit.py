@@ -16,48 +16,40 @@ from typing import TYPE_CHECKING, Any, Literal, Never, Self, get_args
 import pandas as pd
 import platformdirs
 
-from llmkit import tasks
-from llmkit.analysis import Design, Replication, Run, capsule, effective_status, replication
-from llmkit.analysis.bill_exports import read_bill
-from llmkit.analysis.budget_table import budget_table
-from llmkit.analysis.calibration import calibration
-from llmkit.analysis.costs import cost_table
-from llmkit.analysis.exports import to_parquet
-from llmkit.analysis.mode_table import mode_table, refuse_chosen_mode
-from llmkit.analysis.power import design, pilot_spread
-from llmkit.analysis.reconciliation import reconcile
-from llmkit.analysis.run import Table
-from llmkit.analysis.run_list import RunList
 from llmkit.catalog import OWN_ACTORS, Catalog, seed_catalog, shipped_origins
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
-from llmkit.kit import doctor, process_end
+from llmkit.kit import process_end
 from llmkit.kit.card import card
-from llmkit.kit.connections import Connections
-from llmkit.kit.watching import watching
-from llmkit.limiter import Gate
 from llmkit.money.amounts import billed
-from llmkit.money.estimate_table import Estimate
-from llmkit.providers.transport import RetryPolicy
+from llmkit.providers.credentials import Credentials
 from llmkit.records import RemoteModel
 from llmkit.records.checks import numbers, shapes, texts
-from llmkit.runs import Checker, Handle, PastAnswers, RunEvent, RunHandle, Runner, RunRequest, Services, Spending
-from llmkit.runs.modes import Mode
-from llmkit.runs.plan import AskingOrder, Plan
-from llmkit.runs.process_tuning import tuned_process
-from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models
-from llmkit.runs.reuse import Reuse
-from llmkit.runs.stop_rules import StopRule
-from llmkit.runs.tickets import waiting_words
-from llmkit.scenarios import Prompts, as_scenarios
-from llmkit.store import CatalogState, Snapshot, Store, archive, past, queries, run_rows, totals
-from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
-from llmkit.tasks.coding import read_codebook
-from llmkit.tasks.structured import Schema, answer_check, json_schema
+from llmkit.records.later import Later
+from llmkit.store import Snapshot, Store, archive, past, queries, run_rows, totals
 
 if TYPE_CHECKING:
+    from llmkit import analysis, runs, tasks
+    from llmkit.analysis import Design, Replication, Run
     from llmkit.cluster import Crew
+    from llmkit.kit import doctor, engine
+    from llmkit.kit.engine import Engine
+    from llmkit.limiter import Gate
+    from llmkit.money.estimate_table import Estimate
+    from llmkit.providers.transport import RetryPolicy
+    from llmkit.runs import Checker, Handle, RunEvent, RunHandle
+    from llmkit.runs.modes import Mode
+    from llmkit.runs.plan import AskingOrder
+    from llmkit.runs.request import Models
+    from llmkit.runs.reuse import Reuse
+    from llmkit.runs.stop_rules import StopRule
+    from llmkit.scenarios import Prompts, inputs
     from llmkit.simulator import Simulator
+    from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
+    from llmkit.tasks.structured import Schema
+else:  # imported when they are first used: opening a catalog needs none of them
+    analysis, runs, tasks = Later("llmkit.analysis"), Later("llmkit.runs"), Later("llmkit.tasks")
+    doctor, engine, inputs = Later("llmkit.kit.doctor"), Later("llmkit.kit.engine"), Later("llmkit.scenarios.inputs")
 
 # Panels are imported only when one is opened: ipywidgets is slow to load.
 
@@ -74,6 +66,7 @@ class Kit:
 
     catalog: Catalog
     """Providers, models, prices and settings."""
+    _made: Engine
 
     def __init__(
         self,
@@ -84,41 +77,49 @@ class Kit:
         adopt: bool = False,
         team: str | None = None,
     ) -> None:
-        store = Store(path, adopt=adopt)
-        self._gate = Gate(path.with_name(path.name + ".gate"))
+        self._store = store = Store(path, adopt=adopt)
+        self.path, self._actor, self._simulate = path, actor, simulate
+        self._is_closed = False
+        self._credentials = Credentials(shipped=shipped_origins)
+        self._parts: list[process_end.Closes] = [store]
+        self._gate: Gate | None = None if team is None else engine.gate_of(path)
         self._team = None if team is None else teams().join(store, self._gate, team, actor)
         may_edit = not store.is_read_only and (self._team is None or self._team.is_reached)
         if may_edit:
             seed_catalog(store)
-        self.path, self._actor = path, actor
-        self._store = store
-        self._connections = Connections(shipped_origins, simulating=simulate)
         self.catalog = Catalog(
             store,
-            has_key=self._connections.has_key,
-            approve_origin=self._connections.credentials.approve_origin,
-            origin_allowed=self._connections.credentials.origin_allowed,
+            has_key=lambda provider: self._engine.connections.has_key(provider),
+            approve_origin=self._credentials.approve_origin,
+            origin_allowed=self._credentials.origin_allowed,
             list_models=self._list_models,
             actor=actor,
             card=self._repr_mimebundle_,
         )
         if may_edit:
             self.catalog.apply_due_prices()
-        services = Services(
-            store=store,
-            gate=self._gate,
-            transport=self._connections.transport,
-            spending=Spending(store, path.with_name(path.name + ".gate")),
-            learn_rejected=self.catalog.learn_rejected,
-            actor=actor,
-        )
-        self._spending = services.spending
-        self._checker = Checker(self._connections, PastAnswers(store), services.spending, answer_check)
-        self._runner: Runner[Run] = Runner(services, self._run, self._run_panel, watching)
-        self._runner.deduct_interrupted()
-        self._infra = tasks.Infra(self.catalog, self._start)
-        self._is_closed = False
-        process_end.close_at_exit(self, self._connections, self._gate, store)
+        if store.unfinished:
+            self._engine.runner.deduct_interrupted()
+        process_end.close_at_exit(self, self._parts)
+
+    @property
+    def _engine(self) -> Engine:
+        if "_made" not in vars(self):
+            gate = self._gate or engine.gate_of(self.path)
+            made = engine.Engine(
+                self.path,
+                self._store,
+                self.catalog,
+                gate,
+                self._credentials,
+                simulate=self._simulate,
+                actor=self._actor,
+                load=self._run,
+                panel=self._run_panel,
+            )
+            if vars(self).setdefault("_made", made) is made:  # else another thread was first: this one has done nothing
+                self._parts[:0] = [made.connections, gate]
+        return self._made
 
     def __enter__(self) -> Self:
         return self
@@ -159,22 +160,19 @@ class Kit:
         """
         if self._is_closed:
             return
-        self._infra.stop()
-        self._runner.close(CLOSE_GRACE)
-        self._infra.wait()
-        self._connections.close()
-        self._gate.close()
+        if "_made" in vars(self):
+            self._made.close(CLOSE_GRACE)
         self._store.close()
         self._is_closed = True
         process_end.closed(self)
         closed: Any = _Closed(self.path)
-        self.catalog = self._store = self._connections = self._checker = self._runner = self._spending = closed
+        self.catalog = self._store = self._made = closed
         self._team = self._team and closed
 
     @property
     def simulated(self) -> bool:
         """Whether requests go to a simulator and nothing is billed."""
-        return self._connections.simulating
+        return self._engine.connections.simulating
 
     @property
     def is_in_team(self) -> bool:
@@ -206,14 +204,14 @@ class Kit:
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.
         """
-        request = RunRequest(
+        request = runs.RunRequest(
             prompts=prompts,
             models=models,
             samples=samples,
             system=system,
             followups=followups,
             max_tokens=max_tokens,
-            schema=json_schema(schema),
+            schema=tasks.json_schema(schema),
             service_tier=service_tier,
             temperature=options.pop("temperature", None),
             seed=options.pop("seed", None),
@@ -223,8 +221,8 @@ class Kit:
             mode=mode,
             options=_without_run_options(options),
         )
-        with tuned_process():
-            return self._checker.estimate(request, self.catalog.state())
+        with runs.tuned_process():
+            return self._engine.checker.estimate(request, self.catalog.state())
 
     def plan_modes(self, prompts: Prompts, models: Models = None, samples: int = 1, **options: Any) -> pd.DataFrame:
         """Compare the cost and duration of each mode (``live``, ``batch``, ``flex``): one row per model and mode.
@@ -237,12 +235,14 @@ class Kit:
             ValidationError: ``options`` already choose a mode or service tier.
             LlmkitError: as :meth:`estimate` does.
         """
-        refuse_chosen_mode(options)
+        analysis.refuse_chosen_mode(options)
         together = self.estimate(prompts, models, samples, **options)
         each = models if isinstance(models, list | tuple) else [models]
         if models is None:
             each = together.df["model"].tolist()
-        return mode_table(each, lambda model, **how: self.estimate(prompts, model, samples, **options, **how).df)
+        return analysis.mode_table(
+            each, lambda model, **how: self.estimate(prompts, model, samples, **options, **how).df
+        )
 
     def run(
         self,
@@ -318,7 +318,7 @@ class Kit:
         Raises:
             LlmkitError: anything that can be known before sending; :class:`RunRefused` lists several problems.
         """
-        request = RunRequest(
+        request = runs.RunRequest(
             prompts=prompts,
             models=models,
             samples=samples,
@@ -333,7 +333,7 @@ class Kit:
             on_event=on_event,
             retry=retry,
             options={} if options is None else options,
-            schema=json_schema(schema),
+            schema=tasks.json_schema(schema),
             project=project,
             service_tier=service_tier,
             reuse=reuse,
@@ -342,8 +342,8 @@ class Kit:
             stop_when=stop_when,
         )
         crew = self._crew(on, request.options)
-        with tuned_process():  # garbage collections while 100,000 scenarios are read would stall other runs
-            return self._runner.start(self._checked_by(crew).spec(request, self._settled_catalog()), crew)
+        with runs.tuned_process():  # garbage collections while 100,000 scenarios are read would stall other runs
+            return self._engine.runner.start(self._checked_by(crew).spec(request, self._engine.settled_catalog()), crew)
 
     def design(
         self,
@@ -376,11 +376,11 @@ class Kit:
             ValidationError: an argument out of range, or a pilot with too few answers.
             LlmkitError: as :meth:`estimate` does.
         """
-        ready = as_scenarios(scenarios)
-        spread, estimate = pilot_spread(pilot, value), self.estimate(ready, models, **options)
+        ready = inputs.as_scenarios(scenarios)
+        spread, estimate = analysis.pilot_spread(pilot, value), self.estimate(ready, models, **options)
         priced = estimate.total is not None and not estimate.unpriced
         amounts = {"cost": estimate.total, "low": estimate.low, "high": estimate.high}
-        return design(
+        return analysis.design(
             spread,
             detect=detect,
             power=power,
@@ -403,14 +403,16 @@ class Kit:
         """
         original, access, simulating = self._as_run(run), self.catalog.access(), self.simulated
         latest = self._store.read(lambda c: totals.latest_versions(c, simulated=simulating))
-        request, plan, changes = replication.prepare(
+        request, plan, changes = analysis.replication.prepare(
             original, access, latest, simulating=simulating, share=share, seed=seed
         )
 
         def start(budget: Decimal | int | str | float | None) -> RunHandle[Run]:
-            return self._start(replace(request, budget=budget), plan)
+            return self._engine.start(replace(request, budget=budget), plan)
 
-        return Replication(original, plan, changes, self._checker.estimate(request, access.state, plan), start)
+        return analysis.Replication(
+            original, plan, changes, self._engine.checker.estimate(request, access.state, plan), start
+        )
 
     def resume(
         self,
@@ -439,13 +441,13 @@ class Kit:
                 function.
             MissingApiKey: a provider's key is not set.
         """
-        shapes.function(on_event, "on_event", ON_EVENT)
-        catalog = self._settled_catalog()
+        shapes.function(on_event, "on_event", runs.ON_EVENT)
+        catalog = self._engine.settled_catalog()
         row = self._store.run(run_id, with_scenarios=True)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         crew = self._crew(on, {} if options is None else options)
         spec, changes = self._checked_by(crew).resumed(row, catalog, budget, spent)
-        return self._runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)
+        return self._engine.runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)
 
     # --- budgets above runs ---
 
@@ -476,7 +478,9 @@ class Kit:
 
         A request that may have been billed counts as spent at its worst case.
         """
-        return budget_table(self._spending.standings(budgets_of(self.catalog.state()), simulated=self.simulated))
+        return analysis.budget_table(
+            self._engine.spending.standings(budgets_of(self.catalog.state()), simulated=self.simulated)
+        )
 
     def reconcile(self, path_or_frame: str | os.PathLike[str] | pd.DataFrame, provider: str) -> pd.DataFrame:
         """Compare our costs with a provider's bill: one row per day and model, for the months (UTC) of the export.
@@ -496,7 +500,7 @@ class Kit:
         name, state = self.catalog.provider(provider).name, self.catalog.state()
         models = {reference: model for reference, model in state.models.items() if model.provider == name}
         requests = self._store.read(lambda c: totals.billable(c, name, simulated=self.simulated))
-        return reconcile(read_bill(path_or_frame), requests, models)
+        return analysis.reconcile(analysis.read_bill(path_or_frame), requests, models)
 
     # --- reading ---
 
@@ -526,11 +530,13 @@ class Kit:
         ``interrupted``, and ``unknown`` counts its unanswered requests, which may have been billed.
         ``kit.resume(run_id)`` continues either.
         """
-        frame = RunList(self._store.look(queries.runs))
+        frame = analysis.RunList(self._store.look(queries.runs))
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
         batches = self._store.look(run_rows.in_batches)
         now = [
-            waiting_words(*batches[run_id]) if run_id in batches else effective_status(status, live.get(run_id, False))
+            runs.waiting_words(*batches[run_id])
+            if run_id in batches
+            else analysis.effective_status(status, live.get(run_id, False))
             for status, run_id in zip(frame["status"], frame["run_id"], strict=True)
         ]
         frame["status"] = pd.Series(now, index=frame.index, dtype=frame["status"].dtype)  # text, also of no runs
@@ -579,7 +585,7 @@ class Kit:
         Raises:
             ValidationError: an unknown column, or a time that cannot be read.
         """
-        return cost_table(self._store, by, since=since, simulated=self._own_kind(simulated))
+        return analysis.cost_table(self._store, by, since=since, simulated=self._own_kind(simulated))
 
     def calibration(self, by: Literal["model", "run"] = "model", *, simulated: bool | None = None) -> pd.DataFrame:
         """Estimates compared with actual costs: one row per completed run and model, or per run.
@@ -593,7 +599,7 @@ class Kit:
             ValidationError: ``by`` is neither.
         """
         only = self._own_kind(simulated)
-        return calibration(self._store.look(lambda c: past.estimates(c, simulated=only)), by)
+        return analysis.calibration(self._store.look(lambda c: past.estimates(c, simulated=only)), by)
 
     def team(self) -> pd.DataFrame:
         """The members of the team: one row per person, those online first.
@@ -640,7 +646,7 @@ class Kit:
         Raises:
             LlmkitError: nothing was sent; from the handle, :class:`RequestFailed` if nothing usable came back.
         """
-        return tasks.expand(self._infra, description, n, dimensions, strict=strict, budget=budget)
+        return tasks.expand(self._engine.infra, description, n, dimensions, strict=strict, budget=budget)
 
     def summarize(
         self,
@@ -663,7 +669,7 @@ class Kit:
         Raises:
             LlmkitError: nothing was sent.
         """
-        return tasks.summarize(self._infra, self._as_run(run), question, by, strict=strict, budget=budget)
+        return tasks.summarize(self._engine.infra, self._as_run(run), question, by, strict=strict, budget=budget)
 
     def code(
         self,
@@ -690,7 +696,7 @@ class Kit:
         Raises:
             LlmkitError: nothing was sent.
         """
-        return tasks.code(self._infra, self._as_run(run), codebook, coders, strict=strict, budget=budget)
+        return tasks.code(self._engine.infra, self._as_run(run), codebook, coders, strict=strict, budget=budget)
 
     # --- widgets ---
 
@@ -735,7 +741,7 @@ class Kit:
         """
         from llmkit.widgets.reader import Reader
 
-        chosen = (self.last_run(),) if runs is None else (runs,) if isinstance(runs, Run | str) else None
+        chosen = (self.last_run(),) if runs is None else (runs,) if isinstance(runs, analysis.Run | str) else None
         if chosen is None:
             chosen = shapes.several(runs, "runs", "a run or its id, or a list of them")
         return Reader([self._as_run(run) for run in chosen])
@@ -754,7 +760,7 @@ class Kit:
         """
         from llmkit.widgets.coding_form import CodingForm
 
-        categories, who = read_codebook(codebook), self._actor
+        categories, who = tasks.read_codebook(codebook), self._actor
         return CodingForm(self._as_run(run), categories, numbers.whole(n, "n", 1), seed, texts.text(name, "name"), who)
 
     # --- looking after the catalog ---
@@ -766,7 +772,7 @@ class Kit:
 
         Columns: about, health (``ok``, ``look`` or ``bad``), finding, remedy.
         """
-        return doctor.to_frame(doctor.examine(self._store, self._connections, online=online))
+        return doctor.to_frame(doctor.examine(self._store, self._engine.connections, online=online))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Write the catalog and all its runs to one file (``.tar.gz``), even while runs are active; no keys are in it.
@@ -790,9 +796,9 @@ class Kit:
         with shapes.reaching(place, "written"):
             place.mkdir(parents=True, exist_ok=True)
         runs = self.runs(archived=None)
-        to_parquet(runs, place / "runs.parquet")
+        analysis.to_parquet(runs, place / "runs.parquet")
         for run in map(self.load, runs["run_id"]):
-            for table in get_args(Table):
+            for table in get_args(analysis.Table):
                 run.to_parquet(place / f"{table}-{run.id}.parquet", table)
         return place
 
@@ -807,7 +813,9 @@ class Kit:
                 notebook.
         """
         file = shapes.path(path)
-        capsule.export(self._store, self._as_run(run).id, file, None if notebook is None else shapes.path(notebook))
+        analysis.capsule.export(
+            self._store, self._as_run(run).id, file, None if notebook is None else shapes.path(notebook)
+        )
         return file
 
     # --- keys and connections ---
@@ -818,7 +826,7 @@ class Kit:
         Raises:
             UnsupportedProvider: there is no such provider.
         """
-        self._connections.credentials.ask(self.catalog.provider(provider))
+        self._credentials.ask(self.catalog.provider(provider))
 
     def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
         """Request a provider's list of models; await the handle, or call ``.result()``.
@@ -826,14 +834,14 @@ class Kit:
         Raises (from the handle):
             RequestFailed: the provider does not answer, or rejects the key.
         """
-        return self._connections.list_models(self.catalog.provider(provider))
+        return self._engine.connections.list_models(self.catalog.provider(provider))
 
     def use_simulator(self, simulator: Simulator) -> None:
         """Send the requests of all runs started from now on to a simulator; their rows are marked as simulated.
 
         A run in progress continues with the real providers.
         """
-        self._connections.use(simulator)
+        self._engine.connections.use(simulator)
 
     # --- what the parts need ---
 
@@ -843,16 +851,16 @@ class Kit:
             return None
         from llmkit.cluster import Crew, Link  # imported only with a cluster
 
-        return Crew(Link(on, options), self._connections)
+        return Crew(Link(on, options), self._engine.connections)
 
     def _checked_by(self, crew: Crew | None) -> Checker:
-        return self._checker if crew is None else replace(self._checker, reach=crew)
+        return self._engine.checker if crew is None else replace(self._engine.checker, reach=crew)
 
     def _run(self, run_id: str) -> Run:
-        return Run(run_id, self._store, self._run_view, self._actor)
+        return analysis.Run(run_id, self._store, self._run_view, self._actor)
 
     def _as_run(self, run: Run | str) -> Run:
-        return run if isinstance(run, Run) else self.load(run)
+        return run if isinstance(run, analysis.Run) else self.load(run)
 
     def _own_kind(self, simulated: bool | None) -> bool:
         return self.simulated if simulated is None else simulated
@@ -866,14 +874,6 @@ class Kit:
         from llmkit.widgets.run_view import RunView
 
         return RunView(run, self.resume)
-
-    def _start(self, request: RunRequest, plan: Plan | None = None) -> RunHandle[Run]:
-        return self._runner.start(self._checker.spec(request, self._settled_catalog(), plan))
-
-    def _settled_catalog(self) -> CatalogState:
-        """The catalog with balances from which all runs were deducted."""
-        self._store.settle()
-        return self.catalog.state()
 
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
         """The model lists of these providers, requested concurrently; none in a rehearsal, which has no real lists."""
@@ -947,7 +947,7 @@ def open_capsule(path: str | os.PathLike[str]) -> Run:
         ValidationError: the file is not a capsule, or a byte of it has changed.
     """
     folder = TemporaryDirectory(prefix="llmkit-capsule-")
-    store, run_id = capsule.unpack(shapes.path(path), Path(folder.name))
+    store, run_id = analysis.capsule.unpack(shapes.path(path), Path(folder.name))
 
     def view(run: Run) -> Any:
         from llmkit.widgets.run_view import RunView  # as in the kit
@@ -959,7 +959,7 @@ def open_capsule(path: str | os.PathLike[str]) -> Run:
             f"The capsule in {folder.name} is read-only: resume the run in the project that it comes from."
         )
 
-    return Run(run_id, store, view, _login_name())  # its view keeps the folder alive
+    return analysis.Run(run_id, store, view, _login_name())  # its view keeps the folder alive
 
 
 def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
@@ -997,7 +997,7 @@ def _login_name() -> str:
 
 def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate, without those of a run that do not affect its cost."""
-    merged = shapes.mapping(options.get("options"), "options", OPTIONS_EXAMPLE)
+    merged = shapes.mapping(options.get("options"), "options", runs.OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "budget", "on_event", "stop_when", "retry", "project", *RUN_OPTIONS)
+    unpriced = ("name", "budget", "on_event", "stop_when", "retry", "project", *runs.RUN_OPTIONS)
     return {name: value for name, value in merged.items() if name not in unpriced}

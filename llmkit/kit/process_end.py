@@ -8,13 +8,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from llmkit.errors import LlmkitError
-from llmkit.runs import background
 
 GRACE = 5.0
 """Seconds to wait for a thread."""
@@ -32,11 +33,13 @@ _left: deque[Closes] = deque()
 """Parts of garbage-collected kits. Collection may happen while any lock is held, so they are closed later."""
 
 
-def close_at_exit(kit: Closes, *parts: Closes) -> None:
-    """Close a kit when the process ends, or, if it is dropped before, its ``parts`` when the next kit is opened."""
+def close_at_exit(kit: Closes, parts: Sequence[Closes]) -> None:
+    """Close a kit when the process ends, or, if it is dropped before, the ``parts`` that it then has when the next kit
+    is opened.
+    """
     _close_left()
     _open.add(kit)
-    weakref.finalize(kit, _leave, os.getpid(), *parts).atexit = False
+    weakref.finalize(kit, _leave, os.getpid(), parts).atexit = False
 
 
 def closed(kit: Closes) -> None:
@@ -44,7 +47,7 @@ def closed(kit: Closes) -> None:
     _open.discard(kit)
 
 
-def _leave(pid: int, *parts: Closes) -> None:
+def _leave(pid: int, parts: Sequence[Closes]) -> None:
     if pid == os.getpid():  # what a forked child drops belongs to its parent
         _left.extend(parts)
 
@@ -69,7 +72,8 @@ def _end() -> None:
         with contextlib.suppress(LlmkitError):  # acknowledged answers are saved; nobody is left to read the error
             kit.close()
     _close_left()
-    background.stop()
+    if background := sys.modules.get("llmkit.runs.background"):  # an import at the end may fail
+        background.stop()
     for thread in threading.enumerate():
         if thread.name.startswith("llmkit-"):
             thread.join(GRACE)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import JournalError
 from llmkit.store.lines import Event
 from llmkit.store.locks import DISK
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Commit:
@@ -43,6 +45,8 @@ class Commit:
 
     def __await__(self) -> Generator[Any, None, None]:
         """Wait without a timeout, since what was paid for must outlast a hanging disk; the wait can be cancelled."""
+        import asyncio  # slow to import, and loaded by whoever can await
+
         with self._lock:
             if self._done.done():
                 return self._done.result()

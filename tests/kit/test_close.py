@@ -1,5 +1,8 @@
 """A closed kit says that it is closed, whatever it is asked; its results stay readable."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import llmkit
@@ -43,3 +46,15 @@ def test_every_call_of_a_closed_kit_says_that_it_is_closed(kit, sim):
             call(kit)
     assert repr(kit) == f"<llmkit.Kit {kit.path} (closed)>"
     assert run.probes["status"].tolist() == ["ok"]
+
+
+def test_threads_that_use_a_new_kit_at_once_share_all_its_parts(tmp_path):
+    """Two sets of parts would mean two gates, so that limits would count twice and one would never be closed."""
+    with llmkit.open(tmp_path / "c.duckdb", simulate=True) as kit, ThreadPoolExecutor(8) as pool:
+        start = threading.Barrier(8)
+
+        def use(_):
+            start.wait(30)
+            return kit._engine
+
+        assert len({id(each) for each in pool.map(use, range(8), timeout=60)}) == 1

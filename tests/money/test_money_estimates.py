@@ -77,11 +77,11 @@ def test_history_is_read_again_only_when_something_was_written(kit):
     """The form estimates at each keystroke: without new answers the same history serves."""
     kit.run([f"q{n}" for n in range(6)], LUNA).result(60)
     kit.estimate("q", LUNA)
-    first = kit._checker.past.history("probe", True)
+    first = kit._engine.checker.past.history("probe", True)
     kit.estimate("another", LUNA)
-    assert kit._checker.past.history("probe", True) is first
+    assert kit._engine.checker.past.history("probe", True) is first
     kit.run("q", LUNA).result(60)
-    assert kit._checker.past.history("probe", True) is not first
+    assert kit._engine.checker.past.history("probe", True) is not first
     assert kit.estimate("q", LUNA).df["observations"].tolist() == [7]
 
 
