@@ -14,6 +14,7 @@ from server import reply, text
 
 import llmkit
 from llmkit.store import Store, events
+from llmkit.store.apply_runs import untold
 
 MODEL = "openai:gpt-6-luna"
 
@@ -65,30 +66,14 @@ def answered(run_id: str, position: int, number: int) -> list[events.Event]:
     money = {"cost": "0.0001500000", "cost_source": "computed"}
     began, raw = events.now(), reply(number)
     answer = {"response": json.loads(raw)["choices"][0]["message"]["content"], "finish_reason": "stop", **rates}
+    probe = {"session": 0, "status": "ok", "attempts": 1, "latency_s": 0.05, "queued_s": 0.0, "started_at": began}
     return [
         events.intent(**key, body={"number": number}, started_at=began, waited_s=0.0, worst_case="0.0041000000"),
         *events.outcome(
-            **key, reply=raw, answer=answer, status_code=200, latency_s=0.05, maybe_billed=False, usage=tokens, **money
+            **key, reply=raw, answer=answer, probe=untold(probe), status_code=200, latency_s=0.05, maybe_billed=False,
+            usage=tokens, **money,
         ),
-        events.probe(
-            run_id=run_id,
-            position=position,
-            session=0,
-            status="ok",
-            finish_reason="stop",
-            **tokens,
-            **rates,
-            estimated_cost=money["cost"],
-            wasted_cost="0",
-            cost_source="computed",
-            turns=1,
-            attempts=1,
-            maybe_billed=0,
-            latency_s=0.05,
-            queued_s=0.0,
-            started_at=began,
-        ),
-    ]
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
