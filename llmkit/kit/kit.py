@@ -443,10 +443,11 @@ class Kit:
         """
         shapes.function(on_event, "on_event", runs.ON_EVENT)
         catalog = self._engine.settled_catalog()
-        row = self._store.run(run_id, with_scenarios=True)
+        stored = self._store.run(run_id, with_scenarios=True)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
         crew = self._crew(on, {} if options is None else options)
-        spec, changes = self._checked_by(crew).resumed(row, catalog, budget, spent)
+        spec, changes = self._checked_by(crew).resumed(stored, catalog, budget, spent)
+        del stored  # a million scenarios need not be there twice
         return self._engine.runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)
 
     # --- budgets above runs ---

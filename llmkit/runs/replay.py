@@ -22,7 +22,8 @@ Row = Mapping[str, Any]
 def conversations(
     spec: RunSpec, run_id: str, rows: Iterable[Row], late: Collection[int] = ()
 ) -> dict[int, Conversation]:
-    """The open probes of a run by position, with their progress so far; ``rows`` are those of ``queries.open_probes``.
+    """The open probes of a run that were begun, by position, with their progress so far; ``rows`` are those of
+    ``queries.open_attempts``.
 
     The last attempt at each position in ``late`` is not counted yet: its reply arrived while the run was dead.
     """
@@ -37,8 +38,6 @@ def _replayed(spec: RunSpec, run_id: str, position: int, attempts: Iterable[Row]
     model = conversation.probe.model
     fallback = pricing.default_rates(spec.providers[model.provider])
     for row in attempts:
-        if row["attempt"] is None:  # the probe was never asked
-            continue
         if row["attempt"] == 0:
             source, cost = row["reused_from"], row["original_cost"]
             conversation.reuse(stored_completion(row), source, cost, row["latency_s"] or 0.0)
@@ -83,7 +82,7 @@ def late_answers(run_id: str, rows: Iterable[Row], kept: Mapping[Place, Kept]) -
     return {
         row["position"]: LateAnswer(row["started_at"], row["waited_s"] or 0.0, kept[place])
         for row in rows
-        if row["attempt"] and (place := Place.of(run_id, row)) in kept
+        if (place := Place.of(run_id, row)) in kept
     }
 
 

@@ -157,11 +157,11 @@ class Runner(Generic[T]):
             )
         state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changes or None)
         store.append([*lost, state]).result()
-        rows = store.read(lambda c: queries.open_probes(c, run_id))
+        rows = store.read(lambda c: queries.open_attempts(c, run_id))
         late = late_answers(run_id, rows, kept)
-        resumed = conversations(spec, run_id, rows, late)
-        log.info("resume", extra={"run": run_id, "probes": len(resumed)})
-        positions = [position for position in spec.plan.asking_order() if position in resumed]
+        left = store.read(lambda c: queries.open_positions(c, run_id))
+        log.info("resume", extra={"run": run_id, "probes": len(left)})
+        positions = [position for position in spec.plan.asking_order() if position in left]
         context = self._context(run_id, spec, positions, session=number, spent=spent)
         context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
         queues = _queues(spec.plan, positions)
@@ -170,7 +170,7 @@ class Runner(Generic[T]):
         session = Session(
             context=context,
             queues=queues,
-            conversations=resumed,
+            conversations=conversations(spec, run_id, rows, late),
             late=late,
             catalog=catalog,
         )

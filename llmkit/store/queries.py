@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import duckdb
@@ -132,9 +133,13 @@ def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
     return int(column(connection, "SELECT coalesce(max(number), 0) + 1 FROM run_states WHERE run_id = ?", [run_id])[0])
 
 
-def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of all pending probes in order, with reused answers as attempt 0 and without those still in batches;
-    one row of NULLs for a probe that has none.
+def open_positions(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[int]:
+    """The positions of all pending probes."""
+    return {*column(connection, "SELECT position FROM probe_states WHERE run_id = ? AND status = 'pending'", [run_id])}
+
+
+def open_attempts(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The attempts of all pending probes in order, with reused answers as attempt 0 and without those still in batches.
 
     Columns: position, turn, attempt, started_at, waited_s, error_code, maybe_billed, usage, service_tier, cost,
     cost_source, latency_s, reused_from, original_cost; response, finish_reason and model_version are NULL where a later
@@ -154,7 +159,7 @@ def open_probes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict
         SELECT p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.error_code, a.maybe_billed, a.usage,
             a.service_tier, a.cost, a.cost_source, a.latency_s, t.response, t.finish_reason, t.model_version,
             t.reused_from, t.original_cost
-        FROM probe_states p LEFT JOIN counted a ON a.position = p.position
+        FROM probe_states p JOIN counted a ON a.position = p.position
             LEFT JOIN turns t ON t.attempt_id = a.attempt_id
         WHERE p.run_id = $run AND p.status = 'pending' ORDER BY p.position, a.turn, a.attempt
         """,
@@ -263,8 +268,13 @@ def rows(
     columns = [(name, _READERS.get(str(kind).partition("_")[0])) for name, kind, *_ in cursor.description or ()]
     return [
         {name: read(value) if read else value for (name, read), value in zip(columns, row, strict=True)}
-        for row in cursor.fetchall()
+        for some in iter(partial(cursor.fetchmany, _AT_ONCE), [])
+        for row in some
     ]
+
+
+_AT_ONCE = 10_000
+"""Rows that are there as DuckDB's and as ours at the same time."""
 
 
 def column(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any] = ()) -> list[Any]:
