@@ -127,7 +127,7 @@ class Checker:
         """
         if plan is None:  # an empty plan is falsy
             plan = make_plan(request, self._access(state))
-        return self._estimate(self._draft(request, plan, state.providers), state, request.kind)
+        return self._estimate(self._draft(request, plan, state.providers, only_count=True), state, request.kind)
 
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
@@ -201,13 +201,15 @@ class Checker:
         standings = self.spending.standings(budgets, simulated=self.reach.simulating)
         return [standing for standing in standings if standing.budget in chosen]
 
-    def _draft(self, request: RunRequest, plan: Plan, providers: Mapping[str, Provider]) -> Draft:
+    def _draft(
+        self, request: RunRequest, plan: Plan, providers: Mapping[str, Provider], *, only_count: bool = False
+    ) -> Draft:
         requests, batched = first_requests(plan, providers), batched_models(plan, providers, request.mode)
         check = self.schema_check(plan.params.schema) if plan.params.schema else None
         reused, store, within = NOTHING, self.past.store, check_reuse(request.reuse, request.reuse_within)
         if request.reuse:
-            simulated = self.reach.simulating
-            reused = reused_answers(store, plan, providers, simulated=simulated, within=within, check=check)
+            how: dict[str, Any] = {"simulated": self.reach.simulating, "within": within, "only_count": only_count}
+            reused = reused_answers(store, plan, providers, check=check, **how)
         return Draft(plan, providers, requests, batched, check, reused)
 
     def _estimate(self, draft: Draft, state: CatalogState, kind: str) -> Estimate:

@@ -81,20 +81,24 @@ def reused_answers(
     simulated: bool,
     within: timedelta | None = None,
     check: Callable[[str], Any] | None = None,
+    only_count: bool = False,
 ) -> Reused:
     """The stored answers to a plan: of the same model to the same request (cache marks aside), for the same sample.
 
     Rehearsals reuse rehearsals only. An answer that ``check`` rejects is requested again. Where a plan repeats a
-    request, each repetition gets a different answer.
+    request, each repetition gets a different answer. With ``only_count``, texts are not read unless they are needed to
+    tell what is reused.
     """
     since = None if within is None else datetime.now(UTC) - within
     answers: dict[int, list[StoredAnswer]] = {}
     whole: set[int] = set()
     going_on: Iterable[int] = range(len(plan))
     bodies = Questions()
+    only_count = only_count and check is None and not any(each.question or each.followups for each in plan.scenarios)
+    look_up = partial(bought.answers, simulated=simulated, since=since, only_count=only_count)
     while questions := list(_questions(plan, providers, going_on, answers, bodies)):
         going_on = []
-        for answer in store.read(partial(bought.answers, questions=questions, simulated=simulated, since=since)):
+        for answer in store.read(partial(look_up, questions=questions)):
             position = answer.position
             is_last = len(answers.get(position, ())) + 1 == plan.turns_of(position)
             if is_last and not _passes(answer, plan, check):

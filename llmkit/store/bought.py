@@ -27,16 +27,16 @@ class Question(NamedTuple):
 
 class StoredAnswer(NamedTuple):
     """An answer with the probe that it was bought for (``source``), its cost then, and its time (ISO 8601).
-    It is reused at ``position``. ``usage`` is JSON.
+    It is reused at ``position``. ``usage`` is JSON. If answers are only counted, it and ``response`` are not read.
     """
 
     position: int
     source: str
     response: str
+    usage: str | None
     finish_reason: FinishReason
     model_version: str | None
     service_tier: str | None
-    usage: str | None
     cost: Decimal | None
     answered_at: str
     latency_s: float
@@ -59,16 +59,22 @@ def stored_completion(row: Mapping[str, Any]) -> Completion:
 
 
 def answers(
-    connection: duckdb.DuckDBPyConnection, questions: Sequence[Question], *, simulated: bool, since: datetime | None
+    connection: duckdb.DuckDBPyConnection,
+    questions: Sequence[Question],
+    *,
+    simulated: bool,
+    since: datetime | None,
+    only_count: bool = False,
 ) -> list[StoredAnswer]:
     """The latest answer to each question that has one, by position; a question asked repeatedly gets a different answer
     each time.
     """
     columns = zip(*questions, strict=True)
+    texts = "'' AS response, NULL AS usage" if only_count else "coalesce(t.response, '') AS response, t.usage"
     connection.register("questions", pa.table(dict(zip(Question._fields, map(list, columns), strict=True))))
     try:
         cursor = connection.execute(
-            """
+            f"""
             WITH numbered AS (
                 SELECT * REPLACE (source::VARCHAR AS source), unhex(request_hash) AS hash,
                     row_number() OVER (PARTITION BY request_hash, model, sample, source ORDER BY position) AS place
@@ -85,13 +91,12 @@ def answers(
                     AND a.sample = q.sample AND ($since::TIMESTAMP IS NULL OR o.ended_at >= $since)
                 QUALIFY place = row_number() OVER (
                     PARTITION BY q.position
-                    ORDER BY q.source IS NOT DISTINCT FROM o.run_id || format('.{:06d}', o.position) DESC,
+                    ORDER BY q.source IS NOT DISTINCT FROM o.run_id || format('.{{:06d}}', o.position) DESC,
                         o.ended_at DESC, o.run_id DESC, o.position
                 )
             )
-            SELECT f.position, t.probe_id AS source, coalesce(t.response, ''), t.finish_reason, t.model_version,
-                t.service_tier, t.usage, t.cost, strftime(t.answered_at, '%Y-%m-%dT%H:%M:%S.%f+00:00'),
-                coalesce(t.latency_s, 0)
+            SELECT f.position, t.probe_id AS source, {texts}, t.finish_reason, t.model_version, t.service_tier, t.cost,
+                strftime(t.answered_at, '%Y-%m-%dT%H:%M:%S.%f+00:00'), coalesce(t.latency_s, 0)
             FROM latest f JOIN turns t ON t.run_id = f.run_id AND t.position = f.from_position AND t.turn = f.turn
             ORDER BY f.position
             """,
