@@ -31,16 +31,19 @@ def seconds_left(
     reflects pauses and other users of the limits; ``ages`` is how long ago the latest requests started (s), the latest
     last.
     """
-    rested = credit is None
     at_once = limits.max_parallel if credit is None else credit
     waits = [
         max(0.0, to_start - at_once) * MINUTE / limits.requests_per_minute,
         _until_minute_has_room(math.ceil(to_start), limits.requests_per_minute, ages),
     ]
-    if limits.tokens_per_minute is not None:
-        waits.append(max(0.0, to_start * tokens / limits.tokens_per_minute - rested) * MINUTE)
+    if limits.tokens_per_minute is not None and tokens:
+        per_minute = max(1, int(limits.tokens_per_minute / tokens))
+        waits.append(_until_minute_has_room(math.ceil(to_start), per_minute, ages))
+        if starts_per_second and starts_per_second * MINUTE > per_minute / 2:
+            starts_per_second = None  # a minute's tokens are used up in a burst, and the rest that follows is no pace
     if starts_per_second:
-        waits.append(to_start / starts_per_second)
+        since = ages[-1] if ages else 0.0
+        waits.append(max(0.0, to_start - 1) / starts_per_second + max(0.0, 1 / starts_per_second - since))
     rounds = to_start / limits.max_parallel
     rounds = rounds + 0.5 if in_flight else math.ceil(rounds)
     last = latency if to_start else latency / 2
@@ -63,6 +66,7 @@ class Watch:
         self._starts: deque[float] = deque()
         self._since = self._credit_at = since
         self._credit = math.inf
+        self._refused_at = 0.0
         self._begun = self._ended = self._failed = 0
         self._seconds = 0.0
 
@@ -74,6 +78,10 @@ class Watch:
         self._starts.append(at)
         while len(self._starts) > max(_FEW, _BURSTS * limits.max_parallel) and self._starts[0] < at - MINUTE:
             self._since = self._starts.popleft()
+
+    def refused(self, at: float) -> None:
+        """Record that the provider's own limit was reached: before that, its pace was that of a rested provider."""
+        self._refused_at = self._refused_at or at
 
     def ended(self, seconds: float, *, ok: bool) -> None:
         """Record that a request was answered, or failed, after ``seconds``."""
@@ -98,6 +106,8 @@ class Watch:
 
     def _pace(self, limits: Limits, now: float) -> float | None:
         """Starts per second. The burst that precedes the window of observation counts too."""
+        if now > self._refused_at > self._since:
+            return sum(at > self._refused_at for at in self._starts) / (now - self._refused_at)
         before = limits.max_parallel if self._begun > len(self._starts) else 0
         return (len(self._starts) + before) / (now - self._since) if self._starts and now > self._since else None
 

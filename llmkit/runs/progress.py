@@ -254,6 +254,8 @@ class Tracker:
             counts["cost"] += details["cost"] or 0
             if provider in self._watches:
                 self._watches[provider].ended(details["seconds"], ok=kind == "answered")
+                if details.get("code") == Code.RATE_LIMITED:
+                    self._watches[provider].refused(time.time())
         elif kind == "probe_done" and status in ("ok", "failed", "skipped"):
             counts[status] += 1
             if details["code"]:
