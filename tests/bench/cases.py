@@ -57,6 +57,7 @@ MANY = probes(100_000, 100, watch=True)
 AGAIN = probes(100_000, 100, again=True)
 ONE, TWO = (probes(3_000, 100, "together", processes=processes) for processes in (1, 2))
 WORKER, WORKERS = (probes(3_000, 100, "on_cluster", workers=workers) for workers in (1, 2))
+CROWDED, CROWDED_WORKERS = probes(6_000, 500), probes(6_000, 500, "on_cluster", workers=2)
 SOLO, DUO = (probes(3_000, 100, "in_team", members=members) for members in (1, 2))
 AIOHTTP, HTTPX, SENT = (probes(3_000, 100, "bare", library=name) for name in ("aiohttp", "httpx", "transport"))
 PANDAS = importing("pandas", "duckdb")
@@ -78,8 +79,11 @@ CASES = [
     Case("import", "import llmkit ÷ pandas, duckdb (CPU)", "cpu", importing("llmkit"), PANDAS, 1.25, 1.1),
     Case("open", "llmkit.open() of a known catalog ÷ DuckDB", "wall", opening(True), opening(False), 3.0, 2.0),
     Case("cluster", "CPU per probe, Dask with two workers ÷ without", "cpu", WORKERS, USUAL, 2.5, 1.5, long=True),
+    Case("cluster-500", "the same with 500 at a time", "cpu", CROWDED_WORKERS, CROWDED, 1.6, 1.3, long=True),
     Case("cluster-one", "CPU per probe, two workers ÷ one", "cpu", WORKERS, WORKER, 1.3, 1.1, long=True),
+    Case("cluster-wall", "wall per probe, two workers ÷ without", "wall", WORKERS, USUAL, 2.0, 1.0, long=True),
     Case("client", "CPU of a cluster's client per probe, ms", "client", WORKERS, MS, 0.25, 0.25, long=True),
+    Case("client-500", "the same with 500 at a time, ms", "client", CROWDED_WORKERS, MS, 0.25, 0.25, long=True),
     Case("team", "CPU per probe, two machines ÷ two processes", "cpu", DUO, TWO, 1.5, 1.1, long=True),
     Case("team-one", "CPU per probe, alone in a team ÷ without", "cpu", SOLO, ONE, 1.5, 1.1, long=True),
     Case("memory", "peak memory, 100,000 probes, MiB", "memory", MANY, MIB, 350, 250, long=True),
