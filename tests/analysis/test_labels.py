@@ -40,7 +40,7 @@ def test_a_run_is_renamed_wherever_its_name_stands(kit, run):
     page = run.view()._repr_mimebundle_()["text/html"]
     assert "&lt;b&gt;x" in page
     assert "<b>x</b>" not in page
-    assert kit.reader(run).answers._data()["probes"][0]["runName"] == f"{HOSTILE} ({run.id})"
+    assert kit.reader(run)._read()["probes"][0]["runName"] == f"{HOSTILE} ({run.id})"
     run.rename(None)
     assert run.name is None
     assert kit.runs()["name"].isna().tolist() == [True, False]
