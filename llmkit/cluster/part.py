@@ -79,7 +79,8 @@ class Part:
                 flight.cancel()
 
     async def close(self) -> None:
-        """Cancel all requests in flight."""
+        """Cancel all requests in flight, and end a long poll: Dask reports one when its cluster closes."""
+        self.arrival.set()
         self.forget(tuple(self.flights))
         await self.transport.aclose()
 

@@ -1,5 +1,6 @@
 """A run on a cluster is checked, cancelled and shown as any other; keys stay where they are."""
 
+import logging
 import sys
 
 import pytest
@@ -68,6 +69,19 @@ def test_a_request_does_not_wait_until_others_are_answered(kit, client, sim):
     prompts = [f"Say something about the number {number}." for number in range(30)]
     run = kit.run(prompts, kit.catalog.defaults()["openai"].reference, max_tokens=60, on=client).result(timeout=55)
     assert run.probes["status"].eq("ok").all()
+
+
+def test_nothing_is_reported_when_a_cluster_closes_after_a_run(kit, caplog):
+    """Dask reports calls that are under way when a worker goes: none is, once the run is over."""
+    logger = logging.getLogger("distributed.scheduler")
+    logger.addHandler(caplog.handler)
+    try:
+        with LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=None) as passing:
+            with Client(passing) as client:
+                ask(kit, client, 1).result(timeout=60)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_run_is_cancelled_as_any_other(kit, client, sim):
