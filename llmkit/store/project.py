@@ -62,10 +62,14 @@ class _Due(NamedTuple):
     size: int
 
 
-def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> bool:
-    """Whether the journal holds bytes not yet applied (a torn last line counts: it may be complete by now)."""
-    applied = offsets(connection)
-    return any(size > applied.get(name, 0) for name, size in journal.sizes().items())
+def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[_Due]:
+    """The segments with bytes not yet applied (a torn last line counts: it may be complete by now)."""
+    return _grown(journal, offsets(connection))
+
+
+def _grown(journal: Journal, applied: Mapping[str, int]) -> list[_Due]:
+    ends = ((name, applied.get(name, 0), size) for name, size in journal.sizes().items())
+    return [_Due(segment(name), offset, size) for name, offset, size in ends if size > offset]
 
 
 def due_for_catalog(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Collection[str]:
@@ -87,10 +91,9 @@ def leaves_catalog(journal: Journal, sizes: Mapping[str, int]) -> bool:
 
 def _types(journal: Journal, applied: Mapping[str, int]) -> dict[str, set[str]]:
     """The types of events after the given offsets, by segment; just ``catalog`` for a grown catalog segment."""
-    grown = {name: applied.get(name, 0) for name, size in journal.sizes().items() if size > applied.get(name, 0)}
     return {
-        name: {CATALOG} if segment(name).about == CATALOG else journal.types(segment(name), offset)
-        for name, offset in grown.items()
+        which.name: {CATALOG} if which.about == CATALOG else journal.types(which, offset)
+        for which, offset, _ in _grown(journal, applied)
     }
 
 
@@ -130,26 +133,22 @@ def project(
     Raises:
         Unfinished: it takes longer than ``within`` seconds; what has been applied is committed.
     """
-    until, applied, sizes = time.monotonic() + within, offsets(connection), journal.sizes()
-    due = [
-        _Due(segment(name), applied.get(name, 0), size)
-        for name, size in sizes.items()
-        if size > applied.get(name, 0) and (only is None or name in only)
-    ]
+    until, total = time.monotonic() + within, sum(journal.sizes().values())
+    due = [each for each in behind(connection, journal) if only is None or each.segment.name in only]
     if not due:
         return False
     due = _without_foreign(connection, journal, due, adopting)
     runs = [each for each in due if each.segment.about not in ("", CATALOG)]
     merged = _merged(journal, [each for each in due if each.segment.about in ("", CATALOG)])
     catalog = iter(lambda: list(itertools.islice(merged, _BATCH)), [])
-    most = min(_MANY, max(_FEW, sum(sizes.values()) // 32))
+    most = min(_MANY, max(_FEW, total // 32))
     all_due = left = sum(each.size - each.offset for each in due)
     try:
         for blocks in itertools.chain(catalog, _gathered(journal, runs, most)):
             _apply(connection, blocks)
             left -= sum(block.end - block.start for block in blocks)
             if left and time.monotonic() > until:
-                raise Unfinished(1 - left / sum(sizes.values()))
+                raise Unfinished(1 - left / total)
             del blocks  # before the next are read
     finally:
         if all_due - left > _FEW // 2:

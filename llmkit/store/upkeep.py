@@ -21,7 +21,7 @@ from llmkit.store.journal import Journal
 from llmkit.store.lease import Damaged, Lease
 from llmkit.store.peers import Peers, Write
 from llmkit.store.project import Unfinished
-from llmkit.store.segments import CATALOG, segment
+from llmkit.store.segments import CATALOG
 from llmkit.store.trouble import OutOfReach
 
 T = TypeVar("T")
@@ -79,17 +79,18 @@ class Upkeep:
         """Whether a database whose backlog is being applied has the catalog and the run (``about``) by now; if all runs
         matter, a warning says how many of them may be missing.
         """
-        applied, sizes = project.offsets(connection), self._journal.sizes()
-        due = {segment(name).about for name, size in sizes.items() if size > applied.get(name, 0)}
-        if not migrations.is_current(connection) or due & {"", CATALOG, about}:
+        if not migrations.is_current(connection):
+            return False
+        due = project.behind(connection, self._journal)
+        if {each.segment.about for each in due} & {"", CATALOG, about}:
             return False
         if due and not about:
-            share = sum(applied.values()) / max(sum(sizes.values()), 1)
-            self.tell(f"{self._progress(share)}. Until then, what is read may be incomplete.")
+            left = sum(each.size - each.offset for each in due) / sum(self._journal.sizes().values())
+            self.tell(f"{self._progress(1 - left)}. Until then, what is read may be incomplete.")
         return True
 
     def _progress(self, share: float) -> str:
-        return f"{self._path.name} is being brought up to date with its journal: {min(share, 1):.0%} so far"
+        return f"{self._path.name} is being brought up to date with its journal: {share:.0%} so far"
 
     def is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
         """Whether nothing has to be applied, migrated or taken over; ``catalog_only``: nothing of the catalog."""
