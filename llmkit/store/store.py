@@ -181,14 +181,15 @@ class Store:
         """As :meth:`read`, for an answer that nothing but its reader depends on: while a database is being rebuilt, a
         run (``about``) is read as soon as it is whole, and everything else as far as it is there, with a warning.
         """
-        if self._upkeep.takes_long and self.path.exists() and not self._lease.has_wal:
-            with (
-                contextlib.suppress(CatalogBusy, OutOfReach, Damaged),
-                self._lease.hold(exclusive=False),
-                self._opened(confined) as connection,
-            ):
-                if self._upkeep.is_enough(connection, about):
-                    return question(connection)
+        with contextlib.suppress(CatalogBusy, OutOfReach, Damaged):
+            while self._upkeep.takes_long:
+                with self._lease.hold(exclusive=False):
+                    if self.path.exists() and not self._lease.has_wal:
+                        with self._opened(confined) as connection:
+                            if self._upkeep.is_enough(connection, about):
+                                return question(connection)
+                if self._upkeep.help():
+                    break
         return self.read(question, catalog_only=catalog_only, confined=confined)
 
     def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:

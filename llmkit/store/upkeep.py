@@ -75,6 +75,16 @@ class Upkeep:
         """Whether somebody is applying a long backlog now."""
         return Peers(self._journal).is_live(_CLAIM)
 
+    def help(self) -> bool:
+        """Apply a part of the backlog; returns whether it was the last one.
+
+        Raises:
+            CatalogBusy, OutOfReach, Damaged: that is not possible now.
+        """
+        with contextlib.suppress(Unfinished), self._lease.hold(exclusive=True), self.up_to_date():
+            return True
+        return False
+
     def is_enough(self, connection: duckdb.DuckDBPyConnection, about: str | None) -> bool:
         """Whether a database whose backlog is being applied has the catalog and the run (``about``) by now; if all runs
         matter, a warning says how many of them may be missing.
