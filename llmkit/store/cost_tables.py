@@ -100,8 +100,8 @@ def costs_and_consumed(
 
 
 def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFrame:
-    """The table with its groups as ``by0``, ``by1`` … Conditions are applied to sums by status and source of the cost,
-    not to each probe; and the few lost attempts are added, rather than joined to every probe.
+    """The table with its groups as ``by0``, ``by1`` … Conditions are applied to the sums of each status, not to
+    each probe; and the few lost attempts are added, rather than joined to every probe.
     """
     return frame(
         connection,
@@ -112,8 +112,9 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
             FROM intents i SEMI JOIN (FROM outcomes WHERE maybe_billed) o ON o.run_id = i.run_id
                 AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt
         ), parts AS (
-            SELECT {groups.select} p.status, p.cost_source, count(*) AS probes, count(p.estimated_cost) AS known,
-                count(*) FILTER ({UNKNOWN}) AS unknown, {_sums("p", TOKEN_COLUMNS)}, {_totals("p")}
+            SELECT {groups.select} p.status, count(*) AS probes, count(p.estimated_cost) AS known,
+                count(*) FILTER (p.cost_source LIKE '%unpriced') AS no_price, count(*) FILTER ({UNKNOWN}) AS unknown,
+                {_sums("p", TOKEN_COLUMNS)}, {_totals("p")}
             FROM {groups.source} p JOIN runs r ON r.id = p.run_id WHERE {groups.where} GROUP BY ALL
             UNION ALL BY NAME
             SELECT {groups.select} count(*) AS lost, sum(l.worst_case) AS most
@@ -124,12 +125,12 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
                 {_count("probes")} AS probes,
                 {_count("probes", "status = 'ok'")} AS ok,
                 {_count("probes", "status = 'failed'")} AS failed,
-                {_count("probes", "cost_source LIKE '%unpriced'")} AS unpriced,
+                {_count("no_price")} AS unpriced,
                 {_count("known", "status = 'ok'")} AS priced,
                 {_sums("parts", TOKEN_COLUMNS)},
                 sum(parts.estimated_cost) AS estimated_cost,
                 sum(parts.original_cost) AS original_cost,
-                CASE WHEN {_count("probes", "status = 'ok' AND cost_source LIKE '%unpriced'")} = 0
+                CASE WHEN {_count("no_price", "status = 'ok'")} = 0
                     THEN sum(parts.estimated_cost)::DOUBLE / nullif(ok, 0) END AS cost_per_ok,
                 coalesce(sum(parts.estimated_cost) FILTER (status != 'ok'),
                     CASE {_count("unknown", "status != 'ok'")} WHEN 0 THEN 0 END)::DECIMAL(38, 10) AS failed_cost,
@@ -225,8 +226,10 @@ def own_name(name: str, by: Container[str]) -> str:
 
 
 def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> dict[str, str]:
-    """The available groupings: SQL expressions by name."""
+    """The available groupings: SQL expressions by name. Answers, of which there may be millions, only if necessary."""
     probes = {name: f"{_JSON}p.{name}, '$')::VARCHAR" if name in _LISTS else f"p.{name}" for name in PROBES}
+    if not chosen.own_first and all(isinstance(name, str) and name in probes for name in chosen.by) and chosen.by:
+        return probes
     own = {name: _value("dimensions", name) for name in dimension_names(connection, chosen.run_id)}
     answers = {answer_column(name): _value("answer", name) for name in answer_fields(connection, chosen.run_id)}
     return {**_GROUPS, **own, **probes, **answers} if chosen.own_first else {**own, **_GROUPS, **probes, **answers}
