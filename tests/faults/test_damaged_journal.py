@@ -77,6 +77,52 @@ def test_no_byte_of_five_hundred_changes_silently(finished, merged, tmp_path):
         shutil.rmtree(tmp_path / "copy")
 
 
+def cut(segment, chance, stranger):
+    """Shorten a segment."""
+    segment.write_bytes(segment.read_bytes()[: chance.randrange(segment.stat().st_size)])
+
+
+def reorder(segment, chance, stranger):
+    """Exchange two lines of a segment."""
+    lines = segment.read_bytes().splitlines(keepends=True)
+    one, other = (chance.randrange(len(lines)) for _ in range(2))
+    lines[one], lines[other] = lines[other], lines[one]
+    segment.write_bytes(b"".join(lines))
+
+
+HARMS = {
+    "missing": lambda segment, *_: segment.unlink(),
+    "cut": cut,
+    "doubled": lambda segment, *_: shutil.copy(segment, segment.with_stem(f"{segment.stem} (conflict)")),
+    "reordered": reorder,
+    "foreign": lambda segment, _, stranger: shutil.copy(stranger, segment.parent),
+}
+WORDS = {"missing": "incomplete", "cut": "incomplete", "doubled": "twice", "foreign": "different journal"}
+
+
+@pytest.mark.parametrize("how", HARMS)
+@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.soak)])
+def test_no_segment_is_harmed_silently(finished, tmp_path, how, times):
+    """Whichever segment it is, all tables stay as they were or lines are set aside, and a sentence says so."""
+    llmkit.open(tmp_path / "other" / "k.duckdb", simulate=True).close()
+    (stranger,) = tmp_path.glob("other/*.journal/*.jsonl")
+    different = 0
+    for seed in range(times):
+        chance, folder = random.Random(seed), shutil.copytree(finished[0], tmp_path / "copy")
+        if how not in ("missing", "cut"):  # what was in those only the database still has
+            (folder / "k.duckdb").unlink()
+        segment = chance.choice(sorted(folder.glob("*.journal/*.jsonl")))
+        before = sorted((file.name, file.read_bytes()) for file in segment.parent.glob("*.jsonl"))
+        HARMS[how](segment, chance, stranger)
+        is_harmed = before != sorted((file.name, file.read_bytes()) for file in segment.parent.glob("*.jsonl"))
+        after, aside, said = rebuilt(folder)
+        different += not same(finished[1], after)
+        assert same(finished[1], after) or how == "reordered"
+        assert not is_harmed or (WORDS[how] in said if how in WORDS else aside and "set aside" in said)
+        shutil.rmtree(folder)
+    print(f"{times} segments {how}: none silently, {different} with other tables")
+
+
 @pytest.fixture(scope="module")
 def merged(finished, tmp_path_factory):
     """The same with its journal in two files."""
