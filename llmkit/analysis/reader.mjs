@@ -359,6 +359,7 @@ export function show(root, data, live = null) {
   filter();
   new ResizeObserver(() => draw(true)).observe(list);
   return {
+    isPartial: () => Boolean(data.more),
     update(fresh) {
       Object.assign(data, { scenarios: fresh.scenarios, columns: fresh.columns, more: false });
       for (const name of fresh.codes) if (!data.codes.includes(name)) data.codes.push(name);
@@ -445,8 +446,10 @@ export default {
         else reader?.update(data);
       });
     };
-    // Ask for the content, unless it comes without asking; whatever came before this view is asked for again.
-    const request = () => queue.then(() => { if (!reader && !model.get("coming")) model.send({ type: "ready" }); });
+    // Ask for the content, unless it comes without asking: what came before this view, or did not because of an interrupt.
+    const request = () => queue.then(() => {
+      if ((!reader || reader.isPartial()) && !model.get("coming")) model.send({ type: "ready" });
+    });
     model.on("msg:custom", receive);
     model.on("change:coming", request);
     const leave = () => { model.off("msg:custom", receive); model.off("change:coming", request); };

@@ -22,7 +22,7 @@ SAVED = 1_900_000
 Reply = tuple[Mapping[str, Any], Sequence[bytes]]
 """A reply to the browser: a message, and the bytes that go with it."""
 
-_TICK = 2.0  # seconds between looks at a running run; more where looking takes long
+_TICK = 2.0  # seconds between looks at whether a run still runs
 _AT_ONCE = 200  # probes shown before all are read
 _PLAIN = 20  # answers below the page, for viewers without frames
 
@@ -41,15 +41,17 @@ class AnswersWidget(anywidget.AnyWidget):
     ) -> None:
         super().__init__()
         self._parts = parts
+        self.sending = threading.Lock()
         self._reply = reply
         self.on_msg(lambda _widget, content, _buffers: self._receive(content))
 
     def show(self) -> None:
         """Send the content: the first part replaces what is on the screen, the others are added to it."""
         kind = self.view
-        for part in self._parts():
-            self.send({"type": kind}, [reader_data.pack(part)])
-            kind = "changed"
+        with self.sending:
+            for part in self._parts():
+                self.send({"type": kind}, [reader_data.pack(part)])
+                kind = "changed"
 
     def show_changed(self, data: Mapping[str, Any]) -> None:
         """Replace probes by id."""
@@ -72,6 +74,7 @@ class Reader(Panel):
         super().__init__()
         self._runs = {run.id: run for run in runs}
         self._shown: Mapping[str, Any] = {}
+        self.on_end: Callable[[], None] = lambda: self.island.save()
         self.answers = AnswersWidget(self._parts, self._reply)
         self.widget.children = (self.notice.widget, self.answers)
         if any(run.status == "running" for run in runs):
@@ -84,13 +87,14 @@ class Reader(Panel):
 
     def refresh(self) -> None:
         """Read the runs again, and show changes."""
-        if not self._shown:
-            return  # nothing is on screen yet: it will read when it asks
-        before = {probe["id"]: probe for probe in self._shown["probes"]}
-        self._shown = self._read()
-        changed = [probe for probe in self._shown["probes"] if before.get(probe["id"]) != probe]
-        if changed:
-            self.answers.show_changed({**self._shown, "probes": changed})
+        with self.answers.sending:  # what is read later must not arrive earlier
+            if not self._shown:
+                return  # nothing is on screen yet: it will read when it asks
+            before = {probe["id"]: probe for probe in self._shown["probes"]}
+            self._shown = self._read()
+            changed = [probe for probe in self._shown["probes"] if before.get(probe["id"]) != probe]
+            if changed:
+                self.answers.show_changed({**self._shown, "probes": changed})
 
     def _read(self) -> Mapping[str, Any]:
         return reader_data.answers(self._runs.values())
@@ -142,20 +146,23 @@ class Reader(Panel):
         return {}, [exports.csv_bytes(probes[probes["probe_id"].isin(content["probes"])])]
 
     def _follow(self) -> None:
-        """Refresh while a run is in progress, spending at most a twentieth of the time on it."""
-        running = True
+        """Refresh at the end of a run and, spending at most a twentieth of the time on it, while it is in progress."""
+        running, due = True, 0.0
         while running:
-            begun = time.monotonic()
+            time.sleep(_TICK)
             try:
                 running = any(run.status == "running" for run in self._runs.values())
-                self.refresh()
+                if not running or time.monotonic() >= due:
+                    begun = time.thread_time()
+                    self.refresh()
+                    due = time.monotonic() + 20 * (time.thread_time() - begun)
+                if not running:
+                    self.on_end()
             except CatalogBusy:  # another process holds the database: shown at the next look
                 running = True
             except LlmkitError as error:  # the files are gone, for one
                 self._refuse(error)
                 return
-            time.sleep(max(_TICK, 20 * (time.monotonic() - begun)) if running else 0)
-        self.island.save()
 
     def static_html(self) -> str:
         """The answers as a sandboxed page, up to :data:`SAVED` bytes, and the first ones as a plain table."""

@@ -45,7 +45,7 @@ class RunView(Panel):
         self.tables = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.reader = Reader([run])
-        self.reader.island = self.island
+        self.reader.island, self.reader.on_end = self.island, self.renew
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the run again")
         self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered")
         self._place = ipw.VBox()

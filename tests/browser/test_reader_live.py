@@ -7,6 +7,14 @@ import llmkit
 kit = llmkit.open({path!r})
 kit.reader({run!r})
 """
+RUN = """
+sim = llmkit.simulator.serve(latency=lambda asked: 0 if "early" in str(asked.body) else math.inf)
+kit.use_simulator(sim)
+kit.catalog.update_provider("openai", max_parallel_requests=20, requests_per_minute=100_000)
+handle = kit.run([f"Question {n}, {'early' if n < 5 else 'late'}?" for n in range(15)], ["openai:gpt-6-luna"])
+sim.wait_until(lambda: sim.stats()["ok"] >= 5)
+kit.reader(handle.run_id)
+"""
 WATCH = """() => {
     window.messages = [];
     const kernel = window.notebook.context.sessionContext.session.kernel;
@@ -54,3 +62,19 @@ def test_a_view_that_came_late_asks_for_the_answers(lab, database):
     notebook.save()
     lab.load()
     lab.open("late.ipynb").output().locator(".llmkit-reader .row").wait_for()
+
+
+def test_a_run_in_progress_is_followed_to_its_end(lab, database):
+    """Answers that come after the reader was opened are shown, and saved when the run ends."""
+    opening = f"import llmkit, math\nkit = llmkit.open({str(database)!r}, simulate=True)"
+    notebook = lab.notebook("followed", opening, RUN)
+    notebook.run()
+    reader = notebook.output().locator(".llmkit-reader")
+    status = reader.get_by_label("Status")
+    status.locator("option", has_text="pending (10)").wait_for(state="attached")
+    notebook.run_code("sim.set(latency=0)")
+    status.wait_for(state="detached")  # all are ok: there is nothing to choose
+    assert "15 of 15" in reader.inner_text()
+    lab.page.wait_for_function(
+        "() => JSON.stringify(window.notebook.context.model.toJSON()).split('srcdoc').length === 2"
+    )

@@ -127,6 +127,18 @@ def test_a_running_run_is_shown_as_far_as_it_is_stored(kit, sim, database):
         assert "3 of 3" in view.summary.value
 
 
+def test_a_view_shows_the_end_of_its_run(kit, sim):
+    """Opened while the run was in progress, it does not say so for ever."""
+    let_go = hold_after(sim, 1)
+    handle = kit.run(["a", "b"], LUNA, max_tokens=50)
+    assert sim.wait_until(lambda: sim.stats()["ok"] == 1, timeout=60)
+    view = kit.load(handle.run_id).view()
+    assert ">running<" in view.summary.value
+    let_go()
+    wait_for(view.summary, "value", lambda: ">completed<" in view.summary.value)
+    assert "2 of 2" in view.summary.value
+
+
 def test_an_interrupted_run_says_so_and_is_taken_up_again(kit, sim, database, python):
     """The process died in the middle: the view shows what came, and Resume asks the rest."""
     script = textwrap.dedent(f"""
