@@ -4,13 +4,14 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """``28 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """``28 s``, ``3 min 05 s``, ``2 h 10 min``, ``24 h``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours:,} h {minutes:02} min" if minutes else f"{hours:,} h"
 
 
 def roughly(seconds: float) -> str:
