@@ -59,7 +59,7 @@ class RunView(Panel):
             ipw.HTML(html.heading("Answers")),
             self.reader.answers,
         )
-        self._show()
+        self.refresh()
 
     @property
     def df(self) -> pd.DataFrame:
@@ -68,22 +68,15 @@ class RunView(Panel):
 
     def refresh(self) -> None:
         """Read the run again."""
-        self._show()
-        self._draw()
-
-    def _show(self) -> None:
         with self._reading:
             self._status, self._name, self._tags = self.run.status, self.run.name, self.run.tags
             self._probes, self._costs = self.run.probes, self.run.costs()
             self._progress = stored_progress(self.run, self._status, self._probes)
             self.summary.value = self._summary()
             self.tables.value = self._tables()
+            self.charts.value = _charts(self.run) if self._progress.done else ""
             self.reader.refresh()
             shown(self.resume_button, self._progress.resumable)
-
-    def _draw(self) -> None:
-        """Draw the charts, which takes as long as everything else."""
-        self.charts.value = _charts(self.run) if self._progress.done else ""
 
     def _summary(self) -> str:
         now = self._progress
@@ -139,8 +132,6 @@ class RunView(Panel):
 
     def _static(self) -> tuple[str, str]:
         page, text = super()._static()
-        if not self.charts.value:  # the first answers come before the charts
-            self._draw()
         return page + self.charts.value + self.reader.static_html(), text
 
 
