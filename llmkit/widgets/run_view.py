@@ -17,6 +17,7 @@ from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
 from llmkit.widgets import html
+from llmkit.widgets.browser import in_turn
 from llmkit.widgets.panel import Panel, button, line, shown, when_done
 from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
@@ -45,7 +46,7 @@ class RunView(Panel):
         self.tables = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.charts = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
         self.reader = Reader([run])
-        self.reader.island, self.reader.on_end = self.island, self.renew
+        self.reader.island, self.reader.on_end = self.island, in_turn(self.renew)
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the run again")
         self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered")
         self._place = ipw.VBox()
