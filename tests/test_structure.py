@@ -124,3 +124,9 @@ def test_what_the_map_points_to_exists(path):
 def test_a_file_named_on_the_way_of_a_probe_exists(name):
     """A bare file name is unique, so it is enough."""
     assert name in {path.name for path in FILES}
+
+
+def test_no_text_holds_both_sides_of_a_merge():
+    """Python files would not even be read; a page for people can keep such a line for long."""
+    for path in (*ROOT.glob("*.md"), *PACKAGE.rglob("*.md"), *(ROOT / "tests").rglob("*.md")):
+        assert not re.search(r"^(<{7}|>{7}) ", path.read_text(encoding="utf-8"), re.MULTILINE), path
