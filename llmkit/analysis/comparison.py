@@ -157,7 +157,7 @@ def _adjusted(answered: dict[Any, pd.DataFrame], share: bool) -> dict[str, list[
         return {}
     complete = means.loc[:, ~gaps].mean(axis=1)
     adjusted = [
-        intervals.adjusted_mean(own, complete, share=share) if own.isna().any() else None for _, own in means.items()
+        intervals.adjusted_mean(means[n], complete, share=share) if has_gap else None for n, has_gap in gaps.items()
     ]
     columns = {"adjusted_mean": "estimate", "adjusted_low": "low", "adjusted_high": "high"}
     return {name: [getattr(mean, field, nan) for mean in adjusted] for name, field in columns.items()}
