@@ -51,7 +51,8 @@ class Findings(pd.DataFrame):
             (html.badge(row["health"], _TONES[row["health"]]), row["about"], row["finding"], row["remedy"])
             for row in self.to_dict("records")
         ]
-        return html.literal(html.table(["health", "about", "finding", "what to do"], rows, markup=["health"]))
+        widths = {"health": "4em", "about": "12em", "finding": "auto", "what to do": "auto"}
+        return html.literal(html.table(widths, rows, markup=["health"]))
 
 
 def _line(about: str, health: str, finding: str, remedy: str) -> str:

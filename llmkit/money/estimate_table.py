@@ -55,8 +55,9 @@ class Estimate:
 
     @property
     def basis(self) -> str:
-        """The basis of the estimate, or several joined by commas."""
-        return ", ".join(dict.fromkeys(model.basis for model in self.models))
+        """What the estimate rests on, joined by commas; ``answers cut`` comes last, if any of it was cut off."""
+        parts = dict.fromkeys(part for model in self.models for part in model.basis.split(", "))
+        return ", ".join(sorted(parts, key="answers cut".__eq__))
 
     @property
     def df(self) -> pd.DataFrame:

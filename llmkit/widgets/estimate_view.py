@@ -57,7 +57,7 @@ def _total(estimate: Estimate | None) -> str:
         return ""
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
-    bases = ", ".join(dict.fromkeys(_words(model.basis) for model in estimate.models))
+    bases = ", ".join(_BASIS[part] for part in estimate.basis.split(", "))
     basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate)}. Based on {bases}. {unpriced}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
@@ -92,11 +92,6 @@ def _time(estimate: Estimate) -> str:
     return f", {within} {roughly(3600 * hours[slowest])}{who}"
 
 
-def _words(basis: str) -> str:
-    name, _, cut = basis.partition(", ")
-    return _BASIS[name] + (", some of which were cut off" if cut else "")
-
-
 _BASIS: Mapping[str, str] = {
     "reused": "stored answers",
     "model × template": "earlier answers to the same template",
@@ -104,4 +99,5 @@ _BASIS: Mapping[str, str] = {
     "provider": "earlier answers of the same provider",
     "all": "earlier answers of other models",
     "constant": "typical lengths, for lack of earlier runs",
+    "answers cut": "some of which were cut off",
 }

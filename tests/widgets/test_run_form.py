@@ -138,7 +138,9 @@ def test_answers_that_were_cut_off_are_an_estimate_of_their_own_kind(kit, sim):
     kit.run(["a", "b"], LUNA, samples=5, max_tokens=5).result(60)
     form = kit.run_form("a")
     form.refresh()
-    assert "some of which were cut off" in form.estimate.value
+    assert "of the same model, some of which were cut off. " in form.estimate.value
+    assert form.estimate.value.count("cut off") == 1
+    assert kit.estimate("a", samples=2).basis.endswith(", answers cut")
 
 
 def test_live_and_batch_are_offered_with_both_prices(form, kit, sim):
