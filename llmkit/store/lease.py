@@ -22,7 +22,7 @@ from portalocker import LockFlags
 
 from llmkit.errors import CatalogBusy, ValidationError
 from llmkit.records.memory import give_back
-from llmkit.store import intruders, locks, trouble
+from llmkit.store import intruders, locks, seals, trouble
 from llmkit.store.trouble import OutOfReach
 
 CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
@@ -101,15 +101,17 @@ class Lease:
             with contextlib.suppress(OSError):  # a full disk: without the mark the database is merely checked again
                 self._sidecar.seek(0)
                 self._sidecar.truncate()
-                self._sidecar.write(mark)
+                self._sidecar.write(seals.sealed(mark))
 
     @property
     def mark(self) -> bytes:
-        """The last mark left; only while :meth:`hold` is held."""
+        """The last mark left; only while :meth:`hold` is held. Empty if somebody else left it: the file beside the
+        database may have come with it.
+        """
         if self._sidecar is None:
             return b""
         self._sidecar.seek(0)
-        return self._sidecar.read()
+        return seals.opened(self._sidecar.read())
 
     @contextlib.contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -176,18 +178,18 @@ class Lease:
     def _vet(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Check for views and macros that llmkit did not make, unless it was the last to write the file."""
         stamp = self.stamp
-        if self._vetted is None or stamp not in (self._vetted, self.mark):
+        if stamp not in (self._vetted, self.mark):
             intruders.refuse(connection, self.path)
         self._vetted = stamp
 
     @property
     def stamp(self) -> bytes:
-        """A value that changes with every change of the file."""
+        """A value that changes with every change of the file, even by somebody who puts its time back."""
         try:
             state = self.path.stat()
         except FileNotFoundError:
             return b"no file"
-        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {self.has_wal}".encode()
+        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {self.has_wal}".encode()
 
     def set_aside(self) -> Path:
         """Rename a damaged database and its write-ahead log; returns the new path, which the engine can then read."""

@@ -6,7 +6,7 @@ foreign keys: DuckDB rejects many updates of referenced rows; the code checks in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import duckdb
@@ -146,21 +146,21 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         CatalogTooNew: a newer llmkit wrote the file.
         ValidationError: the file holds tables of another program.
     """
-    applied = _applied(connection, schema.columns(connection))
+    columns = schema.columns(connection)
+    applied = _applied(connection, columns)
+    if _is_current(applied, columns):
+        return
     steps = [step for step in MIGRATIONS if step.__name__ not in applied]
     connection.begin()
     if not applied:
         connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
     for step in steps:
         step(connection)
-    present = schema.columns(connection)
-    missing = schema.missing(present)
+    missing = schema.missing(schema.columns(connection))
     for statement in missing.values():
         connection.execute(statement)
-    names = [*(step.__name__ for step in steps), *missing]
-    if names or not _has_views(present):
-        schema.make_views(connection)
-    if names:
+    schema.make_views(connection)
+    if names := [*(step.__name__ for step in steps), *missing]:
         first, at = max(applied.values(), default=0) + 1, datetime.now(UTC).replace(tzinfo=None)
         rows = [[number, name, at] for number, name in enumerate(names, first)]
         connection.executemany("INSERT INTO migrations VALUES (?, ?, ?)", rows)
@@ -174,12 +174,12 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
         CatalogTooNew, ValidationError: as for :func:`migrate`.
     """
     columns = schema.columns(connection)
-    applied = _applied(connection, columns)
-    return all(step.__name__ in applied for step in MIGRATIONS) and not schema.missing(columns) and _has_views(columns)
+    return _is_current(_applied(connection, columns), columns)
 
 
-def _has_views(columns: set[tuple[str, str]]) -> bool:
-    return schema.VIEWS.keys() <= {table for table, _ in columns}
+def _is_current(applied: Mapping[str, int], columns: set[tuple[str, str]]) -> bool:
+    has_views = schema.VIEWS.keys() <= {table for table, _ in columns}
+    return has_views and applied.keys() >= {step.__name__ for step in MIGRATIONS} and not schema.missing(columns)
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]]) -> dict[str, int]:

@@ -145,8 +145,8 @@ class Upkeep:
         only = project.due_for_catalog(connection, self._journal) if catalog_only else None
         if project.project(connection, self._journal, only, adopting=self._adopt, within=within):
             project.follow(connection, self._journal)
-        if count := project.set_aside(connection) - self._aside:
-            warnings.warn(damage.aside(self._path, count), stacklevel=9)
+            if count := project.set_aside(connection) - self._aside:
+                warnings.warn(damage.aside(self._path, count), stacklevel=9)
         self._aside = None
         for words in damage.look(connection, self._journal).sentences(self._path):
             self.tell(words)

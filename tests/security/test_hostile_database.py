@@ -1,11 +1,13 @@
 """A database of somebody else is data: it reads and writes no file, and runs nothing when it is opened."""
 
+import os
 import time
 
 import duckdb
 import pytest
 
 import llmkit
+from llmkit.store.lease import Lease
 
 SECRET = "of-the-neighbour"
 READS = "SELECT * FROM read_text('{secret}')"
@@ -62,6 +64,31 @@ def test_what_would_run_is_refused_by_name(place, kind, marked):
         llmkit.open(place / "k.duckdb", simulate=True)
     assert name in str(refused.value)
     assert time.process_time() - began < 2
+
+
+def test_the_mark_of_somebody_else_does_not_count(place, monkeypatch, tmp_path):
+    """Another user's llmkit, changed to wave the view through, marks the database; here it is refused all the same."""
+    put(place, f"CREATE VIEW evil AS {READS}")
+    lease = Lease(place / "k.duckdb")
+    with monkeypatch.context() as patch, lease.hold(exclusive=True):
+        patch.setenv("LLMKIT_CONFIG_DIR", str(tmp_path / "another user"))
+        lease.note(lease.stamp)
+        assert lease.mark == lease.stamp
+    with pytest.raises(llmkit.ValidationError, match="'evil'"):
+        llmkit.open(place / "k.duckdb", simulate=True)
+
+
+def test_time_put_back_is_noticed(place):
+    """A file changed in place, of the same size and with its old time, is searched like any changed file."""
+    with llmkit.open(place / "k.duckdb", simulate=True) as kit:
+        kit.runs()
+        before = (place / "k.duckdb").stat()
+        put(place, f"CREATE VIEW evil AS {READS}")
+        os.truncate(place / "k.duckdb", before.st_size)
+        os.utime(place / "k.duckdb", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (place / "k.duckdb").stat().st_size == before.st_size
+        with pytest.raises(llmkit.ValidationError, match="'evil'"):
+            kit.runs()
 
 
 def test_what_is_put_in_while_a_kit_is_open_is_refused(place):

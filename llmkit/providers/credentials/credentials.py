@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import platformdirs
-
 from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.providers.credentials.approvals import Approvals
 from llmkit.providers.credentials.key_names import is_of_provider, names_api_key
 from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
 from llmkit.records import Provider
 from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, origin_of
+from llmkit.records.config_folder import config_folder
 
 log = logging.getLogger("llmkit.providers.credentials")
 
@@ -27,8 +26,8 @@ ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY"
 class Credentials:
     """The keys of this session and the addresses that they may be sent to.
 
-    ``shipped`` returns a provider's known origins by its name. ``config_dir`` (default: ``$LLMKIT_CONFIG_DIR``, else
-    the user's configuration folder) holds the approvals; ``dotenv`` is a file with keys (default: ``.env`` in the
+    ``shipped`` returns a provider's known origins by its name. ``config_dir`` (default: the user's
+    configuration folder) holds the approvals; ``dotenv`` is a file with keys (default: ``.env`` in the
     working directory).
     """
 
@@ -39,8 +38,7 @@ class Credentials:
         *,
         shipped: Callable[[str], Iterable[str]] = lambda _: (),
     ) -> None:
-        chosen = config_dir or os.environ.get("LLMKIT_CONFIG_DIR") or platformdirs.user_config_path("llmkit")
-        self._approvals = Approvals(Path(chosen) / "approved_origins.json")
+        self._approvals = Approvals((config_dir or config_folder()) / "approved_origins.json")
         self._dotenv = Path(dotenv or Path.cwd() / ".env")
         self._shipped = shipped
         self._typed: dict[str, Key] = {}
