@@ -225,27 +225,33 @@ def _apply(connection: duckdb.DuckDBPyConnection, blocks: Sequence[Block]) -> No
     """Apply lines in one transaction; if one does not fit, split them in halves until that line is alone."""
     ends = {block.segment.name: block.end for block in blocks}
     try:
-        _in_transaction(connection, sort(connection, blocks), ends)
+        lines = sort(connection, blocks)
+        try:
+            _in_transaction(connection, lines, ends, are_new=True)
+        except duckdb.ConstraintException:  # a copy of a segment, or a probe that a resumed run has asked again
+            _in_transaction(connection, lines, ends)
     except _UNFIT as error:
-        lines = [each for block in blocks for each in block.singly()]
-        if len(lines) == 1:
-            (which, [data], start, _), why = lines[0], words(error) if isinstance(error, duckdb.Error) else error
+        singly = [each for block in blocks for each in block.singly()]
+        if len(singly) == 1:
+            (which, [data], start, _), why = singly[0], words(error) if isinstance(error, duckdb.Error) else error
             aside = Aside(which.name, start, f"does not fit: {type(error).__name__}: {why}", data)
             _in_transaction(connection, Sorted(aside=[aside]), ends)
             return
-        middle = len(lines) // 2
-        _apply(connection, lines[:middle])
-        _apply(connection, lines[middle:])
+        middle = len(singly) // 2
+        _apply(connection, singly[:middle])
+        _apply(connection, singly[middle:])
 
 
-def _in_transaction(connection: duckdb.DuckDBPyConnection, lines: Sorted, ends: Mapping[str, int]) -> None:
-    """Write the lines' rows, and the offsets up to which segments are now applied."""
+def _in_transaction(
+    connection: duckdb.DuckDBPyConnection, lines: Sorted, ends: Mapping[str, int], *, are_new: bool = False
+) -> None:
+    """Write the rows of lines that ``are_new`` (or perhaps not), and up to where segments are now applied."""
     connection.begin()
     try:
         if lines.catalog:
             apply_catalog(connection, lines.catalog)
         if lines.runs:
-            apply_runs.apply_lines(connection, lines.runs)
+            apply_runs.apply_lines(connection, lines.runs, are_new=are_new)
         if lines.catalog or "run_state" in lines.runs:
             fold_balances(connection)
         for aside in lines.aside:
