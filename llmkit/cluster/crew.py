@@ -12,7 +12,7 @@ import contextlib
 import logging
 import pickle
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +25,6 @@ from llmkit.cluster.part import Parcel
 from llmkit.errors import Code, MissingApiKey, refuse
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
-from llmkit.runs import RunEvent, background
 from llmkit.runs.checking import Reach
 from llmkit.runs.remote import Kept, Place
 
@@ -52,37 +51,29 @@ class Local(Reach, Protocol):
 
 @dataclass(eq=False, slots=True)
 class Mate:
-    """A worker from the client's view. ``flights`` are the requests handed to it and not yet answered."""
+    """A worker from the client's view. ``flights`` are the requests handed to it and not yet answered, ``outbox`` those
+    of them that it has not been sent, and ``done`` the ones whose responses it can forget.
+    """
 
     address: str
     token: str = field(default_factory=lambda: secrets.token_hex(4))
     outbox: list[Parcel] = field(default_factory=list)
-    flights: dict[Place, asyncio.Future[HttpResponse | Failure]] = field(default_factory=dict)
+    flights: dict[Place, asyncio.Future[HttpResponse | Failure | None]] = field(default_factory=dict)
     done: list[Place] = field(default_factory=list)
     wake: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
-    def waits_for(self, place: Place) -> bool:
-        """Whether the answer is still wanted."""
-        return place in self.flights and not self.flights[place].done()
-
-    def answer(self, place: Place, response: HttpResponse | Failure) -> None:
-        """Deliver a response, if it is still wanted."""
-        if self.waits_for(place):
-            self.flights[place].set_result(response)
-        self.flights.pop(place, None)
-
-    def take(self, parcel: Parcel, answer: asyncio.Future[HttpResponse | Failure]) -> None:
-        """Queue a request for this worker."""
-        self.flights[parcel.place] = answer
+    def take(self, parcel: Parcel) -> asyncio.Future[HttpResponse | Failure | None]:
+        """Queue a request; the result is its response, or ``None`` if this worker was lost before it was sent."""
+        answer = self.flights[parcel.place] = asyncio.get_running_loop().create_future()
         self.outbox.append(parcel)
         self.wake.set()
+        return answer
 
-    def gathered(self) -> list[Parcel]:
-        """Take the queued requests that are still wanted."""
-        parcels = [parcel for parcel in self.outbox if self.waits_for(parcel.place)]
-        self.outbox = []
-        return parcels
+    def answer(self, place: Place, response: HttpResponse | Failure | None) -> None:
+        """Deliver a response, if it is still wanted."""
+        if (answer := self.flights.pop(place, None)) is not None and not answer.done():
+            answer.set_result(response)
 
 
 class Crew:
@@ -98,11 +89,10 @@ class Crew:
         self._local = local
         self.simulating = local.simulating
         self._run_id = ""
-        self._asked: Sequence[Provider] = ()
-        self._simulators: Mapping[str, str] = {}
+        self._asked: tuple[Sequence[Provider], Mapping[str, str]] = (), {}
         self._mates: dict[str, Mate] = {}
-        self._joining: set[str] = set()
-        self._holders: dict[tuple[str, int], tuple[Mate, Place]] = {}
+        self._served: set[str] = set()
+        self._received: dict[asyncio.Task[Any] | None, tuple[Mate, Place]] = {}
         self._joined = anyio.Event()
         self._longest = LINGER
         self._tasks: TaskGroup
@@ -118,30 +108,24 @@ class Crew:
             LlmkitError: the one problem; :class:`RunRefused` for several.
         """
         self._local.check(providers)
-        if self.simulating:
-            self._simulators = {provider.name: self._local.simulator_for(provider) for provider in providers}
-        else:
-            self._asked = tuple(providers)
-        lacking = self._lacking(providers)
+        simulators = {each.name: self._local.simulator_for(each) for each in providers} if self.simulating else {}
+        self._asked = () if self.simulating else tuple(providers), simulators
         where = "in the environment in which it is started."
         refuse(
             [
                 MissingApiKey(f"Worker {address} has no key of {each.display_name}: set {each.api_key_env} {where}")
-                for address, names in sorted(lacking.items())
-                for each in providers
-                if each.name in names
+                for address, lacking in sorted(self._lacking(providers).items())
+                for each in lacking
             ]
         )
 
-    def _lacking(self, providers: Sequence[Provider]) -> Mapping[str, Collection[str]]:
-        """The names of the providers for which a worker has no key, by worker."""
-        asked = () if self.simulating else providers
-        return background.start(self._link.call_all, part.lacking, asked).result()
+    def _lacking(self, providers: Sequence[Provider]) -> Mapping[str, Sequence[Provider]]:
+        """The providers for which a worker has no key, by worker."""
+        return self._link.call_all(part.lacking, () if self.simulating else providers)
 
     def kept(self, run_id: str) -> dict[Place, Kept]:
         """The responses that workers have kept for a run whose client died; waits for requests still in flight."""
-        wait = self._link.timeout / 2
-        answers = background.start(self._link.call_all, part.leftovers, run_id, wait).result()
+        answers = self._link.call_all(part.leftovers, run_id, self._link.timeout / 2)
         return {place: kept for data in answers.values() for place, kept in pickle.loads(data).items()}
 
     @contextlib.asynccontextmanager
@@ -156,70 +140,47 @@ class Crew:
         finally:  # not a with statement: an error of the run is not an error of these tasks
             self._tasks.cancel_scope.cancel()
             await self._tasks.__aexit__(None, None, None)
-            async with anyio.create_task_group() as leaving:
-                for mate in self._mates.values():
-                    leaving.start_soon(self._leave, mate)
-
-    async def _leave(self, mate: Mate) -> None:
-        with contextlib.suppress(Lost):
-            await self._tell(mate, part.end)
+            ending = (self._tell(mate, part.end) for mate in self._mates.values())
+            await asyncio.gather(*ending, return_exceptions=True)  # whoever is lost just now has ended anyway
 
     async def _watch(self) -> None:
         """Add workers that join or return, and give up those that are gone."""
         while True:
-            there = set(self._mates)
             with contextlib.suppress(Lost):  # of the scheduler; each worker has its own time-out
                 there = await self._link.addresses()
-            for address in self._mates.keys() - there:
-                self._mates[address].scope.cancel()
-            for address in there - self._mates.keys() - self._joining:
-                self._joining.add(address)
-                self._tasks.start_soon(self._serve, Mate(address))
+                for address in self._mates.keys() - there:
+                    self._mates[address].scope.cancel()
+                for address in there - self._served:
+                    self._served.add(address)
+                    self._tasks.start_soon(self._serve, Mate(address))
             await anyio.sleep(WATCH)
 
-    def hear(self, event: RunEvent) -> None:
-        """Note that a response is saved, so that the worker can forget it."""
-        if event.kind in ("answered", "failed_attempt"):
-            mate, place = self._holders.pop((str(event.probe_id), event.turn or 0), (None, None))
-            if mate is not None and place is not None:
-                mate.flights.pop(place, None)
-                mate.done.append(place)
-
     async def send(
-        self,
-        provider: Provider,
-        wire: Wire,
-        request: Request,
-        *,
-        simulated: bool,
-        timeout: float,
-        trace: Mapping[str, str],
+        self, provider: Provider, wire: Wire, request: Request, *, trace: Mapping[str, str], **how: Any
     ) -> HttpResponse | Failure:
-        """Have the least busy worker send a request."""
-        if not self._mates:
-            with anyio.move_on_after(self._link.patience):
-                await self._joined.wait()
-        if not self._mates:
-            return NOBODY
-        how = {"simulated": simulated, "timeout": timeout, "trace": trace}
-        parcel = Parcel(Place.traced(trace), provider, wire, request, how)
-        answer: asyncio.Future[HttpResponse | Failure] = asyncio.get_running_loop().create_future()
-        self._hand_out(parcel, answer)
-        return await answer
-
-    def _hand_out(self, parcel: Parcel, answer: asyncio.Future[HttpResponse | Failure]) -> None:
-        mate = min(self._mates.values(), key=lambda mate: len(mate.flights))
-        self._holders[parcel.place.probe_id, parcel.place.turn] = mate, parcel.place
-        mate.take(parcel, answer)
+        """Have the least busy worker send a request. A task that sends another one has saved its previous response."""
+        task = asyncio.current_task()
+        if (received := self._received.pop(task, None)) is not None:
+            received[0].done.append(received[1])
+        parcel = Parcel(Place.traced(trace), provider, wire, request, {"trace": trace, **how})
+        while True:
+            if not self._mates:
+                with anyio.move_on_after(self._link.patience):
+                    await self._joined.wait()
+            if not self._mates:
+                return NOBODY
+            mate = min(self._mates.values(), key=lambda mate: len(mate.flights))
+            if (response := await mate.take(parcel)) is not None:
+                self._received[task] = mate, parcel.place
+                return response
 
     async def _serve(self, mate: Mate) -> None:
         """Work with a worker from its arrival to its loss."""
         reason = "it is gone"
         try:
-            if await self._link.call(mate.address, part.lacking, self._asked, is_first=True):
+            if await self._tell(mate, part.begin, self._link.timeout / 2, *self._asked, is_first=True):
                 log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
                 await anyio.sleep_forever()
-            await self._tell(mate, part.begin, self._link.timeout / 2, self._asked, self._simulators)
             self._mates[mate.address] = mate
             self._joined.set()
             with mate.scope:
@@ -231,7 +192,7 @@ class Crew:
         except* Lost as lost:
             reason = str(lost.exceptions[0])
         finally:
-            self._joining.discard(mate.address)
+            self._served.discard(mate.address)
         if self._mates.pop(mate.address, None) is not None:
             if not self._mates:
                 self._joined = anyio.Event()
@@ -250,7 +211,8 @@ class Crew:
         await anyio.sleep(GATHER * len(self._mates))
 
     async def _exchange(self, mate: Mate, wait: float) -> None:
-        parcels, done, mate.done = mate.gathered(), mate.done, []
+        parcels = [parcel for parcel in mate.outbox if not mate.flights[parcel.place].done()]  # done: cut off
+        done, mate.done, mate.outbox = mate.done, [], []
         data = await self._tell(mate, part.exchange, done, pickle.dumps(parcels), wait)
         if data is None:
             mate.outbox += parcels
@@ -259,15 +221,13 @@ class Crew:
             self._longest = max(self._longest, kept.latency_s)
             mate.answer(place, kept.response)
 
-    async def _tell(self, mate: Mate, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return await self._link.call(mate.address, function, self._run_id, mate.token, *args)
+    async def _tell(self, mate: Mate, function: Callable[..., Awaitable[T]], *args: Any, is_first: bool = False) -> T:
+        return await self._link.call(mate.address, function, self._run_id, mate.token, *args, is_first=is_first)
 
     async def _lose(self, mate: Mate) -> None:
-        """Hand undelivered requests to other workers; report the rest as perhaps billed once they must be over."""
+        """Have undelivered requests sent by other workers; report the rest as perhaps billed once they must be over."""
         for parcel in mate.outbox:
-            if self._mates and mate.waits_for(parcel.place):
-                self._hand_out(parcel, mate.flights.pop(parcel.place))
-            mate.answer(parcel.place, NOBODY)
+            mate.answer(parcel.place, None)
         # providers continue for a while with abandoned requests, so their slots stay taken
         await anyio.sleep(min(self._longest, self._link.timeout))
         message = f"Worker {mate.address} was lost while this request was in flight; it may have been billed."

@@ -14,6 +14,7 @@ import anyio
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.records.checks import numbers, texts
 from llmkit.records.checks.addresses import is_loopback
+from llmkit.runs import background
 
 T = TypeVar("T")
 
@@ -74,27 +75,25 @@ class Link:
         Raises:
             Lost: it does not answer, or is gone.
         """
-        try:
-            run = self._client.run(function, *args, workers=[address], asynchronous=True)
-            answers: dict[str, T] = await self._on_loop(run, self.patience if is_first else self.timeout)
-            answer = answers[address]
-        except Exception as error:
-            raise Lost(f"{address}: {type(error).__name__}") from error
-        return answer
+        run = self._client.run(function, *args, workers=[address], asynchronous=True)
+        answers: dict[str, T] = await self._answer(address, run, self.patience if is_first else self.timeout)
+        return answers[address]
 
-    async def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
-        """Call a function in every worker; results by address of those that answer, :class:`LlmkitError` if none."""
-        answers: dict[str, T] = {}
+    def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
+        """Call a function in every worker, from any thread but the background loop's, and wait.
 
-        async def ask(address: str) -> None:
-            try:
-                answers[address] = await self.call(address, function, *args, is_first=True)
-            except Lost:
-                return
+        Returns the results by address of those that answer.
 
-        async with anyio.create_task_group() as asking:
-            for address in await self.addresses():
-                asking.start_soon(ask, address)
+        Raises:
+            LlmkitError: none does.
+        """
+        return background.start(self._call_all, function, *args).result()
+
+    async def _call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
+        there = tuple(await self.addresses())
+        calls = (self.call(address, function, *args, is_first=True) for address in there)
+        results = zip(there, await asyncio.gather(*calls, return_exceptions=True), strict=True)
+        answers = {address: result for address, result in results if not isinstance(result, BaseException)}
         if not answers:
             raise LlmkitError("No worker of the cluster answers: cluster.scale(2) starts two.")
         return answers
@@ -105,14 +104,14 @@ class Link:
         Raises:
             Lost: the scheduler does not answer.
         """
-        try:
-            workers = await self._on_loop(self._client.nthreads(asynchronous=True), self.timeout)
-        except Exception as error:
-            raise Lost(f"The scheduler of the cluster does not answer: {type(error).__name__}.") from error
-        return set(filter(self._is_safe, workers))
+        asking = self._client.nthreads(asynchronous=True)
+        return set(filter(self._is_safe, await self._answer("The cluster's scheduler", asking, self.timeout)))
 
-    async def _on_loop(self, asking: Coroutine[Any, Any, Any], within: float) -> Any:
+    async def _answer(self, whose: str, asking: Coroutine[Any, Any, Any], within: float) -> Any:
         """Await something in the client's own event loop."""
-        with anyio.fail_after(within):
-            future = asyncio.run_coroutine_threadsafe(asking, self._client.loop.asyncio_loop)
-            return await asyncio.wrap_future(future)
+        try:
+            with anyio.fail_after(within):
+                future = asyncio.run_coroutine_threadsafe(asking, self._client.loop.asyncio_loop)
+                return await asyncio.wrap_future(future)
+        except Exception as error:
+            raise Lost(f"{whose} does not answer: {type(error).__name__}.") from error

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,26 +41,29 @@ class Part:
     silence: float
     transport: Transport
     heard_at: float = field(default_factory=time.monotonic)
-    flights: dict[Place, asyncio.Task[None]] = field(default_factory=dict)
-    kept: dict[Place, Kept] = field(default_factory=dict)
+    answers: dict[Place, asyncio.Task[Kept]] = field(default_factory=dict)
     untold: list[Place] = field(default_factory=list)
     arrival: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, parcel: Parcel) -> None:
         """Send a request and keep the response."""
-        self.flights[parcel.place] = asyncio.create_task(self._fly(parcel))
+        self.answers[parcel.place] = asyncio.create_task(self._fly(parcel))
 
-    async def _fly(self, parcel: Parcel) -> None:
+    async def _fly(self, parcel: Parcel) -> Kept:
         began = time.monotonic()
         try:
             response = await self.transport.send(parcel.provider, parcel.wire, parcel.request, **parcel.how)
         except Exception as error:  # noqa: BLE001 - the client must be informed
             message = f"The worker failed: {type(error).__name__}: {error}"
             response = Failure(code=Code.UNKNOWN, message=message, scope="probe", maybe_billed=True)
-        del self.flights[parcel.place]
-        self.kept[parcel.place] = Kept(response, time.monotonic() - began)
         self.untold.append(parcel.place)
         self.arrival.set()
+        return Kept(response, time.monotonic() - began)
+
+    def kept(self, places: Iterable[Place]) -> dict[Place, Kept]:
+        """Those of the responses that have arrived and are still here."""
+        answers = {place: self.answers[place] for place in places if place in self.answers}
+        return {place: answer.result() for place, answer in answers.items() if answer.done()}
 
     async def news(self, wait: float) -> dict[Place, Kept]:
         """What has arrived since the last call; waits for it up to ``wait`` seconds."""
@@ -69,19 +72,18 @@ class Part:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.arrival.wait(), wait)
         places, self.untold = self.untold, []
-        return {place: self.kept[place] for place in places if place in self.kept}
+        return self.kept(places)
 
-    def forget(self, places: Sequence[Place]) -> None:
+    def forget(self, places: Iterable[Place]) -> None:
         """Drop these: the client has saved their responses, or does not want them any more."""
         for place in places:
-            self.kept.pop(place, None)
-            if (flight := self.flights.pop(place, None)) is not None:
-                flight.cancel()
+            if (answer := self.answers.pop(place, None)) is not None:
+                answer.cancel()
 
     async def close(self) -> None:
         """Cancel all requests in flight, and end a long poll: Dask reports one when its cluster closes."""
         self.arrival.set()
-        self.forget(tuple(self.flights))
+        self.forget(tuple(self.answers))
         await self.transport.aclose()
 
 
@@ -91,17 +93,20 @@ PARTS: dict[str, Part] = {}
 
 async def begin(
     run_id: str, token: str, silence: float, providers: Sequence[Provider], simulators: Mapping[str, str]
-) -> None:
-    """Start serving a client's run. It sends to these providers' addresses, which the client has checked, or in a
-    rehearsal to the simulators that stand in for them. Keys come from this worker's own environment.
+) -> list[Provider]:
+    """Start serving a client's run, unless keys are lacking: returns the providers without one. It sends to these
+    providers' addresses, which the client has checked, or in a rehearsal to the simulators that stand in for them.
     """
+    if without := await lacking(providers):
+        return without
     origins = {provider.name: [provider.base_url] for provider in providers}
     credentials = Credentials(shipped=lambda name: origins.get(name, []))
     part = Part(token, silence, Transport(credentials, simulator=lambda provider: simulators[provider.name]))
     before, PARTS[run_id] = PARTS.get(run_id), part
     if before is not None:  # the client counts what was still in flight as lost
-        part.kept = before.kept
+        part.answers = {place: answer for place, answer in before.answers.items() if answer.done()}
         await before.close()
+    return []
 
 
 async def exchange(run_id: str, token: str, done: Sequence[Place], parcels: bytes, wait: float) -> bytes | None:
@@ -124,9 +129,9 @@ async def leftovers(run_id: str, wait: float) -> bytes:
     if (part := PARTS.get(run_id)) is None:
         return pickle.dumps({})
     part.token = ""
-    if part.flights:
-        await asyncio.wait(part.flights.values(), timeout=wait)
-    return pickle.dumps(part.kept)
+    if part.answers:
+        await asyncio.wait(part.answers.values(), timeout=wait)
+    return pickle.dumps(part.kept(tuple(part.answers)))
 
 
 async def end(run_id: str, token: str) -> None:
@@ -136,7 +141,7 @@ async def end(run_id: str, token: str) -> None:
         await part.close()
 
 
-async def lacking(providers: Sequence[Provider]) -> list[str]:
-    """The names of the providers without a key in this worker's environment."""
+async def lacking(providers: Sequence[Provider]) -> list[Provider]:
+    """The providers without a key in this worker's own environment, the only place that keys are read from."""
     credentials = Credentials()
-    return [provider.name for provider in providers if not credentials.has_key(provider)]
+    return [provider for provider in providers if not credentials.has_key(provider)]

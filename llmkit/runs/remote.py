@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
-from llmkit.runs.progress import RunEvent
 from llmkit.store import events
 
 
@@ -82,6 +81,3 @@ class RemoteSender(Sender, Protocol):
 
     def kept(self, run_id: str) -> Mapping[Place, Kept]:
         """The replies kept for a run whose process died; waits for those still in flight."""
-
-    def hear(self, event: RunEvent) -> None:
-        """Receive every event of the run, such as that a reply is saved."""

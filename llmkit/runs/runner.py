@@ -250,7 +250,6 @@ class Runner(Generic[T]):
         run_id, spec = session.run_id, session.context.spec
         if remote is not None:
             session.context.services = replace(self._services, transport=remote)
-            session.tracker.listen(remote.hear)
         models = {model.reference: model for model in spec.plan.models}
         set_limits(self._services.gate, spec.providers, models)
         prepare()
