@@ -531,9 +531,9 @@ class Kit:
         ``interrupted``, and ``unknown`` counts its unanswered requests, which may have been billed.
         ``kit.resume(run_id)`` continues either.
         """
-        frame = analysis.RunList(self._store.look(queries.runs))
+        listed, batches = self._store.look(lambda c: (queries.runs(c), run_rows.in_batches(c)))
+        frame = analysis.RunList(listed)
         live = {run_id: self._store.is_live(run_id) for run_id in frame.loc[frame["status"] == "running", "run_id"]}
-        batches = self._store.look(run_rows.in_batches)
         now = [
             runs.waiting_words(*batches[run_id])
             if run_id in batches

@@ -178,7 +178,7 @@ class Lease:
     def _vet(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Check for views and macros that llmkit did not make, unless it was the last to write the file."""
         stamp = self.stamp
-        if stamp not in (self._vetted, self.mark):
+        if stamp != self._vetted and stamp != self.mark:
             intruders.refuse(connection, self.path)
         self._vetted = stamp
 

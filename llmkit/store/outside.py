@@ -129,7 +129,7 @@ class Watch:
 
     def is_as_left(self) -> bool:
         """Whether the file is as llmkit left it, here or in another process; only while the lease is held."""
-        return self._lease.stamp in (self._seen, self._lease.mark)
+        return not self.is_changed() or self._lease.stamp == self._lease.mark
 
     def is_clean(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether there is nothing to take over; only while the lease is held."""

@@ -104,7 +104,7 @@ class Upkeep:
 
     def is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
         """Whether nothing has to be applied, migrated or taken over; ``catalog_only``: nothing of the catalog."""
-        if not (migrations.is_current(connection) and self.watch.is_clean(connection)):
+        if self.watch.is_changed() and not (migrations.is_current(connection) and self.watch.is_clean(connection)):
             return False
         due = project.due_for_catalog if catalog_only else project.behind
         return not due(connection, self._journal)
