@@ -19,6 +19,9 @@ export JUPYTER_CONFIG_DIR  := $(STATE)/jupyter/config
 export JUPYTER_DATA_DIR    := $(STATE)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(STATE)/jupyter/runtime
 
+# Without this, each kernel, server and script would compile its packages anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A person's catalog belongs into their data folder, where `make clean` does not reach; that of a test does not.
 demo test soak bench check: export XDG_CACHE_HOME    := $(STATE)/cache
 demo test soak bench check: export XDG_DATA_HOME     := $(STATE)/data
