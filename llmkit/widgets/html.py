@@ -1,6 +1,5 @@
 """The HTML of every panel: one escape, and a few builders that use it.
 
-
 Panels show untrusted text (model names, answers), which must always pass through :func:`esc`. Styles are inline,
 because a saved notebook keeps no style sheet, and use JupyterLab's theme variables, each with a fallback for pages
 without a theme.
@@ -9,6 +8,7 @@ without a theme.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +38,11 @@ MOST_ROWS = 50
 def esc(text: object) -> str:
     """Escape text so that the browser shows it literally, in attributes too."""
     return html.escape(str(text), quote=True)
+
+
+def unmarked(markup: str) -> str:
+    """The words of HTML made here."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
 
 
 def tokens(number: int | None) -> str:
@@ -139,11 +144,19 @@ def table(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A table under a title, as a saved notebook shows it; the columns ``right`` are right-aligned."""
+    """A table under a title, as a saved notebook shows it. The columns ``right`` are right-aligned; the cells of the
+    columns ``markup`` are HTML.
+    """
 
     title: str
     frame: pd.DataFrame
     right: Sequence[str] = ()
+    markup: Sequence[str] = ()
+
+    def text(self) -> str:
+        """The table as plain text."""
+        plain = self.frame.assign(**{name: self.frame[name].map(unmarked) for name in self.markup})
+        return f"{self.title}\n{plain.to_string(index=False, max_rows=MOST_ROWS)}"
 
 
 def static(pages: Iterable[Page]) -> str:
@@ -153,7 +166,7 @@ def static(pages: Iterable[Page]) -> str:
         shown = page.frame.head(MOST_ROWS)
         rest = len(page.frame) - len(shown)
         parts.append(heading(page.title))
-        parts.append(table(list(shown.columns), shown.itertuples(index=False), right=page.right))
+        parts.append(table(list(shown.columns), shown.itertuples(index=False), right=page.right, markup=page.markup))
         if rest:
             parts.append(quiet(f"and {rest:,} more"))
     return literal("".join(parts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as ipw
@@ -27,11 +26,11 @@ class ModelDetail:
         self._model: Model | None = None
         self.form: Form | None = None
         self.question: ipw.VBox | None = None
-        self.edit_button = panel.button("Edit", self._edit)
-        self.default_button = panel.button("Set as default", self._set_default)
-        self.deprecate_button = panel.button("Deprecate", self._ask_deprecate)
-        self.reactivate_button = panel.button("Reactivate", self._reactivate)
-        self.history_button = panel.button("Price history", self._show_history)
+        self.edit_button = self._button("Edit", self._edit)
+        self.default_button = self._button("Set as default", self._set_default)
+        self.deprecate_button = self._button("Deprecate", self._ask_deprecate)
+        self.reactivate_button = self._button("Reactivate", self._reactivate)
+        self.history_button = self._button("Price history", self._show_history)
         self._title = ipw.HTML()
         self._place = ipw.VBox(layout=ipw.Layout(width="100%"))
         buttons = (
@@ -67,28 +66,27 @@ class ModelDetail:
         model = self._model
         shown(self.widget, model is not None)
         if model is not None:
-            today = datetime.now(UTC).date()
-            self._title.value = html.heading(
-                model.display_name, html.muted(model.reference), model_rows.badges(model, today)
-            )
+            badges = model_rows.badges(model, self._catalog.access().today)
+            self._title.value = html.heading(model.display_name, html.muted(model.reference), badges)
             shown(self.default_button, model.is_active and not model.is_default)
             shown(self.deprecate_button, model.is_active)
             shown(self.reactivate_button, not model.is_active)
 
-    def _do(self, action: Callable[[Model], str]) -> None:
-        model = self._model
-        self.close()
-        if model is not None:
-            self._panel.act(lambda: action(model))
+    def _button(self, label: str, handler: Callable[[Model], None]) -> ipw.Button:
+        """A button that closes what is open and passes on the model, if it still exists."""
+
+        def click() -> None:
+            self.close()
+            if self._model is not None:
+                handler(self._model)
+
+        return self._panel.button(label, click)
 
     # --- changing it ---
 
-    def _edit(self) -> None:
-        if self._model is None:
-            return
-        model = self._catalog.model(self._model.reference)
-        form = model_form.edit_form(model, lambda: self._save(form, model), self.close, self._edit)
-        self.close()
+    def _edit(self, shown: Model) -> None:
+        model = self._catalog.model(shown.reference)
+        form = model_form.edit_form(model, lambda: self._save(form, model), self.close, lambda: self._edit(model))
         self.form = form
         self._place.children = (form.widget,)
 
@@ -105,23 +103,27 @@ class ModelDetail:
 
         self._panel.act(save, on_error=form.refuse)
 
-    def _set_default(self) -> None:
-        def make_default(model: Model) -> str:
+    def _set_default(self, model: Model) -> None:
+        def make_default() -> str:
             before = self._catalog.set_default_model(model.reference).previous_default
             return f"{model.reference} is now the default" + (f" instead of {before.reference}." if before else ".")
 
-        self._do(make_default)
+        self._panel.act(make_default)
 
-    def _reactivate(self) -> None:
-        self._do(lambda model: f"{self._catalog.reactivate_model(model.reference).reference} is active again.")
+    def _reactivate(self, model: Model) -> None:
+        self._panel.act(lambda: f"{self._catalog.reactivate_model(model.reference).reference} is active again.")
 
     # --- retiring it ---
 
-    def _ask_deprecate(self) -> None:
-        if self._model is None:
-            return
-        self.close()
-        self.question = confirm(self._consequences(self._model), "Deprecate", self._deprecate, self.close)
+    def _ask_deprecate(self, model: Model) -> None:
+        def deprecate() -> str:
+            self.close()
+            done = self._catalog.deprecate_model(model.reference)
+            promoted = f" {done.new_default.reference} is now the default." if done.new_default else ""
+            return f"{done.model.reference} is deprecated.{promoted}"
+
+        words = self._consequences(model)
+        self.question = confirm(words, "Deprecate", lambda: self._panel.act(deprecate), self.close)
         self._place.children = (self.question,)
 
     def _consequences(self, model: Model) -> str:
@@ -140,19 +142,8 @@ class ModelDetail:
             parts.append(f"It is the infrastructure model for {' and '.join(purposes)}; choose another one there.")
         return " ".join(parts)
 
-    def _deprecate(self) -> None:
-        def deprecate(model: Model) -> str:
-            done = self._catalog.deprecate_model(model.reference)
-            promoted = f" {done.new_default.reference} is now the default." if done.new_default else ""
-            return f"{done.model.reference} is deprecated.{promoted}"
-
-        self._do(deprecate)
-
     # --- its prices ---
 
-    def _show_history(self) -> None:
-        if self._model is None:
-            return
-        self.close()
-        entries = self._catalog.state().prices.get(self._model.reference, ())
+    def _show_history(self, model: Model) -> None:
+        entries = self._catalog.state().prices.get(model.reference, ())
         self._place.children = (ipw.HTML(model_rows.price_history(entries)),)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import ipywidgets as ipw
 import traitlets
 
-from llmkit.catalog import Obstacle, ObstacleKind, obstacles
-from llmkit.records import Model, Provider
+from llmkit.catalog import Access, Obstacle, ObstacleKind
+from llmkit.records import Model
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.model_rows import both_prices, key_badge
@@ -73,27 +72,19 @@ class ModelPicker(Table):
         return self._is_chosen(row)
 
 
-def picker_rows(
-    models: Iterable[Model],
-    providers: Mapping[str, Provider],
-    key_status: Mapping[str, str],
-    chosen: Sequence[str],
-    today: date,
-) -> tuple[Row, ...]:
+def picker_rows(access: Access, key_status: Mapping[str, str], chosen: Sequence[str]) -> tuple[Row, ...]:
     """The models on offer: active ones of enabled providers, those with a key first; the default, then by price.
 
     Ticked models stay listed even when they are no longer available, so that they can be unticked.
     """
     offered: dict[str, list[Model]] = {}
-    for model in models:
-        usable = model.is_active and providers[model.provider].is_enabled
+    for model in access.state.models.values():
+        usable = model.is_active and access.state.providers[model.provider].is_enabled
         if usable or model.reference in chosen:
             offered.setdefault(model.provider, []).append(model)
     ordered = sorted(offered, key=lambda name: key_status[name] == "missing")
     return tuple(
-        _row(model, providers[name], key_status[name], today)
-        for name in ordered
-        for model in sorted(offered[name], key=_by_price)
+        _row(model, access, key_status[name]) for name in ordered for model in sorted(offered[name], key=_by_price)
     )
 
 
@@ -102,10 +93,10 @@ def note(obstacle: Obstacle) -> tuple[str, html.Tone]:
     return obstacle.label, "warn" if obstacle.kind is ObstacleKind.RETIRES_SOON else "bad"
 
 
-def _row(model: Model, provider: Provider, key_status: str, today: date) -> Row:
-    against = obstacles(model, provider, key_status != "missing", today)
+def _row(model: Model, access: Access, key_status: str) -> Row:
+    provider = access.state.providers[model.provider]
     badges = [html.badge("Default", "accent")] if model.is_default else []
-    badges += [html.badge(*note(each)) for each in against if each.kind is not ObstacleKind.NO_KEY]
+    badges += [html.badge(*note(each)) for each in access.obstacles(model) if each.kind is not ObstacleKind.NO_KEY]
     identity = (
         f'<div style="display: flex; flex-wrap: wrap; gap: 2px 6px; min-width: 0"><span style="{html.CODE}; '
         f'color: {html.QUIET}; overflow-wrap: anywhere">{html.esc(model.model_id)}</span>{"".join(badges)}</div>'
@@ -118,7 +109,7 @@ def _row(model: Model, provider: Provider, key_status: str, today: date) -> Row:
         heading=html.heading(provider.display_name, key_badge(provider, key_status)),
         searched=f"{model.display_name} {model.reference} {provider.display_name}".lower(),
         tooltip=model.reference,
-        sort={"name": model.display_name.lower(), "price": model.cost_output_per_million},
+        sort={"price": model.cost_output_per_million},
         disabled=key_status == "missing",
     )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
-import pandas as pd
-
+from llmkit.catalog import Access
 from llmkit.catalog.obstacles import SOON
 from llmkit.money.amounts import dollars
 from llmkit.records import DatedPrice, Model, Provider
@@ -27,14 +26,12 @@ SIMULATED = "simulated"
 STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))
 
 
-def rows(
-    models: Iterable[Model], providers: Mapping[str, Provider], key_status: Mapping[str, str], today: date
-) -> tuple[Row, ...]:
-    """One row per model, grouped by provider, in the given order."""
-    listed = list(models)
-    active = Counter(model.provider for model in listed if model.is_active)
+def rows(access: Access, key_status: Mapping[str, str]) -> tuple[Row, ...]:
+    """One row per model, grouped by provider, in the order of the catalog."""
+    models, providers = access.state.models.values(), access.state.providers
+    active = Counter(model.provider for model in models if model.is_active)
     headings = {name: _heading(provider, key_status[name], active[name]) for name, provider in providers.items()}
-    return tuple(_row(model, providers[model.provider], headings[model.provider], today) for model in listed)
+    return tuple(_row(model, providers[model.provider], headings[model.provider], access.today) for model in models)
 
 
 def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
@@ -53,11 +50,7 @@ def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
         status=model.status,
         searched=f"{model.display_name} {model.reference}".lower(),
         tooltip=f"{model.display_name}: {model.reference}",
-        sort={
-            "name": model.display_name.lower(),
-            "input": model.cost_input_per_million,
-            "output": model.cost_output_per_million,
-        },
+        sort={"input": model.cost_input_per_million, "output": model.cost_output_per_million},
     )
 
 
@@ -113,23 +106,6 @@ def price_history(entries: Sequence[DatedPrice]) -> str:
         ],
         right=("Input $/M", "Output $/M", "Cached $/M", "Tiers"),
     )
-
-
-def page(models: Iterable[Model], providers: Mapping[str, Provider]) -> html.Page:
-    """The models as plain text, for a saved notebook."""
-    cells = [
-        {
-            "Provider": providers[model.provider].display_name,
-            "Model": model.display_name,
-            "Model id": model.model_id,
-            "Input $/M": dollars(model.cost_input_per_million, exact=True),
-            "Output $/M": dollars(model.cost_output_per_million, exact=True),
-            "Context": html.tokens(model.context_window),
-            "Status": "default" if model.is_default else model.status.lower(),
-        }
-        for model in models
-    ]
-    return html.Page("Models", pd.DataFrame(cells), right=("Input $/M", "Output $/M", "Context"))
 
 
 def _heading(provider: Provider, key_status: str, active: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import ipywidgets as ipw
 import pandas as pd
 
@@ -58,16 +56,13 @@ class ModelsPanel(CatalogPanel):
 
     def refresh(self) -> None:
         """Show the current catalog."""
-        state = self._catalog.state()
-        keys = model_rows.key_states(self._kit, state.providers)
+        access = self._catalog.access()
         self._old_prices.show(self._catalog.old_prices(), "warn")
-        today = datetime.now(UTC).date()
-        self.table.rows = model_rows.rows(state.models.values(), state.providers, keys, today)
-        self.detail.update(state.models)
+        self.table.rows = model_rows.rows(access, model_rows.key_states(self._kit, access.state.providers))
+        self.detail.update(access.state.models)
 
     def _pages(self) -> list[html.Page]:
-        state = self._catalog.state()
-        return [model_rows.page(state.models.values(), state.providers)]
+        return [self.table.page(self.title)]
 
     def _open_form(self) -> None:
         providers = [(provider.display_name, name) for name, provider in self._catalog.state().providers.items()]

@@ -87,6 +87,10 @@ class Panel(ABC):
         """Like :func:`button`; an :class:`LlmkitError` (the kit was closed, say) is shown in the panel."""
         return button(label, lambda: self.attempt(on_click), **how)
 
+    def action_button(self, label: str, action: Callable[[], str | None], **how: Any) -> ipw.Button:
+        """A button that performs an action as :meth:`act` does."""
+        return button(label, lambda: self.act(action), **how)
+
     def attempt(self, action: Callable[[], Any]) -> None:
         """Perform an action that changes nothing, or show why it failed."""
         try:
@@ -110,8 +114,7 @@ class Panel(ABC):
 
 def static(pages: Sequence[html.Page]) -> tuple[str, str]:
     """Tables as HTML and as plain text."""
-    tables = [f"{page.title}\n{page.frame.to_string(index=False, max_rows=html.MOST_ROWS)}" for page in pages]
-    return html.static(pages), "\n\n".join(tables)
+    return html.static(pages), "\n\n".join(page.text() for page in pages)
 
 
 class Sentence:

@@ -68,23 +68,7 @@ class ProvidersPanel(CatalogPanel):
         self.detail.update(state.providers)
 
     def _pages(self) -> list[html.Page]:
-        state = self._catalog.state()
-        active = Counter(model.provider for model in state.models.values() if model.is_active)
-        keys = key_states(self._kit, state.providers)
-        cells = [
-            {
-                "Provider": provider.display_name,
-                "Key": f"{keys[provider.name]} ({provider.api_key_env or 'none needed'})",
-                "Parallel": provider.max_parallel_requests,
-                "Requests/min": provider.requests_per_minute,
-                "Tokens/min": _tokens_per_minute(provider),
-                "Active models": active[name],
-                "Enabled": "yes" if provider.is_enabled else "no",
-            }
-            for name, provider in state.providers.items()
-        ]
-        right = ("Parallel", "Requests/min", "Tokens/min", "Active models")
-        return [html.Page(self.title, pd.DataFrame(cells), right)]
+        return [self.table.page(self.title)]
 
     # --- adding one ---
 
@@ -139,13 +123,8 @@ def _row(provider: Provider, key_status: str, active: int) -> Row:
             badges,
             str(provider.max_parallel_requests),
             f"{provider.requests_per_minute:,}",
-            _tokens_per_minute(provider),
+            "–" if provider.tokens_per_minute is None else f"{provider.tokens_per_minute:,}",
             f"{active} active",
         ),
         tooltip=f"{provider.display_name}: {provider.base_url}",
-        sort={"name": provider.display_name.lower()},
     )
-
-
-def _tokens_per_minute(provider: Provider) -> str:
-    return "–" if provider.tokens_per_minute is None else f"{provider.tokens_per_minute:,}"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.catalog import obstacles
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
@@ -23,7 +21,7 @@ from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
 from llmkit.widgets.model_rows import key_states
-from llmkit.widgets.panel import Sentence, button, shown, when_done
+from llmkit.widgets.panel import Sentence, shown, when_done
 from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
 
@@ -55,7 +53,10 @@ class RunForm(FollowingPanel):
         self.handle: Any = None
         self.panel: Any = None
         self._count = ipw.HTML()
-        self.picker = ModelPicker(tuple(model.reference for model in _defaults(kit)))
+        access = kit.catalog.access()
+        self.picker = ModelPicker(
+            [model.reference for model in kit.catalog.defaults().values() if not access.blocking(model)]
+        )
         typed = [run_fields.prompts()] if self._given is None else []
         self._ticked = Confirmed([line.control for line in self.picker.lines])
         self.form = Form(
@@ -68,7 +69,7 @@ class RunForm(FollowingPanel):
         self.estimate = ipw.HTML(layout=ipw.Layout(width="auto", margin="0 2px"))
         self._old_prices = Sentence()
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
-        self.results_button = button("Show results", self._show_results)
+        self.results_button = self.action_button("Show results", self._show_results)
         self._run_place = ipw.VBox()
         self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, self.results_button)
         shown(self.results_button, False)
@@ -85,11 +86,9 @@ class RunForm(FollowingPanel):
 
     def refresh(self) -> None:
         """Read the catalog and the keys again, and update the estimate."""
-        state = self._kit.catalog.state()
-        self.picker.rows = picker_rows(
-            state.models.values(), state.providers, key_states(self._kit, state.providers), self.picker.chosen, _today()
-        )
-        self._old_prices.show("" if self._kit.simulated else self._kit.catalog.old_prices(), "warn")
+        access = self._catalog.access()
+        self.picker.rows = picker_rows(access, key_states(self._kit, access.state.providers), self.picker.chosen)
+        self._old_prices.show("" if self._kit.simulated else self._catalog.old_prices(), "warn")
         self._throttle.flush()  # waits for a draw from older input, which must not come last
 
     def _lay_out(self) -> list[ipw.Widget]:
@@ -122,24 +121,20 @@ class RunForm(FollowingPanel):
 
     def _draw_estimate(self) -> None:
         """Estimate from the valid fields."""
-        state = self._kit.catalog.state()
-        keys, chosen, today = key_states(self._kit, state.providers), self.picker.chosen, _today()
-        against = {
-            reference: obstacles(model, state.providers[model.provider], keys[model.provider] != "missing", today)
-            for reference in chosen
-            if (model := state.models.get(reference)) is not None
-        }
+        access, chosen = self._catalog.access(), self.picker.chosen
+        models = access.state.models
+        against = {reference: access.obstacles(models[reference]) for reference in chosen if reference in models}
         notes = {reference: list(map(note, listed)) for reference, listed in against.items()}
         usable = [reference for reference, listed in against.items() if not any(each.blocks for each in listed)]
         values = self._sound_values()
         self._estimate, other = (self._estimated(usable, values, mode) for mode in _MODES[values["mode"]])
         if self._inputs() != self._refused:
             self._say()
-        for provider, words in self._over_balance(state).items():
-            for reference in usable:
-                if state.models[reference].provider == provider:
-                    notes[reference].append((words, "warn"))
-        names = {reference: state.models[reference].display_name for reference in notes}
+        warnings = self._over_balance(access.state)
+        for reference in usable:
+            if (words := warnings.get(models[reference].provider)) is not None:
+                notes[reference].append((words, "warn"))
+        names = {reference: models[reference].display_name for reference in notes}
         self.estimate.value = estimate_html(self._estimate, chosen, notes, names, other)
 
     def _inputs(self) -> tuple[Any, ...]:
@@ -248,11 +243,8 @@ class RunForm(FollowingPanel):
         when_done(handle, ended)
 
     def _show_results(self) -> None:
-        def show() -> None:
-            self._run_place.children = (self.handle.run.view().widget,)
-            shown(self.results_button, False)
-
-        self.act(show)
+        self._run_place.children = (self.handle.run.view().widget,)
+        shown(self.results_button, False)
 
     def _pages(self) -> list[html.Page]:
         if self.panel is not None and self._run_place.children:
@@ -269,13 +261,6 @@ class RunForm(FollowingPanel):
         return [html.Page(f"New run{total}", frame, right=("Requests", "Estimate"))]
 
 
-def _defaults(kit: StartsRuns) -> list[Any]:
-    """The default models of providers with a key."""
-    return [
-        model for name, model in kit.catalog.defaults().items() if kit.catalog.is_available(kit.catalog.provider(name))
-    ]
-
-
 def _summary(scenarios: Any) -> str:
     """The number of prompts, and the first few."""
     first = "".join(
@@ -285,7 +270,3 @@ def _summary(scenarios: Any) -> str:
     more = html.quiet(f"and {rest:,} more") if (rest := len(scenarios) - _SHOWN_PROMPTS) > 0 else ""
     count = html.muted(counted(len(scenarios), "prompt"))
     return html.literal(f'{count}<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}')
-
-
-def _today() -> Any:
-    return datetime.now(UTC).date()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import ipywidgets as ipw
@@ -12,7 +12,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.scenarios import as_scenarios, scenarios_to_frame
 from llmkit.widgets import html
-from llmkit.widgets.panel import Panel, Sentence, button, line, shown
+from llmkit.widgets.panel import Panel, Sentence, line, shown
 from llmkit.widgets.table import Column, Row, Table
 
 _KEPT, _DROPPED = "kept", "dropped"
@@ -38,9 +38,9 @@ class ScenarioTable(Panel):
         self.table = Table(columns, name="Scenario", statuses=[(_KEPT, _KEPT), (_DROPPED, _DROPPED)])
         shown(self.table.group, False)
         self.prompt = ipw.Textarea(layout=ipw.Layout(width="100%", height="110px"))
-        self.save_button = button("Save", self._guarded(lambda key: self.edit(key, self.prompt.value)), primary=True)
-        self.drop_button = button("Drop", self._guarded(self.drop))
-        self.keep_button = button("Keep", self._guarded(self.keep))
+        self.save_button = self.action_button("Save", self._save, primary=True)
+        self.drop_button = self.action_button("Drop", lambda: self.drop(str(self.table.selected)))
+        self.keep_button = self.action_button("Keep", lambda: self.keep(str(self.table.selected)))
         self._heading = ipw.HTML()
         self._count = Sentence()
         buttons = line(self.save_button, self.drop_button, self.keep_button)
@@ -97,6 +97,7 @@ class ScenarioTable(Panel):
 
     def refresh(self) -> None:
         """Draw the table again."""
+        self.notice.clear()
         self.table.rows = tuple(self._row(key, scenario) for key, scenario in self._scenarios.items())
         self._count.show(f"{len(self.scenarios)} of {len(self._scenarios)} scenarios are kept.")
         self._show_buttons()
@@ -108,16 +109,8 @@ class ScenarioTable(Panel):
             raise ValidationError(f"There is no scenario {unknown[0]!r}; there are {known}.", field="scenario_id")
         return wanted
 
-    def _guarded(self, action: Callable[[str], None]) -> Callable[[], None]:
-        """A click handler for the open scenario that shows errors in the panel."""
-
-        def do() -> None:
-            key = self.table.selected
-            if key is not None:
-                self.notice.clear()
-                self.act(lambda: action(key))
-
-        return do
+    def _save(self) -> None:
+        self.edit(str(self.table.selected), self.prompt.value)
 
     def _row(self, key: str, scenario: Scenario) -> Row:
         status = _DROPPED if key in self._dropped else _KEPT
@@ -131,11 +124,8 @@ class ScenarioTable(Panel):
             status=status,
             searched=" ".join((key, scenario.prompt, *texts)).lower(),
             tooltip=scenario.prompt,
-            sort={
-                "name": key,
-                "prompt": scenario.prompt.lower(),
-                **{f"dimension {name}": text.lower() or None for name, text in zip(self._names, texts, strict=True)},
-            },
+            sort={"prompt": scenario.prompt.lower()}
+            | {f"dimension {name}": text.lower() or None for name, text in zip(self._names, texts, strict=True)},
         )
 
     def _open(self) -> None:

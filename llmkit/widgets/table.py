@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets as ipw
+import pandas as pd
 import traitlets
 
 from llmkit.widgets import html
@@ -43,8 +44,8 @@ class Column:
 class Row:
     """A row of the table. ``cells`` and ``heading`` are HTML; everything else is plain text.
 
-    ``heading``, if any, is shown above the first row of its ``group``. ``sort`` holds the values of sortable columns;
-    ``None`` comes last in either direction.
+    ``heading``, if any, is shown above the first row of its ``group``. ``sort`` holds the values of sortable columns
+    but the name; ``None`` comes last in either direction.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Table(traitlets.HasTraits):
     ) -> None:
         super().__init__()
         self._columns = columns
+        self._name = name
         self._sort: tuple[str, bool] | None = None
         self._page = 0
         self._found: list[Row] = []
@@ -121,6 +123,14 @@ class Table(traitlets.HasTraits):
     def button_of(self, key: str) -> ipw.Button:
         """The button of a row on the current page."""
         return next(line.control for line in self.lines if line.key == key)
+
+    def page(self, title: str) -> html.Page:
+        """All rows without a kernel."""
+        names = [column.title for column in self._columns]
+        cells = [(row.group, row.name, *row.cells) for row in self.rows]
+        frame = pd.DataFrame(cells, columns=[self.group.description, self._name, *names])
+        kept = frame if any(row.group for row in self.rows) else frame.drop(columns=self.group.description)
+        return html.Page(title, kept, [column.title for column in self._columns if column.right], names)
 
     def reveal(self, key: str) -> None:
         """Select a row, turn to its page and scroll to it; filters that hide it are cleared."""
@@ -270,12 +280,9 @@ def _title(column: Column) -> ipw.HTML:
 
 def _sorted(rows: Sequence[Row], key: str, descending: bool) -> list[Row]:
     """Sort rows within their groups, keeping the order of groups; unknown values last."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
-    ordered: list[Row] = []
-    for members in groups.values():
-        known = [row for row in members if row.sort.get(key) is not None]
-        ordered += sorted(known, key=lambda row: row.sort[key], reverse=descending)
-        ordered += [row for row in members if row.sort.get(key) is None]
-    return ordered
+    values: dict[str, Any] = {row.key: row.name.lower() if key == "name" else row.sort.get(key) for row in rows}
+    known = [row for row in rows if values[row.key] is not None]
+    known.sort(key=lambda row: values[row.key], reverse=descending)
+    unknown = [row for row in rows if values[row.key] is None]
+    places = {group: place for place, group in enumerate(dict.fromkeys(row.group for row in rows))}
+    return sorted([*known, *unknown], key=lambda row: places[row.group])
