@@ -46,7 +46,7 @@ class CatalogPanel(FollowingPanel):
 
     def __init__(self, kit: HasCatalog) -> None:
         super().__init__(kit.catalog)
-        self.undo_button = self.button(
+        self.undo_button = self.action_button(
             "Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made"
         )
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Show changes made in other notebooks")
@@ -54,11 +54,8 @@ class CatalogPanel(FollowingPanel):
     def _close(self) -> None:
         """Close what would be out of date after an undo."""
 
-    def _undo(self) -> None:
-        def undo() -> str:
-            change = self._catalog.last_change()
-            self._catalog.undo()
-            return f"Undid: {change}."
-
+    def _undo(self) -> str:
         self._close()
-        self.act(undo)
+        change = self._catalog.last_change()
+        self._catalog.undo()
+        return f"Undid: {change}."

@@ -28,7 +28,6 @@ class PriceCheck:
 
     def __init__(self, catalog: Catalog, panel: Panel) -> None:
         self._catalog = catalog
-        self._panel = panel
         self.found = pd.DataFrame()
         self.checking: threading.Thread | None = None
         self.check_button = button(
@@ -36,7 +35,7 @@ class PriceCheck:
         )
         self.result = Sentence()
         self.boxes = [ipw.Checkbox(indent=False, layout=ipw.Layout(width="100%", display="none")) for _ in range(SHOWN)]
-        self.apply_button = button("Apply ticked", self.apply, primary=True)
+        self.apply_button = panel.action_button("Apply ticked", self.apply, primary=True)
         self.close_button = button("Close", self._clear)
         self._choice = ipw.VBox([*self.boxes, line(self.apply_button, self.close_button)])
         self.widget = ipw.VBox([self.result.widget, self._choice])
@@ -50,18 +49,13 @@ class PriceCheck:
         self.checking = threading.Thread(target=self._check, name="llmkit-prices", daemon=True)
         self.checking.start()
 
-    def apply(self) -> None:
+    def apply(self) -> str:
         """Apply the ticked prices: ``kit.catalog.apply_prices(rows)``."""
         rows = self._offered().head(SHOWN)
-        ticked = [box.value for box in self.boxes[: len(rows)]]
-
-        def apply_ticked() -> str:
-            changed = self._catalog.apply_prices(rows[ticked])
-            self.found = self.found.drop(index=rows.index)
-            self._show("")
-            return f"Changed {', '.join(changed)}." if changed else "Nothing is ticked."
-
-        self._panel.act(apply_ticked)
+        changed = self._catalog.apply_prices(rows[[box.value for box in self.boxes[: len(rows)]]])
+        self.found = self.found.drop(index=rows.index)
+        self._show("")
+        return f"Changed {', '.join(changed)}." if changed else "Nothing is ticked."
 
     def _check(self) -> None:
         try:

@@ -23,7 +23,6 @@ class RemoteModels:
 
     def __init__(self, kit: Connects, panel: Panel, provider: str) -> None:
         self._kit = kit
-        self._panel = panel
         self._provider = provider
         self._found: dict[str, RemoteModel] = {}
         self.asking: threading.Thread | None = None
@@ -35,7 +34,7 @@ class RemoteModels:
             style={"description_width": "150px"},
             layout=ipw.Layout(width="auto", max_width="620px"),
         )
-        self.add_button = button("Add the selected models", self.add, primary=True)
+        self.add_button = panel.action_button("Add the selected models", self.add, primary=True)
         self._offer = ipw.VBox()
         self.widget = ipw.VBox([line(self.test_button), self.result.widget, self._offer])
 
@@ -74,16 +73,12 @@ class RemoteModels:
         self.choice.options = sorted(self._found)
         self._offer.children = (self.choice, line(self.add_button))
 
-    def add(self) -> None:
+    def add(self) -> str:
         """Add the selected models with the listed details; prices that are not listed stay unknown."""
-        chosen = list(self.choice.value)
-
-        def add() -> str:
-            for model_id in chosen:
-                columns = {**dict.fromkeys(RATE_COLUMNS[:2]), **listed_columns(self._found[model_id])}
-                self._kit.catalog.add_model(f"{self._provider}:{model_id}", **columns)
-            self._offer.children = ()
-            self.result.clear()
-            return f"Added {', '.join(chosen)}." if chosen else "No model is selected."
-
-        self._panel.act(add)
+        chosen = self.choice.value
+        for model_id in chosen:
+            columns = {**dict.fromkeys(RATE_COLUMNS[:2]), **listed_columns(self._found[model_id])}
+            self._kit.catalog.add_model(f"{self._provider}:{model_id}", **columns)
+        self._offer.children = ()
+        self.result.clear()
+        return f"Added {', '.join(chosen)}." if chosen else "No model is selected."

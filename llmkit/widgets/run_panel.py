@@ -16,7 +16,7 @@ from llmkit.errors import CatalogBusy
 from llmkit.money.amounts import billed, dollars
 from llmkit.runs import ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.widgets import html
-from llmkit.widgets.panel import Panel, button, line, shown
+from llmkit.widgets.panel import Panel, line, shown
 from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
 from llmkit.widgets.throttle import Throttle
@@ -41,9 +41,15 @@ class RunPanel(Panel):
         self.on_resume: Callable[[RunHandle[Any]], Any] = lambda handle: None
         self.reader: Reader | None = None
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))
-        self.cancel_button = button("Cancel", self._cancel, tooltip="Stop sending; answers in flight are saved")
-        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered")
-        self.answers_button = button("Answers", self._show_answers, tooltip="Read answers and failures as they arrive")
+        self.cancel_button = self.action_button(
+            "Cancel", self._cancel, tooltip="Stop sending; answers in flight are saved"
+        )
+        self.resume_button = self.action_button(
+            "Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered"
+        )
+        self.answers_button = self.action_button(
+            "Answers", self._show_answers, tooltip="Read answers and failures as they arrive"
+        )
         self._place = ipw.VBox()
         buttons = line(self.cancel_button, self.resume_button, self.answers_button)
         self.widget.children = (self.summary, self.notice.widget, buttons, self._place)
@@ -136,29 +142,20 @@ class RunPanel(Panel):
     # --- actions ---
 
     def _cancel(self) -> None:
-        def cancel() -> None:
-            self._cancelling = True
-            self.handle.cancel()
-
-        self.act(cancel)
+        self._cancelling = True
+        self.handle.cancel()
 
     def _resume_run(self) -> None:
-        def resume() -> None:
-            self._watch(self._resume(self.handle.run_id))
-            self.on_resume(self.handle)
-            if self.reader is not None:
-                self._show_answers()
-
-        self.act(resume)
+        self._watch(self._resume(self.handle.run_id))
+        self.on_resume(self.handle)
+        if self.reader is not None:
+            self._show_answers()
 
     def _show_answers(self) -> None:
-        def show() -> None:
-            self.reader = Reader([self.handle.run])
-            self.reader.island = self.island
-            self._place.children = (self.reader.widget,)
-            shown(self.answers_button, False)
-
-        self.act(show)
+        self.reader = Reader([self.handle.run])
+        self.reader.island = self.island
+        self._place.children = (self.reader.widget,)
+        shown(self.answers_button, False)
 
     def _static(self) -> tuple[str, str]:
         page, text = super()._static()

@@ -18,7 +18,7 @@ from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
-from llmkit.widgets.panel import Panel, button, line, shown, when_done
+from llmkit.widgets.panel import Panel, line, shown, when_done
 from llmkit.widgets.reader import Reader
 from llmkit.widgets.run_summary import summary_html
 
@@ -48,7 +48,9 @@ class RunView(Panel):
         self.reader = Reader([run])
         self.reader.island, self.reader.on_end = self.island, in_turn(self.renew)
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the run again")
-        self.resume_button = button("Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered")
+        self.resume_button = self.action_button(
+            "Resume", self._resume_run, primary=True, tooltip="Send what is still unanswered"
+        )
         self._place = ipw.VBox()
         self.widget.children = (
             self.summary,
@@ -98,14 +100,11 @@ class RunView(Panel):
             parts.append(html.table(_FAILURES, failures))
         return html.literal("".join(parts))
 
-    def _resume_run(self) -> None:
-        def resume() -> str:
-            handle = self._resume(self.run.id)
-            self._place.children = (handle.panel().widget,)
-            when_done(handle, self._finish)
-            return "Resumed."
-
-        self.act(resume)
+    def _resume_run(self) -> str:
+        handle = self._resume(self.run.id)
+        self._place.children = (handle.panel().widget,)
+        when_done(handle, self._finish)
+        return "Resumed."
 
     def _finish(self) -> None:
         """Show the end of the resumed run; called on a separate thread."""
