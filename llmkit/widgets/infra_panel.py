@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import ipywidgets as ipw
 import pandas as pd
 
@@ -12,7 +10,7 @@ from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
 from llmkit.money.pricing import price_order
-from llmkit.records import Model, Provider
+from llmkit.records import Model
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.catalog_panel import CatalogPanel
@@ -106,17 +104,13 @@ class InfraPanel(CatalogPanel):
         options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
         blocked: list[tuple[str, str | None]] = []
         words = self.search.value.lower().split()
-        for name, provider in state.providers.items():
-            offered = [
-                model
-                for model in state.models.values()
-                if model.provider == name
-                and (model.reference == chosen or (model.is_active and _matches(model, provider, words)))
-            ]
-            for model in sorted(offered, key=price_order):
+        places = {name: place for place, name in enumerate(state.providers)}
+        for model in sorted(state.models.values(), key=lambda model: (places[model.provider], price_order(model))):
+            provider = state.providers[model.provider]
+            names = f"{provider.display_name} {model.display_name} {model.reference}".lower()
+            if model.reference == chosen or (model.is_active and all(word in names for word in words)):
                 label = f"{provider.display_name}: {model.display_name}, {both_prices(model)} per million"
-                obstacle = access.blocking(model)
-                if obstacle is None:
+                if (obstacle := access.blocking(model)) is None:
                     options.append((label, model.reference))
                 else:
                     blocked.append((f"{label} ({obstacle.reason})", model.reference))
@@ -135,8 +129,3 @@ class InfraPanel(CatalogPanel):
         frame.insert(0, "task", [PURPOSES[purpose].title for purpose in frame.pop("purpose")])
         frame.columns = pd.Index(["Task", "Model", "Used now", "Why"])
         return [html.Page(self.title, frame.fillna("none"))]
-
-
-def _matches(model: Model, provider: Provider, words: Sequence[str]) -> bool:
-    names = f"{provider.display_name} {model.display_name} {model.reference}".lower()
-    return all(word in names for word in words)

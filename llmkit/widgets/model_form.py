@@ -25,7 +25,12 @@ PRICES = (
     ("cost_cached_input_per_million", "Cached input price"),
     ("cost_cache_write_per_million", "Cache write price"),
 )
-TIER = ("tier_above", "tier_input", "tier_output")
+TIER = {
+    "tier_above": "above",
+    "tier_input": "cost_input_per_million",
+    "tier_output": "cost_output_per_million",
+}
+"""The fields of a price tier."""
 _FIRST = 5
 """The number of fields after which a new model's form is folded."""
 
@@ -47,7 +52,12 @@ def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any]
     shown.control.disabled = True
     fields = [shown, *_fields()]
     form = Form(fields, label="Save", submit=submit, cancel=cancel, reread=reread, hint=PRICES_ARE)
-    form.show(_values_of(model))
+    tier = model.price_tiers[0] if model.price_tiers else None
+    form.show(
+        {name: getattr(model, name, None) for name in form.fields}
+        | {name: tier and getattr(tier, rate) for name, rate in TIER.items()}
+        | {"set_as_default": model.is_default}
+    )
     for name in TIER:
         form[name].control.disabled = len(model.price_tiers) > 1
     form["set_as_default"].control.disabled = model.is_default or not model.is_active
@@ -88,27 +98,10 @@ def _fields() -> list[Field]:
     ]
 
 
-def _values_of(model: Model) -> Mapping[str, Any]:
-    tier = model.price_tiers[0] if model.price_tiers else None
-    return {
-        **{name: getattr(model, name) for name, _ in PRICES},
-        "model_id": model.model_id,
-        "display_name": model.display_name,
-        "tier_above": tier and tier.above,
-        "tier_input": tier and tier.cost_input_per_million,
-        "tier_output": tier and tier.cost_output_per_million,
-        "context_window": model.context_window,
-        "max_output_tokens": model.max_output_tokens,
-        "retires_on": model.retires_on,
-        "set_as_default": model.is_default,
-    }
-
-
 def _tiers(typed: Mapping[str, Any], before: Sequence[PriceTier]) -> Values:
     """The tier typed into the form; its rates that the form does not show are kept."""
-    rates = {"cost_input_per_million": typed["tier_input"], "cost_output_per_million": typed["tier_output"]}
     if not any(value is not None for value in typed.values()):
         return {"price_tiers": []} if before else {}
     kept = before[0].to_row() if before else {}
-    tier = {**kept, **rates, "above": typed["tier_above"]}
+    tier = {**kept, **{TIER[name]: value for name, value in typed.items()}}
     return {"price_tiers": [{name: value for name, value in tier.items() if value is not None}]}

@@ -18,18 +18,6 @@ from llmkit.widgets.form import (
     whole_field,
 )
 
-_SHOWN = (
-    "display_name",
-    "base_url",
-    "dialect",
-    "max_parallel_requests",
-    "requests_per_minute",
-    "tokens_per_minute",
-    "default_cost_input_per_million",
-    "default_cost_output_per_million",
-    "is_enabled",
-)
-
 
 def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
     """A form with the default limits of a new provider."""
@@ -52,7 +40,7 @@ def edit_form(provider: Provider, submit: Callable[[], Any], reread: Callable[[]
     """A form filled with a provider."""
     fields = _fields("standard", provider.dialect)
     form = Form(fields, label="Save", submit=submit, reread=reread, hint=PRICES_ARE)
-    form.show({name: getattr(provider, name) for name in _SHOWN})
+    form.show({name: getattr(provider, name) for name in form.fields})
     return form
 
 
