@@ -118,9 +118,11 @@ class Upkeep:
         """
         if not self._adopt and not self._path.exists():
             damage.check_complete(self._path, self._journal)
-        is_as_left = self.watch.is_as_left()
+        is_changed, is_as_left = self.watch.is_changed(), self.watch.is_as_left()
         try:
             with self._lease.connect(read_only=False) as connection:
+                if is_changed:
+                    migrations.migrate(connection)
                 self._apply(connection, catalog_only, is_as_left, PART if in_parts else math.inf)
                 yield connection
         except Unfinished:
@@ -131,7 +133,6 @@ class Upkeep:
     def _apply(
         self, connection: duckdb.DuckDBPyConnection, catalog_only: bool, is_as_left: bool, within: float
     ) -> None:
-        migrations.migrate(connection)
         project.follow(connection, self._journal)
         if not is_as_left:
             outside.take_over(connection, self._editing())
