@@ -8,7 +8,7 @@ import logging
 import traceback
 import warnings
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -99,6 +99,11 @@ class RunContext:
         """Have the model's batch desk, if any, count a conversation while the block lasts."""
         desk = self.desks.get(model.reference)
         return contextlib.nullcontext() if desk is None else desk.conversing()
+
+    def forget(self) -> None:
+        """Let go of what was asked: the journal has it, and the run's handle lives as long as its kit."""
+        self.spec = replace(self.spec, plan=replace(self.spec.plan, scenarios=(), order="sequential"))
+        self.watch = None
 
     def warmed(self, probe: Probe) -> contextlib.AbstractAsyncContextManager[None]:
         """Let the first of the probes that share a beginning fill the provider's cache before the others are sent."""

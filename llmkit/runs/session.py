@@ -264,6 +264,7 @@ class Session:
         )
         try:
             await self.context.write([line])
+            self.context.forget()
             await self._project()
         except Exception as error:  # noqa: BLE001 - the end is not saved: the run will be found interrupted
             log.warning("end not saved", extra={"run": self.run_id, "reason": str(error)})

@@ -1,6 +1,7 @@
 """A run end to end: over real HTTP, within limits, every probe a row, every token priced."""
 
 import asyncio
+import gc
 import math
 import threading
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 import llmkit
 from llmkit.catalog import load_seed
 from llmkit.money import pricing
-from llmkit.records import Usage
+from llmkit.records import Scenario, Usage
 
 TWO = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
 
@@ -266,6 +267,17 @@ def test_progress_adds_up(kit):
     assert now.cost == run.total_cost
     assert handle.status == "completed"
     assert run.id in repr(handle)
+
+
+@pytest.mark.parametrize("order", ["interleaved", "cache"])
+def test_the_handle_of_a_run_that_is_over_keeps_no_prompts(kit, order):
+    """What was asked is in the catalog; a handle, which its kit keeps, has its progress and can still be cancelled."""
+    handle = kit.run(["let go", "let go too"], TWO, order=order)
+    handle.result(60)
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Scenario) and each.prompt.startswith("let go")]
+    handle.cancel()
+    assert handle.progress.models[TWO[0]].ok == 2
 
 
 def test_runs_are_listed_and_loaded(kit):
