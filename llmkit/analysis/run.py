@@ -153,9 +153,10 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
-        names = self._look(queries.dimension_names)
+        names, questions = self._look(
+            lambda c, run_id: (queries.dimension_names(c, run_id), queries.questions(c, run_id))
+        )
         dimensions = {name: column([row.get(name) for row in frame["dimensions"]]) for name in names}
-        questions = self._look(queries.questions)
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
         parts = [pd.DataFrame(part, index=frame.index) for part in (dimensions, answers, notes)]
@@ -493,10 +494,14 @@ class Run:
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
         run_rows.check_texts(self._row())
-        if not self._look(run_rows.fits):
+
+        def ask(connection: Snapshot, run_id: str) -> pd.DataFrame:
+            if run_rows.fits(connection, run_id):
+                return queries.table(connection, name, run_id, order, self._first)
             raise ValidationError(
                 f"run.{name} would not fit into memory: ask kit.sql(...) for a part, read run.batches({name!r}), or "
                 "run.archive(folder), which llmkit.dataset(folder) reads.",
                 field=name,
             )
-        return self._look(lambda c, run_id: queries.table(c, name, run_id, order, self._first))
+
+        return self._look(ask)

@@ -143,14 +143,16 @@ def project(
     catalog = iter(lambda: list(itertools.islice(merged, _BATCH)), [])
     most = min(_MANY, max(_FEW, total // 32))
     all_due = left = sum(each.size - each.offset for each in due)
-    for blocks in itertools.chain(catalog, _gathered(journal, runs, most)):
-        _apply(connection, blocks)
-        left -= sum(block.end - block.start for block in blocks)
-        if left and time.monotonic() > until:
-            raise Unfinished(1 - left / total)
-        del blocks  # before the next are read
-    if all_due > _FEW // 2:
-        duckdb.connect().close()  # as an instance ends, DuckDB returns what all have freed: 150 MiB
+    try:
+        for blocks in itertools.chain(catalog, _gathered(journal, runs, most)):
+            _apply(connection, blocks)
+            left -= sum(block.end - block.start for block in blocks)
+            if left and time.monotonic() > until:
+                raise Unfinished(1 - left / total)
+            del blocks  # before the next are read
+    finally:
+        if all_due > _FEW // 2:
+            duckdb.connect().close()  # as an instance ends, DuckDB returns what all have freed: 150 MiB
     return True
 
 
