@@ -19,6 +19,8 @@ def answers(
     the schema), usage (of all attempts of the turn, including failed ones that were billed), seconds, is_cut, turn,
     scenario, run. Turns that were billed but never answered are included.
     """
+    if connection.execute("FROM runs WHERE kind = ? AND simulated = ? LIMIT 1", [kind, simulated]).fetchone() is None:
+        return []  # planning the query below takes a tenth of a small run's time
     names = (*TOKEN_COLUMNS, "cache_write_1h_tokens")
     sums = ", ".join(f"'{name}': coalesce(sum({name}), 0)::BIGINT" for name in names)
     return rows(
