@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.body_values import json_object
+from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_batches import Batch, Call, Item, Result
 from llmkit.simulator.stats import Received
 
@@ -68,12 +69,10 @@ class Batches:
         return _file(file_id, len(content))
 
     def _created(self, call: Call, received: Received) -> Batch:
-        body, provider = received.body, received.provider
-        if not isinstance(body, Mapping):
-            raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
-        batch = call.api.read(body, self._files, received.path)
-        prefix = "batches/" if provider == "google" else "batch_"
-        batch.batch_id, batch.provider, batch.created_at = f"{prefix}{len(self.all) + 1:08d}", provider, received.at
+        batch = call.api.read(json_object(received.body), self._files, received.path)
+        prefix = "batches/" if received.provider == "google" else "batch_"
+        batch.batch_id = f"{prefix}{len(self.all) + 1:08d}"
+        batch.provider, batch.created_at = received.provider, received.at
         self.all[batch.batch_id] = batch
         return batch
 
@@ -114,4 +113,4 @@ def _file_of(content_type: str, raw: bytes) -> bytes:
         head, _, content = part.partition(b"\r\n\r\n")
         if b'name="file"' in head:
             return content.removesuffix(b"\r\n")
-    raise invalid("Missing required parameter: 'file'.", "file")
+    raise Rejected("Missing required parameter: 'file'.", "file")

@@ -15,7 +15,8 @@ from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.deliveries import Delivery, damaged, decoded, outcome
 from llmkit.simulator.faults import UNDELIVERED, Fault, Faults
-from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected, invalid
+from llmkit.simulator.formats.body_values import json_object
+from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected
 from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import encoded
@@ -210,14 +211,12 @@ class Service:
         self.stats.served(visit.received, outcome(status, kind), status, kind)
 
     def _read(self, visit: Visit) -> Question:
-        route, body = visit.route, visit.received.body
-        if not isinstance(body, Mapping):
-            raise invalid("We could not parse the JSON body of your request: it must be a JSON object.")
-        question = route.format.read(route.model, body, visit.received.headers)
+        route, received = visit.route, visit.received
+        question = route.format.read(route.model, json_object(received.body), received.headers)
         known = self._behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
-            raise Rejected(Problem(kind="not_found", model=question.model))
-        return replace(question, sample=visit.received.sample)
+            raise Rejected(kind="not_found", model=question.model)
+        return replace(question, sample=received.sample)
 
     def _answer_to(self, question: Question, kind: str) -> Answer:
         answer = self.answers.answer(question, twist=_TWISTS.get(kind), empty=kind == "empty", refuse=kind == "refusal")

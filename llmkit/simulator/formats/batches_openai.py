@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.simulator.formats.body_values import mapping, text_or_none
-from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, iso, routes_at
 
 _LISTS = {"object": "list", "has_more": False}
@@ -24,11 +24,11 @@ class OpenAIServed(ServedBatches):
         """See ``ServedBatches.read``."""
         items = lines_of(files, body.get("input_file_id"))
         if body.get("completion_window") != "24h":
-            raise invalid("Invalid value for 'completion_window': must be '24h'.", "completion_window")
+            raise Rejected("Invalid value for 'completion_window': must be '24h'.", "completion_window")
         if any(item.url != body.get("endpoint") for item in items):
-            raise invalid("The URL of each request must be the endpoint of the batch.", "endpoint")
+            raise Rejected("The URL of each request must be the endpoint of the batch.", "endpoint")
         if len({mapping(item.body, "body").get("model") for item in items}) > 1:
-            raise invalid("All requests of a batch must be for the same model.", "model")
+            raise Rejected("All requests of a batch must be for the same model.", "model")
         return Batch(name=name_in(body), items=items, endpoint=str(body["endpoint"]))
 
     def state(self, batch: Batch) -> dict[str, Any]:
@@ -147,12 +147,12 @@ def lines_of(files: Mapping[str, bytes], file_id: Any) -> list[Item]:
         Rejected: there is no such file, or it is not JSON lines.
     """
     if file_id not in files:
-        raise invalid(f"No such File object: {file_id}", "input_file_id")
+        raise Rejected(f"No such File object: {file_id}", "input_file_id")
     try:
         lines = [json.loads(line) for line in files[file_id].splitlines() if line.strip()]
         return [Item(str(line["custom_id"]), str(line["url"]), line["body"]) for line in lines]
     except (ValueError, KeyError, TypeError):
-        raise invalid("The file is not JSON lines with custom_id, method, url and body.", "input_file_id") from None
+        raise Rejected("The file is not JSON lines with custom_id, method, url and body.", "input_file_id") from None
 
 
 def _line(custom_id: str, result: Result) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.request_schemas import is_schema
 
 
@@ -18,8 +18,19 @@ def mapping(value: Any, name: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise invalid(f"Invalid type for '{name}': expected an object.", name)
+        raise Rejected(f"Invalid type for '{name}': expected an object.", name)
     return value
+
+
+def json_object(body: Any) -> Mapping[str, Any]:
+    """The decoded body of a request, which is an object.
+
+    Raises:
+        Rejected: it is something else.
+    """
+    if not isinstance(body, Mapping):
+        raise Rejected("We could not parse the JSON body of your request: it must be a JSON object.")
+    return body
 
 
 def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
@@ -29,10 +40,8 @@ def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None
         Rejected: it is something else or too small.
     """
     value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise invalid(f"Invalid value for '{name}': expected an integer of at least {least}.", name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise Rejected(f"Invalid value for '{name}': expected an integer of at least {least}.", name)
     return value
 
 
@@ -43,7 +52,7 @@ def schema_of(value: Any, name: str) -> Mapping[str, Any] | None:
         Rejected: it is not a schema.
     """
     if value is not None and not is_schema(value):
-        raise invalid(f"Invalid schema for '{name}'.", name)
+        raise Rejected(f"Invalid schema for '{name}'.", name)
     return value  # type: ignore[no-any-return]
 
 
@@ -54,11 +63,9 @@ def real(body: Mapping[str, Any], name: str, *, most: float) -> float | None:
         Rejected: it is something else or out of range.
     """
     value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise invalid(f"Invalid value for '{name}': expected a number between 0 and {most:g}.", name)
-    return float(value)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most):
+        raise Rejected(f"Invalid value for '{name}': expected a number between 0 and {most:g}.", name)
+    return value
 
 
 def texts(value: Any) -> tuple[str, ...]:
@@ -89,12 +96,12 @@ def messages_of(value: Any, name: str = "messages") -> list[tuple[str, str]]:
         Rejected: there is none, or one has no role.
     """
     if not isinstance(value, list) or not value:
-        raise invalid(f"Missing required parameter: '{name}'.", name)
+        raise Rejected(f"Missing required parameter: '{name}'.", name)
     messages = []
     for index, message in enumerate(value):
         role = message.get("role") if isinstance(message, Mapping) else None
         if not isinstance(role, str):
-            raise invalid(f"Missing required parameter: '{name}[{index}].role'.", name)
+            raise Rejected(f"Missing required parameter: '{name}[{index}].role'.", name)
         messages.append((role, text_of(message.get("content"))))
     return messages
 
@@ -107,5 +114,5 @@ def model_of(body: Mapping[str, Any]) -> str:
     """
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise invalid("you must provide a model parameter", "model")
+        raise Rejected("you must provide a model parameter", "model")
     return model

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
@@ -20,16 +20,12 @@ class DeepSeek(ServedDialect):
     id_header = "x-ds-trace-id"
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """JSON mode accepts no schema, and the prompt must mention JSON.
-
-        Raises:
-            Rejected: otherwise.
-        """
+        """JSON mode accepts no schema, and the prompt must mention JSON."""
         form = body.get("response_format") or {}
         if form.get("type") == "json_schema":
-            raise invalid("This response_format type is unavailable now", "response_format")
+            raise Rejected("This response_format type is unavailable now", "response_format")
         if form.get("type") == "json_object" and "json" not in question.characters.lower():
-            raise invalid("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
+            raise Rejected("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
 
     def finish(self, answer: Answer) -> str:
         """A refusal is reported as filtered content."""

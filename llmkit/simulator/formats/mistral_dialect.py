@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.problems import Problem, unsupported_parameter
+from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question, number
@@ -22,14 +22,10 @@ class Mistral(ServedDialect):
     batches = MistralServed()
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """The seed is called ``random_seed``; ``seed`` and ``max_completion_tokens`` are not allowed.
-
-        Raises:
-            Rejected: one of them is present.
-        """
+        """The seed is called ``random_seed``; ``seed`` and ``max_completion_tokens`` are not allowed."""
         for name in ("seed", "max_completion_tokens"):
             if name in body:
-                raise unsupported_parameter("Extra inputs are not permitted", name)
+                raise Rejected("Extra inputs are not permitted", name, kind="unsupported_parameter")
 
     def message(self, answer: Answer) -> dict[str, Any]:
         """The content is a list when there is thinking to show, and occasionally for no visible reason."""

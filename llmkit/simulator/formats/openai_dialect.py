@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
-from llmkit.simulator.formats.problems import Problem, Rejected, unsupported_parameter, unsupported_value
+from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, Server, bearer, left, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
@@ -18,6 +18,29 @@ BUSY = "The model is overloaded. Please try again later."
 TOO_LONG = "maximum context length is 128000 tokens. However, your messages resulted in more."
 THOUGHT = "Let me think about what is being asked, and what would change the answer."
 _RESPONSES_ONLY = re.compile(r"^(gpt-5-codex|gpt-5-pro|gpt-5\.\d-(codex|pro)|o\d-pro|o\d(-mini)?-deep-research)")
+_INVALID = "invalid_request_error"
+_ERRORS: Mapping[str, tuple[int, str, str | None]] = {  # status, type, code
+    "rate_limit": (429, "requests", "rate_limit_exceeded"),
+    "quota": (429, "insufficient_quota", "insufficient_quota"),
+    "auth": (401, _INVALID, "invalid_api_key"),
+    "server_error": (500, "server_error", None),
+    "overloaded": (503, "service_unavailable_error", "server_is_overloaded"),
+    "too_long": (400, _INVALID, "context_length_exceeded"),
+    "not_found": (404, _INVALID, "model_not_found"),
+    "blocked": (400, _INVALID, "invalid_prompt"),
+    "invalid": (400, _INVALID, None),
+}
+_MESSAGES = {
+    "rate_limit": "Rate limit reached for {model} in organization org-simulated on {unit}: Limit {limit}. Please try "
+    "again in {wait:.3f}s. Visit https://platform.openai.com/account/rate-limits to learn more.",
+    "quota": "You exceeded your current quota, please check your plan and billing details.",
+    "auth": "Incorrect API key provided. You can find your API key at https://platform.openai.com/api-keys.",
+    "server_error": "The server had an error while processing your request. Sorry about that!",
+    "overloaded": BUSY,
+    "too_long": f"This model's {TOO_LONG}",
+    "not_found": "The model `{model}` does not exist or you do not have access to it.",
+    "blocked": "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+}
 _UNITS = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)", "concurrent": "requests"}
 
 
@@ -102,51 +125,10 @@ class ServedDialect(Server):
 
     def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in OpenAI's words."""
-        wait = problem.retry_after or 1.0
-        status, kind, code, message = {
-            "rate_limit": (
-                429,
-                problem.unit,
-                "rate_limit_exceeded",
-                f"Rate limit reached for {problem.model or 'this model'} in organization org-simulated on "
-                f"{_UNITS[problem.unit]}: Limit {problem.limit}. Please try again in {wait:.3f}s. "
-                "Visit https://platform.openai.com/account/rate-limits to learn more.",
-            ),
-            "quota": (
-                429,
-                "insufficient_quota",
-                "insufficient_quota",
-                "You exceeded your current quota, please check your plan and billing details.",
-            ),
-            "auth": (
-                401,
-                "invalid_request_error",
-                "invalid_api_key",
-                "Incorrect API key provided. You can find your API key at https://platform.openai.com/api-keys.",
-            ),
-            "server_error": (
-                500,
-                "server_error",
-                None,
-                "The server had an error while processing your request. Sorry about that!",
-            ),
-            "overloaded": (503, "service_unavailable_error", "server_is_overloaded", BUSY),
-            "too_long": (400, "invalid_request_error", "context_length_exceeded", f"This model's {TOO_LONG}"),
-            "not_found": (
-                404,
-                "invalid_request_error",
-                "model_not_found",
-                f"The model `{problem.model}` does not exist or you do not have access to it.",
-            ),
-            "blocked": (
-                400,
-                "invalid_request_error",
-                "invalid_prompt",
-                "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
-            ),
-            "invalid": (400, "invalid_request_error", None, ""),
-        }.get(problem.kind, (400, "invalid_request_error", problem.kind, ""))
-        body = {"message": problem.message or message, "type": kind, "param": problem.param, "code": code}
+        status, kind, code = _ERRORS.get(problem.kind, (400, _INVALID, problem.kind))
+        message = problem.worded(_MESSAGES, unit=_UNITS[problem.unit])
+        kind = problem.unit if problem.kind == "rate_limit" else kind
+        body = {"message": message, "type": kind, "param": problem.param, "code": code}
         return ErrorResponse(status, {"error": body}, retry_after(problem, milliseconds=True))
 
 
@@ -157,42 +139,30 @@ class OpenAI(ServedDialect):
     models = ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro")
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models accept neither ``max_tokens`` nor ``stop``; pro and codex models no chat completions at all.
-
-        Raises:
-            Rejected: otherwise.
-        """
+        """Reasoning models accept neither ``max_tokens`` nor ``stop``; pro and codex models no chat completions."""
         if _RESPONSES_ONLY.match(question.model):
             message = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
-            raise Rejected(Problem(kind="not_found", message=message, model=question.model, param="model"))
+            raise Rejected(message, "model", kind="not_found")
         if is_openai_reasoning_model(question.model):
             if body.get("max_tokens") is not None:
-                raise unsupported_parameter(
-                    "Unsupported parameter: 'max_tokens' is not supported with this model. "
-                    "Use 'max_completion_tokens' instead.",
-                    "max_tokens",
-                )
+                raise _unsupported("max_tokens", " Use 'max_completion_tokens' instead.")
             if body.get("stop"):
-                raise unsupported_parameter("Unsupported parameter: 'stop' is not supported with this model.", "stop")
+                raise _unsupported("stop")
         elif body.get("reasoning_effort") is not None:
-            raise unsupported_parameter("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort")
+            message = "Unrecognized request argument supplied: reasoning_effort"
+            raise Rejected(message, "reasoning_effort", kind="unsupported_parameter")
         self.check_sampling(question, body)
 
     def check_sampling(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models accept temperature and top_p only at effort ``none``, or at their default of 1.
-
-        Raises:
-            Rejected: otherwise.
-        """
+        """Reasoning models accept temperature and top_p only at effort ``none``, or at their default of 1."""
         if not is_openai_reasoning_model(question.model) or resolved_effort(question) == "none":
             return
         for name in ("temperature", "top_p"):
             if body.get(name) not in (None, 1):
-                raise unsupported_value(
-                    f"Unsupported value: '{name}' does not support {body[name]} with this model. "
-                    "Only the default (1) value is supported.",
-                    name,
+                problem = (
+                    f"'{name}' does not support {body[name]} with this model. Only the default (1) value is supported."
                 )
+                raise Rejected(f"Unsupported value: {problem}", name, kind="unsupported_value")
 
     def version(self, model: str) -> str:
         """Aliases resolve to a dated snapshot."""
@@ -222,6 +192,11 @@ def duration(wait: float) -> str:
     minutes, rest = divmod(wait, 60)
     text = f"{rest:.3f}".rstrip("0").rstrip(".")
     return f"{int(minutes)}m{text}s" if minutes else f"{text}s"
+
+
+def _unsupported(name: str, advice: str = "") -> Rejected:
+    message = f"Unsupported parameter: '{name}' is not supported with this model.{advice}"
+    return Rejected(message, name, kind="unsupported_parameter")
 
 
 def _writes_to_cache(model: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,25 +35,17 @@ class Problem:
     unit: Literal["requests", "tokens", "concurrent"] = "requests"
     model: str = ""
 
+    def worded(self, messages: Mapping[str, str], **more: str) -> str:
+        """Its own message, or else that of its kind, in which its fields, ``wait`` and ``more`` are filled in."""
+        fields = {"model": self.model or "this model", "limit": self.limit, "unit": self.unit}
+        return self.message or messages.get(self.kind, "").format(wait=self.retry_after or 1.0, **(fields | more))
+
 
 class Rejected(Exception):
-    """The provider rejects the request."""
+    """The provider rejects the request: for a missing or invalid value of ``param``, or whatever ``kind`` says."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-def invalid(message: str, param: str | None = None) -> Rejected:
-    """The error for a missing or invalid value."""
-    return Rejected(Problem(kind="invalid", message=message, param=param))
-
-
-def unsupported_parameter(message: str, param: str) -> Rejected:
-    """The error for a parameter that the model does not accept."""
-    return Rejected(Problem(kind="unsupported_parameter", message=message, param=param))
-
-
-def unsupported_value(message: str, param: str) -> Rejected:
-    """The error for a value that the model does not accept."""
-    return Rejected(Problem(kind="unsupported_value", message=message, param=param))
+    def __init__(
+        self, message: str = "", param: str | None = None, *, kind: ProblemKind = "invalid", model: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.problem = Problem(kind=kind, message=message, param=param, model=model)

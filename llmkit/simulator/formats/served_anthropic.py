@@ -19,7 +19,7 @@ from llmkit.simulator.formats.body_values import (
     text_of,
     texts,
 )
-from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import (
     CONTEXT,
     MAX_OUTPUT,
@@ -63,16 +63,12 @@ class Anthropic(OwnFormat):
         return headers.get("x-api-key", "") or bearer(headers)
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """Parse a request.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """See ``Format.read``."""
         output = mapping(body.get("output_config"), "output_config")
         form = mapping(output.get("format"), "output_config.format")
         limit = integer(body, "max_tokens")
         if limit is None:
-            raise invalid("max_tokens: Field required", "max_tokens")
+            raise Rejected("max_tokens: Field required", "max_tokens")
         model, messages = model_of(body), tuple(messages_of(body.get("messages")))
         text_ends, marks = _caching(body)
         question = Question(
@@ -164,31 +160,27 @@ class Anthropic(OwnFormat):
 
 
 def _check(question: Question, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-    """Check sampling by API version and model, prefill, and the version header.
-
-    Raises:
-        Rejected: Anthropic would reject the request.
-    """
+    """Check sampling by API version and model, prefill, and the version header."""
     version = headers.get("anthropic-version")
     if version not in _VERSIONS:
-        raise invalid(
+        raise Rejected(
             "anthropic-version: header is required"
             if version is None
             else f'anthropic-version: "{version}" is not a valid version'
         )
     if body.get("stream"):
-        raise invalid("stream: must be false here: answers come in one piece", "stream")
+        raise Rejected("stream: must be false here: answers come in one piece", "stream")
     sampled = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
     if sampled and version >= _NO_SAMPLING:
-        raise invalid(f"{sampled[0]}: is not supported in API version {version}", sampled[0])
+        raise Rejected(f"{sampled[0]}: is not supported in API version {version}", sampled[0])
     if sampled and not _WITH_SAMPLING.search(question.model):
         unusual = [name for name in sampled if body[name] != 1]
         if unusual:
-            raise invalid(f"`{unusual[0]}` is deprecated for this model.", unusual[0])
+            raise Rejected(f"`{unusual[0]}` is deprecated for this model.", unusual[0])
     if "temperature" in sampled and "top_p" in sampled:
-        raise invalid("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+        raise Rejected("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     if question.messages[-1][0] == "assistant" and not _PREFILL.search(question.model):
-        raise invalid(
+        raise Rejected(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
 
@@ -220,11 +212,7 @@ def _effort(body: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:
 
 def _caching(body: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the character positions at which the texts of a request end, and those marked for caching; a top-level
-    mark applies to the end.
-
-    Raises:
-        Rejected: a mark of an unknown type, or too many.
-    """
+    mark applies to the end."""
     ends, marks, at = [], [], 0
     turns = [each for each in body["messages"] if isinstance(each, Mapping)]
     for before, content in [(0, body.get("system")), *((len(each["role"]) + 2, each.get("content")) for each in turns)]:
@@ -236,9 +224,11 @@ def _caching(body: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]
     if mark := body.get("cache_control"):
         marks.append((at, mark))
     if any(mapping(mark, "cache_control").get("type") != "ephemeral" for _, mark in marks):
-        raise invalid("cache_control.type: Input should be 'ephemeral'", "cache_control")
+        raise Rejected("cache_control.type: Input should be 'ephemeral'", "cache_control")
     if len(marks) > _MOST_MARKS:
-        raise invalid(f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.", "cache_control")
+        raise Rejected(
+            f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.", "cache_control"
+        )
     return tuple(ends), tuple(end for end, _ in marks)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.problems import Rejected
 
 Action = Literal["upload", "file", "create", "poll", "cancel", "list", "results"]
 GivenUp = Literal["expired", "cancelled"]
@@ -59,9 +59,9 @@ class Batch:
 
     def __post_init__(self) -> None:
         if not self.items:
-            raise invalid("The batch has no requests.", "requests")
+            raise Rejected("The batch has no requests.", "requests")
         if len({item.custom_id for item in self.items}) < len(self.items):
-            raise invalid("custom_id must be unique within a batch.", "custom_id")
+            raise Rejected("custom_id must be unique within a batch.", "custom_id")
 
     @property
     def status(self) -> Literal["in_progress", "completed", "expired", "cancelled"]:

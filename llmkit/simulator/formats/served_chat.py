@@ -22,11 +22,7 @@ class Chat(OpenAIFormat):
     path = re.compile(r"/chat/completions$")
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """Parse a request.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """See ``Format.read``."""
         all_messages = messages_of(body.get("messages"))
         limit = integer(body, "max_completion_tokens") or integer(body, "max_tokens")
         form = mapping(body.get("response_format"), "response_format")

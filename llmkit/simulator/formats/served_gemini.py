@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
-from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.request_schemas import modern
@@ -46,11 +46,7 @@ class Gemini(OwnFormat):
         return headers.get("x-goog-api-key", "") or query.get("key", "")
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """Parse a request.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """See ``Format.read``."""
         _check(body)
         generation = mapping(body.get("generationConfig"), "generation_config")
         schema = generation.get("responseJsonSchema") or modern(generation.get("responseSchema"))
@@ -116,14 +112,10 @@ class Gemini(OwnFormat):
 
 
 def _check(body: Mapping[str, Any]) -> None:
-    """Refuse unknown fields.
-
-    Raises:
-        Rejected: there is one.
-    """
+    """Refuse unknown fields."""
     for name in body:
         if name not in _FIELDS:
-            raise invalid(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
+            raise Rejected(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
 
 
 def _quota_details(problem: Problem) -> list[dict[str, Any]]:
@@ -159,7 +151,7 @@ def _entry(model: str) -> dict[str, Any]:
 
 def _messages(contents: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(contents, list) or not contents:
-        raise invalid("* GenerateContentRequest.contents: contents is not specified", "contents")
+        raise Rejected("* GenerateContentRequest.contents: contents is not specified", "contents")
     messages = []
     for content in contents:
         entry = mapping(content, "contents")

@@ -8,7 +8,7 @@ from typing import Any
 from llmkit.simulator.formats.deepseek_dialect import DeepSeek
 from llmkit.simulator.formats.mistral_dialect import Mistral
 from llmkit.simulator.formats.openai_dialect import OpenAI, ServedDialect
-from llmkit.simulator.formats.problems import unsupported_value
+from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_format import Format
 from llmkit.simulator.formats.xai_dialect import Xai
 
@@ -38,4 +38,8 @@ def check_not_streamed(body: Mapping[str, Any]) -> None:
         Rejected: the request asks for it.
     """
     if body.get("stream"):
-        raise unsupported_value("Unsupported value: 'stream' must be false here: answers come in one piece.", "stream")
+        raise Rejected(
+            "Unsupported value: 'stream' must be false here: answers come in one piece.",
+            "stream",
+            kind="unsupported_value",
+        )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, text_or_none
-from llmkit.simulator.formats.problems import invalid
+from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed
 from llmkit.simulator.questions import Answer, Question
 
@@ -23,11 +23,7 @@ class Responses(OpenAIFormat):
     path = re.compile(r"/responses$")
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """Parse a request.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """See ``Format.read``."""
         form = mapping(mapping(body.get("text"), "text").get("format"), "text.format")
         effort = mapping(body.get("reasoning"), "reasoning").get("effort")
         question = Question(
@@ -43,7 +39,7 @@ class Responses(OpenAIFormat):
         )
         for name in _OF_CHAT:
             if name in body:
-                raise invalid(f"Unknown parameter: '{name}'.", name)
+                raise Rejected(f"Unknown parameter: '{name}'.", name)
         check_not_streamed(body)
         self.server.check_sampling(question, body)
         return question
@@ -92,7 +88,7 @@ def _messages(value: Any) -> tuple[tuple[str, str], ...]:
     if isinstance(value, str) and value:
         return (("user", value),)
     if not isinstance(value, list) or not value:
-        raise invalid("Missing required parameter: 'input'.", "input")
+        raise Rejected("Missing required parameter: 'input'.", "input")
     return tuple(messages_of([each for each in value if isinstance(each, Mapping) and "role" in each], "input"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import XaiServed
 from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
-from llmkit.simulator.formats.problems import Problem, invalid
+from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
@@ -22,6 +22,26 @@ _RATES = (
 )
 _USUAL = (12_500, 2_000, 25_000)
 _LONG = 199_999  # input tokens above which everything costs double
+_ARGUMENT = "Client specified an invalid argument"
+_ERRORS = {
+    "rate_limit": (429, "Some resource has been exhausted"),
+    "quota": (403, "personal-team-blocked:spending-limit"),
+    "server_error": (500, "Internal error"),
+    "overloaded": (503, "The service is currently unavailable"),
+    "not_found": (404, "Some requested entity was not found"),
+    "blocked": (403, "The caller does not have permission to execute the specified operation"),
+}
+_MESSAGES = {
+    "rate_limit": "Too many requests for team simulated and model {model}. Your team's rate limit is {limit} "
+    "{unit} per minute.",
+    "quota": "Your team has used all available credits or reached its monthly spending limit.",
+    "auth": "Incorrect API key provided. You can obtain an API key from https://console.x.ai.",
+    "server_error": "Something went wrong while processing the request.",
+    "overloaded": BUSY,
+    "too_long": "This model's maximum prompt length is 131072 but the request contains more tokens.",
+    "not_found": "The model {model} does not exist or your team does not have access to it.",
+    "blocked": "Content violates usage guidelines.",
+}
 _REFUSED = {"stop": "stop", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
 
 
@@ -32,17 +52,13 @@ class Xai(ServedDialect):
     batches = XaiServed()
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models accept neither ``stop`` nor penalties, and grok-4.20 no effort.
-
-        Raises:
-            Rejected: otherwise.
-        """
+        """Reasoning models accept neither ``stop`` nor penalties, and grok-4.20 no effort."""
         for name, words in _REFUSED.items():
             if body.get(name):
-                raise invalid(f"Model {question.model} does not support parameter {words}.", name)
+                raise Rejected(f"Model {question.model} does not support parameter {words}.", name)
         single = question.model.startswith("grok-4.20") and "multi-agent" not in question.model
         if body.get("reasoning_effort") and single:
-            raise invalid(f"Model {question.model} does not support parameter reasoningEffort.", "reasoning_effort")
+            raise Rejected(f"Model {question.model} does not support parameter reasoningEffort.", "reasoning_effort")
 
     def message(self, answer: Answer) -> dict[str, Any]:
         """The message, with the reasoning in a field of its own."""
@@ -66,40 +82,5 @@ class Xai(ServedDialect):
 
     def error(self, problem: Problem, request_id: str) -> ErrorResponse:
         """An error in xAI's words."""
-        argument = "Client specified an invalid argument"
-        status, code, message = {
-            "rate_limit": (
-                429,
-                "Some resource has been exhausted",
-                f"Too many requests for team simulated and model {problem.model}. Your team's rate limit is "
-                f"{problem.limit} {problem.unit} per minute.",
-            ),
-            "quota": (
-                403,
-                "personal-team-blocked:spending-limit",
-                "Your team has used all available credits or reached its monthly spending limit.",
-            ),
-            "auth": (
-                400,
-                argument,
-                "Incorrect API key provided. You can obtain an API key from https://console.x.ai.",
-            ),
-            "server_error": (500, "Internal error", "Something went wrong while processing the request."),
-            "overloaded": (503, "The service is currently unavailable", BUSY),
-            "too_long": (
-                400,
-                argument,
-                "This model's maximum prompt length is 131072 but the request contains more tokens.",
-            ),
-            "not_found": (
-                404,
-                "Some requested entity was not found",
-                f"The model {problem.model} does not exist or your team does not have access to it.",
-            ),
-            "blocked": (
-                403,
-                "The caller does not have permission to execute the specified operation",
-                "Content violates usage guidelines.",
-            ),
-        }.get(problem.kind, (400, argument, ""))
-        return ErrorResponse(status, {"code": code, "error": problem.message or message}, retry_after(problem))
+        status, code = _ERRORS.get(problem.kind, (400, _ARGUMENT))
+        return ErrorResponse(status, {"code": code, "error": problem.worded(_MESSAGES)}, retry_after(problem))
