@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import cast
+from typing import Any
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import numbers
-from llmkit.simulator.limiter import LIMITERS, LimiterKind, Limits
+from llmkit.records.checks import numbers, shapes
+from llmkit.simulator.limiter import LimiterKind, Limits
 from llmkit.simulator.stats import Received
 
 Latency = float | tuple[float, float] | Callable[[Received], float]
 PerProvider = int | Mapping[str, int] | None
 Models = Iterable[str] | Mapping[str, Iterable[str]] | None
+_AMOUNTS = ("rpm", "max_concurrent", "tpm", "burst")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,31 +38,20 @@ class Behaviour:
     def __post_init__(self) -> None:
         _check_latency(self.latency)
         numbers.amount(self.batch_delay, "batch_delay")
-        for name in ("rpm", "max_concurrent", "tpm", "burst"):
-            value = getattr(self, name)
-            values = value.values() if isinstance(value, Mapping) else [value] if value is not None else []
-            for each in values:
+        for name in _AMOUNTS:
+            for each in _values(getattr(self, name)):
                 numbers.whole(each, name, 1)
-        kinds = self.limiter.values() if isinstance(self.limiter, Mapping) else [self.limiter]
-        if unknown := set(kinds) - set(LIMITERS):
-            raise ValidationError(
-                f"There is no limiter {unknown.pop()!r}. Known: {', '.join(LIMITERS)}.", field="limiter"
-            )
+        for kind in _values(self.limiter):
+            shapes.one_of(kind, LimiterKind, "limiter")
 
     def limits(self, provider: str) -> Limits:
         """The limits of a provider."""
-        kind = self.limiter.get(provider, "token_bucket") if isinstance(self.limiter, Mapping) else self.limiter
-        return Limits(
-            rpm=_for(provider, self.rpm),
-            max_concurrent=_for(provider, self.max_concurrent),
-            tpm=_for(provider, self.tpm),
-            burst=_for(provider, self.burst),
-            kind=cast(LimiterKind, kind),
-        )
+        amounts = {name: _for(provider, getattr(self, name)) for name in _AMOUNTS}
+        return Limits(**amounts, kind=_for(provider, self.limiter) or "token_bucket")
 
     def known_models(self, provider: str) -> tuple[str, ...] | None:
         """The models of a provider; ``None`` when every name is accepted."""
-        models = self.models.get(provider) if isinstance(self.models, Mapping) else self.models
+        models = _for(provider, self.models)
         return None if models is None else tuple(models)
 
     def delay(self, received: Received, rng: Random) -> float:
@@ -71,8 +61,12 @@ class Behaviour:
         return rng.uniform(*self.latency) if isinstance(self.latency, tuple | list) else self.latency
 
 
-def _for(provider: str, value: PerProvider) -> int | None:
+def _for(provider: str, value: Any) -> Any:
     return value.get(provider) if isinstance(value, Mapping) else value
+
+
+def _values(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, Mapping) else () if value is None else (value,)
 
 
 def _check_latency(latency: Latency) -> None:

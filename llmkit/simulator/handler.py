@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
@@ -14,11 +15,31 @@ from llmkit.simulator.questions import Question
 from llmkit.simulator.service import Service, Visit
 from llmkit.simulator.stats import Received
 
-MOST_BYTES = 64 * 1024**2
+_MOST_BYTES = 64 * 1024**2
+_BACKLOG = 1024  # connections waiting to be accepted; hundreds may come at once
 _BLANK_LINES = 4
 
 
-def handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+@contextlib.asynccontextmanager
+async def listening(service: Service, host: str, port: int) -> AsyncIterator[int]:
+    """Listen on a port until the end of the block; yields the port, which the system chooses for 0.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    app = web.Application(client_max_size=_MOST_BYTES)
+    app.router.add_route("*", "/{path:.*}", _handler(service))
+    # handler_cancellation: a client that disconnects, on a timeout or when it dies, ends its request
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler of all paths."""
 
     async def handle(request: web.Request) -> web.StreamResponse:

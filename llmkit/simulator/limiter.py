@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args
+from itertools import accumulate
+from typing import Literal
 
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]
-LIMITERS: tuple[str, ...] = get_args(LimiterKind)
 MINUTE = 60.0
 _ROUNDING = 1e-5  # units: waiting exactly as long as announced must suffice despite float rounding
 
@@ -21,107 +22,88 @@ class Left:
     reset: float
 
 
-class Rate(Protocol):
+class Rate(ABC):
     """A limit on an amount per minute; times are in seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._used = limit, 0.0
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` would be admitted; 0 means now. An amount above the limit waits for all of it."""
+        self._forget(now)
+        missing = self._used + min(amount, self._limit) - self._limit
+        return self._until_freed(missing, now) if missing > _ROUNDING else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Use an amount, even if it is more than is left."""
+        self._forget(now)
+        self._used += amount
 
     def left(self, now: float) -> Left:
         """What is left."""
+        self._forget(now)
+        reset = self._until_freed(self._used, now) if self._used else 0.0
+        return Left(self._limit, max(0, int(self._limit - self._used)), reset)
+
+    @abstractmethod
+    def _forget(self, now: float) -> None:
+        """Give back what no longer counts."""
+
+    @abstractmethod
+    def _until_freed(self, amount: float, now: float) -> float:
+        """Seconds until this much of what is used no longer counts."""
 
 
-class TokenBucket:
+class TokenBucket(Rate):
     """Refills ``limit`` per minute up to ``burst``. ``Left.limit`` is the bucket's size."""
 
     def __init__(self, limit: int, burst: int, now: float) -> None:
-        self._rate, self._burst = limit / MINUTE, float(burst)
-        self._tokens, self._at = self._burst, now
+        super().__init__(burst)
+        self._rate, self._at = limit / MINUTE, now
 
-    def wait(self, amount: float, now: float) -> float:
-        """See ``Rate``."""
-        missing = min(amount, self._burst) - self._refilled(now)
-        return missing / self._rate if missing > _ROUNDING else 0.0
-
-    def take(self, amount: float, now: float) -> None:
-        """See ``Rate``."""
-        self._tokens = self._refilled(now) - amount
-
-    def left(self, now: float) -> Left:
-        """See ``Rate``."""
-        tokens = self._refilled(now)
-        return Left(int(self._burst), max(0, int(tokens)), (self._burst - tokens) / self._rate)
-
-    def _refilled(self, now: float) -> float:
-        self._tokens = min(self._burst, self._tokens + self._rate * (now - self._at))
+    def _forget(self, now: float) -> None:
+        self._used = max(0.0, self._used - self._rate * (now - self._at))
         self._at = now
-        return self._tokens
+
+    def _until_freed(self, amount: float, now: float) -> float:
+        return amount / self._rate
 
 
-class SlidingWindow:
+class SlidingWindow(Rate):
     """At most ``limit`` in any 60 s."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        super().__init__(limit)
         self._log: deque[tuple[float, float]] = deque()
-        self._used = 0.0
-
-    def wait(self, amount: float, now: float) -> float:
-        """See ``Rate``."""
-        self._expire(now)
-        missing = self._used + min(amount, self._limit) - self._limit
-        for at, taken in self._log:
-            if missing <= 0:
-                break
-            missing -= taken
-            if missing <= 0:
-                return at + MINUTE - now
-        return 0.0
 
     def take(self, amount: float, now: float) -> None:
-        """See ``Rate``."""
-        self._expire(now)
+        """See ``Rate.take``."""
+        super().take(amount, now)
         self._log.append((now, amount))
-        self._used += amount
 
-    def left(self, now: float) -> Left:
-        """See ``Rate``."""
-        self._expire(now)
-        reset = self._log[-1][0] + MINUTE - now if self._log else 0.0
-        return Left(self._limit, max(0, int(self._limit - self._used)), reset)
-
-    def _expire(self, now: float) -> None:
+    def _forget(self, now: float) -> None:
         while self._log and self._log[0][0] <= now - MINUTE:
             self._used -= self._log.popleft()[1]
 
+    def _until_freed(self, amount: float, now: float) -> float:
+        totals = accumulate(taken for _, taken in self._log)
+        ends = (at + MINUTE for (at, _), total in zip(self._log, totals, strict=True) if total >= amount)
+        return next(ends, now) - now
 
-class FixedWindow:
+
+class FixedWindow(Rate):
     """At most ``limit`` in each minute of the clock."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._used, self._window = limit, 0.0, -1
+        super().__init__(limit)
+        self._window = -1
 
-    def wait(self, amount: float, now: float) -> float:
-        """See ``Rate``."""
-        self._turn(now)
-        return 0.0 if self._used + min(amount, self._limit) <= self._limit else MINUTE - now % MINUTE
-
-    def take(self, amount: float, now: float) -> None:
-        """See ``Rate``."""
-        self._turn(now)
-        self._used += amount
-
-    def left(self, now: float) -> Left:
-        """See ``Rate``."""
-        self._turn(now)
-        return Left(self._limit, max(0, int(self._limit - self._used)), MINUTE - now % MINUTE if self._used else 0.0)
-
-    def _turn(self, now: float) -> None:
+    def _forget(self, now: float) -> None:
         if (window := int(now // MINUTE)) != self._window:
             self._window, self._used = window, 0.0
+
+    def _until_freed(self, amount: float, now: float) -> float:
+        return MINUTE - now % MINUTE
 
 
 @dataclass(frozen=True, slots=True)

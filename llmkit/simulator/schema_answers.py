@@ -60,7 +60,7 @@ class _Maker:
     def __init__(self, root: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None) -> None:
         self._root, self._prompt, self._rng, self._twist = root, prompt, rng, twist
         self._topics = topics(prompt)
-        self._numbered = _numbered_texts(prompt)
+        self._numbered = dict[int | None, tuple[str, str]](enumerate(_numbered_texts(prompt)))
         self._used: set[str] = set()
 
     def value(self, schema: Any, name: str, depth: int, place: int | None) -> Any:
@@ -119,11 +119,10 @@ class _Maker:
         length = self._length(schema, depth) - len(first)
         for index in range(length):
             inner = place if place is not None else index
-            made = self.value(schema.get("items", {}), name, depth + 1, inner)
-            for _ in range(_TRIES):
+            for _ in range(_TRIES + 1):
+                made = self.value(schema.get("items", {}), name, depth + 1, inner)
                 if made not in entries:
                     break
-                made = self.value(schema.get("items", {}), name, depth + 1, inner)
             if made in entries and schema.get("uniqueItems") and len(first) + len(entries) >= schema.get("minItems", 0):
                 break  # no more distinct values, as with enums
             entries.append(made)
@@ -159,11 +158,11 @@ class _Maker:
 
     def _words(self, name: str, place: int | None) -> str:
         key, rng = name.lower(), self._rng
-        numbered = self._numbered[place] if place is not None and place < len(self._numbered) else None
-        if _IS_ID.search(key) and numbered is not None:
-            return numbered[0]
+        number, text = self._numbered.get(place, ("", self._prompt))
+        if _IS_ID.search(key) and number:
+            return number
         if "quote" in key:
-            return _excerpt(numbered[1] if numbered is not None else self._prompt, rng)
+            return _excerpt(text, rng)
         if re.search(r"prompt|question|scenario|followup", key):
             return self._fresh(QUESTIONS)
         if re.search(r"(^|_)(id|name|title|label|key|topic|category|level|value)s?$", key):
@@ -182,7 +181,7 @@ class _Maker:
         return text
 
     def _number(self, schema: Mapping[str, Any], name: str, kind: str, place: int | None) -> int | float:
-        number = self._numbered[place][0] if place is not None and place < len(self._numbered) else ""
+        number, _ = self._numbered.get(place, ("", ""))
         if kind == "integer" and _IS_ID.search(name.lower()) and number.isdecimal():
             return int(number)
         step = schema.get("multipleOf", 1 if kind == "integer" else 0.01)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from llmkit.errors import ValidationError
 from llmkit.simulator.behaviour import Behaviour, Latency, Models, PerProvider
@@ -16,12 +17,8 @@ from llmkit.simulator.formats.routes import base_path
 from llmkit.simulator.service import Service
 from llmkit.simulator.stats import MINUTE, Served, Stats
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
 _PATIENCE = 30.0  # seconds that close() waits for the thread
 _HOST = "127.0.0.1"
-_BACKLOG = 1024  # connections waiting to be accepted; hundreds may come at once
 _T = TypeVar("_T")
 
 
@@ -46,19 +43,17 @@ class Simulator:
         """
         if self._thread is not None:
             return self
-        ready = threading.Event()
-        failure: list[BaseException] = []
-        run = threading.Thread(target=self._run, args=(ready, failure), name="llmkit-simulator", daemon=True)
-        run.start()
-        ready.wait()
-        if failure and isinstance(error := failure[0], OSError):
+        ready: Future[None] = Future()
+        thread = threading.Thread(target=self._run, args=(ready,), name="llmkit-simulator", daemon=True)
+        thread.start()
+        try:
+            ready.result()
+        except OSError as error:
             raise ValidationError(
                 f"The simulator cannot listen on port {self._port}: {error.strerror}. Choose another, or 0.",
                 field="port",
-            )
-        if failure:
-            raise failure[0]
-        self._thread = run
+            ) from None
+        self._thread = thread
         return self
 
     def close(self) -> None:
@@ -184,45 +179,25 @@ class Simulator:
 
         return asyncio.run_coroutine_threadsafe(make(), self._loop).result()
 
-    def _run(self, ready: threading.Event, failure: list[BaseException]) -> None:
+    def _run(self, ready: Future[None]) -> None:
         try:
             asyncio.run(self._serve(ready))
-        except BaseException as error:  # noqa: BLE001 - start() raises it, whatever it is
-            failure.append(error)
-        finally:
-            ready.set()
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)  # raised by start()
 
-    async def _serve(self, ready: threading.Event) -> None:
-        runner = _runner(self._service)
-        await runner.setup()
-        try:
-            await self._listen(runner)
+    async def _serve(self, ready: Future[None]) -> None:
+        # lazy, for start-up time: aiohttp.web is slow to import, and most kits never start a simulator
+        from llmkit.simulator.handler import listening
+
+        async with listening(self._service, _HOST, self._port) as self._port:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            ready.set()
+            ready.set_result(None)
             await self._stop.wait()
-        finally:
-            await runner.cleanup()
-
-    async def _listen(self, runner: web.AppRunner) -> None:
-        from aiohttp import web  # lazy: see _runner
-
-        await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG, reuse_address=True).start()
-        self._port = runner.addresses[0][1]
 
 
 _UNCHANGED: Any = object()
-
-
-def _runner(service: Service) -> web.AppRunner:
-    # lazy, for start-up time: aiohttp.web is slow to import, and most kits never start a simulator
-    from aiohttp import web
-
-    from llmkit.simulator.handler import MOST_BYTES, handler
-
-    app = web.Application(client_max_size=MOST_BYTES)
-    app.router.add_route("*", "/{path:.*}", handler(service))
-    # handler_cancellation: a client that disconnects, on a timeout or when it dies, ends its request
-    return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
 
 
 def serve(

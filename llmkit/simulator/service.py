@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isinf
 from random import Random
-from typing import get_args
+from typing import Any, get_args
 
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.batches import Batches
@@ -20,7 +20,7 @@ from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected
 from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import encoded
-from llmkit.simulator.limiter import Limiter, Refused
+from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
@@ -117,8 +117,7 @@ class Service:
             return self._error(visit, rejected.problem)
         except LookupError:
             return self._error(visit, Problem(kind="not_found", model=call.reference))
-        lines = content if isinstance(content, list) else [content]
-        return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
+        return self._good(visit, *(content if isinstance(content, list) else [content]))
 
     def _answer_in_batch(self, batch: Batch, item: Item) -> Result:
         """Process a request of a batch like any other, but without limits and cut connections."""
@@ -157,9 +156,9 @@ class Service:
             question = self._read(visit)
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
-        refused = self._limiter(question.provider).admit(input_tokens(question), self.now())
-        if refused is not None:
-            return self._error(visit, _over(refused, question.model))
+        if refused := self._limiter(question.provider).admit(input_tokens(question), self.now()):
+            problem = Problem(kind="rate_limit", retry_after=refused.wait, limit=refused.value, unit=refused.limit)
+            return self._error(visit, replace(problem, model=question.model))
         visit.admitted = True
         self.stats.began(question.provider)
         visit.fault = self.faults.draw(visit.received)
@@ -196,7 +195,7 @@ class Service:
         answer = self._answer_to(replace(question, held=held), kind)
         self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
         self._limiter(question.provider).spend(answer.output_tokens, self.now())
-        return damaged(self._good(visit, question, answer), kind)
+        return damaged(self._good(visit, visit.route.format.write(question, answer, visit.request_id)), kind)
 
     def leave(self, visit: Visit, delivery: Delivery | None) -> None:
         """Count how the visit ended; ``None`` if the client disconnected first."""
@@ -226,9 +225,8 @@ class Service:
         written = min(self._caches.keep(question, self.now()), answer.input_tokens - cached)
         return replace(answer, cached=cached, written=written)
 
-    def _good(self, visit: Visit, question: Question, answer: Answer) -> Delivery:
-        body = visit.route.format.write(question, answer, visit.request_id)
-        return Delivery(status=200, body=encoded(body), headers=self._headers(visit, {}))
+    def _good(self, visit: Visit, *lines: Any) -> Delivery:
+        return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
     def _error(self, visit: Visit, problem: Problem) -> Delivery:
         error = visit.route.server.error(problem, visit.request_id)
@@ -244,7 +242,3 @@ class Service:
         if provider not in self._limiters:
             self._limiters[provider] = Limiter(self._behaviour.limits(provider), self.now())
         return self._limiters[provider]
-
-
-def _over(refused: Refused, model: str) -> Problem:
-    return Problem(kind="rate_limit", retry_after=refused.wait, limit=refused.value, unit=refused.limit, model=model)

@@ -57,12 +57,15 @@ class _Counts:
     input_tokens: int = 0
     output_tokens: int = 0
     starts: list[float] = field(default_factory=list)
-    recent: deque[float] = field(default_factory=deque)
-    busiest_minute: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        most = {"max_in_flight": self.max_in_flight, "max_starts_per_minute": self.busiest_minute}
+        most = {"max_in_flight": self.max_in_flight, "max_starts_per_minute": self.max_starts(MINUTE)}
         return {name: getattr(self, name) for name in _SUMMED} | most
+
+    def max_starts(self, window: float) -> int:
+        # half-open windows that start with a request: no other window can hold more
+        starts = self.starts
+        return max((bisect_left(starts, at + window) - i for i, at in enumerate(starts)), default=0)
 
 
 class Stats:
@@ -92,10 +95,6 @@ class Stats:
             if now is None:
                 return
             counts.starts.append(now)
-            counts.recent.append(now)
-            while counts.recent[0] <= now - MINUTE:
-                counts.recent.popleft()
-            counts.busiest_minute = max(counts.busiest_minute, len(counts.recent))
             self.changed.notify_all()
 
     def began(self, provider: str) -> None:
@@ -163,10 +162,7 @@ class Stats:
     def max_starts(self, provider: str, window: float = MINUTE) -> int:
         """The most requests of a provider that arrived within any ``window`` seconds, refused ones included."""
         with self.changed:
-            counts = self._by_provider.get(provider)
-            starts = list(counts.starts) if counts is not None else []
-        # half-open windows that start with a request: no other window can hold more
-        return max((bisect_left(starts, at + window) - i for i, at in enumerate(starts)), default=0)
+            return self._by_provider.get(provider, _Counts()).max_starts(window)
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float) -> bool:
         """See ``Simulator.wait_until``."""

@@ -1,15 +1,16 @@
 """Runs against servers that enforce 600 requests a minute and five at a time, counted in three ways, in real time."""
 
 import threading
+from typing import get_args
 
 import httpx
 import pytest
 
 import llmkit
-from llmkit.simulator.limiter import LIMITERS
+from llmkit.simulator.limiter import LimiterKind
 
 MODEL = "openai:gpt-6-luna"
-LIMITER = pytest.mark.parametrize("limiter", LIMITERS)
+LIMITER = pytest.mark.parametrize("limiter", get_args(LimiterKind))
 
 
 @pytest.fixture

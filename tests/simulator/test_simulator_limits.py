@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from typing import get_args
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from sim_client import MODELS, ask, request_for
 
 from llmkit.errors import ValidationError
 from llmkit.simulator import serve
-from llmkit.simulator.limiter import LIMITERS, FixedWindow, Limiter, Limits, SlidingWindow, TokenBucket
+from llmkit.simulator.limiter import FixedWindow, Limiter, LimiterKind, Limits, SlidingWindow, TokenBucket
 
 
 def _rush(sim, provider, n):
@@ -39,7 +40,7 @@ def test_never_more_at_once_than_allowed(provider):
         assert ask(sim, provider).status_code == 200
 
 
-@pytest.mark.parametrize("limiter", LIMITERS)
+@pytest.mark.parametrize("limiter", get_args(LimiterKind))
 def test_never_more_a_minute_than_allowed(limiter):
     """However fast they come, no more are answered than the minute has."""
     with serve(latency=0, rpm=10, burst=10, limiter=limiter) as sim:
@@ -115,7 +116,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", LIMITERS)
+@pytest.mark.parametrize("kind", get_args(LimiterKind))
 @given(steps=STEPS)
 def test_rates_hold_for_any_arrivals(kind, steps):
     """Sliding: no 60 s have more than the limit. Fixed: no minute of the clock. Bucket: limit and burst at most."""
@@ -135,7 +136,7 @@ def test_rates_hold_for_any_arrivals(kind, steps):
         assert all(total <= 10 for total in minutes.values())
 
 
-@pytest.mark.parametrize("kind", LIMITERS)
+@pytest.mark.parametrize("kind", get_args(LimiterKind))
 @given(steps=STEPS)
 def test_the_wait_is_enough_and_needed(kind, steps):
     """After the wait one is let through; a little before, one is not."""

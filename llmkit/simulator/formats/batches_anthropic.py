@@ -31,8 +31,8 @@ class AnthropicServed(ServedBatches):
             "processing_status": "ended" if has_ended else "in_progress",
             "request_counts": {
                 "processing": 0 if has_ended else len(batch.items),
-                "succeeded": batch.answered,
-                "errored": batch.refused,
+                "succeeded": batch.count("answered"),
+                "errored": batch.count("refused"),
                 "canceled": batch.count("cancelled"),
                 "expired": batch.count("expired"),
             },
@@ -58,7 +58,7 @@ class AnthropicServed(ServedBatches):
 def _result(result: Result) -> dict[str, Any]:
     if result.given_up is not None:
         return {"type": "expired" if result.given_up == "expired" else "canceled"}
-    if not result.is_answer:
+    if result.outcome != "answered":
         return {"type": "errored", "error": result.body}
     usage = {**result.body["usage"], "service_tier": "batch"}
     return {"type": "succeeded", "message": {**result.body, "usage": usage}}

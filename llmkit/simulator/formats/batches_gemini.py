@@ -36,6 +36,7 @@ class GeminiServed(ServedBatches):
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch, with its results once it has ended."""
+        counts = {"requestCount": str(len(batch.items)), "successfulRequestCount": str(batch.count("answered"))}
         metadata: dict[str, Any] = {
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
             "model": batch.endpoint.removeprefix("/v1beta/").removesuffix(":generateContent"),
@@ -43,7 +44,7 @@ class GeminiServed(ServedBatches):
             "displayName": batch.name,
             "state": f"BATCH_STATE_{_STATES[batch.status]}",
             "createTime": iso(batch.created_at),
-            "batchStats": {"requestCount": str(len(batch.items)), "successfulRequestCount": str(batch.answered)},
+            "batchStats": counts,
         }
         if batch.ended_at is None:
             return {"name": batch.batch_id, "metadata": metadata}
@@ -61,5 +62,5 @@ class GeminiServed(ServedBatches):
 
 
 def _line(custom_id: str, result: Result) -> dict[str, Any]:
-    content = {"response": result.body} if result.is_answer else {"error": result.body["error"]}
+    content = {"response": result.body} if result.outcome == "answered" else {"error": result.body["error"]}
     return {**content, "metadata": {"key": custom_id}}

@@ -33,7 +33,8 @@ class OpenAIServed(ServedBatches):
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch."""
-        failed = len(batch.results) - batch.answered
+        answered = batch.count("answered")
+        failed = len(batch.results) - answered
         return {
             "id": batch.batch_id,
             "object": "batch",
@@ -42,10 +43,10 @@ class OpenAIServed(ServedBatches):
             "input_file_id": f"file-in-{batch.batch_id}",
             "completion_window": "24h",
             "status": batch.status,
-            "output_file_id": f"file-out-{batch.batch_id}" if batch.answered else None,
+            "output_file_id": f"file-out-{batch.batch_id}" if answered else None,
             "error_file_id": f"file-err-{batch.batch_id}" if failed else None,
             "created_at": int(batch.created_at),
-            "request_counts": {"total": len(batch.items), "completed": batch.answered, "failed": failed},
+            "request_counts": {"total": len(batch.items), "completed": answered, "failed": failed},
             "metadata": {"llmkit": batch.name} if batch.name else None,
         }
 
@@ -57,7 +58,8 @@ class OpenAIServed(ServedBatches):
     def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
         """The lines of the output file, or of the error file."""
         wants_answers = reference.startswith("file-out-")
-        return [_line(key, each) for key, each in batch.results.items() if each.is_answer is wants_answers]
+        lines = batch.results.items()
+        return [_line(key, each) for key, each in lines if (each.outcome == "answered") is wants_answers]
 
 
 class MistralServed(OpenAIServed):
@@ -74,7 +76,8 @@ class MistralServed(OpenAIServed):
 
     def state(self, batch: Batch) -> dict[str, Any]:
         """The state of a batch."""
-        failed = len(batch.results) - batch.answered
+        answered = batch.count("answered")
+        failed = len(batch.results) - answered
         words = {"completed": "SUCCESS", "expired": "TIMEOUT_EXCEEDED", "cancelled": "CANCELLED"}
         return {
             "id": batch.batch_id,
@@ -85,12 +88,12 @@ class MistralServed(OpenAIServed):
             "errors": [],
             "metadata": {"llmkit": batch.name},
             "status": words.get(batch.status, "RUNNING"),
-            "output_file": f"file-out-{batch.batch_id}" if batch.answered else None,
+            "output_file": f"file-out-{batch.batch_id}" if answered else None,
             "error_file": f"file-err-{batch.batch_id}" if failed else None,
             "created_at": int(batch.created_at),
             "total_requests": len(batch.items),
             "completed_requests": len(batch.results),
-            "succeeded_requests": batch.answered,
+            "succeeded_requests": answered,
             "failed_requests": failed,
         }
 
@@ -118,8 +121,8 @@ class XaiServed(OpenAIServed):
             "state": {
                 "num_requests": len(batch.items),
                 "num_pending": 0 if batch.ended_at else len(batch.items),
-                "num_success": batch.answered,
-                "num_error": batch.refused,
+                "num_success": batch.count("answered"),
+                "num_error": batch.count("refused"),
                 "num_cancelled": batch.count("cancelled"),
             },
         }
@@ -164,7 +167,7 @@ def _line(custom_id: str, result: Result) -> dict[str, Any]:
 
 
 def _xai_result(result: Result) -> dict[str, Any]:
-    if not result.is_answer:
+    if result.outcome != "answered":
         return {"response": None, "error": {"code": result.status, "message": result.body.get("error")}}
     usage = result.body["usage"]
     ticks = usage["cost_in_usd_ticks"] * 8 // 10

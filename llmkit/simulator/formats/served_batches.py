@@ -33,9 +33,9 @@ class Result:
     given_up: GivenUp | None = None
 
     @property
-    def is_answer(self) -> bool:
-        """Whether it was answered rather than rejected or given up."""
-        return self.given_up is None and 200 <= self.status < 300
+    def outcome(self) -> Literal["answered", "refused"] | GivenUp:
+        """Whether it was answered, ended in an error, or was given up."""
+        return self.given_up or ("answered" if 200 <= self.status < 300 else "refused")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,19 +72,9 @@ class Batch:
             return "cancelled"
         return "expired" if any(result.given_up for result in self.results.values()) else "completed"
 
-    def count(self, given_up: GivenUp | None = None) -> int:
-        """The number of requests given up for this reason."""
-        return sum(result.given_up == given_up for result in self.results.values())
-
-    @property
-    def answered(self) -> int:
-        """The number of answered requests."""
-        return sum(result.is_answer for result in self.results.values())
-
-    @property
-    def refused(self) -> int:
-        """The number of requests that ended in an error."""
-        return sum(not result.is_answer and result.given_up is None for result in self.results.values())
+    def count(self, outcome: str) -> int:
+        """The number of requests with this ``Result.outcome``."""
+        return sum(result.outcome == outcome for result in self.results.values())
 
 
 @dataclass(frozen=True, slots=True)
