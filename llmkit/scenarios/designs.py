@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import combinations, product
 from math import lcm, prod
 from random import Random
-from typing import Literal, get_args
+from typing import Literal
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import numbers
+from llmkit.records.checks import numbers, shapes
 
 Method = Literal["full", "sample", "balanced"]
 Cell = tuple[int, ...]
@@ -40,8 +40,7 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
 
 
 def _check(method: Method, n: int | None, seed: int, total: int) -> None:
-    if method not in get_args(Method):
-        raise ValidationError(f"method={method!r} is not one of 'full', 'sample', 'balanced'.", field="method")
+    shapes.one_of(method, Method, "method")
     numbers.whole(seed, "seed")
     if method == "full":
         if n is not None:

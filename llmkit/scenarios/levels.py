@@ -71,10 +71,6 @@ class Dimension:
         """The columns that this dimension adds to ``run.probes``."""
         return (self.name, f"{self.name}_score") if self.is_scored else (self.name,)
 
-    def values(self, level: Level) -> dict[str, Any]:
-        """The values of the columns for a level."""
-        return dict(zip(self.columns, (level.label, level.score), strict=False))
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -106,6 +102,15 @@ def read_dimensions(dimensions: Mapping[str, Iterable[Any]]) -> tuple[Dimension,
     check_columns((column for dimension in read for column in dimension.columns), field="dimensions")
     _refuse_repeated(read)
     return read
+
+
+def column_values(chosen: Iterable[tuple[Dimension, Level]]) -> dict[str, Any]:
+    """The values of the columns of ``run.probes`` for one level of each dimension."""
+    return {
+        column: value
+        for dimension, level in chosen
+        for column, value in zip(dimension.columns, (level.label, level.score), strict=False)
+    }
 
 
 def choose_wording(dimension: Dimension, level: Level, cell: str, seed: int) -> Wording:

@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
+from llmkit.records.checks import shapes
 from llmkit.scenarios.designs import Method, design
 from llmkit.scenarios.levels import (
     Chosen,
     Dimension,
     choose_wording,
+    column_values,
     placeholder_key,
     read_dimensions,
     unknown_name,
@@ -59,8 +61,7 @@ def scenarios_from_template(
     """
     read = read_dimensions(dimensions)
     texts = _texts(template, system, followups)
-    if engine not in get_args(Engine):
-        raise ValidationError(f"engine={engine!r} is not one of 'placeholders', 'jinja2'.", field="engine")
+    shapes.one_of(engine, Engine, "engine")
     fillers = [(field, _filler(engine, source, read, field)) for field, source in texts]
     _refuse_unused(read, [filler for _, filler in fillers])
     cells = design([len(dimension.levels) for dimension in read], method, n, seed)
@@ -115,15 +116,12 @@ def _choose(dimensions: Sequence[Dimension], cell: Sequence[int], seed: int) -> 
 
 
 def _scenario(chosen: Sequence[Chosen], fillers: Sequence[tuple[str, _Filler]], fingerprint: str) -> Scenario:
-    values: dict[str, Any] = {}
-    for each in chosen:
-        values |= each.dimension.values(each.level)
     filled = [(field, filler.fill(chosen)) for field, filler in fillers]
     return Scenario(
         prompt=filled[0][1],
         system=next((text for field, text in filled if field == "system" and text.strip()), None),
         followups=tuple(text for field, text in filled if field == "followups" and text.strip()),
-        dimensions=values,
+        dimensions=column_values((each.dimension, each.level) for each in chosen),
         template=fingerprint,
     )
 

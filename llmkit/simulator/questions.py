@@ -49,7 +49,8 @@ class Question:
 
     def digest(self) -> str:
         """A digest that is equal for equal requests to the same model, whatever their sample."""
-        parts = (self.provider, self.model, self.characters, self.seed, self.effort, _stable(self.schema))
+        schema = json.dumps(self.schema, sort_keys=True, default=str)
+        parts = (self.provider, self.model, self.characters, self.seed, self.effort, schema)
         return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -86,7 +87,3 @@ def number(*parts: object) -> int:
     """A 64-bit number that depends only on the parts, in every process."""
     words = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big")
-
-
-def _stable(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

@@ -26,8 +26,6 @@ MOST_AT_ONCE = 25
 Codebook = Mapping[str, str] | Sequence[str]
 """Categories with their definitions, or names of categories that need none."""
 
-COLUMNS = ("probe_id", "category", "quote", "quote_found", "error", "cost", "infra_model", "infra_run_id")
-
 _TASK = (
     "You code answers for a study. Give each document exactly one category of this codebook, by its definition, and "
     "the quote that decides it: a few words copied letter by letter from that document."
@@ -201,8 +199,7 @@ class _Coded:
                     "infra_run_id": self.runs.get(item.key),
                 }
             )
-        frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        return frame.astype({"quote_found": "boolean", "cost": "float64"})
+        return pd.DataFrame(rows).astype({"quote_found": "boolean", "cost": "float64"})
 
 
 def _schema(categories: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -44,15 +45,14 @@ class Account:
 
     asked_for: int
     usable: int
-    duplicates: int
-    invalid: int
-    requests: int
+    duplicates: int = 0
+    invalid: int = 0
+    requests: int = 0
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        dropped = [
-            f"{number} {word}" for number, word in ((self.duplicates, "repeated"), (self.invalid, "invalid")) if number
-        ]
+        counts = {"repeated": self.duplicates, "invalid": self.invalid}
+        dropped = [f"{number} {word}" for word, number in counts.items() if number]
         summary = f"{self.usable} of {self.asked_for} scenarios are usable, after {counted(self.requests, 'request')}"
         summary += f"; dropped: {', '.join(dropped)}." if dropped else "."
         return " ".join((summary, *dict.fromkeys(self.problems)))
@@ -106,11 +106,8 @@ def expand(
         raise ValidationError("Describe what the scenarios are about.", field="description")
     n = numbers.whole(n, "n", 1, MOST)
     spec = read_spec(description.strip(), n, dimensions)
-    choice = infra.catalog.infra_choice(
-        PURPOSE,
-        context=tokens(description) + 2 * min(n, MOST_AT_ONCE) * _TOKENS_EACH,
-        strict=strict,
-    )
+    context = tokens(description) + 2 * min(n, MOST_AT_ONCE) * _TOKENS_EACH
+    choice = infra.catalog.infra_choice(PURPOSE, context=context, strict=strict)
     task = Task(
         infra=infra,
         choice=announce(choice),
@@ -150,27 +147,18 @@ def _rounds(task: Task, spec: ExpansionSpec, n: int) -> Rounds[Expansion]:
 
 @dataclass(slots=True)
 class _Writing:
-    """The usable scenarios so far, by slot, and the account of the others."""
+    """The usable scenarios so far, by slot, and ``counts`` of the others, by their field of the ``Account``."""
 
     spec: ExpansionSpec
     scenarios: dict[int, Scenario] = field(default_factory=dict)
-    duplicates: int = 0
-    invalid: int = 0
-    requests: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     code: Code = Code.INVALID_RESPONSE
     _seen: set[str] = field(default_factory=set)
 
     def account(self, n: int) -> Account:
         """The account of ``n`` requested scenarios."""
-        return Account(
-            asked_for=n,
-            usable=len(self.scenarios),
-            duplicates=self.duplicates,
-            invalid=self.invalid,
-            requests=self.requests,
-            problems=tuple(self.problems),
-        )
+        return Account(asked_for=n, usable=len(self.scenarios), problems=tuple(self.problems), **self.counts)
 
     def take(self, parts: Sequence[Slots], answers: Sequence[Answer]) -> list[tuple[Slots, Answer, str]]:
         """Record usable scenarios; return the parts without any, each with its answer and the problem."""
@@ -178,7 +166,7 @@ class _Writing:
         return [each for each in zip(parts, answers, problems, strict=True) if each[2]]
 
     def _take(self, slots: Slots, answer: Answer) -> str:
-        self.requests += answer.run_id is not None
+        self.counts["requests"] += answer.run_id is not None
         try:
             entries = answer.entries("scenarios")
         except ValueError as error:
@@ -193,17 +181,17 @@ class _Writing:
     def _take_entry(self, slots: Slots, entry: Any) -> None:
         prompt = entry.get("prompt") if isinstance(entry, Mapping) else None
         if not isinstance(prompt, str) or not (key := _compared(prompt)):
-            self.invalid += 1
+            self.counts["invalid"] += 1
             return
         if key in self._seen:
-            self.duplicates += 1
+            self.counts["duplicates"] += 1
             return
         slot = self._slot(slots, entry.get("id") if self.spec.conditions else None)
         if slot is None:
             return  # more than requested
         dimensions = self.spec.dimensions(slot, entry)
         if dimensions is None:
-            self.invalid += 1
+            self.counts["invalid"] += 1
             return
         self._seen.add(key)
         self.scenarios[slot] = Scenario(prompt.strip(), dimensions=dimensions)

@@ -13,7 +13,7 @@ from llmkit.records.checks import shapes, texts
 from llmkit.records.typed_questions import object_schema
 from llmkit.scenarios.carried import check_columns
 from llmkit.scenarios.designs import design
-from llmkit.scenarios.levels import Dimension, read_dimensions
+from llmkit.scenarios.levels import Dimension, column_values, read_dimensions
 
 Dimensions = Mapping[str, Iterable[Any]] | Sequence[str] | None
 
@@ -119,8 +119,5 @@ def _cells(sizes: Sequence[int], n: int) -> list[tuple[int, ...]]:
 
 def _conditions(read: Sequence[Dimension], cell: Sequence[int]) -> Conditions:
     chosen = [(dimension, dimension.levels[index]) for dimension, index in zip(read, cell, strict=True)]
-    values: dict[str, Any] = {}
-    for dimension, level in chosen:
-        values |= dimension.values(level)
     words = "; ".join(f"{dimension.name} = {level.wordings[0]}" for dimension, level in chosen)
-    return Conditions(values, words)
+    return Conditions(column_values(chosen), words)

@@ -1,4 +1,4 @@
-"""Read values from untrusted request bodies."""
+"""Read values from untrusted request bodies; ``Rejected`` for those that the provider would reject."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from llmkit.simulator.request_schemas import is_schema
 
 
 def mapping(value: Any, name: str) -> Mapping[str, Any]:
-    """An object; ``None`` is an empty one.
-
-    Raises:
-        Rejected: it is something else.
-    """
+    """An object; ``None`` is an empty one."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -23,22 +19,14 @@ def mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def json_object(body: Any) -> Mapping[str, Any]:
-    """The decoded body of a request, which is an object.
-
-    Raises:
-        Rejected: it is something else.
-    """
+    """The decoded body of a request, which is an object."""
     if not isinstance(body, Mapping):
         raise Rejected("We could not parse the JSON body of your request: it must be a JSON object.")
     return body
 
 
 def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
-    """A whole number, or ``None`` if it is missing.
-
-    Raises:
-        Rejected: it is something else or too small.
-    """
+    """A whole number of at least ``least``, or ``None`` if it is missing."""
     value = body.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise Rejected(f"Invalid value for '{name}': expected an integer of at least {least}.", name)
@@ -46,22 +34,14 @@ def integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None
 
 
 def schema_of(value: Any, name: str) -> Mapping[str, Any] | None:
-    """A JSON schema, or ``None`` if it is missing.
-
-    Raises:
-        Rejected: it is not a schema.
-    """
+    """A JSON schema, or ``None`` if it is missing."""
     if value is not None and not is_schema(value):
         raise Rejected(f"Invalid schema for '{name}'.", name)
     return value  # type: ignore[no-any-return]
 
 
 def real(body: Mapping[str, Any], name: str, *, most: float) -> float | None:
-    """A number from 0 to ``most``, or ``None`` if it is missing.
-
-    Raises:
-        Rejected: it is something else or out of range.
-    """
+    """A number from 0 to ``most``, or ``None`` if it is missing."""
     value = body.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most):
         raise Rejected(f"Invalid value for '{name}': expected a number between 0 and {most:g}.", name)
@@ -90,11 +70,7 @@ def text_of(content: Any) -> str:
 
 
 def messages_of(value: Any, name: str = "messages") -> list[tuple[str, str]]:
-    """A list of ``{role, content}`` as (role, text) pairs; at least one.
-
-    Raises:
-        Rejected: there is none, or one has no role.
-    """
+    """A list of ``{role, content}`` as (role, text) pairs; at least one."""
     if not isinstance(value, list) or not value:
         raise Rejected(f"Missing required parameter: '{name}'.", name)
     messages = []
@@ -107,11 +83,7 @@ def messages_of(value: Any, name: str = "messages") -> list[tuple[str, str]]:
 
 
 def model_of(body: Mapping[str, Any]) -> str:
-    """The model id.
-
-    Raises:
-        Rejected: there is none.
-    """
+    """The model id."""
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise Rejected("you must provide a model parameter", "model")
