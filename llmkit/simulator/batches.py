@@ -41,7 +41,8 @@ class Batches:
             return call.api.state(self._created(call, received))
         now, own = received.at, [batch for batch in self.all.values() if batch.provider == received.provider]
         for batch in own:
-            self._advance(batch, now, delay)
+            if batch.ended_at is None and now >= batch.created_at + delay:
+                self._end(batch, now)
         if call.action == "list":
             return call.api.listing(own[::-1])
         if call.action == "file":
@@ -75,10 +76,6 @@ class Batches:
         batch.provider, batch.created_at = received.provider, received.at
         self.all[batch.batch_id] = batch
         return batch
-
-    def _advance(self, batch: Batch, now: float, delay: float) -> None:
-        if batch.ended_at is None and now >= batch.created_at + delay:
-            self._end(batch, now)
 
     def _end(self, batch: Batch, now: float, share: float = 1.0) -> None:
         """Answer the first ``share`` of the requests; the rest is cancelled."""

@@ -24,7 +24,7 @@ class Delivery:
     cut_after: int | None = None
 
 
-def damaged(delivery: Delivery, kind: str) -> Delivery:
+def damaged(delivery: Delivery, kind: str | None) -> Delivery:
     """Apply a fault to a delivery."""
     body = delivery.body
     match kind:
@@ -44,8 +44,7 @@ def outcome(status: int | None, fault: str | None) -> Outcome:
     """How a request with this status and fault is counted."""
     if status == 429:
         return "rejected"
-    usable = fault is None or fault in USABLE or fault == "raw"
-    return "ok" if status is not None and 200 <= status < 300 and usable else "failed"
+    return "ok" if status is not None and 200 <= status < 300 and fault in USABLE else "failed"
 
 
 def decoded(raw: bytes) -> Any:

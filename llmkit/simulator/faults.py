@@ -72,18 +72,13 @@ class Fault:
             raise ValidationError(f"There is no fault {self.kind!r}. Known: {known}.", field="faults")
 
 
-# faults that still deliver the whole answer with a text
-USABLE = frozenset({"blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
+# with these, or no fault, the whole answer is delivered with a text
+USABLE = frozenset({None, "raw", "blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
 # faults of a connection, which cannot occur in a batch
 UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated"})
 Chance = float | Sequence[bool] | Callable[["Received"], bool]
 Chances = Mapping[str, Chance]
 FaultLike = str | Fault | None
-
-
-def as_fault(fault: FaultLike) -> Fault | None:
-    """Convert a kind to a fault."""
-    return Fault(kind=fault) if isinstance(fault, str) else fault
 
 
 class Faults:
@@ -125,7 +120,8 @@ class Faults:
 
     def script(self, provider: str, faults: Iterable[FaultLike]) -> None:
         """Append faults for the provider's next requests to its script, one each; ``None`` is no fault."""
-        self._scripts.setdefault(provider, deque()).extend(as_fault(fault) for fault in faults)
+        read = [Fault(kind=fault) if isinstance(fault, str) else fault for fault in faults]
+        self._scripts.setdefault(provider, deque()).extend(read)
 
     def draw(self, received: Received) -> Fault | None:
         """The fault for this request; each call counts as one request of its provider."""

@@ -86,7 +86,7 @@ async def _visit(service: Service, visit: Visit, request: web.Request) -> web.St
 async def _wait(service: Service, visit: Visit, request: web.Request, question: Question) -> web.StreamResponse | None:
     """Wait for as long as the answer takes; return the started response if blank lines keep the connection alive."""
     await service.work(visit, question)
-    seconds = visit.keep_alive()
+    seconds = visit.prolonged("blank_lines")
     if not seconds:
         return None
     begun = web.StreamResponse(headers={"content-type": "application/json"})

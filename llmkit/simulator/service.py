@@ -44,9 +44,14 @@ class Visit:
     admitted: bool = False
     held: int | None = None
 
-    def keep_alive(self) -> float:
-        """Seconds of blank lines before the answer."""
-        return self.fault.seconds if self.fault is not None and self.fault.kind == "blank_lines" else 0.0
+    @property
+    def kind(self) -> str | None:
+        """The kind of its fault."""
+        return None if self.fault is None else self.fault.kind
+
+    def prolonged(self, kind: str) -> float:
+        """Seconds that a fault of this kind adds."""
+        return self.fault.seconds if self.fault is not None and self.fault.kind == kind else 0.0
 
 
 class Service:
@@ -54,21 +59,16 @@ class Service:
 
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
         self.faults, self.stats, self.answers, self._caches = faults, stats, Answers(seed), PromptCaches()
-        self._behaviour, self._seed, self._changed = behaviour, seed, asyncio.Event()
+        self.behaviour, self._seed, self._changed = behaviour, seed, asyncio.Event()
         self._limiters: dict[str, Limiter] = {}
         self._arrivals = 0
         self.batches = Batches(self._answer_in_batch)
         # seconds since the epoch, immune to clock adjustments
         self._epoch = time.time() - time.monotonic()
 
-    @property
-    def behaviour(self) -> Behaviour:
-        """The current behaviour."""
-        return self._behaviour
-
     def behave(self, behaviour: Behaviour) -> None:
         """Change the behaviour from now on; unchanged limits keep their state."""
-        self._behaviour = behaviour
+        self.behaviour = behaviour
         self._changed.set()
         self._changed = asyncio.Event()
         for provider, limiter in self._limiters.items():
@@ -98,7 +98,7 @@ class Service:
         """The provider's list of models."""
         server = visit.route.server
         if visit.has_key:
-            models = self._behaviour.known_models(server.provider)
+            models = self.behaviour.known_models(server.provider)
             body = server.model_list(server_of(server.provider).models if models is None else models)
             delivery = Delivery(status=200, body=encoded(body))
         else:
@@ -112,7 +112,7 @@ class Service:
         if not visit.has_key or call is None:
             return self._error(visit, Problem(kind="auth"))
         try:
-            content = self.batches.serve(call, visit.received, raw, self._behaviour.batch_delay)
+            content = self.batches.serve(call, visit.received, raw, self.behaviour.batch_delay)
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
         except LookupError:
@@ -137,15 +137,14 @@ class Service:
         visit = self.visit(target, received)
         fault = self.faults.draw(received)
         visit.fault = Fault(kind="server_error") if fault is not None and fault.kind in UNDELIVERED else fault
-        kind = None if visit.fault is None else visit.fault.kind
-        if kind == "expired":
-            self.stats.served(received, "unknown", None, kind)
+        if visit.kind == "expired":
+            self._count(visit, None)
             return Result(given_up="expired")
         try:
             delivery = self.conclude(visit, self._read(visit))
         except Rejected as rejected:
             delivery = self._error(visit, rejected.problem)
-        self.stats.served(received, outcome(delivery.status, kind), delivery.status, kind)
+        self._count(visit, delivery)
         return Result(delivery.status, decoded(delivery.body))
 
     def admit(self, visit: Visit) -> Question | Delivery:
@@ -167,11 +166,10 @@ class Service:
     async def work(self, visit: Visit, question: Question) -> None:
         """Wait for as long as an answer takes; forever if the fault is a timeout."""
         rng = Random(number(self._seed, "latency", visit.request_id))
-        while isinf(delay := self._behaviour.delay(visit.received, rng)):
+        while isinf(delay := self.behaviour.delay(visit.received, rng)):
             await self._changed.wait()
-        if visit.fault is not None and visit.fault.kind == "slow":
-            delay += visit.fault.seconds
-        if visit.fault is not None and visit.fault.kind == "timeout":
+        delay += visit.prolonged("slow")
+        if visit.kind == "timeout":
             await asyncio.Event().wait()
         if delay:  # without a delay, no other request can come in between
             visit.held = self._caches.held(question, self.now())
@@ -179,8 +177,7 @@ class Service:
 
     def conclude(self, visit: Visit, question: Question) -> Delivery:
         """The billed answer, or the outcome of the fault."""
-        fault = visit.fault
-        kind = "" if fault is None else fault.kind
+        fault, kind = visit.fault, visit.kind
         if fault is not None and kind == "raw":
             return Delivery(status=fault.status, body=fault.body.encode(), headers=fault.headers)
         if kind == "disconnect_before":
@@ -188,7 +185,7 @@ class Service:
         if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
             limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
             wait = fault.retry_after if kind == "rate_limit" else None
-            problem = Problem(kind=_PROBLEMS[kind], retry_after=wait, limit=limit, model=question.model)
+            problem = Problem(kind=_PROBLEMS[fault.kind], retry_after=wait, limit=limit, model=question.model)
             delivery = self._error(visit, problem)
             return replace(delivery, status=200) if kind == "error_200" else delivery
         held = self._caches.held(question, self.now()) if visit.held is None else visit.held
@@ -202,23 +199,25 @@ class Service:
         if visit.admitted:
             self._limiter(visit.route.provider).in_flight -= 1
             self.stats.ended(visit.route.provider)
-        kind = None if visit.fault is None else visit.fault.kind
-        if delivery is None:
-            self.stats.served(visit.received, "unknown", None, kind)
-            return
-        status = delivery.status if delivery.cut_after is None else None
-        self.stats.served(visit.received, outcome(status, kind), status, kind)
+        self._count(visit, delivery)
+
+    def _count(self, visit: Visit, delivery: Delivery | None) -> None:
+        status = None if delivery is None or delivery.cut_after is not None else delivery.status
+        ended = "unknown" if delivery is None else outcome(status, visit.kind)
+        self.stats.served(visit.received, ended, status, visit.kind)
 
     def _read(self, visit: Visit) -> Question:
         route, received = visit.route, visit.received
         question = route.format.read(route.model, json_object(received.body), received.headers)
-        known = self._behaviour.known_models(route.provider)
+        known = self.behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
             raise Rejected(kind="not_found", model=question.model)
         return replace(question, sample=received.sample)
 
-    def _answer_to(self, question: Question, kind: str) -> Answer:
-        answer = self.answers.answer(question, twist=_TWISTS.get(kind), empty=kind == "empty", refuse=kind == "refusal")
+    def _answer_to(self, question: Question, kind: str | None) -> Answer:
+        answer = self.answers.answer(
+            question, twist=_TWISTS.get(kind or ""), empty=kind == "empty", refuse=kind == "refusal"
+        )
         if kind == "blocked":
             return replace(answer, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
         cached = min(question.held, answer.input_tokens)
@@ -240,5 +239,5 @@ class Service:
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:
-            self._limiters[provider] = Limiter(self._behaviour.limits(provider), self.now())
+            self._limiters[provider] = Limiter(self.behaviour.limits(provider), self.now())
         return self._limiters[provider]

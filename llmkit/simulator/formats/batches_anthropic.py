@@ -46,13 +46,17 @@ class AnthropicServed(ServedBatches):
 
     def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """A page of batches."""
-        data = [self.state(batch) for batch in batches]
-        first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-        return {"data": data, "has_more": False, "first_id": first, "last_id": last}
+        return page([self.state(batch) for batch in batches])
 
     def results(self, batch: Batch, reference: str) -> list[dict[str, Any]]:
         """The lines of the results."""
         return [{"custom_id": key, "result": _result(each)} for key, each in batch.results.items()]
+
+
+def page(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The only page of a list of Anthropic's."""
+    first, last = (entries[0]["id"], entries[-1]["id"]) if entries else (None, None)
+    return {"data": entries, "has_more": False, "first_id": first, "last_id": last}
 
 
 def _result(result: Result) -> dict[str, Any]:

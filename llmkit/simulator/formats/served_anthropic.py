@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from llmkit.records import WireName
-from llmkit.simulator.formats.batches_anthropic import AnthropicServed
+from llmkit.simulator.formats.batches_anthropic import AnthropicServed, page
 from llmkit.simulator.formats.body_values import (
     integer,
     mapping,
@@ -136,9 +136,7 @@ class Anthropic(OwnFormat):
 
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
-        data = [_entry(model) for model in models]
-        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return {"data": data, "has_more": False, **ends}
+        return page([_entry(model) for model in models])
 
     def id_headers(self, request_id: str) -> dict[str, str]:
         """The request's id and its organization."""
