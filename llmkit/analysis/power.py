@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -163,12 +164,8 @@ def _power(spread: Spread, scenarios: int, samples: int, detect: float) -> float
 
 
 def _needed(spread: Spread, samples: int, detect: float, power: float) -> int:
-    """The fewest scenarios that reach the power, by bisection."""
-    low, high = 2, _MOST_SCENARIOS
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _power(spread, middle, samples, detect) >= power else (middle + 1, high)
-    return low
+    """The fewest scenarios that reach the power."""
+    return bisect_left(range(_MOST_SCENARIOS), power, lo=2, key=lambda count: _power(spread, count, samples, detect))
 
 
 def _spread(a: pd.DataFrame, b: pd.DataFrame) -> Spread | None:

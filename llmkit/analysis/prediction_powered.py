@@ -88,7 +88,8 @@ def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) ->
     """One row per category (and level of ``by``); see :meth:`llmkit.Run.corrected_shares`. ``table`` has one row per
     answer coded by the model: category, hand (missing where nobody coded it), and the columns ``by`` and ``within``."""
     rows = []
-    for level, own in _levels(table, by):
+    levels = [(None, table)] if by is None else table.groupby(by, sort=False, observed=True)
+    for level, own in levels:
         labelled, rest = own[own["hand"].notna()], own[own["hand"].isna()]
         if len(labelled) < 2:
             raise ValidationError(
@@ -195,10 +196,6 @@ def _weight(hand: Values, model: Values, rest: Values) -> float:
 
 def _summed(values: Values, ids: Values) -> Values:
     return np.bincount(ids.astype(int), weights=values).astype(float)
-
-
-def _levels(table: pd.DataFrame, by: str | None) -> list[tuple[Any, pd.DataFrame]]:
-    return [(None, table)] if by is None else list(table.groupby(by, sort=False, observed=True))
 
 
 def _categories(table: pd.DataFrame) -> list[Any]:
