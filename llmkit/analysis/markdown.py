@@ -8,19 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
 """Inline markup; the underscore in a name such as max_tokens is none."""
-_PAGE = """<!doctype html>
+_DOCUMENT = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; {scripts}style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark }}
-body {{ margin: 2em auto; max-width: 52em; padding: 0 1em; font-family: system-ui, sans-serif; line-height: 1.5 }}
-table {{ border-collapse: collapse }} th, td {{ border-bottom: 1px solid #8888; padding: 4px 8px; text-align: left }}
-figure {{ margin: 1em 0 }} figure svg {{ max-width: 100%; height: auto }} figcaption {{ font-size: smaller }}
-pre {{ border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wrap: anywhere }}
+{style}
 </style>
 </head>
 <body>
@@ -28,6 +25,17 @@ pre {{ border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wr
 </body>
 </html>
 """
+_STYLE = """\
+body { margin: 2em auto; max-width: 52em; padding: 0 1em; font-family: system-ui, sans-serif; line-height: 1.5 }
+table { border-collapse: collapse } th, td { border-bottom: 1px solid #8888; padding: 4px 8px; text-align: left }
+figure { margin: 1em 0 } figure svg { max-width: 100%; height: auto } figcaption { font-size: smaller }
+pre { border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wrap: anywhere }"""
+
+
+def document(title: str, style: str, body: str, *, scripts: bool = False) -> str:
+    """A self-contained HTML document, which can load nothing; ``scripts`` lets its own ones run."""
+    allowed = "script-src 'unsafe-inline'; " if scripts else ""
+    return _DOCUMENT.format(title=html.escape(title), scripts=allowed, style=style, body=body)
 
 
 def plain(text: object) -> str:
@@ -57,7 +65,7 @@ def page(title: str, text: str, figures: Mapping[str, Sequence[tuple[str, str]]]
     for heading, drawn in (figures or {}).items():
         shown = "".join(_figure(svg, caption) for svg, caption in drawn)
         body = body.replace(f"<h2>{heading}</h2>", f"<h2>{heading}</h2>\n{shown}", 1)
-    return _PAGE.format(title=html.escape(title), body=body)
+    return document(title, _STYLE, body)
 
 
 def _figure(svg: str, caption: str) -> str:

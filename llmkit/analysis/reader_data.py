@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from llmkit.analysis import markdown
 from llmkit.analysis.comparison import HasProbes
 from llmkit.money.amounts import dollars
 from llmkit.records import columns
@@ -28,30 +29,16 @@ _THEMES = """<style>
 [data-jp-theme-light="true"] .llmkit-answers { color-scheme: light }
 [data-jp-theme-light="false"] .llmkit-answers { color-scheme: dark }
 </style>"""  # a sandboxed page does not know JupyterLab's theme
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark }} body {{ margin: 0; font-family: system-ui, sans-serif }}
-main {{ box-sizing: border-box; height: 100vh; padding: 12px; display: flex; flex-direction: column }}
-h1 {{ font-size: 16px; margin: 0 }} #reader {{ flex: 1; min-height: 420px; display: grid }}
-</style>
-</head>
-<body>
-<main><h1>{title}</h1><div id="reader"></div></main>
+_STYLE = """\
+body { margin: 0; font-family: system-ui, sans-serif }
+main { box-sizing: border-box; height: 100vh; padding: 12px; display: flex; flex-direction: column }
+h1 { font-size: 16px; margin: 0 } #reader { flex: 1; min-height: 420px; display: grid }"""
+_BODY = """<main><h1>{title}</h1><div id="reader"></div></main>
 <script type="module">
 {module}
 const bytes = Uint8Array.from(atob("{data}"), (character) => character.charCodeAt(0));
 show(document.getElementById("reader"), await unpack(bytes));
-</script>
-</body>
-</html>
-"""
+</script>"""
 
 
 class Answered(HasProbes, Protocol):
@@ -112,7 +99,8 @@ def fitting(data: Mapping[str, Any], most: int) -> tuple[bytes, int]:
 def page(title: str, packed: bytes) -> str:
     """A self-contained HTML document that shows packed data."""
     data = base64.b64encode(packed).decode("ascii")
-    return _PAGE.format(title=html.escape(title), module=MODULE, data=data)
+    body = _BODY.format(title=html.escape(title), module=MODULE, data=data)
+    return markdown.document(title, _STYLE, body, scripts=True)
 
 
 def frame(title: str, packed: bytes) -> str:
