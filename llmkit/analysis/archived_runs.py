@@ -19,7 +19,7 @@ from llmkit.analysis import annotating
 from llmkit.analysis.costs import cost_table
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import counted
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, events, parquet, queries
@@ -145,12 +145,7 @@ def _shown(page: pa.Table) -> pa.Table:
 
 
 def _chosen(columns: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    chosen = [columns] if isinstance(columns, str) else list(known if columns is None else columns)
-    if unknown := [name for name in chosen if name not in known]:
-        raise unknown_column(unknown[0], known, "columns")
-    if not chosen:
-        raise ValidationError("Name at least one column, or leave columns out for all.", field="columns")
-    return chosen
+    return list(known) if columns is None else columns_named(columns, known, "columns")
 
 
 def write(store: Store, run_id: str, url: str) -> None:

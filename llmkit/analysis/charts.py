@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
-from llmkit.errors import ValidationError
 from llmkit.money.amounts import billed, dollars
-from llmkit.records.checks import shapes
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import short
 
 if TYPE_CHECKING:
@@ -32,10 +30,7 @@ By = str | Sequence[str]
 
 
 def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """The cost of each group, the most expensive on top, with wasted costs (failures and retries) in another colour.
-
-    ``costs`` comes from :meth:`llmkit.Run.costs` with the same ``by``. An unpriced group has a label instead of a bar.
-    """
+    """See :meth:`llmkit.Run.plot_costs`; ``costs`` comes from :meth:`llmkit.Run.costs` with the same ``by``."""
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
     shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
     ax = axes_for(ax, len(shown))
@@ -62,25 +57,19 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model")
 
 
 def plot_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """The time to answer of each group, the slowest on top: median, quartiles, and the middle 90 % of answers.
-
-    ``probes`` is as in :attr:`llmkit.Run.probes`; only ``ok`` probes count. Seconds on the wire, summed over turns.
-    """
+    """See :meth:`llmkit.Run.plot_latency`."""
     return _boxes(_answered(probes, by), "latency_s", ax, by, "Time to answer (s)")
 
 
 def plot_lengths(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """The length of each group's answers in tokens without reasoning, drawn as in :func:`plot_latency`."""
+    """See :meth:`llmkit.Run.plot_lengths`."""
     answered = _answered(probes, by)
     visible = answered["output_tokens"] - answered["reasoning_tokens"].fillna(0)
     return _boxes(answered.assign(length=visible), "length", ax, by, "Length of an answer (tokens)")
 
 
 def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """The cost of an answer (mean, US dollars) against its time (median, s), one point per group.
-
-    A group with unpriced answers is labelled with the number of priced ones; without any, its point is hollow.
-    """
+    """See :meth:`llmkit.Run.plot_cost_and_latency`."""
     answered = _answered(probes, by)
     ax = axes_for(ax, 12)
     groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
@@ -108,12 +97,8 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: B
 
 
 def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By = "model") -> Axes:
-    """How often each group gave each answer, in per cent, with 95 % Wilson intervals.
-
-    ``of`` is a column with few distinct values; answers without a value do not count. Beyond seven values, the rarest
-    are merged. Where a group has answers to several scenarios, intervals are clustered by scenario.
-    """
-    table = share_table(_answered(probes, by), of, _listed(by), most=len(COLOURS))
+    """See :meth:`llmkit.Run.plot_shares`; ``of`` is a column of ``probes``."""
+    table = share_table(_answered(probes, by), of, columns_named(by, probes.columns, "by"), most=len(COLOURS))
     groups = list(_groups(table, by))
     shown = groups[:MOST][::-1]
     values = list(table["value"].drop_duplicates())
@@ -225,28 +210,19 @@ def _boxes(answered: pd.DataFrame, column: str, ax: Axes | None, by: By, label: 
 
 
 def _answered(probes: pd.DataFrame, by: By) -> pd.DataFrame:
-    missing = [name for name in _listed(by) if name not in probes]
-    if missing:
-        raise unknown_column(missing[0], probes.columns, "by")
+    columns_named(by, probes.columns, "by")
     return probes[probes["status"] == "ok"]
-
-
-def _listed(by: By) -> list[str]:
-    listed = [by] if isinstance(by, str) else list(shapes.several(by, "by", "a column or a list of columns"))
-    if not listed:
-        raise ValidationError("by names no column.", field="by")
-    return listed
 
 
 def _groups(frame: pd.DataFrame, by: By) -> list[tuple[str, pd.DataFrame]]:
     """The groups of a table with their names, levels in order of first appearance."""
-    texts = [frame[name].map(str) for name in _listed(by)]
+    texts = [frame[name].map(str) for name in columns_named(by, frame.columns, "by")]
     levels = [text.astype(pd.CategoricalDtype(list(text.unique()), ordered=True)) for text in texts]
     return [(_name(values), group) for values, group in frame.groupby(levels, observed=True)]
 
 
 def _names(frame: pd.DataFrame, by: By) -> list[str]:
-    columns = [frame[name] for name in _listed(by)]
+    columns = [frame[name] for name in columns_named(by, frame.columns, "by")]
     return [_name(values) for values in zip(*columns, strict=True)]
 
 

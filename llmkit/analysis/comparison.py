@@ -16,7 +16,7 @@ from llmkit.analysis import charts, intervals
 from llmkit.analysis.charts import By
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import columns_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -209,8 +209,7 @@ def _frame(run_or_frame: Any) -> pd.DataFrame:
 
 
 def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
-    if not isinstance(name, str) or name not in frame:
-        raise unknown_column(name, frame.columns, field)
+    columns_named([name], frame.columns, field)
     if (alike := list(frame.columns).count(name)) > 1:
         raise ValidationError(f"{alike} columns are called {name!r}: rename or drop the others.", field=field)
     column: pd.Series[Any] = frame[name]
@@ -219,9 +218,7 @@ def _column(frame: pd.DataFrame, name: str, field: str) -> pd.Series[Any]:
 
 def _key(frame: pd.DataFrame, names: By, field: str) -> pd.Series[Any]:
     """The level of each row: the column's own values, or the joined texts of several columns."""
-    listed = (names,) if isinstance(names, str) else shapes.several(names, field, "a column or a list of columns")
-    if not listed:
-        raise ValidationError(f"{field} names no column.", field=field)
+    listed = columns_named(names, frame.columns, field)
     columns = [_column(frame, name, field) for name in listed]
     for name, column in zip(listed, columns, strict=True):
         if missing := int(column.isna().sum()):

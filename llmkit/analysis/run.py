@@ -18,7 +18,6 @@ from llmkit.analysis import (
     archived_runs,
     charts,
     exports,
-    hand_coding,
     markdown,
     prediction_powered,
     reader_data,
@@ -36,7 +35,7 @@ from llmkit.analysis.timeline import plot_timeline
 from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import columns_named
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, queries, run_rows, totals
 
@@ -170,7 +169,9 @@ class Run:
     def hand_codes(self, name: str = "category") -> pd.DataFrame:
         """The codes that people gave under a name, as a table like that of ``kit.code``: probe_id, category,
         infra_model (the person), at. ``llmkit.agreement`` takes both: ``pd.concat([codes, run.hand_codes()])``."""
-        return hand_coding.hand_codes(self.annotations, name)
+        notes = self.annotations
+        codes = notes[notes["name"] == f"code.{name}"].rename(columns={"value": "category", "actor": "infra_model"})
+        return codes[["probe_id", "category", "infra_model", "at"]].reset_index(drop=True)
 
     def annotate(
         self,
@@ -244,7 +245,8 @@ class Run:
         return self._look(totals.total_cost)
 
     def plot_costs(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """A matplotlib bar chart of the cost of each model in US dollars, the most expensive on top.
+        """A matplotlib bar chart of the cost of each model in US dollars, the most expensive on top, with wasted costs
+        (failures and retries) in another colour.
 
         ``by`` is as in :meth:`costs`. Unpriced models have a label instead of a bar.
 
@@ -254,7 +256,8 @@ class Run:
         return charts.plot_costs(self.costs(by), ax, by=by)
 
     def plot_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """A matplotlib box plot of each model's time to answer in seconds, the slowest on top.
+        """A matplotlib box plot of each model's time to answer in seconds (on the wire, summed over turns), the slowest
+        on top: median, quartiles, and the middle 90 % of ok answers.
 
         Here and in the charts below, ``by`` is one or several columns of :attr:`probes`; an unknown one raises
         :class:`ValidationError`.
@@ -262,11 +265,14 @@ class Run:
         return charts.plot_latency(self.probes, ax, by=by)
 
     def plot_lengths(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """A matplotlib box plot of the length of answers in tokens without reasoning, the longest on top."""
+        """A matplotlib box plot of the length of answers in tokens without reasoning, as :meth:`plot_latency`."""
         return charts.plot_lengths(self.probes, ax, by=by)
 
     def plot_cost_and_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
-        """The cost of an answer (mean, US dollars) against its time (median, s), one point per model."""
+        """The cost of an answer (mean, US dollars) against its time (median, s), one point per model.
+
+        A model with unpriced answers is labelled with the number of priced ones; without any, its point is hollow.
+        """
         return charts.plot_cost_and_latency(self.probes, ax, by=by)
 
     def plot_timeline(self, ax: Axes | None = None) -> Axes:
@@ -277,7 +283,8 @@ class Run:
         """How often each model gave each answer, in per cent, with 95 % Wilson intervals.
 
         ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; by default the first field of
-        structured answers (``answer.…``) with few values. Intervals are clustered by scenario, as in :meth:`compare`.
+        structured answers (``answer.…``) with few values. Answers without a value do not count, and beyond seven values
+        the rarest are merged. Intervals are clustered by scenario, as in :meth:`compare`.
 
         Raises:
             ValidationError: there is no such column, or nothing to count.
@@ -433,13 +440,13 @@ class Run:
         return text
 
     def _report_page(self, text: str) -> str:
-        costs = self.costs("config")
-        drawn = [(charts.svg(partial(self.plot_costs, by="config"), len(costs)), "Cost of each configuration.")]
-        for plot, caption in (
+        plots: tuple[tuple[Callable[..., Axes], str], ...] = (
+            (self.plot_costs, "Cost of each configuration."),
             (self.plot_lengths, "Length of answers: median, quartiles, middle 90 %."),
             (self.plot_latency, "Time to an answer: median, quartiles, middle 90 %."),
-        ):
-            drawn.append((charts.svg(partial(plot, by="config"), len(costs)), caption))
+        )
+        rows = len(self.costs("config"))
+        drawn = [(charts.svg(partial(plot, by="config"), rows), caption) for plot, caption in plots]
         return markdown.page(report.title(self._row()), text, {"Costs": drawn})
 
     def _named(self, table: Table) -> pd.DataFrame:
@@ -470,8 +477,8 @@ class Run:
         """The codes of one model joined with hand codes and probes; ``columns`` (name by argument) must exist."""
         table = prediction_powered.joined(codes, self.hand_codes() if by_hand is None else by_hand, self.probes)
         for field, name in columns.items():
-            if name is not None and name not in table:
-                raise unknown_column(name, table.columns, field)
+            if name is not None:
+                columns_named(name, table.columns, field)
         return table
 
     def _label(self, notes: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from llmkit.analysis import intervals
 from llmkit.errors import ValidationError
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import columns_named
 
 OTHER = "all others"
 _MOST_VALUES = 50
@@ -53,9 +53,7 @@ def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.
         codes = of[["probe_id", column]].rename(columns={column: "code"})
         return probes.drop(columns="code", errors="ignore").merge(codes, on="probe_id", how="left"), "code"
     if of is not None:
-        if of not in probes:
-            raise unknown_column(of, probes.columns, "of")
-        return probes, of
+        return probes, columns_named([of], probes.columns, "of")[0]
     fields = [name for name in probes if str(name).startswith("answer.") or name in _CODES]
     few = [name for name in fields if 0 < probes[name].dropna().map(str).nunique() <= _MOST_VALUES]
     if not few:

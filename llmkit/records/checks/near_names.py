@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 
 
 def near(wanted: Any, known: Iterable[Any], most: int = 3, alike: float = 0.6) -> tuple[str, ...]:
@@ -19,6 +20,21 @@ def hint(names: Iterable[str]) -> str:
     """The names as a question to append to a sentence; empty without names."""
     meant = " or ".join(map(repr, names))
     return f" Did you mean {meant}?" if meant else ""
+
+
+def columns_named(names: Any, known: Iterable[Any], field: str) -> list[str]:
+    """The columns that an argument names, one or several.
+
+    Raises:
+        ValidationError: none, or an unknown one.
+    """
+    listed = [names] if isinstance(names, str) else list(shapes.several(names, field, "a column or a list of columns"))
+    if not listed:
+        raise ValidationError(f"{field} names no column.", field=field)
+    for name in listed:
+        if not isinstance(name, str) or name not in known:
+            raise unknown_column(name, known, field)
+    return listed
 
 
 def unknown_column(name: Any, known: Iterable[Any], field: str, sentence: str = "") -> ValidationError:
