@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis import Run, reader_data
-from llmkit.analysis.hand_coding import blind_sample
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, ValidationError
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
 from llmkit.widgets.reader import AnswersWidget, Reply
@@ -35,7 +35,7 @@ class CodingForm(Panel):
     def __init__(self, run: Run, categories: Mapping[str, str], n: int, seed: int, name: str, who: str) -> None:
         super().__init__()
         self.run, self._categories, self._name, self._who = run, categories, name, who
-        self._sample = blind_sample(run.probes, n, seed)
+        self._sample = _blind_sample(run.probes, n, seed)
         self.answers = _Coding(lambda: [self._data()], self._reply)
         self.widget.children = (self.notice.widget, self.answers)
 
@@ -81,3 +81,21 @@ class CodingForm(Panel):
         return [
             html.Page(f"{self.title}: {codes.notna().sum():,} of {len(codes):,} answers", table, right=("Answers",))
         ]
+
+
+def _blind_sample(probes: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Draw ``n`` ok answers, balanced over configurations, in an order that does not reveal them.
+
+    A hash of the seed and the probe's id ranks the answers: drawing again with the same seed gives the same answers.
+
+    Raises:
+        ValidationError: no answer is ok.
+    """
+    ok = probes[(probes["status"] == "ok") & probes["response"].notna()]
+    if ok.empty:
+        raise ValidationError("There are no answers to code: no probe is ok.", field="run")
+    digests = [hashlib.blake2b(f"{seed}:{probe_id}".encode(), digest_size=8).hexdigest() for probe_id in ok["probe_id"]]
+    ranked = ok.assign(_place=digests).sort_values("_place")
+    turn = ranked.groupby("config", sort=False).cumcount()
+    chosen = ranked.assign(_turn=turn).sort_values(["_turn", "_place"]).head(n)
+    return chosen.sort_values("_place").drop(columns=["_place", "_turn"]).reset_index(drop=True)
