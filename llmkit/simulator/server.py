@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import texts
 from llmkit.simulator.behaviour import Behaviour, Latency, Models, PerProvider
 from llmkit.simulator.faults import Chance, Chances, FaultLike, Faults
 from llmkit.simulator.formats.routes import base_path
@@ -98,9 +99,8 @@ class Simulator:
         Raises:
             ValidationError: a name or value is invalid; nothing was changed.
         """
-        known = {*Behaviour.__dataclass_fields__, "faults"}
-        if unknown := changes.keys() - known:
-            raise ValidationError(f"Not known: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}.")
+        known = (*Behaviour.__dataclass_fields__, "faults")
+        texts.known_names(changes, known, "set")
         faults = changes.pop("faults", _UNCHANGED)
         behaviour = replace(self._service.behaviour, **changes)
 

@@ -94,10 +94,8 @@ class _Group:
     def fit(self, free: int) -> int:
         """Cut long items so that at least two fit into a batch; return how many were cut."""
         most = free // 3 * BYTES_PER_TOKEN
-        before, self.items = (
-            self.items,
-            [Item(i.key, _cut(i.text, most), _cut(i.prompt, most // 2)) for i in self.items],
-        )
+        before = self.items
+        self.items = [Item(item.key, _cut(item.text, most), _cut(item.prompt, most // 2)) for item in before]
         return sum(len(old.text) != len(new.text) for old, new in zip(before, self.items, strict=True))
 
     def take(self, answers: Sequence[Answer]) -> None:

@@ -26,6 +26,7 @@ from llmkit.simulator.formats.served_format import (
     ErrorResponse,
     OwnFormat,
     bearer,
+    least_cached,
     left,
     retry_after,
 )
@@ -82,7 +83,7 @@ class Anthropic(OwnFormat):
             effort=_effort(body, output),
             schema=schema_of(form.get("schema"), "output_config.format"),
             wants_json=form.get("type") == "json_schema",
-            least_cached=_least_cached(model),
+            least_cached=least_cached(model, _CACHED_FROM),
             marks=marks,
             text_ends=text_ends,
         )
@@ -228,10 +229,6 @@ def _caching(body: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]
             f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.", "cache_control"
         )
     return tuple(ends), tuple(end for end, _ in marks)
-
-
-def _least_cached(model: str) -> int:
-    return next((tokens for tokens, models in _CACHED_FROM.items() if models.search(model)), 1_024)
 
 
 def _usage(answer: Answer) -> dict[str, Any]:

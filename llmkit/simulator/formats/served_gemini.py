@@ -10,7 +10,7 @@ from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.problems import Problem, Rejected
-from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat, least_cached
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.request_schemas import modern
 
@@ -63,7 +63,7 @@ class Gemini(OwnFormat):
             effort=_effort(mapping(generation.get("thinkingConfig"), "thinking_config")),
             schema=schema_of(schema, "generation_config.response_schema") if json_type else None,
             wants_json=json_type,
-            least_cached=next((least for least, models in _CACHED_FROM.items() if models.search(model)), 1_024),
+            least_cached=least_cached(model, _CACHED_FROM),
         )
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
