@@ -127,10 +127,13 @@ class Lease:
         try:
             with _private_files():
                 engine = self._started()
+                is_new = not (self.path.exists() or self.has_wal)
                 engine.execute(f"ATTACH {literal(self.path)} AS catalog (TYPE duckdb, {mode}, ROW_GROUP_SIZE {_ROWS})")
                 try:
                     with engine.cursor() as connection:
                         connection.execute("USE catalog")
+                        if is_new:  # nobody's views can be in it
+                            self._vetted = self.stamp
                         self._vet(connection)
                         yield connection
                 finally:
