@@ -149,7 +149,7 @@ OTHERS = [
     (lambda kit: llmkit.Scenario("x", system=5), "system", "is text"),
     (lambda kit: llmkit.simulator.serve(faults=5), "faults", "a dict such as"),
     (lambda kit: llmkit.simulator.serve(faults={"auth": "x"}), "faults", "a probability"),
-    (lambda kit: llmkit.scenarios_from_template("[a]", {"a": ["x"]}, engine=["x"]), "engine", "not one of"),
+    (lambda kit: llmkit.scenarios_from_template("[a]", {"a": ["x"]}, engine=["x"]), "engine", "one of placeholders"),
     (lambda kit: llmkit.scenarios_from_csv(5), "path", "the path of a file"),
     (lambda kit: llmkit.scenarios_from_csv(__file__, sep=""), "path", "is not a table"),
     (lambda kit: llmkit.scenarios_to_csv(["a"], "/nope/x.csv"), "path", "cannot be written"),
