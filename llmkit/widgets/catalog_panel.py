@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
+import ipywidgets as ipw
+
 from llmkit.catalog import Catalog
 from llmkit.errors import LlmkitError
 from llmkit.widgets.browser import in_turn
+from llmkit.widgets.form import Form
 from llmkit.widgets.panel import Panel
 from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.throttle import Throttle
@@ -42,10 +45,12 @@ class FollowingPanel(Panel):
 
 
 class CatalogPanel(FollowingPanel):
-    """A panel that shows a part of the catalog and edits it."""
+    """A panel that shows a part of the catalog and edits it. ``form`` is the open form to add to it, or ``None``."""
 
     def __init__(self, kit: HasCatalog) -> None:
         super().__init__(kit.catalog)
+        self.form: Form | None = None
+        self._place = ipw.VBox()
         self.undo_button = self.action_button(
             "Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made"
         )
@@ -53,6 +58,14 @@ class CatalogPanel(FollowingPanel):
 
     def _close(self) -> None:
         """Close what would be out of date after an undo."""
+
+    def _open(self, form: Form, heading: str) -> None:
+        self.form = form
+        self._place.children = (ipw.HTML(heading), form.widget)
+
+    def _close_form(self) -> None:
+        self.form = None
+        self._place.children = ()
 
     def _undo(self) -> str:
         self._close()

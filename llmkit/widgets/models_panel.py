@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.widgets import html, model_form, model_rows
 from llmkit.widgets.catalog_panel import CatalogPanel
-from llmkit.widgets.form import Form
 from llmkit.widgets.model_detail import ModelDetail
 from llmkit.widgets.panel import Sentence, line
 from llmkit.widgets.price_check import PriceCheck
@@ -18,8 +16,8 @@ from llmkit.widgets.table import Table
 class ModelsPanel(CatalogPanel):
     """All models by provider. Select one to change it; every button calls a function of ``kit.catalog``.
 
-    ``table`` shows the models, ``detail`` the actions on the selected one, ``form`` is the open form to add one,
-    ``prices`` compares prices with published ones.
+    ``table`` shows the models, ``detail`` the actions on the selected one, and ``prices`` compares their prices with
+    published ones.
     """
 
     title = "Models"
@@ -29,11 +27,9 @@ class ModelsPanel(CatalogPanel):
         self._kit = kit
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
         self.detail = ModelDetail(kit.catalog, self)
-        self.form: Form | None = None
         self.add_button = self.button("Add model", self._open_form, primary=True)
         self.prices = PriceCheck(kit.catalog, self)
         self._old_prices = Sentence()
-        self._place = ipw.VBox()
         tools = line(self.add_button, self.undo_button, self.prices.check_button, self.refresh_button)
         tools.layout.width = self.table.filters.layout.width = "auto"
         self.table.filters.layout.flex = "1 1 460px"
@@ -66,12 +62,7 @@ class ModelsPanel(CatalogPanel):
 
     def _open_form(self) -> None:
         providers = [(provider.display_name, name) for name, provider in self._catalog.state().providers.items()]
-        self.form = model_form.add_form(providers, self._add, self._close_form)
-        self._place.children = (ipw.HTML(html.heading("Add a model")), self.form.widget)
-
-    def _close_form(self) -> None:
-        self.form = None
-        self._place.children = ()
+        self._open(model_form.add_form(providers, self._add, self._close_form), html.heading("Add a model"))
 
     def _add(self) -> None:
         form = self.form

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.catalog.changes import provider_changes
@@ -31,7 +30,7 @@ COLUMNS = (
 class ProvidersPanel(CatalogPanel):
     """All providers. Select one to change its limits or address, or to test its connection.
 
-    ``table`` shows them, ``detail`` is the selected one, ``form`` is the open form to add one.
+    ``table`` shows them, ``detail`` is the selected one.
     """
 
     title = "Providers"
@@ -41,9 +40,7 @@ class ProvidersPanel(CatalogPanel):
         self._kit = kit
         self.table = Table(COLUMNS, name="Provider")
         self.detail = ProviderDetail(kit, self)
-        self.form: Form | None = None
         self.add_button = self.button("Add provider", self._open_form, primary=True)
-        self._place = ipw.VBox()
         self.widget.children = (
             line(self.add_button, self.undo_button, self.refresh_button),
             self.notice.widget,
@@ -73,14 +70,10 @@ class ProvidersPanel(CatalogPanel):
     # --- adding one ---
 
     def _open_form(self) -> None:
-        self.form = provider_form.add_form(self._submit, self._close_form)
         hint = "Any endpoint that speaks OpenAI's format: Ollama, vLLM, LM Studio, OpenRouter. The key itself stays in "
         hint += "an environment variable, whose name goes here."
-        self._place.children = (ipw.HTML(html.heading("Add a provider") + html.quiet(hint)), self.form.widget)
-
-    def _close_form(self) -> None:
-        self.form = None
-        self._place.children = ()
+        form = provider_form.add_form(self._submit, self._close_form)
+        self._open(form, html.heading("Add a provider") + html.quiet(hint))
 
     def _submit(self) -> None:
         """Add the provider; one with a key must be confirmed, because the key will be sent to its address."""
