@@ -23,7 +23,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.records.checks import shapes
 from llmkit.store import CatalogState, Store
-from llmkit.store.segments import segment
+from llmkit.store.segments import is_copy, segment
 
 FORMAT = 1
 _EMPTY = b"0" * 64
@@ -36,14 +36,14 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
         ValidationError: the run is still running, or was recorded by a version that did not give each run its own
             segments; the file exists or cannot be written; there is no such notebook.
     """
-    sizes = {name: size for name, size in store.journal.sizes().items() if segment(name).about == run_id}
+    run, names = store.run(run_id), store.journal.sizes()
+    sizes = {name: size for name, size in names.items() if segment(name).about == run_id and not is_copy(name)}
     if not sizes:
         raise ValidationError(
             "This run was recorded by an earlier version of llmkit, whose journal mixes the lines of several runs: "
             "share it with run.archive(folder) instead.",
             field="run",
         )
-    run = store.run(run_id)
     about = {"format": FORMAT, "run_id": run_id, "name": run["name"], "ended_at": str(run["ended_at"])}
     with TemporaryDirectory() as folder, shapes.reaching(file, "written"):
         archived_runs.write(store, run_id, str(Path(folder, "parquet")))

@@ -37,8 +37,9 @@ import pandas as pd
 
 from llmkit.money import pricing
 from llmkit.records.checks import texts
-from llmkit.store import cost_tables
+from llmkit.store import Store, cost_tables
 from llmkit.store.cost_tables import Consumed
+from llmkit.store.heads import TEXTS
 from llmkit.store.queries import Source
 
 SHARES = ("share_input", "share_cached_input", "share_cache_write", "share_output", "share_reasoning")
@@ -55,6 +56,8 @@ def cost_table(
 ) -> pd.DataFrame:
     """The table of one run or of all, of real or simulated probes or both, since a time, with or without shares.
 
+    What colleagues asked is fetched first for a table by texts: only then is more than heads needed.
+
     For one run, a column carried with the prompts takes precedence over a built-in group of the same name; for all
     runs it is the other way round, so that ``month`` means the same for each.
 
@@ -68,6 +71,8 @@ def cost_table(
         since=None if since is None else texts.moment(since, "since"),
         simulated=simulated,
     )
+    if run_id is None and isinstance(source, Store) and any(name in TEXTS for name in chosen.by):
+        source.peers.fetch()
     table, consumed = source.look(lambda c: cost_tables.costs_and_consumed(c, chosen, cached_only=not shares), run_id)
     by_row: list[list[Consumed]] = [[] for _ in range(len(table))]
     for part in consumed:  # one part per set of rates, priced at once

@@ -354,9 +354,13 @@ class Run:
 
     @property
     def notes(self) -> list[str]:
-        """Caveats as sentences: a model was served in more than one version, or the texts are only in an archive."""
-        archive = self._row()["archive"]
-        where = [] if archive is None else [f"its texts are only in the archive at {archive}"]
+        """Caveats as sentences: a model was served in more than one version, or the texts are only in an archive or
+        have not been received from a colleague."""
+        row, where = self._row(), list[str]()
+        if row["archive"] is not None:
+            where = [f"its texts are only in the archive at {row['archive']}"]
+        elif row["is_head"]:
+            where = ["its texts have not been received"]
         return [*version_notes(self._look(totals.versions)), *where]
 
     def to_csv(self, path: File, table: Table = "probes") -> Path:
@@ -469,7 +473,8 @@ class Run:
         self._shown()._ipython_display_()
 
     def _shown(self) -> Any:
-        if self._row()["archive"] is not None:
+        row = self._row()
+        if row["archive"] is not None or row["is_head"]:
             raise NotImplementedError  # IPython then falls back to the repr
         return self.view()
 

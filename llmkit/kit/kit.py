@@ -304,7 +304,8 @@ class Kit:
                 ``answer.<field>``.
             reuse: take answers bought earlier for the same request (byte for byte) and sample. They cost nothing;
                 ``reused_from`` and ``original_cost`` say where they come from. ``"only"`` asks nothing new and leaves
-                the rest pending for :meth:`resume`. Rehearsals only reuse rehearsals.
+                the rest pending for :meth:`resume`. Rehearsals only reuse rehearsals; of
+                colleagues' runs, only those opened here (:meth:`load`) are looked through.
             reuse_within: the maximum age of reused answers, in days.
             on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys in their own
                 environment. Limits, budget, progress and Stop work as usual. A request that was in flight on a lost
@@ -548,7 +549,8 @@ class Kit:
         return frame.reset_index(drop=True)
 
     def load(self, run_id: str) -> Run:
-        """Load a run by its id.
+        """Load a run by its id. If a colleague asked it, its texts are fetched; a table that would lack them raises
+        :class:`ValidationError`.
 
         Raises:
             RunNotFound: there is no such run.
@@ -777,6 +779,7 @@ class Kit:
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Write the catalog and all its runs to one file (``.tar.gz``), even while runs are active; no keys are in it.
+        The texts of colleagues' runs are fetched first, as far as they can be.
 
         ``llmkit restore FILE`` turns it back into a catalog.
 
@@ -784,6 +787,7 @@ class Kit:
             ValidationError: the file exists already or cannot be written.
         """
         file = shapes.path(path)
+        self._store.peers.fetch()
         archive.backup(self._store.journal, file)
         return file
 

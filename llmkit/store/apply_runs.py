@@ -15,8 +15,10 @@ import pyarrow as pa
 from llmkit.records import PRICE_COLUMNS, TOKEN_COLUMNS
 from llmkit.records.columns import RESULT
 from llmkit.store.events import ARCHIVE, OF_RUN
+from llmkit.store.heads import OUTCOME_TEXTS, SCENARIO_TEXTS
 from llmkit.store.run_lines import RunLines
 from llmkit.store.schema import PIECES, RATES, REUSE, USAGE
+from llmkit.store.segments import HEAD
 
 _KEY = {"position": "BIGINT", "turn": "INTEGER", "attempt": "INTEGER"}
 _SCENARIO = {
@@ -82,8 +84,12 @@ def _fields(names: Sequence[str], struct: str = "e") -> str:
     return ", ".join(f'{struct}."{name}"' for name in names)
 
 
-def _set(names: Sequence[str]) -> str:
-    return ", ".join(f"{name} = excluded.{name}" for name in names)
+def _set(names: Sequence[str], value: str = "excluded.{}") -> str:
+    return ", ".join(f"{name} = {value.format(name)}" for name in names)
+
+
+def _text(table: str) -> str:
+    return f"coalesce({', '.join(f'{table}.{name}::VARCHAR' for name in OUTCOME_TEXTS)})"
 
 
 _DROPPED = f"""run_id IN (FROM incoming) AND run_id IN (
@@ -91,18 +97,17 @@ _DROPPED = f"""run_id IN (FROM incoming) AND run_id IN (
 _AT_KEY = "o.run_id = n.run_id AND o.position = n.position"
 _AGAIN = "/* applied before? */"
 """In a statement, before what new lines do not need: looking for earlier ones takes a third of the time."""
+_SCENARIOS = f"""
+    SELECT run_id, first + unnest(range(len(s))) AS scenario,
+        {", ".join(f"unnest(s).{name} AS {name}" for name in _SCENARIO)}
+    FROM (
+        SELECT run_id, e.first, e.scenarios AS s
+        FROM {_parsed("scenarios", {"first": "BIGINT", "scenarios": [_SCENARIO]})}
+    )"""
 _LATEST = f"""ON CONFLICT DO UPDATE SET {_set(list(_RESULT)[1:])}
         WHERE results.status IS NULL OR excluded.session >= results.session"""
 _STATEMENTS = (
-    ("scenarios", f"""
-        INSERT INTO run_scenarios BY NAME
-        SELECT run_id, first + unnest(range(len(s))) AS scenario,
-            {", ".join(f"unnest(s).{name} AS {name}" for name in _SCENARIO)}
-        FROM (
-            SELECT run_id, e.first, e.scenarios AS s
-            FROM {_parsed("scenarios", {"first": "BIGINT", "scenarios": [_SCENARIO]})}
-        )
-        {_AGAIN} ON CONFLICT DO NOTHING"""),
+    ("scenarios", f"INSERT INTO run_scenarios BY NAME {_SCENARIOS} {_AGAIN} ON CONFLICT DO NOTHING"),
     ("run", f"""
         INSERT INTO runs
         SELECT run_id, e.name, e.kind, 'running', NULL, e.simulated,
@@ -225,18 +230,27 @@ _SELDOM = (
         WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
             AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
                 OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
-    ("note scenarios", ARCHIVE, f"""
-        UPDATE run_scenarios SET prompt = NULL, system = NULL, followups = NULL, messages = NULL WHERE {_DROPPED}"""),
+    # the texts of lines whose heads came first
+    ("scenarios", HEAD, f"""
+        UPDATE run_scenarios o SET {_set(SCENARIO_TEXTS, "n.{}")} FROM ({_SCENARIOS}) n
+        WHERE o.run_id = n.run_id AND o.scenario = n.scenario AND o.prompt IS NULL AND n.prompt IS NOT NULL"""),
+    ("outcome answer", HEAD, f"""
+        UPDATE outcomes o SET {_set(OUTCOME_TEXTS, "n.{}")} FROM (
+            SELECT run_id, {_fields(list(_OUTCOME))}, {_fields(list(_ANSWER), "e.answer")}
+            FROM {_parsed("outcome", {**_OUTCOME, "answer": _ANSWER})}
+        ) n WHERE {_AT_KEY} AND o.turn = n.turn AND o.attempt = n.attempt
+            AND {_text("o")} IS NULL AND {_text("n")} IS NOT NULL"""),
+    ("note scenarios", ARCHIVE, f"UPDATE run_scenarios SET {_set(SCENARIO_TEXTS, 'NULL')} WHERE {_DROPPED}"),
     ("note intent", ARCHIVE, f"UPDATE intents SET request = NULL WHERE {_DROPPED}"),
-    ("note outcome answer", ARCHIVE, f"""
-        UPDATE outcomes SET reply = NULL, response = NULL, response_at = NULL,
-            {", ".join(f"{name} = NULL" for name in PIECES)} WHERE {_DROPPED}"""),
+    ("note outcome answer", ARCHIVE, f"UPDATE outcomes SET {_set(OUTCOME_TEXTS, 'NULL')} WHERE {_DROPPED}"),
     ("note text", ARCHIVE, f"DELETE FROM text_pieces WHERE {_DROPPED}"),
 )  # fmt: skip
-"""Statements that change nothing unless the run has such a note, or was resumed."""
+"""Statements that change nothing unless the run has such a note, was resumed, or came without its texts first."""
 _OCCASIONS = f"""
     SELECT name FROM annotations WHERE run_id IN (FROM incoming) AND position = {OF_RUN}
-    UNION ALL SELECT 'resumed' FROM run_states WHERE run_id IN (FROM incoming) AND status = 'running'"""
+    UNION ALL SELECT 'resumed' FROM run_states WHERE run_id IN (FROM incoming) AND status = 'running'
+    UNION ALL SELECT '{HEAD}' FROM journal_segments JOIN incoming ON contains(segment, run_id)
+    WHERE ends_with(segment, '{HEAD}')"""
 
 TYPES = frozenset(kind for kinds, _ in _STATEMENTS for kind in kinds.split())
 """The line types of runs."""

@@ -21,7 +21,7 @@ from llmkit.store.locks import try_lock
 from llmkit.store.packs import SUFFIX, UNFINISHED, Pack, Place, write
 from llmkit.store.peers import Peers
 from llmkit.store.segment_files import sync_directory
-from llmkit.store.segments import is_copy, machine, segment
+from llmkit.store.segments import is_copy, machine, segment, whole_of
 
 log = logging.getLogger("llmkit.store")
 
@@ -82,7 +82,7 @@ def _closed(journal: Journal, file: str, size: int, is_live: Callable[[str], boo
         return places if pack.is_whole else {}
     is_elsewhere = header.machine != machine() and time.time() - path.stat().st_mtime < _AT_REST
     about = segment(file).about
-    if not about or is_copy(file) or is_live(about) or is_elsewhere:
+    if not about or is_copy(whole_of(file)) or is_live(about) or is_elsewhere:
         return {}
     with open(path, "rb+") as opened:
         return places if _is_over(opened, size) else {}

@@ -12,7 +12,7 @@ import duckdb
 from llmkit.errors import ValidationError
 from llmkit.store.journal import Journal
 from llmkit.store.queries import column
-from llmkit.store.segments import CATALOG, Header, is_copy, segment
+from llmkit.store.segments import CATALOG, HEAD, Header, is_copy, segment, whole_of
 
 FOREIGN = "of another journal"
 """The reason why a whole segment is set aside."""
@@ -46,12 +46,13 @@ def look(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Findings:
     """Compare what the database knows of its journal with what is there."""
     sizes = journal.sizes()
     rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
-    headers = {name: header for name, _, line in rows if (header := Header.of(line)) is not None}
+    lines = {name: line for name, _, line in rows if not name.endswith(HEAD)}
+    headers = {name: header for name, line in lines.items() if (header := Header.of(line)) is not None}
     times = Counter(header.id for header in headers.values())
     foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
     gone = {name for name, *_ in rows if name not in sizes and not is_copy(name)}
     return Findings(
-        missing=tuple(sorted(gone | _named(headers.values()).difference(sizes))),
+        missing=tuple(sorted(gone | _named(headers.values()).difference(map(whole_of, sizes)))),
         cut=tuple(name for name, end, _ in rows if end > sizes.get(name, end)),
         foreign=tuple(name for name in foreign if name in sizes),
         copies=tuple(
@@ -69,7 +70,7 @@ def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ())
     sizes = journal.sizes()
     headers = (journal.header(name) for name in sizes)
     followed = _named(header for header in headers if header is not None)
-    if missing := sorted({*followed, *rests_on}.difference(sizes)):
+    if missing := sorted({*followed, *rests_on}.difference(sizes, map(whole_of, sizes))):
         raise ValidationError(
             f"{path} has to be rebuilt from its journal, in which {_names(missing)} missing. Restore the missing files "
             f"from a copy of {path.name}.journal; or rebuild it from what is left, and from what a damaged database "

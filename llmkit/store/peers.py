@@ -53,6 +53,9 @@ class Peers:
         """
         return None
 
+    def fetch(self, run_id: str | None = None) -> None:
+        """Fetch the texts of a run, or of all, of which others have only sent the heads, as far as they can be had."""
+
     def claim(self, run_id: str) -> bool:
         """Claim a run for this process; ``False`` when another live process, or this one, already has it.
 

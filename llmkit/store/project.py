@@ -250,15 +250,6 @@ def _in_transaction(
     """Write the rows of lines that ``are_new`` (or perhaps not), and up to where segments are now applied."""
     connection.begin()
     try:
-        if lines.catalog:
-            apply_catalog(connection, lines.catalog)
-        if lines.runs:
-            apply_runs.apply_lines(connection, lines.runs, are_new=are_new)
-        if lines.catalog or "run_state" in lines.runs:
-            fold_balances(connection)
-        for aside in lines.aside:
-            log.warning("a line was set aside", extra={"segment": aside.segment, "offset": aside.offset})
-            connection.execute("INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", aside)
         if ends:  # all in one statement: a journal may have thousands of segments
             last = [lines.last.get(name, "") for name in ends]
             rest = ([column.get(name) for name in ends] for column in (lines.next_seq, lines.headers))
@@ -270,6 +261,15 @@ def _in_transaction(
                 "header = coalesce(excluded.header, header)",
                 [list(ends), list(ends.values()), last, *rest],
             )
+        if lines.catalog:
+            apply_catalog(connection, lines.catalog)
+        if lines.runs:
+            apply_runs.apply_lines(connection, lines.runs, are_new=are_new)
+        if lines.catalog or "run_state" in lines.runs:
+            fold_balances(connection)
+        for aside in lines.aside:
+            log.warning("a line was set aside", extra={"segment": aside.segment, "offset": aside.offset})
+            connection.execute("INSERT INTO journal_quarantine VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", aside)
         connection.commit()
     except BaseException:
         with contextlib.suppress(duckdb.TransactionException):  # a failed commit has already ended it

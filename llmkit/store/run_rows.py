@@ -11,6 +11,7 @@ import pandas as pd
 from llmkit.errors import ValidationError
 from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.queries import column, frame, rows
+from llmkit.store.segments import HEAD
 
 _ROW, _COPIES = 2_500, 3
 """Bytes of a row without its texts, and copies of the texts in memory while a DataFrame is made. Measured."""
@@ -20,13 +21,19 @@ def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any
     """The run's own row, JSON parsed; ``None`` when there is no such run.
 
     Its settings are as of its last resumption. ``changes`` lists what each resumption changed, oldest first: at,
-    changes. ``archive`` is where its texts are, if not here.
+    changes. ``archive`` is where its texts are, if not here; ``is_head``: they have not been received.
     """
     archive = (
         "SELECT json_extract_string(arg_max(value, event_id), '$') FROM annotations "
         f"WHERE run_id = runs.id AND position = {OF_RUN} AND name = '{ARCHIVE}'"
     )
-    row = next(iter(rows(connection, f"SELECT *, ({archive}) AS archive FROM runs WHERE id = ?", [run_id])), None)
+    is_head = (
+        "FROM journal_segments h ANTI JOIN journal_segments w "
+        f"ON w.segment = replace(h.segment, '{HEAD}', '.jsonl') AND w.last_event_id >= h.last_event_id "
+        f"WHERE contains(h.segment, runs.id) AND ends_with(h.segment, '{HEAD}')"
+    )
+    query = f"SELECT *, ({archive}) AS archive, EXISTS ({is_head}) AS is_head FROM runs WHERE id = ?"
+    row = next(iter(rows(connection, query, [run_id])), None)
     if row is None:
         return None
     changes = rows(
@@ -44,12 +51,18 @@ def check_texts(row: Mapping[str, Any]) -> None:
     """Refuse to continue without the texts of a run.
 
     Raises:
-        ValidationError: they are only in an archive.
+        ValidationError: they are only in an archive, or with the colleague who asked.
     """
     if row["archive"] is not None:
         raise ValidationError(
             f"The texts of run {row['id']} are only in its archive: read them with .probes(...) and .sql(...) of "
             f"llmkit.dataset({row['archive']!r}). Its costs are still here.",
+            field="run",
+        )
+    if row["is_head"]:
+        raise ValidationError(
+            f"The texts of run {row['id']}, which a colleague asked, have not been received here: open the catalog "
+            f"with team=... while the team's database answers, and kit.load({row['id']!r}). Its costs are here.",
             field="run",
         )
 

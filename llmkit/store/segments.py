@@ -19,6 +19,9 @@ CATALOG = "catalog"
 
 _NAME = re.compile(r"[0-9a-f]{16}-(.+?)-[0-9a-f]{8}(?![0-9a-f])")
 
+HEAD = ".head.jsonl"
+"""The end of the name of a segment's head: its lines without the texts, which a team sends ahead of the whole."""
+
 FIRST_LINE = 4_096
 """The most bytes of a first line."""
 
@@ -38,8 +41,18 @@ def segment(name: str) -> Segment:
     return Segment(name, "" if about is None or about[1].isdigit() else about[1])
 
 
+def head_of(name: str) -> str:
+    """The name of a segment's head."""
+    return name.removesuffix(".jsonl") + HEAD
+
+
+def whole_of(name: str) -> str:
+    """The name of the whole segment, given it or its head."""
+    return name.removesuffix(HEAD) + ".jsonl" if name.endswith(HEAD) else name
+
+
 def is_copy(name: str) -> bool:
-    """Whether a segment's name was changed, as sync programs do for copies that they make."""
+    """Whether a segment's name was changed: as a head, or as sync programs do for copies that they make."""
     match = _NAME.match(name)
     return match is not None and name[match.end() :] != ".jsonl"
 

@@ -193,15 +193,16 @@ class Store:
         return self.read(question, catalog_only=catalog_only, confined=confined)
 
     def run(self, run_id: str, *, with_scenarios: bool = False) -> dict[str, Any]:
-        """A run's own row, with its ``scenarios`` if requested.
+        """A run's own row, with its ``scenarios`` if requested. If colleagues asked it, its texts are fetched first.
 
         Raises:
-            RunNotFound: no run has that id; ValidationError: its scenarios are requested but only in an archive.
+            RunNotFound: no run has that id; ValidationError: its scenarios are requested but are not here.
         """
         if not isinstance(run_id, str):
             raise RunNotFound(
                 f"Name a run by its id, such as kit.runs()['run_id'][0] or run.id, not by {shapes.kind(run_id)}."
             )
+        self.peers.fetch(run_id)
         ask = self.read if with_scenarios else partial(self.look, about=run_id)
         row = ask(lambda c: run_rows.run_row(c, run_id))
         if row is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from llmkit.errors import CatalogBusy, ValidationError
 
@@ -32,36 +32,29 @@ _STEPS = (
 
 
 class Address:
-    """The address of the team's database with its credentials. ``repr`` shows no password."""
+    """The address of the team's database with its credentials. ``repr`` shows no password.
+
+    Raises:
+        ValidationError: not a PostgreSQL URL.
+    """
 
     def __init__(self, url: str) -> None:
-        """Parse a URL.
-
-        Raises:
-            ValidationError: it is not a PostgreSQL URL.
-        """
         try:
             if not isinstance(url, str) or not url.startswith(("postgresql://", "postgres://")):
                 raise ValueError(url)
-            self.parameters: dict[str, Any] = {**_HOW, **conninfo_to_dict(url)}
+            self._parameters: dict[str, Any] = {**_HOW, **conninfo_to_dict(url)}
         except (ValueError, psycopg.Error):  # whose message may quote the URL
             raise ValidationError(
                 "team= is the URL of a PostgreSQL database, such as postgresql://lab@host/llmkit.", field="team"
             ) from None
 
-    @property
-    def text(self) -> str:
-        """The connection string for libpq, including the password."""
-        return make_conninfo(**self.parameters)
-
     def __repr__(self) -> str:
-        known = {"user": "", "host": "localhost", **self.parameters}
+        known = {"user": "", "host": "localhost", **self._parameters}
         return f"{known['user']}@{known['host']}/{known.get('dbname', known['user'])}"
 
-    def words(self, error: psycopg.Error) -> str:
-        """The first line of the error message, without the password."""
-        line, secret = (str(error).splitlines() or [type(error).__name__])[0], self.parameters.get("password")
-        return line.replace(str(secret), "***") if secret else line
+    def session(self, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+        """A new session; inside :meth:`reached`."""
+        return psycopg.connect(autocommit=autocommit, prepare_threshold=None, **self._parameters)
 
     @contextlib.contextmanager
     def reached(self) -> Iterator[None]:
@@ -75,19 +68,21 @@ class Address:
         except psycopg.errors.LockNotAvailable:
             raise CatalogBusy(f"A colleague is editing the catalog of the team {self!r}. Try again.") from None
         except psycopg.Error as error:
+            line, secret = (str(error).splitlines() or [type(error).__name__])[0], self._parameters.get("password")
+            line = line.replace(str(secret), "***") if secret else line
             raise CatalogBusy(
-                f"The team's database {self!r} does not answer: {self.words(error)}. Runs continue. As soon as it is "
+                f"The team's database {self!r} does not answer: {line}. Runs continue. As soon as it is "
                 "back, your colleagues' work appears here and the catalog can be edited."
             ) from None
 
-    def check(self, session: psycopg.Connection[Any], *, is_new: bool = False) -> int:
+    def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:
         """Return the version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none).
 
         Raises:
             ValidationError: it has another version.
         """
-        exists = session.execute("SELECT to_regclass('llmkit_team')").fetchone()
-        row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if exists and exists[0] else None
+        exists = session.execute("SELECT to_regclass('llmkit_team') IS NOT NULL").fetchone() == (True,)
+        row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if exists else None
         version = int(row[0] or 0) if row else 0
         if version > len(_STEPS):
             raise ValidationError(f"{self!r} was prepared by a newer llmkit: pip install -U llmkit.", field="team")
@@ -104,7 +99,7 @@ def init(url: str) -> str:
         ValidationError: not a PostgreSQL URL, or a newer llmkit has prepared it.
     """
     address = Address(url)
-    with address.reached(), psycopg.connect(address.text, prepare_threshold=None) as session:
+    with address.reached(), address.session() as session:
         session.execute("SELECT pg_advisory_xact_lock(%s, 0)", [LOCKS])
         for step in _STEPS[address.check(session, is_new=True) :]:
             session.execute(step)

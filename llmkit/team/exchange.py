@@ -1,47 +1,69 @@
-"""Synchronize the local journal with the team's database: each gets the parts that it lacks."""
+"""Synchronize the local journal with the team's database: each gets the lines that it lacks.
+
+Segments are relayed byte for byte, and those of runs also as heads. A database takes the heads of colleagues' runs at
+once, and a whole run when somebody opens it; from then on, all of that run.
+"""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from llmkit.errors import CatalogBusy, ValidationError
 from llmkit.store import Event
-from llmkit.store.journal import Journal
+from llmkit.store.heads import head
+from llmkit.store.journal import Block, Journal
 from llmkit.store.lines import line
-from llmkit.store.segments import CATALOG, is_copy, segment
-from llmkit.team.relay import Member, Part, Relay
+from llmkit.store.segments import CATALOG, HEAD, head_of, is_copy, segment, whole_of
+from llmkit.team.relay import Part, Relay
 
 log = logging.getLogger("llmkit.team")
 
 _BLOCK, _BLOCKS = 1 << 20, 16
 """Bytes per part, and parts per transaction."""
-_NAME = re.compile(r"[0-9a-f]{16}-[\w-]+-[0-9a-f]{8}\.jsonl")
+_NAME = re.compile(r"[0-9a-f]{16}-[\w-]+-[0-9a-f]{8}(\.head)?\.jsonl")
 
 
 class Exchange:
     """The synchronization by one process. Not thread-safe."""
 
-    def __init__(self, journal: Journal, me: Member) -> None:
-        self._journal, self._me = journal, me
+    def __init__(self, journal: Journal, member: str) -> None:
+        self._journal, self._member = journal, member
         self._until = 0
         self._ends: dict[str, int] = {}
+        self.short: set[str] = set()
+        """The runs of which only heads are here."""
         self.has_joined = False
-        self._edits: tuple[str, int, int] | None = None
+        self._edits: tuple[str, int] | None = None
 
     def catch_up(self, relay: Relay) -> None:
-        """Compare all segments and fetch what is missing here. The first call, for which the edit lock must be held,
-        also uploads local edits of the catalog.
+        """Compare everything anew. The first call, for which the edit lock must be held, also uploads local edits.
 
         Raises:
             ValidationError: both sides have edits that the other one lacks.
         """
-        self._until, self._ends, sizes = relay.latest(), relay.ends(), self._journal.sizes()
-        behind = {name: sizes.get(name, 0) for name, end in self._ends.items() if end > sizes.get(name, 0)}
-        ahead = [] if self.has_joined else [name for name in self._due(sizes) if segment(name).about == CATALOG]
-        if ahead and any(segment(name).about == CATALOG for name in behind):
+        self._until, self._ends, self.short = 0, {}, set()
+        self.pull(relay)
+        if not self.has_joined:
+            self.push(relay)
+            self.has_joined = True
+
+    def pull(self, relay: Relay) -> None:
+        """Fetch what others have uploaded since the last time."""
+        self._until, ends = relay.ends(self._until)
+        self._ends |= ends
+        sizes = self._journal.sizes() if ends else {}
+        whole = {segment(name).about for name in sizes if not name.endswith(HEAD)}
+        self.short |= {segment(name).about for name in ends if name.endswith(HEAD)} - whole
+        behind = {
+            name: size
+            for name, size in self._behind(ends, sizes).items()
+            if name.endswith(HEAD) != (segment(name).about in whole or head_of(whole_of(name)) not in self._ends)
+        }
+        is_changed = any(segment(name).about == CATALOG for name in behind)
+        if not self.has_joined and is_changed and self._due(sizes):
             folder = self._journal.directory
             raise ValidationError(
                 f"The catalog of {folder.stem} is not the one of this team, or was edited outside the team. Name a "
@@ -50,52 +72,57 @@ class Exchange:
                 field="team",
             )
         self._keep(relay.beyond(behind))
-        self._put(relay, ahead)
-        self.has_joined = True
 
-    def pull(self, relay: Relay) -> None:
-        """Fetch what other members have uploaded since the last time."""
-        latest = relay.latest()
-        if latest > self._until:
-            self._keep(relay.since(self._until, latest, self._me.member))
-            self._until = latest
+    def fetch(self, relay: Relay, runs: Collection[str]) -> None:
+        """Fetch whole runs."""
+        names = [name for name in self._ends if segment(name).about in runs and not name.endswith(HEAD)]
+        self._keep(relay.beyond(self._behind(names, self._journal.sizes())))
+        self.short.difference_update(runs)
 
     def push(self, relay: Relay) -> None:
-        """Upload what runs have written here."""
-        self._put(relay, [name for name in self._due(self._journal.sizes()) if segment(name).about != CATALOG])
+        """Upload what runs have written here; before this database has joined, its catalog."""
+        names = self._due(self._journal.sizes())
+        blocks = itertools.chain.from_iterable(
+            self._journal.blocks(segment(name), self._ends.get(name, 0), _BLOCK) for name in names
+        )
+        while some := list(itertools.islice(blocks, _BLOCKS)):
+            relay.put(self._member, [part for block in some for part in self._parts(block)])
 
-    def edit(self, relay: Relay, lock: Relay, events: Sequence[Event]) -> None:
-        """Upload the events of an edit in the session that holds the ``lock``, then write them to the local journal."""
+    def edit(self, relay: Relay, events: Sequence[Event]) -> None:
+        """Upload the events of an edit, for which the lock must be held, then write them to the local journal."""
         self._journal.stamp(events)
         if self._edits is None:
-            name, head = self._journal.header_of_new(CATALOG)
-            start, seq = 0, 1
+            (name, first), seq = self._journal.header_of_new(CATALOG), 1
             self.push(relay)  # the segments that the new one's header says it follows
         else:
-            (name, start, seq), head = self._edits, b""
+            (name, seq), first = self._edits, b""
         self._edits = None
-        part = Part(name, start, head + b"".join(line(event, seq + number) for number, event in enumerate(events)))
-        lock.put(self._me.member, [part])
+        part = self._part(name, first + b"".join(line(event, seq + number) for number, event in enumerate(events)))
+        relay.put(self._member, [part])
         self._keep([part])
-        self._edits = name, part.stop, seq + len(events)
+        self._edits = name, seq + len(events)
 
-    def _due(self, sizes: dict[str, int]) -> list[str]:
-        return [name for name, size in sizes.items() if size > self._ends.get(name, 0) and not is_copy(name)]
+    def _behind(self, names: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
+        return {name: sizes.get(name, 0) for name in names if sizes.get(name, 0) < self._ends[name]}
+
+    def _due(self, sizes: Mapping[str, int]) -> list[str]:
+        ours = [name for name in sizes if not is_copy(name) and (segment(name).about == CATALOG) != self.has_joined]
+        return [name for name in ours if sizes[name] > self._ends.get(name, 0)]
+
+    def _parts(self, block: Block) -> Iterator[Part]:
+        (name, about), lines = block.segment, block.lines
+        yield self._part(name, b"\n".join([*lines, b""]))
+        if about not in ("", CATALOG) and (block.start == 0 or head_of(name) in self._ends):
+            yield self._part(head_of(name), b"\n".join([*map(head, lines), b""]))
+
+    def _part(self, name: str, data: bytes) -> Part:
+        start = self._ends.get(name, 0)
+        self._ends[name] = start + len(data)
+        return Part(name, start, data)
 
     def _keep(self, parts: Iterable[Part]) -> None:
-        for part in parts:
-            if _NAME.fullmatch(part.segment) is None:
-                log.warning("a segment of that name is not taken", extra={"segment": part.segment})
-            elif not self._journal.receive(part.segment, part.start, part.data):
-                raise CatalogBusy(f"{part.segment} has become shorter here. It is compared again.")
-            self._ends[part.segment] = max(part.stop, self._ends.get(part.segment, 0))
-
-    def _put(self, relay: Relay, names: Sequence[str]) -> None:
-        parts = (
-            Part(name, block.start, b"\n".join([*block.lines, b""]))
-            for name in names
-            for block in self._journal.blocks(segment(name), self._ends.get(name, 0), _BLOCK)
-        )
-        while some := list(itertools.islice(parts, _BLOCKS)):
-            relay.put(self._me.member, some)
-            self._ends |= {part.segment: part.stop for part in some}
+        for name, start, data in parts:
+            if _NAME.fullmatch(name) is None:
+                log.warning("a segment of that name is not taken", extra={"segment": name})
+            elif not self._journal.receive(name, start, data):
+                raise CatalogBusy(f"{name} has become shorter here. It is compared again.")

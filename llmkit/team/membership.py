@@ -51,11 +51,12 @@ class Team(Peers):
         self._gate, self._address = gate, address
         place = f"{platform.node()} {uuid.getnode()} {journal.directory}"
         where = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
-        self._me = Member(secrets.token_hex(8), where, actor, platform.node(), (), {})
+        self._me = Member("", where, actor, platform.node(), (), {})
         self._begin()
 
     def _begin(self) -> None:
-        self._exchange = Exchange(self.journal, self._me)
+        self._me = self._me._replace(member=secrets.token_hex(8))
+        self._exchange = Exchange(self.journal, self._me.member)
         self._relay: Relay | None = None
         self._guard, self._edits = threading.RLock(), threading.RLock()
         self._write: Write | None = None
@@ -84,8 +85,7 @@ class Team(Peers):
             ValidationError: the database is not prepared, or the catalog here is a different one.
         """
         try:
-            with self._connected() as relay:
-                self._beat(relay)
+            self._beat()
         except CatalogBusy as error:
             if not any(segment(name).about == CATALOG for name in self.journal.sizes()):
                 raise
@@ -116,8 +116,7 @@ class Team(Peers):
         told = ""
         while not self._is_over:
             try:
-                with self._connected() as relay:
-                    self._beat(relay)
+                self._beat()
                 told = ""
             except (LlmkitError, OSError) as error:
                 if str(error) != told:
@@ -128,11 +127,12 @@ class Team(Peers):
             self._wake.wait(REST if self._treasury.is_short else BEAT)
             self._wake.clear()
 
-    def _beat(self, relay: Relay) -> None:
-        self._call_the_roll(relay)
-        self._exchange.pull(relay)
-        if relay.leads(self._me.gate):
-            self._exchange.push(relay)
+    def _beat(self) -> None:
+        with self._connected() as relay:
+            self._call_the_roll(relay)
+            self._exchange.pull(relay)
+            if relay.leads(self._me.gate):
+                self._exchange.push(relay)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Relay]:
@@ -141,7 +141,10 @@ class Team(Peers):
             try:
                 if self._relay is None:
                     self._relay = Relay(self._address)
-                    with contextlib.nullcontext() if self._exchange.has_joined else self._locking(waits=True):
+                    with contextlib.ExitStack() as joining:
+                        if not self._exchange.has_joined:
+                            self._relay.lock_edits()
+                            joining.callback(self._relay.unlock_edits)
                         self._exchange.catch_up(self._relay)
                 yield self._relay
             except BaseException:
@@ -156,7 +159,6 @@ class Team(Peers):
     def _forget(self) -> None:
         """In a forked child: the session belongs to the parent and must not be ended here."""
         _OF_PARENTS.append(self._relay)
-        self._me = replace(self._me, member=secrets.token_hex(8))
         super()._forget()
         self._begin()
 
@@ -172,38 +174,40 @@ class Team(Peers):
             if self._write is not None:  # nested in another edit
                 yield self._write
                 return
-            with self._locking(waits) as lock, contextlib.ExitStack() as ending:
-                with self._connected() as relay:
-                    self._exchange.pull(relay)
-                    self._exchange.push(relay)
-                self._write = partial(self._give, lock)
-                ending.callback(setattr, self, "_write", None)
+            with self._connected() as relay:
+                relay.lock_edits(waits=waits)  # until the session ends, so that other exchanges can continue
+                self._exchange.pull(relay)
+            self._write = partial(self._give, relay)
+            try:
                 yield self._write
+            finally:
+                self._write = None
+                with contextlib.suppress(CatalogBusy), self._holding(relay):
+                    relay.unlock_edits()
         finally:
             self._edits.release()
 
     def _give(self, lock: Relay, events: Sequence[Event]) -> None:
-        with self._connected() as relay:
-            self._exchange.edit(relay, lock, events)
+        with self._holding(lock):
+            self._exchange.edit(lock, events)
 
     @contextlib.contextmanager
-    def _locking(self, waits: bool) -> Iterator[Relay]:
-        """Hold the lock in a separate session, so that other exchanges can continue."""
-        with contextlib.closing(self._answering(waits)) as lock:
-            lock.lock_edits(waits=waits)
-            yield lock
-
-    def _answering(self, waits: bool) -> Relay:
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return Relay(self._address)
-            except CatalogBusy:
-                if not waits or time.monotonic() > until:
-                    raise
-                time.sleep(REST)
+    def _holding(self, lock: Relay) -> Iterator[None]:
+        """The session that holds the lock, for one thread at a time; with another one, the lock is lost."""
+        with self._guard:
+            if self._relay is not lock:
+                raise CatalogBusy(f"The team's database {self._address!r} was away during the edit. Try again.")
+            with self._connected():
+                yield
 
     # --- runs ---
+
+    def fetch(self, run_id: str | None = None) -> None:
+        """Fetch the texts of a run, or of all, as far as they can be had."""
+        runs = self._exchange.short & ({run_id} if run_id else self._exchange.short)
+        if runs and self.is_reached:
+            with contextlib.suppress(LlmkitError, OSError), self._connected() as relay:  # then they are not here
+                self._exchange.fetch(relay, runs)
 
     def claim(self, run_id: str) -> bool:
         """Claim a run for this process; ``False`` when another process has it, here or elsewhere."""
@@ -257,7 +261,7 @@ class Team(Peers):
             uses = self._gate.uses()  # after the gate has been lowered
             taken = {name: Use(count, uses.get(name, (0, 0))[1]) for name, count in slots.items()}
             runs = sorted(run_id for run_id in running if not self._is_elsewhere(run_id))
-            relay.enter(replace(self._me, runs=runs, uses=taken))
+            relay.enter(self._me._replace(runs=runs, uses=taken))
             ceilings = self._treasury.agree(relay, running, now)
         self._share(slots)
         self._treasury.grant(ceilings)

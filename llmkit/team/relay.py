@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-
-import psycopg
 
 from llmkit.errors import CatalogBusy
 from llmkit.limiter import Stake
@@ -27,14 +24,8 @@ class Part(NamedTuple):
     start: int
     data: bytes
 
-    @property
-    def stop(self) -> int:
-        """The offset after the last byte."""
-        return self.start + len(self.data)
 
-
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A process in the team. Processes with the same ``gate`` share one local database.
 
     ``uses``: the allowed and the current number of requests in flight, by provider, or by model if it has its own
@@ -61,20 +52,18 @@ class Relay:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        with address.reached():
-            self._session = psycopg.connect(address.text, autocommit=True, prepare_threshold=None)
-            with contextlib.ExitStack() as failing:
-                failing.callback(self.close)
-                self._session.execute(f"SET lock_timeout = '{PATIENCE}s'; SET statement_timeout = '120s'")
-                address.check(self._session)
-                failing.pop_all()
+        with address.reached(), contextlib.ExitStack() as failing:
+            self._session = failing.enter_context(address.session(autocommit=True))
+            self._session.execute(f"SET lock_timeout = '{PATIENCE}s'; SET statement_timeout = '120s'")
+            address.check(self._session)
+            failing.pop_all()
 
     def close(self) -> None:
         """End the session, and release any lock it holds."""
         self._session.close()
 
-    def lock_edits(self, *, waits: bool) -> None:
-        """Take the edit lock, until the session ends.
+    def lock_edits(self, *, waits: bool = True) -> None:
+        """Take the edit lock, until :meth:`unlock_edits` or the session's end.
 
         Raises:
             CatalogBusy: a colleague holds it; raised at once unless this ``waits``.
@@ -84,43 +73,30 @@ class Relay:
                 self._session.execute("SET LOCAL lock_timeout = '1ms'")
             self._session.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, _EDIT])
 
+    def unlock_edits(self) -> None:
+        """Release the edit lock."""
+        self._ask("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, _EDIT])
+
     def leads(self, gate: str) -> bool:
         """Whether this session uploads what is written at a gate, on behalf of all processes there."""
-        with self._address.reached():
-            row = self._session.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [gate]).fetchone()
-            return bool(row and row[0])
+        return bool(self._ask("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [gate])[0][0])
 
     # --- parts of segments ---
 
-    def latest(self) -> int:
-        """The number of the latest part."""
-        with self._address.reached():
-            row = self._session.execute("SELECT coalesce(max(seq), 0) FROM llmkit_parts").fetchone()
-            return int(row[0]) if row else 0
-
-    def ends(self) -> dict[str, int]:
-        """The size of every segment in bytes."""
-        with self._address.reached():
-            return dict(self._session.execute("SELECT segment, max(stop) FROM llmkit_parts GROUP BY segment"))
+    def ends(self, seq: int) -> tuple[int, dict[str, int]]:
+        """The number of the latest part, and the size in bytes of every segment with parts after number ``seq``."""
+        rows = self._ask("SELECT segment, max(stop), max(seq) FROM llmkit_parts WHERE seq > %s GROUP BY segment", [seq])
+        return max((row[2] for row in rows), default=seq), {segment: stop for segment, stop, _ in rows}
 
     def beyond(self, sizes: Mapping[str, int]) -> Iterator[Part]:
         """The parts of these segments that extend beyond the given sizes."""
         query = """
             SELECT p.segment, p.start, p.data FROM llmkit_parts p JOIN unnest(%s::TEXT[], %s::BIGINT[]) s (name, size)
                 ON p.segment = s.name AND p.stop > s.size ORDER BY seq"""
-        return self._parts(query, [list(sizes), list(sizes.values())])
-
-    def since(self, seq: int, until: int, member: str) -> Iterator[Part]:
-        """The parts added by others after number ``seq`` and up to number ``until``."""
-        query = (
-            "SELECT segment, start, data FROM llmkit_parts WHERE seq > %s AND seq <= %s AND member <> %s ORDER BY seq"
-        )
-        return self._parts(query, [seq, until, member])
-
-    def _parts(self, query: Any, values: Sequence[Any]) -> Iterator[Part]:
-        with self._address.reached(), self._session.cursor(binary=True) as cursor:
-            for row in cursor.stream(query, values, size=16):
-                yield Part(*row)
+        if sizes:
+            with self._address.reached(), self._session.cursor(binary=True) as cursor:
+                for row in cursor.stream(query, [list(sizes), list(sizes.values())], size=16):
+                    yield Part(*row)
 
     def put(self, member: str, parts: Sequence[Part]) -> None:
         """Append parts to their segments. One member at a time, so that numbers become visible in order.
@@ -128,16 +104,15 @@ class Relay:
         Raises:
             CatalogBusy: a part does not start at the end of its segment; nothing is added.
         """
+        query = """
+            INSERT INTO llmkit_parts (segment, start, stop, member, data) SELECT %(name)s, %(start)s, %(stop)s,
+                %(member)s, %(data)b
+            WHERE %(start)s = coalesce((SELECT max(stop) FROM llmkit_parts WHERE segment = %(name)s), 0) RETURNING 1"""
         with self._locked(_PUSH):
-            for part in parts:
-                added = self._session.execute(
-                    "INSERT INTO llmkit_parts (segment, start, stop, member, data) SELECT %(name)s, %(start)s, "
-                    "%(stop)s, %(member)s, %(data)b WHERE %(start)s = coalesce((SELECT max(stop) FROM llmkit_parts "
-                    "WHERE segment = %(name)s), 0)",
-                    {"name": part.segment, "start": part.start, "stop": part.stop, "member": member, "data": part.data},
-                )
-                if added.rowcount != 1:
-                    raise CatalogBusy(f"{part.segment} ends elsewhere in the team's database. Try again.")
+            for name, start, data in parts:
+                values = {"name": name, "start": start, "stop": start + len(data), "member": member, "data": data}
+                if not self._ask(query, values):
+                    raise CatalogBusy(f"{name} ends elsewhere in the team's database. Try again.")
 
     # --- members ---
 
@@ -145,19 +120,22 @@ class Relay:
     def roll(self) -> Iterator[tuple[list[Member], float]]:
         """All members' entries, and the server's time in seconds; within the block no other member changes its own."""
         with self._locked(_ROLL):
-            rows = self._session.execute(f"""
+            rows = self._ask(f"""
                 SELECT member, gate, actor, host, runs, uses, seen_at, greatest(seen_at, pg_postmaster_start_time())
-                    > now() - INTERVAL '{LAPSE} s' FROM llmkit_members ORDER BY actor, host, member""").fetchall()
-            now = self._session.execute("SELECT extract(epoch FROM now())::FLOAT").fetchone()
-            yield [Member(*row) for row in rows], float(now[0]) if now else 0.0
+                    > now() - INTERVAL '{LAPSE} s' FROM llmkit_members ORDER BY actor, host, member""")
+            yield [Member(*row) for row in rows], self._ask("SELECT extract(epoch FROM now())::FLOAT")[0][0]
 
     def enter(self, entry: Member) -> None:
         """Write this member's entry; inside :meth:`roll`."""
-        self._session.execute(
+        self._ask(
             "INSERT INTO llmkit_members VALUES (%s, %s, %s, %s, now(), %s, %s) ON CONFLICT (member) DO UPDATE SET "
             "seen_at = excluded.seen_at, runs = excluded.runs, uses = excluded.uses",
-            [entry.member, entry.gate, entry.actor, entry.host, list(entry.runs), json.dumps(entry.uses)],
+            [*entry[:4], list(entry.runs), json.dumps(entry.uses)],
         )
+
+    def leave(self, member: str) -> None:
+        """Delete a member's entry, and those that have not been seen for 30 days."""
+        self._ask("DELETE FROM llmkit_members WHERE member = %s OR seen_at < now() - INTERVAL '30 d'", [member])
 
     def stakes(self, budgets: Sequence[str], gate: str) -> list[tuple[str, str, str, Stake]]:
         """The stakes of runs in these budgets, and all unsettled ones at a gate: budget, run, gate, stake; inside
@@ -166,23 +144,21 @@ class Relay:
         query = """
             SELECT budget, run, gate, ceiling, used, spent, wants FROM llmkit_stakes
             WHERE budget = ANY(%s) OR gate = %s AND ceiling != spent"""
-        return [(*row[:3], Stake(*row[3:])) for row in self._session.execute(query, [list(budgets), gate])]
+        return [(*row[:3], Stake(*row[3:])) for row in self._ask(query, [list(budgets), gate])]
 
     def stake(self, budget: str, run_id: str, gate: str, stake: Stake) -> None:
         """Write a run's stake in a budget; inside :meth:`roll`."""
-        self._session.execute(
+        self._ask(
             "INSERT INTO llmkit_stakes VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (budget, run) DO UPDATE SET "
             "gate = excluded.gate, ceiling = excluded.ceiling, used = excluded.used, spent = excluded.spent, "
             "wants = excluded.wants",
             [budget, run_id, gate, *stake[:4]],
         )
 
-    def leave(self, member: str) -> None:
-        """Delete a member's entry, and those that have not been seen for 30 days."""
+    def _ask(self, query: Any, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         with self._address.reached():
-            self._session.execute(
-                "DELETE FROM llmkit_members WHERE member = %s OR seen_at < now() - INTERVAL '30 d'", [member]
-            )
+            answer = self._session.execute(query, values)
+            return answer.fetchall() if answer.description else []
 
     @contextlib.contextmanager
     def _locked(self, lock: int) -> Iterator[None]:

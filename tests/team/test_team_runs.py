@@ -7,13 +7,15 @@ import threading
 from decimal import Decimal
 
 import pandas as pd
+import psycopg
 import pytest
 from local_account import add_local
 from postgres import until
 from same_tables import assert_same_tables
 
 import llmkit
-from llmkit.store import compaction
+from llmkit import Scenario
+from llmkit.store import archive, compaction
 from llmkit.store.packs import SUFFIX
 from llmkit.team import relay
 
@@ -87,6 +89,83 @@ def test_a_run_of_a_colleague_is_there_with_its_answers(member, sim):
     pd.testing.assert_frame_equal(run.probes, anna.load(run.id).probes)
     pd.testing.assert_frame_equal(run.attempts, anna.load(run.id).attempts)
     assert ben.costs(by="actor")["actor"].tolist() == ["anna"]
+
+
+def texts(kit):
+    """What is here of all texts of runs."""
+    return kit.sql(
+        "SELECT prompt, response, reply FROM probes JOIN attempts USING (probe_id) "
+        "WHERE coalesce(prompt, response, reply) IS NOT NULL"
+    )
+
+
+def test_texts_come_when_a_run_is_opened(member, sim):
+    """Until then a colleague has its head alone, with all counts and costs; from then on whatever is added to it."""
+    anna, ben = (member(name, simulate=False) for name in ("anna", "ben"))
+    add_local(anna, sim, max_parallel_requests=10, requests_per_minute=100_000)
+    first = anna.run(["one", "two"], "local:gpt-6-luna").result(60)
+    long = anna.run(Scenario("three", system="Be brief.", followups=["and four?"]), "local:gpt-6-luna").result(60)
+    assert until(ended(ben, 2))
+    assert texts(ben).empty
+    pd.testing.assert_frame_equal(ben.costs(by=["config", "run_id"]), anna.costs(by=["config", "run_id"]))
+    assert ben.catalog.provider("local").balance == 100 - first.total_cost - long.total_cost
+    for run in (first, long):
+        for table in ("probes", "turns", "attempts"):
+            pd.testing.assert_frame_equal(getattr(ben.load(run.id), table), getattr(run, table))
+        assert len(texts(ben)) == (2 if run is first else 4)
+    sim.set(latency=30)
+    handle = anna.run(["five"], "local:gpt-6-luna")
+    assert until(lambda: handle.run_id in set(ben.runs()["run_id"]))
+    assert ben.load(handle.run_id).probes["prompt"].tolist() == ["five"]
+    handle.cancel(grace=0)
+    handle.wait()
+    sim.set(latency=0)
+    run = anna.resume(handle.run_id).result(60)
+    assert until(ended(ben, 3))
+    assert set(texts(ben)["prompt"]) == {"one", "two", "three", "five"}
+    pd.testing.assert_frame_equal(ben.load(run.id).attempts, run.attempts)
+
+
+def test_a_run_that_was_never_opened_says_so_outside_of_the_team(member, url, tmp_path):
+    """Its costs are here; for its texts a sentence names the way, which a file rebuilt from its journal finds too."""
+    anna = member("anna")
+    runs = [anna.run([prompt], MODEL).result(60) for prompt in ("one", "two")]
+    ben = member("ben")
+    assert until(ended(ben, 2))
+    assert ben.load(runs[0].id).probes["prompt"].tolist() == ["one"]
+    ben.close()
+    for _ in range(2):
+        with llmkit.open(tmp_path / "ben.duckdb", simulate=True) as alone:
+            pd.testing.assert_frame_equal(alone.costs(by="run_id"), anna.costs(by="run_id"))
+            assert alone.load(runs[0].id).turns["prompt"].tolist() == ["one"]
+            run = alone.load(runs[1].id)
+            assert "its texts have not been received" in repr(run)
+            for reading in (lambda run: run.probes, lambda run: run.archive(tmp_path / "x"), lambda run: run.report()):
+                with pytest.raises(llmkit.ValidationError, match=r"open the catalog with team=.*kit\.load"):
+                    reading(run)
+            with pytest.raises(llmkit.ValidationError, match="open the catalog with team="):
+                alone.resume(run.id)
+            again = alone.estimate(["one", "two"], MODEL, reuse=True)
+            assert again.reused == 1  # what is not here is not found
+        (tmp_path / "ben.duckdb").unlink()
+        llmkit.open(tmp_path / "ben.duckdb", adopt=True).close()
+    ben = member("ben")
+    assert ben.costs(by="prompt")["prompt"].tolist() == ["one", "two"]
+    backup = ben.backup(tmp_path / "backup.tar.gz")
+    assert archive.restore(backup, tmp_path / "restored.duckdb")
+    with llmkit.open(tmp_path / "restored.duckdb", adopt=True) as restored:
+        assert restored.load(runs[1].id).probes["prompt"].tolist() == ["two"]
+
+
+def test_runs_of_a_team_that_relayed_no_heads_come_whole(member, url):
+    """What an earlier version has uploaded is complete everywhere, as it was then."""
+    run = member("anna").run(["one"], MODEL).result(60)
+    assert until(lambda: list(member("ben").runs()["status"]) == ["completed"])
+    with psycopg.connect(url) as session:
+        session.execute("DELETE FROM llmkit_parts WHERE segment LIKE '%.head.jsonl'")
+    kit = member("carol")
+    assert texts(kit)["prompt"].tolist() == ["one"]
+    assert kit.load(run.id).probes["response"].notna().all()
 
 
 def test_the_team_as_a_table(member, sim):
