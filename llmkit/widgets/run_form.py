@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 import ipywidgets as ipw
@@ -50,6 +51,7 @@ class RunForm(FollowingPanel):
         self._given = None if prompts is None else list(as_scenarios(prompts))
         self._estimate: Estimate | None = None
         self._refused: tuple[Any, ...] | None = None
+        self._saying = threading.Lock()  # or a draw that began before would clear what was refused
         self.handle: Any = None
         self.panel: Any = None
         self._count = ipw.HTML()
@@ -128,8 +130,9 @@ class RunForm(FollowingPanel):
         usable = [reference for reference, listed in against.items() if not any(each.blocks for each in listed)]
         values = self._sound_values()
         self._estimate, other = (self._estimated(usable, values, mode) for mode in _MODES[values["mode"]])
-        if self._inputs() != self._refused:
-            self._say()
+        with self._saying:
+            if self._inputs() != self._refused:
+                self._say()
         warnings = self._over_balance(access.state)
         for reference in usable:
             if (words := warnings.get(models[reference].provider)) is not None:
@@ -207,7 +210,8 @@ class RunForm(FollowingPanel):
 
     def _place_errors(self, error: LlmkitError) -> None:
         """Show each problem at the field that it concerns, or below the form."""
-        self._refused = self._inputs()
+        with self._saying:
+            self._refused = self._inputs()
         places: dict[Sentence, list[str]] = {}
         for problem in getattr(error, "problems", (error,)):
             places.setdefault(self._place_of(problem), []).append(self.form.worded(problem))
