@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from llmkit.errors import Code
 from llmkit.providers.wires.answer import body_or_failure
-from llmkit.providers.wires.values import decode, items, string
+from llmkit.providers.wires.values import items, string
 from llmkit.records import Failure, HttpResponse, Request
+from llmkit.records.rows import dumps
 
 EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this request was answered; it was not billed.")
 CANCELLED = Failure(
@@ -176,8 +177,8 @@ class BatchApi(ABC):
 
 def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
     """The JSON object of a 2xx body, or the failure that a response reports."""
-    body = decode(response.body) if 200 <= response.status < 300 else None
-    if isinstance(body, dict):
+    body = _object(response.body) if 200 <= response.status < 300 else None
+    if body is not None:
         return body, None
     _, failure = body_or_failure(response)
     words = "The reply about a batch is not a JSON object."
@@ -198,17 +199,9 @@ def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None
     return HttpResponse(
         status=status,
         headers={"x-request-id": request_id} if request_id else {},
-        body=encoded(body),
+        body=dumps(body),
         received_at=response.received_at,
     )
-
-
-def encoded(body: Any) -> bytes:
-    """JSON in UTF-8, or in ASCII if a text contains a lone surrogate."""
-    try:
-        return json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(body).encode()
 
 
 def http_status(code: Any) -> int:
@@ -230,9 +223,10 @@ def form(fields: Mapping[str, str], filename: str, content: bytes) -> tuple[dict
     return {"content-type": f"multipart/form-data; boundary={boundary}"}, body + f"\r\n--{boundary}--\r\n".encode()
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _object(text: bytes) -> dict[str, Any] | None:
+    """A JSON object of any length, which holds thousands of answers; a damaged character costs none of them."""
     try:
-        value = json.loads(line)
+        value = json.loads(text.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -19,7 +19,6 @@ from llmkit.providers.wires.batch_api import (
     BatchState,
     Reply,
     Results,
-    encoded,
     form,
     http_status,
     json_lines,
@@ -27,6 +26,7 @@ from llmkit.providers.wires.batch_api import (
 )
 from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import Failure, HttpResponse, Request
+from llmkit.records.rows import dumps
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED}
@@ -45,7 +45,7 @@ class OpenAIBatches(BatchApi):
             {"custom_id": item.custom_id, "method": "POST", "url": _url(item.request), "body": item.request.body}
             for item in batch
         ]
-        content = b"".join(encoded(line) + b"\n" for line in lines)
+        content = b"".join(dumps(line) + b"\n" for line in lines)
         headers, content = form({"purpose": "batch"}, "llmkit.jsonl", content)
         return Request(path="/files", headers=headers, raw=content)
 
@@ -126,7 +126,7 @@ class MistralBatches(OpenAIBatches):
 def rejected(status: int, error: Any) -> HttpResponse:
     """The reason why a batch was refused as a whole, in the form of a response."""
     error = error if isinstance(error, dict) else {"message": "The batch was refused."}
-    return HttpResponse(status=status, headers={}, body=encoded({"error": error}), received_at=datetime.now(UTC))
+    return HttpResponse(status=status, headers={}, body=dumps({"error": error}), received_at=datetime.now(UTC))
 
 
 def _url(request: Request) -> str:
