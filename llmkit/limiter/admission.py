@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from llmkit.limiter.budget import Reservation
 from llmkit.limiter.pace import PaceState, outcome, settle
-from llmkit.limiter.purse import Advance
+from llmkit.limiter.purse import Purse
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Admission:
     waits: Mapping[str, float]
     on_sent: Callable[[Admission], object]
     adaptive: bool = False
-    reservation: Reservation | Advance | None = None
+    reservation: Reservation | Purse | None = None
     used: int | None = None
     ok: bool | None = None
 

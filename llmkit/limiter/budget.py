@@ -76,10 +76,6 @@ class Budget:
         """Record how much money a finished conversation of a kind needed."""
         insort(self._needs[kind], need)
 
-    def must_wait(self, worst_case: Decimal) -> bool:
-        """Whether ``reserve`` would now wait for the run's own money."""
-        return worst_case <= self.left and (bool(self._queue) or worst_case > self._own.free)
-
     async def reserve(
         self,
         worst_case: Decimal | None,

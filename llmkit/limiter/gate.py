@@ -18,8 +18,8 @@ from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import Claims, Portions
 from llmkit.limiter.provider_queue import ProviderQueue
-from llmkit.limiter.purse import Advance, Purse
-from llmkit.limiter.waiters import OnWait, Waiter
+from llmkit.limiter.purse import Purse
+from llmkit.limiter.waiters import Waiter
 from llmkit.limiter.waits import Wait
 from llmkit.records import RateInfo
 from llmkit.records.forks import forgetting
@@ -81,28 +81,19 @@ class Gate:
         tokens: int = 0,
         budget: Budget | Purse | None = None,
         worst_case: Decimal | None = None,
-        on_wait: OnWait | None = None,
         adaptive: bool = False,
     ) -> AbstractAsyncContextManager[Admission]:
         """Wait until a request to ``model`` (a reference) may be sent; it counts as in flight until the block ends.
 
         Runs take turns; within a run, requests are served in order. ``tokens`` is an estimate of input and output,
-        ``worst_case`` the most that the request may cost. ``on_wait(reason, until)`` is called whenever the reason for
-        waiting changes; it must not block or raise. ``adaptive`` keeps fewer requests in flight than the limit while
-        more would not be served faster; other runs of this kernel wait their turn behind it.
+        ``worst_case`` the most that the request may cost. ``adaptive`` keeps fewer requests in flight than the limit
+        while more would not be served faster; other runs of this kernel wait their turn behind it.
 
         Raises:
             BudgetExceeded: the budget does not cover the worst case.
         """
         queue = self._queue(provider)
-        waiter = Waiter(
-            run_id=run_id,
-            model=model,
-            tokens=tokens,
-            adaptive=adaptive,
-            asked_at=self._clock(),
-            on_wait=on_wait,
-        )
+        waiter = Waiter(run_id=run_id, model=model, tokens=tokens, adaptive=adaptive, asked_at=self._clock())
         return _Entry(queue, self._enter(queue, waiter, budget, worst_case))
 
     def pause(self, provider: str, seconds: float, reason: str = RATE_LIMITED) -> bool:
@@ -153,12 +144,8 @@ class Gate:
             queue.leave(admission)
             waiter = replace(waiter, waits=admission.waits, turn=asyncio.get_running_loop().create_future())
 
-    async def _reserve(
-        self, budget: Budget | Purse, worst_case: Decimal | None, waiter: Waiter
-    ) -> Reservation | Advance:
+    async def _reserve(self, budget: Budget | Purse, worst_case: Decimal | None, waiter: Waiter) -> Reservation | Purse:
         asked_at = self._clock()
-        if waiter.on_wait is not None and worst_case is not None and budget.must_wait(worst_case):
-            waiter.on_wait(BUDGET, None)
         reservation = await budget.reserve(worst_case)
         if (waited := self._clock() - asked_at) > 0:
             waiter.waits = {**waiter.waits, BUDGET: waiter.waits.get(BUDGET, 0.0) + waited}

@@ -70,7 +70,6 @@ class ProviderQueue:
         self._provider = Track(PROVIDER, Limits(1, 60), self._slots(provider))
         self._models: dict[str, Track] = {}
         self._queue = Queue()
-        self._listeners: set[Waiter] = set()
         self._flying: dict[Admission, list[Track]] = {}
         self._adaptive = Adaptive()
         self._blocks = Blocks()
@@ -168,14 +167,12 @@ class ProviderQueue:
                 self._looking, self._timer = False, None
             waiter.before = self._blocks.waited(waiter.model, self._clock())
             self._queue.add(waiter)
-            if waiter.on_wait is not None:
-                self._listeners.add(waiter)
             self._look_soon()
         try:
             return await waiter.turn
         except BaseException:
             with self._lock:
-                self._remove(waiter)
+                self._queue.remove(waiter)
                 if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
                     waiter.turn.result().waive()  # cancelled just after it was let in
                     self.leave(waiter.turn.result())
@@ -204,10 +201,6 @@ class ProviderQueue:
                 for track in self._flying[admission]:
                     self._file.later(track.name, partial(sent, now=now, started_at=before, tokens=admission.tokens))
 
-    def _remove(self, waiter: Waiter, *, served: bool = False) -> None:
-        self._queue.remove(waiter, served=served)
-        self._listeners.discard(waiter)
-
     # --- looking ---
 
     def _look_soon(self) -> None:
@@ -230,7 +223,7 @@ class ProviderQueue:
             except OSError as error:  # the directory is gone, or the disk full: fail all waiters
                 log.warning("limits cannot be shared", extra={"reason": str(error)})
                 for waiter in tuple(self._queue):
-                    self._remove(waiter)
+                    self._queue.remove(waiter)
                     if not waiter.turn.done():
                         waiter.turn.set_exception(error)
             else:
@@ -253,7 +246,7 @@ class ProviderQueue:
             track.wanted_at = 0.0
         while PROVIDER not in blocks and (waiter := self._queue.turn(blocks)) is not None:
             if waiter.turn.done():  # cancelled
-                self._remove(waiter)
+                self._queue.remove(waiter)
             elif (obstacle := self._obstacle(waiter, now)) is not None:
                 name, block = obstacle
                 blocks[name] = block
@@ -262,7 +255,6 @@ class ProviderQueue:
         if (whole := blocks.get(PROVIDER)) is not None:
             blocks = {PROVIDER: whole}
         self._blocks.become(blocks, now)
-        self._tell()
         self._write_shares()
         return min((block.rest(now) for block in blocks.values()), default=GLANCE)
 
@@ -323,7 +315,7 @@ class ProviderQueue:
             adaptive=waiter.adaptive,
         )
         self._flying[admission] = tracks
-        self._remove(waiter, served=True)
+        self._queue.remove(waiter, served=True)
         waiter.turn.set_result(admission)
 
     def _write_shares(self) -> None:
@@ -332,10 +324,3 @@ class ProviderQueue:
                 track.written, state = track.share, self._file.get(track.name)
                 shares = with_share(state.shares, self._file.me, track.written)
                 self._file.put(track.name, state._replace(shares=shares))
-
-    def _tell(self) -> None:
-        for waiter in self._listeners:
-            block = self._blocks.of(waiter.model)
-            if block is not None and block.reason != waiter.told and waiter.on_wait is not None:
-                waiter.told = block.reason
-                waiter.on_wait(block.reason, block.until)

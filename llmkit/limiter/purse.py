@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from llmkit.limiter.budget import Budget, Reservation
@@ -11,7 +10,8 @@ from llmkit.limiter.portions import ZERO
 
 
 class Purse:
-    """What one conversation has reserved in a budget; it acts as a budget towards the gate.
+    """What one conversation has reserved in a budget; it acts as a budget towards the gate, and as the reservation of
+    the one request that is under way.
 
     ``rest`` is the worst case of the turns after the next, set by the caller before each request. Conversations of one
     ``kind``, such as a model and a number of turns, need about the same.
@@ -25,17 +25,14 @@ class Purse:
         self._kind = kind
         self._spent = self._need = ZERO
         self._held: Reservation | None = None
+        self._asked: Decimal | None = None  # the worst case of the request under way
 
     @property
     def is_overdrawn(self) -> bool:
         """As for the budget."""
         return self._budget.is_overdrawn
 
-    def must_wait(self, worst_case: Decimal) -> bool:
-        """Whether ``reserve`` would have to wait now."""
-        return (self._held is None or self._held.amount < worst_case) and self._budget.must_wait(worst_case)
-
-    async def reserve(self, worst_case: Decimal | None) -> Advance:
+    async def reserve(self, worst_case: Decimal | None) -> Purse:
         """Get the money for the next request from what is reserved already, or reserve it.
 
         Raises:
@@ -43,19 +40,24 @@ class Purse:
         """
         self._need = max(self._need, self._spent + (worst_case or ZERO))
         if self._held is None or worst_case is None or self._held.amount < worst_case:
-            self.close()  # never wait for money while holding some
+            self.release()  # never wait for money while holding some
             whole = None if worst_case is None else worst_case + self.rest
-            how = {"provider": self._provider, "whole": whole, "kind": self._kind, "begun": self.begun}
-            self._held = await self._budget.reserve(worst_case, **how)  # type: ignore[arg-type]
-        assert worst_case is not None  # else it was refused
-        return Advance(self, worst_case)
+            self._held = await self._budget.reserve(
+                worst_case, provider=self._provider, whole=whole, kind=self._kind, begun=self.begun
+            )
+        self._asked = worst_case
+        return self
 
     def recall(self, worst_case: Decimal) -> None:
         """Reserve again what a request of an earlier process, which is still in flight, counts as."""
         self._held = self._budget.recall(worst_case, self._provider)
 
-    def over(self, cost: Decimal) -> None:
-        """Record the cost of a request; what the remaining turns may need stays reserved."""
+    def settle(self, cost: Decimal | None) -> None:
+        """See :meth:`Reservation.settle`; what the remaining turns may need stays reserved."""
+        asked, self._asked = self._asked, None
+        if asked is None:
+            return
+        cost = asked if cost is None else cost
         self._spent += cost
         if self.begun and not self.rest:  # its last turn; what has only one teaches nothing
             self._budget.learn(self._kind, self._need)
@@ -65,28 +67,8 @@ class Purse:
             if not self._held.amount:
                 self._held = None
 
-    def close(self) -> None:
-        """Release what is reserved."""
-        held, self._held = self._held, None
+    def release(self) -> None:
+        """Release what is reserved; a later turn would reserve anew."""
+        held, self._held, self._asked = self._held, None, None
         if held is not None:
             held.release()
-
-
-@dataclass(slots=True)
-class Advance:
-    """The money of one request of a conversation."""
-
-    purse: Purse | None
-    worst_case: Decimal
-
-    def settle(self, cost: Decimal | None) -> None:
-        """See :meth:`Reservation.settle`."""
-        purse, self.purse = self.purse, None
-        if purse is not None:
-            purse.over(self.worst_case if cost is None else cost)
-
-    def release(self) -> None:
-        """Release everything reserved, because the request was never sent."""
-        purse, self.purse = self.purse, None
-        if purse is not None:
-            purse.close()

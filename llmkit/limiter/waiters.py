@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from llmkit.limiter.admission import Admission
-
-OnWait = Callable[[str, float | None], object]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -17,7 +15,7 @@ class Waiter:
     """A request at the gate; ``turn`` is done when it is admitted.
 
     ``waits`` holds the seconds, by reason, that it waited before it was queued; ``before`` how long each reason had
-    blocked others by then. ``told`` is the last reason reported.
+    blocked others by then.
     """
 
     run_id: str
@@ -25,12 +23,10 @@ class Waiter:
     tokens: int
     adaptive: bool
     asked_at: float
-    on_wait: OnWait | None = None
     ticket: int = 0
     turn: asyncio.Future[Admission] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     waits: Mapping[str, float] = field(default_factory=dict)
     before: Mapping[str, float] = field(default_factory=dict)
-    told: str = ""
 
 
 class Queue:

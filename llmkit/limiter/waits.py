@@ -49,10 +49,6 @@ class Blocks:
         self._count(now)
         self._now = blocks
 
-    def of(self, model: str) -> Block | None:
-        """What blocks a model, if anything."""
-        return self._now.get("") or self._now.get(model)
-
     def any(self) -> Block | None:
         """Some block, if there is any."""
         return next(iter(self._now.values()), None)

@@ -66,7 +66,7 @@ class Conversation:
     def give_back(self) -> None:
         """Release the money reserved for it."""
         if self.purse is not None:
-            self.purse.close()
+            self.purse.release()
 
     def begin_attempt(self, at: datetime, waited_s: float, left_out: Sequence[str] = ()) -> int:
         """Count an attempt of this turn and return its number, from 1."""

@@ -39,7 +39,7 @@ def test_whatever_turns_cost_the_budget_holds_and_most_of_it_is_used_well(
         else:
             finished.append(spent)
         finally:
-            purse.close()
+            purse.release()
 
     async def main():
         limiter = anyio.CapacityLimiter(20)
