@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from llmkit.runs.batch_desk import BatchDesk, Sender
+from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext
-from llmkit.runs.targets import Target
 from llmkit.runs.tickets import looks
 
 
@@ -17,6 +17,7 @@ def desks_of(
 ) -> dict[str, BatchDesk]:
     """The desks by model reference; ``earlier`` are the rows of ``run_rows.open_in_batches``."""
     spec = context.spec
+    how: dict[str, Any] = {"simulated": spec.simulated, "timeout": spec.policy.timeout_s, "trace": {}}
     desks = {}
     for number, model in enumerate(spec.plan.models):
         target = context.target(model)
@@ -28,7 +29,7 @@ def desks_of(
             prefix=f"{context.run_id}-{context.session}-{number}",
             api=api,
             store=context.services.store,
-            send=_sender(context, target),
+            send=partial(context.services.transport.send, target.provider, target.wire, **how),
             policy=spec.policy,
             queue=queues[model.provider],
             looks=looks(spec.poll_s, spec.simulated),
@@ -38,9 +39,3 @@ def desks_of(
         if (desk := desks.get(spec.plan.model_of(row["position"]).reference)) is not None:
             desk.earlier[key] = row
     return desks
-
-
-def _sender(context: RunContext, target: Target) -> Sender:
-    spec = context.spec
-    how: dict[str, Any] = {"simulated": spec.simulated, "timeout": spec.policy.timeout_s, "trace": {}}
-    return lambda request: context.services.transport.send(target.provider, target.wire, request, **how)

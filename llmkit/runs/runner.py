@@ -10,7 +10,7 @@ import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -24,7 +24,6 @@ from llmkit.runs.context import RunContext, Services
 from llmkit.runs.desks import desks_of
 from llmkit.runs.following import set_limits
 from llmkit.runs.handle import RunHandle
-from llmkit.runs.plan import Plan
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import Tracker
 from llmkit.runs.remote import Place, RemoteSender
@@ -45,23 +44,17 @@ _AT_ONCE = 100
 """Lines of a new run in memory at once: all of them would take twice as much as its prompts."""
 
 
+@dataclass(frozen=True, slots=True)
 class Runner(Generic[T]):
     """Starts the runs of one kit. ``load`` makes the result of a run from its id, ``panel`` the widget of a handle;
     ``watching`` shows progress while somebody waits for it.
     """
 
-    def __init__(
-        self,
-        services: Services,
-        load: Callable[[str], T],
-        panel: Callable[[RunHandle[T]], Any],
-        watching: Callable[[RunHandle[T]], AbstractContextManager[None]],
-    ) -> None:
-        self._services = services
-        self._load = load
-        self._panel = panel
-        self._watching = watching
-        self.handles: dict[str, RunHandle[T]] = {}
+    services: Services
+    load: Callable[[str], T]
+    panel: Callable[[RunHandle[T]], Any]
+    watching: Callable[[RunHandle[T]], AbstractContextManager[None]]
+    handles: dict[str, RunHandle[T]] = field(default_factory=dict)
 
     def start(self, spec: RunSpec, remote: RemoteSender | None = None) -> RunHandle[T]:
         """Write the run to disk, then start it. ``remote`` sends its requests, if given.
@@ -71,34 +64,28 @@ class Runner(Generic[T]):
             JournalError: the journal cannot be written.
         """
         _refuse_remote_batches(spec, remote)
-        run_id = new_run_id()
+        run_id, plan = new_run_id(), spec.plan
         with self._claimed(run_id):
-            return self._begin(run_id, spec, remote)
-
-    def _begin(self, run_id: str, spec: RunSpec, remote: RemoteSender | None) -> RunHandle[T]:
-        plan = spec.plan
-        lines = events.run(
-            run_id=run_id,
-            name=spec.name,
-            kind=spec.kind,
-            simulated=spec.simulated,
-            settings={**settings_row(spec), "actor": self._services.actor},
-            scenarios=map(scenario_row, plan.scenarios),
-            models=[config_row(each, spec.providers[each.model.provider], plan.params) for each in plan.configs],
-            samples=plan.samples,
-            estimate=spec.estimate,
-        )
-        begun = list(reused_lines.replayed(run_id, plan, spec.reused, spec.check_answer))
-        # before the line that begins the run: no crash may leave a run that would buy its reused answers again
-        lines = itertools.chain(reused_lines.lines(run_id, spec.reused, begun), lines)
-        while some := list(itertools.islice(lines, _AT_ONCE)):
-            self._services.store.append(some).result()
-        positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
-        context = self._context(run_id, spec, positions, session=0)
-        queues = _queues(plan, positions)
-        context.desks = desks_of(context, queues)
-        conversations = {each.probe.position: each for each in begun if not each.finished}
-        return self._launch(Session(context=context, queues=queues, conversations=conversations), remote)
+            lines = events.run(
+                run_id=run_id,
+                name=spec.name,
+                kind=spec.kind,
+                simulated=spec.simulated,
+                settings={**settings_row(spec), "actor": self.services.actor},
+                scenarios=map(scenario_row, plan.scenarios),
+                models=[config_row(each, spec.providers[each.model.provider], plan.params) for each in plan.configs],
+                samples=plan.samples,
+                estimate=spec.estimate,
+            )
+            begun = list(reused_lines.replayed(run_id, plan, spec.reused, spec.check_answer))
+            # before the line that begins the run: no crash may leave a run that would buy its reused answers again
+            lines = itertools.chain(reused_lines.lines(run_id, spec.reused, begun), lines)
+            while some := list(itertools.islice(lines, _AT_ONCE)):
+                self.services.store.append(some).result()
+            positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
+            context = self._context(run_id, spec, positions)
+            unfinished = {each.probe.position: each for each in begun if not each.finished}
+            return self._launch(context, positions, remote, conversations=unfinished)
 
     def resume(
         self,
@@ -122,7 +109,7 @@ class Runner(Generic[T]):
                 as for :meth:`start`.
         """
         _refuse_remote_batches(spec, remote)
-        store = self._services.store
+        store = self.services.store
         who = None if store.is_live(run_id) else store.peers.left_elsewhere(run_id)  # a live run has its own error
         if who is not None and store.run(run_id)["status"] == "running":
             raise ValidationError(
@@ -131,54 +118,35 @@ class Runner(Generic[T]):
                 "with reuse=True, which takes the answers that are here."
             )
         with self._claimed(run_id):
-            return self._continue(run_id, spec, spent, catalog, changes, remote)
-
-    def _continue(
-        self,
-        run_id: str,
-        spec: RunSpec,
-        spent: Decimal,
-        catalog: CatalogState,
-        changes: Mapping[str, Any],
-        remote: RemoteSender | None,
-    ) -> RunHandle[T]:
-        store = self._services.store
-        begun = {
-            Place.of(run_id, row): row for row in store.read(lambda c: queries.attempts_without_outcome(c, run_id))
-        }
-        kept = {} if remote is None else {place: kept for place, kept in remote.kept(run_id).items() if place in begun}
-        lost = [event for place, row in begun.items() if place not in kept for event in lost_outcome(run_id, row)]
-        number = store.read(lambda c: queries.next_state(c, run_id))
-        if lost:
-            warnings.warn(
-                f"The process of run {run_id} ended while requests were in flight ({len(lost)}). They may have been "
-                "billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
-                stacklevel=4,
-            )
-        state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changes or None)
-        store.append([*lost, state]).result()
-        rows = store.read(lambda c: queries.open_attempts(c, run_id))
-        late = late_answers(run_id, rows, kept)
-        left = store.read(lambda c: queries.open_positions(c, run_id))
-        log.info("resume", extra={"run": run_id, "probes": len(left)})
-        positions = [position for position in spec.plan.asking_order() if position in left]
-        context = self._context(run_id, spec, positions, session=number, spent=spent)
-        context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
-        queues = _queues(spec.plan, positions)
-        context.desks = desks_of(context, queues, store.read(lambda c: run_rows.open_in_batches(c, run_id)))
-        context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
-        session = Session(
-            context=context,
-            queues=queues,
-            conversations=conversations(spec, run_id, rows, late),
-            late=late,
-            catalog=catalog,
-        )
-        return self._launch(session, remote)
+            rows = store.read(lambda c: queries.attempts_without_outcome(c, run_id))
+            sent = {Place.of(run_id, row): row for row in rows}
+            kept = {} if remote is None else {place: r for place, r in remote.kept(run_id).items() if place in sent}
+            lost = [event for place, row in sent.items() if place not in kept for event in lost_outcome(run_id, row)]
+            number = store.read(lambda c: queries.next_state(c, run_id))
+            if lost:
+                warnings.warn(
+                    f"The process of run {run_id} ended while requests were in flight ({len(lost)}). They may have "
+                    "been billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
+                    stacklevel=3,
+                )
+            changed = changes or None
+            state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changed)
+            store.append([*lost, state]).result()
+            rows = store.read(lambda c: queries.open_attempts(c, run_id))
+            late = late_answers(run_id, rows, kept)
+            left = store.read(lambda c: queries.open_positions(c, run_id))
+            log.info("resume", extra={"run": run_id, "probes": len(left)})
+            positions = [position for position in spec.plan.asking_order() if position in left]
+            context = self._context(run_id, spec, positions, number, spent)
+            context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
+            context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
+            earlier = store.read(lambda c: run_rows.open_in_batches(c, run_id))
+            begun = conversations(spec, run_id, rows, late)
+            return self._launch(context, positions, remote, earlier, conversations=begun, late=late, catalog=catalog)
 
     def deduct_interrupted(self) -> None:
         """Deduct from the balances what runs had spent but not deducted when their processes died."""
-        store = self._services.store
+        store = self.services.store
         for run_id in store.unfinished:
             if store.is_live(run_id) or store.peers.left_elsewhere(run_id) or not store.claim_run(run_id):
                 continue
@@ -201,20 +169,20 @@ class Runner(Generic[T]):
     @contextlib.contextmanager
     def _claimed(self, run_id: str) -> Iterator[None]:
         """Claim the run for this process; the claim is released if the run cannot be started."""
-        if not self._services.store.claim_run(run_id):
+        if not self.services.store.claim_run(run_id):
             raise ValidationError(
                 f"Run {run_id} is running in another notebook or script: wait for it, or stop it there."
             )
         try:
             yield
         except BaseException as error:
-            self._services.store.release_run(run_id)
+            self.services.store.release_run(run_id)
             if isinstance(error, OSError):  # the files that processes share about limits
                 raise LlmkitError(f"The run cannot be started: {error.strerror or error}.") from error
             raise
 
     def _context(
-        self, run_id: str, spec: RunSpec, positions: Iterable[int], session: int, spent: Decimal = Decimal(0)
+        self, run_id: str, spec: RunSpec, positions: Iterable[int], session: int = 0, spent: Decimal = Decimal(0)
     ) -> RunContext:
         """The context that a run's requests share; ``positions`` are the probes to ask."""
         models = spec.plan.models
@@ -224,7 +192,7 @@ class Runner(Generic[T]):
             run_id,
             {model.reference: counts[model.reference] for model in models},
             None if expected is None else Decimal(expected),
-            limits=self._services.gate.limits,
+            limits=self.services.gate.limits,
             turns=fmean(len(scenario.prompts) for scenario in spec.plan.scenarios),
             budget=spec.budget,
             tokens=_tokens(spec),
@@ -234,33 +202,48 @@ class Runner(Generic[T]):
         context = RunContext(
             run_id=run_id,
             spec=spec,
-            services=self._services,
+            services=self.services,
             budget=Budget(spec.budget, spent=spent),
             tracker=tracker,
             session=session,
             reused_versions=spec.reused.versions(spec.plan),
         )
         context.watch = watch_of(spec.stop_when, spec.plan, context.note)
-        claims = self._services.gate.claims
+        claims = self.services.gate.claims
         how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note, "claims": claims}
-        context.budget.shared = self._services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
+        context.budget.shared = self.services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
         return context
 
-    def _launch(self, session: Session, remote: RemoteSender | None) -> RunHandle[T]:
-        run_id, spec = session.run_id, session.context.spec
+    def _launch(
+        self,
+        context: RunContext,
+        positions: Iterable[int],
+        remote: RemoteSender | None,
+        earlier: Iterable[Mapping[str, Any]] = (),
+        **begun: Any,
+    ) -> RunHandle[T]:
+        """Start the session; ``earlier`` are the requests left in open batches, ``begun`` is what else a
+        :class:`Session` continues.
+        """
+        run_id, spec = context.run_id, context.spec
+        queues: defaultdict[str, deque[int]] = defaultdict(deque)
+        for position in positions:  # in the order of asking
+            queues[spec.plan.model_of(position).provider].append(position)
+        context.desks = desks_of(context, queues, earlier)
+        session = Session(context=context, queues=dict(queues), **begun)
         if remote is not None:
-            session.context.services = replace(self._services, transport=remote)
+            context.services = replace(self.services, transport=remote)
         models = {model.reference: model for model in spec.plan.models}
-        set_limits(self._services.gate, spec.providers, models)
+        set_limits(self.services.gate, spec.providers, models)
         prepare()
 
         async def run() -> T:
             with tuned_process():
                 async with remote.sending(run_id) if remote else contextlib.nullcontext():
                     await session.main()
-            return self._load(run_id)
+            return self.load(run_id)
 
-        handle = RunHandle(session, background.start(run), self._panel, self._watching, lambda: self._load(run_id))
+        handle = RunHandle(session, background.start(run), self.panel, self.watching, lambda: self.load(run_id))
         self.handles[run_id] = handle
         return handle
 
@@ -276,14 +259,6 @@ def _tokens(spec: RunSpec) -> dict[str, float]:
     for config in spec.plan.configs:
         tokens[config.model.reference].append(expected.get(config.label, {}).get("tokens", 0.0))
     return {reference: fmean(each) for reference, each in tokens.items()}
-
-
-def _queues(plan: Plan, positions: Iterable[int]) -> dict[str, deque[int]]:
-    """The probes of each provider, in the order of asking."""
-    queues: dict[str, deque[int]] = {}
-    for position in positions:
-        queues.setdefault(plan.model_of(position).provider, deque()).append(position)
-    return queues
 
 
 def new_run_id() -> str:
