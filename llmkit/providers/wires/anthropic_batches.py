@@ -12,12 +12,10 @@ from llmkit.providers.wires.batch_api import (
     BatchItem,
     BatchState,
     Reply,
-    Results,
-    json_lines,
     reply,
 )
 from llmkit.providers.wires.values import count, dig, moment, string
-from llmkit.records import Failure, HttpResponse, Request
+from llmkit.records import HttpResponse, Request
 
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 _STATUSES = {
@@ -46,12 +44,16 @@ class AnthropicBatches(BatchApi):
         """See ``BatchApi.results``. Not at ``results_url``: the key is never sent to an address named in a reply."""
         return [self._get(f"{self._path(state.batch_id)}/results")]
 
-    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
-        """See ``BatchApi.read_results``."""
-        lines = json_lines(response)
-        if isinstance(lines, Failure):
-            return lines
-        return Results({string(line.get("custom_id")): _reply(response, line.get("result")) for line in lines})
+    def _reply(self, response: HttpResponse, line: Any) -> Reply:
+        result = dig(line, "result")
+        kind = dig(result, "type")
+        if kind == "succeeded":
+            return reply(response, 200, dig(result, "message"))
+        if kind == "errored":
+            error = dig(result, "error")
+            status = _STATUSES.get(string(dig(error, "error", "type")), 500)
+            return reply(response, status, error, dig(error, "request_id"))
+        return CANCELLED if kind == "canceled" else EXPIRED
 
     def _state(self, body: Any) -> BatchState:
         return BatchState(
@@ -61,14 +63,3 @@ class AnthropicBatches(BatchApi):
             total=sum(count(dig(body, "request_counts", name)) or 0 for name in _COUNTS),
             created_at=moment(dig(body, "created_at")),
         )
-
-
-def _reply(response: HttpResponse, result: Any) -> Reply:
-    kind = dig(result, "type")
-    if kind == "succeeded":
-        return reply(response, 200, dig(result, "message"))
-    if kind == "errored":
-        error = dig(result, "error")
-        status = _STATUSES.get(string(dig(error, "error", "type")), 500)
-        return reply(response, status, error, dig(error, "request_id"))
-    return CANCELLED if kind == "canceled" else EXPIRED

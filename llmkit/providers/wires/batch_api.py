@@ -156,9 +156,18 @@ class BatchApi(ABC):
     def results(self, state: BatchState) -> Sequence[Request]:
         """The requests for the results of an ended batch."""
 
-    @abstractmethod
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
-        """The replies in a response to one of them, each in the form of a response to a single request."""
+        """The replies in a response to one of them, each in the form of a response to a single request; by default the
+        lines of a file.
+        """
+        if not 200 <= response.status < 300:
+            return opened(response)[1] or EXPIRED
+        lines = [line for line in map(_object, response.body.splitlines()) if line is not None]
+        return Results({string(line.get("custom_id")): self._reply(response, line) for line in lines})
+
+    @abstractmethod
+    def _reply(self, response: HttpResponse, line: Any) -> Reply:
+        """The reply in one of the results."""
 
     @abstractmethod
     def _state(self, body: Any) -> BatchState:
@@ -183,14 +192,6 @@ def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
     _, failure = body_or_failure(response)
     words = "The reply about a batch is not a JSON object."
     return {}, failure or Failure(code=Code.INVALID_RESPONSE, message=words, maybe_billed=True)
-
-
-def json_lines(response: HttpResponse) -> list[dict[str, Any]] | Failure:
-    """The objects in a JSON Lines file; lines that are not JSON objects are skipped."""
-    if not 200 <= response.status < 300:
-        return body_or_failure(response)[1] or opened(response)[1] or EXPIRED
-    values = map(_object, response.body.splitlines())
-    return [value for value in values if value is not None]
 
 
 def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None) -> HttpResponse:

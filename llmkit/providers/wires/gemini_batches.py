@@ -54,11 +54,18 @@ class GeminiBatches(BatchApi):
     def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
         """See ``BatchApi.read_results``."""
         body, failure = opened(response)
-        if failure is not None:
-            return failure
         output = dig(body, "metadata", "output") or dig(body, "response")
         lines = items(dig(output, "inlinedResponses", "inlinedResponses"))
-        return Results({string(dig(line, "metadata", "key")): _reply(response, line) for line in lines})
+        replies = {string(dig(line, "metadata", "key")): self._reply(response, line) for line in lines}
+        return failure or Results(replies)
+
+    def _reply(self, response: HttpResponse, line: Any) -> Reply:
+        answer, error = dig(line, "response"), dig(line, "error")
+        if isinstance(answer, dict):
+            return reply(response, 200, answer)
+        status = http_status(dig(error, "code"))
+        told = error if isinstance(error, dict) else {}
+        return reply(response, status, {"error": {**told, "code": status}})
 
     def _path(self, batch_id: str) -> str:
         return f"/v1beta/{quote(batch_id)}"
@@ -75,13 +82,3 @@ class GeminiBatches(BatchApi):
             created_at=moment(dig(body, "metadata", "createTime")),
             rejection=rejected(http_status(dig(error, "code")), error) if status == "FAILED" else None,
         )
-
-
-def _reply(response: HttpResponse, line: Any) -> Reply:
-    answer, error = dig(line, "response"), dig(line, "error")
-    if isinstance(answer, dict):
-        return reply(response, 200, answer)
-    status = http_status(dig(error, "code"))
-    return reply(
-        response, status, {"error": {**error, "code": status} if isinstance(error, dict) else {"code": status}}
-    )

@@ -74,35 +74,17 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return next((headers[name] for name in ("x-request-id", "request-id") if headers.get(name)), None)
 
 
-_NAMES: dict[str, tuple[str, ...]] = {
-    "requests_limit": (
-        "x-ratelimit-limit-requests",
-        "anthropic-ratelimit-requests-limit",
-        "x-ratelimit-limit-req-minute",
+_FORMS = {
+    "requests": ("x-ratelimit-{}-requests", "anthropic-ratelimit-requests-{}", "x-ratelimit-{}-req-minute"),
+    "tokens": (
+        "x-ratelimit-{}-tokens", "anthropic-ratelimit-tokens-{}", "anthropic-ratelimit-input-tokens-{}",
+        "x-ratelimit-{}-tokens-minute",
     ),
-    "requests_remaining": (
-        "x-ratelimit-remaining-requests",
-        "anthropic-ratelimit-requests-remaining",
-        "x-ratelimit-remaining-req-minute",
-    ),
-    "requests_reset": ("x-ratelimit-reset-requests", "anthropic-ratelimit-requests-reset"),
-    "tokens_limit": (
-        "x-ratelimit-limit-tokens",
-        "anthropic-ratelimit-tokens-limit",
-        "anthropic-ratelimit-input-tokens-limit",
-        "x-ratelimit-limit-tokens-minute",
-    ),
-    "tokens_remaining": (
-        "x-ratelimit-remaining-tokens",
-        "anthropic-ratelimit-tokens-remaining",
-        "anthropic-ratelimit-input-tokens-remaining",
-        "x-ratelimit-remaining-tokens-minute",
-    ),
-    "tokens_reset": (
-        "x-ratelimit-reset-tokens",
-        "anthropic-ratelimit-tokens-reset",
-        "anthropic-ratelimit-input-tokens-reset",
-    ),
+}  # fmt: skip
+_NAMES = {
+    f"{counted}_{what}": tuple(form.format(what) for form in forms)
+    for counted, forms in _FORMS.items()
+    for what in ("limit", "remaining", "reset")
 }
 _EVERY_NAME = frozenset(name for names in _NAMES.values() for name in names)
 

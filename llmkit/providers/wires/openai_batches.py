@@ -18,14 +18,12 @@ from llmkit.providers.wires.batch_api import (
     BatchItem,
     BatchState,
     Reply,
-    Results,
     form,
     http_status,
-    json_lines,
     reply,
 )
 from llmkit.providers.wires.values import count, dig, moment, string
-from llmkit.records import Failure, HttpResponse, Request
+from llmkit.records import HttpResponse, Request
 from llmkit.records.rows import dumps
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
@@ -63,12 +61,13 @@ class OpenAIBatches(BatchApi):
         """See ``BatchApi.results``."""
         return [self._get(f"/files/{quote(file, safe='')}/content") for file in state.files]
 
-    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
-        """See ``BatchApi.read_results``."""
-        lines = json_lines(response)
-        if isinstance(lines, Failure):
-            return lines
-        return Results({string(line.get("custom_id")): _reply(response, line) for line in lines})
+    def _reply(self, response: HttpResponse, line: Any) -> Reply:
+        answer, error = dig(line, "response"), dig(line, "error")
+        if isinstance(answer, dict) and answer.get("body") is not None:
+            status = answer.get("status_code")
+            return reply(response, status if type(status) is int else 200, answer["body"], answer.get("request_id"))
+        code = dig(error, "code")
+        return _GIVEN_UP.get(string(code)) or reply(response, http_status(code), {"error": error or "no answer"})
 
     def _state(self, body: Any) -> BatchState:
         status, error = string(dig(body, "status")), dig(body, "errors", "data", 0)
@@ -132,12 +131,3 @@ def rejected(status: int, error: Any) -> HttpResponse:
 def _url(request: Request) -> str:
     """The endpoint as written in a file, whatever the base URL ends with."""
     return f"/v1{request.path}"
-
-
-def _reply(response: HttpResponse, line: Any) -> Reply:
-    answer, error = line.get("response"), line.get("error")
-    if isinstance(answer, dict) and answer.get("body") is not None:
-        status = answer.get("status_code")
-        return reply(response, status if type(status) is int else 200, answer["body"], answer.get("request_id"))
-    code = string(dig(error, "code"))
-    return _GIVEN_UP.get(code) or reply(response, http_status(dig(error, "code")), {"error": error or "no answer"})

@@ -40,8 +40,15 @@ class XaiBatches(OpenAIBatches):
         """See ``BatchApi.read_results``."""
         body, failure = opened(response)
         lines = items(body.get("results"))
-        replies = {string(dig(line, "batch_request_id")): _reply(response, dig(line, "batch_result")) for line in lines}
+        replies = {string(dig(line, "batch_request_id")): self._reply(response, line) for line in lines}
         return failure or Results(replies, self._next_page(self._results(state), body))
+
+    def _reply(self, response: HttpResponse, line: Any) -> Reply:
+        answer, error = (dig(line, "batch_result", name) for name in ("response", "error"))
+        if isinstance(answer, dict) and answer:  # under the name of its endpoint: chat_get_completion
+            return reply(response, 200, next(iter(answer.values())))
+        code, text = dig(error, "code"), string(dig(error, "message")) or "no answer"
+        return reply(response, http_status(code), {"code": str(code), "error": text})
 
     def _results(self, state: BatchState) -> str:
         return f"{self._path(state.batch_id)}/results?limit={_PAGE}"
@@ -58,12 +65,3 @@ class XaiBatches(OpenAIBatches):
             created_at=moment(dig(body, "create_time")),
             rejection=rejected(400, {"message": by_xai}) if by_xai else None,
         )
-
-
-def _reply(response: HttpResponse, result: Any) -> Reply:
-    answer = dig(result, "response")
-    if isinstance(answer, dict) and answer:  # under the name of its endpoint: chat_get_completion
-        return reply(response, 200, next(iter(answer.values())))
-    error = dig(result, "error")
-    text = string(dig(error, "message")) or "no answer"
-    return reply(response, http_status(dig(error, "code")), {"code": str(dig(error, "code")), "error": text})
