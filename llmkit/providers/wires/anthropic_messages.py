@@ -13,7 +13,7 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.cache_marks import marked
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
-from llmkit.providers.wires.options import configured, merged, named, settle
+from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, items, string
@@ -60,10 +60,10 @@ class AnthropicMessages(Wire):
         Without ``params.max_tokens`` the limit is the model's own, at most ``DEFAULT_MAX_TOKENS``, plus the thinking
         budget for models that accept one.
         """
-        version = str(configured(call.model, "anthropic_version", VERSION))
-        style = configured(call.model, "reasoning_style", "adaptive")
-        settled = settle(call, untaken=_untaken(call, version, style), indispensable=("max_tokens",))
-        params, call = settled.params, replace(call, params=settled.params)
+        version = str(call.model.api_config.get("anthropic_version", VERSION))
+        style = call.model.api_config.get("reasoning_style", "adaptive")
+        params, left_out = settle(call, untaken=_untaken(call, version, style), indispensable=("max_tokens",))
+        call = replace(call, params=params)
         budget = _budget(call, style)
         body: dict[str, Any] = {
             "model": call.model.model_id,
@@ -91,7 +91,7 @@ class AnthropicMessages(Wire):
             body=marked(body, call.marks) if call.marks else body,
             unmarked=body if call.marks else None,
             headers={"anthropic-version": version, **(_FAST if body.get("speed") == "fast" else {})},
-            left_out=settled.left_out,
+            left_out=left_out,
         )
 
     def auth(self, key: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.gemini_batches import GeminiBatches
 from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
-from llmkit.providers.wires.options import configured, merged, named, settle
+from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import gemini_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
@@ -38,9 +38,8 @@ class Gemini(Wire):
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``."""
-        style = configured(call.model, "reasoning_style", "level")
-        settled = settle(call, untaken=_untaken(call.params, style))
-        params = settled.params
+        style = call.model.api_config.get("reasoning_style", "level")
+        params, left_out = settle(call, untaken=_untaken(call.params, style))
         names = {"max_tokens": "maxOutputTokens", "temperature": "temperature", "top_p": "topP"}
         generation = named(params, **names, seed="seed", stop="stopSequences")
         if params.reasoning_effort is not None:
@@ -63,7 +62,7 @@ class Gemini(Wire):
         return Request(
             path=f"/v1beta/models/{model_id}:generateContent",
             body=merged(body, params.extra_body),
-            left_out=settled.left_out,
+            left_out=left_out,
         )
 
     def auth(self, key: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
 from llmkit.providers.wires.failure_rules import NO_ANSWER
-from llmkit.providers.wires.values import count, day, dig, items
+from llmkit.providers.wires.values import count, dig, items, moment
 from llmkit.records import Failure, HttpResponse, RemoteModel
 
 
@@ -34,4 +34,4 @@ def first_count(entry: Any, *names: str) -> int | None:
 
 def first_day(entry: Any, *names: str) -> date | None:
     """The first of the named values that is a date."""
-    return next((value for name in names if (value := day(dig(entry, name))) is not None), None)
+    return next((at.date() for name in names if (at := moment(dig(entry, name))) is not None), None)

@@ -7,7 +7,7 @@ from typing import Any
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.openai_models import OpenAIWire
-from llmkit.providers.wires.options import configured, learned_rejects, merged, named, settle
+from llmkit.providers.wires.options import learned_rejects, merged, named, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import chat_usage
@@ -36,23 +36,17 @@ class OpenAIChat(OpenAIWire):
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``."""
-        dialect, model = self.dialect, call.model
-        seed_param = configured(model, "seed_param", dialect.seed_param)
-        structured = configured(model, "structured", dialect.structured)
-        settled = settle(
-            call,
-            untaken=() if seed_param else ("seed",),
-            indispensable=("max_tokens",),
-            defaults=dialect.defaults,
-        )
-        params = settled.params
+        dialect, model, config = self.dialect, call.model, call.model.api_config
+        seed_param = config.get("seed_param", dialect.seed_param)
+        untaken = () if seed_param else ("seed",)
+        params, left_out = settle(call, untaken=untaken, indispensable=("max_tokens",), defaults=dialect.defaults)
         system = [call.system] if call.system else []
         body: dict[str, Any] = {"model": model.model_id}
         limit = _limit_param(model, dialect)
         body |= named(params, max_tokens=limit, temperature="temperature", top_p="top_p", seed=seed_param, stop="stop")
         if params.reasoning_effort is not None:
-            body |= _reasoning(configured(model, "reasoning_style", dialect.reasoning_style), params.reasoning_effort)
-        if params.schema is not None and structured == "json_object":
+            body |= _reasoning(config.get("reasoning_style", dialect.reasoning_style), params.reasoning_effort)
+        if params.schema is not None and config.get("structured", dialect.structured) == "json_object":
             body["response_format"] = {"type": "json_object"}
             system.append(asks_for_json(params.schema))
         elif params.schema is not None:
@@ -62,7 +56,7 @@ class OpenAIChat(OpenAIWire):
             *({"role": "system", "content": "\n\n".join(system)} for _ in system[:1]),
             *({"role": message.role, "content": message.content} for message in call.messages),
         ]
-        return Request(path="/chat/completions", body=merged(body, params.extra_body), left_out=settled.left_out)
+        return Request(path="/chat/completions", body=merged(body, params.extra_body), left_out=left_out)
 
     def _read(self, body: Any) -> Answer:
         choice = dig(body, "choices", 0)
@@ -90,7 +84,7 @@ class OpenAIChat(OpenAIWire):
 
 def _limit_param(model: Model, dialect: Dialect) -> str:
     """The name of the token limit; the other name if the model refused it: without a limit, costs have no bound."""
-    name = configured(model, "max_tokens_param", dialect.max_tokens_param)
+    name = model.api_config.get("max_tokens_param", dialect.max_tokens_param)
     return _OTHER_LIMIT.get(name, name) if "max_tokens" in learned_rejects(model) else str(name)
 
 

@@ -26,8 +26,7 @@ class OpenAIResponses(OpenAIWire):
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``. ``store`` is sent as false: its default is true."""
-        settled = settle(call, untaken=_UNTAKEN)
-        params = settled.params
+        params, left_out = settle(call, untaken=_UNTAKEN)
         body: dict[str, Any] = {
             "model": call.model.model_id,
             "input": [{"role": message.role, "content": message.content} for message in call.messages],
@@ -41,7 +40,7 @@ class OpenAIResponses(OpenAIWire):
         if params.schema is not None:
             body["text"] = {"format": {"type": "json_schema", **json_schema_format(params.schema)}}
         body |= self._tier(params)
-        return Request(path="/responses", body=merged(body, params.extra_body), left_out=settled.left_out)
+        return Request(path="/responses", body=merged(body, params.extra_body), left_out=left_out)
 
     def _read(self, body: Any) -> Answer:
         parts = [

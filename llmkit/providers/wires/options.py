@@ -1,6 +1,6 @@
 """Which of the caller's parameters a model accepts: the one place where parameters are left out or refused.
 
-What a model's API accepts is data: ``Model.api_config``. Every key is optional.
+What a model's API accepts is data: ``Model.api_config``. Every key is optional; an explicit ``null`` is a value.
 
 ``wire``
     name of the wire, instead of the provider's
@@ -29,7 +29,7 @@ What a model's API accepts is data: ``Model.api_config``. Every key is optional.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from llmkit.errors import ValidationError
@@ -40,22 +40,14 @@ PARAMETERS = (*SAMPLING, "max_tokens", "seed", "stop", "reasoning_effort", "sche
 _UNSET = {name: getattr(Params(), name) for name in PARAMETERS}
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The parameters to send, and the names of requested ones that are left out."""
-
-    params: Params
-    left_out: tuple[str, ...]
-
-
 def settle(
     call: Call,
     *,
     untaken: Iterable[str] = (),
     indispensable: Iterable[str] = (),
     defaults: Mapping[str, Any] | None = None,
-) -> Settled:
-    """Leave out parameters that the model does not accept.
+) -> tuple[Params, tuple[str, ...]]:
+    """The parameters to send, and the names of requested ones that are left out because the model does not accept them.
 
     ``untaken`` names parameters that are not part of the wire's format; ``indispensable`` those that it sends even if
     an answer once refused them (in another form, if any); ``defaults`` replace keys missing from ``api_config``.
@@ -75,12 +67,7 @@ def settle(
             field=left_out[0],
         )
     unset = {name: _UNSET[name] for name in left_out}
-    return Settled(replace(call.params, **unset) if unset else call.params, left_out)
-
-
-def configured(model: Model, key: str, default: Any) -> Any:
-    """A value of ``api_config``; an explicit ``null`` is a value."""
-    return model.api_config.get(key, default)
+    return replace(call.params, **unset) if unset else call.params, left_out
 
 
 def named(params: Params, **names: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -95,9 +95,3 @@ def moment(value: Any) -> datetime | None:
         return datetime.fromtimestamp(value, UTC) if type(value) is int else None
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def day(value: Any) -> date | None:
-    """The date of a value that :func:`moment` accepts, else ``None``."""
-    at = moment(value)
-    return None if at is None else at.date()
