@@ -173,7 +173,7 @@ def test_httpx_only_parses():
     assert used <= {
         "ByteStream",
         "InvalidURL",
-        "Proxy",
+        "URL",
         "Request",
         "create_ssl_context",
         "AsyncClient",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,7 +19,6 @@ import httpx
 
 from llmkit.errors import Code, ValidationError
 from llmkit.providers.credentials import Key, redact
-from llmkit.providers.transport.aiohttp_transport import AiohttpTransport, prepared
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
 from llmkit.providers.transport.long_bodies import apart, one_at_a_time, unpacked
 from llmkit.providers.transport.outgoing import Outgoing
@@ -35,19 +36,20 @@ class Client:
     """The connections of one event loop. Their number is not limited here: the gate does that.
 
     httpx parses requests, and aiohttp sends them: the redirects, cookies and logs of an ``httpx.AsyncClient`` would
-    have to be switched off, and cost as much again as sending does.
+    have to be switched off, and cost as much again as sending does. aiohttp's own errors are raised, which
+    ``exceptions`` knows: translated into httpx's they would be vaguer.
     """
 
     def __init__(self) -> None:
         self._certificates: ssl.SSLContext | None = None
         with contextlib.suppress(ValidationError):  # plain http needs none
             self._certificates = _trusted()
-        self._transports: dict[str, AiohttpTransport] = {}
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for transport in self._transports.values():
-            await transport.aclose()
+        for session in self._sessions.values():
+            await session.close()
 
     async def exchange(self, outgoing: Outgoing, *, timeout: float) -> HttpResponse | Failure:
         """Send a request and read the whole answer, within ``timeout`` seconds plus those for connecting."""
@@ -60,12 +62,19 @@ class Client:
             return failure_of(error, host)
 
     async def _exchange(self, outgoing: Outgoing, host: str, limits: aiohttp.ClientTimeout) -> HttpResponse | Failure:
-        request = prepared(outgoing.method, f"{outgoing.origin}/{outgoing.path}", outgoing.headers)
+        request = _prepared(outgoing.method, f"{outgoing.origin}/{outgoing.path}", outgoing.headers)
         key = {} if outgoing.key is None else outgoing.authorize(outgoing.key.reveal())
         # Some providers quote the key in their errors; it is removed before anybody sees or stores the answer.
         secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
         body = bytearray()
-        async with self._transport(outgoing.origin).send(request, key, outgoing.content, limits) as response:
+        async with self._session(outgoing.origin).request(
+            request.method,
+            request.url,
+            headers={**request.headers, **key},
+            data=outgoing.content or None,
+            allow_redirects=False,
+            timeout=limits,
+        ) as response:
             headers = _told(response, secrets)
             if 300 <= response.status < 400:
                 return _redirected(response.status, headers.get("location", ""), host)
@@ -78,17 +87,42 @@ class Client:
             content = await apart(body, _redacted, body, secrets)
         return HttpResponse(status=response.status, headers=headers, body=content, received_at=received_at)
 
-    def _transport(self, origin: str) -> AiohttpTransport:
-        """The connections to an origin.
+    def _session(self, origin: str) -> aiohttp.ClientSession:
+        """The connections to an origin, opened on demand.
 
         Raises:
             ValidationError: the environment names unreadable certificates or an invalid proxy.
         """
-        if origin not in self._transports:
+        if origin not in self._sessions:
             if self._certificates is None and origin.startswith("https:"):
                 self._certificates = _trusted()  # they may have been fixed by now
-            self._transports[origin] = AiohttpTransport(self._certificates or True, _proxy_for(origin))
-        return self._transports[origin]
+            self._sessions[origin] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=self._certificates or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                proxy=_proxy_for(origin),
+            )
+        return self._sessions[origin]
+
+
+class _Prepared(NamedTuple):
+    """The parts of a request that recur in others, in the form that aiohttp accepts."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+
+
+@lru_cache(maxsize=256)
+def _prepared(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> _Prepared:
+    """A request without body and key, parsed by httpx. Cached, since a study uses few addresses and sets of headers,
+    and parsing takes as long as sending.
+
+    Raises:
+        httpx.InvalidURL: the URL is invalid.
+    """
+    request = httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(b""))
+    return _Prepared(request.method, str(request.url), dict(request.headers))
 
 
 @lru_cache(maxsize=16)
@@ -128,7 +162,7 @@ def _trusted() -> ssl.SSLContext:
         ) from None
 
 
-def _proxy_for(origin: str) -> httpx.Proxy | None:
+def _proxy_for(origin: str) -> str | None:
     """The proxy from the environment (``HTTPS_PROXY`` etc.); ``None`` for this machine and hosts in ``NO_PROXY``.
 
     Raises:
@@ -139,12 +173,11 @@ def _proxy_for(origin: str) -> httpx.Proxy | None:
     if not address or is_loopback(origin) or proxy_bypass(parts.hostname or ""):
         return None
     address = address if "://" in address else f"http://{address}"
-    try:
-        proxy = httpx.Proxy(address)
-        if urlsplit(address).port != 0 and proxy.url.host and proxy.url.scheme in ("http", "https"):
-            return proxy
-    except (httpx.InvalidURL, ValueError):
-        pass
+    with contextlib.suppress(httpx.InvalidURL, ValueError):
+        url = httpx.URL(address)
+        has_port = urlsplit(address).port != 0
+        if has_port and url.host and url.scheme in ("http", "https") and ":" not in url.username:
+            return str(url)  # with the name and password, if any
     raise ValidationError(
         f"{parts.hostname} cannot be reached: the proxy that {parts.scheme.upper()}_PROXY or ALL_PROXY names is not an "
         "address such as http://proxy.example:8080. Correct or unset it."
