@@ -2,7 +2,7 @@
 
 from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.catalog.lookup import CatalogReader
-from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind, blocking, obstacles
+from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.catalog.seed_files import Seed, load_seed, sample_scenarios, shipped_fingerprint, shipped_origins
@@ -20,9 +20,7 @@ __all__ = [
     "Obstacle",
     "ObstacleKind",
     "Seed",
-    "blocking",
     "load_seed",
-    "obstacles",
     "sample_scenarios",
     "seed_catalog",
     "shipped_fingerprint",

@@ -40,7 +40,7 @@ def choose(
     purpose: str,
     *,
     avoid: Collection[str] = (),
-    structured: bool = False,
+    structured: bool = True,
     context: int = 0,
     strict: bool = False,
 ) -> Choice:
@@ -56,11 +56,9 @@ def choose(
     """
     state = access.state
     configured = rules.infra_reference(state, purpose)
-    model = state.models.get(str(configured))
     problem = _problem(access, purpose, configured)
-    if model is not None and problem is None:
-        return _choice(state, purpose, model, configured)
-    assert problem is not None
+    if problem is None:
+        return _choice(state, purpose, state.models[configured], configured)
     if strict:
         raise type(problem)(f"{problem} {_CHOOSE.format(purpose)}, or pass strict=False to allow another model.")
     able = [

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from llmkit.catalog import frames, rules
-from llmkit.catalog.infra_models import Choice, choose, named
-from llmkit.catalog.obstacles import Access, Obstacle
+from llmkit.catalog.obstacles import Access
 from llmkit.catalog.price_age import old_prices
 from llmkit.errors import ModelNotFound, ValidationError
 from llmkit.records import Model, Provider
@@ -114,10 +113,6 @@ class CatalogReader:
             return "not needed"
         return "set" if self._has_key(provider) else "missing"
 
-    def obstacles(self, model: Model) -> tuple[Obstacle, ...]:
-        """What prevents or discourages using a model now, blocking ones first; see ``llmkit.catalog.obstacles``."""
-        return self.access().obstacles(model)
-
     def old_prices(self) -> str:
         """A warning if prices of active models were read too long ago; else an empty text."""
         state = self.state()
@@ -145,31 +140,6 @@ class CatalogReader:
         """
         state = self.state()
         return rules.successor(state, rules.find_model(state, ref))
-
-    def infra_choice(
-        self,
-        purpose: str,
-        *,
-        avoid: Collection[str] = (),
-        structured: bool = True,
-        context: int = 0,
-        strict: bool = False,
-    ) -> Choice:
-        """The model that would do an internal task now; its ``note`` says why it is not the configured one.
-
-        Raises:
-            ValidationError: there is no such purpose.
-            LlmkitError: why the configured model cannot be used, if ``strict`` or there is no other.
-        """
-        return choose(self.access(), purpose, avoid=avoid, structured=structured, context=context, strict=strict)
-
-    def named_choice(self, purpose: str, reference: str) -> Choice:
-        """The model chosen by the user for one internal task.
-
-        Raises:
-            LlmkitError: why it cannot be used.
-        """
-        return named(self.access(), purpose, reference)
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.

@@ -60,44 +60,6 @@ class Obstacle:
         return _ERRORS[self.kind](message or self.sentence)
 
 
-def obstacles(model: Model, provider: Provider, has_key: bool, today: date) -> tuple[Obstacle, ...]:
-    """All obstacles to using a model, blocking ones first; ``has_key``: the key is set or not needed."""
-    day, variable = model.retires_on, provider.api_key_env
-    rows = (
-        (
-            not model.is_active, ObstacleKind.DEPRECATED, "deprecated", "is deprecated",
-            f"Choose another, or bring it back with kit.catalog.reactivate_model({model.reference!r}).",
-        ),
-        (
-            not provider.is_enabled, ObstacleKind.PROVIDER_DISABLED, "provider disabled",
-            f"belongs to a provider, {provider.display_name}, that is disabled",
-            f"Enable it with kit.catalog.update_provider({provider.name!r}, is_enabled=True).",
-        ),
-        (
-            not has_key, ObstacleKind.NO_KEY, f"no key: {variable}", f"needs a key: {variable} is not set",
-            f"Set this environment variable, or type the key for this session with kit.ask_key({provider.name!r}).",
-        ),
-        (
-            day is not None and day < today, ObstacleKind.RETIRED, f"retired {day}", f"was retired on {day}",
-            "Its provider may refuse every request; choose another.",
-        ),
-        (
-            day is not None and today <= day <= today + SOON, ObstacleKind.RETIRES_SOON, f"retires {day}",
-            f"retires on {day}", "Its provider will refuse requests from then on.",
-        ),
-    )  # fmt: skip
-    return tuple(
-        Obstacle(kind=kind, reference=model.reference, label=label, reason=reason, remedy=remedy)
-        for applies, kind, label, reason, remedy in rows
-        if applies
-    )
-
-
-def blocking(model: Model, provider: Provider, has_key: bool, today: date) -> Obstacle | None:
-    """The first obstacle that blocks a model; ``None`` when it may be used."""
-    return next((obstacle for obstacle in obstacles(model, provider, has_key, today) if obstacle.blocks), None)
-
-
 @dataclass(frozen=True, slots=True)
 class Access:
     """A catalog as it can be used here and today; ``has_key`` says whether a provider's key is set or not needed."""
@@ -109,7 +71,36 @@ class Access:
     def obstacles(self, model: Model) -> tuple[Obstacle, ...]:
         """All obstacles to using a model, blocking ones first."""
         provider = rules.find_provider(self.state, model.provider)
-        return obstacles(model, provider, self.has_key(provider), self.today)
+        day, variable = model.retires_on, provider.api_key_env
+        rows = (
+            (
+                not model.is_active, ObstacleKind.DEPRECATED, "deprecated", "is deprecated",
+                f"Choose another, or bring it back with kit.catalog.reactivate_model({model.reference!r}).",
+            ),
+            (
+                not provider.is_enabled, ObstacleKind.PROVIDER_DISABLED, "provider disabled",
+                f"belongs to a provider, {provider.display_name}, that is disabled",
+                f"Enable it with kit.catalog.update_provider({provider.name!r}, is_enabled=True).",
+            ),
+            (
+                not self.has_key(provider), ObstacleKind.NO_KEY, f"no key: {variable}",
+                f"needs a key: {variable} is not set",
+                f"Set this environment variable, or type the key for this session with kit.ask_key({provider.name!r}).",
+            ),
+            (
+                day is not None and day < self.today, ObstacleKind.RETIRED, f"retired {day}", f"was retired on {day}",
+                "Its provider may refuse every request; choose another.",
+            ),
+            (
+                day is not None and self.today <= day <= self.today + SOON, ObstacleKind.RETIRES_SOON, f"retires {day}",
+                f"retires on {day}", "Its provider will refuse requests from then on.",
+            ),
+        )  # fmt: skip
+        return tuple(
+            Obstacle(kind=kind, reference=model.reference, label=label, reason=reason, remedy=remedy)
+            for applies, kind, label, reason, remedy in rows
+            if applies
+        )
 
     def blocking(self, model: Model) -> Obstacle | None:
         """The first obstacle that blocks a model; ``None`` when it may be used."""

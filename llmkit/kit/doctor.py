@@ -15,7 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
-from llmkit.catalog import ObstacleKind, obstacles, price_age
+from llmkit.catalog import Access, ObstacleKind, price_age
 from llmkit.catalog.rules import purposes_of
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
@@ -161,12 +161,13 @@ def _runs(store: Store) -> Finding:
 
 
 def _models(store: Store) -> Finding:
-    state, today = store.catalog(), datetime.now(UTC).date()
+    state = store.catalog()
+    access = Access(state, lambda _: True, datetime.now(UTC).date())
     told = [
         f"{each.reference} {each.reason}."
         for reference, model in state.models.items()
         if model.is_default or purposes_of(state, reference)
-        for each in obstacles(model, state.providers[model.provider], True, today)
+        for each in access.obstacles(model)
         if each.kind is not ObstacleKind.PROVIDER_DISABLED
     ]
     if told:

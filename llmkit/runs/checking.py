@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from llmkit.catalog import Access, obstacles
+from llmkit.catalog import Access
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_age import old_prices
 from llmkit.errors import MissingApiKey, ValidationError
@@ -83,7 +83,9 @@ class Checker:
         if asks:
             self.reach.check(list(providers.values()))
         draft = self._draft(request, plan, providers)
-        _warn([*retirement_warnings(plan, providers), *snapshot_warnings(plan)])
+        access = self._access(state, asks=False)
+        retired = [obstacle.sentence for model in plan.models for obstacle in access.obstacles(model)]
+        _warn([*retired, *snapshot_warnings(plan)])
         if asks and not self.reach.simulating:
             _warn(self._old_price_warnings(plan, state))
         _warn(left_out_warnings(draft.requests))
@@ -238,14 +240,6 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
         option_seed=order_seed or 0,
     )
-
-
-def retirement_warnings(plan: Plan, providers: Mapping[str, Provider]) -> Iterator[str]:
-    """One warning per model that its provider has retired, or soon will."""
-    today = datetime.now(UTC).date()
-    for model in plan.models:
-        for obstacle in obstacles(model, providers[model.provider], True, today):
-            yield obstacle.sentence
 
 
 def snapshot_warnings(plan: Plan) -> Iterator[str]:

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
-from llmkit.catalog import ObstacleKind, blocking
+from llmkit.catalog import Access, ObstacleKind
 from llmkit.limiter import Gate, Wait
 from llmkit.limiter.pace import Limits
 from llmkit.records import Failure, Model, Provider
 from llmkit.records.completions import Scope
+from llmkit.store import CatalogState
 
 
-def withdrawn(model: Model, provider: Provider) -> Failure | None:
+def withdrawn(model: Model, catalog: CatalogState) -> Failure | None:
     """Why the catalog allows no more requests to a model of a run in progress; ``None`` if it does."""
-    obstacle = blocking(model, provider, True, date.min)
+    obstacle = Access(catalog, lambda _: True, date.min).blocking(catalog.models.get(model.reference, model))
     if obstacle is None:
         return None
     message = f"Not asked, because it {obstacle.reason}. {obstacle.remedy} Then resume the run."

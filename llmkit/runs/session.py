@@ -207,7 +207,7 @@ class Session:
     async def _heed(self, catalog: CatalogState) -> None:
         """Follow the catalog: send nothing more to a provider that was disabled or a model that was deprecated."""
         for model in self.context.spec.plan.models:
-            refusal = withdrawn(catalog.models.get(model.reference, model), catalog.providers[model.provider])
+            refusal = withdrawn(model, catalog)
             if refusal is not None and self.context.breaker.refusal(model) is None:
                 self.context.breaker.trip(model, refusal)
                 await self._skip_rest(model, affected(model, refusal))

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis import Run
-from llmkit.catalog.infra_models import Choice
+from llmkit.catalog.infra_models import Choice, choose, named
 from llmkit.errors import ValidationError
 from llmkit.records.checks import numbers, shapes
 from llmkit.records.typed_questions import object_schema
@@ -49,7 +49,7 @@ def code(
     categories = read_codebook(codebook)
     items, models = answers_of(run)
     if coders is None:
-        choices = [announce(infra.catalog.infra_choice(PURPOSE, avoid=models, strict=strict))]
+        choices = [announce(choose(infra.catalog.access(), PURPOSE, avoid=models, strict=strict))]
     else:
         choices = _named(infra, coders)
     share = None if budget is None else numbers.amount(budget, "budget") / len(choices)
@@ -65,7 +65,8 @@ def _named(infra: Infra, coders: Sequence[str]) -> list[Choice]:
             "coders are references of different models, such as ['openai:gpt-6-luna', 'mistral:mistral-small-2603'].",
             field="coders",
         )
-    return [infra.catalog.named_choice(PURPOSE, reference) for reference in references]
+    access = infra.catalog.access()
+    return [named(access, PURPOSE, reference) for reference in references]
 
 
 def _job(

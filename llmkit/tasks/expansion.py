@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llmkit.analysis import Run
+from llmkit.catalog.infra_models import choose
 from llmkit.errors import Code, RequestFailed, ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks import numbers
@@ -107,7 +108,7 @@ def expand(
     n = numbers.whole(n, "n", 1, MOST)
     spec = read_spec(description.strip(), n, dimensions)
     context = tokens(description) + 2 * min(n, MOST_AT_ONCE) * _TOKENS_EACH
-    choice = infra.catalog.infra_choice(PURPOSE, context=context, strict=strict)
+    choice = choose(infra.catalog.access(), PURPOSE, context=context, strict=strict)
     task = Task(
         infra=infra,
         choice=announce(choice),

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis import Run
+from llmkit.catalog.infra_models import choose
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import unknown_column
@@ -44,7 +45,8 @@ def summarize(
     groups = _groups(probes, names)
     if not any(group.items for group in groups):
         raise ValidationError(f"Run {run.id} has no answers with status ok.", field="run")
-    choice = infra.catalog.infra_choice(PURPOSE, avoid=set(probes["model"]), structured=False, strict=strict)
+    models = set(probes["model"])
+    choice = choose(infra.catalog.access(), PURPOSE, avoid=models, structured=False, strict=strict)
     system = "\n\n".join((_TASK, HYGIENE, f"The researcher's question: {(question or QUESTION).strip()}"))
     task = Task(
         infra=infra,

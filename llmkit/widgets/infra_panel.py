@@ -6,6 +6,7 @@ import ipywidgets as ipw
 import pandas as pd
 
 from llmkit.catalog import Access
+from llmkit.catalog.infra_models import choose
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import infra_reference
 from llmkit.errors import LlmkitError
@@ -119,7 +120,7 @@ class InfraPanel(CatalogPanel):
     def _use(self, purpose: str) -> tuple[Model | None, str]:
         """The model that would be used now, and why."""
         try:
-            choice = self._catalog.infra_choice(purpose)
+            choice = choose(self._catalog.access(), purpose)
         except LlmkitError as problem:
             return None, str(problem)
         return choice.model, choice.note or f"{choice.model.reference} is used now."

@@ -4,9 +4,10 @@ from datetime import date
 
 import pytest
 
-from llmkit.catalog import ObstacleKind, blocking, obstacles
+from llmkit.catalog import Access, ObstacleKind
 from llmkit.errors import MissingApiKey, ModelDeprecated
 from llmkit.records import Model, Provider
+from llmkit.store import CatalogState
 
 TODAY = date(2026, 11, 26)
 
@@ -17,7 +18,8 @@ def kinds(*, has_key=True, enabled=True, **model):
         name="a", display_name="A", wire="gemini", base_url="https://a.org", api_key_env="A_KEY", is_enabled=enabled
     )
     entry = Model(provider="a", model_id="m", display_name="M", **model)
-    return obstacles(entry, provider, has_key, TODAY), blocking(entry, provider, has_key, TODAY)
+    access = Access(CatalogState(providers={"a": provider}), lambda _: has_key, TODAY)
+    return access.obstacles(entry), access.blocking(entry)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,8 @@ def test_all_obstacles_are_told_what_blocks_first():
 def test_the_catalog_tells_the_obstacles_of_a_model_as_it_stands(catalog):
     """``catalog.obstacles`` and ``is_available`` agree, and follow an edit."""
     model = catalog.update_model("alpha:two", retires_on=date(2020, 1, 1))
-    before = catalog.obstacles(model)
-    after = catalog.obstacles(catalog.deprecate_model(model.reference).model)
+    before = catalog.access().obstacles(model)
+    after = catalog.access().obstacles(catalog.deprecate_model(model.reference).model)
     assert before[-1].kind is ObstacleKind.RETIRED
     assert after[0].kind is ObstacleKind.DEPRECATED
     assert not catalog.models().set_index("model").loc[model.reference, "is_available"]
