@@ -52,6 +52,7 @@ def pytest_unconfigure(config):
     shutil.rmtree(config.llmkit_home, ignore_errors=True)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One more than there are processors: many tests wait for a process, a server or a pace."""
     return (os.cpu_count() or 1) + 1

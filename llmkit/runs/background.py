@@ -94,9 +94,10 @@ def _run(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None
     try:
         anyio.run(_serve, ready)  # imports the backend: in a child forked during that, the import would never end
     except BaseException as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)  # such as no files left for a loop: raised where it is waited for
+        if not ready.done():
+            ready.set_exception(error)  # such as no files left for a loop: raised where it is waited for
+        elif not ready.result()[1].is_set():  # else it was stopped: as a script ends, Python 3.12 starts no thread
+            raise  # that would end those of the loop's executor
 
 
 async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
