@@ -39,21 +39,23 @@ def mutations() -> Iterator[Mutation]:
     for at, rule in enumerate(table):
         label = f"rule {at} ({rule.code}, {rule.scope}: {rule.says})"
         yield Mutation(label, table[:at] + table[at + 1 :], whole_rule=True)
-        if sum(len(getattr(rule, kind)) for kind in CONDITIONS) == 1:
+        if sum(len(_parts(rule, kind)) for kind in CONDITIONS) == 1:
             continue  # the rule without its only condition is the rule removed
         for kind in CONDITIONS:
-            for value in getattr(rule, kind):
-                rest = tuple(other for other in getattr(rule, kind) if other != value)
-                # An empty list of statuses would ask nothing and so match all; one that matches nothing asks for it.
+            for value in _parts(rule, kind):
+                rest = "|".join(other for other in _parts(rule, kind) if other != value)
+                # An empty condition would ask nothing and so match all; one that matches nothing asks for it.
                 mutant = replace(rule, **{kind: rest or _never(rule, kind)})
                 yield Mutation(f"{kind} {value!r} of {label}", (*table[:at], mutant, *table[at + 1 :]), False)
 
 
-def _never(rule: Rule, kind: str) -> tuple[object, ...]:
-    if kind == "headers":
-        return (("x-never", "sent"),)
+def _parts(rule: Rule, kind: str) -> list[str]:
+    return getattr(rule, kind).split("|") if getattr(rule, kind) else []
+
+
+def _never(rule: Rule, kind: str) -> str:
     other = {"signs": rule.phrases, "phrases": rule.signs}.get(kind)
-    return () if other else ("never told",)
+    return "" if other else "never told"
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """The classification of failures as a table: the evidence in a response, its meaning, and what it affects.
 
-The first rule whose conditions all hold decides. The conditions are: one of ``statuses``; one of ``headers``; one match
-among ``signs`` and ``phrases`` together. An empty condition always holds. Statuses and signs are shell patterns. Signs
-are the provider's machine-readable words (``code``, ``type``, ``status``, ``reason``, ``quotaId``) in lower case, and
-our own marks ``llmkit:*`` for defects of an answer that arrived with a 2xx status. Phrases are searched for in the
-provider's message and signs, ``429`` only as a separate word.
+The first rule whose conditions all hold decides. Conditions are regular expressions: of the status (``statuses``); of a
+header (``headers``, as ``name: value``); and of a sign (``signs``) or of a part of the message and signs (``phrases``).
+An empty condition always holds. Signs are the provider's machine-readable words (``code``, ``type``, ``status``,
+``reason``, ``quotaId``) in lower case, and our own marks ``llmkit:*`` for defects of an answer that arrived with a 2xx
+status.
 
 Order matters: rules that need a sign or a phrase precede those that need only a status, because providers use the same
 status for problems that waiting can solve and for others. Every rule is necessary: tests/providers/mutate_classifier.py
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from llmkit.errors import Code
 from llmkit.providers.wires.problem import Problem
@@ -33,15 +32,15 @@ ERROR_ANSWER = "llmkit:error_answer"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the table. ``says`` begins the message to the user; ``headers`` are pairs of name and exact value."""
+    """One line of the table. ``says`` begins the message to the user."""
 
     code: Code
     scope: Scope
     says: str
-    statuses: tuple[str, ...] = ()
-    signs: tuple[str, ...] = ()
-    phrases: tuple[str, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
+    statuses: str = ""
+    signs: str = ""
+    phrases: str = ""
+    headers: str = ""
 
 
 _NO_MONEY = "The account has no credit or has reached its spending limit"
@@ -53,193 +52,181 @@ _BROKEN = "The provider had an internal error"
 _REFUSED = "The provider does not accept the request"
 _RATE = "The provider's rate limit is reached"
 
-
-def _rule(
-    code: Code, scope: Scope, says: str, *, statuses: str = "", signs: str = "", phrases: str = "", headers: str = ""
-) -> Rule:
-    """A rule with conditions written as ``one | other``, and headers as ``name: value``."""
-    pairs = tuple((name, value) for name, _, value in (pair.partition(": ") for pair in _split(headers)))
-    return Rule(code, scope, says, _split(statuses), _split(signs), _split(phrases), pairs)
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(text.split(" | ")) if text else ()
-
-
 RULES: tuple[Rule, ...] = (
     # 2xx responses without a usable answer
-    _rule(Code.CONTENT_BLOCKED, "probe", "The model refused to answer", signs=REFUSAL),
-    _rule(Code.CONTENT_BLOCKED, "probe", _FILTERED, signs=BLOCKED),
-    _rule(
+    Rule(Code.CONTENT_BLOCKED, "probe", "The model refused to answer", signs=REFUSAL),
+    Rule(Code.CONTENT_BLOCKED, "probe", _FILTERED, signs=BLOCKED),
+    Rule(
         Code.EMPTY_RESPONSE,
         "probe",
         "The answer is empty: the token limit was used up before any text; raise max_tokens",
         signs=EMPTY_AT_LIMIT,
     ),
-    _rule(Code.EMPTY_RESPONSE, "probe", "The answer is empty", signs=EMPTY),
-    _rule(Code.OVERLOADED, "attempt", "The provider ran out of capacity in the middle of the answer", signs=CUT_SHORT),
-    _rule(
+    Rule(Code.EMPTY_RESPONSE, "probe", "The answer is empty", signs=EMPTY),
+    Rule(Code.OVERLOADED, "attempt", "The provider ran out of capacity in the middle of the answer", signs=CUT_SHORT),
+    Rule(
         Code.INVALID_RESPONSE, "attempt", "The answer is not JSON (cut short, or not from the provider)", signs=NOT_JSON
     ),
-    _rule(Code.INVALID_RESPONSE, "attempt", "The answer does not have the expected form", signs=NO_ANSWER),
+    Rule(Code.INVALID_RESPONSE, "attempt", "The answer does not have the expected form", signs=NO_ANSWER),
     # money and daily or monthly quotas: reported as 429, 403 or 400, and a short wait does not help
-    _rule(Code.QUOTA_EXHAUSTED, "provider", _NO_MONEY, statuses="402"),
-    _rule(
+    Rule(Code.QUOTA_EXHAUSTED, "provider", _NO_MONEY, statuses="402"),
+    Rule(
         Code.QUOTA_EXHAUSTED,
         "provider",
         _NO_MONEY,
-        statuses="2?? | 400 | 403 | 429",
-        signs="insufficient_quota | credit_balance_exhausted | organization_spend_limit_exceeded | "
-        "project_spend_limit_exceeded | organization_usage_limit_exceeded | billing_not_active | "
-        "billing_hard_limit_reached | enforced_spend_limit_reached | contract_spend_limit_reached | "
-        "linked_organization_spend_limit_reached | linked_organization_billing_unavailable | "
+        statuses="2..|400|403|429",
+        signs="insufficient_quota|credit_balance_exhausted|organization_spend_limit_exceeded|"
+        "project_spend_limit_exceeded|organization_usage_limit_exceeded|billing_not_active|"
+        "billing_hard_limit_reached|enforced_spend_limit_reached|contract_spend_limit_reached|"
+        "linked_organization_spend_limit_reached|linked_organization_billing_unavailable|"
         "personal-team-blocked:spending-limit",
-        phrases="used all available credits | monthly spending limit | specified api usage limits | "
-        "credit balance is too low | insufficient balance | insufficient credits | credits are depleted",
+        phrases="used all available credits|monthly spending limit|specified api usage limits|"
+        "credit balance is too low|insufficient balance|insufficient credits|credits are depleted",
     ),
-    _rule(
+    Rule(
         Code.QUOTA_EXHAUSTED,
         "provider",
         "The month's tokens are used up",
         statuses="429",
         headers="x-ratelimit-remaining-tokens-month: 0",
     ),
-    _rule(
+    Rule(
         Code.QUOTA_EXHAUSTED,
         "model",
         "The account has no allowance for this model",
         statuses="429",
-        headers="x-ratelimit-limit-req-minute: 0 | x-ratelimit-limit-tokens-minute: 0",
+        headers="x-ratelimit-limit-req-minute: 0|x-ratelimit-limit-tokens-minute: 0",
     ),
-    _rule(
+    Rule(
         Code.QUOTA_EXHAUSTED,
         "model",
         "The model's daily quota is used up",
-        statuses="2?? | 429",
-        signs="*perday*permodel*",
-        phrases="requests per day | tokens per day",
+        statuses="2..|429",
+        signs=".*perday.*permodel.*",
+        phrases="requests per day|tokens per day",
     ),
-    _rule(
+    Rule(
         Code.QUOTA_EXHAUSTED,
         "provider",
         "The daily quota is used up",
-        statuses="2?? | 429",
-        signs="*perday*",
+        statuses="2..|429",
+        signs=".*perday.*",
         phrases="models-per-day",
     ),
     # too long; a single request larger than the tokens per minute is reported as a rate limit
-    _rule(
+    Rule(
         Code.CONTEXT_TOO_LONG,
         "probe",
         "The conversation is too long for the model",
-        statuses="2?? | 400 | 403 | 422 | 500",
-        signs="context_length_exceeded | string_above_max_length",
-        phrases="context length | maximum prompt length | prompt is too long | exceed context limit | "
-        "exceeds the context window | exceeds the maximum number of tokens | `max_new_tokens` must be <= | "
+        statuses="2..|400|403|422|500",
+        signs="context_length_exceeded|string_above_max_length",
+        phrases="context length|maximum prompt length|prompt is too long|exceed context limit|"
+        "exceeds the context window|exceeds the maximum number of tokens|`max_new_tokens` must be <=|"
         "available context size",
     ),
-    _rule(
+    Rule(
         Code.CONTEXT_TOO_LONG,
         "probe",
         "The request alone is larger than the tokens that the account may use in a minute",
         statuses="429",
         phrases="request too large for",
     ),
-    _rule(Code.CONTEXT_TOO_LONG, "probe", "The request is too large for the provider", statuses="413"),
+    Rule(Code.CONTEXT_TOO_LONG, "probe", "The request is too large for the provider", statuses="413"),
     # rate limits
-    _rule(Code.RATE_LIMITED, "attempt", _RATE, statuses="429"),
-    _rule(
+    Rule(Code.RATE_LIMITED, "attempt", _RATE, statuses="429"),
+    Rule(
         Code.RATE_LIMITED,
         "attempt",
         _RATE,
-        statuses="[!4]?? | 4[!2]? | 42[!9]",  # any other: the provider's words count, not a gateway's status
-        phrases="rate limit | rate_limit | too many requests | quota exceeded | resource_exhausted | 429",
+        statuses="[^4]..|4[^2].|42[^9]",  # any other: the provider's words count, not a gateway's status
+        phrases="rate limit|rate_limit|too many requests|quota exceeded|resource_exhausted|"
+        r"(?<![\w,.])429(?![\w,])",
     ),
     # keys
-    _rule(Code.AUTH_ERROR, "provider", _BAD_KEY, statuses="401"),
-    _rule(
+    Rule(Code.AUTH_ERROR, "provider", _BAD_KEY, statuses="401"),
+    Rule(
         Code.AUTH_ERROR,
         "provider",
         _BAD_KEY,
-        statuses="2?? | 400",
-        signs="api_key_invalid | authentication_error",
+        statuses="2..|400",
+        signs="api_key_invalid|authentication_error",
         phrases="incorrect api key",
     ),
-    _rule(
+    Rule(
         Code.AUTH_ERROR,
         "provider",
         "The account may not use this API from where it is",
         statuses="400",
-        phrases="location is not supported | not available in your country",
+        phrases="location is not supported|not available in your country",
     ),
     # content and models: reported as 400 or 403
-    _rule(
+    Rule(
         Code.CONTENT_BLOCKED,
         "probe",
         _FILTERED,
-        statuses="2?? | 400 | 403",
-        signs="content_filter | content_policy_violation | invalid_prompt | bio_policy | misalignment_policy_violation",
-        phrases="violates usage guidelines | content exists risk | content filtering policy | "
-        "content management policy | input was flagged",
+        statuses="2..|400|403",
+        signs="content_filter|content_policy_violation|invalid_prompt|bio_policy|misalignment_policy_violation",
+        phrases="violates usage guidelines|content exists risk|content filtering policy|"
+        "content management policy|input was flagged",
     ),
-    _rule(
+    Rule(
         Code.MODEL_NOT_FOUND,
         "model",
         "The provider does not know the model, or the account may not use it",
-        statuses="2?? | 400 | 403",
-        signs="model_not_found | invalid_model | model_decommissioned",
-        phrases="model not exist | model not found | is not a valid model",
+        statuses="2..|400|403",
+        signs="model_not_found|invalid_model|model_decommissioned",
+        phrases="model not exist|model not found|is not a valid model",
     ),
     # unambiguous statuses
-    _rule(
+    Rule(
         Code.MODEL_NOT_FOUND,
         "model",
         "The provider does not know the model, or the base URL is wrong",
-        statuses="404 | 410",
+        statuses="404|410",
     ),
-    _rule(Code.AUTH_ERROR, "provider", "The account may not do this", statuses="403"),
-    _rule(Code.OVERLOADED, "attempt", _OVERLOADED, statuses="498 | 503 | 529"),
-    _rule(Code.TIMEOUT, "attempt", _SLOW, statuses="408 | 504 | 524"),
-    _rule(Code.SERVER_ERROR, "attempt", "The provider had a conflict of its own", statuses="409"),
-    _rule(Code.SERVER_ERROR, "attempt", _BROKEN, statuses="5??"),
-    _rule(
+    Rule(Code.AUTH_ERROR, "provider", "The account may not do this", statuses="403"),
+    Rule(Code.OVERLOADED, "attempt", _OVERLOADED, statuses="498|503|529"),
+    Rule(Code.TIMEOUT, "attempt", _SLOW, statuses="408|504|524"),
+    Rule(Code.SERVER_ERROR, "attempt", "The provider had a conflict of its own", statuses="409"),
+    Rule(Code.SERVER_ERROR, "attempt", _BROKEN, statuses="5.."),
+    Rule(
         Code.VALIDATION_ERROR,
         "provider",
         "The base URL answers with a redirect, which is not followed because of the key",
-        statuses="3??",
+        statuses="3..",
     ),
     # x-should-retry is used only if nothing better is known, and "false" is ignored: a futile retry costs less than an
     # abandoned probe
-    _rule(
+    Rule(
         Code.SERVER_ERROR,
         "attempt",
         "The provider asks to try again",
-        statuses="4??",
+        statuses="4..",
         headers="x-should-retry: true",
     ),
-    _rule(Code.VALIDATION_ERROR, "probe", _REFUSED, statuses="4??"),
+    Rule(Code.VALIDATION_ERROR, "probe", _REFUSED, statuses="4.."),
     # errors in a 2xx response, which have no status of their own
-    _rule(
+    Rule(
         Code.OVERLOADED,
         "attempt",
         _OVERLOADED,
-        statuses="2??",
-        signs="overloaded_error | server_is_overloaded | unavailable",
+        statuses="2..",
+        signs="overloaded_error|server_is_overloaded|unavailable",
     ),
-    _rule(Code.TIMEOUT, "attempt", _SLOW, statuses="2??", signs="timeout_error | deadline_exceeded"),
-    _rule(
+    Rule(Code.TIMEOUT, "attempt", _SLOW, statuses="2..", signs="timeout_error|deadline_exceeded"),
+    Rule(
         Code.SERVER_ERROR,
         "attempt",
         _BROKEN,
-        statuses="2??",
-        signs=f"api_error | server_error | internal | {ERROR_ANSWER}",
+        statuses="2..",
+        signs=f"api_error|server_error|internal|{ERROR_ANSWER}",
     ),
-    _rule(
+    Rule(
         Code.VALIDATION_ERROR,
         "probe",
         _REFUSED,
-        statuses="2??",
-        signs="invalid_request_error | invalid_argument | data_residency_mismatch",
+        statuses="2..",
+        signs="invalid_request_error|invalid_argument|data_residency_mismatch",
     ),
 )
 
@@ -252,19 +239,13 @@ def rule_for(problem: Problem) -> Rule:
 
 
 def _fits(rule: Rule, problem: Problem) -> bool:
-    status, told = str(problem.status), problem.headers
-    if rule.statuses and not any(fnmatchcase(status, pattern) for pattern in rule.statuses):
+    told = (f"{name}: {value.strip()}" for name, value in problem.headers.items())
+    if rule.statuses and not re.fullmatch(rule.statuses, str(problem.status)):
         return False
-    if rule.headers and not any(told.get(name, "").strip() == value for name, value in rule.headers):
+    if rule.headers and not any(re.fullmatch(rule.headers, header) for header in told):
         return False
     if not (rule.signs or rule.phrases):
         return True
-    words = problem.words
-    return any(fnmatchcase(sign, pattern) for pattern in rule.signs for sign in problem.signs) or any(
-        _told(phrase, words) for phrase in rule.phrases
-    )
-
-
-def _told(phrase: str, words: str) -> bool:
-    """Whether the words contain the phrase; 429 is not contained in 1,429 or in the id of a request."""
-    return bool(re.search(rf"(?<![\w,.]){phrase}(?![\w,])", words)) if phrase.isdigit() else phrase in words
+    if rule.signs and any(re.fullmatch(rule.signs, sign, re.DOTALL) for sign in problem.signs):
+        return True
+    return bool(rule.phrases and re.search(rule.phrases, problem.words))
