@@ -16,7 +16,7 @@ from llmkit.catalog.price_checks import ListModels
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.providers.credentials import how_to_approve, names_api_key
-from llmkit.records import Model, Provider, dialect_at
+from llmkit.records import EXACT, Model, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.store import Edit, Store, queries
 
@@ -195,7 +195,7 @@ class ProviderEdits(CatalogReader):
         value = numbers.amount(real_balance, "real_balance")
         with self._edit() as edit:
             entry = rules.find_provider(edit.state, provider)
-            delta = None if entry.balance is None else numbers.difference(value, entry.balance)
+            delta = None if entry.balance is None else EXACT.subtract(value, entry.balance)
             edit.record_sync(entry.name, entry.balance, value, delta)
             edit.set_balance(entry.name, value, "sync_balance")
             return delta

@@ -31,7 +31,7 @@ from llmkit.money.history import (
     Observation,
     Sample,
 )
-from llmkit.money.prediction import DRAWS, Groups, interval, predict
+from llmkit.money.prediction import DRAWS, interval, predict
 from llmkit.money.pricing import MILLION, QUANTUM, input_rates, rates_at, total, with_fallback
 from llmkit.records import Model, Price, Rates, Scenario
 
@@ -117,12 +117,12 @@ class ModelEstimate:
     config: str
     model: str
     provider: str
-    requests: int
-    input_tokens: int
-    output_tokens: int
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     basis: str
-    observations: int
-    chars_per_token: float
+    observations: int = 0
+    chars_per_token: float = CHARS_PER_TOKEN
     seconds: float = SECONDS
     cost: Decimal | None = None
     low: Decimal | None = None
@@ -145,20 +145,8 @@ class ModelEstimate:
     def nothing(cls, model: Model, config: str) -> Self:
         """The estimate of a model whose answers are all reused."""
         free = Decimal(0)
-        return cls(
-            config=config,
-            model=model.reference,
-            provider=model.provider,
-            requests=0,
-            input_tokens=0,
-            output_tokens=0,
-            basis="reused",
-            observations=0,
-            chars_per_token=CHARS_PER_TOKEN,
-            cost=free,
-            low=free,
-            high=free,
-        )
+        names = {"config": config, "model": model.reference, "provider": model.provider}
+        return cls(**names, basis="reused", cost=free, low=free, high=free)
 
 
 def estimate_model(
@@ -215,9 +203,10 @@ def estimate_model(
     # the cost of one request of this run for each earlier answer, if its own lengths turn out the same
     costs = rate_out * sample.output + rate_in * (resent * sample.visible + own.mean() * (1 + sample.excess))
     generator = np.random.default_rng([seed, crc32(label.encode())])
-    groups = Groups.of(observations, workload.scenarios) if observations else None
     doubt = (spread**2 + sample.doubt**2) ** 0.5
-    expected, draws = predict(np.maximum(costs, 0), workload.requests, doubt, generator, groups, sample.guessed)
+    expected, draws = predict(
+        np.maximum(costs, 0), workload.requests, doubt, generator, observations, workload.scenarios, sample.guessed
+    )
     if cap is not None:  # no run costs more than full-length answers to prompts half as long again
         most = workload.requests * (rate_out * cap + rate_in * (resent * cap + 1.5 * own.mean()))
         expected, draws = min(expected, most), np.minimum(draws, most)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
@@ -19,45 +17,32 @@ BETWEEN, BETWEEN_WEIGHT = 0.2, 2
 """The same between the mean answers of scenarios. All four are assumptions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """The scenario and the run of each earlier answer, and how many scenarios the new run has."""
-
-    scenarios: Sequence[Hashable]
-    runs: Sequence[Hashable]
-    new_scenarios: int
-
-    @classmethod
-    def of(cls, observations: Sequence[Observation], new_scenarios: int) -> Self:
-        """Build the groups of earlier answers."""
-        return cls([each.scenario for each in observations], [each.run for each in observations], new_scenarios)
-
-
 def predict(
     costs: Floats,
     count: int,
     spread: float,
     generator: np.random.Generator,
-    groups: Groups | None = None,
-    guessed: float = 0.0,
+    observations: Sequence[Observation],
+    new_scenarios: int,
+    guessed: float,
 ) -> tuple[float, Floats]:
     """Return the expected total of ``count`` new answers that cost like those in ``costs``, and simulated totals.
 
-    ``spread`` is how far the new answers as a whole may differ, as a standard deviation of the logarithm. With
-    ``groups``, answers are clustered by scenario and drift between runs; without, they are independent. ``guessed`` is
-    the share of the costs that was not observed: its error is in ``spread`` already.
+    ``spread`` is how far the new answers as a whole may differ, as a standard deviation of the logarithm. Answers with
+    ``observations``, one for each cost, are clustered by scenario and drift between runs; without, they are
+    independent. ``guessed`` is the share of the costs that was not observed: its error is in ``spread`` already.
 
     With few answers from a skewed distribution, the mean of the history is usually too low and a plain bootstrap too
     narrow. So the error of the mean's logarithm is bootstrapped in units of its own standard error (studentised), which
-    widens the interval upwards. Without ``groups`` it is widened further, by a factor taken from simulations with 5 to
-    300 log-normal, exponential and Pareto answers. The estimate is raised by the squared coefficient of variation over
-    the number of answers, because actual / estimate would otherwise exceed 1 by that much on average.
+    widens the interval upwards. Without ``observations`` it is widened further, by a factor taken from simulations with
+    5 to 300 log-normal, exponential and Pareto answers. The estimate is raised by the squared coefficient of variation
+    over the number of answers, because actual / estimate would otherwise exceed 1 by that much on average.
     """
     size, mean = len(costs), costs.mean()
     variation = costs.std(ddof=1) / mean if mean else 0.0
     noise = np.exp(spread * generator.standard_normal(DRAWS) - spread**2 / 2)
-    if groups is not None:
-        noise = noise * np.exp(_group_errors(costs, groups, generator))
+    if observations:
+        noise = noise * np.exp(_group_errors(costs, observations, new_scenarios, generator))
     if not variation:
         return mean * count, mean * count * noise
     past = costs[generator.integers(size, size=(DRAWS, size))]
@@ -69,20 +54,23 @@ def predict(
     past_mean, new = np.maximum(past_mean, mean / 100), np.maximum(new, mean / 100)
     # a resample may happen to hold only equal answers: avoid dividing by 0
     past_variation = np.maximum(past.std(axis=1, ddof=1) / past_mean, 0.3 * variation)
-    error = np.log(new / past_mean) * variation / past_variation * (1 + (size**-0.5 if groups is None else 0.0))
+    error = np.log(new / past_mean) * variation / past_variation * (1 + (0.0 if observations else size**-0.5))
     return mean * count * (1 + variation**2 / size), mean * count * np.exp(error) * noise
 
 
-def _group_errors(costs: Floats, groups: Groups, generator: np.random.Generator) -> Floats:
+def _group_errors(
+    costs: Floats, observations: Sequence[Observation], new_scenarios: int, generator: np.random.Generator
+) -> Floats:
     """Simulated errors of the total's logarithm due to differences between scenarios and between runs."""
+    scenarios, runs = [each.scenario for each in observations], [each.run for each in observations]
     variance = 0.0
-    if None not in groups.scenarios and len(set(groups.scenarios)) < len(costs):
-        number, between = _between(costs, groups.scenarios)
+    if None not in scenarios and len(set(scenarios)) < len(costs):
+        number, between = _between(costs, scenarios)
         weight = BETWEEN_WEIGHT + number - 1
         between = max(0.0, (BETWEEN_WEIGHT * BETWEEN**2 + (number - 1) * between) / weight)
-        variance += between * (1 / number + 1 / groups.new_scenarios)
-    if None not in groups.runs:
-        number, drift = _between(costs, groups.runs)
+        variance += between * (1 / number + 1 / new_scenarios)
+    if None not in runs:
+        number, drift = _between(costs, runs)
         drift = (DRIFT_WEIGHT * DRIFT**2 + (number - 1) * drift) / (DRIFT_WEIGHT + number - 1)
         variance += max(DRIFT**2, drift) * (1 + 1 / number)
     return np.sqrt(variance) * generator.standard_normal(DRAWS)  # type: ignore[no-any-return]

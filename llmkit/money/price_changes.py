@@ -18,17 +18,15 @@ def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
     An entry without ``valid_from`` has always been in force. ``None`` when no entry has taken effect.
     """
     moment = in_utc(at)
-    begun = [entry for entry in entries if entry.valid_from is None or in_utc(entry.valid_from) <= moment]
-    # sorted() is stable, so the last of equals is the one appended last
-    return sorted(begun, key=_begins)[-1] if begun else None
+    begun = [entry for entry in entries if since(entry.valid_from) <= moment]
+    return max(reversed(begun), key=lambda entry: since(entry.valid_from), default=None)
 
 
 def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
     """The entry that takes effect next after ``at``, if one is known; of equals, the one appended last."""
     moment = in_utc(at)
-    coming = [entry for entry in entries if entry.valid_from is not None and in_utc(entry.valid_from) > moment]
-    first = min(map(_begins, coming), default=None)
-    return next((entry for entry in reversed(coming) if _begins(entry) == first), None)
+    coming = [entry for entry in entries if since(entry.valid_from) > moment]
+    return min(reversed(coming), key=lambda entry: since(entry.valid_from), default=None)
 
 
 def price_changes(
@@ -58,5 +56,6 @@ def _edges(price: Price, begins: datetime, ends: datetime) -> Iterator[datetime]
                 yield moment
 
 
-def _begins(entry: DatedPrice) -> datetime:
-    return datetime.min.replace(tzinfo=UTC) if entry.valid_from is None else in_utc(entry.valid_from)
+def since(valid_from: datetime | None) -> datetime:
+    """The moment in UTC from which a price holds; the first of all moments if it has always held."""
+    return datetime.min.replace(tzinfo=UTC) if valid_from is None else in_utc(valid_from)

@@ -25,10 +25,9 @@ from llmkit.records import (
     PriceWindow,
     RemoteModel,
 )
-from llmkit.records.rows import Row
+from llmkit.records.rows import Row, field_names
 
 NEW, MISSING = "new model", "missing upstream"
-COLUMNS = ("model", "what", "ours", "theirs", "valid_from", "source", "date")
 
 _GONE = {MISSING: (None, None)}
 
@@ -128,8 +127,9 @@ def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
     """One row per difference. ``ours`` and ``theirs`` are as in the catalog's frames: prices as float64 US dollars per
     million tokens, tiers and hours as lists of dicts, dates as dates.
     """
-    rows = [[shown(getattr(each, name)) for name in COLUMNS] for each in differences]
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=object).astype({"valid_from": "datetime64[us, UTC]"})
+    columns = field_names(Difference)
+    rows = [[shown(getattr(each, name)) for name in columns] for each in differences]
+    return pd.DataFrame(rows, columns=columns, dtype=object).astype({"valid_from": "datetime64[us, UTC]"})
 
 
 def shown(value: Any) -> Any:

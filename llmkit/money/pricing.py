@@ -24,9 +24,9 @@ from operator import attrgetter
 from typing import TypeVar
 
 from llmkit.errors import ValidationError
-from llmkit.money.exact import EXACT
 from llmkit.money.service_tiers import at_tier
 from llmkit.records import (
+    EXACT,
     RATE_COLUMNS,
     STANDARD_TIER,
     CostSource,
@@ -70,23 +70,18 @@ def cost(
     *,
     tier: str | None = None,
     fallback: Rates | None = None,
-    batch_discount: Decimal | None = None,
 ) -> Cost:
     """Compute the cost of an answer requested at ``at`` (timezone-aware) and served at ``tier``.
 
-    A cost reported by the provider is used as it is (``"provider_reported"``, discount included), except a doubtful 0
+    A cost reported by the provider is used as it is (``"provider_reported"``), except a doubtful 0
     where ``price`` says that the tokens cost something. Otherwise it is computed from ``price`` (``"computed"``), or
     from ``fallback`` where ``price`` lacks a required rate (``"provider_default"``). A rate is required only when there
     are tokens of its kind; a rate of 0 is a price. A tier without a variant in ``price`` is ``"unpriced"``. Searches
     are added to the cost of the tokens; calls without a price are left out (``"partly unpriced"``).
 
-    ``batch_discount`` is the share deducted: 0.5 halves the cost.
-
     Raises:
-        ValidationError: ``at`` has no time zone, or ``batch_discount`` is not between 0 and 1.
+        ValidationError: ``at`` has no time zone.
     """
-    if batch_discount is not None and not 0 <= batch_discount <= 1:
-        raise ValidationError("A batch discount is a share between 0 and 1; 0.5 is half off.", field="batch_discount")
     served = at_tier(price, tier)
     base = rates_at(served or Price(), usage.input_tokens if usage else 0, at)
     if usage is None:
@@ -101,8 +96,6 @@ def cost(
     if (amount := _amount(usage, rates)) is None and tier in (None, STANDARD_TIER) and fallback is not None:
         rates, source = with_fallback(base, fallback), "provider_default"
         amount = _amount(usage, rates)
-    if amount is not None and batch_discount is not None:
-        amount = EXACT.multiply(amount, 1 - batch_discount)
     if amount is not None and (usage.searches or usage.other_calls):
         searches = _sum((usage.searches * 1000,), (price.cost_per_thousand_searches,))
         if searches is None or usage.other_calls:

@@ -8,8 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from llmkit.money.exact import EXACT
-from llmkit.records import BATCH_TIER, RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
+from llmkit.records import BATCH_TIER, EXACT, RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
 
 
 def at_tier(price: Price, tier: str | None) -> Price | None:

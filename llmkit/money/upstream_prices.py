@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import Code, RequestFailed, ValidationError
-from llmkit.money.price_changes import price_on
+from llmkit.money.price_changes import price_on, since
 from llmkit.money.pricing import blended
 from llmkit.money.service_tiers import at_tier
 from llmkit.records import RATE_COLUMNS, DatedPrice, Price, PriceTier, PriceVariant, PriceWindow, RemoteModel
@@ -135,11 +135,11 @@ def _history(model: ModelInfo) -> list[tuple[datetime | None, Price]]:
             )
         else:
             dated.append((_begins(entry), _price(entry.prices)))
-    dated.sort(key=lambda entry: _order(entry[0]))
-    days = sorted({*(day for day, _ in dated), *map(_begins, variants)}, key=_order)
+    dated.sort(key=lambda entry: since(entry[0]))
+    days = sorted({*(day for day, _ in dated), *map(_begins, variants)}, key=since)
     history = []
     for day in days:
-        begun = [price for begins, price in dated if _order(begins) <= _order(day)]
+        begun = [price for begins, price in dated if since(begins) <= since(day)]
         if begun:
             # where two apply, genai-prices takes the last in its list and we the first
             price = replace(begun[-1], price_windows=tuple(reversed(windows)))
@@ -152,13 +152,9 @@ def _begins(entry: Any) -> datetime | None:
     return None if constraint is None else datetime.combine(constraint.start_date, time(), UTC)
 
 
-def _order(begins: datetime | None) -> datetime:
-    return datetime.min.replace(tzinfo=UTC) if begins is None else begins
-
-
 def _variants(variants: Iterable[Any], day: datetime | None, standard: Price) -> tuple[PriceVariant, ...]:
     """The variants in force on a day, sorted by tier; of several for one tier, the first listed."""
-    begun = [variant for variant in variants if _order(_begins(variant)) <= _order(day)]
+    begun = [variant for variant in variants if since(_begins(variant)) <= since(day)]
     first = {tier: variant.prices for variant in reversed(begun) if (tier := _tier(variant)) is not None}
     return tuple(_variant(tier, first[tier], standard) for tier in sorted(first))
 

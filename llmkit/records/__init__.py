@@ -23,6 +23,7 @@ from llmkit.records.entries import WIRE_NAMES, Model, ModelStatus, Provider, Wir
 from llmkit.records.http_messages import HttpResponse, Request
 from llmkit.records.prices import (
     BATCH_TIER,
+    EXACT,
     PRICE_COLUMNS,
     PRICE_PARTS,
     RATE_COLUMNS,
@@ -39,7 +40,7 @@ from llmkit.records.prices import (
 from llmkit.records.typed_questions import Question
 
 __all__ = [
-    "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
+    "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
     "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource", "DatedPrice",
     "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
     "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel", "Request",

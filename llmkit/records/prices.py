@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Literal, get_args
 
 from llmkit.records.rows import Row
+
+EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
+"""The context in which money is computed, whatever a notebook has set (``getcontext().prec = 6``): wide enough for
+any sum of DECIMAL(18,8) prices times factors times token counts, so that only the last step rounds."""
 
 CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported", "reused"]
 """Where a cost comes from, least certain first. A partly unpriced cost covers the tokens but not the calls; ``reused``

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from money import CENT, as_fractions, flat_prices, moments, prices, tokens, usages
 
-from llmkit.errors import ValidationError
 from llmkit.money.pricing import cost, covers, default_rates, rates_at, total
-from llmkit.records import RATE_COLUMNS, Price, PriceTier, Provider, Rates, Usage
+from llmkit.records import RATE_COLUMNS, Price, PriceTier, PriceVariant, Provider, Rates, Usage
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PRICE = Price(
@@ -82,7 +81,8 @@ def test_counts_that_contradict_each_other_bill_no_token_twice(usage: Usage) -> 
 def test_a_providers_own_figure_wins() -> None:
     """The cost that the provider reports is taken to the last tick, without our discount on top."""
     usage = Usage(input_tokens=1, output_tokens=1, reported_cost=Decimal("0.0000000037"))
-    result = cost(usage, Price(), NOON, batch_discount=Decimal("0.5"))
+    discounted = replace(PRICE, price_variants=(PriceVariant(service_tier="batch", factor=Decimal("0.5")),))
+    result = cost(usage, discounted, NOON, tier="batch")
     assert (result.amount, result.source) == (Decimal("0.0000000037"), "provider_reported")
 
 
@@ -138,15 +138,6 @@ def test_the_providers_default_costs_stand_in_and_are_marked() -> None:
         default_rates(replace(provider, default_cost_input_per_million=None, default_cost_output_per_million=None))
         is None
     )
-
-
-def test_a_batch_discount_is_the_share_taken_off() -> None:
-    """A discount of 0.2 leaves 80 %; one that is no share is refused."""
-    usage = Usage(input_tokens=1_000_000, output_tokens=0)
-    assert amount(usage, batch_discount=Decimal("0.2")) == Decimal("1.6")
-    assert amount(usage, batch_discount=Decimal(0)) == Decimal(2)
-    with pytest.raises(ValidationError, match="half off"):
-        amount(usage, batch_discount=Decimal(50))
 
 
 def test_exactly_the_threshold_is_still_the_base_price() -> None:

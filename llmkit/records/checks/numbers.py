@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import time
-from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from numbers import Integral, Real
 from typing import Any
 
 from llmkit.errors import ValidationError
-from llmkit.records import RATE_COLUMNS, STANDARD_TIER, PriceTier, PriceVariant, PriceWindow
+from llmkit.records import EXACT, RATE_COLUMNS, STANDARD_TIER, PriceTier, PriceVariant, PriceWindow
 from llmkit.records.checks.shapes import kind
 from llmkit.records.checks.texts import known_names
 from llmkit.records.rows import Row
@@ -19,9 +19,6 @@ MAX_PARALLEL = 1_000
 MAX_PER_MINUTE = 1_000_000
 MAX_TOKENS = 1_000_000_000
 """The maximum for limits and token counts; more is surely a mistake (and would not fit the database)."""
-
-_EXACT = Context(prec=60)
-"""Keeps prices and amounts exact whatever precision a notebook has set (``getcontext().prec = 6``)."""
 
 _PRICE_PLACES, _PRICE_BELOW = 8, Decimal(10) ** 10  # DECIMAL(18, 8)
 _AMOUNT_PLACES, _AMOUNT_BELOW = 10, Decimal(10) ** 8  # DECIMAL(18, 10)
@@ -45,11 +42,6 @@ def amount(value: Any, field: str, *, rounded_down: bool = False) -> Decimal:
     return _decimal(value, field, places=_AMOUNT_PLACES, below=_AMOUNT_BELOW, rounding=rounding)
 
 
-def difference(real: Decimal, ours: Decimal) -> Decimal:
-    """The exact difference of two amounts."""
-    return _EXACT.subtract(real, ours)
-
-
 def share(value: Any, field: str) -> Decimal | None:
     """``None`` or a share between 0 and 1; 0.5 is half."""
     number = None if value is None else _decimal(value, field, places=_PRICE_PLACES, below=_PRICE_BELOW)
@@ -69,7 +61,7 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal, rounding: s
         raise ValidationError(f"{field} must be a finite number; use None when it is not known.", field=field)
     if number.copy_abs() >= below:
         raise ValidationError(f"{field} must be below {below:,f}.", field=field)
-    rounded = number.quantize(Decimal(1).scaleb(-places, _EXACT), rounding, context=_EXACT)
+    rounded = number.quantize(Decimal(1).scaleb(-places, EXACT), rounding, context=EXACT)
     if rounded != number and rounding is None:
         raise ValidationError(f"{field} can have at most {places} decimals; round it.", field=field)
     return _plain(rounded)
@@ -77,9 +69,9 @@ def _decimal(value: Any, field: str, *, places: int, below: Decimal, rounding: s
 
 def _plain(number: Decimal) -> Decimal:
     """Without trailing zeros or an exponent: the same price always has the same text."""
-    rounded = number.to_integral_value(context=_EXACT)
+    rounded = number.to_integral_value(context=EXACT)
     if number != rounded:
-        return number.normalize(_EXACT)
+        return number.normalize(EXACT)
     return rounded.copy_abs() if rounded == 0 else rounded
 
 
