@@ -145,8 +145,15 @@ class ModelEstimate:
     def nothing(cls, model: Model, config: str) -> Self:
         """The estimate of a model whose answers are all reused."""
         free = Decimal(0)
-        names = {"config": config, "model": model.reference, "provider": model.provider}
-        return cls(**names, basis="reused", cost=free, low=free, high=free)
+        return cls(
+            config=config,
+            model=model.reference,
+            provider=model.provider,
+            basis="reused",
+            cost=free,
+            low=free,
+            high=free,
+        )
 
 
 def estimate_model(
