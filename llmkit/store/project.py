@@ -13,7 +13,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -40,7 +40,6 @@ _AT_ONCE = 64 << 20
 """Bytes of segments in memory while they are merged."""
 _BATCH = 500
 """Events per transaction where segments are merged line by line."""
-_CHANGES_CATALOG = {CATALOG, "run_state"}
 _UNFIT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, LookupError, TypeError, ValueError,
           AttributeError)  # fmt: skip
 """Raised by a line that does not fit, but not by a full disk or a damaged file."""
@@ -62,9 +61,24 @@ class _Due(NamedTuple):
     size: int
 
 
-def behind(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[_Due]:
-    """The segments with bytes not yet applied (a torn last line counts: it may be complete by now)."""
-    return _grown(journal, offsets(connection))
+def behind(connection: duckdb.DuckDBPyConnection, journal: Journal, *, catalog_only: bool = False) -> list[_Due]:
+    """The segments with bytes not yet applied (a torn last line counts: it may be complete by now).
+
+    ``catalog_only``: those to apply before the catalog is read or edited. Requests and answers of runs, here or in
+    other kernels, do not change it and can wait; what a run spent changes balances. In segments of format 1 each line
+    depends on those before it.
+    """
+    due = _grown(journal, dict(connection.execute("SELECT segment, applied_bytes FROM journal_segments").fetchall()))
+    if not catalog_only:
+        return due
+    changing = {each for each in due if _changes_catalog(journal, each)}
+    is_old = any(not each.segment.about for each in changing)
+    return [each for each in due if each in changing or (is_old and not each.segment.about)]
+
+
+def leaves_catalog(journal: Journal, sizes: Mapping[str, int]) -> bool:
+    """Whether nothing written beyond these sizes changes the catalog."""
+    return not any(_changes_catalog(journal, each) for each in _grown(journal, sizes))
 
 
 def _grown(journal: Journal, applied: Mapping[str, int]) -> list[_Due]:
@@ -72,34 +86,9 @@ def _grown(journal: Journal, applied: Mapping[str, int]) -> list[_Due]:
     return [_Due(segment(name), offset, size) for name, offset, size in ends if size > offset]
 
 
-def due_for_catalog(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Collection[str]:
-    """The segments to apply before the catalog is read or edited.
-
-    Requests and answers of runs, here or in other kernels, do not change the catalog and can wait; what a run spent
-    changes balances. In segments of format 1 each line depends on those before it.
-    """
-    types = _types(journal, offsets(connection))
-    due = {name for name, kinds in types.items() if kinds & _CHANGES_CATALOG}
-    old = {name for name in types if not segment(name).about}
-    return due | old if due & old else due
-
-
-def leaves_catalog(journal: Journal, sizes: Mapping[str, int]) -> bool:
-    """Whether nothing written beyond these sizes changes the catalog."""
-    return not any(kinds & _CHANGES_CATALOG for kinds in _types(journal, sizes).values())
-
-
-def _types(journal: Journal, applied: Mapping[str, int]) -> dict[str, set[str]]:
-    """The types of events after the given offsets, by segment; just ``catalog`` for a grown catalog segment."""
-    return {
-        which.name: {CATALOG} if which.about == CATALOG else journal.types(which, offset)
-        for which, offset, _ in _grown(journal, applied)
-    }
-
-
-def offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """How many bytes of each segment have been applied."""
-    return dict(connection.execute("SELECT segment, applied_bytes FROM journal_segments").fetchall())
+def _changes_catalog(journal: Journal, due: _Due) -> bool:
+    is_certain = due.segment.about == CATALOG  # its lines need not be read
+    return is_certain or not journal.types(due.segment, due.offset).isdisjoint({CATALOG, "run_state"})
 
 
 def set_aside(connection: duckdb.DuckDBPyConnection) -> int:
@@ -121,20 +110,21 @@ def follow(connection: duckdb.DuckDBPyConnection, journal: Journal) -> None:
 def project(
     connection: duckdb.DuckDBPyConnection,
     journal: Journal,
-    only: Collection[str] | None = None,
     *,
+    catalog_only: bool = False,
     adopting: bool = False,
     within: float = math.inf,
 ) -> bool:
-    """Apply what is missing, one transaction per batch, and return whether anything was; ``only`` limits the segments.
+    """Apply what is missing, one transaction per batch, and return whether anything was.
 
-    ``adopting``: take in the runs of other journals, but never their catalogs, whose ids mean other entries.
+    ``catalog_only`` as for :func:`behind`. ``adopting``: take in the runs of other journals, but never their catalogs,
+    whose ids mean other entries.
 
     Raises:
         Unfinished: it takes longer than ``within`` seconds; what has been applied is committed.
     """
     until, total = time.monotonic() + within, sum(journal.sizes().values())
-    due = [each for each in behind(connection, journal) if only is None or each.segment.name in only]
+    due = behind(connection, journal, catalog_only=catalog_only)
     if not due:
         return False
     due = _without_foreign(connection, journal, due, adopting)

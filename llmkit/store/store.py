@@ -94,7 +94,7 @@ class Store:
                     is_saved = True
                     fields = {name: edit.events[0][name] for name in ("actor", "action", "entity", "reference")}
                     log.info("catalog edit", extra={**fields, "changes": len(edit.events)})
-                    project.project(connection, self.journal, project.due_for_catalog(connection, self.journal))
+                    project.project(connection, self.journal, catalog_only=True)
         except (OutOfReach, Damaged) as error:
             if not is_saved:
                 raise

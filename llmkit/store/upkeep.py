@@ -106,8 +106,7 @@ class Upkeep:
         """Whether nothing has to be applied, migrated or taken over; ``catalog_only``: nothing of the catalog."""
         if self.watch.is_changed() and not (migrations.is_current(connection) and self.watch.is_clean(connection)):
             return False
-        due = project.due_for_catalog if catalog_only else project.behind
-        return not due(connection, self._journal)
+        return not project.behind(connection, self._journal, catalog_only=catalog_only)
 
     @contextlib.contextmanager
     def up_to_date(self, catalog_only: bool = False, *, in_parts: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -143,8 +142,7 @@ class Upkeep:
             self._aside = project.set_aside(connection)
         if self._adopt:
             project.adopt(connection)
-        only = project.due_for_catalog(connection, self._journal) if catalog_only else None
-        if project.project(connection, self._journal, only, adopting=self._adopt, within=within):
+        if project.project(connection, self._journal, catalog_only=catalog_only, adopting=self._adopt, within=within):
             project.follow(connection, self._journal)
             if count := project.set_aside(connection) - self._aside:
                 warnings.warn(damage.aside(self._path, count), stacklevel=9)

@@ -320,8 +320,7 @@ def test_costs_are_exact_over_a_million_rows(store):
 def _waiting(store) -> int:
     """How many segments hold what is still in the journal only."""
     with store._lease.hold(exclusive=True), store._lease.connect(read_only=True) as connection:
-        applied = project.offsets(connection)
-        return sum(size > applied.get(name, 0) for name, size in store.journal.sizes().items())
+        return len(project.behind(connection, store.journal))
 
 
 def test_the_catalog_is_read_and_edited_without_applying_what_runs_did(store):
