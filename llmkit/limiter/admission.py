@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from llmkit.limiter.budget import Reservation
@@ -21,10 +21,10 @@ class Admission:
 
     model: str
     started_at: float
-    tokens: int
     waited_s: float
-    waits: Mapping[str, float]
-    on_sent: Callable[[Admission], object]
+    tokens: int = 0
+    waits: Mapping[str, float] = field(default_factory=dict)
+    on_sent: Callable[[Admission], object] = lambda _: None
     adaptive: bool = False
     reservation: Reservation | Purse | None = None
     used: int | None = None

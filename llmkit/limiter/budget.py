@@ -31,12 +31,11 @@ class Budget:
     returns. So ``spent`` is at most ``total`` as long as no request costs more than its worst case.
     """
 
-    def __init__(self, total: Decimal | None, shared: SharedMoney | None = None, *, spent: Decimal = ZERO) -> None:
-        """``total`` is the run's own budget, if any, and ``spent`` what is used of it; ``shared`` holds those that it
-        shares with other runs.
-        """
+    def __init__(self, total: Decimal | None, *, spent: Decimal = ZERO) -> None:
+        """``total`` is the run's own budget, if any, and ``spent`` what is used of it."""
         self.total = total
-        self.shared = shared
+        self.shared: SharedMoney | None = None
+        """The budgets that it shares with other runs."""
         self._own = Account(ZERO if total is None else total, spent)
         self._queue: deque[_Asking] = deque()
         self.passed: dict[str, Decimal] = {}

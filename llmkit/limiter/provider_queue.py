@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,26 +27,20 @@ SHORTEST_REST = 0.0005  # timers are no finer
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """The limits of the provider, or of a model with its own, and this process's share of the slots.
-    ``limits`` are the portion of the ``whole`` that corresponds to ``slots``; ``None``: all of it.
-    """
+    """The limits of the provider, or of a model with its own, and this process's share of the slots."""
 
     name: str
     whole: Limits
     slots: int | None = None
-    limits: Limits = field(init=False)
     in_flight: int = 0
     wanted_at: float = 0.0
     started_at: float = 0.0
     written: Share = NO_SHARE
 
-    def __post_init__(self) -> None:
-        self.set(self.whole, self.slots)
-
-    def set(self, whole: Limits, slots: int | None) -> None:
-        """Set new limits, or a new portion of them."""
-        self.whole, self.slots = whole, slots
-        self.limits = whole if slots is None else limits_of(whole, slots)
+    @property
+    def limits(self) -> Limits:
+        """The portion of the ``whole`` that corresponds to ``slots``; ``None``: all of it."""
+        return self.whole if self.slots is None else limits_of(self.whole, self.slots)
 
     @property
     def share(self) -> Share:
@@ -88,12 +82,13 @@ class ProviderQueue:
     def set_limits(self, limits: Limits, models: Mapping[str, Limits]) -> None:
         """Set new limits, with immediate effect."""
         with self._lock:
-            self._provider.set(limits, self._slots(self._name))
+            self._provider.whole, self._provider.slots = limits, self._slots(self._name)
             for model in self._models.keys() - models.keys():
                 del self._models[model]
                 self._file.later(model, lambda state: state.without(self._file.me))
             for model, own in models.items():
-                self._models.setdefault(model, Track(model, own)).set(own, self._slots(model))
+                track = self._models.setdefault(model, Track(model, own))
+                track.whole, track.slots = own, self._slots(model)
             self._look_soon()
 
     def share(self, portions: Portions) -> None:
@@ -101,9 +96,8 @@ class ProviderQueue:
         with self._lock:
             self._portions = portions
             for track in (self._provider, *self._models.values()):
-                before, slots = track.slots, self._slots(track.name or self._name)
-                track.set(track.whole, slots)
-                if slots and not before and slots < track.whole.max_parallel:
+                before, track.slots = track.slots, self._slots(track.name or self._name)
+                if track.slots and not before and track.slots < track.whole.max_parallel:
                     self._file.later(track.name, partial(without_burst, now=self._clock()))
             self._look_soon()
 

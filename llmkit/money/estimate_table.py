@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmkit.money.amounts import dollars
 from llmkit.money.estimates import ModelEstimate, combine
+from llmkit.records.rows import as_json
 
 COLUMNS = ("model", "config", "provider", "requests", "input_tokens", "output_tokens", "cost", "low", "high", "basis",
            "observations", "chars_per_token", "hours")  # fmt: skip
@@ -74,14 +75,13 @@ class Estimate:
 
     def to_row(self) -> dict[str, Any]:
         """Return what is stored with the run, JSON-ready, for comparison with actual costs."""
-        money = {"total": self.total, "low": self.low, "high": self.high}
         return {
-            **{name: _text(amount) for name, amount in money.items()},
+            **{name: as_json(getattr(self, name)) for name in ("total", "low", "high")},
             "basis": self.basis,
             "unpriced": list(self.unpriced),
             "models": {
                 model.config: {
-                    **{name: _text(getattr(model, name)) for name in ("cost", "low", "high")},
+                    **{name: as_json(getattr(model, name)) for name in ("cost", "low", "high")},
                     "basis": model.basis,
                     "observations": model.observations,
                     "tokens": round(model.tokens, 1),
@@ -103,7 +103,3 @@ class Estimate:
             frame = frame.drop(columns="config")
         table = frame.to_html(index=False, na_rep="unknown")
         return f'<div class="tex2jax_ignore mathjax_ignore">{table}<p>{summary}</p></div>'
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount, "f")

@@ -131,10 +131,7 @@ class Attempt:
         admission = Admission(
             model=self.target.model.reference,
             started_at=late.started_at.timestamp(),
-            tokens=0,
             waited_s=late.waited_s,
-            waits={},
-            on_sent=lambda _: None,
         )
         self._begin(late.started_at, late.waited_s)
         self.run.emit("asked", self.conversation)

@@ -93,15 +93,7 @@ class BatchDesk:
         finally:
             self.moving += 1
         now = time.time()
-        yield Admission(
-            model=model,
-            started_at=now,
-            tokens=0,
-            waited_s=now - began,
-            waits={},
-            on_sent=lambda _: None,
-            reservation=reservation,
-        )
+        yield Admission(model=model, started_at=now, waited_s=now - began, reservation=reservation)
 
     async def ask(self, ticket: Ticket) -> HttpResponse | Failure:
         """Wait for the reply to a request; cancelling the wait does not withdraw the request."""

@@ -9,45 +9,41 @@ from __future__ import annotations
 import socket
 import ssl
 import zlib
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 import aiohttp
 import httpx
 from aiohttp.http_exceptions import HttpProcessingError
 
 from llmkit.errors import Code
-from llmkit.records import Failure, Scope
+from llmkit.records import Failure
 
+_network_error = partial(Failure, code=Code.NETWORK_ERROR)
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The meaning of a kind of exception; ``{host}`` in its message is filled in."""
-
-    code: Code
-    says: str
-    maybe_billed: bool = False
-    scope: Scope = "attempt"
-
-
-_NOT_FOUND = Fault(Code.NETWORK_ERROR, "{host} cannot be found. Check the network, and the provider's base_url.")
-_REFUSED = Fault(Code.NETWORK_ERROR, "No connection to {host}. Check the network, and that the server is running.")
-_CERTIFICATE = Fault(
-    Code.NETWORK_ERROR,
-    "No secure connection to {host}: it does not speak https, or its certificate is not trusted here. Behind a proxy "
-    "that inspects traffic, set SSL_CERT_FILE to its certificates.",
+# ``{host}`` is filled in
+_NOT_FOUND = _network_error(message="{host} cannot be found. Check the network, and the provider's base_url.")
+_REFUSED = _network_error(message="No connection to {host}. Check the network, and that the server is running.")
+_CERTIFICATE = _network_error(
+    message="No secure connection to {host}: it does not speak https, or its certificate is not trusted here. Behind a "
+    "proxy that inspects traffic, set SSL_CERT_FILE to its certificates.",
 )
-_PROXY = Fault(Code.NETWORK_ERROR, "The proxy of this machine (HTTPS_PROXY) does not connect to {host}.")
-_SLOW_CONNECT = Fault(Code.TIMEOUT, "{host} did not accept the connection in time.")
-_SLOW = Fault(Code.TIMEOUT, "{host} did not answer in time.", maybe_billed=True)
-_BROKEN = Fault(Code.NETWORK_ERROR, "The connection to {host} broke before the answer arrived.", maybe_billed=True)
-_GARBAGE = Fault(Code.NETWORK_ERROR, "What {host} sent is not HTTP, or is incomplete.", maybe_billed=True)
-_UNREADABLE = Fault(Code.INVALID_RESPONSE, "The answer from {host} cannot be decompressed.", maybe_billed=True)
-_BAD_REQUEST = Fault(
-    Code.VALIDATION_ERROR, "The request to {host} cannot be sent; check the provider's base_url.", scope="provider"
+_PROXY = _network_error(message="The proxy of this machine (HTTPS_PROXY) does not connect to {host}.")
+_SLOW_CONNECT = Failure(code=Code.TIMEOUT, message="{host} did not accept the connection in time.")
+_SLOW = Failure(code=Code.TIMEOUT, message="{host} did not answer in time.", maybe_billed=True)
+_BROKEN = _network_error(message="The connection to {host} broke before the answer arrived.", maybe_billed=True)
+_GARBAGE = _network_error(message="What {host} sent is not HTTP, or is incomplete.", maybe_billed=True)
+_UNREADABLE = Failure(
+    code=Code.INVALID_RESPONSE, message="The answer from {host} cannot be decompressed.", maybe_billed=True
+)
+_BAD_REQUEST = Failure(
+    code=Code.VALIDATION_ERROR,
+    message="The request to {host} cannot be sent; check the provider's base_url.",
+    scope="provider",
 )
 
 # The first matching class decides, so subclasses precede their bases.
-FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
+_FAILURES: tuple[tuple[type[BaseException], Failure], ...] = (
     # aiohttp
     (aiohttp.ClientSSLError, _CERTIFICATE),
     (aiohttp.ClientConnectorCertificateError, _CERTIFICATE),
@@ -75,13 +71,11 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     (OSError, _BROKEN),
 )
 
-FOREIGN: tuple[type[BaseException], ...] = tuple(kind for kind, _ in FAULTS)
+FOREIGN: tuple[type[BaseException], ...] = tuple(kind for kind, _ in _FAILURES)
 """The exceptions caught around a request. Anything else is a bug of ours and should surface."""
 
 
 def failure_of(error: BaseException, host: str) -> Failure:
     """The failure for a foreign exception, whose text is not used."""
-    fault = next(fault for kind, fault in FAULTS if isinstance(error, kind))
-    return Failure(
-        code=fault.code, message=fault.says.format(host=host), scope=fault.scope, maybe_billed=fault.maybe_billed
-    )
+    failure = next(failure for kind, failure in _FAILURES if isinstance(error, kind))
+    return replace(failure, message=failure.message.format(host=host))

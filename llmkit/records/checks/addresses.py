@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from llmkit.errors import ValidationError
@@ -69,14 +69,12 @@ def origin_of(url: str, field: str = "base_url") -> str:
 
 
 def _host(name: str) -> str:
-    if ":" in name:
-        return f"[{ipaddress.IPv6Address(name).compressed}]" if "%" not in name else _refuse()
+    if ":" in name and "%" not in name:
+        return f"[{ipaddress.IPv6Address(name).compressed}]"
     host = name.encode("idna").decode().lower().removesuffix(".")
-    return host if _HOST.fullmatch(host) else _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise ValueError("host")
+    if not _HOST.fullmatch(host):
+        raise ValueError("host")
+    return host
 
 
 @lru_cache(maxsize=256)
