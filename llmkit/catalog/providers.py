@@ -56,15 +56,15 @@ class ProviderEdits(CatalogReader):
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return self._card()
 
-    def apply_due_prices(self, now: datetime | None = None) -> list[Model]:
+    def apply_due_prices(self) -> list[Model]:
         """Write announced prices that are now in force to the table, as the actor ``system``; return those models.
 
         Reads do not depend on it: they always use the prices in force.
         """
-        if not rules.due(self._store.catalog(), now or self._clock()):
+        if not rules.due(self._store.catalog(), self._clock()):
             return []
         with self._store.edit(actor="system") as edit:
-            return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, now or self._clock())]
+            return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, self._clock())]
 
     @contextlib.contextmanager
     def _edit(self) -> Iterator[Edit]:

@@ -7,7 +7,6 @@ files are in ``llmkit/data`` of an installed package, and in ``data/`` next to t
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,21 +46,11 @@ class Seed:
     settings: Mapping[str, Any]
     origins: Mapping[str, frozenset[str]]
     left_out: Mapping[str, tuple[str, ...]]
+    fingerprint: str
 
     def models(self, at: datetime) -> dict[str, Model]:
         """The shipped models by reference, each with its price in force at ``at``."""
         return {ref: _priced(model, self.prices[ref], at) for ref, model in self.unpriced_models.items()}
-
-    @property
-    def fingerprint(self) -> str:
-        """A digest of everything that seeding writes."""
-        rows = [
-            *(provider.to_row() for provider in self.providers.values()),
-            *(model.to_row() for model in self.unpriced_models.values()),
-            *(entry.to_row() for entries in self.prices.values() for entry in entries),
-            dict(self.settings),
-        ]
-        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def shipped_origins(provider: str) -> frozenset[str]:
@@ -107,6 +96,7 @@ def load_seed() -> Seed:
         settings=settings,
         origins=origins,
         left_out=left_out,
+        fingerprint=shipped_fingerprint(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -149,15 +149,11 @@ def _amount(side: Mapping[str, Any] | None) -> Decimal | None:
     return None if amount is None else Decimal(amount)
 
 
-def _sync(edit: Edit, event: Event, now: datetime) -> None:
-    """Do nothing: the log of a sync stays, because it did happen."""
-
-
-_TAKE_BACK = {
+_TAKE_BACK: Mapping[str, Callable[[Edit, Event, datetime], None]] = {
     "provider": _provider,
     "model": _model,
     "price": _price,
     "setting": _setting,
     "balance": _balance,
-    "sync": _sync,
+    "sync": lambda edit, event, now: None,  # the log of a sync stays, because it did happen
 }

@@ -10,10 +10,10 @@ from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars, in_words
 from llmkit.money.estimate_table import Estimate
-from llmkit.records import Price, Provider
+from llmkit.records import Price, Provider, Request
 from llmkit.records.checks import numbers
-from llmkit.runs.draft import Draft
 from llmkit.runs.plan import Plan, most_input_tokens
+from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Standing
 from llmkit.runs.targets import Target
 
@@ -59,7 +59,9 @@ def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]
         )
 
 
-def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decimal | None:
+def check_budget(
+    spec: RunSpec, requests: Mapping[str, Request], budget: Any, shared: Sequence[Standing]
+) -> Decimal | None:
     """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known and
     every answer limited in length. Models in batches count at their batch price.
 
@@ -68,7 +70,7 @@ def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decim
         BudgetExceeded: a model has no price or no limit on its answers, or not even one request fits.
         RunRefused: several of these.
     """
-    plan, amount = draft.plan, None if budget is None else positive(budget)
+    plan, amount = spec.plan, None if budget is None else positive(budget)
     problems: list[LlmkitError] = []
     for index, config in enumerate(plan.configs):
         model = config.model
@@ -77,8 +79,8 @@ def check_budget(draft: Draft, budget: Any, shared: Sequence[Standing]) -> Decim
         if not limits:
             continue
         least, words, name = min(limits)
-        call, request = plan.call(plan.probe(index * plan.samples)), draft.requests[config.label]
-        target = Target.of(model, draft.providers[model.provider], in_batches=model.reference in draft.batched)
+        call, request = plan.call(plan.probe(index * plan.samples)), requests[config.label]
+        target = Target.of(model, spec.providers[model.provider], in_batches=model.reference in spec.batched)
         bound = target.bound(config, request)
         if bound.max_output_tokens is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: set max_tokens=."))

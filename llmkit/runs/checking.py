@@ -27,8 +27,8 @@ from llmkit.runs.affordability import (
     refuse_overdrawn,
 )
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
-from llmkit.runs.draft import Draft, first_requests
-from llmkit.runs.estimating import PastAnswers, estimate_draft
+from llmkit.runs.estimating import PastAnswers, estimate_spec
+from llmkit.runs.first_requests import first_requests
 from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import AskingOrder, Plan, check_samples
 from llmkit.runs.request import RunRequest
@@ -82,42 +82,28 @@ class Checker:
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
         if asks:
             self.reach.check(list(providers.values()))
-        draft = self._draft(request, plan, providers)
+        requests, spec = first_requests(plan, providers), self._unpriced(request, plan, providers)
         access = self._access(state, asks=False)
         retired = [obstacle.sentence for model in plan.models for obstacle in access.obstacles(model)]
         _warn([*retired, *snapshot_warnings(plan)])
         if asks and not self.reach.simulating:
             _warn(self._old_price_warnings(plan, state))
-        _warn(left_out_warnings(draft.requests))
+        _warn(left_out_warnings(requests))
         shared = budgets_of(state)
         standings = self._standings(shared, request.project)
-        budget = check_budget(draft, request.budget, standings)
+        budget = check_budget(spec, requests, request.budget, standings)
         if not self.reach.simulating and not request.overdraw:
             refuse_overdrawn(providers)
-        estimate = self._estimate(draft, state, request.kind)
+        estimate = self._estimate(spec, requests, state)
         _warn(budget_warnings(estimate, budget))
         if not self.reach.simulating:
             _warn(balance_warnings(estimate, providers))
-        policy = request.retry or RetryPolicy()
-        return RunSpec(
-            plan=plan,
-            providers=providers,
-            policy=policy,
-            retry_unknown=self._retries_unknown(policy, budget),
-            adaptive=request.adaptive,
-            name=request.name,
-            kind=request.kind,
+        return replace(
+            spec,
             budget=budget,
-            project=request.project,
             shared_budgets=shared,
             estimate=estimate.to_row(),
-            simulated=self.reach.simulating,
-            check_answer=draft.check_answer,
-            on_event=request.on_event,
-            stop_when=request.stop_when,
-            batched=draft.batched,
-            poll_s=request.poll_s,
-            reused=draft.reused,
+            retry_unknown=self._retries_unknown(spec.policy, budget),
             asks=asks,
         )
 
@@ -129,7 +115,8 @@ class Checker:
         """
         if plan is None:  # an empty plan is falsy
             plan = make_plan(request, self._access(state))
-        return self._estimate(self._draft(request, plan, state.providers, only_count=True), state, request.kind)
+        requests = first_requests(plan, state.providers)
+        return self._estimate(self._unpriced(request, plan, state.providers, only_count=True), requests, state)
 
     def resumed(
         self, row: Mapping[str, Any], state: CatalogState, budget: Any, spent: Decimal
@@ -203,20 +190,36 @@ class Checker:
         standings = self.spending.standings(budgets, simulated=self.reach.simulating)
         return [standing for standing in standings if standing.budget in chosen]
 
-    def _draft(
+    def _unpriced(
         self, request: RunRequest, plan: Plan, providers: Mapping[str, Provider], *, only_count: bool = False
-    ) -> Draft:
-        requests, batched = first_requests(plan, providers), batched_models(plan, providers, request.mode)
+    ) -> RunSpec:
+        """The spec of a request, as far as it depends on no money; ``only_count`` as in :func:`reused_answers`."""
+        batched = batched_models(plan, providers, request.mode)
         check = self.schema_check(plan.params.schema) if plan.params.schema else None
-        reused, store, within = NOTHING, self.past.store, check_reuse(request.reuse, request.reuse_within)
+        reused, within = NOTHING, check_reuse(request.reuse, request.reuse_within)
         if request.reuse:
             how: dict[str, Any] = {"simulated": self.reach.simulating, "within": within, "only_count": only_count}
-            reused = reused_answers(store, plan, providers, check=check, **how)
-        return Draft(plan, providers, requests, batched, check, reused)
+            reused = reused_answers(self.past.store, plan, providers, check=check, **how)
+        return RunSpec(
+            plan=plan,
+            providers=providers,
+            policy=request.retry or RetryPolicy(),
+            adaptive=request.adaptive,
+            name=request.name,
+            kind=request.kind,
+            project=request.project,
+            simulated=self.reach.simulating,
+            check_answer=check,
+            on_event=request.on_event,
+            stop_when=request.stop_when,
+            batched=batched,
+            poll_s=request.poll_s,
+            reused=reused,
+        )
 
-    def _estimate(self, draft: Draft, state: CatalogState, kind: str) -> Estimate:
-        history = self.past.history(kind, self.reach.simulating)
-        return estimate_draft(draft, history, state.prices, datetime.now(UTC))
+    def _estimate(self, spec: RunSpec, requests: Mapping[str, Request], state: CatalogState) -> Estimate:
+        history = self.past.history(spec.kind, self.reach.simulating)
+        return estimate_spec(spec, requests, history, state.prices, datetime.now(UTC))
 
 
 def make_plan(request: RunRequest, access: Access) -> Plan:

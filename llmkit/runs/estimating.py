@@ -19,10 +19,10 @@ from llmkit.money.price_changes import price_changes
 from llmkit.money.service_tiers import at_tier
 from llmkit.providers.wires import Wire, answer_limit, wire_for
 from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Request, Usage
-from llmkit.runs.draft import Draft
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
 from llmkit.runs.reuse import Reused
+from llmkit.runs.spec import RunSpec
 from llmkit.runs.targets import Target
 from llmkit.store import Store, past
 
@@ -61,23 +61,27 @@ class PastAnswers:
         return history
 
 
-def estimate_draft(
-    draft: Draft, history: History, prices: Mapping[str, Sequence[DatedPrice]], at: datetime
+def estimate_spec(
+    spec: RunSpec,
+    requests: Mapping[str, Request],
+    history: History,
+    prices: Mapping[str, Sequence[DatedPrice]],
+    at: datetime,
 ) -> Estimate:
-    """The estimate of what a draft still has to ask. Models in batches cost their batch price and take the longest that
+    """The estimate of what a run still has to ask. Models in batches cost their batch price and take the longest that
     their provider promises. ``prices`` are price histories by reference: changes expected during the run raise
     ``high``.
     """
-    plan, reused = draft.plan, draft.reused
+    plan, reused = spec.plan, spec.reused
     templates = {scenario.template for scenario in plan.scenarios}
     template = templates.pop() if len(templates) == 1 else None
     models: list[ModelEstimate] = []
     again: dict[str, tuple[Model, partial[ModelEstimate]]] = {}
     for index, config in enumerate(plan.configs):
-        model, request = config.model, draft.requests[config.label]
-        target = Target.of(model, draft.providers[model.provider])
+        model, request = config.model, requests[config.label]
+        target = Target.of(model, spec.providers[model.provider])
         tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
-        tier = BATCH_TIER if model.reference in draft.batched else tier
+        tier = BATCH_TIER if model.reference in spec.batched else tier
         left, answered = _left(plan, index, reused)
         if not left:
             models.append(ModelEstimate.nothing(model, config.label))
@@ -103,14 +107,14 @@ def estimate_draft(
         )
         models.append(estimate(model, at))
         again[config.label] = model, estimate
-    hours = _hours(draft, models)
+    hours = _hours(spec, models)
     for place, first in enumerate(models):
         if first.config in again:
             model, estimate = again[first.config]
             ends = at + timedelta(hours=min(hours[model.provider], LONGEST))
             for moment, price in price_changes(model.price, prices.get(model.priced_as, ()), at, ends):
                 models[place] = models[place].up_to(estimate(replace(model, price=price), moment))
-    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=draft.batched)
+    return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=spec.batched)
 
 
 def _at_price(model: Model, at: datetime, *, tier: str, **how: Any) -> ModelEstimate:
@@ -154,15 +158,15 @@ def _caching(
     return read, written
 
 
-def _hours(draft: Draft, models: Sequence[ModelEstimate]) -> dict[str, float]:
+def _hours(spec: RunSpec, models: Sequence[ModelEstimate]) -> dict[str, float]:
     """The expected hours of each provider: the longer of its live requests within its limits, and of its batches at the
     longest that it promises for each turn.
     """
-    providers, batched = draft.providers, draft.batched
-    turns = max(len(scenario.prompts) for scenario in draft.plan.scenarios)
+    providers, batched = spec.providers, spec.batched
+    turns = max(len(scenario.prompts) for scenario in spec.plan.scenarios)
     hours = dict.fromkeys((model.provider for model in models), 0.0)
     asked = batched & {model.model for model in models if model.requests}
-    for model in draft.plan.models:
+    for model in spec.plan.models:
         if model.reference in asked and (api := wire_for(providers[model.provider], model).batches()) is not None:
             hours[model.provider] = max(hours[model.provider], float(api.hours * turns))
     for name in hours:

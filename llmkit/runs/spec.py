@@ -27,7 +27,7 @@ class RunSpec:
     plan: Plan
     providers: Mapping[str, Provider]
     policy: RetryPolicy
-    retry_unknown: bool
+    retry_unknown: bool = False
     adaptive: bool = False
     name: str | None = None
     kind: str = "probe"

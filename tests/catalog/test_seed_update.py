@@ -48,7 +48,8 @@ def changed(reference, *, price=None, **columns):
             read_on=date(2026, 11, 24),
         )
         prices[reference] = (*prices[reference], entry)
-    return replace(seed, unpriced_models=models, prices=prices)
+    fingerprint = repr((reference, price, columns))
+    return replace(seed, unpriced_models=models, prices=prices, fingerprint=fingerprint)
 
 
 def test_seeding_again_writes_nothing(store):
@@ -103,7 +104,7 @@ def test_each_edited_field_stays_on_its_own(store, catalog):
     catalog.update_provider("openai", requests_per_minute=500)
     seed = changed(SOL, display_name="GPT-6 Sol (new)", context_window=7)
     openai = replace(seed.providers["openai"], requests_per_minute=100, max_parallel_requests=9)
-    seed_catalog(store, replace(seed, providers={**seed.providers, "openai": openai}), now=NOW)
+    seed_catalog(store, replace(seed, fingerprint="later", providers={**seed.providers, "openai": openai}), now=NOW)
     model, provider = catalog.model(SOL), catalog.provider("openai")
     assert (model.display_name, model.context_window) == ("My Sol", 7)
     assert (provider.requests_per_minute, provider.max_parallel_requests) == (500, 9)
@@ -116,7 +117,7 @@ def test_a_default_that_a_user_chose_stays_and_else_follows_the_release(store, c
     models = dict(seed.unpriced_models)
     for old, new in ((LUNA, SOL), ("mistral:mistral-small-2603", "mistral:codestral")):
         models[old], models[new] = replace(models[old], is_default=False), replace(models[new], is_default=True)
-    seed_catalog(store, replace(seed, unpriced_models=models), now=NOW)
+    seed_catalog(store, replace(seed, fingerprint="later", unpriced_models=models), now=NOW)
     defaults = {name: model.reference for name, model in catalog.defaults().items()}
     assert (defaults["openai"], defaults["mistral"]) == (SOL, "mistral:mistral-large-2512")
     assert catalog.models()["is_default"].sum() == len(seed.providers)
@@ -148,6 +149,7 @@ def test_a_users_own_model_that_is_shipped_later_keeps_what_the_user_said(store,
     entry = replace(seed.prices["xai:grok-4.7"][0], reference="xai:grok-5")
     later = replace(
         seed,
+        fingerprint="later",
         unpriced_models={**seed.unpriced_models, "xai:grok-5": model},
         prices={**seed.prices, "xai:grok-5": (entry,)},
     )
@@ -162,7 +164,7 @@ def test_infra_models_follow_the_release_until_a_user_chooses(store, catalog):
     catalog.set_infra_model("summarization", SOL)
     seed = load_seed()
     settings = dict.fromkeys(seed.settings, "mistral:mistral-small-2603")
-    seed_catalog(store, replace(seed, settings=settings), now=NOW)
+    seed_catalog(store, replace(seed, fingerprint="later", settings=settings), now=NOW)
     assert catalog.infra_model("summarization").reference == SOL
     assert catalog.infra_model("scenario_expansion").reference == "mistral:mistral-small-2603"
 
@@ -181,7 +183,7 @@ def test_nothing_is_taken_away(store, catalog):
     seed = load_seed()
     fewer = {ref: model for ref, model in seed.unpriced_models.items() if ref != SOL}
     prices = {ref: entries for ref, entries in seed.prices.items() if ref != SOL}
-    seed_catalog(store, replace(seed, unpriced_models=fewer, prices=prices), now=NOW)
+    seed_catalog(store, replace(seed, fingerprint="later", unpriced_models=fewer, prices=prices), now=NOW)
     assert {SOL, "local:llama"} <= set(catalog.models()["model"])
 
 
@@ -190,5 +192,5 @@ def test_balances_survive_a_release(store, catalog):
     catalog.set_balance("openai", 25)
     seed = load_seed()
     openai = replace(seed.providers["openai"], display_name="OpenAI!")
-    seed_catalog(store, replace(seed, providers={**seed.providers, "openai": openai}), now=NOW)
+    seed_catalog(store, replace(seed, fingerprint="later", providers={**seed.providers, "openai": openai}), now=NOW)
     assert (catalog.provider("openai").balance, catalog.provider("openai").display_name) == (25, "OpenAI!")

@@ -1,31 +1,13 @@
-"""What a request would have a run ask, before anything is said about money."""
+"""What is first sent to each configuration of a plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 from llmkit.errors import LlmkitError, ValidationError, refuse
 from llmkit.providers.wires import wire_for
 from llmkit.records import Provider, Request
 from llmkit.runs.plan import Plan
-from llmkit.runs.reuse import Reused
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A plan and what follows from it: each configuration's first request as sent, by label; the references of the
-    models that run in batches; the parser of answers without a question of their own; and the answers that need not be
-    bought.
-    """
-
-    plan: Plan
-    providers: Mapping[str, Provider]
-    requests: Mapping[str, Request]
-    batched: frozenset[str]
-    check_answer: Callable[[str], Any] | None
-    reused: Reused
 
 
 def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
