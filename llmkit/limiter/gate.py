@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Budget, Reservation
+from llmkit.limiter.budget import Budget
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import Claims, Portions
@@ -130,7 +130,10 @@ class Gate:
         if budget is None:
             return await queue.enter(waiter)
         while True:
-            reservation = await self._reserve(budget, worst_case, waiter)
+            asked_at = self._clock()
+            reservation = await budget.reserve(worst_case)
+            if (waited := self._clock() - asked_at) > 0:
+                waiter.waits = {**waiter.waits, BUDGET: waiter.waits.get(BUDGET, 0.0) + waited}
             try:
                 admission = await queue.enter(waiter)
             except BaseException:
@@ -143,13 +146,6 @@ class Gate:
             admission.waive()
             queue.leave(admission)
             waiter = replace(waiter, waits=admission.waits, turn=asyncio.get_running_loop().create_future())
-
-    async def _reserve(self, budget: Budget | Purse, worst_case: Decimal | None, waiter: Waiter) -> Reservation | Purse:
-        asked_at = self._clock()
-        reservation = await budget.reserve(worst_case)
-        if (waited := self._clock() - asked_at) > 0:
-            waiter.waits = {**waiter.waits, BUDGET: waiter.waits.get(BUDGET, 0.0) + waited}
-        return reservation
 
     def _queue(self, provider: str) -> ProviderQueue:
         with self._lock:

@@ -68,16 +68,6 @@ def as_json(value: Any) -> Any:
     return value.to_row() if isinstance(value, Row) else dict(value) if isinstance(value, Mapping) else value
 
 
-def as_decimal(value: Any) -> Decimal:
-    """A number, or its text, as a Decimal."""
-    return value if isinstance(value, Decimal) else Decimal(str(value))
-
-
-def as_moment(value: Any) -> datetime | None:
-    """A time, or its ISO text, as a time."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
 @cache
 def field_names(cls: Any) -> tuple[str, ...]:
     """The names of a dataclass's fields, cached: ``fields`` collects them on every call."""
@@ -86,8 +76,8 @@ def field_names(cls: Any) -> tuple[str, ...]:
 
 _READERS: Mapping[Any, Callable[[Any], Any]] = {
     int: int,
-    Decimal: as_decimal,
-    datetime: as_moment,
+    Decimal: lambda value: value if isinstance(value, Decimal) else Decimal(str(value)),
+    datetime: lambda value: datetime.fromisoformat(value) if isinstance(value, str) else value,
     date: lambda value: date.fromisoformat(value) if isinstance(value, str) else value,
     time: time.fromisoformat,
 }

@@ -18,6 +18,7 @@ from llmkit.limiter import Admission, Purse
 from llmkit.money import pricing
 from llmkit.money.pricing import Cost
 from llmkit.providers.transport import apart, one_at_a_time
+from llmkit.providers.wires import rate_info
 from llmkit.records import Call, Completion, Failure, HttpResponse, Request
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext
@@ -283,7 +284,7 @@ class Attempt:
         if self.conversation.purse is not None and billed and self.worst_case and billed > self.worst_case:
             self.run.learn_dearer(self.target.model.reference, billed, self.worst_case / self.factor)
         self.run.spent[provider.name] = self.run.spent.get(provider.name, Decimal(0)) + (billed or 0)
-        if isinstance(response, HttpResponse) and (info := self.target.wire.rate_info(response)) is not None:
+        if isinstance(response, HttpResponse) and (info := rate_info(response)) is not None:
             # providers count per model (OpenAI, Anthropic), so the headers for one say nothing about the others
             reference = self.target.model.reference
             self.run.services.gate.observe(provider.name, info, model=reference, sent_at=admission.started_at)

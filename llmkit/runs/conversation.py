@@ -14,6 +14,7 @@ from llmkit.errors import Code
 from llmkit.limiter import Purse
 from llmkit.money.pricing import Cost
 from llmkit.records import TOKEN_COLUMNS, Completion, CostSource, Failure, Rates, Usage, source_of_sum
+from llmkit.records.rows import as_json
 from llmkit.runs.plan import Plan, Probe
 from llmkit.store.events import probe_id
 
@@ -140,8 +141,8 @@ class Conversation:
             "service_tier": ", ".join(self.tiers) or None,
             **{name: self.tokens.get(name) for name in TOKEN_COLUMNS},
             **(self.rates or _listed(self.probe.model.price)),
-            "estimated_cost": _text(self._known_cost()),
-            "wasted_cost": _text(self.wasted),
+            "estimated_cost": as_json(self._known_cost()),
+            "wasted_cost": as_json(self.wasted),
             "cost_source": source_of_sum(self.sources),
             "turns": len(self.answers),
             "attempts": sum(self.turn_attempts.values()),
@@ -151,7 +152,7 @@ class Conversation:
             "queued_s": self.queued_s,
             "started_at": self.started_at.isoformat() if self.started_at else None,
             "reused_from": self.reused_from,
-            "original_cost": _text(self.original_cost) if self.reused_from else None,
+            "original_cost": as_json(self.original_cost) if self.reused_from else None,
         }
 
     def _known_cost(self) -> Decimal | None:
@@ -177,10 +178,6 @@ def checked(text: str, check: Callable[[str], Any]) -> tuple[Any, Failure | None
 
 def _listed(rates: Rates) -> dict[str, Any]:
     return {
-        "cost_input_per_million": _text(rates.cost_input_per_million),
-        "cost_output_per_million": _text(rates.cost_output_per_million),
+        "cost_input_per_million": as_json(rates.cost_input_per_million),
+        "cost_output_per_million": as_json(rates.cost_output_per_million),
     }
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount, "f")

@@ -7,7 +7,7 @@ import pytest
 from sim_client import CLIENT, MODELS
 
 from llmkit.errors import Code
-from llmkit.providers.wires import WIRES
+from llmkit.providers.wires import WIRES, rate_info
 from llmkit.records import DIALECTS, STANDARD, Call, Completion, Failure, HttpResponse, Message, Model, Params
 
 RESPONSES = ("openai:gpt-5.4-pro", "xai:grok-4.20-multi-agent-0309")
@@ -132,7 +132,7 @@ def test_limits_are_read_from_the_headers(sim):
     for reference in REFERENCES:
         provider = reference.partition(":")[0]
         call = _call(reference, "Hello")
-        info = _wire(reference).rate_info(_send(sim, call, _wire(reference).build(call)))
+        info = rate_info(_send(sim, call, _wire(reference).build(call)))
         if provider in ("google", "xai", "deepseek"):
             assert info is None
         else:

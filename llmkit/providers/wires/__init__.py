@@ -15,6 +15,7 @@ from llmkit.providers.wires.anthropic_messages import AnthropicMessages
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi, BatchItem, BatchState, Listed
 from llmkit.providers.wires.gemini import Gemini
+from llmkit.providers.wires.headers import rate_info
 from llmkit.providers.wires.openai_chat import OpenAIChat
 from llmkit.providers.wires.openai_responses import OpenAIResponses
 from llmkit.records import DIALECTS, STANDARD, WIRE_NAMES, Model, Provider
@@ -25,7 +26,8 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
 )
 
 __all__ = [
-    "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked", "wire_for",
+    "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked", "rate_info",
+    "wire_for",
 ]  # fmt: skip
 
 

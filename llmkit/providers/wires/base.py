@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from llmkit.providers.wires import headers
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.records import (
@@ -19,7 +18,6 @@ from llmkit.records import (
     Dialect,
     Failure,
     HttpResponse,
-    RateInfo,
     RemoteModel,
     Request,
 )
@@ -76,10 +74,6 @@ class Wire(ABC):
     @abstractmethod
     def _read(self, body: Any) -> Answer:
         """Read the JSON of a 2xx body, whatever it contains."""
-
-    def rate_info(self, response: HttpResponse) -> RateInfo | None:
-        """The limits reported in the response's headers, if any."""
-        return headers.rate_info(response)
 
     @abstractmethod
     def auth(self, key: str) -> dict[str, str]:

@@ -26,7 +26,8 @@ from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import HttpResponse, Request
 from llmkit.records.rows import dumps
 
-_ENDED = ("completed", "failed", "expired", "cancelled")
+_ENDED = ("completed", "failed", "expired", "cancelled", "success", "timeout_exceeded")
+_FILES = ("output_file_id", "error_file_id", "output_file", "error_file")
 _GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED}
 _WAITS = ("token_limit_exceeded",)  # the account's queue is full; the same batch may be accepted later
 
@@ -70,18 +71,20 @@ class OpenAIBatches(BatchApi):
         return _GIVEN_UP.get(string(code)) or reply(response, http_status(code), {"error": error or "no answer"})
 
     def _state(self, body: Any) -> BatchState:
-        status, error = string(dig(body, "status")), dig(body, "errors", "data", 0)
-        status_code = 429 if dig(error, "code") in _WAITS else 400
-        files = (string(dig(body, name)) for name in ("output_file_id", "error_file_id"))
+        """OpenAI's or Mistral's, who name the same differently."""
+        status, error = string(dig(body, "status")).lower(), dig(body, "errors", "data", 0) or dig(body, "errors", 0)
+        files = tuple(filter(None, (string(dig(body, name)) for name in _FILES)))
+        total = count(dig(body, "request_counts", "total"))
+        code = 429 if dig(error, "code") in _WAITS else 400
         return BatchState(
             batch_id=string(dig(body, "id")),
             ended=status in _ENDED,
             is_cancelled=status == "cancelled",
             name=string(dig(body, "metadata", "llmkit")) or None,
-            total=count(dig(body, "request_counts", "total")),
+            total=count(dig(body, "total_requests")) if total is None else total,
             created_at=moment(dig(body, "created_at")),
-            rejection=rejected(status_code, error) if status == "failed" else None,
-            files=tuple(filter(None, files)),
+            rejection=rejected(code, error) if status == "failed" and not files else None,
+            files=files,
         )
 
 
@@ -106,20 +109,6 @@ class MistralBatches(OpenAIBatches):
             "timeout_hours": self.hours,
         }
         return Request(path=self.root, body=body)
-
-    def _state(self, body: Any) -> BatchState:
-        status = string(dig(body, "status"))
-        files = tuple(filter(None, (string(dig(body, name)) for name in ("output_file", "error_file"))))
-        return BatchState(
-            batch_id=string(dig(body, "id")),
-            ended=status in ("SUCCESS", "FAILED", "TIMEOUT_EXCEEDED", "CANCELLED"),
-            is_cancelled=status == "CANCELLED",
-            name=string(dig(body, "metadata", "llmkit")) or None,
-            total=count(dig(body, "total_requests")),
-            created_at=moment(dig(body, "created_at")),
-            rejection=rejected(400, dig(body, "errors", 0)) if status == "FAILED" and not files else None,
-            files=files,
-        )
 
 
 def rejected(status: int, error: Any) -> HttpResponse:
