@@ -105,7 +105,7 @@ def copy_catalog():
         for path in place.glob("*.duckdb"):
             lease = Lease(path)
             with lease.hold(exclusive=True):
-                lease.note(lease.stamp)
+                lease.leave()
 
     return copy
 

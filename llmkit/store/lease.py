@@ -55,7 +55,7 @@ class Lease:
         self._mutex = _mutex(path)
         self._engine: duckdb.DuckDBPyConnection | None = None
         self._reaches = [path]
-        self._vetted: bytes | None = None
+        self._seen = b""
         self._sidecar: IO[bytes] | None = None
         _leases.add(self)
 
@@ -97,23 +97,33 @@ class Lease:
             raise OutOfReach(f"{self._lockfile} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
         return open(fd, "rb+", buffering=0)
 
-    def note(self, mark: bytes) -> None:
-        """Leave a mark for the next holder of the lease; only while :meth:`hold` is held exclusively."""
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything, perhaps llmkit in another process, has written the file since it was last in order here."""
+        return self._stamp != self._seen
+
+    @property
+    def is_as_left(self) -> bool:
+        """Whether the file is as this user's llmkit left it, here or in another process; only while :meth:`hold` is
+        held. The mark of somebody else does not count: the file beside the database may have come with it.
+        """
+        if self.is_changed and self._sidecar is not None:
+            self._sidecar.seek(0)
+            return self._stamp == seals.opened(self._sidecar.read())
+        return not self.is_changed
+
+    def trust(self) -> None:
+        """Remember that the file, as it is now, is in order."""
+        self._seen = self._stamp
+
+    def leave(self) -> None:
+        """Mark the file as llmkit's latest; only while :meth:`hold` is held exclusively."""
+        self.trust()
         if self._sidecar is not None:
             with contextlib.suppress(OSError):  # a full disk: without the mark the database is merely checked again
                 self._sidecar.seek(0)
                 self._sidecar.truncate()
-                self._sidecar.write(seals.sealed(mark))
-
-    @property
-    def mark(self) -> bytes:
-        """The last mark left; only while :meth:`hold` is held. Empty if somebody else left it: the file beside the
-        database may have come with it.
-        """
-        if self._sidecar is None:
-            return b""
-        self._sidecar.seek(0)
-        return seals.opened(self._sidecar.read())
+                self._sidecar.write(seals.sealed(self._seen))
 
     @contextlib.contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -134,9 +144,8 @@ class Lease:
                 try:
                     with engine.cursor() as connection:
                         connection.execute("USE catalog")
-                        if is_new:  # nobody's views can be in it
-                            self._vetted = self.stamp
-                        self._vet(connection)
+                        if not is_new:
+                            self._vet(connection)
                         yield connection
                 finally:
                     engine.execute("DETACH catalog")
@@ -183,13 +192,11 @@ class Lease:
 
     def _vet(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Check for views and macros that llmkit did not make, unless it was the last to write the file."""
-        stamp = self.stamp
-        if stamp != self._vetted and stamp != self.mark:
+        if not self.is_as_left:
             intruders.refuse(connection, self.path)
-        self._vetted = stamp
 
     @property
-    def stamp(self) -> bytes:
+    def _stamp(self) -> bytes:
         """A value that changes with every change of the file, even by somebody who puts its time back."""
         try:
             state = self.path.stat()

@@ -24,7 +24,6 @@ from llmkit.records.rows import Row, as_json
 from llmkit.store import events
 from llmkit.store.apply_catalog import BALANCES, PRICE_EVENTS, restore_prices
 from llmkit.store.events import Change
-from llmkit.store.lease import Lease
 from llmkit.store.lines import Event
 from llmkit.store.peers import Write
 from llmkit.store.queries import rows
@@ -114,34 +113,6 @@ def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextMan
             "want.",
             stacklevel=7,
         )
-
-
-class Watch:
-    """Tells from the database file whether anything but llmkit wrote it; only then are the tables compared."""
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-        self._seen = b""
-
-    def is_changed(self) -> bool:
-        """Whether anything, perhaps llmkit in another process, has written since this object last looked."""
-        return self._lease.stamp != self._seen
-
-    def is_as_left(self) -> bool:
-        """Whether the file is as llmkit left it, here or in another process; only while the lease is held."""
-        return not self.is_changed() or self._lease.stamp == self._lease.mark
-
-    def is_clean(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        """Whether there is nothing to take over; only while the lease is held."""
-        if not self.is_as_left() and any(changes(connection)):
-            return False
-        self._seen = self._lease.stamp
-        return True
-
-    def leave(self) -> None:
-        """Mark the file as llmkit's latest; only while the lease is held exclusively."""
-        self._seen = self._lease.stamp
-        self._lease.note(self._seen)
 
 
 def _changed_entries(

@@ -123,7 +123,7 @@ class Store:
         """The whole catalog, read consistently; read again only after a change, here or in another kernel."""
         sizes = self.journal.sizes()
         known = self._known
-        if known is None or self._upkeep.watch.is_changed() or not project.leaves_catalog(self.journal, known[0]):
+        if known is None or self._lease.is_changed or not project.leaves_catalog(self.journal, known[0]):
             known = sizes, self.look(queries.catalog_state, catalog_only=True)
         self._known = sizes, known[1]
         return known[1]

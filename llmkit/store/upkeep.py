@@ -43,7 +43,6 @@ class Upkeep:
         self, lease: Lease, journal: Journal, editing: Callable[[], AbstractContextManager[Write]], *, adopt: bool
     ) -> None:
         self._path, self._lease, self._journal, self._editing, self._adopt = lease.path, lease, journal, editing, adopt
-        self.watch = outside.Watch(lease)
         self._told: set[str] = set()
         self._took_up = False
         self._aside: int | None = None
@@ -104,8 +103,12 @@ class Upkeep:
 
     def is_up_to_date(self, connection: duckdb.DuckDBPyConnection, catalog_only: bool) -> bool:
         """Whether nothing has to be applied, migrated or taken over; ``catalog_only``: nothing of the catalog."""
-        if self.watch.is_changed() and not (migrations.is_current(connection) and self.watch.is_clean(connection)):
-            return False
+        if self._lease.is_changed:
+            if not migrations.is_current(connection):
+                return False
+            if not self._lease.is_as_left and any(outside.changes(connection)):
+                return False
+            self._lease.trust()
         return not project.behind(connection, self._journal, catalog_only=catalog_only)
 
     @contextlib.contextmanager
@@ -117,7 +120,7 @@ class Upkeep:
         """
         if not self._adopt and not self._path.exists():
             damage.check_complete(self._path, self._journal)
-        is_changed, is_as_left = self.watch.is_changed(), self.watch.is_as_left()
+        is_changed, is_as_left = self._lease.is_changed, self._lease.is_as_left
         try:
             with self._lease.connect(read_only=False) as connection:
                 if is_changed:
@@ -125,9 +128,9 @@ class Upkeep:
                 self._apply(connection, catalog_only, is_as_left, PART if in_parts else math.inf)
                 yield connection
         except Unfinished:
-            self.watch.leave()
+            self._lease.leave()
             raise
-        self.watch.leave()
+        self._lease.leave()
 
     def _apply(
         self, connection: duckdb.DuckDBPyConnection, catalog_only: bool, is_as_left: bool, within: float

@@ -72,8 +72,11 @@ def test_the_mark_of_somebody_else_does_not_count(place, monkeypatch, tmp_path):
     lease = Lease(place / "k.duckdb")
     with monkeypatch.context() as patch, lease.hold(exclusive=True):
         patch.setenv("LLMKIT_CONFIG_DIR", str(tmp_path / "another user"))
-        lease.note(lease.stamp)
-        assert lease.mark == lease.stamp
+        lease.leave()
+    with monkeypatch.context() as patch, (again := Lease(place / "k.duckdb")).hold(exclusive=False):
+        assert not again.is_as_left
+        patch.setenv("LLMKIT_CONFIG_DIR", str(tmp_path / "another user"))
+        assert again.is_as_left
     with pytest.raises(llmkit.ValidationError, match="'evil'"):
         llmkit.open(place / "k.duckdb", simulate=True)
 
