@@ -139,7 +139,7 @@ def _journal(store: Store) -> Finding:
     sizes = store.journal.sizes()
     if not sizes:
         return Finding("journal", "bad", f"{store.journal.directory} has no journal.", "llmkit restore FILE")
-    told = store.read(lambda connection: damage.look(connection, store.journal)).sentences(store.path)
+    told = store.read(lambda connection: damage.faults(connection, store.journal, store.path))
     if told:
         return Finding(
             "journal", "bad", " ".join(told), "Restore the folder from a copy, or keep a copy of the database."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -18,47 +17,30 @@ FOREIGN = "of another journal"
 """The reason why a whole segment is set aside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The names of faulty segments, by fault."""
-
-    missing: tuple[str, ...]
-    cut: tuple[str, ...]
-    foreign: tuple[str, ...]
-    copies: tuple[str, ...]
-
-    def sentences(self, path: Path) -> list[str]:
-        """What is wrong with the journal of the database at ``path``, and what to do."""
-        folder = f"{path.name}.journal"
-        lost = (*self.missing, *self.cut)
-        told = (
-            (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or truncated. The database still "
-                   f"has what was lost, but could not be rebuilt: keep a copy of it, or restore the folder {folder}."),
-            (self.foreign, f"{_names(self.foreign)} from a different journal than {folder}, and ignored. Move the "
-                           "files elsewhere, or import their runs with llmkit.open(path, adopt=True)."),
-            (self.copies, f"{_names(self.copies)} in {folder} twice, which does no harm. Programs that synchronize "
-                          "folders make such copies; delete them."),
-        )  # fmt: skip
-        return [words for names, words in told if names]
-
-
-def look(connection: duckdb.DuckDBPyConnection, journal: Journal) -> Findings:
-    """Compare what the database knows of its journal with what is there."""
-    sizes = journal.sizes()
+def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> list[str]:
+    """What is wrong with the journal of the database at ``path``, compared with what the database knows of it, and what
+    to do: one sentence or two per fault.
+    """
+    sizes, folder = journal.sizes(), f"{path.name}.journal"
     rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
     lines = {name: line for name, _, line in rows if not name.endswith(HEAD)}
     headers = {name: header for name, line in lines.items() if (header := Header.of(line)) is not None}
     times = Counter(header.id for header in headers.values())
-    foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
     gone = {name for name, *_ in rows if name not in sizes and not is_copy(name)}
-    return Findings(
-        missing=tuple(sorted(gone | _named(headers.values()).difference(map(whole_of, sizes)))),
-        cut=tuple(name for name, end, _ in rows if end > sizes.get(name, end)),
-        foreign=tuple(name for name in foreign if name in sizes),
-        copies=tuple(
-            name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes
-        ),
-    )
+    missing = sorted(gone | _named(headers.values()).difference(map(whole_of, sizes)))
+    lost = [*missing, *(name for name, end, _ in rows if end > sizes.get(name, end))]
+    foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
+    ignored = [name for name in foreign if name in sizes]
+    copies = [name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes]
+    told = (
+        (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or truncated. The database still "
+               f"has what was lost, but could not be rebuilt: keep a copy of it, or restore the folder {folder}."),
+        (ignored, f"{_names(ignored)} from a different journal than {folder}, and ignored. Move the files elsewhere, "
+                  "or import their runs with llmkit.open(path, adopt=True)."),
+        (copies, f"{_names(copies)} in {folder} twice, which does no harm. Programs that synchronize folders make such "
+                 "copies; delete them."),
+    )  # fmt: skip
+    return [words for names, words in told if names]
 
 
 def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ()) -> None:
@@ -116,21 +98,6 @@ def check_orphaned(path: Path, journal: Journal) -> None:
             "llmkit.open(path, adopt=True), name another file, or move that folder away.",
             field="adopt",
         )
-
-
-def not_ours(path: Path) -> str:
-    """The message that a file is not an llmkit database and cannot be rebuilt."""
-    return (
-        f"{path} is not an llmkit database, or it is damaged and has no journal beside it to rebuild it from. Name "
-        "another file, or move this one away."
-    )
-
-
-def read_only(path: Path) -> str:
-    """The message that a database cannot be brought up to date."""
-    return (
-        f"{path} is read-only and not up to date. Copy it, with the folder {path.name}.journal, to a writable location."
-    )
 
 
 def aside(path: Path, count: int) -> str:

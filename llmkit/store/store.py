@@ -149,7 +149,10 @@ class Store:
                         return question(connection)
 
             if self.is_read_only:
-                raise OutOfReach(damage.read_only(self.path))
+                raise OutOfReach(
+                    f"{self.path} is read-only and not up to date. Copy it, with the folder {self.path.name}.journal, "
+                    "to a writable location."
+                )
 
             def ask() -> T:
                 with self._upkeep.up_to_date(catalog_only):

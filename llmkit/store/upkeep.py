@@ -150,7 +150,7 @@ class Upkeep:
             if count := project.set_aside(connection) - self._aside:
                 warnings.warn(damage.aside(self._path, count), stacklevel=9)
         self._aside = None
-        for words in damage.look(connection, self._journal).sentences(self._path):
+        for words in damage.faults(connection, self._journal, self._path):
             self.tell(words)
 
     def tell(self, words: str) -> None:
@@ -165,7 +165,11 @@ class Upkeep:
             return action()
         except Damaged as damaged:
             if not self._journal.sizes():
-                raise ValidationError(damage.not_ours(self._path), field="path") from damaged
+                raise ValidationError(
+                    f"{self._path} is not an llmkit database, or it is damaged and has no journal beside it to rebuild "
+                    "it from. Name another file, or move this one away.",
+                    field="path",
+                ) from damaged
             if not self._adopt:
                 damage.check_complete(self._path, self._journal, salvage.segments(self._path))
             salvage.make_way(self._lease, damaged, adopting=self._adopt)
