@@ -46,10 +46,8 @@ def restore(file: Path, path: Path) -> int:
     with shapes.reaching(file, "read"):
         segments = _segments(file)
     with shapes.reaching(journal.directory, "written"):
-        journal.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in segments.items():
-            (journal.directory / name).touch(mode=0o600)
-            (journal.directory / name).write_bytes(data)
+            journal.receive(name, 0, data)
     return len(segments)
 
 

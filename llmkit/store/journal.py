@@ -58,7 +58,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._writer: SegmentWriter | None = None
         self._last_ns = 0
         self._packs: dict[str, Pack] = {}
@@ -77,7 +77,7 @@ class Journal:
         """
         about = next((event["run_id"] for event in events if "run_id" in event), CATALOG)
         with self._lock:
-            self._stamp(events)
+            self.stamp(events)
             while self._writer is None or (commit := self._writer.add(about, events)) is None:
                 self._writer = SegmentWriter(self.directory, self.header_of_new)
         return commit
@@ -93,11 +93,9 @@ class Journal:
     def stamp(self, events: Sequence[Event]) -> None:
         """Give events their ids as :meth:`append` does, without writing them."""
         with self._lock:
-            self._stamp(events)
-
-    def _stamp(self, events: Sequence[Event]) -> None:
-        for event in events:
-            event["id"] = self._next_id()
+            for event in events:
+                self._last_ns = max(time.time_ns(), self._last_ns + 1)
+                event["id"] = f"{self._last_ns:016x}-{self._tag}"
 
     def sizes(self) -> dict[str, int]:
         """The size of every segment in bytes, by name, oldest first."""
@@ -199,11 +197,7 @@ class Journal:
     def _forget(self) -> None:
         """In a forked child: drop the writer, its segments and open files, which belong to the parent."""
         self._packs, self._packed = {}, {}
-        self._lock, self._writer, self._tag = threading.Lock(), None, secrets.token_hex(4)
-
-    def _next_id(self) -> str:
-        self._last_ns = max(time.time_ns(), self._last_ns + 1)
-        return f"{self._last_ns:016x}-{self._tag}"
+        self._lock, self._writer, self._tag = threading.RLock(), None, secrets.token_hex(4)
 
     def header_of_new(self, about: str) -> tuple[str, bytes]:
         """The name of a new segment, and its first line."""
