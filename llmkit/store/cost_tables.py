@@ -34,7 +34,7 @@ _OF_ARMS = {*(f"p.{name}" for name in ("run_id", "provider", "model", "sample"))
 }
 """Expressions that are constant over the probes of an arm."""
 
-_STARTED = "p.started_at"
+_STARTED, _MONEY = "p.started_at", ("estimated_cost", "original_cost", "wasted_cost")
 
 _LISTS = ("followups", "left_out")
 """Columns of probes that hold JSON."""
@@ -114,7 +114,7 @@ def _table(connection: duckdb.DuckDBPyConnection, groups: _Groups) -> pd.DataFra
         ), parts AS (
             SELECT {groups.select} p.status, count(*) AS probes, count(p.estimated_cost) AS known,
                 count(*) FILTER (p.cost_source LIKE '%unpriced') AS no_price, count(*) FILTER ({UNKNOWN}) AS unknown,
-                {_sums("p", TOKEN_COLUMNS)}, {_totals("p")}
+                {_sums("p", TOKEN_COLUMNS)}, {_sums("p", _MONEY, "DECIMAL(38, 10)")}
             FROM {groups.source} p JOIN runs r ON r.id = p.run_id WHERE {groups.where} GROUP BY ALL
             UNION ALL BY NAME
             SELECT {groups.select} count(*) AS lost, sum(l.worst_case) AS most
@@ -150,13 +150,8 @@ def _count(name: str, where: str = "true") -> str:
     return f"coalesce(sum({name}) FILTER ({where}), 0)::BIGINT"
 
 
-def _totals(table: str) -> str:
-    names = ("estimated_cost", "original_cost", "wasted_cost")
-    return ", ".join(f"sum({table}.{name})::DECIMAL(38, 10) AS {name}" for name in names)
-
-
-def _sums(table: str, names: Iterable[str]) -> str:
-    return ", ".join(f"sum({table}.{name})::BIGINT AS {name}" for name in names)
+def _sums(table: str, names: Iterable[str], kind: str = "BIGINT") -> str:
+    return ", ".join(f"sum({table}.{name})::{kind} AS {name}" for name in names)
 
 
 @dataclass(frozen=True, slots=True)
