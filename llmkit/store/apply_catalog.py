@@ -8,25 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import duckdb
 
-from llmkit.records import PRICE_COLUMNS, Provider
+from llmkit.records import Provider
 from llmkit.store.lines import Event
 from llmkit.store.tables import Row, cast, upsert
-
-_PROVIDER = (
-    "id", "name", "display_name", "wire", "dialect", "base_url", "api_key_env", "max_parallel_requests",
-    "requests_per_minute", "tokens_per_minute", "is_enabled", "default_cost_input_per_million",
-    "default_cost_output_per_million", "created_at", "updated_at",
-)  # fmt: skip
-_MODEL = (
-    "id", "provider_id", "model_id", "display_name", *PRICE_COLUMNS, "batch_discount", "status",
-    "is_default", "context_window", "max_output_tokens", "retires_on", "api_config", "created_at",
-    "updated_at",
-)  # fmt: skip
 
 
 def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     """Write the events, and the entries after the change; an entry that a later event has changed is left alone."""
-    columns = ("event_id", "edit_id", "at", "actor", "action", "entity", "reference", "before", "after")
     latest = dict(
         connection.execute(
             "SELECT entity || ' ' || reference, max(event_id) FROM catalog_events "
@@ -35,7 +23,7 @@ def apply_catalog(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         ).fetchall()
     )
     rows = [{**event, "event_id": event["id"]} for event in events]
-    upsert(connection, "catalog_events", columns, rows, "event_id")
+    upsert(connection, "catalog_events", rows, "event_id")
     due = [e for e in events if e["entity"] in _LOGS or e["id"] > latest.get(f"{e['entity']} {e['reference']}", "")]
     for entity, group in itertools.groupby(due, key=lambda event: event["entity"]):
         if entity != "balance":  # fold_balances handles these
@@ -86,11 +74,10 @@ BALANCES = f"""
 
 
 def _apply_providers(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    # the balance is left alone: it changes by its own events only, so that an edit cannot undo what a run spent
     kept, gone = _latest(events)
     connection.execute("DELETE FROM llm_providers WHERE name IN (SELECT unnest(?))", [gone])
     providers = [Provider.from_row(row).to_row() for row in kept]  # old events name no dialect
-    upsert(connection, "llm_providers", _PROVIDER, providers, "id")
+    upsert(connection, "llm_providers", providers, "id")  # fold_balances then corrects their balances
 
 
 def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
@@ -108,24 +95,22 @@ def _apply_models(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]
         "UPDATE llm_models SET is_default = false WHERE is_default AND id IN (SELECT unnest(?))",
         [[row["id"] for row in rows]],
     )
-    upsert(connection, "llm_models", _MODEL, rows, "id")
+    upsert(connection, "llm_models", rows, "id")
 
 
 def _apply_prices(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    columns = ("event_id", "reference", "valid_from", *PRICE_COLUMNS, "source", "read_on")
     rows = [{**event["after"], "event_id": event["id"]} for event in events]
-    upsert(connection, "llm_model_prices", columns, rows, "event_id")
+    upsert(connection, "llm_model_prices", rows, "event_id")
 
 
 def _apply_settings(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
     rows = [{**row, "value": json.dumps(row["value"])} for row in _latest(events)[0]]
-    upsert(connection, "system_settings", ("id", "key", "value", "updated_at"), rows, "id")
+    upsert(connection, "system_settings", rows, "id")
 
 
 def _apply_syncs(connection: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> None:
-    columns = ("event_id", "provider", "system_balance", "entered_balance", "delta", "at")
     rows = [{**e["after"], "event_id": e["id"], "provider": e["reference"], "at": e["at"]} for e in events]
-    upsert(connection, "provider_balance_syncs", columns, rows, "event_id")
+    upsert(connection, "provider_balance_syncs", rows, "event_id")
 
 
 _LOGS = ("price", "sync")

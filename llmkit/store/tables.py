@@ -16,18 +16,18 @@ SOME = 500
 """Rows converted into a table at once, during which no other thread runs."""
 
 
-def upsert(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
-) -> None:
-    """Insert rows, or replace those with the same ``key``. Values travel as text and are cast to the column types."""
+def upsert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row], key: str) -> None:
+    """Insert rows, or replace those with the same ``key``; what the table has no column for is left out. Values travel
+    as text and are cast to the column types.
+    """
     result = connection.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
-    kinds, texts = dict(result.fetchall()), dumps([dict.fromkeys(columns, "VARCHAR")]).decode()
-    names = {column: quoted(column) for column in columns}
+    kinds = {name: kind for name, kind in result.fetchall() if any(name in row for row in rows)}
+    texts = dumps([dict.fromkeys(kinds, "VARCHAR")]).decode()
     statement = (
-        f"INSERT INTO {table} ({', '.join(names.values())}) "
-        f"SELECT {', '.join(cast(name, kinds[column]) for column, name in names.items())} "
+        f"INSERT INTO {table} ({', '.join(map(quoted, kinds))}) "
+        f"SELECT {', '.join(cast(quoted(name), kind) for name, kind in kinds.items())} "
         f"FROM (SELECT unnest(from_json(?, '{texts}'), max_depth := 2)) ON CONFLICT ({key}) DO UPDATE SET "
-        + ", ".join(f"{name} = excluded.{name}" for column, name in names.items() if column != key)
+        + ", ".join(f"{name} = excluded.{name}" for name in map(quoted, kinds) if name != quoted(key))
     )
     for first in range(0, len(rows), SOME):
         connection.execute(statement, [for_duckdb(dumps(rows[first : first + SOME])).decode()])
