@@ -68,13 +68,9 @@ def _queue(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
     taken: Future[None] = Future()
     threading.Thread(target=_take, args=(file, kind, taken), name="llmkit-waits", daemon=True).start()
     try:
-        taken.result(TELL)
+        return taken.result(TELL)
     except FutureTimeout:
         warnings.warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.", stacklevel=7)
-        _wait_on(file, taken, catalog)
-
-
-def _wait_on(file: IO[Any], taken: Future[None], catalog: Path) -> None:
     last, waited = _last_taken(file), TELL
     rest = 0.0 if _given_up.get(catalog) == last else GIVE_UP - TELL
     while True:

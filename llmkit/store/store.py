@@ -221,12 +221,12 @@ class Store:
             ValidationError: ``params`` is neither a list nor a dict, the statement fails (with DuckDB's reason), or its
                 result does not fit into a DataFrame.
         """
-        statement = user_sql.Statement.of(sql, params)
+        given = user_sql.checked(params)
         with contextlib.suppress(user_sql.TakesLong):
-            return self.look(lambda connection: statement.ask_briefly(connection, self.path), confined=True)
+            return self.look(lambda c: user_sql.ask_briefly(c, sql, given, self.path), confined=True)
         with self.snapshot() as copy:
             lease.confine(copy)
-            return statement.ask(copy)
+            return user_sql.ask(copy, sql, given)
 
     def snapshot(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection for the user: all tables copied into memory, free to change."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,59 +25,56 @@ class TakesLong(Exception):
     """The statement was interrupted after ``PATIENCE`` seconds; internal to the store, which reruns it on a copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A SELECT with its parameters."""
+Params = list[Any] | dict[str, Any]
 
-    sql: str
-    params: list[Any] | dict[str, Any]
 
-    @classmethod
-    def of(cls, sql: str, params: Sequence[Any] | Mapping[str, Any] | None) -> Statement:
-        """Check the parameters.
+def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
+    """The parameters of a statement.
 
-        Raises:
-            ValidationError: they are neither a list nor a dict.
-        """
-        if isinstance(params, Mapping):
-            return cls(sql, dict(params))
-        if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
-            return cls(sql, [] if params is None else list(params))
-        raise ValidationError(
-            "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
-        )
+    Raises:
+        ValidationError: they are neither a list nor a dict.
+    """
+    if isinstance(params, Mapping):
+        return dict(params)
+    if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
+        return [] if params is None else list(params)
+    raise ValidationError(
+        "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
+    )
 
-    def ask(self, connection: duckdb.DuckDBPyConnection, path: Path | None = None) -> pd.DataFrame:
-        """Run the statement; damage of the database at ``path`` is raised as DuckDB's error.
 
-        Raises:
-            ValidationError: the statement fails, or its result does not fit into a DataFrame.
-        """
-        try:
-            return queries.frame(connection, self.sql, self.params)
-        except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
-            if path is not None and isinstance(error, duckdb.Error) and trouble.is_damage(error, path):
-                raise
-            raise ValidationError(f"This query failed (access is read-only): {error}", field="sql") from error
+def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path | None = None) -> pd.DataFrame:
+    """Run a SELECT; damage of the database at ``path`` is raised as DuckDB's error.
 
-    def ask_briefly(self, connection: duckdb.DuckDBPyConnection, path: Path) -> pd.DataFrame:
-        """Run the statement within :data:`PATIENCE` seconds.
+    Raises:
+        ValidationError: the statement fails, or its result does not fit into a DataFrame.
+    """
+    try:
+        return queries.frame(connection, sql, params)
+    except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
+        if path is not None and isinstance(error, duckdb.Error) and trouble.is_damage(error, path):
+            raise
+        raise ValidationError(f"This query failed (access is read-only): {error}", field="sql") from error
 
-        Raises:
-            TakesLong: it takes longer.
-            ValidationError: as for :meth:`ask`.
-        """
-        clock = threading.Timer(PATIENCE, connection.interrupt)
-        clock.name = "llmkit-user-sql"
-        clock.start()
-        try:
-            return self.ask(connection, path)
-        except ValidationError as error:
-            if isinstance(error.__cause__, duckdb.InterruptException):
-                raise TakesLong from None
-            raise error from None
-        finally:
-            clock.cancel()
+
+def ask_briefly(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path) -> pd.DataFrame:
+    """Run a SELECT within :data:`PATIENCE` seconds.
+
+    Raises:
+        TakesLong: it takes longer.
+        ValidationError: as for :func:`ask`.
+    """
+    clock = threading.Timer(PATIENCE, connection.interrupt)
+    clock.name = "llmkit-user-sql"
+    clock.start()
+    try:
+        return ask(connection, sql, params, path)
+    except ValidationError as error:
+        if isinstance(error.__cause__, duckdb.InterruptException):
+            raise TakesLong from None
+        raise error from None
+    finally:
+        clock.cancel()
 
 
 def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
