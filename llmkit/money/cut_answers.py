@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +16,9 @@ _SIGMA, _SIGMA_SPREAD = 0.9, 0.25
 _SIGMAS = np.linspace(0.4, 1.8, 15)
 
 
-class Uncut(NamedTuple):
-    """Lengths had no answer been cut; ``guessed`` is the share of tokens that was never observed, ``spread`` the
-    standard deviation of the logarithm of the mean.
-    """
-
-    output: Floats
-    guessed: float
-    spread: float
-
-
-def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
-    """Replace each cut answer by a longer one, drawn from a log-normal distribution fitted to all of them.
+def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> tuple[Floats, float, float]:
+    """The lengths had no answer been cut, the share of tokens that was never observed, and the standard deviation of
+    the logarithm of the mean. Cut answers become longer ones, drawn from a log-normal distribution fitted to all.
 
     Location and spread are posterior means: complete answers contribute their density, cut ones the probability of
     being at least that long, and the prior is centred on ``usual`` tokens.
@@ -57,7 +47,7 @@ def uncut(output: Floats, is_cut: npt.NDArray[np.bool_], usual: float) -> Uncut:
             float(limit), int(at.sum()), float((chance * mu).sum()), float((chance * sigma).sum())
         )
     guessed = float(longer[is_cut].sum() / longer.sum())
-    return Uncut(longer, guessed, float(doubt * guessed))
+    return longer, guessed, float(doubt * guessed)
 
 
 def _longer(limit: float, count: int, mu: float, sigma: float) -> Floats:

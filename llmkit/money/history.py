@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -69,14 +69,6 @@ class Observation:
     run: Hashable = None
 
 
-class Nearest(NamedTuple):
-    """Answers to estimate from; ``spread`` is how far the coming ones may differ from them (see :data:`SPREAD`)."""
-
-    basis: Basis
-    observations: tuple[Observation, ...]
-    spread: float
-
-
 class History:
     """Earlier answers, indexed by similarity. Built once, then read for any number of estimates."""
 
@@ -87,8 +79,11 @@ class History:
             for key in ((each.model, each.template), each.model, ("provider", each.provider), None):
                 self._levels.setdefault(key, deque(maxlen=HISTORY_LIMIT)).append(each)
 
-    def nearest(self, model: Model, template: str | None, effort: str | None, turns: Collection[int] = (1,)) -> Nearest:
-        """Return the answers of the first level that has enough of them.
+    def nearest(
+        self, model: Model, template: str | None, effort: str | None, turns: Collection[int]
+    ) -> tuple[Basis, Sequence[Observation], float]:
+        """Return the answers of the first level that has enough of them, and how far the coming ones may differ from
+        them (see :data:`SPREAD`).
 
         Within a level, answers at the same reasoning effort are preferred if there are enough, and among those the
         answers to the same ``turns`` of a conversation.
@@ -106,8 +101,8 @@ class History:
             for candidates in (same_effort, level):
                 for observations in ([each for each in candidates if each.turn in turns], candidates):
                     if len(observations) >= MIN_OBSERVATIONS:
-                        return Nearest(basis, tuple(observations), spread)
-        return Nearest("constant", (), SPREAD["constant"])
+                        return basis, tuple(observations), spread
+        return "constant", (), SPREAD["constant"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -62,15 +61,15 @@ class Client:
             return failure_of(error, host)
 
     async def _exchange(self, outgoing: Outgoing, host: str, limits: aiohttp.ClientTimeout) -> HttpResponse | Failure:
-        request = _prepared(outgoing.method, f"{outgoing.origin}/{outgoing.path}", outgoing.headers)
+        url, sent = _prepared(outgoing.method, f"{outgoing.origin}/{outgoing.path}", outgoing.headers)
         key = {} if outgoing.key is None else outgoing.authorize(outgoing.key.reveal())
         # Some providers quote the key in their errors; it is removed before anybody sees or stores the answer.
         secrets = () if outgoing.key is None or outgoing.is_simulated else (outgoing.key,)
         body = bytearray()
         async with self._session(outgoing.origin).request(
-            request.method,
-            request.url,
-            headers={**request.headers, **key},
+            outgoing.method,
+            url,
+            headers={**sent, **key},
             data=outgoing.content or None,
             allow_redirects=False,
             timeout=limits,
@@ -105,24 +104,16 @@ class Client:
         return self._sessions[origin]
 
 
-class _Prepared(NamedTuple):
-    """The parts of a request that recur in others, in the form that aiohttp accepts."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-
-
 @lru_cache(maxsize=256)
-def _prepared(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> _Prepared:
-    """A request without body and key, parsed by httpx. Cached, since a study uses few addresses and sets of headers,
-    and parsing takes as long as sending.
+def _prepared(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, Mapping[str, str]]:
+    """A request's URL and its headers without a key, as httpx writes them. Cached, since a study uses few addresses and
+    sets of headers, and parsing takes as long as sending.
 
     Raises:
         httpx.InvalidURL: the URL is invalid.
     """
     request = httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(b""))
-    return _Prepared(request.method, str(request.url), dict(request.headers))
+    return str(request.url), dict(request.headers)
 
 
 @lru_cache(maxsize=16)

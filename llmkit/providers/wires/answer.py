@@ -46,7 +46,7 @@ def body_or_failure(
     body = decode(response.body)
     good = 200 <= response.status < 300
     if body is None and good:
-        return body, _marked(response, Answer(), failure_rules.NOT_JSON)
+        return body, defective(response, Answer(), failure_rules.NOT_JSON)
     error = error_in(body)
     if good and error is None:
         return body, None
@@ -65,7 +65,7 @@ def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
         return classify(response, problem, answer, maybe_billed=answer.usage is None)
     mark = answer.mark or _mark_of_empty(answer)
     if mark is not None:
-        return _marked(response, answer, mark)
+        return defective(response, answer, mark)
     return Completion(
         text=answer.text,
         finish_reason=answer.finish_reason or "other",
@@ -83,7 +83,8 @@ def _mark_of_empty(answer: Answer) -> str | None:
     return by_reason.get(answer.finish_reason or "", failure_rules.EMPTY)
 
 
-def _marked(response: HttpResponse, answer: Answer, mark: str) -> Failure:
+def defective(response: HttpResponse, answer: Answer, mark: str) -> Failure:
+    """The failure of a response with one of our marks for what is wrong with it."""
     problem = Problem(status=response.status, signs=frozenset({mark}), message=answer.words, headers=response.headers)
     return classify(response, problem, answer, maybe_billed=answer.usage is None)
 

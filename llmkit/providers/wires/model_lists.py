@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.answer import Answer, body_or_failure, defective
 from llmkit.providers.wires.failure_rules import NO_ANSWER
 from llmkit.providers.wires.values import count, dig, items, moment
 from llmkit.records import Failure, HttpResponse, RemoteModel
@@ -21,9 +21,7 @@ def parse_list(
         return failure
     entries = body if isinstance(body, list) else dig(body, key)
     if not isinstance(entries, list):
-        refused = conclude(response, Answer(mark=NO_ANSWER))
-        assert isinstance(refused, Failure)
-        return refused
+        return defective(response, Answer(), NO_ANSWER)
     return [model for entry in items(entries) if (model := read(entry)) is not None]
 
 
