@@ -342,9 +342,9 @@ class Kit:
             mode=mode,
             stop_when=stop_when,
         )
-        crew = self._crew(on, request.options)
+        checker, crew = self._sent_by(on, request.options)
         with runs.tuned_process():  # garbage collections while 100,000 scenarios are read would stall other runs
-            return self._engine.runner.start(self._checked_by(crew).spec(request, self._engine.settled_catalog()), crew)
+            return self._engine.runner.start(checker.spec(request, self._engine.settled_catalog()), crew)
 
     def design(
         self,
@@ -446,8 +446,8 @@ class Kit:
         catalog = self._engine.settled_catalog()
         stored = self._store.run(run_id, with_scenarios=True)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
-        crew = self._crew(on, {} if options is None else options)
-        spec, changes = self._checked_by(crew).resumed(stored, catalog, budget, spent)
+        checker, crew = self._sent_by(on, {} if options is None else options)
+        spec, changes = checker.resumed(stored, catalog, budget, spent)
         del stored  # a million scenarios need not be there twice
         return self._engine.runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)
 
@@ -850,16 +850,14 @@ class Kit:
 
     # --- what the parts need ---
 
-    def _crew(self, on: Any, options: Mapping[str, Any]) -> Crew | None:
-        """The workers that send a run's requests, or ``None`` if this process does."""
+    def _sent_by(self, on: Any, options: Mapping[str, Any]) -> tuple[Checker, Crew | None]:
+        """What checks a run, and the workers that send its requests; ``None`` if this process does."""
         if on is None:
-            return None
+            return self._engine.checker, None
         from llmkit.cluster import Crew, Link  # imported only with a cluster
 
-        return Crew(Link(on, options), self._engine.connections)
-
-    def _checked_by(self, crew: Crew | None) -> Checker:
-        return self._engine.checker if crew is None else replace(self._engine.checker, reach=crew)
+        crew = Crew(Link(on, options), self._engine.connections)
+        return replace(self._engine.checker, reach=crew), crew
 
     def _run(self, run_id: str) -> Run:
         return analysis.Run(run_id, self._store, self._run_view, self._actor)

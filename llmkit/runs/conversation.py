@@ -18,6 +18,9 @@ from llmkit.records.rows import as_json
 from llmkit.runs.plan import Plan, Probe
 from llmkit.store.events import probe_id
 
+REUSED = Cost(amount=Decimal(0), rates=Rates(), source="reused")
+"""The cost of an answer that was bought for another probe."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
@@ -100,7 +103,7 @@ class Conversation:
 
     def reuse(self, completion: Completion, source: str, cost: Decimal | None, latency_s: float) -> None:
         """Count an answer that was bought for another probe (``source``) at ``cost``; here it costs nothing."""
-        self.add(completion, Cost(amount=Decimal(0), rates=Rates(), source="reused"), latency_s)
+        self.add(completion, REUSED, latency_s)
         self.rates = {}
         self.reused_from = self.reused_from or source
         self.original_cost = None if self.original_cost is None or cost is None else self.original_cost + cost

@@ -1,11 +1,15 @@
-"""The JSON-ready columns that the journal keeps of attempts and answers."""
+"""What the journal keeps of attempts and answers, JSON-ready."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmkit.money.pricing import Cost
 from llmkit.records import Completion, Failure, HttpResponse
+from llmkit.runs.conversation import REUSED, Conversation
+from llmkit.runs.reuse import Reused
+from llmkit.store import Event, events
 
 
 def outcome_fields(
@@ -35,3 +39,29 @@ def answer_fields(reply: Completion, cost: Cost) -> dict[str, Any]:
         "model_version": reply.model_version,
         **{name: rate for name, rate in cost.rates.to_row().items() if rate is not None},
     }
+
+
+def reused_lines(run_id: str, reused: Reused, conversations: Iterable[Conversation]) -> Iterator[Event]:
+    """The journal lines of reused answers: each as the outcome of an attempt 0, and the rows of finished probes."""
+    for conversation in conversations:
+        position = conversation.probe.position
+        for turn, answer in enumerate(reused.answers[position], start=1):
+            completion = answer.completion
+            yield from events.outcome(
+                run_id=run_id,
+                position=position,
+                turn=turn,
+                attempt=0,
+                ended_at=answer.answered_at,
+                latency_s=answer.latency_s,
+                maybe_billed=False,
+                service_tier=completion.service_tier,
+                usage=completion.usage.to_row() if completion.usage else None,
+                cost="0",
+                cost_source="reused",
+                reused_from=answer.source,
+                original_cost=None if answer.cost is None else format(answer.cost, "f"),
+                answer=answer_fields(completion, REUSED),
+            )
+        if conversation.status is not None:
+            yield events.probe(run_id=run_id, position=position, session=0, **conversation.row())

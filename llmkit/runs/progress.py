@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import InitVar, dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -166,39 +166,31 @@ class Progress:
         return None if self.slowest is None else self.left[self.slowest]
 
 
+@dataclass(slots=True, kw_only=True)
 class Tracker:
     """Counts events into a :class:`Progress` and passes them to listeners. Only the background loop writes to it.
 
     ``totals`` are probes by model, ``turns`` the mean requests per probe, ``tokens`` those per request by model.
     """
 
-    def __init__(
-        self,
-        run_id: str,
-        totals: Mapping[str, int],
-        estimate: Decimal | None,
-        *,
-        limits: Callable[[str], Limits],
-        turns: float = 1.0,
-        tokens: Mapping[str, float] | None = None,
-        budget: Decimal | None = None,
-    ) -> None:
-        self.run_id = run_id
-        self._limits = limits
-        self._turns = turns
-        self._tokens = tokens or {}
-        self._watches: dict[str, Watch] = {}
-        self._estimate = estimate
-        self._budget = budget
-        self._notes: list[str] = []
-        self._started_at = datetime.now(UTC)
-        self._ended_at: datetime | None = None
-        self._counts = {
-            model: defaultdict[str, Any](int, total=total, cost=Decimal(0)) for model, total in totals.items()
-        }
-        self._codes: Counter[str] = Counter()
-        self._listeners: list[Callable[[RunEvent], None]] = []
-        self.status = "running"
+    run_id: str
+    totals: InitVar[Mapping[str, int]]
+    limits: Callable[[str], Limits]
+    turns: float
+    tokens: Mapping[str, float]
+    estimate: Decimal | None
+    budget: Decimal | None
+    status: str = "running"
+    _watches: dict[str, Watch] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+    _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _ended_at: datetime | None = None
+    _counts: dict[str, defaultdict[str, Any]] = field(init=False)
+    _codes: Counter[str] = field(default_factory=Counter)
+    _listeners: list[Callable[[RunEvent], None]] = field(default_factory=list)
+
+    def __post_init__(self, totals: Mapping[str, int]) -> None:
+        self._counts = {model: defaultdict(int, total=total, cost=Decimal(0)) for model, total in totals.items()}
 
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every event from now on, on the background thread; returns a function to remove it."""
@@ -247,7 +239,7 @@ class Tracker:
         if kind == "asked":
             counts["in_flight"] += 1
             now = time.time()
-            self._watches.setdefault(provider, Watch(now)).started(now, self._limits(provider))
+            self._watches.setdefault(provider, Watch(now)).started(now, self.limits(provider))
         elif kind in ("answered", "failed_attempt"):
             counts["in_flight"] -= 1
             counts["unpriced"] += details["cost"] is None or details["cost_source"] == "partly unpriced"
@@ -270,11 +262,11 @@ class Tracker:
                 by_provider.setdefault(model.partition(":")[0], []).append((model, part))
         return {
             provider: self._watches.get(provider, Watch(now)).left(
-                self._turns * sum(part.total - part.done for _, part in parts),
+                self.turns * sum(part.total - part.done for _, part in parts),
                 sum(part.in_flight for _, part in parts),
-                self._limits(provider),
+                self.limits(provider),
                 now,
-                tokens=sum(self._tokens.get(model, 0.0) for model, _ in parts) / len(parts),
+                tokens=sum(self.tokens.get(model, 0.0) for model, _ in parts) / len(parts),
             )
             for provider, parts in by_provider.items()
         }
@@ -288,8 +280,8 @@ class Tracker:
             models=models,
             waiting=waiting,
             codes=dict(self._codes),
-            estimate=self._estimate,
-            budget=self._budget,
+            estimate=self.estimate,
+            budget=self.budget,
             notes=tuple(self._notes),
             ended_at=self._ended_at,
             left={} if self._ended_at else self._left(models),

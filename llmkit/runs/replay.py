@@ -1,8 +1,8 @@
-"""Rebuild the conversations of a resumed run by counting its stored attempts as when they arrived."""
+"""The conversations that a run begins or resumes with: stored answers and attempts are counted as when they arrived."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -11,12 +11,27 @@ from llmkit.errors import Code
 from llmkit.money import pricing
 from llmkit.records import Completion, Failure, Usage
 from llmkit.runs.conversation import Conversation, checked
+from llmkit.runs.plan import Plan
 from llmkit.runs.remote import Kept, LateAnswer, Place
+from llmkit.runs.reuse import Reused
 from llmkit.runs.spec import RunSpec
 from llmkit.store import Event, events
 from llmkit.store.bought import stored_completion
 
 Row = Mapping[str, Any]
+
+
+def reused_conversations(
+    run_id: str, plan: Plan, reused: Reused, check: Callable[[str], Any] | None
+) -> Iterator[Conversation]:
+    """Each conversation that begins with reused answers, as far as they go; ended if they are complete."""
+    for position, answers in reused.answers.items():
+        conversation = Conversation.of(run_id, plan, position)
+        for answer in answers:
+            conversation.reuse(answer.completion, answer.source, answer.cost, answer.latency_s)
+        if conversation.finished:
+            conversation.end(None, refused=False, check=plan.check_of(position, check))
+        yield conversation
 
 
 def conversations(

@@ -19,15 +19,16 @@ from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.limiter import Budget
-from llmkit.runs import background, reused_lines
+from llmkit.runs import background
 from llmkit.runs.context import RunContext, Services
 from llmkit.runs.desks import desks_of
 from llmkit.runs.following import set_limits
 from llmkit.runs.handle import RunHandle
+from llmkit.runs.journal_rows import reused_lines
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import Tracker
 from llmkit.runs.remote import Place, RemoteSender
-from llmkit.runs.replay import conversations, late_answers, lost_outcome
+from llmkit.runs.replay import conversations, late_answers, lost_outcome, reused_conversations
 from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
 from llmkit.runs.stop_rules import watch_of
@@ -77,9 +78,9 @@ class Runner(Generic[T]):
                 samples=plan.samples,
                 estimate=spec.estimate,
             )
-            begun = list(reused_lines.replayed(run_id, plan, spec.reused, spec.check_answer))
+            begun = list(reused_conversations(run_id, plan, spec.reused, spec.check_answer))
             # before the line that begins the run: no crash may leave a run that would buy its reused answers again
-            lines = itertools.chain(reused_lines.lines(run_id, spec.reused, begun), lines)
+            lines = itertools.chain(reused_lines(run_id, spec.reused, begun), lines)
             while some := list(itertools.islice(lines, _AT_ONCE)):
                 self.services.store.append(some).result()
             positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
@@ -185,13 +186,12 @@ class Runner(Generic[T]):
         self, run_id: str, spec: RunSpec, positions: Iterable[int], session: int = 0, spent: Decimal = Decimal(0)
     ) -> RunContext:
         """The context that a run's requests share; ``positions`` are the probes to ask."""
-        models = spec.plan.models
         counts = Counter(spec.plan.model_of(position).reference for position in positions)
         expected = (spec.estimate or {}).get("total")
         tracker = Tracker(
-            run_id,
-            {model.reference: counts[model.reference] for model in models},
-            None if expected is None else Decimal(expected),
+            run_id=run_id,
+            totals={model.reference: counts[model.reference] for model in spec.plan.models},
+            estimate=None if expected is None else Decimal(expected),
             limits=self.services.gate.limits,
             turns=fmean(len(scenario.prompts) for scenario in spec.plan.scenarios),
             budget=spec.budget,

@@ -237,14 +237,11 @@ class Session:
             log.info("database not brought up to date", extra={"run": self.run_id, "reason": str(error)})
             return None
         self._sizes = store.journal.sizes()
-        self._follow_budgets(catalog, anew=is_due and store.peers.are_elsewhere)
+        if (money := self.context.budget.shared) is not None:
+            how = {"simulated": self.context.spec.simulated, "anew": is_due and store.peers.are_elsewhere}
+            self.context.services.spending.follow(money, budgets_of(catalog), **how)
         set_limits(gate, {name: catalog.providers[name] for name in self.queues}, catalog.models)
         return catalog
-
-    def _follow_budgets(self, catalog: CatalogState, *, anew: bool) -> None:
-        money, spec = self.context.budget.shared, self.context.spec
-        if money is not None:
-            self.context.services.spending.follow(money, budgets_of(catalog), simulated=spec.simulated, anew=anew)
 
     async def _end(self, problem: BaseException | None) -> BaseException | None:
         """Write how the run ended; returns the problem that made it fail, if any."""

@@ -120,16 +120,15 @@ def changed_models(before: RunSpec, after: RunSpec) -> dict[str, dict[str, Any]]
 def settings_row(spec: RunSpec) -> dict[str, Any]:
     """The stored form of all settings but the scenarios and models."""
     plan = spec.plan
-    policy = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec.policy).items()}
     return {
         "samples": plan.samples,
-        "params": {**asdict(plan.params), "stop": list(plan.params.stop)},
+        "params": asdict(plan.params),
         "order": plan.order,
         "order_seed": plan.order_seed,
         "option_seed": plan.option_seed,
         "budget": None if spec.budget is None else format(spec.budget, "f"),
         "project": spec.project,
-        "policy": policy,
+        "policy": asdict(spec.policy),
         "retry_unknown": spec.retry_unknown,
         "adaptive": spec.adaptive,
         "batched": sorted(spec.batched),
