@@ -6,6 +6,7 @@ Each statement can be repeated, and gives the same rows whatever the order of th
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,13 +72,7 @@ _PRICES = (*PRICE_COLUMNS, "batch_discount", "default_costs")
 
 def _parsed(kind: str, shape: Mapping[str, object]) -> str:
     """The lines of one type as a table with a struct ``e``."""
-    return f"(SELECT run_id, event_id, from_json(line, '{_json(shape)}') AS e FROM incoming_{kind})"
-
-
-def _json(shape: object) -> str:
-    if isinstance(shape, Mapping):
-        return "{" + ", ".join(f'"{name}": {_json(kind)}' for name, kind in shape.items()) + "}"
-    return f"[{_json(shape[0])}]" if isinstance(shape, list) else f'"{shape}"'
+    return f"(SELECT run_id, event_id, from_json(line, '{json.dumps(shape)}') AS e FROM incoming_{kind})"
 
 
 def _fields(names: Sequence[str], struct: str = "e") -> str:

@@ -7,7 +7,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import JournalError
@@ -37,7 +36,7 @@ class Commit:
         """
         try:
             self._done.result(DISK)
-        except FutureTimeout:
+        except TimeoutError:
             raise JournalError(
                 f"The disk has not confirmed a write to the journal for {DISK:.0f} s. It may still succeed: "
                 "check before you repeat it."

@@ -25,7 +25,11 @@ def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     others = [f"the macro {name!r}" for _, name in macros]
     others += [f"the view {name!r}" for place, name, _ in views if place != "main" or name not in schema.VIEWS]
     if not others:
-        ours = schema.views_sql(connection)
+        as_formatted = (  # by DuckDB, spaces and brackets included
+            "SELECT name, 'CREATE VIEW ' || name || ' AS ' || json_deserialize_sql(json_serialize_sql(query)) || ';' "
+            "FROM (SELECT unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS query)"
+        )
+        ours = dict(ask(as_formatted, [list(schema.VIEWS), list(schema.VIEWS.values())]).fetchall())
         changed = [name for _, name, sql in views if sql != ours[name]]
         others = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
     if others:

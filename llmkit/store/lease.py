@@ -23,6 +23,7 @@ from portalocker import LockFlags
 from llmkit.errors import CatalogBusy, ValidationError
 from llmkit.records.memory import give_back
 from llmkit.store import intruders, locks, seals, trouble
+from llmkit.store.tables import literal
 from llmkit.store.trouble import OutOfReach
 
 CONFIG: dict[str, Any] = {**trouble.CONFIG, "python_enable_replacements": False, "threads": 2}
@@ -99,7 +100,7 @@ class Lease:
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything, perhaps llmkit in another process, has written the file since it was last in order here."""
+        """Whether anything, perhaps llmkit in another process, has written the file since :meth:`trust`."""
         return self._stamp != self._seen
 
     @property
@@ -252,11 +253,6 @@ class Lease:
 def confine(connection: duckdb.DuckDBPyConnection) -> None:
     """Bar a connection from other files, and make its errors plain text; neither can be undone."""
     connection.execute(f"SET errors_as_json = false; {_CONFINE}")
-
-
-def literal(text: object) -> str:
-    """A text as an SQL literal."""
-    return "'" + str(text).replace("'", "''") + "'"
 
 
 _CONFINE = "SET enable_external_access = false; SET lock_configuration = true"

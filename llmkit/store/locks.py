@@ -10,7 +10,6 @@ import os
 import threading
 import warnings
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,14 +68,14 @@ def _queue(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
     threading.Thread(target=_take, args=(file, kind, taken), name="llmkit-waits", daemon=True).start()
     try:
         return taken.result(TELL)
-    except FutureTimeout:
+    except TimeoutError:
         warnings.warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.", stacklevel=7)
     last, waited = _last_taken(file), TELL
     rest = 0.0 if _given_up.get(catalog) == last else GIVE_UP - TELL
     while True:
         try:
             return taken.result(rest)
-        except FutureTimeout:
+        except TimeoutError:
             waited, rest = waited + rest, GIVE_UP - TELL
         if last == (last := _last_taken(file)) or waited >= AT_MOST:
             _given_up[catalog] = last

@@ -159,7 +159,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     missing = schema.missing(schema.columns(connection))
     for statement in missing.values():
         connection.execute(statement)
-    schema.make_views(connection)
+    for name, query in schema.VIEWS.items():
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
     if names := [*(step.__name__ for step in steps), *missing]:
         first, at = max(applied.values(), default=0) + 1, datetime.now(UTC).replace(tzinfo=None)
         rows = [[number, name, at] for number, name in enumerate(names, first)]

@@ -19,10 +19,10 @@ import pyarrow as pa
 from llmkit.errors import ValidationError
 from llmkit.records import TOKEN_COLUMNS
 from llmkit.records.columns import answer_column, note_column
-from llmkit.store.lease import CONFIG, literal
+from llmkit.store.lease import CONFIG
 from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
-from llmkit.store.tables import quoted
+from llmkit.store.tables import literal, quoted
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Folder:
         """
         import pyarrow.parquet as pq  # as above
 
-        file, first = self._file(table, run_id), next(pages)
+        file, first = f"{self._root}/{table}/run_id={run_id}/part-0.parquet", next(pages)
         with reaching(self.url, "written"):
             self._files.makedirs(posixpath.dirname(file), exist_ok=True)
             with self._files.open(f"{file}.part", "wb") as sink, pq.ParquetWriter(sink, first.schema) as writer:
@@ -113,9 +113,6 @@ class Folder:
             "SET enable_external_access = false; SET lock_configuration = true"
         )
         return connection
-
-    def _file(self, table: str, run_id: str) -> str:
-        return f"{self._root}/{table}/run_id={run_id}/part-0.parquet"
 
 
 def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:

@@ -18,6 +18,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import DatedPrice, Model, Provider
 from llmkit.store.events import ARCHIVE, OF_RUN
 from llmkit.store.schema import COUNTS, UNKNOWN
+from llmkit.store.tables import literal
 
 T = TypeVar("T")
 
@@ -200,7 +201,7 @@ def answer_fields(connection: duckdb.DuckDBPyConnection, run_id: str | None = No
 
 def pointer(name: str) -> str:
     """The JSON pointer to a field, as an SQL literal."""
-    return "'" + ("/" + name.replace("~", "~0").replace("/", "~1")).replace("'", "''") + "'"
+    return literal("/" + name.replace("~", "~0").replace("/", "~1"))
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from pathlib import Path
 import duckdb
 
 from llmkit.store import migrations
-from llmkit.store.lease import CONFINED, Damaged, Lease, literal
+from llmkit.store.lease import CONFINED, Damaged, Lease
 from llmkit.store.queries import column
+from llmkit.store.tables import literal
 
 _OLD = "damaged"
 

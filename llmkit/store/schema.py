@@ -56,22 +56,6 @@ def missing(present: Collection[tuple[str, str]]) -> dict[str, str]:
     }
 
 
-def make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create or replace all views."""
-    for name, query in VIEWS.items():
-        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
-
-
-def views_sql(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The definition of each view as DuckDB formats it, spaces and brackets included."""
-    result = connection.execute(
-        "SELECT name, 'CREATE VIEW ' || name || ' AS ' || json_deserialize_sql(json_serialize_sql(query)) || ';' "
-        "FROM (SELECT unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS query)",
-        [list(VIEWS), list(VIEWS.values())],
-    )
-    return dict(result.fetchall())
-
-
 def _of(table: str, names: Iterable[str]) -> str:
     return ", ".join(f"{table}.{name}" for name in names)
 
