@@ -108,10 +108,11 @@ class Lease:
         """Whether the file is as this user's llmkit left it, here or in another process; only while :meth:`hold` is
         held. The mark of somebody else does not count: the file beside the database may have come with it.
         """
-        if self.is_changed and self._sidecar is not None:
+        stamp = self._stamp
+        if stamp != self._seen and self._sidecar is not None:
             self._sidecar.seek(0)
-            return self._stamp == seals.opened(self._sidecar.read())
-        return not self.is_changed
+            return stamp == seals.opened(self._sidecar.read())
+        return stamp == self._seen
 
     def trust(self) -> None:
         """Remember that the file, as it is now, is in order."""
