@@ -17,7 +17,7 @@ class Purse:
     ``kind``, such as a model and a number of turns, need about the same.
     """
 
-    def __init__(self, budget: Budget, provider: str, kind: Hashable = None) -> None:
+    def __init__(self, budget: Budget, provider: str, kind: Hashable) -> None:
         self.rest = ZERO
         self.begun = False
         self._budget = budget

@@ -52,7 +52,7 @@ def body_or_failure(
         return body, None
     billed = next((answer for answer in map(read, (body, error)) if answer.usage), Answer())
     used = Answer(usage=billed.usage, service_tier=billed.service_tier)
-    return body, classify(response, read_problem(response, body, error=error), used)
+    return body, classify(response, read_problem(response, body, error), used)
 
 
 def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
@@ -61,7 +61,7 @@ def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
     A failure without a usage may have been billed: the provider did its work at an unknown cost.
     """
     if answer.error is not None:
-        problem = read_problem(response, None, error=answer.error)
+        problem = read_problem(response, None, answer.error)
         return classify(response, problem, answer, maybe_billed=answer.usage is None)
     mark = answer.mark or _mark_of_empty(answer)
     if mark is not None:

@@ -41,13 +41,11 @@ class Problem:
         return "\n".join((self.message, *sorted(self.signs))).lower()
 
 
-def read_problem(response: HttpResponse, body: Any, *, error: Any = None) -> Problem:
-    """The problem reported in a response: in ``error`` if a wire has found it, else in the body.
+def read_problem(response: HttpResponse, body: Any, error: Any) -> Problem:
+    """The problem reported in a response: in ``error`` if one was found, else in the body.
 
     ``body`` is the decoded JSON, or ``None`` if the body is not JSON; then its text is the message.
     """
-    if error is None:
-        error = error_in(body)
     facts = islice(_facts(error if error is not None else body), _MOST_WORDS)
     message = _joined(error) or _joined(body) or _plain_text(response, body)
     return Problem(

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.providers.wires.values import count, dig, items, money
-from llmkit.records import STANDARD, Dialect, Usage
+from llmkit.records import Dialect, Usage
 
 _CACHED = (  # DeepSeek, Moonshot and others, Mistral, a proxied Claude
     "prompt_cache_hit_tokens",
@@ -23,7 +23,7 @@ _SHORTEST = ("ephemeral_5m_input_tokens", "ttl_30m_tokens")
 _TICK = Decimal("1e-10")  # xai-sdk cost.py: cost_in_usd_ticks, 10^10 ticks to the US dollar
 
 
-def chat_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
+def chat_usage(usage: Any, dialect: Dialect) -> Usage | None:
     """Usage of an OpenAI-style chat completion.
 
     DeepSeek may report only its cache hits and misses. A proxied Claude may report Anthropic's cache tokens next to a
@@ -36,7 +36,7 @@ def chat_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
     return _openai_usage(usage, prompt, completion, "prompt_tokens_details", "completion_tokens_details", dialect)
 
 
-def responses_usage(usage: Any, dialect: Dialect = STANDARD) -> Usage | None:
+def responses_usage(usage: Any, dialect: Dialect) -> Usage | None:
     """Usage of an OpenAI response: the counts of a chat completion under other names."""
     read, written = count(dig(usage, "input_tokens")), count(dig(usage, "output_tokens"))
     return _openai_usage(usage, read, written, "input_tokens_details", "output_tokens_details", dialect)
