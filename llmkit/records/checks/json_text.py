@@ -25,9 +25,10 @@ def parse_json(text: str) -> Any:
     for candidate in candidates:
         try:
             value = json.loads(candidate, parse_float=_finite, parse_constant=_refuse_constant)
+            written = json.dumps(value, ensure_ascii=False)
         except (ValueError, RecursionError):
             continue
-        if _BROKEN.search(json.dumps(value, ensure_ascii=False)):
+        if _BROKEN.search(written):
             raise ValueError("The answer contains an incomplete character, which cannot be saved.")
         return value
     raise ValueError("The answer is not JSON, though a schema asked for it.")

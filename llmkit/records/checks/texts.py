@@ -109,16 +109,13 @@ def json_value(value: Any, field: str) -> Any:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()  # a lone surrogate cannot be written to a file
-        back = json.loads(text)
+        if (back := json.loads(text)) == plain(value):
+            return back
     except (TypeError, ValueError):
-        back = None
+        pass
     except RecursionError:
         raise ValidationError(f"{field} nests too deeply.", field=field) from None
-    if back != plain(value):
-        raise ValidationError(
-            f"{field} must be something that JSON can hold (text, numbers, lists, dicts).", field=field
-        )
-    return back
+    raise ValidationError(f"{field} must be something that JSON can hold (text, numbers, lists, dicts).", field=field)
 
 
 def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
