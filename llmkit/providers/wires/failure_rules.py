@@ -102,7 +102,7 @@ RULES: tuple[Rule, ...] = (
         "model",
         "The model's daily quota is used up",
         statuses="2..|429",
-        signs=".*perday.*permodel.*",
+        signs="(?>.*?perday).*permodel.*",  # atomic: a long sign of nothing but "perday" takes linear time
         phrases="requests per day|tokens per day",
     ),
     Rule(
