@@ -96,8 +96,8 @@ def _run(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None
     except BaseException as error:
         if not ready.done():
             ready.set_exception(error)  # such as no files left for a loop: raised where it is waited for
-        elif not ready.result()[1].is_set():  # else it was stopped: as a script ends, Python 3.12 starts no thread
-            raise  # that would end those of the loop's executor
+        elif not ready.result()[1].is_set():  # a stopped loop may fail to close its executor: that takes a thread, and
+            raise  # Python 3.12 starts none as a script ends
 
 
 async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:

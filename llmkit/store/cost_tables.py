@@ -34,7 +34,8 @@ _OF_ARMS = {*(f"p.{name}" for name in ("run_id", "provider", "model", "sample"))
 }
 """Expressions that are constant over the probes of an arm."""
 
-_STARTED, _MONEY = "p.started_at", ("estimated_cost", "original_cost", "wasted_cost")
+_STARTED = "p.started_at"
+_MONEY = ("estimated_cost", "original_cost", "wasted_cost")
 
 _LISTS = ("followups", "left_out")
 """Columns of probes that hold JSON."""

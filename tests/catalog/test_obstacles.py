@@ -70,7 +70,7 @@ def test_all_obstacles_are_told_what_blocks_first():
 
 
 def test_the_catalog_tells_the_obstacles_of_a_model_as_it_stands(catalog):
-    """``catalog.obstacles`` and ``is_available`` agree, and follow an edit."""
+    """The obstacles and ``is_available`` agree, and follow an edit."""
     model = catalog.update_model("alpha:two", retires_on=date(2020, 1, 1))
     before = catalog.access().obstacles(model)
     after = catalog.access().obstacles(catalog.deprecate_model(model.reference).model)
