@@ -36,13 +36,18 @@ class Throttle:
     def flush(self) -> None:
         """Draw now, regardless of the rate."""
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-        self._fire()
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        with self._drawing:
+            self._drawn_at = time.monotonic()
+            self._draw()
 
     def _fire(self) -> None:
         with self._drawing:
             with self._lock:
+                if self._timer is not threading.current_thread():
+                    return  # flushed while it waited for its turn: another may be scheduled by now
                 self._timer = None
                 self._drawn_at = time.monotonic()
             self._draw()

@@ -36,6 +36,25 @@ def test_flush_draws_now():
     assert len(drawn) == count + 1
 
 
+def test_a_flush_beside_a_draw_leaves_the_rate_as_it_was():
+    """A draw that was scheduled while a flush waited for its turn is the only one scheduled from then on."""
+    drawn, drawing = [], threading.Event()
+
+    def draw():
+        drawn.append(time.monotonic())
+        drawing.set()
+        time.sleep(0.005)  # as long as a page takes
+
+    throttle = Throttle(draw, per_second=50)
+    throttle.touch()
+    assert drawing.wait(60)
+    threading.Thread(target=throttle.flush).start()
+    while drawn[-1] < drawn[0] + 0.5:
+        throttle.touch()
+        time.sleep(0.0005)  # as between events
+    assert len(drawn) <= 3 + 50 * (drawn[-1] - drawn[0])
+
+
 def test_drawing_never_overlaps():
     """However many threads touch, one drawing ends before the next begins."""
     inside, overlaps, drawn = threading.Lock(), [], threading.Event()
