@@ -184,8 +184,7 @@ def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
         if own_key is not True or fee is None:
             return fee
         return None if upstream is None else fee + upstream
-    ticks = count(dig(usage, "cost_in_usd_ticks")) if dialect.reported_cost == "ticks" else None
-    return None if ticks is None else ticks * _TICK
+    return money(dig(usage, "cost_in_usd_ticks"), _TICK) if dialect.reported_cost == "ticks" else None
 
 
 def with_calls(usage: Usage | None, *, searches: int = 0, other_calls: int = 0) -> Usage | None:

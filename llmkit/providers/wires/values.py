@@ -71,15 +71,15 @@ def count(value: Any) -> int | None:
     return int(value) if value == int(value) else None
 
 
-def money(value: Any) -> Decimal | None:
-    """The value as US dollars if it is a plausible number, or the text of one, else ``None``.
+def money(value: Any, unit: Decimal = Decimal(1)) -> Decimal | None:
+    """The value, in units of so many US dollars, if it is a plausible number, or the text of one, else ``None``.
 
     It is rounded to 18 decimals: written out, 1e-999999999 would fill the disk.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
-        amount = Decimal(value)
+        amount = Decimal(value) * unit
     except ArithmeticError:
         return None
     if not (amount.is_finite() and 0 <= amount < _DEAREST):
