@@ -17,7 +17,9 @@ _SIGN_KEYS = ("code", "type", "status", "reason", "error_code", "quotaId")
 _LONGEST_MESSAGE = 4000  # characters examined; what a user sees is cut much shorter
 _DEEPEST = 6
 _MOST_WORDS = 100  # sentences and signs examined
-_WAIT = re.compile(r"(?:try again|retry) in (\d+(?:\.\d+)?(?:ms|s|m|h)[\d.msh]*)", re.IGNORECASE)
+_WAIT = re.compile(  # "in 6m0.5s", "after 20 seconds", but nothing in "in 5 months"
+    r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?((?:ms|s|m(?!il|on)|h)[\d.msh]*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,5 +163,5 @@ def _delay(response: HttpResponse, error: Any, message: str) -> float | None:
             return headers.seconds(delay, response.received_at)
     words = _WAIT.search(message)
     if words:
-        return headers.seconds(words[1].rstrip("."), response.received_at)
+        return headers.seconds("".join(words.groups()).rstrip("."), response.received_at)
     return headers.exhausted_reset(headers.rate_info(response)) if response.status == 429 else None
