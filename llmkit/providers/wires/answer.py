@@ -10,7 +10,7 @@ from llmkit.providers.wires import failure_rules, headers
 from llmkit.providers.wires.failure_rules import rule_for
 from llmkit.providers.wires.problem import Problem, error_in, read_problem
 from llmkit.providers.wires.rejected import rejected_param
-from llmkit.providers.wires.values import decode
+from llmkit.providers.wires.values import decode, dig, string
 from llmkit.records import Completion, Failure, FinishReason, HttpResponse, Usage
 from llmkit.records.checks.texts import short
 
@@ -51,7 +51,8 @@ def body_or_failure(
     if good and error is None:
         return body, None
     billed = next((answer for answer in map(read, (body, error)) if answer.usage), Answer())
-    used = Answer(usage=billed.usage, service_tier=billed.service_tier)
+    request_id = string(dig(body, "request_id")) or None  # Anthropic
+    used = Answer(usage=billed.usage, service_tier=billed.service_tier, request_id=request_id)
     return body, classify(response, read_problem(response, body, error), used)
 
 
