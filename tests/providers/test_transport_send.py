@@ -77,6 +77,17 @@ async def test_a_compressed_answer_is_unpacked():
         assert (await ask(url)).body == b'{"a": 1}'
 
 
+async def test_an_answer_compressed_in_several_parts_is_unpacked_whole():
+    """gzip may consist of members, as of servers that compress what keeps the connection open, and end in zeros."""
+    body = gzip.compress(b"\n") + gzip.compress(b'{"a": 1}') + bytes(8)
+
+    async def handler(request):
+        return web.Response(body=body, headers={"content-encoding": "gzip"})
+
+    async with serving(handler) as url:
+        assert (await ask(url)).body == b'\n{"a": 1}'
+
+
 async def test_the_gemini_key_is_in_a_header_and_not_in_the_url():
     """URLs are logged by servers and proxies."""
     seen = []

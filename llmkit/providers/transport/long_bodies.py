@@ -19,6 +19,7 @@ LONG = 2**20
 
 _PLAIN = frozenset(("", "identity"))
 _PACKED = frozenset(("gzip", "x-gzip", "deflate"))
+_GZIP = 0x1F
 _EITHER = 32 + zlib.MAX_WBITS  # detects gzip or zlib
 _BARE = -zlib.MAX_WBITS  # raw deflate, which some servers send
 
@@ -40,11 +41,14 @@ def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterable[bytes
 async def _inflated(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     inflater = None
     async for chunk in chunks:
-        if inflater is None:
-            inflater = zlib.decompressobj(_EITHER if chunk[0] == 0x1F or chunk[0] & 0x0F == zlib.DEFLATED else _BARE)
-        while chunk and not inflater.eof:
+        while chunk:
+            if inflater is None or (inflater.eof and chunk[0] == _GZIP):  # RFC 1952: gzip can have several members
+                has_header = chunk[0] == _GZIP or chunk[0] & 0x0F == zlib.DEFLATED
+                inflater = zlib.decompressobj(_EITHER if has_header else _BARE)
+            if inflater.eof:  # padding
+                break
             yield inflater.decompress(chunk, LONG)
-            if chunk := inflater.unconsumed_tail:
+            if chunk := inflater.unused_data or inflater.unconsumed_tail:
                 await asyncio.sleep(0)  # a decompression bomb must not block the others
 
 
