@@ -148,6 +148,12 @@ def test_deepseek_is_dearer_in_chinas_office_hours(seed):
             assert rates.cost_output_per_million == factor * price.cost_output_per_million
 
 
+def test_searches_have_a_price_at_all_times(seed):
+    """A model whose searches have a price now has had one since its first entry, so that costs of then are whole."""
+    for reference, entries in seed.prices.items():
+        assert len({entry.price.cost_per_thousand_searches for entry in entries}) == 1, reference
+
+
 def test_long_context_moves_the_whole_price(seed):
     """GPT-6 Luna doubles its input price above 272,000 tokens, Claude Haiku 5.5 its everything above 100,000."""
     at = datetime(2026, 11, 23, tzinfo=UTC)
