@@ -23,9 +23,9 @@ import anyio.lowlevel
 
 from llmkit.limiter import Admission, Purse
 from llmkit.providers.transport import RetryPolicy, apart, retrying
-from llmkit.providers.wires import BatchApi, BatchItem, BatchState, Listed
+from llmkit.providers.wires import LOST, BatchApi, BatchItem, BatchState, Listed
 from llmkit.records import Failure, HttpResponse, Request
-from llmkit.runs.tickets import LOOKS, LOST, PAGES, SKEW, Batch, Key, Ticket
+from llmkit.runs.tickets import LOOKS, PAGES, SKEW, Batch, Key, Ticket
 from llmkit.store import Store, events
 
 log = logging.getLogger("llmkit.runs")
@@ -259,7 +259,7 @@ class BatchDesk:
             self._foreign.add(state.batch_id)
             batch.batch_id, batch.is_doubtful = None, True
             return None
-        await self._deliver(batch, dict.fromkeys(batch.tickets, state.unanswered()))
+        await self._deliver(batch, dict.fromkeys(batch.tickets, state.unanswered))
         return None
 
     async def _deliver(self, batch: Batch, replies: Mapping[str, HttpResponse | Failure]) -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
-from llmkit.errors import Code
 from llmkit.records import Failure, HttpResponse, Request
 from llmkit.store import Event
 
@@ -20,12 +19,6 @@ SKEW = timedelta(minutes=5)
 """The most that a provider's clock may differ from ours."""
 PAGES = 20
 """The most pages of a provider's list that are searched for a batch."""
-LOST = Failure(
-    code=Code.UNKNOWN,
-    message="The provider no longer knows the batch of this request; it may have been billed.",
-    scope="probe",
-    maybe_billed=True,
-)
 
 Key = tuple[int, int, int]
 """Position, turn and attempt."""

@@ -135,7 +135,7 @@ def test_what_a_batch_gave_up_is_told(sim, catalog, reference, how):
     state = account.state(begun.batch_id)
     results = account.results(state)
     given_up = {f"id-{number}" for number in range(1 if how == "expired" else 2)}
-    codes = {results.get(key, state.unanswered()).code for key in given_up}
+    codes = {results.get(key, state.unanswered).code for key in given_up}
     assert state.ended
     assert codes == {Code.TIMEOUT if how == "expired" else Code.CANCELLED}
     assert sim.count("billed") == 2 - len(given_up)

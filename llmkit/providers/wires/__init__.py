@@ -13,7 +13,7 @@ from llmkit.errors import ValidationError
 from llmkit.providers.wires.answer_limit import answer_limit, answers_asked
 from llmkit.providers.wires.anthropic_messages import AnthropicMessages
 from llmkit.providers.wires.base import Wire
-from llmkit.providers.wires.batch_api import BatchApi, BatchItem, BatchState, Listed
+from llmkit.providers.wires.batch_api import LOST, BatchApi, BatchItem, BatchState, Listed
 from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.headers import rate_info
 from llmkit.providers.wires.openai_chat import OpenAIChat
@@ -26,8 +26,8 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
 )
 
 __all__ = [
-    "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked", "rate_info",
-    "wire_for",
+    "LOST", "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked",
+    "rate_info", "wire_for",
 ]  # fmt: skip
 
 

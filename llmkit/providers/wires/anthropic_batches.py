@@ -8,6 +8,7 @@ from typing import Any
 from llmkit.providers.wires.batch_api import (
     CANCELLED,
     EXPIRED,
+    LOST,
     BatchApi,
     BatchItem,
     BatchState,
@@ -18,6 +19,7 @@ from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import HttpResponse, Request
 
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
+_GIVEN_UP = {"canceled": CANCELLED, "expired": EXPIRED}
 _STATUSES = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504, "overloaded_error": 529,
@@ -53,13 +55,13 @@ class AnthropicBatches(BatchApi):
             error = dig(result, "error")
             status = _STATUSES.get(string(dig(error, "error", "type")), 500)
             return reply(response, status, error, dig(error, "request_id"))
-        return CANCELLED if kind == "canceled" else EXPIRED
+        return _GIVEN_UP.get(string(kind)) or reply(response, 200, result)
 
     def _state(self, body: Any) -> BatchState:
         return BatchState(
             batch_id=string(dig(body, "id")),
             ended=dig(body, "processing_status") == "ended",
-            is_cancelled=dig(body, "cancel_initiated_at") is not None,
             total=sum(count(dig(body, "request_counts", name)) or 0 for name in _COUNTS),
             created_at=moment(dig(body, "created_at")),
+            unanswered=LOST if dig(body, "cancel_initiated_at") is None else CANCELLED,
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from llmkit.errors import Code
@@ -21,6 +22,12 @@ from llmkit.records.rows import dumps
 EXPIRED = Failure(code=Code.TIMEOUT, message="The batch ended before this request was answered; it was not billed.")
 CANCELLED = Failure(
     code=Code.CANCELLED, message="The batch was cancelled before this request was answered.", scope="probe"
+)
+LOST = Failure(
+    code=Code.UNKNOWN,
+    message="The provider has no result for this request; it may have been billed.",
+    scope="probe",
+    maybe_billed=True,
 )
 LONGEST_RESULTS = 1024**3
 LISTED = 100
@@ -50,20 +57,17 @@ class BatchState:
 
     ``name`` is ours, if the provider stores it; ``total`` is its number of requests, if reported. ``rejection`` is why
     it was refused as a whole, in the form of a response to a single request. ``files`` are the ids of its result files.
+    ``unanswered`` is the failure of a request for which it has no result once it has ended.
     """
 
     batch_id: str
     ended: bool = False
-    is_cancelled: bool = False
     name: str | None = None
     total: int | None = None
     created_at: datetime | None = None
     rejection: HttpResponse | None = None
     files: tuple[str, ...] = ()
-
-    def unanswered(self) -> Failure:
-        """The failure of a request for which an ended batch has no result."""
-        return CANCELLED if self.is_cancelled else EXPIRED
+    unanswered: Failure = LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class Results:
 
     replies: Mapping[str, Reply] = field(default_factory=dict)
     more: Request | None = None
+
+    @classmethod
+    def of(cls, replies: Iterable[tuple[str, Reply]], more: Request | None = None) -> Self:
+        """The results in these lines; of several for one request an answer counts, else the last."""
+        return cls(dict(sorted(replies, key=lambda line: line[1].status == 200)), more)
 
 
 class BatchApi(ABC):
@@ -163,7 +172,7 @@ class BatchApi(ABC):
         if not 200 <= response.status < 300:
             return opened(response)[1] or EXPIRED
         lines = [line for line in map(_object, response.body.splitlines()) if line is not None]
-        return Results({string(line.get("custom_id")): self._reply(response, line) for line in lines})
+        return Results.of((string(line.get("custom_id")), self._reply(response, line)) for line in lines)
 
     @abstractmethod
     def _reply(self, response: HttpResponse, line: Any) -> Reply:
@@ -207,7 +216,7 @@ def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None
 
 def http_status(code: Any) -> int:
     """The HTTP status for an error's code, which may be HTTP's or gRPC's; 500 for any other code."""
-    number = int(code) if isinstance(code, str) and code.isdecimal() else code
+    number = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{1,3}", code) else code
     if type(number) is not int:
         return 500
     return number if 400 <= number < 600 else _HTTP_OF_GRPC.get(number, 500)

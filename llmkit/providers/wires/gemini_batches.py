@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from llmkit.providers.wires.batch_api import (
+    CANCELLED,
+    EXPIRED,
     LISTED,
     LONGEST_RESULTS,
+    LOST,
     BatchApi,
     BatchItem,
     BatchState,
@@ -22,6 +26,7 @@ from llmkit.providers.wires.openai_batches import rejected
 from llmkit.providers.wires.values import dig, items, moment, string
 from llmkit.records import Failure, HttpResponse, Request
 
+_GIVEN_UP = {"CANCELLED": CANCELLED, "EXPIRED": EXPIRED}
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 
 
@@ -56,16 +61,18 @@ class GeminiBatches(BatchApi):
         body, failure = opened(response)
         output = dig(body, "metadata", "output") or dig(body, "response")
         lines = items(dig(output, "inlinedResponses", "inlinedResponses"))
-        replies = {string(dig(line, "metadata", "key")): self._reply(response, line) for line in lines}
-        return failure or Results(replies)
+        return failure or Results.of(
+            (string(dig(line, "metadata", "key")), self._reply(response, line)) for line in lines
+        )
 
     def _reply(self, response: HttpResponse, line: Any) -> Reply:
         answer, error = dig(line, "response"), dig(line, "error")
         if isinstance(answer, dict):
             return reply(response, 200, answer)
-        status = http_status(dig(error, "code"))
-        told = error if isinstance(error, dict) else {}
-        return reply(response, status, {"error": {**told, "code": status}})
+        if not isinstance(error, dict):
+            return LOST
+        status = http_status(error.get("code"))
+        return reply(response, status, {"error": {**error, "code": status}})
 
     def _path(self, batch_id: str) -> str:
         return f"/v1beta/{quote(batch_id)}"
@@ -76,9 +83,9 @@ class GeminiBatches(BatchApi):
         return BatchState(
             batch_id=string(dig(body, "name")),
             ended=status in _ENDED,
-            is_cancelled=status == "CANCELLED",
             name=string(dig(body, "metadata", "displayName")) or None,
-            total=int(total) if total.isdecimal() else None,
+            total=int(total) if re.fullmatch("[0-9]{1,9}", total) else None,
             created_at=moment(dig(body, "metadata", "createTime")),
             rejection=rejected(http_status(dig(error, "code")), error) if status == "FAILED" else None,
+            unanswered=_GIVEN_UP.get(status, LOST),
         )

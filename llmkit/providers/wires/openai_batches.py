@@ -14,6 +14,7 @@ from llmkit.providers.wires.batch_api import (
     CANCELLED,
     EXPIRED,
     LISTED,
+    LOST,
     BatchApi,
     BatchItem,
     BatchState,
@@ -28,7 +29,7 @@ from llmkit.records.rows import dumps
 
 _ENDED = ("completed", "failed", "expired", "cancelled", "success", "timeout_exceeded")
 _FILES = ("output_file_id", "error_file_id", "output_file", "error_file")
-_GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED}
+_GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED, "batch_timeout_exceeded": EXPIRED}
 _WAITS = ("token_limit_exceeded",)  # the account's queue is full; the same batch may be accepted later
 
 
@@ -64,11 +65,11 @@ class OpenAIBatches(BatchApi):
 
     def _reply(self, response: HttpResponse, line: Any) -> Reply:
         answer, error = dig(line, "response"), dig(line, "error")
-        if isinstance(answer, dict) and answer.get("body") is not None:
+        if isinstance(answer, dict) and (answer.get("body") is not None or not error):
             status = answer.get("status_code")
-            return reply(response, status if type(status) is int else 200, answer["body"], answer.get("request_id"))
+            return reply(response, status if type(status) is int else 200, answer.get("body"), answer.get("request_id"))
         code = dig(error, "code")
-        return _GIVEN_UP.get(string(code)) or reply(response, http_status(code), {"error": error or "no answer"})
+        return _GIVEN_UP.get(string(code)) or (reply(response, http_status(code), {"error": error}) if error else LOST)
 
     def _state(self, body: Any) -> BatchState:
         """OpenAI's or Mistral's, who name the same differently."""
@@ -79,12 +80,12 @@ class OpenAIBatches(BatchApi):
         return BatchState(
             batch_id=string(dig(body, "id")),
             ended=status in _ENDED,
-            is_cancelled=status == "cancelled",
             name=string(dig(body, "metadata", "llmkit")) or None,
             total=count(dig(body, "total_requests")) if total is None else total,
             created_at=moment(dig(body, "created_at")),
             rejection=rejected(code, error) if status == "failed" and not files else None,
             files=files,
+            unanswered=_GIVEN_UP.get(f"batch_{status}", LOST),
         )
 
 

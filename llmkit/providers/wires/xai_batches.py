@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmkit.providers.wires.batch_api import (
+    CANCELLED,
+    EXPIRED,
+    LOST,
     BatchItem,
     BatchState,
     Reply,
@@ -40,28 +43,32 @@ class XaiBatches(OpenAIBatches):
         """See ``BatchApi.read_results``."""
         body, failure = opened(response)
         lines = items(body.get("results"))
-        replies = {string(dig(line, "batch_request_id")): self._reply(response, line) for line in lines}
-        return failure or Results(replies, self._next_page(self._results(state), body))
+        replies = ((string(dig(line, "batch_request_id")), self._reply(response, line)) for line in lines)
+        return failure or Results.of(replies, self._next_page(self._results(state), body))
 
     def _reply(self, response: HttpResponse, line: Any) -> Reply:
         answer, error = (dig(line, "batch_result", name) for name in ("response", "error"))
         if isinstance(answer, dict) and answer:  # under the name of its endpoint: chat_get_completion
             return reply(response, 200, next(iter(answer.values())))
-        code, text = dig(error, "code"), string(dig(error, "message")) or "no answer"
+        if not isinstance(error, dict):
+            return LOST
+        code, text = error.get("code"), string(error.get("message")) or "no answer"
         return reply(response, http_status(code), {"code": str(code), "error": text})
 
     def _results(self, state: BatchState) -> str:
         return f"{self._path(state.batch_id)}/results?limit={_PAGE}"
 
     def _state(self, body: Any) -> BatchState:
-        counts = [count(dig(body, "state", name)) or 0 for name in ("num_requests", "num_pending")]
+        names = ("num_requests", "num_pending", "num_success", "num_error")
+        total, pending, answered, failed = (count(dig(body, "state", name)) or 0 for name in names)
         by_xai = string(dig(body, "cancel_by_xai_message"))
+        given_up = CANCELLED if dig(body, "cancel_time") or by_xai else EXPIRED
         return BatchState(
             batch_id=string(dig(body, "batch_id")) or string(dig(body, "id")),
-            ended=bool(by_xai) or (counts[0] > 0 and counts[1] == 0),
-            is_cancelled=bool(dig(body, "cancel_time")),
+            ended=bool(by_xai) or (total > 0 and pending == 0),
             name=string(dig(body, "name")) or None,
-            total=counts[0],
+            total=total,
             created_at=moment(dig(body, "create_time")),
-            rejection=rejected(400, {"message": by_xai}) if by_xai else None,
+            rejection=rejected(400, {"message": by_xai}) if by_xai and not answered else None,
+            unanswered=given_up if answered + failed < total else LOST,
         )
