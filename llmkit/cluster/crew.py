@@ -12,6 +12,7 @@ import contextlib
 import logging
 import pickle
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -38,8 +39,6 @@ WATCH = 1.0
 """Seconds between checks of which workers are there."""
 LINGER = 1.0
 """Minimum seconds for which providers are assumed to continue with the requests of a lost worker."""
-
-NOBODY = Failure(code=Code.NETWORK_ERROR, message="No worker of the cluster answers, so it was not sent.")
 
 
 class Local(Reach, Protocol):
@@ -94,8 +93,17 @@ class Crew:
         self._served: set[str] = set()
         self._received: dict[asyncio.Task[Any] | None, tuple[Mate, Place]] = {}
         self._joined = anyio.Event()
+        self._until = 0.0
         self._longest = LINGER
         self._tasks: TaskGroup
+
+    @property
+    def holdup(self) -> str | None:
+        """What requests wait for, when there is no worker to send them."""
+        if self._mates:
+            return None
+        left = max(0, round(self._until - time.monotonic()))
+        return f"no worker of the cluster answers; waiting for one, {left} s"
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the client or any worker has the provider's key; :meth:`check` names the workers that lack it."""
@@ -145,15 +153,24 @@ class Crew:
 
     async def _watch(self) -> None:
         """Add workers that join or return, and give up those that are gone."""
+        before: set[str] = set()
+        self._await_worker()
         while True:
             with contextlib.suppress(Lost):  # of the scheduler; each worker has its own time-out
                 there = await self._link.addresses()
+                if there - before:  # who joins must load llmkit
+                    self._await_worker()
+                before = there
                 for address in self._mates.keys() - there:
                     self._mates[address].scope.cancel()
                 for address in there - self._served:
                     self._served.add(address)
                     self._tasks.start_soon(self._serve, Mate(address))
             await anyio.sleep(WATCH)
+
+    def _await_worker(self) -> None:
+        """From now on, wait as long as a worker may take to join; without one, the run is stopped after that."""
+        self._until = time.monotonic() + self._link.patience
 
     async def send(
         self, provider: Provider, wire: Wire, request: Request, *, trace: Mapping[str, str], **how: Any
@@ -165,14 +182,21 @@ class Crew:
         parcel = Parcel(Place.traced(trace), provider, wire, request, {"trace": trace, **how})
         while True:
             if not self._mates:
-                with anyio.move_on_after(self._link.patience):
+                with anyio.move_on_after(self._until - time.monotonic()):
                     await self._joined.wait()
             if not self._mates:
-                return NOBODY
+                return self._nobody()
             mate = min(self._mates.values(), key=lambda mate: len(mate.flights))
             if (response := await mate.take(parcel)) is not None:
                 self._received[task] = mate, parcel.place
                 return response
+
+    def _nobody(self) -> Failure:
+        message = (
+            f"No worker of the cluster has answered for {self._link.patience} s, so the run was stopped. Start workers "
+            f"(cluster.scale(2) starts two), then kit.resume({self._run_id!r}, on=client) asks the rest."
+        )
+        return Failure(code=Code.CANCELLED, message=message, scope="run")
 
     async def _serve(self, mate: Mate) -> None:
         """Work with a worker from its arrival to its loss."""
@@ -196,6 +220,7 @@ class Crew:
         if self._mates.pop(mate.address, None) is not None:
             if not self._mates:
                 self._joined = anyio.Event()
+                self._await_worker()
             log.warning("worker lost", extra={"run": self._run_id, "reason": reason, "requests": len(mate.flights)})
             await self._lose(mate)
 

@@ -45,7 +45,6 @@ class Link:
         self._client = client
         self._trust_network = texts.flag(options.get("trust_network", False), "trust_network")
         self.timeout = numbers.whole(options.get("worker_timeout", TIMEOUT), "worker_timeout", 1, 3_600)
-        self.patience = max(self.timeout, LOADING)
         try:
             from distributed import Client  # takes half a second, and is only needed with a cluster
         except ImportError:
@@ -64,6 +63,11 @@ class Link:
                     "options={'trust_network': True}.",
                     field="on",
                 )
+
+    @property
+    def patience(self) -> int:
+        """Seconds that a worker has to answer the first time, and a run without workers waits for one."""
+        return max(self.timeout, LOADING)
 
     def _is_safe(self, address: str) -> bool:
         scheme, _, place = address.partition("://")

@@ -309,7 +309,8 @@ class Kit:
             reuse_within: the maximum age of reused answers, in days.
             on: a ``distributed.Client``: the workers of its Dask cluster send the requests, with the keys in their own
                 environment. Limits, budget, progress and Stop work as usual. A request that was in flight on a lost
-                worker is asked again, and may have been billed twice.
+                worker is asked again, and may have been billed twice. Without any worker the run waits for one, and
+                ends with an error if none comes in time; :meth:`resume` with ``on`` asks the rest.
             mode: ``"live"``; ``"batch"``, through the providers' batch APIs: cheaper, within a day or two per turn; or
                 ``"batch-or-live"``, batches where provider and catalog allow them. If the kernel ends in the meantime,
                 nothing is lost: :meth:`resume` fetches what was submitted.

@@ -49,7 +49,7 @@ def progress_line(handle: RunHandle[Any]) -> Iterator[None]:
     with tqdm(total=handle.progress.total, unit="probe", file=sys.stderr) as bar:
 
         def count(event: RunEvent) -> None:
-            if event.kind in ("probe_done", "ended"):
+            if event.kind in ("probe_done", "waiting", "ended"):
                 now = handle.progress
                 waits = [f"{provider}: {reason}" for provider, reason in now.waiting.items()]
                 bar.set_postfix_str("; ".join([billed(now.cost, now.unpriced), *waits[:1]]), refresh=False)

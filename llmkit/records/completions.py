@@ -11,7 +11,7 @@ from llmkit.errors import Code
 from llmkit.records.prices import Price
 from llmkit.records.rows import Row, as_json, field_names
 
-Scope = Literal["attempt", "probe", "model", "provider"]
+Scope = Literal["attempt", "probe", "model", "provider", "run"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 
 
@@ -73,11 +73,11 @@ class Completion:
 class Failure:
     """Why a request gave no usable answer, and how to proceed.
 
-    ``scope`` says what is affected: only this attempt, every attempt of this probe, every probe of the model, or every
-    probe of the provider. ``retry_after`` is the wait in seconds that the server asked for. A failure can have been
-    billed: then ``usage`` holds the tokens, and ``service_tier`` is as in a completion. ``maybe_billed`` marks a
-    request that may have been billed at an unknown cost. ``rejected_param`` is our name for a request parameter that
-    the model does not accept.
+    ``scope`` says what is affected: only this attempt, every attempt of this probe, every probe of the model or of the
+    provider, or the run, which ends with this message. ``retry_after`` is the wait in seconds that the server asked
+    for. A failure can have been billed: then ``usage`` holds the tokens, and ``service_tier`` is as in a completion.
+    ``maybe_billed`` marks a request that may have been billed at an unknown cost. ``rejected_param`` is our name for a
+    request parameter that the model does not accept.
     """
 
     code: Code

@@ -81,7 +81,7 @@ class Attempt:
         desk = run.desks.get(model.reference)
         try:
             async with self._admitted(desk) as admission:
-                if (refusal := run.breaker.refusal(model)) is not None:
+                if (refusal := STOPPED if run.is_stopped else run.breaker.refusal(model)) is not None:
                     admission.waive()
                     return refusal
                 sent = None if desk is None else await self._in_batch(desk, admission)
@@ -174,6 +174,7 @@ class Attempt:
             conversation.add(result, cost, latency)
             if isinstance(result, Failure):
                 run.breaker.note(self.target.model, result)  # before the slot is free for the next request
+                run.is_stopped = run.is_stopped or result.scope == "run"
             elif run.reused_versions:
                 run.compare_version(conversation, result.model_version)
             await self._write_outcome(response, result, cost, latency)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import traceback
 import warnings
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ from llmkit.records import Failure, Model
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
+from llmkit.runs.following import words
 from llmkit.runs.plan import Probe
 from llmkit.runs.progress import EventKind, Tracker
 from llmkit.runs.remote import Sender
@@ -139,6 +140,15 @@ class RunContext:
         """The providers with open batches."""
         running = self.tracker.status == "running"
         return {reference.partition(":")[0] for reference, desk in self.desks.items() if running and desk.open}
+
+    def waiting(self, providers: Collection[str]) -> dict[str, str]:
+        """What each of these providers waits for, in a few words, if it does."""
+        if self.tracker.status != "running":
+            return {}
+        if holdup := self.services.transport.holdup:
+            return dict.fromkeys(providers, holdup)
+        waits = {name: words(wait) for name, wait in self.services.gate.waiting().items() if name in providers}
+        return waits | dict.fromkeys(self.batching, self.status)
 
     async def cancel_batches(self, grace: float) -> None:
         """Cancel all batches at their providers, and wait at most ``grace`` seconds for their answers."""

@@ -16,6 +16,10 @@ from llmkit.store import events
 class Sender(Protocol):
     """Sends requests. Returns network failures instead of raising them."""
 
+    @property
+    def holdup(self) -> str | None:
+        """What all requests wait for, in a few words; ``None`` while they are sent."""
+
     async def send(
         self,
         provider: Provider,

@@ -20,7 +20,7 @@ from llmkit.runs.background import first_error
 from llmkit.runs.circuit_breaker import affected, concerns_others
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
-from llmkit.runs.following import set_limits, withdrawn, words
+from llmkit.runs.following import set_limits, withdrawn
 from llmkit.runs.progress import Progress, Tracker
 from llmkit.runs.remote import LateAnswer
 from llmkit.runs.turns import ask_turn
@@ -54,7 +54,6 @@ class Session:
     _sizes: Mapping[str, int] = field(default_factory=dict)
     _next_sync: float = field(default_factory=lambda: time.monotonic() + SYNC_AFTER)
     _cancelled: bool = False
-    _ended: bool = False
 
     @property
     def run_id(self) -> str:
@@ -68,9 +67,7 @@ class Session:
 
     def progress(self) -> Progress:
         """A snapshot for people and panels."""
-        waiting = {} if self._ended else self.context.services.gate.waiting()
-        said = {p: words(wait) for p, wait in waiting.items() if p in self.queues}
-        return self.tracker.snapshot(said | dict.fromkeys(self.context.batching, self.context.status))
+        return self.tracker.snapshot(self.context.waiting(self.queues))
 
     async def cancel(self, grace: float, *, keeps_batches: bool = False) -> None:
         """Send nothing more; after ``grace`` seconds cut off what is in flight. Batches may be kept for ``resume``."""
@@ -88,6 +85,7 @@ class Session:
 
         Raises:
             JournalError: an answer could not be saved, so nothing more was sent.
+            LlmkitError: nothing more could be sent.
         """
         self.tracker.emit("started")
         started = time.monotonic()
@@ -122,7 +120,7 @@ class Session:
         # conversations in batches all wait together
         gathering = {reference.partition(":")[0] for reference in self.context.desks}
         async with anyio.create_task_group() as workers:
-            while self.queues[provider]:
+            while self.queues[provider] and not self.context.is_stopped:
                 limit = self.context.services.gate.limits(provider).max_parallel
                 everybody = len(self.queues[provider]) + self._workers[provider]
                 target = everybody if provider in gathering else min(limit + min(limit, 8), everybody)
@@ -179,9 +177,15 @@ class Session:
             await self.context.write([self.context.end_probe(conversation, failure)])
         code = conversation.failure.code if conversation.failure else None
         self.context.emit("probe_done", conversation, status=conversation.status, code=code)
+        await self._affect_others(conversation, failure)
+
+    async def _affect_others(self, conversation: Conversation, failure: Failure | None) -> None:
+        """Apply what the end of a probe means for the others."""
         if self.context.watch is not None and self.context.watch.is_over(conversation):
             for queue in self.queues.values():  # requests in flight still finish
                 queue.clear()
+        if failure is not None and failure.scope == "run":
+            raise LlmkitError(failure.message, code=failure.code)
         if failure is not None and conversation.status == "failed" and concerns_others(failure):
             await self._skip_rest(conversation.probe.model, affected(conversation.probe.model, failure))
 
@@ -217,6 +221,8 @@ class Session:
     async def _refresh_forever(self) -> None:
         while True:
             await anyio.sleep(REFRESH)
+            if holdup := self.context.services.transport.holdup:
+                self.tracker.emit("waiting", reason=holdup)
             catalog = await anyio.to_thread.run_sync(self._refresh)
             if catalog is not None:
                 await self._heed(catalog)
@@ -268,7 +274,6 @@ class Session:
             status, message = "failed", str(problem := problem or error)
         finally:  # whatever went wrong, the run is over, and its listeners must be told
             self.context.services.store.release_run(self.run_id)
-            self._ended = True
             self.tracker.emit("ended", status=status, reason=message)
         return problem
 

@@ -37,8 +37,10 @@ class Transport:
     """Sends requests: adds origin and key, and turns every foreign error into a :class:`Failure`.
 
     ``simulator`` returns the base URL of a simulator for a provider; requests to it carry a dummy key.
-    A transport may be used from several event loops, and opens connections for each.
+    A transport may be used from several event loops, and opens connections for each. ``holdup`` is as in other senders.
     """
+
+    holdup = None
 
     def __init__(self, credentials: Credentials, *, simulator: Callable[[Provider], str] = _no_simulator) -> None:
         self._credentials = credentials

@@ -1,0 +1,146 @@
+"""Clusters whose workers are all gone: a run waits for one, says so, and stops if none comes; nothing is lost."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from cluster_client import PROVIDERS, ask, flagged, served
+from distributed import Client
+
+import llmkit
+from llmkit.cluster import link
+
+NOBODY = "no worker of the cluster answers"
+
+
+def started(program, *options):
+    """A process of Dask's, which nobody starts again."""
+    command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *options, "--no-dashboard"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class Bare:
+    """A scheduler and workers, each a process of its own without a nanny."""
+
+    def __init__(self, folder):
+        self.file, self.scheduler, self.workers = folder / "scheduler.json", None, []
+
+    def revive(self, count=2):
+        """Start what is not there."""
+        if self.scheduler is None:
+            self.file.unlink(missing_ok=True)
+            where = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self.file)]
+            self.scheduler = started("scheduler", *where)
+        options = ["--scheduler-file", str(self.file), "--no-nanny", "--nthreads", "1"]
+        self.workers += [started("worker", *options) for _ in range(count - len(self.workers))]
+
+    def kill_workers(self):
+        """SIGKILL all of them."""
+        while self.workers:
+            _killed(self.workers.pop())
+
+    def kill(self):
+        """SIGKILL everything."""
+        self.kill_workers()
+        _killed(self.scheduler)
+        self.scheduler = None
+
+
+def _killed(process):
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A cluster that tests may ruin."""
+    cluster = Bare(tmp_path_factory.mktemp("bare"))
+    yield cluster
+    cluster.revive(0)
+    cluster.kill()
+
+
+@pytest.fixture
+def doomed(bare):
+    """A client of it, with two workers."""
+    bare.revive()
+    with Client(scheduler_file=str(bare.file)) as client:
+        client.wait_for_workers(2)
+        yield client
+
+
+class Reached:
+    """For ``on_event``: does something when so many answers are there, and hears when the run waits for workers."""
+
+    def __init__(self, answers, action):
+        self.left, self.action, self.waiting = answers, action, threading.Event()
+
+    def __call__(self, event):
+        """Called by the run."""
+        if event.kind == "answered":
+            self.left -= 1
+            if self.left == 0:
+                self.action()
+        elif event.kind == "waiting" and NOBODY in event.reason:
+            self.waiting.set()
+
+
+def assert_stopped(handle, sim):
+    """The run was stopped with a sentence that says how to go on; what has no answer is no failure; nothing is lost."""
+    with pytest.raises(llmkit.LlmkitError, match=rf"No worker .* kit\.resume\('{handle.run_id}', on=client\)"):
+        handle.result(timeout=100)
+    run = handle.run
+    assert run.status == "failed"
+    assert len(run.probes) == 180
+    assert set(run.probes["status"]) <= {"ok", "cancelled", "pending"}
+    assert (run.attempts["error_code"] == "CANCELLED").sum() <= 24  # as many as may be asked at a time
+    assert len(run.turns) + sum(flagged(run).values()) >= sim.count("billed")
+    return run
+
+
+def assert_completed(run, sim):
+    """Every probe has its answers, and what was billed twice is flagged."""
+    lost = flagged(run)
+    assert run.status == "completed"
+    assert run.probes["status"].eq("ok").all()
+    assert all(times - 1 <= lost[place] for place, times in served(sim).items())
+
+
+def test_a_run_whose_workers_are_gone_for_good_stops_and_is_resumed(kit, sim, bare, doomed, monkeypatch):
+    """It says what it waits for, then what to do; requests wait together, not one after the other."""
+    reached = Reached(40, bare.kill_workers)
+    handle = ask(kit, doomed, 60, on_event=reached, options={"worker_timeout": 3}, retry=llmkit.RetryPolicy())
+    monkeypatch.setattr(link, "LOADING", 5)
+    assert reached.waiting.wait(60)
+    waiting = handle.progress.waiting
+    assert set(waiting) == set(PROVIDERS)
+    assert all(NOBODY in words for words in waiting.values())
+    run = assert_stopped(handle, sim)
+    assert not handle.progress.waiting
+    assert handle.progress.resumable
+    bare.revive(1)
+    doomed.wait_for_workers(1)
+    monkeypatch.undo()
+    assert_completed(kit.resume(run.id, on=doomed).result(timeout=100), sim)
+
+
+def test_a_worker_that_comes_in_time_goes_on_with_the_run(kit, sim, bare, doomed):
+    """The run waits for it, and has all its answers."""
+    reached = Reached(40, bare.kill_workers)
+    handle = ask(kit, doomed, 60, on_event=reached, options={"worker_timeout": 3})
+    assert reached.waiting.wait(60)
+    bare.revive(1)
+    assert_completed(handle.result(timeout=100), sim)
+    assert not handle.progress.waiting
+
+
+def test_a_run_whose_scheduler_is_gone_stops_and_is_resumed_elsewhere(kit, sim, bare, doomed, client, monkeypatch):
+    """The whole cluster dies at once; another one takes over."""
+    reached = Reached(40, bare.kill)
+    handle = ask(kit, doomed, 60, on_event=reached, options={"worker_timeout": 3})
+    monkeypatch.setattr(link, "LOADING", 5)
+    assert reached.waiting.wait(60)
+    run = assert_stopped(handle, sim)
+    monkeypatch.undo()
+    assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
