@@ -10,6 +10,8 @@ from typing import Any
 
 from llmkit.records import BATCH_TIER, EXACT, RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
 
+_ALONE = (STANDARD_TIER, BATCH_TIER, "flex", "priority", "scale")
+
 
 def at_tier(price: Price, tier: str | None) -> Price | None:
     """The price at a tier such as ``"flex"``, or at a combination such as ``"fast+us"``; ``None`` when the price has no
@@ -19,8 +21,10 @@ def at_tier(price: Price, tier: str | None) -> Price | None:
 
 
 def in_batch(tier: str | None) -> str:
-    """The tier of an answer from a batch: ``batch``, combined with the speed or place that the reply reports."""
-    others = [name for name in (tier or STANDARD_TIER).split("+") if name not in (STANDARD_TIER, BATCH_TIER)]
+    """The tier of an answer from a batch: ``batch``, combined with the speed or place that the reply reports. Tiers for
+    single requests do not combine with it: OpenAI reports ``default``, whatever the request asks for.
+    """
+    others = [name for name in (tier or STANDARD_TIER).split("+") if name not in _ALONE]
     return "+".join([BATCH_TIER, *others])
 
 

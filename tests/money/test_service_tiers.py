@@ -14,7 +14,7 @@ from test_cost import NOON, PRICE
 
 from llmkit.errors import ValidationError
 from llmkit.money.pricing import cost
-from llmkit.money.service_tiers import askable, at_tier
+from llmkit.money.service_tiers import askable, at_tier, in_batch
 from llmkit.records import Model, Price, PriceTier, PriceVariant, PriceWindow, Usage
 from llmkit.records.checks.numbers import price_variants
 
@@ -145,3 +145,19 @@ def test_variants_that_make_no_sense_are_refused(rows: object, says: str) -> Non
     """The sentence says what is wrong."""
     with pytest.raises(ValidationError, match=says):
         price_variants(rows)
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        (None, "batch"),
+        ("standard", "batch"),
+        ("batch", "batch"),
+        ("us", "batch+us"),
+        ("flex", "batch"),
+        ("scale", "batch"),
+    ],
+)
+def test_a_batch_is_a_tier_of_its_own(told: str | None, tier: str) -> None:
+    """Only a place or a speed changes its price: half of half the price is nobody's."""
+    assert in_batch(told) == tier
