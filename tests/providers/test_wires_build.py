@@ -161,7 +161,9 @@ def test_catalog_overrides_the_dialect() -> None:
             {"reasoning_effort": "low", "max_tokens": 500},
             ("reasoning_effort",),
         ),
+        (ANTHROPIC, "anthropic", {}, {"reasoning_effort": "minimal"}, ("reasoning_effort",)),
         (GEMINI, "google", {"reasoning_style": "level"}, {"reasoning_effort": "none"}, ("reasoning_effort",)),
+        (GEMINI, "google", {"reasoning_style": "level"}, {"reasoning_effort": "max"}, ("reasoning_effort",)),
         (GEMINI, "google", {"reasoning_style": "budget"}, {"reasoning_effort": "odd"}, ("reasoning_effort",)),
     ],
 )

@@ -31,6 +31,7 @@ _UNKNOWN_MODEL_MAX_TOKENS = 4096
 # Thinking tokens for models that accept a budget; the format's minimum is 1,024.
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768}
 _SMALLEST_BUDGET = 1024
+_EFFORTS = ("none", "low", "medium", "high", "xhigh", "max")
 _TIERS = {
     STANDARD_TIER: ("service_tier", "standard_only"),
     "priority": ("service_tier", "auto"),
@@ -160,7 +161,8 @@ def _tier(tier: str | None) -> dict[str, str]:
 def _untaken(call: Call, version: str, style: str) -> set[str]:
     params, untaken = call.params, {"seed"}  # the format has no seed
     effort = params.reasoning_effort
-    if style == "none" or (style == "budget" and effort != "none" and not _budget(call, style)):
+    is_known = effort == "none" or bool(_budget(call, style)) if style == "budget" else effort in _EFFORTS
+    if style == "none" or not is_known:
         untaken.add("reasoning_effort")
     thinks = effort not in (None, "none") and "reasoning_effort" not in untaken
     if thinks or version >= _NO_SAMPLING_SINCE:  # "may only be set to 1 when thinking is enabled"

@@ -21,6 +21,7 @@ from llmkit.records.checks.json_text import plain
 
 # From Google's documentation of its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+_LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -114,7 +115,7 @@ class Gemini(Wire):
 
 def _untaken(params: Params, style: str) -> tuple[str, ...]:
     effort = params.reasoning_effort
-    sendable = effort is None or (effort in _BUDGETS if style == "budget" else effort != "none")
+    sendable = effort is None or effort in (_BUDGETS if style == "budget" else _LEVELS)
     return () if sendable else ("reasoning_effort",)
 
 
