@@ -22,13 +22,13 @@ from llmkit.records.checks.json_text import plain
 # From Google's documentation of its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _LEVELS = ("minimal", "low", "medium", "high", "xhigh")
+_FILTERED = (
+    "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR",
+)  # fmt: skip
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
-    **dict.fromkeys(
-        ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"),
-        "content_filter",
-    ),
+    **dict.fromkeys(_FILTERED, "content_filter"),
 }
 
 
@@ -90,7 +90,7 @@ class Gemini(Wire):
         candidate, usage = dig(body, "candidates", 0), dig(body, "usageMetadata")
         blocked = string(dig(body, "promptFeedback", "blockReason"))
         reason = string(dig(candidate, "finishReason"))
-        mark = failure_rules.NO_ANSWER if not isinstance(candidate, dict) else None
+        missing = failure_rules.BLOCKED if blocked else failure_rules.NO_ANSWER
         return Answer(
             text="".join(
                 string(dig(part, "text"))
@@ -105,7 +105,7 @@ class Gemini(Wire):
             service_tier=service_tier(dig(usage, "serviceTier"), dig(usage, "trafficType")),
             model_version=string(dig(body, "modelVersion")) or None,
             request_id=string(dig(body, "responseId")) or None,
-            mark=failure_rules.BLOCKED if blocked else mark,
+            mark=None if isinstance(candidate, dict) else missing,
             words=string(dig(body, "promptFeedback", "blockReasonMessage"))
             or string(dig(candidate, "finishMessage"))
             or blocked
