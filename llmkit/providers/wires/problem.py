@@ -14,6 +14,7 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import HttpResponse
 
 _SIGN_KEYS = ("code", "type", "status", "reason", "error_code", "quotaId")
+_ANSWERS = {"choices", "candidates", "content", "output"}
 _LONGEST_MESSAGE = 4000  # characters examined; what a user sees is cut much shorter
 _DEEPEST = 6
 _MOST_WORDS = 100  # sentences and signs examined
@@ -75,6 +76,8 @@ def error_in(body: Any) -> Any:
         if isinstance(error, str):
             return body
         return {"code": body.get("code"), **error} if isinstance(error, dict) else {"message": str(error)}
+    if _ANSWERS & body.keys():  # with a code and a message of success (MiniMax, SiliconFlow)
+        return None
     flat = body.get("object") in ("error", "Error") or body.get("type") == "error" or body.get("detail") is not None
     return body if flat or (body.get("code") is not None and string(body.get("message"))) else None
 
