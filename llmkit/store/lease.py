@@ -53,6 +53,7 @@ class Lease:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lockfile = path.with_name(path.name + ".lock")
+        self._queue = path.with_name(path.name + ".queue.lock")
         self._mutex = _mutex(path)
         self._engine: duckdb.DuckDBPyConnection | None = None
         self._reaches = [path]
@@ -62,15 +63,18 @@ class Lease:
 
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
-        """Hold the sidecar lock, waiting for other llmkit processes, which hold it for milliseconds.
+        """Hold the sidecar lock, waiting for other llmkit processes, which hold it for milliseconds. Of those that wait
+        to write, only the first waits beside the readers, so that a reader waits for one or two of them.
 
         Raises:
             CatalogBusy: one of them has held it for ten seconds, or another thread of this process for two minutes.
             OutOfReach: the file cannot be locked.
         """
-        with self._turn(), self._opened(exclusive) as file:
+        queue = self._opened(self._queue, exclusive) if exclusive else contextlib.nullcontext()
+        with self._turn(), queue as first, self._opened(self._lockfile, exclusive) as file:
             if file is not None:
-                locks.lock(file, LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED, self.path)
+                kind = LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED
+                locks.lock([file] if first is None else [first, file], kind, self.path)
             self._sidecar = file
             yield  # closing the file releases the lock, also when the process dies
 
@@ -88,14 +92,14 @@ class Lease:
         finally:
             self._mutex.release()
 
-    def _opened(self, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
-        """The file to lock; ``None`` in a read-only folder that has none."""
+    def _opened(self, path: Path, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
+        """A file to lock; ``None`` in a read-only folder that has none."""
         try:
-            fd = os.open(self._lockfile, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             if not exclusive and error.errno in (errno.EROFS, errno.EACCES):
-                return open(self._lockfile, "rb") if self._lockfile.exists() else contextlib.nullcontext()
-            raise OutOfReach(f"{self._lockfile} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
+                return open(path, "rb") if path.exists() else contextlib.nullcontext()
+            raise OutOfReach(f"{path} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
         return open(fd, "rb+", buffering=0)
 
     @property

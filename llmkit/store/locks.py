@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
@@ -50,22 +51,23 @@ def _reason(error: LockException) -> str:
     return str(error) if cause is None else cause.strerror or str(cause)
 
 
-def lock(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
-    """Lock a file; if that takes long, warn who holds it.
+def lock(files: Sequence[IO[Any]], kind: LockFlags, catalog: Path) -> None:
+    """Lock files, one after the other; if that takes long, warn who holds the last.
 
     Raises:
         CatalogBusy: one holder keeps it for ``GIVE_UP`` seconds, or several for ``AT_MOST``.
         OutOfReach: files cannot be locked on that disk.
     """
-    if not try_lock(file, kind):
-        _queue(file, kind, catalog)
+    if not all(try_lock(file, kind) for file in files):
+        _queue(files, kind, catalog)
     with contextlib.suppress(OSError):  # not on a read-only file
-        os.utime(file.fileno())
+        os.utime(files[-1].fileno())
 
 
-def _queue(file: IO[Any], kind: LockFlags, catalog: Path) -> None:
+def _queue(files: Sequence[IO[Any]], kind: LockFlags, catalog: Path) -> None:
     taken: Future[None] = Future()
-    threading.Thread(target=_take, args=(file, kind, taken), name="llmkit-waits", daemon=True).start()
+    threading.Thread(target=_take, args=(files, kind, taken), name="llmkit-waits", daemon=True).start()
+    file = files[-1]
     try:
         return taken.result(TELL)
     except TimeoutError:
@@ -96,10 +98,11 @@ def _last_taken(file: IO[Any]) -> int:
     return os.fstat(file.fileno()).st_mtime_ns
 
 
-def _take(file: IO[Any], kind: LockFlags, taken: Future[None]) -> None:
-    """Wait in the system's queue. Whoever gives up closes the file, so that a lock granted later is free at once."""
+def _take(files: Sequence[IO[Any]], kind: LockFlags, taken: Future[None]) -> None:
+    """Wait in the system's queue. Whoever gives up closes the files, so that a lock granted later is free at once."""
     try:
-        portalocker.lock(file, kind)
+        for file in files:
+            portalocker.lock(file, kind)
     except Exception as error:  # noqa: BLE001 - the waiter gets it
         taken.set_exception(error)
     else:
