@@ -17,7 +17,7 @@ from loopback_server import CANARY, ask, serving, speaking
 from llmkit.errors import Code
 from llmkit.providers import transport
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
-from llmkit.records import Failure
+from llmkit.records import Failure, Request
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +138,18 @@ async def test_what_is_not_http_is_a_network_error(reply):
     assert (failure.code, failure.maybe_billed) == (Code.NETWORK_ERROR, True)
     cut_short = reply == b"" or reply.endswith(b"5\r\nab")
     assert ("broke" if cut_short else "is not HTTP") in failure.message
+
+
+@pytest.mark.parametrize(
+    "sent", [b'content-length: 99\r\n\r\n{"a": 1}', b'transfer-encoding: chunked\r\n\r\n8\r\n{"a": 1}\r\n']
+)
+async def test_an_answer_that_is_whole_is_kept_though_the_connection_broke_behind_it(sent):
+    """It was paid for, and nothing of it is missing; a list or a file of results is simply asked for again."""
+    async with speaking(b"HTTP/1.1 200 OK\r\n" + sent) as address:
+        answer = await ask(f"http://{address}")
+        page = await ask(f"http://{address}", Request(path="/models", method="GET"))
+    assert (answer.status, answer.body) == (200, b'{"a": 1}')
+    assert page.code == Code.NETWORK_ERROR
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])

@@ -6,6 +6,7 @@ Imported only with the first request: httpx and aiohttp take a third of a second
 from __future__ import annotations
 
 import contextlib
+import json
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -77,10 +78,14 @@ class Client:
             headers = _told(response, secrets)
             if 300 <= response.status < 400:
                 return _redirected(response.status, headers.get("location", ""), host)
-            async for chunk in unpacked(response.content.iter_any(), headers.get("content-encoding", "")):
-                body += chunk
-                if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
-                    return _too_long(response.status, host, longest)
+            try:
+                async for chunk in unpacked(response.content.iter_any(), headers.get("content-encoding", "")):
+                    body += chunk
+                    if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
+                        return _too_long(response.status, host, longest)
+            except (aiohttp.ClientError, TimeoutError):
+                if outgoing.method == "GET" or not _is_whole(body):  # what was paid for is kept
+                    raise
         received_at = datetime.now(UTC)
         async with one_at_a_time(body):
             content = await apart(body, _redacted, body, secrets)
@@ -123,6 +128,14 @@ def _limits(timeout: float) -> aiohttp.ClientTimeout:
         total=connect + timeout,  # a limit per read would never stop an answer that trickles in
         connect=connect,
     )
+
+
+def _is_whole(body: bytearray) -> bool:
+    """Whether a body is a JSON object from beginning to end, so that only the end of the transfer is missing."""
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _redacted(body: bytearray, secrets: tuple[Key, ...]) -> bytes:
