@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -79,7 +80,7 @@ class Link:
         Raises:
             Lost: it does not answer, or is gone.
         """
-        run = self._client.run(function, *args, workers=[address], asynchronous=True)
+        run = partial(self._client.run, function, *args, workers=[address])
         answers: dict[str, T] = await self._answer(address, run, self.patience if is_first else self.timeout)
         return answers[address]
 
@@ -108,14 +109,14 @@ class Link:
         Raises:
             Lost: the scheduler does not answer.
         """
-        asking = self._client.nthreads(asynchronous=True)
-        return set(filter(self._is_safe, await self._answer("The cluster's scheduler", asking, self.timeout)))
+        answer = await self._answer("The cluster's scheduler", self._client.nthreads, self.timeout)
+        return set(filter(self._is_safe, answer))
 
-    async def _answer(self, whose: str, asking: Coroutine[Any, Any, Any], within: float) -> Any:
-        """Await something in the client's own event loop."""
+    async def _answer(self, whose: str, ask: Callable[..., Coroutine[Any, Any, Any]], within: float) -> Any:
+        """Call a method of the client, which may be closed, in its own event loop."""
         try:
             with anyio.fail_after(within):
-                future = asyncio.run_coroutine_threadsafe(asking, self._client.loop.asyncio_loop)
+                future = asyncio.run_coroutine_threadsafe(ask(asynchronous=True), self._client.loop.asyncio_loop)
                 return await asyncio.wrap_future(future)
         except Exception as error:
             raise Lost(f"{whose} does not answer: {type(error).__name__}.") from error

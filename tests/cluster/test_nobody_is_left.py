@@ -144,3 +144,14 @@ def test_a_run_whose_scheduler_is_gone_stops_and_is_resumed_elsewhere(kit, sim, 
     run = assert_stopped(handle, sim)
     monkeypatch.undo()
     assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
+
+
+def test_a_run_whose_client_was_closed_stops_and_is_resumed(kit, sim, cluster, client, monkeypatch):
+    """Whoever leaves the client's block too early has to resume the run, not to wait for ever."""
+    with Client(cluster) as closed:
+        handle = ask(kit, closed, 60, options={"worker_timeout": 3})
+        monkeypatch.setattr(link, "LOADING", 5)
+        assert sim.wait_until(lambda: sim.count("ok") >= 40, 60)
+    run = assert_stopped(handle, sim)
+    monkeypatch.undo()
+    assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
