@@ -44,11 +44,13 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def exhausted_reset(info: RateInfo | None) -> float | None:
-    """Seconds until the exhausted limit is reset; the later one if both requests and tokens are exhausted."""
+    """Seconds until the exhausted limit is reset; the later one if both requests and tokens are exhausted, or if what
+    is left of them is not reported.
+    """
     if info is None:
         return None
     pairs = ((info.requests_remaining, info.requests_reset), (info.tokens_remaining, info.tokens_reset))
-    return max((reset for remaining, reset in pairs if remaining == 0 and reset is not None), default=None)
+    return max((reset for remaining, reset in pairs if not remaining and reset is not None), default=None)
 
 
 def rate_info(response: HttpResponse) -> RateInfo | None:
