@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from wire_requests import spoken
@@ -174,6 +174,16 @@ def test_openrouter_cost_is_what_it_costs() -> None:
     assert usage.reported_cost == Decimal("0.300000000000000040")
     exact = billed("openai_chat", "openrouter", chat({"prompt_tokens": 10, "completion_tokens": 5, "cost": 0.00014}))
     assert dollars(exact) == Decimal("0.00014")
+
+
+def test_reported_costs_are_exact_whatever_a_notebook_has_set() -> None:
+    """A precision of six digits is for the user's own sums."""
+    told = {"cost": 0.123456789, "is_byok": True, "cost_details": {"upstream_inference_cost": 1.000000001}}
+    with localcontext(prec=6):
+        dollar = billed("openai_chat", "openrouter", chat({"prompt_tokens": 10, "completion_tokens": 5, **told}))
+        ticks = {"prompt_tokens": 10, "completion_tokens": 5, "cost_in_usd_ticks": 12_345_678_901}
+        tick = billed("openai_chat", "xai", chat(ticks))
+    assert (dollar.reported_cost, tick.reported_cost) == (Decimal("1.12345679"), Decimal("1.2345678901"))
 
 
 def test_other_providers_cost_field_is_not_taken_for_dollars() -> None:

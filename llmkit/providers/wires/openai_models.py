@@ -15,7 +15,7 @@ from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.values import dig, items, money, string
 from llmkit.providers.wires.xai_batches import XaiBatches
-from llmkit.records import BATCH_TIER, STANDARD_TIER, Failure, HttpResponse, Params, Price, RemoteModel, Request
+from llmkit.records import BATCH_TIER, EXACT, STANDARD_TIER, Failure, HttpResponse, Params, Price, RemoteModel, Request
 
 _BATCHES: Mapping[str, BatchApi] = {"openai": OpenAIBatches(), "mistral": MistralBatches(), "xai": XaiBatches()}
 _MILLION = Decimal(1_000_000)
@@ -85,7 +85,7 @@ def _price(pricing: Any) -> Price | None:
     """OpenRouter's prices: US dollars per token as text; -1 means variable, hence unknown."""
     names = ("prompt", "completion", "input_cache_read", "input_cache_write")
     rates = [money(dig(pricing, name)) for name in names]
-    plain, output, read, write = (None if rate is None else rate * _MILLION for rate in rates)
+    plain, output, read, write = (None if rate is None else EXACT.multiply(rate, _MILLION) for rate in rates)
     if plain is None and output is None:
         return None
     return Price(

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmkit.providers.wires.values import count, dig, items, money
-from llmkit.records import Dialect, Usage
+from llmkit.records import EXACT, Dialect, Usage
 
 _CACHED = (  # DeepSeek, Moonshot and others, Mistral, a proxied Claude
     "prompt_cache_hit_tokens",
@@ -183,7 +183,7 @@ def _reported(usage: Any, dialect: Dialect) -> Decimal | None:
             own_key = upstream > fee
         if own_key is not True or fee is None:
             return fee
-        return None if upstream is None else fee + upstream
+        return None if upstream is None else EXACT.add(fee, upstream)
     return money(dig(usage, "cost_in_usd_ticks"), _TICK) if dialect.reported_cost == "ticks" else None
 
 

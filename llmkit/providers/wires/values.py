@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from llmkit.records import EXACT
+
 _LARGEST_COUNT = 10**9  # tokens: no conversation has more, and the sum over a million answers still fits a BIGINT
 _DECIMALS = 18
 _FINEST = Decimal(1).scaleb(-_DECIMALS)
@@ -79,12 +81,12 @@ def money(value: Any, unit: Decimal = Decimal(1)) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
-        amount = Decimal(value) * unit
+        amount = EXACT.multiply(Decimal(value), unit)
     except ArithmeticError:
         return None
     if not (amount.is_finite() and 0 <= amount < _DEAREST):
         return None
-    return amount.quantize(_FINEST) if int(amount.as_tuple().exponent) < -_DECIMALS else amount
+    return amount.quantize(_FINEST, context=EXACT) if int(amount.as_tuple().exponent) < -_DECIMALS else amount
 
 
 def moment(value: Any) -> datetime | None:
