@@ -4,7 +4,7 @@
 // output holds only HTML, and this module, which runs only while the kernel lives, puts the view in its place.
 
 // ipywidgets has no attributes for screen readers: roles and states are sent as classes such as "role=row".
-const SAID = /^(role|aria-[a-z]+)=(.+)$/;
+const SAID = /^(role|tabindex|aria-[a-z]+)=(.+)$/;
 const describe = (root) => {
   for (const element of [root, ...root.querySelectorAll('[class*="="]')]) {
     for (const name of element.classList) {
@@ -14,6 +14,18 @@ const describe = (root) => {
   }
   // ipywidgets typesets labels: "$0.70 → $0.10" would become a formula
   for (const label of root.querySelectorAll("label, label span")) label.classList.add("tex2jax_ignore", "mathjax_ignore");
+};
+
+// Code asks for the focus, and to be scrolled to, by a new number in the class "go-to=1".
+const goTo = ({ target, oldValue }) => {
+  const asked = [...target.classList].find((name) => name.startsWith("go-to="));
+  if (!asked || !oldValue || oldValue.split(" ").includes(asked)) return;
+  target.focus({ preventScroll: true });
+  new ResizeObserver((_, observer) => { // its content may come later
+    if (!target.offsetHeight) return;
+    observer.disconnect();
+    target.scrollIntoView({ block: "nearest" });
+  }).observe(target);
 };
 
 // JupyterLab treats keys pressed in a list, checkbox or button as commands: x cuts the cell, a adds one.
@@ -44,8 +56,8 @@ export default {
       put(place, { node: widget.node, focused: null });
       widget.processMessage({ type: "after-attach" });
       describe(widget.node);
-      new MutationObserver((changes) => changes.forEach(({ target }) => describe(target)))
-        .observe(widget.node, { subtree: true, childList: true, attributeFilter: ["class"] });
+      new MutationObserver((changes) => changes.forEach((change) => { describe(change.target); goTo(change); }))
+        .observe(widget.node, { subtree: true, childList: true, attributeFilter: ["class"], attributeOldValue: true });
       widget.node.addEventListener("keydown", keep);
       widget.node.addEventListener("focusin", (event) => { shown.get(widget.node.parentNode).focused = event.target; });
     };

@@ -27,6 +27,7 @@ class ModelsPanel(CatalogPanel):
         self._kit = kit
         self.table = Table(model_rows.COLUMNS, name="Model", group="Provider", statuses=model_rows.STATUSES)
         self.detail = ModelDetail(kit.catalog, self)
+        self.table.detail = self.detail.widget
         self.add_button = self.button("Add model", self._open_form, primary=True)
         self.prices = PriceCheck(kit.catalog, self)
         self._old_prices = Sentence()

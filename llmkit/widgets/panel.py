@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import warnings
@@ -26,6 +27,9 @@ _BUTTONS = {
     "check_prices": "Check prices",
 }
 """The control that corresponds to each function of ``kit.catalog`` named in error messages."""
+
+
+_number = itertools.count()
 
 
 class Panel(ABC):
@@ -142,14 +146,22 @@ class Sentence:
 
 
 def button(label: str, on_click: Callable[[], Any], *, primary: bool = False, tooltip: str | None = None) -> ipw.Button:
-    """A button as wide as its label; handlers of buttons never run concurrently."""
+    """A button as wide as its label; handlers of buttons never run concurrently.
+
+    A click on a button that was hidden or disabled meanwhile, such as the second of a double click, is ignored.
+    """
+
+    def click(_: ipw.Button) -> None:
+        if not made.disabled and made.layout.display != "none":
+            on_click()
+
     made = ipw.Button(
         description=label,
         tooltip=tooltip,
         button_style="primary" if primary else "",
         layout=ipw.Layout(width="auto", flex="0 0 auto"),
     )
-    made.on_click(in_turn(lambda _: on_click()))
+    made.on_click(in_turn(click))
     return made
 
 
@@ -165,8 +177,16 @@ def shown(widget: ipw.Widget, visible: bool) -> None:
         widget.layout.display = display
 
 
+def go_to(widget: ipw.DOMWidget) -> None:
+    """Scroll to what a click has opened, and move the focus there; its number changes, so that ``island.mjs`` sees it.
+
+    ``widget.focus()`` sends a message, which would overtake new children.
+    """
+    described(widget, tabindex="-1", go_to=str(next(_number)))
+
+
 def described(widget: ipw.DOMWidget, **attributes: str) -> None:
-    """Describe a widget to screen readers by ``role`` and ``aria_...``.
+    """Set the attributes ``role``, ``tabindex`` and ``aria_...`` of a widget, for screen readers and keyboards.
 
     ipywidgets has no traits for these: they are sent as classes (``role=row``), which ``island.mjs`` turns into
     attributes.

@@ -98,6 +98,8 @@ class ProviderDetail:
             self.form.ask(question, "Delete", lambda: self._delete(name))
 
     def _delete(self, name: str) -> None:
+        if self.form is not None:
+            self.form.withdraw()
         self._panel.act(lambda: f"Deleted {self._kit.catalog.delete_provider(name).display_name}.")
 
     def _ask_approval(self, form: Form, provider: Provider) -> None:

@@ -40,6 +40,7 @@ class ProvidersPanel(CatalogPanel):
         self._kit = kit
         self.table = Table(COLUMNS, name="Provider")
         self.detail = ProviderDetail(kit, self)
+        self.table.detail = self.detail.widget
         self.add_button = self.button("Add provider", self._open_form, primary=True)
         self.widget.children = (
             line(self.add_button, self.undo_button, self.refresh_button),

@@ -22,7 +22,7 @@ from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_picker import ModelPicker, note, picker_rows
 from llmkit.widgets.model_rows import key_states
-from llmkit.widgets.panel import Sentence, shown, when_done
+from llmkit.widgets.panel import Panel, Sentence, go_to, line, shown, when_done
 from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
 
@@ -54,6 +54,7 @@ class RunForm(FollowingPanel):
         self._saying = threading.Lock()  # or a draw that began before would clear what was refused
         self.handle: Any = None
         self.panel: Any = None
+        self._below: Panel | None = None
         self._count = ipw.HTML()
         access = kit.catalog.access()
         self.picker = ModelPicker(
@@ -73,7 +74,7 @@ class RunForm(FollowingPanel):
         self.refresh_button = self.button("Refresh", self.renew, tooltip="Read the catalog and the keys again")
         self.results_button = self.action_button("Show results", self._show_results)
         self._run_place = ipw.VBox()
-        self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, self.results_button)
+        self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, line(self.results_button))
         shown(self.results_button, False)
         self._throttle = Throttle(self._follow, per_second=ESTIMATES_PER_SECOND)
         for field in self.form.fields.values():
@@ -229,9 +230,8 @@ class RunForm(FollowingPanel):
 
     def _show_run(self) -> None:
         self.panel = self.handle.panel()
-        self.panel.island = self.island
         self.panel.on_resume = self._follow_run
-        self._run_place.children = (self.panel.widget,)
+        self._show_below(self.panel)
         self._follow_run(self.handle)
 
     def _follow_run(self, handle: Any) -> None:
@@ -247,13 +247,20 @@ class RunForm(FollowingPanel):
         when_done(handle, ended)
 
     def _show_results(self) -> None:
-        self._run_place.children = (self.handle.run.view().widget,)
+        self._show_below(self.handle.run.view())
         shown(self.results_button, False)
 
+    def _show_below(self, panel: Panel) -> None:
+        """Show the run's panel or view, which is also what a saved notebook keeps."""
+        panel.island = self.island
+        self._below = panel
+        self._run_place.children = (panel.widget,)
+        go_to(self._run_place)
+
+    def _static(self) -> tuple[str, str]:
+        return super()._static() if self._below is None else self._below._static()
+
     def _pages(self) -> list[html.Page]:
-        if self.panel is not None and self._run_place.children:
-            pages: list[html.Page] = self.panel._pages()
-            return pages
         frame = pd.DataFrame(
             [
                 {"Model": each.model, "Requests": f"{each.requests:,}", "Estimate": dollars(each.cost)}

@@ -45,6 +45,7 @@ class ScenarioTable(Panel):
         self._count = Sentence()
         buttons = line(self.save_button, self.drop_button, self.keep_button)
         self._detail = ipw.VBox([self._heading, self.prompt, buttons], layout=ipw.Layout(width="100%"))
+        self.table.detail = self._detail
         self.widget.children = (
             line(self.table.filters),
             self.table.widget,

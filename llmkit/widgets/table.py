@@ -18,7 +18,7 @@ import traitlets
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import choice
-from llmkit.widgets.panel import button, described, line, shown
+from llmkit.widgets.panel import button, described, go_to, line, shown
 from llmkit.widgets.table_line import NAME, REST, ROW, WHOLE, Looks, TableLine
 
 PAGE = 25
@@ -64,13 +64,15 @@ class Table(traitlets.HasTraits):
     """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line of filters.
 
     ``rows`` are all rows, sorted by group. ``selected`` is the key of the selected row or ``None``; observe it.
-    ``lines`` are the widgets of a page. Subclasses whose rows react differently to clicks override the methods under
-    *row behaviour*. ``room`` is the CSS ``flex`` of the cells next to the name.
+    ``lines`` are the widgets of a page; ``detail``, if any, is what a click on a row opens. Subclasses whose rows
+    react differently to clicks override the methods under *row behaviour*. ``room`` is the CSS ``flex`` of the cells
+    next to the name.
     """
 
     room = "4 1 434px"
     rows = traitlets.Tuple()
     selected = traitlets.Unicode(None, allow_none=True)
+    detail: ipw.DOMWidget | None = None
 
     def __init__(
         self,
@@ -214,6 +216,8 @@ class Table(traitlets.HasTraits):
 
     def _choose(self, key: str) -> None:
         self.selected = None if self.selected == key else key
+        if self.selected is not None and self.detail is not None:
+            go_to(self.detail)  # it may be below the screen, and is 25 Tabs away
 
     def _is_chosen(self, row: Row) -> bool:
         return row.key == self.selected

@@ -88,6 +88,16 @@ def test_what_makes_no_sense_is_said_beside_the_field_and_nothing_is_lost(models
     assert catalog(database).models[LUNA].cost_input_per_million == Decimal("0.1")
 
 
+def test_what_a_row_opens_comes_into_sight(models):
+    """A click on the first of 25 rows: its buttons, below the last row, are on the screen, and one Tab away."""
+    _, panel = models
+    panel.get_by_role("button", name="Claude Fable 5", exact=True).click()
+    edit = panel.get_by_role("button", name="Edit")
+    expect(edit).to_be_in_viewport()
+    panel.page.keyboard.press("Tab")
+    expect(edit).to_be_focused()
+
+
 def test_an_edited_price_changes_in_the_list(models, database):
     """Select, edit, save: the new price stands in the row."""
     _, panel = models

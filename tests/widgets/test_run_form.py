@@ -253,7 +253,7 @@ def _widgets(widget):
 
 
 def test_results_are_one_click_away(form, kit):
-    """When the run has ended, its view takes the place of the panel."""
+    """When the run has ended, its view takes the place of the panel, in the saved notebook too."""
     only(form, LUNA)
     form.start_button.click()
     wait_for(form.start_button, "disabled", lambda: not form.start_button.disabled)
@@ -261,6 +261,9 @@ def test_results_are_one_click_away(form, kit):
     form.results_button.click()
     assert "Answers" in text_of(form.widget)
     assert form.panel.widget not in _widgets(form.widget)
+    saved = form._repr_mimebundle_()["text/html"]
+    assert saved.count("data:image/svg+xml") == 2
+    assert kit.last_run().probes["response"][0][:40] in saved
 
 
 def test_while_a_run_goes_on_no_other_is_started(form, kit, sim):
