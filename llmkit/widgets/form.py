@@ -41,7 +41,7 @@ class Field:
     def show(self, value: Any) -> None:
         """Put a value into the control."""
         self.error.clear()
-        self.control.value = value if isinstance(value, bool) or self._is_choice else as_typed(value)
+        self.control.value = value if isinstance(value, bool) else as_typed(value)
 
     def value(self) -> Any:
         """The typed value, converted for the catalog.
@@ -57,10 +57,6 @@ class Field:
     def concerns(self, error: LlmkitError) -> bool:
         """Whether an error is about this field."""
         return getattr(error, "field", None) in self.names
-
-    @property
-    def _is_choice(self) -> bool:
-        return isinstance(self.control, ipw.Dropdown)
 
 
 class Form:
@@ -230,6 +226,13 @@ def text_field(
     return Field(name, control, read=required(read) if needed else read, also=also)
 
 
+def name_field(hint: str, default: str | None = None) -> Field:
+    """The display name; empty is ``default``, which ``hint`` describes."""
+    return text_field(
+        "display_name", "Display name", hint=hint, read=lambda typed, label: read_text(typed, label) or default
+    )
+
+
 price_field = partial(text_field, read=read_price, hint="$ per million tokens")
 """US dollars per million tokens; empty is ``None``: unknown."""
 whole_field = partial(text_field, read=read_whole)
@@ -248,11 +251,12 @@ def tick_field(name: str, label: str) -> Field:
 
 
 def choice_field(name: str, label: str, options: Sequence[tuple[str, Any]]) -> Field:
-    """One of several."""
-    return Field(name, choice(label, options), read=lambda value, _: value)
+    """One of several, which may be ``None``."""
+    control = choice(label, [(text, value or "") for text, value in options])
+    return Field(name, control, read=lambda value, _: value or None)
 
 
 def choice(label: str, options: Sequence[tuple[str, Any]], *, label_width: str = _LABEL) -> ipw.Dropdown:
-    """A dropdown in the style of forms."""
+    """A dropdown in the style of forms. Options are not ``None``, which ipywidgets takes for no selection."""
     style = {"description_width": label_width}
     return ipw.Dropdown(description=label, options=options, style=style, layout=ipw.Layout(width="auto", min_width="0"))

@@ -85,25 +85,25 @@ class InfraPanel(CatalogPanel):
                 options = self._options(access, chosen)
                 if dropdown.options != options:
                     dropdown.options = options
-                dropdown.value = chosen if chosen in state.models else None
+                dropdown.value = chosen if chosen in state.models else ""
                 model, why = self._use(purpose)
                 tone: html.Tone = "bad" if model is None else "good" if model.reference == chosen else "warn"
                 self._now[purpose].show(why, tone)
         finally:
             self._showing = False
 
-    def _choose(self, purpose: str, reference: str | None) -> None:
-        if self._showing or reference is None:
+    def _choose(self, purpose: str, reference: str) -> None:
+        if self._showing or not reference:
             return
         label = PURPOSES[purpose].title
         if not self.act(lambda: f"{label} uses {self._catalog.set_infra_model(purpose, reference).reference} now."):
             self.refresh()
 
-    def _options(self, access: Access, chosen: str | None) -> tuple[tuple[str, str | None], ...]:
+    def _options(self, access: Access, chosen: str | None) -> tuple[tuple[str, str], ...]:
         """Active models by provider, the cheapest first; unavailable ones at the end, with the reason."""
         state = access.state
-        options: list[tuple[str, str | None]] = [] if chosen in state.models else [("choose a model", None)]
-        blocked: list[tuple[str, str | None]] = []
+        options = [] if chosen in state.models else [("choose a model", "")]
+        blocked: list[tuple[str, str]] = []
         words = self.search.value.lower().split()
         places = {name: place for place, name in enumerate(state.providers)}
         for model in sorted(state.models.values(), key=lambda model: (places[model.provider], price_order(model))):

@@ -13,6 +13,7 @@ from llmkit.widgets.form import (
     Values,
     choice_field,
     date_field,
+    name_field,
     price_field,
     text_field,
     tick_field,
@@ -50,7 +51,7 @@ def edit_form(model: Model, submit: Callable[[], Any], cancel: Callable[[], Any]
     """A form filled with a model; its id is read-only."""
     shown = text_field("model_id", "Model id")
     shown.control.disabled = True
-    fields = [shown, *_fields()]
+    fields = [shown, *_fields(model.model_id)]
     form = Form(fields, label="Save", submit=submit, cancel=cancel, reread=reread, hint=PRICES_ARE)
     tier = model.price_tiers[0] if model.price_tiers else None
     form.show(
@@ -83,10 +84,10 @@ def changed_values(form: Form, model: Model) -> Values:
     return changes
 
 
-def _fields() -> list[Field]:
+def _fields(name: str | None = None) -> list[Field]:
     prices = [price_field(name, f"{label} ($)") for name, label in PRICES]
     return [
-        text_field("display_name", "Display name", hint="the id"),
+        name_field("the id", name),
         *prices,
         whole_field("tier_above", "Long input above", hint="tokens", also=("price_tiers", "price_tiers.above")),
         price_field("tier_input", "Long input price", hint="as above", also=("price_tiers.cost_input_per_million",)),

@@ -12,6 +12,7 @@ from llmkit.widgets.form import (
     Form,
     Values,
     choice_field,
+    name_field,
     price_field,
     text_field,
     tick_field,
@@ -38,7 +39,7 @@ def add_form(submit: Callable[[], Any], cancel: Callable[[], Any]) -> Form:
 
 def edit_form(provider: Provider, submit: Callable[[], Any], reread: Callable[[], Any]) -> Form:
     """A form filled with a provider."""
-    fields = _fields("standard", provider.dialect)
+    fields = _fields("standard", provider.dialect, name=provider.name)
     form = Form(fields, label="Save", submit=submit, reread=reread, hint=PRICES_ARE)
     form.show({name: getattr(provider, name) for name in form.fields})
     return form
@@ -51,10 +52,12 @@ def new_provider(form: Form) -> tuple[str, Values]:
     return name, {key: value for key, value in typed.items() if value is not None}
 
 
-def _fields(no_dialect: str, dialect: str | None = None, base_url_hint: str = "") -> list[Field]:
+def _fields(
+    no_dialect: str, dialect: str | None = None, *, name: str | None = None, base_url_hint: str = ""
+) -> list[Field]:
     dialects = [(no_dialect, None), *((name, name) for name in sorted({*DIALECTS, *filter(None, [dialect])}))]
     return [
-        text_field("display_name", "Display name", hint="the name"),
+        name_field("the name", name),
         text_field("base_url", "Base URL", hint=base_url_hint, needed=True),
         choice_field("dialect", "Dialect", dialects),
         whole_field("max_parallel_requests", "Parallel requests", needed=True),

@@ -48,7 +48,7 @@ def read_whole(typed: str, label: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,3}([,_][0-9]{3})+|[0-9]{1,30}", text) or not (number := int(re.sub(r"\D", "", text))):
-        raise ValidationError(f"{label}: type a whole number of at least 1, such as 60.")
+        raise ValidationError(f"{label}: type a whole number of at least 1.")
     return number
 
 

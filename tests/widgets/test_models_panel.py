@@ -301,13 +301,22 @@ def test_a_bad_edit_is_said_beside_its_field(panel, events):
     before = events()
     detail = select(panel, LUNA)
     detail.edit_button.click()
-    type_into(detail.form, display_name="", cost_input_per_million="-2")
+    type_into(detail.form, display_name="x" * 201, cost_input_per_million="-2")
     detail.form.submit_button.click()
     assert errors(detail.form).keys() == {"cost_input_per_million"}
     type_into(detail.form, cost_input_per_million="2")
     detail.form.submit_button.click()
     assert errors(detail.form).keys() == {"display_name"}
     assert events() == before
+
+
+def test_an_emptied_name_is_the_id_again(panel, kit):
+    """As the field promises when it is empty."""
+    detail = select(panel, LUNA)
+    detail.edit_button.click()
+    type_into(detail.form, display_name=" ")
+    detail.form.submit_button.click()
+    assert kit.catalog.model(LUNA).display_name == "gpt-6-luna"
 
 
 def test_a_model_changed_elsewhere_is_not_overwritten(panel, kit):

@@ -67,7 +67,8 @@ def test_a_dialect_is_chosen_or_left_to_the_address(panel, kit):
     assert kit.catalog.provider("other").dialect == "xai"
     form = panel.detail.form  # what was added is selected
     assert form["dialect"].control.value == "xai"
-    type_into(form, dialect=None)
+    form["dialect"].show(None)
+    assert form["dialect"].control.label == "standard"  # and not nothing
     form.submit_button.click()
     assert kit.catalog.provider("other").dialect is None
     stranger = edit_form(replace(kit.catalog.provider("other"), dialect="klingon"), lambda: None, lambda: None)
@@ -118,7 +119,7 @@ def test_saving_nothing_writes_nothing(panel, events):
         ("base_url", "http://example.org/v1"),
         ("base_url", "https://user:pass@example.org/v1"),
         ("default_cost_input_per_million", "-1"),
-        ("display_name", " "),
+        ("display_name", "x" * 201),
     ],
 )
 def test_what_makes_no_sense_is_said_beside_its_field(panel, events, field, typed):
@@ -264,6 +265,7 @@ def test_a_provider_is_deleted_when_no_run_has_asked_it(panel, kit):
     panel.detail.delete_button.click()
     buttons(panel.detail.form.aside)["Delete"].click()
     assert "comes with llmkit" in panel.notice.text
+    assert not buttons(panel.detail.form.aside)  # it is not asked again
     panel.undo_button.click()
     assert panel.notice.text == "Undid: lab: deleted."
     assert "lab" in {row.key for row in panel.table.rows}
