@@ -33,6 +33,8 @@ TONES: Mapping[Tone, str] = {
     "accent": ACCENT,
 }
 MOST_ROWS = 50
+_NUMBER = "text-align: right; overflow-wrap: normal"
+_WORDS = "text-align: left; overflow-wrap: anywhere"
 
 
 def esc(text: object) -> str:
@@ -112,13 +114,12 @@ def table(
 ) -> str:
     """A table. Cells are escaped except in the columns ``markup``; the columns ``right`` are right-aligned.
 
-    A mapping gives the columns' widths as CSS; a long name then wraps instead of pushing the numbers away.
+    A mapping gives the columns' least widths as CSS, and the table the whole width; long names wrap, numbers never.
     """
-    line = f"border: none; border-bottom: 1px solid {LINE}; background: none; overflow-wrap: anywhere"
+    line = f"border: none; border-bottom: 1px solid {LINE}; background: none"
     last = list(columns)[-1:]  # the others have padding on the right, numbers too: text may follow
     styles = {
-        name: f"{line}; padding: 3px {0 if name in last else 12}px 3px 0; "
-        f"text-align: {'right' if name in set(right) else 'left'}"
+        name: f"{line}; padding: 3px {0 if name in last else 12}px 3px 0; {_NUMBER if name in set(right) else _WORDS}"
         for name in columns
     }
     widths = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "auto")
@@ -135,10 +136,10 @@ def table(
         + "</tr>"
         for row in rows
     )
-    fixed = "; table-layout: fixed; width: 100%" if isinstance(columns, Mapping) else ""
+    whole = "; table-layout: auto; width: 100%" if isinstance(columns, Mapping) else ""
     return (
         f'<table style="{FONT}; border-collapse: collapse; color: {TEXT}; line-height: 1.4; margin: 4px 0; '
-        f'font-variant-numeric: tabular-nums{fixed}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f'font-variant-numeric: tabular-nums{whole}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     )
 
 

@@ -29,6 +29,13 @@ _TOO_WIDE = """async (panel, patience) => {  // empty as soon as JupyterLab has 
 }"""
 
 
+_LINES = """cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return text.getClientRects().length;
+}"""
+
+
 def cells(database, *more, latency="(0.02, 0.1)"):
     """A notebook that opens the catalog and a simulator, and then does more, one thing a cell."""
     opening = f"""
@@ -123,7 +130,7 @@ def test_progress_moves_cancel_stops_and_resume_ends_it(lab, database):
     fill(panel, Max_tokens="50")
     panel.get_by_role("button", name="Start").click()
     cancel = panel.get_by_role("button", name="Cancel")
-    expect(cancel).to_be_visible()
+    expect(cancel).to_be_in_viewport()
     lab.page.wait_for_function(
         "() => [...document.querySelectorAll('[role=progressbar]')].some(bar => bar.ariaValueNow >= 8)"
     )
@@ -201,6 +208,18 @@ def test_a_reloaded_page_and_a_notebook_without_kernel_still_show_the_run(lab, d
     for cell in (2, 3):
         expect(notebook.output(cell)).to_contain_text(SMALL)
         expect(notebook.output(cell)).to_contain_text("4 of 4 probes")
+
+
+def test_large_numbers_stay_whole(lab):
+    """Beside a long name that wraps, a column grows with its numbers."""
+    table = "html.table({'Model': 'auto', 'Ok': '36px'}, [('long-name' * 50, '5,000,000')], right=['Ok'])"
+    code = f"from IPython.display import HTML\nfrom llmkit.widgets import html\nHTML({table})"
+    notebook = lab.notebook("numbers", code)
+    notebook.run()
+    number = notebook.output().get_by_text("5,000,000")
+    expect(number).to_be_visible()
+    assert number.evaluate(_LINES) == 1
+    assert number.evaluate("cell => cell.getBoundingClientRect().right <= document.body.clientWidth")
 
 
 def test_a_hostile_answer_runs_nothing(lab, database):
