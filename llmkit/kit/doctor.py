@@ -173,7 +173,7 @@ def _models(store: Store) -> Finding:
     if told:
         remedy = "Choose another: kit.catalog.set_default_model(ref), or set_infra_model(purpose, ref) for a task."
         return Finding("models", "look", " ".join(told), remedy)
-    return Finding("models", "ok", "no default model and none of a task is retired")
+    return Finding("models", "ok", "no default or infrastructure model is retired")
 
 
 def _prices(store: Store) -> Finding:

@@ -176,7 +176,7 @@ class RunHandle(Handle[T]):
 
     def __repr__(self) -> str:
         now = self.progress
-        probes = f"{now.done - now.skipped:,} of {counted(now.total, 'probe')}"
+        probes = f"{now.asked:,} of {counted(now.total, 'probe')}"
         skipped = f", {now.skipped:,} skipped" if now.skipped else ""
         summary = f"{self.run_id} {now.status}: {probes}{skipped}, {_spent(now)} so far"
         return f"<RunHandle {followed(summary, now.notes)}>"

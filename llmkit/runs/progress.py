@@ -56,7 +56,12 @@ class ModelProgress:
     @property
     def done(self) -> int:
         """Probes in a final state."""
-        return self.ok + self.failed + self.skipped
+        return self.asked + self.skipped
+
+    @property
+    def asked(self) -> int:
+        """Probes that were answered or failed, not skipped."""
+        return self.ok + self.failed
 
     @property
     def waiting(self) -> int:
@@ -101,6 +106,11 @@ class Progress:
     def done(self) -> int:
         """Probes in a final state."""
         return sum(model.done for model in self.models.values())
+
+    @property
+    def asked(self) -> int:
+        """Probes that were answered or failed, not skipped."""
+        return sum(model.asked for model in self.models.values())
 
     @property
     def unpriced(self) -> int:

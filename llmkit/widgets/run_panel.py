@@ -88,14 +88,14 @@ class RunPanel(Panel):
         of = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
         title = (
             f"Run {run_id}, {now.status} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: "
-            f"{now.done:,} of {now.total:,} probes done, {spent}{of}. "
+            f"{now.asked:,} of {now.total:,} probes done, {spent}{of}. "
             f'Later: kit.load("{run_id}").view()'
         )
         frame = pd.DataFrame(
             [
                 {
                     "Model": model,
-                    "Done": f"{part.done:,} of {part.total:,}",
+                    "Done": f"{part.asked:,} of {part.total:,}",
                     "Failed": part.failed,
                     "Waiting": part.waiting,
                     "Cost": billed(part.cost, part.unpriced),

@@ -33,7 +33,7 @@ def summary_html(
 ) -> str:
     """Everything about a run at a glance; ``short`` omits the lists by model and by failure."""
     head = html.heading(title, html.muted(run_id), html.badge(now.status, _TONES.get(now.status, "plain")), *badges)
-    bar = _bar(now, "8px", f"All models: {now.done:,} of {now.total:,} probes done")
+    bar = _bar(now, "8px", f"All models: {now.asked:,} of {now.total:,} probes done")
     lines, failures = ("", "") if short else (_lines(now), _failures(now))
     return html.literal(
         f'{head}<div style="margin: 6px 0">{bar}</div>{_facts(now)}{_notes(now)}{lines}{_waits(now)}{failures}'
@@ -55,7 +55,7 @@ def _waits(now: Progress) -> str:
 
 
 def _facts(now: Progress) -> str:
-    done = f"{now.done - now.skipped:,} of {now.total:,}"
+    done = f"{now.asked:,} of {now.total:,}"
     estimate = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
     spent = billed(now.cost, now.unpriced) + estimate
     facts = {"Probes done": done, "Cost so far" if now.running else "Cost": spent}
@@ -112,8 +112,8 @@ def _lines(now: Progress) -> str:
 def _cells(model: str, now: ModelProgress) -> dict[str, str]:
     return {
         "Model": model,
-        "Progress": _bar(now, "6px", f"{model}: {now.done:,} of {now.total:,} done"),
-        "Done": f"{now.done:,}",
+        "Progress": _bar(now, "6px", f"{model}: {now.asked:,} of {now.total:,} done"),
+        "Done": f"{now.asked:,}",
         "Failed": f"{now.failed:,}" if now.failed else "",
         "In flight": f"{now.in_flight:,}",
         "Waiting": f"{now.waiting:,}" if now.waiting else "",
@@ -129,7 +129,7 @@ def _bar(now: Progress | ModelProgress, height: str, label: str) -> str:
     )
     return (
         f'<div role="progressbar" aria-label="{html.esc(label)}" aria-valuemin="0" aria-valuemax="{now.total}" '
-        f'aria-valuenow="{now.done}" title="{html.esc(label)}" style="display: flex; height: {height}; '
+        f'aria-valuenow="{now.asked}" title="{html.esc(label)}" style="display: flex; height: {height}; '
         f'border-radius: 4px; overflow: hidden; background: {html.RAISED}">{parts}</div>'
     )
 

@@ -52,9 +52,11 @@ def test_cancel_stops_and_resume_asks_the_rest(kit, sim):
     assert 3 <= answered < 60
     assert set(buttons(panel.widget)) == {"Resume", "Answers"}
     sim.set(latency=0)
-    buttons(panel.widget)["Resume"].click()
-    ended(panel)
+    resume = buttons(panel.widget)["Resume"]
+    resume.click()
+    resume.click()  # a double click
     assert panel.notice.text == ""
+    ended(panel)
     assert panel.progress.total == panel.progress.ok == 60
     assert panel.progress.cost == run.total_cost
     assert run.status == "completed"
@@ -158,6 +160,15 @@ def test_of_many_models_those_with_something_to_do_are_listed():
     drawn = summary_html("r", Progress(status="running", started_at=datetime.now(UTC), models=models))
     assert "p:open" in drawn
     assert "and 6 more models" in drawn
+
+
+def test_what_was_skipped_is_not_done():
+    """In the facts, in the model's line and for screen readers alike."""
+    models = {"p:m": ModelProgress(total=9, ok=2, failed=1, skipped=6)}
+    drawn = summary_html("r", Progress(status="budget", started_at=datetime.now(UTC), models=models))
+    assert drawn.count("3 of 9") == 5  # the facts; label and title of both bars
+    assert ">3</td>" in drawn
+    assert 'aria-valuenow="3"' in drawn
 
 
 def test_amounts_and_times_read_as_people_say_them():
