@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import llmkit
 from llmkit import errors
 from llmkit.catalog import load_seed
 
@@ -24,10 +25,18 @@ def run_block(source, names):
     return eval(compile(last, "README.md", "eval"), names) if last else None
 
 
+def without_limits():
+    """Edit the catalog that a block opens, so that none of its requests waits."""
+    with llmkit.open(simulate=True) as kit:
+        for name in kit.catalog.defaults():
+            kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=9000)
+
+
 def test_the_first_block_is_ten_lines_that_end_in_a_dataframe():
-    """A newcomer copies it whole: one import, no key, a table with costs at the end."""
+    """A newcomer copies it whole: one import, no key, a table with costs at the end; here without waiting."""
     lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
     assert len(lines) <= 10
+    without_limits()
     names = {}
     try:
         costs = run_block(BLOCKS[0], names)
@@ -53,13 +62,9 @@ def test_the_first_block_runs_as_a_script(tmp_path):
 
 def test_six_lines_end_in_a_chart(tmp_path):
     """The first thing on the page works as it stands, here with fewer samples and no limits to wait for."""
-    import llmkit
-
     (lines,) = re.findall(r"```py\n(.*?)```", README, flags=re.DOTALL)
     assert len([line for line in lines.splitlines() if line.strip()]) == 6
-    with llmkit.open(simulate=True) as kit:
-        for name in kit.catalog.defaults():
-            kit.catalog.update_provider(name, max_parallel_requests=20, requests_per_minute=9000)
+    without_limits()
     names = {}
     try:
         ax = run_block(lines.replace("samples=10", "samples=2"), names)
@@ -72,8 +77,6 @@ def test_six_lines_end_in_a_chart(tmp_path):
 @pytest.mark.parametrize("index", range(1, len(BLOCKS)))
 def test_the_other_blocks_run_after_the_opening(index):
     """Every further block works in a session that opened a simulated kit and made a run."""
-    import llmkit
-
     with llmkit.open(simulate=True) as kit:
         kit.run("Hello", models="openai:gpt-6-luna").result(timeout=60)
         run_block(BLOCKS[index], {"kit": kit, "llmkit": llmkit})

@@ -100,8 +100,9 @@ def test_a_probe_of_no_such_place_is_refused(run, place):
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
-    """A catalog for many runs."""
+    """A catalog for many runs, with a limit that none of them reaches."""
     with llmkit.open(tmp_path_factory.mktemp("last") / "c.duckdb", simulate=True) as opened:
+        opened.catalog.update_provider(MODEL.partition(":")[0], requests_per_minute=10_000)
         yield opened
 
 

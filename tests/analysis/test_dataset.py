@@ -114,7 +114,7 @@ def test_a_run_that_goes_on_is_not_archived(kit, tmp_path):
         handle = kit.run(["a"], models=MODELS[:1])
         with pytest.raises(llmkit.ValidationError, match="still running"):
             kit.load(handle.run_id).archive(tmp_path)
-        handle.cancel()
+        handle.cancel(grace=0)
         kit.load(handle.result().id).archive(tmp_path)
 
 

@@ -15,6 +15,8 @@ def run(tmp_path_factory):
     """Twelve probes of two turns over two models, with a column of the researcher's own."""
     prompts = pd.DataFrame({"prompt": ["Why?", "How?", "When?"], "country": ["DE", "FR", None]})
     with llmkit.open(tmp_path_factory.mktemp("answers") / "c.duckdb", simulate=True) as kit:
+        for model in TWO:
+            kit.catalog.update_provider(model.partition(":")[0], requests_per_minute=10_000)
         yield kit.run(prompts, TWO, samples=2, followups=["And then?"], system="Be brief.").result()
 
 

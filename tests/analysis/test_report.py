@@ -105,6 +105,7 @@ def test_every_text_is_in_the_appendix_once(kit):
     scenarios = [
         llmkit.Scenario("Is tea good?", system="You are a nurse.", dimensions={"round": n // 2}) for n in range(14)
     ] + [llmkit.Scenario("Is rum good?", system="You are a nurse.")]
+    kit.catalog.update_provider(MODEL.partition(":")[0], requests_per_minute=10_000)
     words = kit.run(scenarios, MODEL, max_tokens=40).result().report().replace("\\", "")
     for text in ("You are a nurse.", "Is tea good?", "Is rum good?"):
         assert words.count(text) == 1

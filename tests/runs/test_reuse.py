@@ -201,7 +201,7 @@ def lab(kit):
     lab, server = Lab(), ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    kit.catalog.add_provider("lab", base_url=f"http://127.0.0.1:{server.server_port}/v1")
+    kit.catalog.add_provider("lab", base_url=f"http://127.0.0.1:{server.server_port}/v1", requests_per_minute=10_000)
     kit.catalog.add_model("lab:m", cost_input_per_million=1, cost_output_per_million=1)
     kit.close()
     yield lab
