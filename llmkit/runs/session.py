@@ -257,7 +257,6 @@ class Session:
         message = str(problem) if problem else enough
         if status == "completed" and self.context.refusal is not None:
             status, message = "budget", self._stopped_by(self.context.refusal)
-            self.tracker.note(message)
         line = events.run_state(
             run_id=self.run_id,
             number=self.context.session + 1,
@@ -274,6 +273,8 @@ class Session:
             status, message = "failed", str(problem := problem or error)
         finally:  # whatever went wrong, the run is over, and its listeners must be told
             self.context.services.store.release_run(self.run_id)
+            if message:
+                self.tracker.note(message)
             self.tracker.emit("ended", status=status, reason=message)
         return problem
 

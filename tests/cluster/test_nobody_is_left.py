@@ -88,8 +88,9 @@ class Reached:
 
 def assert_stopped(handle, sim):
     """The run was stopped with a sentence that says how to go on; what has no answer is no failure; nothing is lost."""
-    with pytest.raises(llmkit.LlmkitError, match=rf"No worker .* kit\.resume\('{handle.run_id}', on=client\)"):
+    with pytest.raises(llmkit.LlmkitError, match=rf"No worker .* kit\.resume\('{handle.run_id}', on=client\)") as stop:
         handle.result(timeout=100)
+    assert str(stop.value) in handle.progress.notes
     run = handle.run
     assert run.status == "failed"
     assert len(run.probes) == 180
