@@ -205,7 +205,7 @@ def _boxes(answered: pd.DataFrame, column: str, ax: Axes | None, by: By, label: 
             medianprops={"color": ORANGE, "linewidth": 2},
         )
         ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
-    _finish(ax, [f"{name} (n = {len(values[name])})" for name in shown], label, len(ranked))
+    _finish(ax, [f"{name} (n = {len(values[name]):,})" for name in shown], label, len(ranked))
     return ax
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from llmkit.analysis.intervals import LARGEST
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
+from llmkit.records.checks.texts import counted
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 
@@ -37,6 +38,11 @@ class Agreement:
     """Cohen's, unweighted, for two coders; ``None`` for more."""
     table: pd.DataFrame
     """The items that coders disagree on: one row per item, one column per coder."""
+
+    def __repr__(self) -> str:
+        kappa = "" if self.kappa is None else f", kappa {self.kappa:.3f}"
+        disputed = counted(len(self.table), "disputed item")
+        return f"<Agreement: alpha {self.alpha:.3f} ({self.low:.3f} to {self.high:.3f}){kappa}; {disputed}>"
 
 
 def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = "nominal") -> Agreement:

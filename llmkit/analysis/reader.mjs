@@ -243,7 +243,7 @@ export function show(root, data, live = null) {
 
   function read() {
     const probe = state.selected;
-    if (!probe) return detail.replaceChildren(h("p", { class: "quiet" }, "No answer matches."));
+    if (!probe) return detail.replaceChildren(h("p", { class: "quiet" }, data.probes.length ? "No answer matches." : "There are no answers."));
     const shown = state.side ? data.probes.filter((other) => other.s === probe.s && other.run === probe.run) : [probe];
     detail.replaceChildren(h("div", { class: state.side ? "columns" : "" }, shown.map((each) => conversation(each))));
     detail.scrollTop = 0;

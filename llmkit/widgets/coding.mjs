@@ -66,6 +66,7 @@ VIEWS.coding = function (root, data, live) {
 };
 
 const CODING_STYLE = `
+.llmkit-coding { padding: 4px 6px; }
 .llmkit-coding .codes { display: flex; flex-wrap: wrap; gap: 6px; padding: 6px 0; }
 .llmkit-coding .codes button { max-width: none; text-align: left; } .llmkit-coding kbd { font-weight: 600; }
 .llmkit-coding .detail { max-height: 420px; border: 1px solid var(--line); border-radius: 4px; }

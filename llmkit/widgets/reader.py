@@ -173,7 +173,8 @@ class Reader(Panel):
         packed, left_out = reader_data.fitting(data, SAVED)
         table, text = static([self._first(data)])
         rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
-        plain = f'<details><summary style="{html.FONT}">As plain text</summary>{table}</details>'
+        first = f": the first {_PLAIN}" if len(data["probes"]) > _PLAIN else ""
+        plain = f'<details><summary style="{html.FONT}">As plain text{first}</summary>{table}</details>'
         return f"{reader_data.frame(self._heading, packed)}{rest}{plain}", text
 
     @property

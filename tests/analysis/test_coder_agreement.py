@@ -54,6 +54,7 @@ def test_kappa_of_two_coders_is_that_of_statsmodels():
     assert result.kappa == pytest.approx(0.4, abs=1e-12)  # 20, 5, 10, 15: the example of many textbooks
     assert result.kappa == pytest.approx(cohens_kappa([[20, 5], [10, 15]]).kappa, abs=1e-8)
     assert len(result.table) == 15
+    assert repr(result).endswith("kappa 0.400; 15 disputed items>")
 
 
 def test_the_interval_is_the_same_every_time():

@@ -119,7 +119,7 @@ def test_windows_that_make_no_sense_are_refused(change):
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a\tb", "a\nb", "a\x00b", "\u2028", "\u00a0x", "\ud800", "x" * 201, 5, None]
+    "name", ["", " ", "a b", "a\tb", "a\nb", "a\x00b", "\u2028", "a\u202eb", "\u00a0x", "\ud800", "x" * 201, 5, None]
 )
 def test_model_ids_have_no_spaces(name):
     """What would break a URL, a log line or a table is no model id."""
