@@ -7,7 +7,6 @@ of several threads, kernels and scripts are serialised; none is lost.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from llmkit.money.upstream_prices import read_price_list
 from llmkit.records import Model, Price
 from llmkit.records.checks import texts
 from llmkit.records.checks.api_config import api_config
+from llmkit.records.user_warnings import warn
 from llmkit.store import Edit
 
 
@@ -315,7 +315,7 @@ def _deprecate(edit: Edit, model: Model) -> Deprecation:
     promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
     result = Deprecation(deprecated, promoted, used_for)
     if promoted and rules.is_much_dearer(model, promoted):
-        warnings.warn(f"{result} Choose another with set_default_model().", UserWarning, stacklevel=3)
+        warn(f"{result} Choose another with set_default_model().")
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -24,6 +23,7 @@ from llmkit.money.price_comparison import (
 from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
 from llmkit.records import PRICE_COLUMNS, RemoteModel
+from llmkit.records.user_warnings import warn
 from llmkit.store import CatalogState, Edit
 
 ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | LlmkitError]]
@@ -47,7 +47,7 @@ def check(
     for provider, answer in ask(providers).items():
         if isinstance(answer, LlmkitError):
             unanswered[provider] = str(answer)
-            warnings.warn(f"{provider} was not asked for its models: {answer}", UserWarning, stacklevel=3)
+            warn(f"{provider} was not asked for its models: {answer}")
         else:
             lists[provider] = answer
     listed = list(list_differences(state.models, lists, upstream, at))

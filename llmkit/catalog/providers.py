@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from llmkit.errors import OriginNotApproved, ValidationError
 from llmkit.providers.credentials import how_to_approve, names_api_key
 from llmkit.records import EXACT, Model, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, texts
+from llmkit.records.user_warnings import warn
 from llmkit.store import Edit, Store, queries
 
 
@@ -123,7 +123,7 @@ class ProviderEdits(CatalogReader):
             elif provider.api_key_env and not self._is_approved(provider):
                 if addresses.is_open(provider.base_url):
                     raise OriginNotApproved(how_to_approve(provider), field="base_url")
-                warnings.warn(how_to_approve(provider), stacklevel=2)
+                warn(how_to_approve(provider))
             return edit.put_provider(provider, "add_provider")
 
     def update_provider(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Provider, Request, SharedBudget, month_of
 from llmkit.records.checks import shapes
+from llmkit.records.user_warnings import warn
 from llmkit.runs.affordability import (
     balance_warnings,
     budget_warnings,
@@ -264,4 +264,4 @@ def left_out_warnings(requests: Mapping[str, Request]) -> Iterator[str]:
 
 def _warn(sentences: Iterable[str]) -> None:
     for sentence in sentences:
-        warnings.warn(sentence, UserWarning, stacklevel=4)
+        warn(sentence)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import traceback
-import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -19,6 +18,7 @@ from llmkit.limiter import Budget, Gate, Purse
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars
 from llmkit.records import Failure, Model
+from llmkit.records.user_warnings import warn
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.circuit_breaker import CircuitBreaker
 from llmkit.runs.conversation import Conversation
@@ -193,7 +193,7 @@ class RunContext:
         """Show a sentence to whoever pays, in the run's progress and as a warning."""
         self.tracker.note(sentence)
         with contextlib.suppress(UserWarning):  # where warnings are errors
-            warnings.warn(sentence, UserWarning, stacklevel=2)
+            warn(sentence)
 
     def end_probe(self, conversation: Conversation, failure: Failure | None) -> Event:
         """Decide how a probe ends, and return its journal line."""

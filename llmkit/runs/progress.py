@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field, fields
@@ -16,6 +15,7 @@ from llmkit.errors import Code
 from llmkit.limiter.pace import Limits
 from llmkit.limiter.time_left import Watch
 from llmkit.records import CostSource
+from llmkit.records.user_warnings import warn
 
 EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting", "probe_done", "skipped", "ended"]
 
@@ -238,7 +238,7 @@ class Tracker:
         except Exception as error:  # noqa: BLE001 - a listener is its user's code
             self._forget(listener)
             with contextlib.suppress(UserWarning):  # where warnings are errors
-                warnings.warn(f"A listener failed and was removed; the run continues: {error!r}", stacklevel=3)
+                warn(f"A listener failed and was removed; the run continues: {error!r}")
 
     def _forget(self, listener: Callable[[RunEvent], None]) -> None:
         if listener in self._listeners:

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import logging
 import secrets
-import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.limiter import Budget
+from llmkit.records.user_warnings import warn
 from llmkit.runs import background
 from llmkit.runs.context import RunContext, Services
 from llmkit.runs.desks import desks_of
@@ -125,10 +125,9 @@ class Runner(Generic[T]):
             lost = [event for place, row in sent.items() if place not in kept for event in lost_outcome(run_id, row)]
             number = store.read(lambda c: queries.next_state(c, run_id))
             if lost:
-                warnings.warn(
+                warn(
                     f"The process of run {run_id} ended while requests were in flight ({len(lost)}). They may have "
-                    "been billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost.",
-                    stacklevel=3,
+                    "been billed, and are asked again; run.costs() shows what they may have cost as maybe_billed_cost."
                 )
             changed = changes or None
             state = events.run_state(run_id=run_id, number=number, status="running", again=AGAIN, changes=changed)

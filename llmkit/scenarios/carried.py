@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
@@ -17,6 +16,7 @@ import pandas as pd
 from llmkit.errors import ValidationError
 from llmkit.records.checks import near_names, shapes
 from llmkit.records.columns import PROBES
+from llmkit.records.user_warnings import warn
 
 ASKED_COLUMNS = ("scenario_id", "prompt", "system", "followups", "messages")
 """The columns of a table of scenarios that are not dimensions."""
@@ -62,11 +62,7 @@ def warn_of_unsent(names: Iterable[str]) -> None:
     """Warn of columns that look as if they were sent to models: only those in ``ASKED_COLUMNS`` are."""
     for name in names:
         if instead := _SENT_INSTEAD.get(re.sub(r"[\s-]+", "_", name.strip().casefold())):
-            warnings.warn(
-                f"The column {name!r} is only carried along into the results; no model reads it: {instead}.",
-                UserWarning,
-                stacklevel=3,
-            )
+            warn(f"The column {name!r} is only carried along into the results; no model reads it: {instead}.")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

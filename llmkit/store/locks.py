@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,6 +18,7 @@ from portalocker import LockFlags
 from portalocker.exceptions import AlreadyLocked, LockException
 
 from llmkit.errors import CatalogBusy
+from llmkit.records.user_warnings import warn
 from llmkit.store.trouble import OutOfReach
 
 TELL, GIVE_UP, AT_MOST = 2.0, 10.0, 120.0
@@ -71,7 +71,7 @@ def _queue(files: Sequence[IO[Any]], kind: LockFlags, catalog: Path) -> None:
     try:
         return taken.result(TELL)
     except TimeoutError:
-        warnings.warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.", stacklevel=7)
+        warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.")
     last, waited = _last_taken(file), TELL
     rest = 0.0 if _given_up.get(catalog) == last else GIVE_UP - TELL
     while True:

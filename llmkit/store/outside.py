@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import duckdb
 from llmkit.errors import ValidationError
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
 from llmkit.records.rows import Row, as_json
+from llmkit.records.user_warnings import warn
 from llmkit.store import events
 from llmkit.store.apply_catalog import BALANCES, PRICE_EVENTS, restore_prices
 from llmkit.store.events import Change
@@ -107,11 +107,10 @@ def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextMan
     log.info("changed with SQL", extra={"actor": ACTOR, "changes": len(changed.events)})
     restored = [each["reference"] for each in changed.events if each["action"] == "restore"]
     if names := list(dict.fromkeys([*restored, *changed.lost_prices])):
-        warnings.warn(
+        warn(
             f"{', '.join(names[:3])}{' and others' * (len(names) > 3)}: what was deleted, renamed or made unreadable "
             "with SQL was restored, because runs refer to it. Deprecate models and disable providers that you do not "
-            "want.",
-            stacklevel=7,
+            "want."
         )
 
 

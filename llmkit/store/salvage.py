@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
+from llmkit.records.user_warnings import warn
 from llmkit.store import migrations
 from llmkit.store.lease import CONFINED, Damaged, Lease
 from llmkit.store.queries import column
@@ -35,10 +35,9 @@ def make_way(lease: Lease, damaged: Damaged, *, adopting: bool) -> None:
         with lease.connect(read_only=False) as connection:
             migrations.migrate(connection)
             taken = " " + words(take_over(connection, aside))
-    warnings.warn(
+    warn(
         f"The database {lease.path.name} was damaged ({str(damaged).splitlines()[0]}). "
-        f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.{taken}",
-        stacklevel=6,
+        f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.{taken}"
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -16,6 +15,7 @@ from typing import TypeVar
 import duckdb
 
 from llmkit.errors import ValidationError
+from llmkit.records.user_warnings import warn
 from llmkit.store import damage, migrations, outside, project, salvage
 from llmkit.store.journal import Journal
 from llmkit.store.lease import Damaged, Lease
@@ -64,7 +64,7 @@ class Upkeep:
                         is_claimed = is_claimed or claims.claim(_CLAIM)
                     if time.monotonic() - last > PATIENCE:
                         last = time.monotonic()
-                        warnings.warn(f"{self._progress(so_far.share)}.", stacklevel=8)
+                        warn(f"{self._progress(so_far.share)}.")
                 time.sleep(PAUSE)
         finally:
             claims.close()
@@ -148,7 +148,7 @@ class Upkeep:
         if project.project(connection, self._journal, catalog_only=catalog_only, adopting=self._adopt, within=within):
             project.follow(connection, self._journal)
             if count := project.set_aside(connection) - self._aside:
-                warnings.warn(damage.aside(self._path, count), stacklevel=9)
+                warn(damage.aside(self._path, count))
         self._aside = None
         for words in damage.faults(connection, self._journal, self._path):
             self.tell(words)
@@ -157,7 +157,7 @@ class Upkeep:
         """Warn, once per message."""
         if words not in self._told:
             self._told.add(words)
-            warnings.warn(words, stacklevel=8)
+            warn(words)
 
     def rebuilding(self, action: Callable[[], T]) -> T:
         """Run an action on the database; if it turns out damaged, rebuild it from the journal and retry once."""

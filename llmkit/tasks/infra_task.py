@@ -6,7 +6,6 @@ A task is a generator without I/O: it yields the prompts of a round, is sent the
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,6 +21,7 @@ from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import Scenario
 from llmkit.records.checks.json_text import parse_json
+from llmkit.records.user_warnings import warn
 from llmkit.runs import Handle, Progress, RunHandle, RunRequest, background
 from llmkit.tasks.structured import json_schema
 
@@ -219,7 +219,7 @@ class InfraHandle(Handle[T]):
         for task in self._tasks:
             sentences, task.warnings = task.warnings, []
             for text in sentences:
-                warnings.warn(text, UserWarning, stacklevel=3)
+                warn(text)
 
 
 def carry_out(jobs: Sequence[tuple[Task, Rounds[T]]], merge: Callable[[list[T]], T] = itemgetter(0)) -> InfraHandle[T]:
@@ -248,7 +248,7 @@ def announce(choice: Choice) -> Choice:
     if choice.note:
         names = {"provider": choice.model.provider, "model": choice.model.reference}
         log.info("fallback", extra={**names, "purpose": choice.purpose, "configured": choice.configured})
-        warnings.warn(choice.note, UserWarning, stacklevel=4)
+        warn(choice.note)
     return choice
 
 

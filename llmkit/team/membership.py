@@ -14,7 +14,6 @@ import secrets
 import threading
 import time
 import uuid
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from functools import partial
 
 from llmkit.errors import CatalogBusy, LlmkitError
 from llmkit.limiter import Claims, Gate, Portions, Use, portion
+from llmkit.records.user_warnings import warn
 from llmkit.store import Event
 from llmkit.store.journal import Journal
 from llmkit.store.peers import Peers, Write
@@ -89,7 +89,7 @@ class Team(Peers):
         except CatalogBusy as error:
             if not any(segment(name).about == CATALOG for name in self.journal.sizes()):
                 raise
-            warnings.warn(str(error), stacklevel=4)
+            warn(str(error))
             self._go_on_alone()
         self._start()
 
