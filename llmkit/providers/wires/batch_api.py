@@ -170,7 +170,7 @@ class BatchApi(ABC):
         lines of a file.
         """
         if not 200 <= response.status < 300:
-            return opened(response)[1] or EXPIRED
+            return refusal(response)
         lines = [line for line in map(_object, response.body.splitlines()) if line is not None]
         return Results.of((string(line.get("custom_id")), self._reply(response, line)) for line in lines)
 
@@ -196,11 +196,14 @@ class BatchApi(ABC):
 def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
     """The JSON object of a 2xx body, or the failure that a response reports."""
     body = _object(response.body) if 200 <= response.status < 300 else None
-    if body is not None:
-        return body, None
+    return ({}, refusal(response)) if body is None else (body, None)
+
+
+def refusal(response: HttpResponse) -> Failure:
+    """The failure that a response reports in place of an object."""
     _, failure = body_or_failure(response)
     words = "The reply about a batch is not a JSON object."
-    return {}, failure or Failure(code=Code.INVALID_RESPONSE, message=words, maybe_billed=True)
+    return failure or Failure(code=Code.INVALID_RESPONSE, message=words, maybe_billed=True)
 
 
 def reply(response: HttpResponse, status: int, body: Any, request_id: Any = None) -> HttpResponse:
