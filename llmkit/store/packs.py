@@ -11,7 +11,6 @@ import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -40,7 +39,6 @@ class Pack:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 - closed with the object
-        weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
         end, (start, sizes) = os.fstat(self._file.fileno()).st_size, _contents(self._file)
         self.places: dict[str, Place] = {}
@@ -49,6 +47,10 @@ class Pack:
         for name, size in sizes.items():
             self.places[name] = Place(path, start, max(0, min(size, end - start)))
             start += size
+
+    def __del__(self) -> None:
+        if "_file" in vars(self):  # weakref.finalize would not do: at the end of a process nothing new is finalized
+            self._file.close()
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Part of a segment."""

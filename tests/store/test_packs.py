@@ -302,6 +302,25 @@ while True:
 """
 
 
+AT_THE_END = """
+import atexit, sys, weakref
+from pathlib import Path
+from llmkit.store.packs import Pack
+
+atexit.register(lambda: print(len(Pack(Path(sys.argv[1])).places)))
+weakref.finalize(set(), int)  # from now on, those of weakref run first
+"""
+
+
+def test_a_pack_that_is_read_at_the_end_of_a_process_is_closed(tmp_path):
+    """Kits that nobody closed merge their journal then; Python's development mode has nothing to report."""
+    folder = tmp_path / "j"
+    places = {file.name: packs.Place(file, 0, file.stat().st_size) for file in (begin(folder, 1), begin(folder, 2))}
+    script = [sys.executable, "-X", "dev", "-c", AT_THE_END, packs.write(folder, places)]
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
+    assert (ended.stdout, ended.stderr) == ("2\n", "")
+
+
 @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.soak)])
 def test_a_process_that_is_killed_while_it_merges_loses_nothing(tmp_path, kills):
     """At whatever moment: each line that it acknowledged is there once, and at most one more."""
