@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 import types
+import typing
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_every_public_name_has_a_docstring(name):
     """What is public says what it does, in a sentence."""
     doc = _doc(DOCUMENTED[name])
     assert doc, f"llmkit.{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+def test_the_types_of_every_public_function_can_be_looked_up(name):
+    """Documentation, editors and pydantic ask for them, also for those that are imported later."""
+    member = DOCUMENTED[name]
+    member = getattr(member, "fget", None) or getattr(member, "func", member)
+    member = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+    if inspect.isclass(member) or inspect.isfunction(member):
+        assert isinstance(typing.get_type_hints(member), dict)
 
 
 def test_all_is_sorted_and_complete():

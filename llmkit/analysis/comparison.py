@@ -17,9 +17,12 @@ from llmkit.analysis.charts import By
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
+from llmkit.records.later import Later
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes
+else:  # slow to load
+    axes = Later("matplotlib.axes")
 
 _BETWEEN_NAMES = " · "
 
@@ -53,7 +56,7 @@ class Comparison:
     """One row per level: by, between (variance between clusters), within (between answers of one cluster), icc (the
     intraclass correlation); NaN without clusters of several answers."""
 
-    def plot(self, ax: Axes | None = None, *, of: Literal["levels", "differences"] = "levels") -> Axes:
+    def plot(self, ax: axes.Axes | None = None, *, of: Literal["levels", "differences"] = "levels") -> axes.Axes:
         """A forest plot of the levels' means or of the differences, with their intervals."""
         if of == "levels":
             names = [f"{row['by']} (n = {row['n']:,})" for row in self.levels.to_dict("records")]

@@ -18,9 +18,12 @@ from llmkit.analysis.comparison import HasProbes, answers_by_level
 from llmkit.errors import ValidationError
 from llmkit.money.amounts import dollars
 from llmkit.records.checks.shapes import is_number
+from llmkit.records.later import Later
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes
+else:  # slow to load
+    axes = Later("matplotlib.axes")
 
 SAMPLES = (1, 2, 3, 5, 10)
 _MOST_SCENARIOS = 20_000
@@ -43,7 +46,7 @@ class Design:
     curve: pd.DataFrame
     """One row per number of scenarios and samples: scenarios, samples, power, cost (US dollars)."""
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, ax: axes.Axes | None = None) -> axes.Axes:
         """Power against the number of scenarios, one line per number of samples."""
         return charts.plot_power(self.curve, ax)
 

@@ -36,11 +36,14 @@ from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import columns_named
+from llmkit.records.later import Later
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, queries, run_rows, totals
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes
+else:  # slow to load
+    axes = Later("matplotlib.axes")
 
 T = TypeVar("T")
 
@@ -244,7 +247,7 @@ class Run:
         """The known amount billed, in US dollars, exact."""
         return self._look(totals.total_cost)
 
-    def plot_costs(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    def plot_costs(self, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
         """A matplotlib bar chart of the cost of each model in US dollars, the most expensive on top, with wasted costs
         (failures and retries) in another colour.
 
@@ -255,7 +258,7 @@ class Run:
         """
         return charts.plot_costs(self.costs(by), ax, by=by)
 
-    def plot_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    def plot_latency(self, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
         """A matplotlib box plot of each model's time to answer in seconds (on the wire, summed over turns), the slowest
         on top: median, quartiles, and the middle 90 % of ok answers.
 
@@ -264,22 +267,24 @@ class Run:
         """
         return charts.plot_latency(self.probes, ax, by=by)
 
-    def plot_lengths(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    def plot_lengths(self, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
         """A matplotlib box plot of the length of answers in tokens without reasoning, as :meth:`plot_latency`."""
         return charts.plot_lengths(self.probes, ax, by=by)
 
-    def plot_cost_and_latency(self, ax: Axes | None = None, *, by: By = "model") -> Axes:
+    def plot_cost_and_latency(self, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
         """The cost of an answer (mean, US dollars) against its time (median, s), one point per model.
 
         A model with unpriced answers is labelled with the number of priced ones; without any, its point is hollow.
         """
         return charts.plot_cost_and_latency(self.probes, ax, by=by)
 
-    def plot_timeline(self, ax: Axes | None = None) -> Axes:
+    def plot_timeline(self, ax: axes.Axes | None = None) -> axes.Axes:
         """When requests waited, were in flight and were refused (429), over the seconds of the run, by provider."""
         return plot_timeline(self.attempts, ax)
 
-    def plot_shares(self, by: By = "model", of: str | pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+    def plot_shares(
+        self, by: By = "model", of: str | pd.DataFrame | None = None, ax: axes.Axes | None = None
+    ) -> axes.Axes:
         """How often each model gave each answer, in per cent, with 95 % Wilson intervals.
 
         ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; by default the first field of
@@ -444,7 +449,7 @@ class Run:
         return text
 
     def _report_page(self, text: str) -> str:
-        plots: tuple[tuple[Callable[..., Axes], str], ...] = (
+        plots: tuple[tuple[Callable[..., axes.Axes], str], ...] = (
             (self.plot_costs, "Cost of each configuration."),
             (self.plot_lengths, "Length of answers: median, quartiles, middle 90 %."),
             (self.plot_latency, "Time to an answer: median, quartiles, middle 90 %."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -29,27 +30,20 @@ from llmkit.records.later import Later
 from llmkit.store import Snapshot, Store, archive, past, queries, run_rows, totals
 
 if TYPE_CHECKING:
-    from llmkit import analysis, runs, tasks
-    from llmkit.analysis import Design, Replication, Run
+    from llmkit import analysis, runs, simulator, tasks
     from llmkit.cluster import Crew
     from llmkit.kit import doctor, engine
-    from llmkit.kit.engine import Engine
     from llmkit.limiter import Gate
-    from llmkit.money.estimate_table import Estimate
-    from llmkit.providers.transport import RetryPolicy
-    from llmkit.runs import Checker, Handle, RunEvent, RunHandle
-    from llmkit.runs.modes import Mode
-    from llmkit.runs.plan import AskingOrder
-    from llmkit.runs.request import Models
-    from llmkit.runs.reuse import Reuse
-    from llmkit.runs.stop_rules import StopRule
-    from llmkit.scenarios import Prompts, inputs
-    from llmkit.simulator import Simulator
-    from llmkit.tasks import Codebook, Dimensions, Expansion, InfraHandle
-    from llmkit.tasks.structured import Schema
-else:  # imported when they are first used: opening a catalog needs none of them
+    from llmkit.money import estimate_table
+    from llmkit.providers import transport
+    from llmkit.runs import Checker
+    from llmkit.runs import handle as handles
+    from llmkit.scenarios import inputs
+else:  # imported when they are first used, be it for a type: opening a catalog needs none of them
     analysis, runs, tasks = Later("llmkit.analysis"), Later("llmkit.runs"), Later("llmkit.tasks")
-    doctor, engine, inputs = Later("llmkit.kit.doctor"), Later("llmkit.kit.engine"), Later("llmkit.scenarios.inputs")
+    inputs, simulator = Later("llmkit.scenarios.inputs"), Later("llmkit.simulator")
+    doctor, engine, handles = Later("llmkit.kit.doctor"), Later("llmkit.kit.engine"), Later("llmkit.runs.handle")
+    estimate_table, transport = Later("llmkit.money.estimate_table"), Later("llmkit.providers.transport")
 
 # Panels are imported only when one is opened: ipywidgets is slow to load.
 
@@ -66,7 +60,7 @@ class Kit:
 
     catalog: Catalog
     """Providers, models, prices and settings."""
-    _made: Engine
+    _made: engine.Engine
 
     def __init__(
         self,
@@ -103,7 +97,7 @@ class Kit:
         process_end.close_at_exit(self, self._parts)
 
     @property
-    def _engine(self) -> Engine:
+    def _engine(self) -> engine.Engine:
         if "_made" not in vars(self):
             gate = self._gate or engine.gate_of(self.path)
             made = engine.Engine(
@@ -183,20 +177,20 @@ class Kit:
 
     def estimate(
         self,
-        prompts: Prompts,
-        models: Models = None,
+        prompts: inputs.Prompts,
+        models: runs.Models = None,
         samples: int = 1,
         *,
         system: str | None = None,
         followups: str | Sequence[str] | None = None,
         max_tokens: int | None = None,
-        schema: Schema | None = None,
+        schema: tasks.Schema | None = None,
         service_tier: str | None = None,
-        reuse: Reuse = False,
+        reuse: runs.Reuse = False,
         reuse_within: float | None = None,
-        mode: Mode = "live",
+        mode: runs.Mode = "live",
         **options: Any,
-    ) -> Estimate:
+    ) -> estimate_table.Estimate:
         """Predict what :meth:`run` would cost with the same arguments. Nothing is sent.
 
         With ``reuse``, only requests without an answer are counted; ``.df`` has their number by model.
@@ -224,7 +218,9 @@ class Kit:
         with runs.tuned_process():
             return self._engine.checker.estimate(request, self.catalog.state())
 
-    def plan_modes(self, prompts: Prompts, models: Models = None, samples: int = 1, **options: Any) -> pd.DataFrame:
+    def plan_modes(
+        self, prompts: inputs.Prompts, models: runs.Models = None, samples: int = 1, **options: Any
+    ) -> pd.DataFrame:
         """Compare the cost and duration of each mode (``live``, ``batch``, ``flex``): one row per model and mode.
 
         Columns: model, config, mode, requests, cost, low and high in US dollars, hours (for batches the longest that
@@ -236,18 +232,18 @@ class Kit:
             LlmkitError: as :meth:`estimate` does.
         """
         analysis.refuse_chosen_mode(options)
-        together = self.estimate(prompts, models, samples, **options)
-        each = models if isinstance(models, list | tuple) else [models]
-        if models is None:
-            each = together.df["model"].tolist()
+        ready = inputs.as_scenarios(prompts)
+        each = None if models is None else runs.each_model(models)
+        together = self.estimate(ready, each, samples, **options)
         return analysis.mode_table(
-            each, lambda model, **how: self.estimate(prompts, model, samples, **options, **how).df
+            each or together.df["model"].tolist(),
+            lambda model, **how: self.estimate(ready, model, samples, **options, **how).df,
         )
 
     def run(
         self,
-        prompts: Prompts,
-        models: Models = None,
+        prompts: inputs.Prompts,
+        models: runs.Models = None,
         samples: int = 1,
         *,
         name: str | None = None,
@@ -257,19 +253,19 @@ class Kit:
         max_tokens: int | None = None,
         seed: int | None = None,
         budget: Decimal | int | str | float | None = None,
-        order: AskingOrder = "interleaved",
-        on_event: Callable[[RunEvent], None] | None = None,
-        retry: RetryPolicy | None = None,
+        order: runs.AskingOrder = "interleaved",
+        on_event: Callable[[runs.RunEvent], None] | None = None,
+        retry: transport.RetryPolicy | None = None,
         options: Mapping[str, Any] | None = None,
-        schema: Schema | None = None,
+        schema: tasks.Schema | None = None,
         project: str | None = None,
         service_tier: str | None = None,
-        reuse: Reuse = False,
+        reuse: runs.Reuse = False,
         reuse_within: float | None = None,
         on: Any = None,
-        mode: Mode = "live",
-        stop_when: StopRule | None = None,
-    ) -> RunHandle[Run]:
+        mode: runs.Mode = "live",
+        stop_when: runs.StopRule | None = None,
+    ) -> runs.RunHandle[analysis.Run]:
         """Ask every model every prompt, ``samples`` times. Returns at once.
 
         ``run = await kit.run(...)`` in a notebook, ``kit.run(...).result()`` in a script.
@@ -349,16 +345,16 @@ class Kit:
 
     def design(
         self,
-        scenarios: Prompts,
-        models: Models = None,
+        scenarios: inputs.Prompts,
+        models: runs.Models = None,
         *,
         value: str,
         detect: float,
         power: float = 0.8,
         budget: Decimal | int | str | float | None = None,
-        pilot: Run | pd.DataFrame,
+        pilot: analysis.Run | pd.DataFrame,
         **options: Any,
-    ) -> Design:
+    ) -> analysis.Design:
         """Find how many scenarios and samples are needed to detect a difference between two configurations.
 
         Args:
@@ -391,7 +387,7 @@ class Kit:
             budget=None if budget is None else numbers.amount(budget, "budget"),
         )
 
-    def replicate(self, run: Run | str, share: float = 0.02, *, seed: int = 0) -> Replication:
+    def replicate(self, run: analysis.Run | str, share: float = 0.02, *, seed: int = 0) -> analysis.Replication:
         """Prepare to ask part of a run again: what has changed since, and what it will cost. Nothing is sent.
 
         ``replica = await replication.start()`` asks it, and ``replication.compare(replica)`` compares its answers with
@@ -409,7 +405,7 @@ class Kit:
             original, access, latest, simulating=simulating, share=share, seed=seed
         )
 
-        def start(budget: Decimal | int | str | float | None) -> RunHandle[Run]:
+        def start(budget: Decimal | int | str | float | None) -> runs.RunHandle[analysis.Run]:
             return self._engine.start(replace(request, budget=budget), plan)
 
         return analysis.Replication(
@@ -421,10 +417,10 @@ class Kit:
         run_id: str,
         *,
         budget: Decimal | int | str | float | None = None,
-        on_event: Callable[[RunEvent], None] | None = None,
+        on_event: Callable[[runs.RunEvent], None] | None = None,
         on: Any = None,
         options: Mapping[str, Any] | None = None,
-    ) -> RunHandle[Run]:
+    ) -> runs.RunHandle[analysis.Run]:
         """Ask whatever has no answer yet, at today's prices; a warning says which prices have changed.
 
         ``budget`` replaces the run's own: the most that the run may cost altogether, in US dollars.
@@ -546,10 +542,11 @@ class Kit:
         if archived is not None:
             frame = frame[frame["archived"] == texts.flag(archived, "archived")]
         if tag is not None:
-            frame = frame[[tag in tags for tags in frame["tags"]]]
+            wanted = texts.text(tag, "tag")
+            frame = frame[[wanted in tags for tags in frame["tags"]]]
         return frame.reset_index(drop=True)
 
-    def load(self, run_id: str) -> Run:
+    def load(self, run_id: str) -> analysis.Run:
         """Load a run by its id. If a colleague asked it, its texts are fetched; a table that would lack them raises
         :class:`ValidationError`.
 
@@ -559,7 +556,7 @@ class Kit:
         self._store.run(run_id)
         return self._run(run_id)
 
-    def last_run(self) -> Run:
+    def last_run(self) -> analysis.Run:
         """The run started most recently, in any notebook.
 
         Raises:
@@ -627,11 +624,11 @@ class Kit:
         self,
         description: str,
         n: int = 10,
-        dimensions: Dimensions = None,
+        dimensions: tasks.Dimensions = None,
         *,
         strict: bool = False,
         budget: Decimal | int | str | float | None = None,
-    ) -> InfraHandle[Expansion]:
+    ) -> tasks.InfraHandle[tasks.Expansion]:
         """Have the ``scenario_expansion`` model write ``n`` different scenarios. Returns at once, like :meth:`run`.
 
         The result is a list of :class:`Scenario` with ``.table()`` (to review, edit and drop), ``.account`` and
@@ -654,13 +651,13 @@ class Kit:
 
     def summarize(
         self,
-        run: Run | str,
+        run: analysis.Run | str,
         question: str | None = None,
         by: str | Sequence[str] = "model",
         *,
         strict: bool = False,
         budget: Decimal | int | str | float | None = None,
-    ) -> InfraHandle[pd.DataFrame]:
+    ) -> tasks.InfraHandle[pd.DataFrame]:
         """Have the ``summarization`` model summarize a run's answers, one summary per group. Returns at once.
 
         Answers that exceed the model's context are summarized in parts, and the summaries are then merged. ``by`` names
@@ -677,13 +674,13 @@ class Kit:
 
     def code(
         self,
-        run: Run | str,
-        codebook: Codebook,
+        run: analysis.Run | str,
+        codebook: tasks.Codebook,
         coders: Sequence[str] | None = None,
         strict: bool = True,
         *,
         budget: Decimal | int | str | float | None = None,
-    ) -> InfraHandle[pd.DataFrame]:
+    ) -> tasks.InfraHandle[pd.DataFrame]:
         """Have the ``judge`` model, or several ``coders``, assign every answer of a run to one category.
 
         ``codebook`` is ``{category: definition}`` or a list of categories; add one such as ``other`` for answers that
@@ -728,13 +725,13 @@ class Kit:
 
         return SettingsPanel(self)
 
-    def run_form(self, prompts: Prompts | None = None) -> Any:
+    def run_form(self, prompts: inputs.Prompts | None = None) -> Any:
         """The form that starts a run: models, samples, budget and a live estimate, then progress."""
         from llmkit.widgets.run_form import RunForm
 
         return RunForm(self, prompts)
 
-    def reader(self, runs: Run | str | Sequence[Run | str] | None = None) -> Any:
+    def reader(self, runs: analysis.Run | str | Sequence[analysis.Run | str] | None = None) -> Any:
         """A panel for reading answers, with filters, search and side-by-side views.
 
         ``runs`` is a run or its id, or a list of them; by default the last run. Answers of a run in progress appear as
@@ -751,7 +748,7 @@ class Kit:
         return Reader([self._as_run(run) for run in chosen])
 
     def coding_form(
-        self, run: Run | str, codebook: Codebook, n: int = 50, *, seed: int = 0, name: str = "category"
+        self, run: analysis.Run | str, codebook: tasks.Codebook, n: int = 50, *, seed: int = 0, name: str = "category"
     ) -> Any:
         """A form for coding ``n`` answers of a run by hand: blind, drawn with ``seed``, equally many per configuration.
 
@@ -765,7 +762,8 @@ class Kit:
         from llmkit.widgets.coding_form import CodingForm
 
         categories, who = tasks.read_codebook(codebook), self._actor
-        return CodingForm(self._as_run(run), categories, numbers.whole(n, "n", 1), seed, texts.text(name, "name"), who)
+        count, seed = numbers.whole(n, "n", 1), numbers.whole(seed, "seed")
+        return CodingForm(self._as_run(run), categories, count, seed, texts.text(name, "name"), who)
 
     # --- looking after the catalog ---
 
@@ -776,6 +774,7 @@ class Kit:
 
         Columns: about, health (``ok``, ``look`` or ``bad``), finding, remedy.
         """
+        texts.flag(online, "online")
         return doctor.to_frame(doctor.examine(self._store, self._engine.connections, online=online))
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
@@ -809,7 +808,7 @@ class Kit:
         return place
 
     def export_capsule(
-        self, run: Run | str, path: str | os.PathLike[str], notebook: str | os.PathLike[str] | None = None
+        self, run: analysis.Run | str, path: str | os.PathLike[str], notebook: str | os.PathLike[str] | None = None
     ) -> Path:
         """Write a run to one file that :func:`llmkit.open_capsule` opens anywhere: its journal, its prices, its tables
         as Parquet, and optionally a notebook. It contains no keys, balances or other runs.
@@ -834,7 +833,7 @@ class Kit:
         """
         self._credentials.ask(self.catalog.provider(provider))
 
-    def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
+    def test_connection(self, provider: str) -> handles.Handle[list[RemoteModel]]:
         """Request a provider's list of models; await the handle, or call ``.result()``.
 
         Raises (from the handle):
@@ -842,7 +841,7 @@ class Kit:
         """
         return self._engine.connections.list_models(self.catalog.provider(provider))
 
-    def use_simulator(self, simulator: Simulator) -> None:
+    def use_simulator(self, simulator: simulator.Simulator) -> None:
         """Send the requests of all runs started from now on to a simulator; their rows are marked as simulated.
 
         A run in progress continues with the real providers.
@@ -860,21 +859,21 @@ class Kit:
         crew = Crew(Link(on, options), self._engine.connections)
         return replace(self._engine.checker, reach=crew), crew
 
-    def _run(self, run_id: str) -> Run:
+    def _run(self, run_id: str) -> analysis.Run:
         return analysis.Run(run_id, self._store, self._run_view, self._actor)
 
-    def _as_run(self, run: Run | str) -> Run:
+    def _as_run(self, run: analysis.Run | str) -> analysis.Run:
         return run if isinstance(run, analysis.Run) else self.load(run)
 
     def _own_kind(self, simulated: bool | None) -> bool:
-        return self.simulated if simulated is None else simulated
+        return self.simulated if simulated is None else texts.flag(simulated, "simulated")
 
-    def _run_panel(self, handle: RunHandle[Run]) -> Any:
+    def _run_panel(self, handle: handles.RunHandle[analysis.Run]) -> Any:
         from llmkit.widgets.run_panel import RunPanel
 
         return RunPanel(handle, self.resume)
 
-    def _run_view(self, run: Run) -> Any:
+    def _run_view(self, run: analysis.Run) -> Any:
         from llmkit.widgets.run_view import RunView
 
         return RunView(run, self.resume)
@@ -924,8 +923,11 @@ def open_kit(
             file has a different catalog from the team's.
     """
     file = catalog_path(path)
-    texts.flag(simulate, "simulate")
-    who = shapes.optional_string(actor, "actor") or _login_name()
+    for flag, field in ((simulate, "simulate"), (adopt, "adopt")):
+        texts.flag(flag, field)
+    who = texts.text(actor, "actor") if actor else _login_name()
+    if who in OWN_ACTORS:
+        raise ValidationError(f"actor={who!r} is what llmkit calls its own changes: take another.", field="actor")
     return Kit(file, simulate=simulate, actor=who, adopt=adopt, team=team)
 
 
@@ -942,7 +944,7 @@ def teams() -> ModuleType:
     return team
 
 
-def open_capsule(path: str | os.PathLike[str]) -> Run:
+def open_capsule(path: str | os.PathLike[str]) -> analysis.Run:
     """Open a run from a capsule written by ``kit.export_capsule``, with the same DataFrames and costs, offline.
 
     It is unpacked to a temporary folder, which is removed when the run is no longer used.
@@ -953,12 +955,12 @@ def open_capsule(path: str | os.PathLike[str]) -> Run:
     folder = TemporaryDirectory(prefix="llmkit-capsule-")
     store, run_id = analysis.capsule.unpack(shapes.path(path), Path(folder.name))
 
-    def view(run: Run) -> Any:
+    def view(run: analysis.Run) -> Any:
         from llmkit.widgets.run_view import RunView  # as in the kit
 
         return RunView(run, refuse)
 
-    def refuse(_: str) -> RunHandle[Run]:
+    def refuse(_: str) -> runs.RunHandle[analysis.Run]:
         raise ValidationError(
             f"The capsule in {folder.name} is read-only: resume the run in the project that it comes from."
         )
@@ -970,10 +972,13 @@ def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
     """The catalog's file: ``path``, otherwise ``$LLMKIT_DB``, otherwise a file in the user's data folder.
 
     Raises:
-        ValidationError: the path is a folder or contains a question mark.
+        ValidationError: the path is a folder, contains a question mark, or means something other than a file.
     """
-    chosen = path or os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
-    file = Path(os.path.realpath(shapes.path(chosen)))  # one journal and one lock per file, whatever link leads to it
+    usual = os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
+    chosen = shapes.path(usual if path is None or path == "" else path)
+    if re.match(r":memory:$|[\w+.-]{2,}:/", str(chosen)):
+        raise ValidationError(f"{path} is not a file on this machine: name one, such as 'study.duckdb'.", field="path")
+    file = Path(os.path.realpath(chosen))  # one journal and one lock per file, whatever link leads to it
     with shapes.reaching(file, "opened"):
         is_folder = file.is_dir()
     if "?" in str(file):  # DuckDB parses what follows as parameters
@@ -983,7 +988,7 @@ def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
     return file
 
 
-def _result_or_error(handle: Handle[list[RemoteModel]]) -> list[RemoteModel] | LlmkitError:
+def _result_or_error(handle: runs.Handle[list[RemoteModel]]) -> list[RemoteModel] | LlmkitError:
     try:
         return handle.result()
     except LlmkitError as error:

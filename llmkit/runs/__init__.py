@@ -2,20 +2,26 @@
 
 from llmkit.runs import background
 from llmkit.runs.checking import Checker
+from llmkit.runs.chosen_models import each_model
 from llmkit.runs.context import Services
 from llmkit.runs.estimating import PastAnswers
 from llmkit.runs.handle import Handle, RunHandle
+from llmkit.runs.modes import Mode
+from llmkit.runs.plan import AskingOrder
 from llmkit.runs.process_tuning import tuned_process
 from llmkit.runs.progress import ModelProgress, Progress, RunEvent
 from llmkit.runs.rebuilt import request_texts
-from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, RunRequest
+from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models, RunRequest
+from llmkit.runs.reuse import Reuse
 from llmkit.runs.runner import Runner
 from llmkit.runs.spec import RunSpec, stored_plan
 from llmkit.runs.spending import Spending, Standing
+from llmkit.runs.stop_rules import StopRule
 from llmkit.runs.tickets import waiting_words
 
 __all__ = [
-    "ON_EVENT", "OPTIONS_EXAMPLE", "RUN_OPTIONS", "Checker", "Handle", "ModelProgress", "PastAnswers", "Progress",
-    "RunEvent", "RunHandle", "RunRequest", "RunSpec", "Runner", "Services", "Spending", "Standing", "background",
-    "request_texts", "stored_plan", "tuned_process", "waiting_words",
+    "ON_EVENT", "OPTIONS_EXAMPLE", "RUN_OPTIONS", "AskingOrder", "Checker", "Handle", "Mode", "ModelProgress", "Models",
+    "PastAnswers", "Progress", "Reuse", "RunEvent", "RunHandle", "RunRequest", "RunSpec", "Runner", "Services",
+    "Spending", "Standing", "StopRule", "background", "each_model", "request_texts", "stored_plan",
+    "tuned_process", "waiting_words",
 ]  # fmt: skip

@@ -42,6 +42,15 @@ def refuse_two_systems(prompts: Prompts, configs: Sequence[Configuration]) -> No
 _MODELS = "references such as 'openai:gpt-6-luna' or llmkit.Config(...), one or a list of them"
 
 
+def each_model(models: Any) -> tuple[Any, ...]:
+    """The entries of ``models=``, of which there may be one or several.
+
+    Raises:
+        ValidationError: it is neither.
+    """
+    return (models,) if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
+
+
 def choose_configs(request: RunRequest, params: Params, access: Access) -> tuple[Configuration, ...]:
     """The configurations of a run, in order; without ``models``, the default of every enabled provider with a key.
     Plain models get the run's ``params``.
@@ -51,7 +60,7 @@ def choose_configs(request: RunRequest, params: Params, access: Access) -> tuple
         RunRefused: several problems.
     """
     models = _defaults(access) if request.models is None else request.models
-    entries = [models] if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
+    entries = each_model(models)
     if not entries:
         raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
     problems: list[LlmkitError] = []

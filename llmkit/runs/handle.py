@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from llmkit.errors import Code, LlmkitError, NotFinished
+from llmkit.errors import Code, LlmkitError, NotFinished, ValidationError
 from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks import numbers
 from llmkit.records.checks.texts import counted, followed
 from llmkit.records.forks import forgetting
+from llmkit.records.later import Later
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
 
 if TYPE_CHECKING:
-    from llmkit.runs.session import Session
+    from llmkit.runs import session
+else:  # it imports this module
+    session = Later("llmkit.runs.session")
 
 T = TypeVar("T")
 
@@ -71,7 +74,7 @@ class Handle(Generic[T]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until it ends, successfully or not, or ``timeout`` seconds have passed."""
-        wait([self._future], timeout)
+        wait([self._future], numbers.between(timeout, "timeout", 0, TIMEOUT_MAX))
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
@@ -108,7 +111,7 @@ class RunHandle(Handle[T]):
 
     def __init__(
         self,
-        session: Session,
+        session: session.Session,
         future: Future[T],
         panel: Callable[[RunHandle[T]], Any],
         watching: Callable[[RunHandle[T]], contextlib.AbstractContextManager[None]],
@@ -151,18 +154,22 @@ class RunHandle(Handle[T]):
         """Send nothing more; answers to requests in flight are saved if they arrive within ``grace`` seconds. Returns
         at once. Batches are cancelled at their providers; what they have answered by then is billed and saved.
         """
+        seconds = _grace(grace)
         if not self.done():
-            background.start(self._session.cancel, grace)
+            background.start(self._session.cancel, seconds)
 
     def leave(self, grace: float = 10.0) -> None:
         """Stop as :meth:`cancel` does, but leave batches running: ``kit.resume`` fetches their answers. Stop in
         JupyterLab and ``kit.close`` do this.
         """
+        seconds = _grace(grace)
         if not self.done():
-            background.start(partial(self._session.cancel, grace, keeps_batches=True))
+            background.start(partial(self._session.cancel, seconds, keeps_batches=True))
 
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every event, on the background thread; returns a function that removes it."""
+        if not callable(listener):
+            raise ValidationError("listener must be a function that is called with every RunEvent.", field="listener")
         return self._session.tracker.listen(listener)
 
     def _watched(self) -> contextlib.AbstractContextManager[None]:
@@ -186,6 +193,10 @@ class RunHandle(Handle[T]):
 
     def _ipython_display_(self) -> None:
         self.panel()._ipython_display_()
+
+
+def _grace(seconds: float) -> float:
+    return numbers.between(seconds, "grace", 0, TIMEOUT_MAX) or 0.0
 
 
 def _spent(now: Progress) -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from llmkit.errors import ValidationError
 from llmkit.simulator.questions import fraction
-
-if TYPE_CHECKING:
-    from llmkit.simulator.stats import Received
+from llmkit.simulator.stats import Received
 
 KINDS: Mapping[str, str] = {
     # answered with the provider's own error; nothing is billed
@@ -76,7 +73,7 @@ class Fault:
 USABLE = frozenset({None, "raw", "blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
 # faults of a connection, which cannot occur in a batch
 UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated"})
-Chance = float | Sequence[bool] | Callable[["Received"], bool]
+Chance = float | Sequence[bool] | Callable[[Received], bool]
 Chances = Mapping[str, Chance]
 FaultLike = str | Fault | None
 

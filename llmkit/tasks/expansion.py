@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -21,9 +21,6 @@ from llmkit.scenarios import scenarios_to_frame
 from llmkit.tasks.documents import tokens
 from llmkit.tasks.expansion_spec import Dimensions, ExpansionSpec, read_spec
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, carry_out
-
-if TYPE_CHECKING:
-    from llmkit.widgets.scenario_table import ScenarioTable
 
 PURPOSE = "scenario_expansion"
 MOST = 10_000
@@ -86,7 +83,7 @@ class Expansion(list[Scenario]):
         """One row per scenario, with a column for each dimension; ``kit.run`` accepts it too."""
         return scenarios_to_frame(self)
 
-    def table(self) -> ScenarioTable:
+    def table(self) -> Any:
         """A widget to keep, edit and drop scenarios; then ``kit.run(table.scenarios)``."""
         from llmkit.widgets.scenario_table import ScenarioTable  # ipywidgets is slow to import
 

@@ -13,12 +13,11 @@ from llmkit.records.checks.json_text import parse_json
 
 if TYPE_CHECKING:
     import jsonschema
-    from pydantic import BaseModel
 
 # jsonschema and pydantic are imported only when a schema is used: with JupyterLab's extras jsonschema takes a second.
 
-Schema: TypeAlias = "Mapping[str, Any] | type[BaseModel]"
-"""A JSON schema, or a pydantic model, of which only the JSON schema is used, not its Python validators."""
+Schema: TypeAlias = Mapping[str, Any] | type[Any]
+"""A JSON schema, or the class of a pydantic model, of which only the JSON schema is used, not its Python validators."""
 
 
 def json_schema(schema: Schema | None) -> dict[str, Any] | None:
