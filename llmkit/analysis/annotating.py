@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llmkit.errors import ValidationError
@@ -77,7 +78,7 @@ def _notes(mark: bool | None, comment: str | None, codes: Mapping[str, Any] | No
 
 
 def _code(value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool | None):
+    if not isinstance(value, str | int | float | bool | np.generic | None):
         raise ValidationError(f"A code is a text, a number, True or False, not {shapes.kind(value)}.", field="codes")
     return texts.json_value(value, "codes") if value != "" else None
 

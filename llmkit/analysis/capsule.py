@@ -45,6 +45,8 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
             field="run",
         )
     about = {"format": FORMAT, "run_id": run_id, "name": run["name"], "ended_at": str(run["ended_at"])}
+    if notebook is not None and not notebook.is_file():
+        raise ValidationError(f"There is no notebook {notebook}.", field="notebook")
     with TemporaryDirectory() as folder, shapes.reaching(file, "written"):
         archived_runs.write(store, run_id, str(Path(folder, "parquet")))
         if file.exists():

@@ -14,6 +14,7 @@ import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
 from llmkit.money.amounts import billed, dollars
+from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import short
 
@@ -244,11 +245,15 @@ def svg(plot: Callable[..., Any], rows: int) -> str:
 
 
 def axes_for(ax: Axes | None, rows: int) -> Axes:
-    """Return ``ax``, or new transparent axes with room for this many bars."""
-    if ax is not None:
-        return ax
-    from matplotlib import pyplot  # slow to load
+    """Return ``ax``, or new transparent axes with room for this many bars.
 
+    Raises:
+        ValidationError: ``ax`` is not matplotlib's axes.
+    """
+    from matplotlib import axes, pyplot  # slow to load
+
+    if given := shapes.instance(ax, axes.Axes, "ax", "matplotlib's plt.subplots()[1]"):
+        return given
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 

@@ -18,6 +18,7 @@ from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.price_comparison import shown
 from llmkit.records import PRICE_COLUMNS, Model
+from llmkit.records.checks import numbers
 from llmkit.records.checks.shapes import is_number
 from llmkit.records.checks.texts import counted
 from llmkit.runs import RunHandle, RunRequest, stored_plan
@@ -120,7 +121,8 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
     if not is_number(share) or not 0 < share <= 1:
         raise ValidationError(f"share is a part of the run, above 0 and at most 1, not {share!r}.", field="share")
     wanted = ceil(share * len(plan.scenarios) * plan.samples)
-    places = random.Random(seed).sample(range(len(plan.scenarios)), min(wanted, len(plan.scenarios)))
+    drawn = random.Random(numbers.whole(seed, "seed"))
+    places = drawn.sample(range(len(plan.scenarios)), min(wanted, len(plan.scenarios)))
     configs = tuple(
         replace(config, model=models[config.model.reference])
         for config in plan.configs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -12,9 +11,10 @@ from typing import Any
 from llmkit.catalog import rules
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.price_changes import next_change, price_on
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Provider, split_reference
-from llmkit.records.checks import addresses, numbers, texts
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, ModelStatus, Provider, split_reference
+from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
+from llmkit.records.user_warnings import warn
 from llmkit.store import CatalogState, Edit
 
 Check = Callable[[Any, str], Any]
@@ -80,8 +80,8 @@ def model_changes(values: Mapping[str, Any]) -> ModelChanges:
 
 def check_standing(status: Any, is_default: Any) -> None:
     """Check the status and default flag of a model; ``None`` leaves either unchanged."""
-    if status not in (None, "ACTIVE", "DEPRECATED"):
-        raise ValidationError("status must be 'ACTIVE' or 'DEPRECATED'.", field="status")
+    if status is not None:
+        shapes.one_of(status, ModelStatus, "status")
     if is_default is not None:
         texts.flag(is_default, "is_default")
 
@@ -153,11 +153,9 @@ def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote) -> Mo
     later = next_change(entries, begins)
     if later is not None and later.valid_from is not None and note.valid_from is None:
         day = later.valid_from.date()
-        warnings.warn(
+        warn(
             f"{model.reference}: the catalog has another price from {day} on ({later.source or 'no source given'}), "
-            f"which will replace yours then. To keep yours, set it again then, or now in code with valid_from='{day}'.",
-            UserWarning,
-            stacklevel=3,
+            f"which will replace yours then. To keep yours, set it again then, or now in code with valid_from='{day}'."
         )
     entry = DatedPrice(
         reference=model.reference,

@@ -12,6 +12,7 @@ from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.money.pricing import price_order
 from llmkit.records import Call, Message, Model, Params
+from llmkit.records.checks import texts
 from llmkit.records.later import Later
 from llmkit.records.typed_questions import object_schema
 from llmkit.store import CatalogState
@@ -54,6 +55,7 @@ def choose(
         ModelNotFound, ModelDeprecated, MissingApiKey: why the configured model cannot be used, if ``strict`` or there
             is no other.
     """
+    texts.flag(strict, "strict")
     state = access.state
     configured = rules.infra_reference(state, purpose)
     problem = _problem(access, purpose, configured)

@@ -11,9 +11,9 @@ import pandas as pd
 from llmkit.catalog import frames, rules
 from llmkit.catalog.obstacles import Access
 from llmkit.catalog.price_age import old_prices
-from llmkit.errors import ModelNotFound, ValidationError
-from llmkit.records import Model, Provider
-from llmkit.records.checks import shapes
+from llmkit.errors import ModelNotFound
+from llmkit.records import Model, ModelStatus, Provider
+from llmkit.records.checks import shapes, texts
 from llmkit.store import CatalogState, Store
 
 
@@ -55,8 +55,9 @@ class CatalogReader:
             UnsupportedProvider: there is no such provider.
             ValidationError: ``status`` is neither ``ACTIVE`` nor ``DEPRECATED``.
         """
-        if status not in (None, "ACTIVE", "DEPRECATED"):
-            raise ValidationError("status is 'ACTIVE', 'DEPRECATED', or None for both.", field="status")
+        if status is not None:
+            shapes.one_of(status, ModelStatus, "status")
+        texts.flag(available_only, "available_only")
         access = self.access()
         state = access.state
         name = None if provider is None else rules.find_provider(state, provider).name

@@ -4,6 +4,10 @@ Money is :class:`decimal.Decimal` in US dollars; prices are per million tokens. 
 Times are timezone-aware UTC.
 """
 
+import copyreg
+from types import MappingProxyType
+from typing import Any
+
 from llmkit.records.budgets import SharedBudget, is_month, month_of
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import (
@@ -38,6 +42,15 @@ from llmkit.records.prices import (
     source_of_sum,
 )
 from llmkit.records.typed_questions import Question
+
+
+def _frozen(items: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(items)
+
+
+# Python can neither copy nor pickle the frozen dicts in records, and scenarios are sent to other processes
+copyreg.pickle(MappingProxyType, lambda frozen: (_frozen, (dict(frozen),)))
+
 
 __all__ = [
     "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",

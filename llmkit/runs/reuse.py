@@ -59,7 +59,7 @@ def check_reuse(reuse: Any, within: Any) -> timedelta | None:
     Raises:
         ValidationError: ``reuse`` is not one of its values, or ``within`` is not positive, or needs ``reuse``.
     """
-    if not isinstance(reuse, bool) and reuse != "only":
+    if not isinstance(reuse, bool) and not (isinstance(reuse, str) and reuse == "only"):
         raise ValidationError('reuse is True, False or "only".', field="reuse")
     if within is None:
         return None

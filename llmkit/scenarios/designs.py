@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations, product
 from math import lcm, prod
+from numbers import Integral
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import numbers, shapes
@@ -29,7 +30,7 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
         ValidationError: an unknown method, an ``n`` that is unexpected or out of range, or too large a product.
     """
     total = prod(sizes)
-    _check(method, n, seed, total)
+    n, seed = _check(method, n, total), numbers.whole(seed, "seed")
     if n is None:
         return list(product(*map(range, sizes)))
     pick = _sample if method == "sample" else _balanced
@@ -39,9 +40,8 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
     return sorted(pick(sizes, n, Random(seed)))
 
 
-def _check(method: Method, n: int | None, seed: int, total: int) -> None:
+def _check(method: Method, n: Any, total: int) -> int | None:
     shapes.one_of(method, Method, "method")
-    numbers.whole(seed, "seed")
     if method == "full":
         if n is not None:
             raise ValidationError(
@@ -53,14 +53,15 @@ def _check(method: Method, n: int | None, seed: int, total: int) -> None:
                 "use method='balanced' (or 'sample') with n.",
                 field="dimensions",
             )
-        return
+        return None
     limit = min(total, MAX_SCENARIOS)
-    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= limit:
+    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= int(n) <= limit:
         raise ValidationError(
             f"n={n!r} is out of range: method={method!r} needs a whole number from 1 to {limit:,} here. "
             "To run the same scenario several times, use samples=... of kit.run.",
             field="n",
         )
+    return int(n)
 
 
 def _sample(sizes: Sequence[int], n: int, rng: Random) -> set[Cell]:

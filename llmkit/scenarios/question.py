@@ -108,7 +108,7 @@ def _bound(value: Any, name: str) -> float | None:
 
 
 def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tuple[Any, ...]:
-    options = tuple(shapes.several(values, name, "a list of texts or numbers"))
+    options = shapes.several(values, name, "a list of texts or numbers")
     if not all(isinstance(each, str) or (isinstance(each, int | float) and isfinite(each)) for each in options):
         raise ValidationError(f"{name} are texts or numbers.", field=name)
     if not all(shapes.string(str(each), name).strip() for each in options):

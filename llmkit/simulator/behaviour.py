@@ -37,10 +37,13 @@ class Behaviour:
 
     def __post_init__(self) -> None:
         _check_latency(self.latency)
-        numbers.amount(self.batch_delay, "batch_delay")
+        if not shapes.is_number(self.batch_delay) or self.batch_delay < 0:
+            raise ValidationError("batch_delay must be a number of seconds, 0 or more.", field="batch_delay")
         for name in _AMOUNTS:
             for each in _values(getattr(self, name)):
                 numbers.whole(each, name, 1)
+        for names in _values(self.models):
+            shapes.several(names, "models", "a list of model ids, or one for each provider")
         for kind in _values(self.limiter):
             shapes.one_of(kind, LimiterKind, "limiter")
 

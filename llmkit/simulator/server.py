@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import texts
+from llmkit.records.checks import numbers, texts
 from llmkit.simulator.behaviour import Behaviour, Latency, Models, PerProvider
 from llmkit.simulator.faults import Chance, Chances, FaultLike, Faults
 from llmkit.simulator.formats.routes import base_path
@@ -253,4 +253,5 @@ def serve(
         models=models,
         batch_delay=batch_delay,
     )
+    seed, port = numbers.whole(seed, "seed"), numbers.whole(port, "port", 0, 65_535)
     return Simulator(behaviour, Faults(faults, seed=seed), seed=seed, port=port).start()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from llmkit.errors import ValidationError
@@ -29,18 +30,22 @@ Params = list[Any] | dict[str, Any]
 
 
 def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
-    """The parameters of a statement.
+    """The parameters of a statement; numpy's scalars become Python's, which are all that DuckDB takes.
 
     Raises:
         ValidationError: they are neither a list nor a dict.
     """
     if isinstance(params, Mapping):
-        return dict(params)
+        return {name: _plain(value) for name, value in params.items()}
     if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
-        return [] if params is None else list(params)
+        return [] if params is None else list(map(_plain, params))
     raise ValidationError(
         "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
     )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.bool_ | np.number) else value
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path | None = None) -> pd.DataFrame:

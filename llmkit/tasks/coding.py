@@ -138,7 +138,8 @@ def read_codebook(codebook: Codebook) -> dict[str, str]:
     folded = [name.casefold() for name in names]
     if len(set(folded)) < len(names) or (not isinstance(codebook, Mapping) and len(definitions) < len(list(codebook))):
         raise ValidationError("Two categories of the codebook have the same name.", field="codebook")
-    return {name: str(definition or "").strip() for name, definition in zip(names, definitions.values(), strict=True)}
+    meant = [shapes.optional_string(definition, "codebook") or "" for definition in definitions.values()]
+    return {name: definition.strip() for name, definition in zip(names, meant, strict=True)}
 
 
 def occurs(quote: str, text: str) -> bool:

@@ -90,6 +90,12 @@ def test_a_run_is_loaded_by_its_id(kit):
     refused(lambda: kit.resume(run.id, on_event=5), "on_event", "a function")
     for by in (5, None, [5], [["x"]]):
         refused(lambda by=by: kit.summarize(run, by=by), "by", "run.probes")
+    refused(lambda: kit.code(run, {"a": 5}), "codebook", "must be text")
+    refused(lambda: kit.replicate(run, seed="x"), "seed", "a whole number")
+    refused(lambda: kit.coding_form(run, ["a", "b"], seed="x"), "seed", "a whole number")
+    refused(lambda: kit.export_capsule(run, "x.capsule", notebook="nope.ipynb"), "notebook", "no notebook nope.ipynb")
+    for plot in (run.plot_costs, run.plot_latency, run.plot_timeline):
+        refused(lambda plot=plot: plot(ax=5), "ax", r"plt\.subplots")
 
 
 CATALOG = [
@@ -165,6 +171,26 @@ OTHERS = [
     (lambda kit: llmkit.open(kit.path / "x.duckdb"), "path", "cannot be opened: "),
     (lambda kit: llmkit.open("/proc/nope/x.duckdb"), "path", "cannot be opened: "),
     (lambda kit: llmkit.open(kit.path.with_name("x" * 300)), "path", "cannot be opened: .*too long"),
+    (lambda kit: llmkit.open([]), "path", "the path of a file"),
+    (lambda kit: llmkit.open(":memory:"), "path", "not a file on this machine"),
+    (lambda kit: llmkit.open("s3://bucket/x.duckdb"), "path", "not a file on this machine"),
+    (lambda kit: llmkit.open(kit.path, adopt="x"), "adopt", "True or False"),
+    (lambda kit: llmkit.open(kit.path, actor="seed"), "actor", "its own changes"),
+    (lambda kit: llmkit.open(kit.path, actor="a\nb"), "actor", "one line"),
+    (lambda kit: kit.catalog.models(available_only="yes"), "available_only", "True or False"),
+    (lambda kit: kit.catalog.models(status=np.array([1, 2])), "status", "one of ACTIVE, DEPRECATED"),
+    (lambda kit: kit.run("a", LUNA, order=np.array(["a", "b"])), "order", "one of interleaved"),
+    (lambda kit: kit.run("a", LUNA, reuse=np.array([1, 2])), "reuse", "True, False or"),
+    (lambda kit: kit.costs(simulated="x"), "simulated", "True or False"),
+    (lambda kit: kit.calibration(simulated="x"), "simulated", "True or False"),
+    (lambda kit: kit.runs(tag=5), "tag", "one line"),
+    (lambda kit: kit.doctor(online="x"), "online", "True or False"),
+    (lambda kit: kit.expand("cities", strict="x"), "strict", "True or False"),
+    (lambda kit: kit.expand("cities", strict=None), "strict", "True or False"),
+    (lambda kit: llmkit.simulator.serve(port=-1), "port", "from 0 to 65,535"),
+    (lambda kit: llmkit.simulator.serve(seed="x"), "seed", "a whole number"),
+    (lambda kit: llmkit.simulator.serve(models=5), "models", "a list of model ids"),
+    (lambda kit: llmkit.simulator.serve(batch_delay=-1), "batch_delay", "0 or more"),
 ]
 
 
@@ -180,6 +206,9 @@ def test_a_timeout_that_is_none_is_refused(kit, timeout):
     """And the run goes on."""
     handle = kit.run("a", LUNA)
     refused(lambda: handle.result(timeout), "timeout", "a number from 0")
+    refused(lambda: handle.wait(timeout), "timeout", "a number from 0")
+    refused(lambda: handle.cancel(timeout), "grace", "a number from 0")
+    refused(lambda: handle.listen(timeout), "listener", "a function")
     assert handle.result(30).status == "completed"
 
 
@@ -228,18 +257,3 @@ def test_text_columns_of_an_empty_catalog_are_text(kit):
     assert runs.dtypes.to_dict() == kit.runs().dtypes.to_dict() | {"message": runs["message"].dtype}
     assert runs["status"].dtype == runs["message"].dtype == "str"
     assert calibration.dtypes.to_dict() == kit.calibration().dtypes.to_dict()
-
-
-def test_numbers_from_a_table_are_numbers(kit, sim):
-    """numpy's scalars, as a cell of a DataFrame gives them, are taken for what they are."""
-    run = kit.run(
-        "a question",
-        "mistral:mistral-small-2603",
-        samples=np.int64(2),
-        temperature=np.float32(0.5),
-        max_tokens=np.int32(40),
-        seed=np.int64(3),
-    ).result(60)
-    assert set(run.probes["status"]) == {"ok"}
-    body = sim.requests[0].body
-    assert (body["temperature"], body["max_tokens"]) == (0.5, 40)

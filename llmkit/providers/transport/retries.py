@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
 from llmkit.errors import Code, ValidationError
 from llmkit.records import Failure
-from llmkit.records.checks import numbers
+from llmkit.records.checks import numbers, shapes, texts
 
 if TYPE_CHECKING:
     import tenacity
@@ -69,15 +69,11 @@ class RetryPolicy:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers.whole(self.max_attempts, "max_attempts", 1, 100)
-        object.__setattr__(self, "rate_limit_waits", _waits(self.rate_limit_waits))
-        for name in ("backoff_initial", "backoff_max", "max_retry_after", "scale"):
-            _not_negative(getattr(self, name), name)
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(getattr(self, name), name))
         if self.backoff_max < self.backoff_initial:
             raise ValidationError("backoff_max must not be less than backoff_initial.", field="backoff_max")
-        if self.retry_unknown not in (None, True, False):
-            raise ValidationError("retry_unknown must be True, False or None.", field="retry_unknown")
-        if _not_negative(self.timeout_s, "timeout_s") == 0:
+        if self.timeout_s == 0:
             raise ValidationError("timeout_s must be more than 0 seconds.", field="timeout_s")
 
     @classmethod
@@ -94,7 +90,7 @@ class RetryPolicy:
         wait = failure.retry_after or 0.0
         if failure.code not in _PAUSING or wait <= self.max_retry_after:
             return failure
-        remedy = f"The provider asks to wait {math.ceil(wait / 60):,} minutes: resume the run after that."
+        remedy = f"The provider asks to wait {ceil(wait / 60):,} minutes: resume the run after that."
         return replace(failure, scope="provider", message=f"{failure.message} {remedy}")
 
     def delay(self, failure: Failure, attempt: int) -> Delay:
@@ -186,13 +182,22 @@ def _result(state: tenacity.RetryCallState) -> Any:
     return state.outcome.result() if state.outcome else None
 
 
-def _waits(values: Any) -> tuple[float, ...]:
-    if not isinstance(values, list | tuple) or not values:
-        raise ValidationError("rate_limit_waits must be a list of seconds, at least one.", field="rate_limit_waits")
-    return tuple(_not_negative(value, "rate_limit_waits") for value in values)
+def _waits(values: Any, field: str) -> tuple[float, ...]:
+    if waits := tuple(_seconds(value, field) for value in shapes.several(values, field, "a list of seconds")):
+        return waits
+    raise ValidationError(f"{field} must be a list of seconds, at least one.", field=field)
 
 
-def _not_negative(value: Any, field: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+def _seconds(value: Any, field: str) -> float:
+    if not shapes.is_number(value) or value < 0:
         raise ValidationError(f"{field} must be a number of seconds, 0 or more.", field=field)
-    return value
+    return float(value)
+
+
+_CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
+    "max_attempts": lambda value, field: numbers.whole(value, field, 1, 100),
+    "rate_limit_waits": _waits,
+    **dict.fromkeys(("backoff_initial", "backoff_max", "max_retry_after", "timeout_s", "scale"), _seconds),
+    "jitter": texts.flag,
+    "retry_unknown": lambda value, field: None if value is None else texts.flag(value, field),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import time
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
@@ -14,6 +13,7 @@ from llmkit.records import EXACT, RATE_COLUMNS, STANDARD_TIER, PriceTier, PriceV
 from llmkit.records.checks.shapes import kind
 from llmkit.records.checks.texts import known_names
 from llmkit.records.rows import Row
+from llmkit.records.user_warnings import warn
 
 MAX_PARALLEL = 1_000
 MAX_PER_MINUTE = 1_000_000
@@ -158,7 +158,7 @@ def between(value: Any, field: str, low: float, high: float) -> float | None:
     """``None`` or a number within limits; for values that are not money."""
     if value is None:
         return None
-    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else None
+    number = float(value) if not isinstance(value, bool) and isinstance(value, Real | Decimal) else None
     if number is None or not low <= number <= high:
         raise ValidationError(f"{field} must be a number from {low} to {high}, not {value!r}.", field=field)
     return int(number) if isinstance(value, Integral) else number
@@ -182,11 +182,7 @@ def limit(value: Any, field: str, most: int) -> int:
     """A limit of at least 1. 0 becomes 1 with a warning: it would block the provider for good."""
     number = whole(value, field, 0, most)
     if number == 0:
-        warnings.warn(
-            f"{field}=0 would stop every request, so 1 is used. To switch a provider off, set is_enabled=False.",
-            UserWarning,
-            stacklevel=6,  # the caller of add_provider or update_provider
-        )
+        warn(f"{field}=0 would stop every request, so 1 is used. To switch a provider off, set is_enabled=False.")
         return 1
     return number
 

@@ -6,8 +6,11 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, get_args
+
+import numpy as np
 
 from llmkit.errors import ValidationError
 
@@ -16,7 +19,7 @@ T = TypeVar("T")
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number; booleans are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def string(value: Any, field: str) -> str:
@@ -53,14 +56,16 @@ def strings(value: Any, field: str) -> tuple[str, ...]:
 
 
 def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
-    """A list, tuple, Series or the like, not a dict, text or table; ``what`` describes it in the error."""
+    """A list, tuple, Series or the like, not a dict, text or table; ``what`` describes it in the error. Numpy's scalars
+    become Python's.
+    """
     if (
         isinstance(value, str | bytes | Mapping)
         or not isinstance(value, Iterable)
         or getattr(value, "ndim", 1) != 1  # iterating a DataFrame would give its column names
     ):
         raise ValidationError(f"{field} must be {what}, not {kind(value)}.", field=field)
-    return tuple(value)
+    return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
 
 
 def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def mapping(value: Any, field: str, example: str) -> dict[str, Any]:
 
 def one_of(value: Any, literal: Any, field: str) -> None:
     """Refuse a value that is not one of a ``Literal``."""
-    if value not in get_args(literal):
+    if not isinstance(value, str) or value not in get_args(literal):  # an array is not one, and has no truth value
         raise ValidationError(f"{field} is one of {', '.join(get_args(literal))}, not {value!r}.", field=field)
 
 

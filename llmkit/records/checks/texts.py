@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+import numpy as np
+
 from llmkit.errors import ValidationError
 from llmkit.records import DIALECTS, WIRE_NAMES
 from llmkit.records.checks.json_text import plain
@@ -44,15 +46,15 @@ def text(value: Any, field: str) -> str:
 
 
 def flag(value: Any, field: str) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
+    """True or False; numpy's are accepted."""
+    if not isinstance(value, bool | np.bool_):
         raise ValidationError(f"{field} must be True or False.", field=field)
-    return value
+    return bool(value)
 
 
 def wire(value: Any, field: str = "wire") -> str:
     """The name of an HTTP format that llmkit speaks."""
-    if value not in WIRE_NAMES:
+    if not isinstance(value, str) or value not in WIRE_NAMES:
         raise ValidationError(f"{field} must be one of: {', '.join(WIRE_NAMES)}.", field=field)
     return str(value)
 
@@ -95,7 +97,7 @@ def day(value: Any, field: str) -> date | None:
 def moment(value: Any, field: str) -> datetime:
     """A time in UTC. A date means its midnight UTC; a time without a zone is UTC; ISO text may be either."""
     try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        at = datetime.fromisoformat(str(value)) if isinstance(value, str | np.datetime64) else value
         if isinstance(at, datetime) and at == at:  # pandas' NaT is a datetime that does not equal itself
             return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):  # not a time, or outside the years 1 to 9999 in UTC
@@ -108,7 +110,7 @@ def moment(value: Any, field: str) -> datetime:
 def json_value(value: Any, field: str) -> Any:
     """A value that is unchanged when written as JSON and read back."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=np.generic.item)
         text.encode()  # a lone surrogate cannot be written to a file
         if (back := json.loads(text)) == plain(value):
             return back
