@@ -925,7 +925,7 @@ def open_kit(
     file = catalog_path(path)
     for flag, field in ((simulate, "simulate"), (adopt, "adopt")):
         texts.flag(flag, field)
-    who = texts.text(actor, "actor") if actor else _login_name()
+    who = _login_name() if actor is None or actor == "" else texts.text(actor, "actor")
     if who in OWN_ACTORS:
         raise ValidationError(f"actor={who!r} is what llmkit calls its own changes: take another.", field="actor")
     return Kit(file, simulate=simulate, actor=who, adopt=adopt, team=team)

@@ -134,5 +134,5 @@ def test_edits_carry_the_name_of_who_opened_the_catalog(database):
         kit.catalog.undo()
         assert kit.catalog.history(LUNA)["actor"].iloc[-1] == getpass.getuser()
         assert kit.catalog.model(LUNA).display_name != "Ada's"
-    with pytest.raises(llmkit.ValidationError, match="actor must be text"):
+    with pytest.raises(llmkit.ValidationError, match="actor must be one line"):
         llmkit.open(database, actor=5)
