@@ -200,7 +200,7 @@ class Crew:
 
     async def _serve(self, mate: Mate) -> None:
         """Work with a worker from its arrival to its loss."""
-        reason = "it is gone"
+        reason, may_return = "it is gone", True
         try:
             if await self._tell(mate, part.begin, self._link.timeout / 2, *self._asked, is_first=True):
                 log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
@@ -215,7 +215,9 @@ class Crew:
                         await self._gather()
         except* Lost as lost:
             reason = str(lost.exceptions[0])
-        finally:
+        except* Exception as errors:  # noqa: BLE001 - such as an answer of another version of llmkit
+            reason, may_return = f"its answer is of no use: {errors.exceptions[0]!r}", False
+        if may_return:
             self._served.discard(mate.address)
         if self._mates.pop(mate.address, None) is not None:
             if not self._mates:

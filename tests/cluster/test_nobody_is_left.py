@@ -12,6 +12,14 @@ import llmkit
 from llmkit.cluster import link
 
 NOBODY = "no worker of the cluster answers"
+OTHER_VERSION = """
+from llmkit.cluster import part
+
+async def exchange(*_):
+    return b"in a format that this version does not know"
+
+part.exchange = exchange
+"""
 
 
 def started(program, *options):
@@ -32,8 +40,8 @@ class Bare:
             self.file.unlink(missing_ok=True)
             where = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self.file)]
             self.scheduler = started("scheduler", *where)
-        options = ["--scheduler-file", str(self.file), "--no-nanny", "--nthreads", "1"]
-        self.workers += [started("worker", *options) for _ in range(count - len(self.workers))]
+        while len(self.workers) < count:
+            self.add()
 
     def kill_workers(self):
         """SIGKILL all of them."""
@@ -45,6 +53,11 @@ class Bare:
         self.kill_workers()
         _killed(self.scheduler)
         self.scheduler = None
+
+    def add(self, *options):
+        """Start a worker."""
+        where = ["--scheduler-file", str(self.file), "--no-nanny", "--nthreads", "1"]
+        self.workers.append(started("worker", *where, *options))
 
 
 def _killed(process):
@@ -156,3 +169,17 @@ def test_a_run_whose_client_was_closed_stops_and_is_resumed(kit, sim, cluster, c
     run = assert_stopped(handle, sim)
     monkeypatch.undo()
     assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
+
+
+def test_a_worker_that_answers_nonsense_is_given_up(kit, sim, bare, doomed, tmp_path, caplog):
+    """As one with another version of llmkit may: the others do the work, and what it was given is flagged."""
+    (tmp_path / "other.py").write_text(OTHER_VERSION)
+    bare.add("--preload", str(tmp_path / "other.py"))
+    doomed.wait_for_workers(3)
+    try:
+        run = ask(kit, doomed, 20, options={"worker_timeout": 3}).result(timeout=60)
+    finally:
+        _killed(bare.workers.pop())
+    assert_completed(run, sim)
+    assert sum(flagged(run).values()) <= 24
+    assert ["of no use" in lost.reason for lost in caplog.records if lost.getMessage() == "worker lost"] == [True]
