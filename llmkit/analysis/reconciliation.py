@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ import pandas as pd
 from llmkit.analysis.bill_exports import BillLine
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars
-from llmkit.records import Model, Price, Usage
+from llmkit.records import EXACT, Model, Price, Usage
 
 COLUMNS = {
     "day": "str", "model": "str", "ours": "float64", "theirs": "float64", "difference": "float64", "requests": "int64",
@@ -52,13 +52,14 @@ def reconcile(
     ``models`` its models by reference.
     """
     whole = all(line.model is None for line in lines)
-    ours = _ours(requests, {line.day[:7] for line in lines}, whole)
-    theirs = _theirs(lines, models)
     days = {line.day for line in lines}
-    rows = [
-        _row(key, ours.get(key, _Side()), theirs.get(key), key[0] in days, models.get(key[1] or ""))
-        for key in sorted({*ours, *theirs}, key=lambda key: (key[0], key[1] or ""))
-    ]
+    with localcontext(EXACT):
+        ours = _ours(requests, {line.day[:7] for line in lines}, whole)
+        theirs = _theirs(lines, models)
+        rows = [
+            _row(key, ours.get(key, _Side()), theirs.get(key), key[0] in days, models.get(key[1] or ""))
+            for key in sorted({*ours, *theirs}, key=lambda key: (key[0], key[1] or ""))
+        ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 

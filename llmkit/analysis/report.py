@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from decimal import Decimal
 from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
 from llmkit.analysis.markdown import plain, table, verbatim
+from llmkit.money import pricing
 from llmkit.money.amounts import billed, dollars
 from llmkit.records import Params, Scenario
 from llmkit.records.checks.texts import counted
@@ -64,7 +64,7 @@ class _Facts:
     @property
     def cost(self) -> str:
         """The exact cost of the run, and the number of probes of unknown cost."""
-        known: Decimal = sum((each["cost"] for each in self.configs), Decimal(0))
+        known = pricing.total(each["cost"] for each in self.configs)
         probes = counted(unknown := self.count("unknown"), "probe")
         if unknown and not known:
             return f"an unknown amount (of {probes})"

@@ -33,7 +33,7 @@ from llmkit.money.history import (
 )
 from llmkit.money.prediction import DRAWS, interval, predict
 from llmkit.money.pricing import MILLION, QUANTUM, input_rates, rates_at, total, with_fallback
-from llmkit.records import Model, Price, Rates, Scenario
+from llmkit.records import EXACT, Model, Price, Rates, Scenario
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,4 +259,4 @@ def _mean_rates(
 
 
 def _money(amount: float) -> Decimal:
-    return Decimal(amount).quantize(QUANTUM)
+    return Decimal(amount).quantize(QUANTUM, context=EXACT)

@@ -12,11 +12,13 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from decimal import localcontext
 from typing import Any, TypeVar
 
 import anyio
 
 from llmkit.errors import LlmkitError
+from llmkit.records import EXACT
 
 T = TypeVar("T")
 
@@ -42,7 +44,8 @@ def start(function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
     """
 
     async def run() -> T:
-        return await function(*args)
+        with localcontext(EXACT):  # tasks inherit the precision of the notebook, from which they are started
+            return await function(*args)
 
     loop = _running_loop()
     future = asyncio.run_coroutine_threadsafe(run(), loop)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from llmkit.errors import Code
 from llmkit.limiter.pace import Limits
 from llmkit.limiter.time_left import Watch
+from llmkit.money import pricing
 from llmkit.records import CostSource
 from llmkit.records.user_warnings import warn
 
@@ -140,7 +141,7 @@ class Progress:
     @property
     def cost(self) -> Decimal:
         """The known amount billed so far."""
-        return sum((model.cost for model in self.models.values()), Decimal(0))
+        return pricing.total(model.cost for model in self.models.values())
 
     @property
     def running(self) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from llmkit.errors import ValidationError
+from llmkit.money import pricing
 from llmkit.providers.wires import wire_for
 from llmkit.providers.wires.body_templates import Questions
 from llmkit.records import Provider
@@ -47,7 +48,7 @@ class Reused:
     @property
     def cost(self) -> Decimal:
         """The known amount paid for them, in US dollars."""
-        return sum((answer.cost or Decimal(0) for each in self.answers.values() for answer in each), Decimal(0))
+        return pricing.total(answer.cost for each in self.answers.values() for answer in each)
 
 
 NOTHING = Reused({}, frozenset())

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from llmkit.catalog.infra_models import Choice
 from llmkit.catalog.lookup import CatalogReader
 from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
-from llmkit.records import Scenario
+from llmkit.records import EXACT, Scenario
 from llmkit.records.checks.json_text import parse_json
 from llmkit.records.user_warnings import warn
 from llmkit.runs import Handle, Progress, RunHandle, RunRequest, background
@@ -122,7 +123,7 @@ class Task:
         """Start a run of these prompts and return at once. Must not be called on the background loop."""
         left = self.budget
         if left is not None and self.runs:
-            left = Decimal(str(left)) - sum((handle.run.total_cost for handle in self.runs), Decimal(0))
+            left = reduce(EXACT.subtract, (handle.run.total_cost for handle in self.runs), Decimal(str(left)))
         request = RunRequest(
             prompts=[self._scenario(prompt) for prompt in prompts],
             models=[self.choice.model],

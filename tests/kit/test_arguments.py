@@ -250,6 +250,18 @@ def test_decimals_of_the_notebook_change_no_price(kit):
     assert kit.catalog.provider("openai").balance == 12000
 
 
+def test_decimals_of_the_notebook_change_no_cost(kit):
+    """A run is estimated, and its costs are added up, to the last digit; what runs in the background inherits the
+    precision of the cell that started it.
+    """
+    costs = []
+    with decimal.localcontext(prec=3):
+        handle = kit.run(["word " * 3_000, "b", "c"], LUNA, budget=5, on_event=lambda event: costs.append(event.cost))
+        run, shown = handle.result(30), handle.progress.cost
+    assert shown == run.total_cost == sum(filter(None, costs), decimal.Decimal(0))
+    assert len(shown.normalize().as_tuple().digits) > 3
+
+
 def test_text_columns_of_an_empty_catalog_are_text(kit):
     """On a new catalog the tables of runs have the types that they have later."""
     runs, calibration = kit.runs(), kit.calibration()
