@@ -89,7 +89,8 @@ def test_the_form_asks_for_a_project_where_one_has_a_budget(paying, sim):
     paying.run(PROMPTS, LOCAL, max_tokens=300, project="grant 7").result(60)
     form = paying.run_form("q")
     field = form.form["project"]
-    assert [value for _, value in field.control.options] == [None, "grant 7"]
+    assert [label for label, _ in field.control.options] == ["none", "grant 7"]
+    assert field.control.label == "none"
     assert field.error.text == ""
     field.control.value = "grant 7"
     form.refresh()
