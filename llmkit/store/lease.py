@@ -64,7 +64,7 @@ class Lease:
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
         """Hold the sidecar lock, waiting for other llmkit processes, which hold it for milliseconds. Of those that wait
-        to write, only the first waits beside the readers, so that a reader waits for one or two of them.
+        to write, only the first waits beside the readers, so that a reader waits for one of them.
 
         Raises:
             CatalogBusy: one of them has held it for ten seconds, or another thread of this process for two minutes.

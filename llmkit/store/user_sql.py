@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pandas as pd
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks.shapes import unboxed
 from llmkit.store import queries, trouble
 from llmkit.store.tables import quoted
 
@@ -36,16 +36,12 @@ def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
         ValidationError: they are neither a list nor a dict.
     """
     if isinstance(params, Mapping):
-        return {name: _plain(value) for name, value in params.items()}
+        return {name: unboxed(value) for name, value in params.items()}
     if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
-        return [] if params is None else list(map(_plain, params))
+        return [] if params is None else list(map(unboxed, params))
     raise ValidationError(
         "params is a list with a value for each ? of the statement, or a dict for its $names.", field="params"
     )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.bool_ | np.number) else value
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path | None = None) -> pd.DataFrame:

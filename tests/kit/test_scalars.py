@@ -52,6 +52,14 @@ def test_the_catalog_takes_flags_and_settings_from_a_table(kit):
     assert kit.catalog.get_setting("most") == 5
 
 
+def test_times_of_numpy_do_not_become_options():
+    """As integers, which those in nanoseconds would become, a model would be asked them."""
+    for unit in ("ns", "s"):
+        days = np.array(["2026-01-02", "2026-01-03"], dtype=f"datetime64[{unit}]")
+        with pytest.raises(llmkit.ValidationError, match="texts or numbers"):
+            llmkit.question.choice("Which day?", days)
+
+
 def test_a_time_of_numpy_is_a_time(kit):
     """``frame["at"].values[0]`` limits a table of costs as its text does."""
     model = kit.catalog.update_model(LUNA, retires_on=np.datetime64("2027-01-14"))

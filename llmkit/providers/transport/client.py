@@ -84,7 +84,7 @@ class Client:
                     if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
                         return _too_long(response.status, host, longest)
             except (aiohttp.ClientError, TimeoutError):
-                if outgoing.method == "GET" or not _is_whole(body):  # what was paid for is kept
+                if outgoing.method == "GET" or not await apart(body, _is_whole, body):  # what was paid for is kept
                     raise
         received_at = datetime.now(UTC)
         async with one_at_a_time(body):

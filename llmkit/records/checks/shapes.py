@@ -16,10 +16,19 @@ from llmkit.errors import ValidationError
 
 T = TypeVar("T")
 
+_TIMES = (np.datetime64, np.timedelta64)
+
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number; booleans are not."""
     return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def unboxed(value: Any) -> Any:
+    """Python's number, flag or text for one of numpy's; other values, its times included, as they are: in nanoseconds
+    they would become integers.
+    """
+    return value.item() if isinstance(value, np.generic) and not isinstance(value, _TIMES) else value
 
 
 def string(value: Any, field: str) -> str:
@@ -57,7 +66,7 @@ def strings(value: Any, field: str) -> tuple[str, ...]:
 
 def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
     """A list, tuple, Series or the like, not a dict, text or table; ``what`` describes it in the error. Numpy's scalars
-    become Python's.
+    become Python's, as by :func:`unboxed`.
     """
     if (
         isinstance(value, str | bytes | Mapping)
@@ -65,7 +74,7 @@ def several(value: Any, field: str, what: str) -> tuple[Any, ...]:
         or getattr(value, "ndim", 1) != 1  # iterating a DataFrame would give its column names
     ):
         raise ValidationError(f"{field} must be {what}, not {kind(value)}.", field=field)
-    return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
+    return tuple(map(unboxed, value))
 
 
 def mapping(value: Any, field: str, example: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from llmkit.errors import ValidationError
 from llmkit.records import DIALECTS, WIRE_NAMES
 from llmkit.records.checks.json_text import plain
+from llmkit.records.checks.shapes import unboxed
 
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
@@ -110,7 +111,7 @@ def moment(value: Any, field: str) -> datetime:
 def json_value(value: Any, field: str) -> Any:
     """A value that is unchanged when written as JSON and read back."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=np.generic.item)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=unboxed)
         text.encode()  # a lone surrogate cannot be written to a file
         if (back := json.loads(text)) == plain(value):
             return back
