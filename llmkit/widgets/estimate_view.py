@@ -24,9 +24,10 @@ def estimate_html(
     notes: Notes,
     names: Mapping[str, str],
     other: Estimate | None = None,
+    why_not: str = "",
 ) -> str:
-    """The ticked models, including unavailable ones, the most expensive first; then the total, and the cost and time of
-    the ``other`` mode: in batches instead of at once, or vice versa.
+    """The ticked models, including unavailable ones, the most expensive first; then the total, or ``why_not``, and the
+    cost and time of the ``other`` mode: in batches instead of at once, or vice versa.
     """
     costs = {each.model: each for each in estimate.models} if estimate else {}
     ranked = sorted(chosen, key=lambda reference: -_cost_or_less(costs.get(reference)))
@@ -34,7 +35,8 @@ def estimate_html(
     body = html.table({"Model": "auto", "Estimate": "110px"}, rows, right=("Estimate",), markup=("Model", "Estimate"))
     more = html.quiet(f"and {len(ranked) - MOST:,} more models") if len(ranked) > MOST else ""
     models = body + more if ranked else html.quiet("No model is ticked.")
-    return html.literal(models + _total(estimate) + _instead(estimate, other))
+    total = _total(estimate) if estimate else html.quiet(why_not)
+    return html.literal(models + total + _instead(estimate, other))
 
 
 def _cost_or_less(entry: ModelEstimate | None) -> Decimal:
@@ -52,9 +54,7 @@ def _interval(estimate: Estimate | ModelEstimate) -> str:
     return "" if estimate.low is None else f"80 % sure: {dollars(estimate.low)} to {dollars(estimate.high)}"
 
 
-def _total(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
+def _total(estimate: Estimate) -> str:
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
     bases = ", ".join(_BASIS[part] for part in estimate.basis.split(", "))

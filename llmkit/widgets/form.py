@@ -54,6 +54,11 @@ class Field:
         except ValidationError as error:
             raise ValidationError(str(error), field=self.name) from None
 
+    @property
+    def short_label(self) -> str:
+        """The label without its unit."""
+        return self.label.partition(" (")[0]
+
     def concerns(self, error: LlmkitError) -> bool:
         """Whether an error is about this field."""
         return getattr(error, "field", None) in self.names
@@ -168,10 +173,11 @@ class Form:
         return any(self.fields[name].control.value != self._shown.get(name) for name in names)
 
     def refuse(self, error: LlmkitError) -> None:
-        """Show an error at the field that it concerns, or below them all."""
+        """Show an error at the field that it concerns, and go there; or below them all."""
         for field in self.fields.values():
             if field.concerns(error):
                 self._say(field, self.worded(error))
+                field.control.focus()  # it may be above the screen
                 return
         self.error.show(self.worded(error), "bad")
         if isinstance(error, EditConflict):
@@ -196,7 +202,7 @@ class Form:
 
     def worded(self, error: LlmkitError) -> str:
         """The error's message, with the labels of fields instead of argument names."""
-        labels = {name: field.label.partition(" (")[0] for field in self.fields.values() for name in field.names}
+        labels = {name: field.short_label for field in self.fields.values() for name in field.names}
         text = str(error)
         for name in sorted(labels, key=len, reverse=True):  # price_tiers.above before price_tiers
             word = re.escape(name)

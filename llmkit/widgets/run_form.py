@@ -130,7 +130,9 @@ class RunForm(FollowingPanel):
         notes = {reference: list(map(note, listed)) for reference, listed in against.items()}
         usable = [reference for reference, listed in against.items() if not any(each.blocks for each in listed)]
         values = self._sound_values()
-        self._estimate, other = (self._estimated(usable, values, mode) for mode in _MODES[values["mode"]])
+        (self._estimate, why_not), (other, _) = (
+            self._estimated(usable, values, mode) for mode in _MODES[values["mode"]]
+        )
         with self._saying:
             if self._inputs() != self._refused:
                 self._say()
@@ -139,7 +141,7 @@ class RunForm(FollowingPanel):
             if (words := warnings.get(models[reference].provider)) is not None:
                 notes[reference].append((words, "warn"))
         names = {reference: models[reference].display_name for reference in notes}
-        self.estimate.value = estimate_html(self._estimate, chosen, notes, names, other)
+        self.estimate.value = estimate_html(self._estimate, chosen, notes, names, other, why_not)
 
     def _inputs(self) -> tuple[Any, ...]:
         return (self.picker.chosen, *(field.control.value for field in self.form.fields.values()))
@@ -158,18 +160,22 @@ class RunForm(FollowingPanel):
         values, _ = self.form.check(warned=("budget", "project"))
         self._warn_of_budget(values)
 
-    def _estimated(self, usable: list[str], values: dict[str, Any], mode: str) -> Estimate | None:
+    def _estimated(self, usable: list[str], values: dict[str, Any], mode: str) -> tuple[Estimate | None, str]:
+        """The estimate in a mode, or why there is none."""
         prompts = values.get("prompts", self._given)
         if self._given is None:
             words = counted(len(prompts), "prompt") if prompts else "No prompt yet"
             self._count.value = html.quiet(f"{words}. An empty line separates prompts.")
-        if not prompts or not usable or "samples" not in values:
-            return None
+        wrong = [each.short_label for name, each in self.form.fields.items() if name not in {"budget", *values}]
+        if wrong:
+            return None, f"No estimate until {' and '.join(wrong)} can be read."
+        if not prompts or not usable:
+            return None, "No estimate without prompts." if usable else ""  # each model says why it is not usable
         try:
-            sent = {name: values.get(name) for name in ("system", "max_tokens", "temperature", "service_tier")}
-            return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], mode=mode, **sent)
-        except LlmkitError:  # Start reports it; while the user types there is just no estimate
-            return None
+            sent = {name: values[name] for name in ("system", "max_tokens", "temperature", "service_tier")}
+            return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], mode=mode, **sent), ""
+        except LlmkitError as error:
+            return None, self.form.worded(getattr(error, "problems", (error,))[0])
 
     def _warn_of_budget(self, values: dict[str, Any]) -> None:
         shared = self._kit.budgets()
@@ -210,23 +216,27 @@ class RunForm(FollowingPanel):
         self.act(start, on_error=self._place_errors)
 
     def _place_errors(self, error: LlmkitError) -> None:
-        """Show each problem at the field that it concerns, or below the form."""
+        """Show each problem at the field that it concerns, or below the form, and go to the first."""
         with self._saying:
             self._refused = self._inputs()
-        places: dict[Sentence, list[str]] = {}
+        places: dict[tuple[Sentence, ipw.DOMWidget], list[str]] = {}
         for problem in getattr(error, "problems", (error,)):
             places.setdefault(self._place_of(problem), []).append(self.form.worded(problem))
-        for place, sentences in places.items():
+        for (place, _), sentences in places.items():
             rest = len(sentences) - _SENTENCES
             place.show(
                 " ".join([*sentences[:_SENTENCES], *([f"And {rest} more like this."] if rest > 0 else [])]), "bad"
             )
+        next(control for _, control in places).focus()
 
-    def _place_of(self, problem: LlmkitError) -> Sentence:
+    def _place_of(self, problem: LlmkitError) -> tuple[Sentence, ipw.DOMWidget]:
+        """Where to show a problem, and the control to correct."""
         name = "budget" if problem.code is Code.BUDGET_EXCEEDED else getattr(problem, "field", None)
         if name == "models" or problem.code in _ABOUT_MODELS:
-            return self.picker.error
-        return self.form[name].error if name in self.form.fields else self.form.error
+            return self.picker.error, self.picker.text
+        if name in self.form.fields:
+            return self.form[name].error, self.form[name].control
+        return self.form.error, self.start_button
 
     def _show_run(self) -> None:
         self.panel = self.handle.panel()

@@ -106,13 +106,16 @@ def test_a_run_is_started_from_the_form_and_its_answers_read(lab, database):
 
 
 def test_what_makes_no_sense_starts_nothing(lab, database):
-    """Budget "lots" and Enter: a sentence beside the field, what was typed stays, and there is no run."""
+    """Budget "lots" and Start, which is far below: the form goes back there and says why, and there is no run."""
+    lab.page.set_viewport_size({"width": 1280, "height": 400})
     notebook = lab.notebook("bad", *cells(database, "kit.run_form('a')"))
     notebook.run()
     panel = notebook.panel()
     budget = panel.get_by_label("Budget")
     budget.fill("lots")
-    budget.press("Enter")
+    panel.get_by_role("button", name="Start").click()
+    expect(budget).to_be_focused()
+    expect(budget).to_be_in_viewport()
     alert = panel.get_by_role("alert")
     expect(alert).to_contain_text("type an amount of US dollars")
     assert stands_below(alert, budget)

@@ -196,6 +196,23 @@ def test_a_service_tier_is_asked_for(form, kit, sim):
     assert "steerage" in errors(form.form)["service_tier"]
 
 
+def test_a_missing_estimate_says_why(form):
+    """A dash beside each model alone would leave one guessing which setting is at fault."""
+    type_into(form.form, samples="lots", max_tokens="x", budget="lots")
+    form.refresh()
+    assert "No estimate until Samples per prompt and Max tokens can be read." in form.estimate.value
+    type_into(form.form, samples="1", max_tokens="", service_tier="steerage")
+    form.refresh()
+    assert "cannot be asked at the service tier" in form.estimate.value
+    type_into(form.form, service_tier="", prompts="")
+    form.refresh()
+    assert "No estimate without prompts." in form.estimate.value
+    assert form.df.empty
+    type_into(form.form, prompts="a")
+    form.refresh()
+    assert "No estimate" not in form.estimate.value  # though the budget is not one yet
+
+
 def test_a_model_that_retires_soon_or_was_deprecated_is_marked(form, kit):
     """The warning stands beside the model that it is about."""
     soon = datetime.now(UTC).date() + timedelta(days=10)
