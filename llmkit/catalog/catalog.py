@@ -273,10 +273,10 @@ class Catalog(ProviderEdits):
     def undo(self) -> tuple[str, ...]:
         """Revert the last user change that is not reverted yet; returns the references concerned.
 
-        Undoing is itself a change in the history. Calling again reverts the change before.
+        Undoing is itself a change in the history. Calling again reverts the change before. What was added is deleted.
 
         Raises:
-            ValidationError: there is nothing to undo, or the change added an entry (those are never removed).
+            ValidationError: there is nothing to undo, or runs refer to what was added.
             EditConflict: an entry was changed again since.
         """
         events = self._last_edit()
@@ -292,7 +292,11 @@ class Catalog(ProviderEdits):
         return undo.in_words(self._last_edit())
 
     def _last_edit(self) -> Sequence[Event]:
-        return undo.last_edit(self._store.catalog_events())
+        events = undo.last_edit(self._store.catalog_events())
+        for event in filter(undo.is_addition, events):
+            remedy = "deprecate it" if event["entity"] == "model" else "disable it"
+            self._check_unasked(event["reference"], f"Adding {event['reference']} cannot be undone", remedy)
+        return events
 
 
 def _apply_standing(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:

@@ -18,7 +18,7 @@ from llmkit.providers.credentials import how_to_approve, names_api_key
 from llmkit.records import EXACT, Model, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.user_warnings import warn
-from llmkit.store import Edit, Store, queries
+from llmkit.store import CatalogState, Edit, Store, queries
 
 
 class ProviderEdits(CatalogReader):
@@ -162,14 +162,23 @@ class ProviderEdits(CatalogReader):
         Raises:
             ValidationError: it came with llmkit, a run refers to it, or one of its models is set for an internal task.
         """
-        entry = self.provider(name)
-        if self._store.catalog_events(name).iloc[0]["actor"] == "seed":
-            raise ValidationError(f"{name} comes with llmkit: disable it instead.", field="name")
-        if self._store.read(lambda c: queries.has_asked(c, name)):
-            raise ValidationError(f"{name} cannot be deleted, as runs refer to it: disable it instead.", field="name")
+        entry = self.check_deletable(name)
         with self._edit() as edit:
             _drop(edit, entry)
         return entry
+
+    def check_deletable(self, name: str) -> Provider:
+        """Raise the error with which :meth:`delete_provider` would refuse; else return the provider."""
+        entry = self.provider(name)
+        if self._store.catalog_events(name).iloc[0]["actor"] == "seed":
+            raise ValidationError(f"{name} comes with llmkit: disable it instead.", field="name")
+        self._check_unasked(name, f"{name} cannot be deleted", "disable it instead")
+        _check_unneeded(self.state(), name)
+        return entry
+
+    def _check_unasked(self, reference: str, what: str, remedy: str) -> None:
+        if self._store.read(lambda connection: queries.has_asked(connection, reference)):
+            raise ValidationError(f"{what}, as runs refer to it: {remedy}.", field="name")
 
     def _is_approved(self, provider: Provider) -> bool:
         return self._origin_allowed(*_approval_key(provider))
@@ -202,17 +211,22 @@ class ProviderEdits(CatalogReader):
 
 
 def _drop(edit: Edit, provider: Provider) -> None:
-    """Delete a provider and its balance, unless one of its models is set for an internal task."""
+    """Delete a provider and its balance, unless one of its models was set for an internal task meanwhile."""
+    _check_unneeded(edit.state, provider.name)
+    if edit.state.providers[provider.name].balance is not None:
+        edit.set_balance(provider.name, None)
+    edit.drop_provider(provider.name, "delete_provider")
+
+
+def _check_unneeded(state: CatalogState, name: str) -> None:
+    """Refuse if one of a provider's models is set for an internal task."""
     for purpose, each in PURPOSES.items():
-        if str(edit.state.settings.get(each.key)).startswith(f"{provider.name}:"):
+        if str(state.settings.get(each.key)).startswith(f"{name}:"):
             raise ValidationError(
-                f"{provider.name} has the model for {each.title.lower()}: choose another with "
+                f"{name} has the model for {each.title.lower()}: choose another with "
                 f"set_infra_model({purpose!r}, ...) first.",
                 field="name",
             )
-    if edit.state.providers[provider.name].balance is not None:
-        edit.set_balance(provider.name, None)
-    edit.drop_provider(edit.state.providers[provider.name], "delete_provider")
 
 
 def _is_own(provider: Provider) -> bool:

@@ -30,7 +30,7 @@ def last_edit(events: pd.DataFrame) -> Sequence[Event]:
     """The events of the users' last edit that is not undone yet, oldest first.
 
     Raises:
-        ValidationError: there is none, or it added an entry, which is never removed.
+        ValidationError: there is none.
     """
     mine = events[~events["actor"].isin(OWN_ACTORS)]
     open_edits: list[Sequence[Event]] = []
@@ -42,12 +42,12 @@ def last_edit(events: pd.DataFrame) -> Sequence[Event]:
             open_edits.pop()
     if not open_edits:
         raise ValidationError("There is no change to undo.")
-    last = open_edits[-1]
-    for event in last:
-        if event["entity"] in ("provider", "model") and not event["before"]:
-            remedy = "deprecate it" if event["entity"] == "model" else "disable it"
-            raise ValidationError(f"Adding {event['reference']} cannot be undone, because runs may use it; {remedy}.")
-    return last
+    return open_edits[-1]
+
+
+def is_addition(event: Event) -> bool:
+    """Whether the event added a provider or a model."""
+    return event["entity"] in ("provider", "model") and not event["before"]
 
 
 def in_words(events: Sequence[Event]) -> str:
@@ -57,6 +57,8 @@ def in_words(events: Sequence[Event]) -> str:
     for event in events:
         if event["after"] is None:
             clauses.append(f"{event['reference']}: deleted")
+        elif is_addition(event):
+            clauses.append(f"{event['reference']}: added")
         elif event["entity"] == "price" and event["reference"] not in models:
             clauses.append(f"{event['reference']}: the price from {event['after']['valid_from'][:10]} on")
         elif event["entity"] not in ("price", "sync"):
@@ -97,18 +99,24 @@ def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, 
 
 def _provider(edit: Edit, event: Event, now: datetime) -> None:
     before, current = _before(Provider, event, edit.state.providers)
-    edit.put_provider(replace(before, balance=current.balance) if current else before, ACTION)
+    if before is None:
+        edit.drop_provider(event["reference"], ACTION)
+    else:
+        edit.put_provider(replace(before, balance=current.balance) if current else before, ACTION)
 
 
 def _model(edit: Edit, event: Event, now: datetime) -> None:
     before, _ = _before(Model, event, edit.state.models)
+    if before is None:
+        edit.drop_model(event["reference"], ACTION)
+        return
     for price in event["before"]["prices"] if event["after"] is None else ():
         edit.add_price(DatedPrice.from_row(price), ACTION)
     edit.put_model(before, ACTION)
 
 
-def _before(record: type[Entry], event: Event, entries: Mapping[str, Entry]) -> tuple[Entry, Entry | None]:
-    """The entry before the event, and now. Raises EditConflict if it is not as the event left it."""
+def _before(record: type[Entry], event: Event, entries: Mapping[str, Entry]) -> tuple[Entry | None, Entry | None]:
+    """The entry before the event, if there was one, and now. Raises EditConflict if it is not as the event left it."""
     current = entries.get(event["reference"])
     if event["after"] is None:
         if current is not None:
@@ -117,12 +125,14 @@ def _before(record: type[Entry], event: Event, entries: Mapping[str, Entry]) -> 
         kept = {name: getattr(current, name) for name in _BOOKKEEPING if hasattr(current, name)}
         if replace(record.from_row(event["after"]), **kept) != current:
             raise EditConflict(f"{event['reference']} was changed again since, so the change cannot be undone.")
-    return record.from_row(event["before"]), current
+    return record.from_row(event["before"]) if event["before"] else None, current
 
 
 def _price(edit: Edit, event: Event, now: datetime) -> None:
     """Append the price that would be in force without the entry, from its day but not before now."""
     entry = DatedPrice.from_row(event["after"])
+    if entry.reference not in edit.state.models:
+        return  # its model was added by the same edit
     entries = list(edit.state.prices[entry.reference])
     entries.remove(entry)
     begins = now if entry.valid_from is None else max(entry.valid_from, now)

@@ -42,17 +42,21 @@ class Edit:
         self.state = replace(self.state, models={**self.state.models, model.reference: filled})
         return filled
 
-    def drop_provider(self, provider: Provider, action: str) -> None:
+    def drop_provider(self, name: str, action: str) -> None:
         """Remove a provider with its models and their prices."""
-        prices = dict(self.state.prices)
-        gone = [reference for reference, model in self.state.models.items() if model.provider == provider.name]
-        for reference in gone:
-            before = {**self.state.models[reference].to_row(), "prices": as_json(prices.pop(reference, ()))}
-            self._note(action, "model", reference, before, None)
-        self._note(action, "provider", provider.name, provider, None)
-        models = {name: each for name, each in self.state.models.items() if name not in gone}
-        providers = {name: each for name, each in self.state.providers.items() if name != provider.name}
-        self.state = replace(self.state, providers=providers, models=models, prices=prices)
+        for reference, model in self.state.models.items():
+            if model.provider == name:
+                self.drop_model(reference, action)
+        providers = dict(self.state.providers)
+        self._note(action, "provider", name, providers.pop(name), None)
+        self.state = replace(self.state, providers=providers)
+
+    def drop_model(self, reference: str, action: str) -> None:
+        """Remove a model with its prices."""
+        models, prices = dict(self.state.models), dict(self.state.prices)
+        before = {**models.pop(reference).to_row(), "prices": as_json(prices.pop(reference, ()))}
+        self._note(action, "model", reference, before, None)
+        self.state = replace(self.state, models=models, prices=prices)
 
     def add_price(self, entry: DatedPrice, action: str = "add_price") -> DatedPrice:
         """Append an entry to a model's price history."""

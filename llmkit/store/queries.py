@@ -70,9 +70,9 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
     )
 
 
-def has_asked(connection: duckdb.DuckDBPyConnection, provider: str) -> bool:
-    """Whether any run includes this provider."""
-    return bool(rows(connection, "SELECT 1 FROM run_arms WHERE provider = ? LIMIT 1", [provider]))
+def has_asked(connection: duckdb.DuckDBPyConnection, reference: str) -> bool:
+    """Whether any run includes this provider or model."""
+    return bool(rows(connection, "SELECT 1 FROM run_arms WHERE ? IN (provider, model) LIMIT 1", [reference]))
 
 
 def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None) -> pd.DataFrame:

@@ -92,15 +92,22 @@ class ProviderDetail:
         self._panel.act(save, on_error=refuse)
 
     def _ask_delete(self) -> None:
-        if self._provider is not None and self.form is not None:
-            name = self._provider.name
-            question = f"Delete {self._provider.display_name} and its models? Undo brings them back."
-            self.form.ask(question, "Delete", lambda: self._delete(name))
+        provider, form = self._provider, self.form
+        if provider is None or form is None:
+            return
+        form.withdraw()
+        try:
+            self._kit.catalog.check_deletable(provider.name)
+        except LlmkitError as error:
+            form.refuse(error)
+            return
+        question = f"Delete {provider.display_name} and its models? Undo brings them back."
+        form.ask(question, "Delete", lambda: self._delete(form, provider.name))
 
-    def _delete(self, name: str) -> None:
-        if self.form is not None:
-            self.form.withdraw()
-        self._panel.act(lambda: f"Deleted {self._kit.catalog.delete_provider(name).display_name}.")
+    def _delete(self, form: Form, name: str) -> None:
+        form.withdraw()
+        deleted = self._kit.catalog.delete_provider
+        self._panel.act(lambda: f"Deleted {deleted(name).display_name}.", on_error=form.refuse)
 
     def _ask_approval(self, form: Form, provider: Provider) -> None:
         url = form["base_url"].control.value

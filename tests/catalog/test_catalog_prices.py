@@ -166,10 +166,3 @@ def test_undo_of_a_balance_keeps_what_was_spent(bench):
         edit.set_balance("alpha", Decimal("28.5"), "spent")
     catalog.undo()
     assert catalog.provider("alpha").balance == Decimal("8.5")
-
-
-def test_adding_cannot_be_taken_back(catalog):
-    """An added model stays, and the message says what to do instead."""
-    catalog.add_model("alpha:four", cost_input_per_million=1, cost_output_per_million=1)
-    with pytest.raises(ValidationError, match="deprecate it"):
-        catalog.undo()

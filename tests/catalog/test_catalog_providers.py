@@ -359,3 +359,43 @@ def test_a_provider_that_is_needed_is_not_deleted(tmp_path):
             with pytest.raises(ValidationError, match=words):
                 catalog.delete_provider(name)
         assert len(catalog.history()) == n_events
+
+
+def test_undo_goes_back_beyond_what_was_added(tmp_path):
+    """A model with its price and default mark, then its provider, then the change before; a rebuilt database agrees."""
+    path = tmp_path / "k.duckdb"
+    with open_kit(path, simulate=True) as kit:
+        catalog, before = kit.catalog, kit.catalog.state()
+        catalog.update_provider("openai", max_parallel_requests=9)
+        catalog.add_provider("lab", base_url="http://localhost:1/v1")
+        catalog.add_model("lab:one", cost_input_per_million=1, cost_output_per_million=2, set_as_default=True)
+        catalog.set_balance("lab", 5)
+        told = [(catalog.last_change(), catalog.undo()) for _ in range(4)]
+        assert [words for words, _ in told] == [
+            "lab: balance none → $5.00",
+            "lab:one: added; lab:one: default no → yes",
+            "lab: added",
+            f"openai: max parallel requests {before.providers['openai'].max_parallel_requests} → 9",
+        ]
+        state = catalog.state()
+        assert (state.models, state.prices, state.providers.keys()) == (
+            before.models,
+            before.prices,
+            before.providers.keys(),
+        )
+        with pytest.raises(ValidationError, match="no change"):
+            catalog.undo()
+    path.unlink()
+    with open_kit(path, simulate=True) as kit:
+        assert kit.catalog.state() == state
+
+
+def test_what_a_run_has_asked_stays_when_its_addition_is_undone(tmp_path):
+    """The sentence says what to do instead, and the history is as it was."""
+    with open_kit(tmp_path / "k.duckdb", simulate=True) as kit:
+        catalog = kit.catalog
+        catalog.add_model("openai:gpt-6-mine", cost_input_per_million=1, cost_output_per_million=2)
+        kit.run("a", "openai:gpt-6-mine").result(60)
+        with pytest.raises(ValidationError, match=r"Adding openai:gpt-6-mine cannot be undone.*: deprecate it"):
+            catalog.undo()
+        assert "openai:gpt-6-mine" in catalog.state().models

@@ -254,7 +254,7 @@ def test_cancel_adds_no_provider(panel, events):
 
 
 def test_a_provider_is_deleted_when_no_run_has_asked_it(panel, kit):
-    """After a question; one that came with llmkit stays, with a sentence; undo brings a deleted one back."""
+    """After a question; one that came with llmkit is refused without one; undo brings a deleted one back."""
     open_add(panel).submit_button.click()
     panel.detail.delete_button.click()
     buttons(panel.detail.form.aside)["Delete"].click()
@@ -263,12 +263,15 @@ def test_a_provider_is_deleted_when_no_run_has_asked_it(panel, kit):
     assert panel.notice.text == "Deleted lab."
     select(panel, "openai")
     panel.detail.delete_button.click()
-    buttons(panel.detail.form.aside)["Delete"].click()
-    assert "comes with llmkit" in panel.notice.text
-    assert not buttons(panel.detail.form.aside)  # it is not asked again
+    assert "comes with llmkit" in panel.detail.form.error.text
+    assert not buttons(panel.detail.form.aside)
     panel.undo_button.click()
     assert panel.notice.text == "Undid: lab: deleted."
     assert "lab" in {row.key for row in panel.table.rows}
+    select(panel, "lab")
+    panel.undo_button.click()
+    assert panel.notice.text == "Undid: lab: added."
+    assert panel.detail.widget.layout.display == "none"
 
 
 # --- testing the connection ---
