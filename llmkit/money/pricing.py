@@ -83,11 +83,12 @@ def cost(
         ValidationError: ``at`` has no time zone.
     """
     served = at_tier(price, tier)
-    base = rates_at(served or Price(), usage.input_tokens if usage else 0, at)
+    whole = usage.input_tokens or 0 if usage else 0
+    base = rates_at(served or Price(), whole, at)
     if usage is None:
         return Cost(amount=None, rates=base, source="unpriced")
     reported = usage.reported_cost
-    if reported == 0 and _amount(usage, rates_at(price, usage.input_tokens, at)):
+    if reported == 0 and _amount(usage, rates_at(price, whole, at)):
         reported = None
     if reported is not None and reported.is_finite() and 0 <= reported <= LARGEST:
         return Cost(amount=_rounded(reported), rates=base, source="provider_reported")
@@ -244,11 +245,11 @@ def billed_tokens(usage: Usage) -> tuple[int, int, int, int, int]:
     A provider's counts can contradict each other. The whole input then takes precedence, followed by cached reads and
     writes, so that the kinds of input always add up to the whole input and no token is billed twice or below zero.
     """
-    whole = max(usage.input_tokens, 0)
+    whole = max(usage.input_tokens or 0, 0)
     cached = _clamp(usage.cached_input_tokens, whole)
     written = _clamp(usage.cache_write_tokens, whole - cached)
     written_1h = _clamp(usage.cache_write_1h_tokens, written)
-    return whole - cached - written, cached, written - written_1h, written_1h, max(usage.output_tokens, 0)
+    return whole - cached - written, cached, written - written_1h, written_1h, max(usage.output_tokens or 0, 0)
 
 
 def _clamp(count: int, most: int) -> int:
@@ -264,6 +265,8 @@ def input_rates(rates: Rates) -> tuple[Decimal | None, Decimal | None, Decimal |
 
 
 def _amount(usage: Usage, rates: Rates) -> Decimal | None:
+    if usage.total_tokens is None:
+        return None
     return _sum(billed_tokens(usage), (*input_rates(rates), rates.cost_output_per_million))
 
 

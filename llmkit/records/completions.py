@@ -22,21 +22,27 @@ class Usage(Row):
     ``input_tokens`` is the whole input, including cache reads and writes; ``output_tokens`` is everything billed as
     output, including reasoning; ``reasoning_tokens`` is the reasoning part of it. ``cache_write_1h_tokens`` is the part
     of ``cache_write_tokens`` kept for an hour. ``reported_cost`` is the cost in US dollars as reported by the provider,
-    if it reports one.
+    if it reports one; input and output are ``None``, unknown, when it reports nothing else.
 
     ``searches`` counts calls of the provider's own search tool. ``other_calls`` counts what is billed in addition to
     these tokens and that no price here covers: other tools of the provider, steps of another model.
     """
 
-    input_tokens: int
+    input_tokens: int | None = None
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
-    output_tokens: int
+    output_tokens: int | None = None
     reasoning_tokens: int = 0
     reported_cost: Decimal | None = None
     searches: int = 0
     other_calls: int = 0
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Input and output together, if known."""
+        read, written = self.input_tokens, self.output_tokens
+        return None if read is None or written is None else read + written
 
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values; call counts of 0 are left out."""

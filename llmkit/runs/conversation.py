@@ -164,7 +164,7 @@ class Conversation:
         return self.cost
 
     def _count(self, usage: Usage) -> None:
-        for name in TOKEN_COLUMNS:
+        for name in TOKEN_COLUMNS if usage.total_tokens is not None else ():
             self.tokens[name] = self.tokens.get(name, 0) + getattr(usage, name)
 
 

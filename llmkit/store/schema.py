@@ -10,7 +10,7 @@ import duckdb
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Usage
 from llmkit.records.columns import RESULT
 
-USAGE: Mapping[str, str] = {f.name: "BIGINT" if f.type == "int" else "VARCHAR" for f in fields(Usage)}
+USAGE: Mapping[str, str] = {f.name: "VARCHAR" if f.name == "reported_cost" else "BIGINT" for f in fields(Usage)}
 RATES: Mapping[str, str] = dict.fromkeys(RATE_COLUMNS, "DECIMAL(18, 8)")
 """The fields of usage and rates in the journal and the tables, with SQL types."""
 REUSE: Mapping[str, str] = {"reused_from": "VARCHAR", "original_cost": "DECIMAL(18, 10)"}
@@ -78,7 +78,8 @@ _UNTIL_ASKED: Mapping[str, str] = {
 }
 """Result columns that have a value for probes without a result too."""
 _RESULT = ", ".join(f"{_UNTIL_ASKED.get(name, f'q.{name}')} AS {name}" for name in RESULT)
-_USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
+_USAGE = f"""CASE WHEN o.input_tokens IS NOT NULL OR o.reported_cost IS NOT NULL
+                THEN json_object({", ".join(f"'{n}', o.{n}" for n in USAGE)}) END"""
 _LONG = """LEFT JOIN long_texts {0} ON {0}.run_id = o.run_id AND {0}.position = o.position AND {0}.turn = o.turn
                 AND {0}.attempt = o.attempt AND {0}.name = '{0}' AND {0}.pieces = o.{0}_pieces"""
 _RESPONSE = "coalesce(o.response, response.text, json_extract_string(o.reply, o.response_at)) AS response"

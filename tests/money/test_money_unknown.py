@@ -34,6 +34,18 @@ def test_a_budget_holds_where_nobody_says_what_was_billed(paying, sim, reply):
         run = paying.resume(run.id).result(60)
 
 
+def test_a_reported_cost_counts_also_where_no_tokens_are_told(paying, sim):
+    """What the provider says it billed is the cost, everywhere and later; the tokens are unknown rather than 0."""
+    paying.catalog.update_provider("local", dialect="xai")
+    sim.script("openai", [answer(cost_in_usd_ticks=31_000_000)])
+    run = paying.run("How are you?", LOCAL).result(60)
+    assert run.total_cost == Decimal("0.0031") == Decimal(str(run.reprice().attrs["total"]))
+    (probe,) = run.probes.to_dict("records")
+    assert probe["cost_source"] == "provider_reported"
+    assert all(pd.isna(probe[name]) for name in ("input_tokens", "cached_input_tokens", "output_tokens"))
+    assert run.costs()["unpriced"].tolist() == [0]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"extra_body": {"tools": [{"description": "x" * 40_000}]}}, {"stop": ["文" * 9_000]}],

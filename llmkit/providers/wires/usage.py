@@ -1,7 +1,7 @@
 """Reads billed tokens from every format, counted the same way (cached, written, reasoning), and reported costs.
 
-Implausible counts are unknown: without a known input and output there is no usage at all (cost unknown, never 0), and
-details larger than their total are dropped, so that the tokens are billed at the full price.
+Implausible counts are unknown: without a known input and output there is no usage but a reported cost (else the cost is
+unknown, never 0), and details larger than their total are dropped, so that the tokens are billed at the full price.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def _openai_usage(
     usage: Any, whole: int | None, output: int | None, input_details: str, output_details: str, dialect: Dialect
 ) -> Usage | None:
     """The input includes cached tokens, and the output reasoning, unless the total says otherwise."""
+    reported = _reported(usage, dialect)
     if whole is None or output is None:
-        return None
+        return Usage(reported_cost=reported) if reported else None
     told, details = usage.get, dig(usage, input_details)
     total = count(told("total_tokens"))
     reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), told("reasoning_tokens"))
@@ -70,7 +71,7 @@ def _openai_usage(
         written=written,
         written_1h=long,
         reasoning=reasoning,
-        reported=_reported(usage, dialect),
+        reported=reported,
         searches=_largest(dig(usage, "server_tool_use", "web_search_requests")),  # OpenRouter, a proxied Claude
         other_calls=_largest(told("num_sources_used")),  # xAI
     )
