@@ -121,7 +121,7 @@ def most_of(rates: Dearest, input_tokens: int, output_tokens: int) -> Decimal | 
     return min(_rounded(max(known), ROUND_CEILING), LARGEST) if len(known) == len(amounts) else None
 
 
-def dearest(price: Price, tiers: frozenset[str], fallback: Rates | None) -> Dearest:
+def dearest(price: Price, tiers: Iterable[str | None], fallback: Rates | None) -> Dearest:
     """All combinations possible during the week at these service ``tiers``: (input tokens above which it applies, the
     dearest rate of input, the rate of output); rates are ``None`` for a tier without a price.
 

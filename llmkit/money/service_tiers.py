@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmkit.records import BATCH_TIER, EXACT, RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
 
@@ -30,7 +31,16 @@ def in_batch(tier: str | None) -> str:
 
 def askable(price: Price) -> tuple[str, ...]:
     """The priced tiers that a request can ask for; the parts of ``"fast+us"`` are listed separately."""
-    return (STANDARD_TIER, *(each.service_tier for each in price.price_variants if each.service_tier != BATCH_TIER))
+    names = (each.service_tier for each in price.price_variants)
+    return (STANDARD_TIER, *(name for name in names if name != BATCH_TIER and "." not in name))
+
+
+def at_host(price: Price, tier: str | None, base_url: str) -> str | None:
+    """The tier of requests to an address, combined with the variant that the price has under the name of its host."""
+    host = urlsplit(base_url).hostname
+    if all(each.service_tier != host for each in price.price_variants):
+        return tier
+    return host if tier in (None, STANDARD_TIER) else f"{tier}+{host}"
 
 
 @lru_cache(maxsize=4096)  # called for every answer

@@ -76,7 +76,8 @@ class PriceWindow(_Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceVariant(_Part):
-    """Rates for answers served at a service tier other than the standard one.
+    """Rates for answers served at a service tier other than the standard one, or at all by the host of this name
+    (``"api.eu.mistral.ai"``).
 
     Either ``factor`` times all standard rates; or the given rates, with their own long-context tiers, each replacing
     the standard rate of its kind.

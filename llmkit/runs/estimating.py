@@ -16,7 +16,7 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.money.price_changes import price_changes
-from llmkit.money.service_tiers import at_tier
+from llmkit.money.service_tiers import at_host, at_tier
 from llmkit.providers.wires import Wire, answer_limit, wire_for
 from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Request, Usage
 from llmkit.runs.plan import Plan, asked, with_options
@@ -97,6 +97,7 @@ def estimate_spec(
         estimate = partial(
             _at_price,
             tier=tier,
+            base_url=target.provider.base_url,
             workload=workload,
             history=history,
             effort=_effort(model, config.params, request, target.wire.name),
@@ -117,9 +118,10 @@ def estimate_spec(
     return Estimate.of(models, hours, reused=reused.count, saved=reused.cost, batched=spec.batched)
 
 
-def _at_price(model: Model, at: datetime, *, tier: str, **how: Any) -> ModelEstimate:
-    """The estimate for a model at a service tier, with the price in force at ``at``."""
-    return estimate_model(replace(model, price=at_tier(model.full_price, tier) or Price()), at=at, **how)
+def _at_price(model: Model, at: datetime, *, tier: str, base_url: str, **how: Any) -> ModelEstimate:
+    """The estimate for a model at a service tier and an address, with the price in force at ``at``."""
+    price = at_tier(model.full_price, at_host(model.full_price, tier, base_url))
+    return estimate_model(replace(model, price=price or Price()), at=at, **how)
 
 
 def _left(plan: Plan, config: int, reused: Reused) -> tuple[Sequence[int], Sequence[int]]:

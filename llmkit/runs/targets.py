@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from llmkit.money import pricing
-from llmkit.money.service_tiers import in_batch
+from llmkit.money.service_tiers import askable, at_host, in_batch
 from llmkit.providers.wires import Wire, wire_for
 from llmkit.records import Completion, Failure, Model, Price, Provider, Rates, Request
 from llmkit.runs.plan import Configuration, most_output_tokens
@@ -59,16 +59,19 @@ class Target:
         """The bounds on all requests of a configuration, of which ``request`` is one."""
         bound = self._bounds.get(config.label)
         if bound is None:
-            listed = {variant.service_tier for variant in self.price.price_variants}
-            tiers = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
-            rates = pricing.dearest(self.price, tiers(request.body or {}, listed), self.fallback)
+            find = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
+            tiers = map(self._billed_tier, find(request.body or {}, askable(self.price)))
+            rates = pricing.dearest(self.price, tiers, self.fallback)
             bound = self._bounds[config.label] = Bound(most_output_tokens(request, self.model), rates)
         return bound
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
         """The service tier of a reply: as reported, else as requested; in batches, combined with the batch tier."""
         tier = result.service_tier or self.wire.asked_tier(request.body or {})
-        return in_batch(tier) if self.in_batches else tier
+        return self._billed_tier(in_batch(tier) if self.in_batches else tier)
+
+    def _billed_tier(self, tier: str | None) -> str | None:
+        return at_host(self.price, tier, self.provider.base_url)
 
     def without(self, parameter: str) -> Target:
         """The same target without a parameter."""

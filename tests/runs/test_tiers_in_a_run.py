@@ -245,6 +245,28 @@ def test_an_estimate_is_at_the_tier_that_is_asked_for(paying):
             assert float(total / standard) == pytest.approx(factor, rel=1e-3)
 
 
+def test_an_answer_is_billed_at_the_price_of_the_host_that_served_it(paying, provider):
+    """A variant named like the provider's host holds for all that it serves, whatever else the reply tells; no request
+    can ask for it. Mistral's regional hosts cost a tenth more.
+    """
+    before = paying.estimate("Yes?", SOL, max_tokens=1000).total
+    variants = [variant.to_row() for variant in paying.catalog.model(SOL).price.price_variants]
+    paying.catalog.update_model(SOL, price_variants=[*variants, {"service_tier": "127.0.0.1", "factor": "1.1"}])
+    assert float(paying.estimate("Yes?", SOL, max_tokens=1000).total / before) == pytest.approx(1.1, rel=1e-3)
+    for served, tier, factor in ((None, "127.0.0.1", 1), ("priority", "priority+127.0.0.1", 2)):
+        provider.tier = served
+        run = paying.run("Yes?", SOL, max_tokens=1000, budget="0.05").result(60)
+        assert only(run)["service_tier"] == tier
+        tokens = Decimal(int(only(run)["input_tokens"])) * 2 + 1000 * 10
+        assert run.total_cost == tokens * factor * Decimal("1.1") / 10**6 == run.reprice().attrs["total"]
+    assert paying.sql("SELECT min(worst_case - cost) >= 0 AS holds FROM attempts")["holds"].tolist() == [True]
+    with pytest.raises(llmkit.ValidationError, match="only at: standard, fast, flex, priority"):
+        paying.estimate("Yes?", SOL, service_tier="127.0.0.1")
+    models = paying.catalog.models(provider="mistral")
+    listed = [{row["service_tier"]: row.get("factor") for row in rows} for rows in models["price_variants"]]
+    assert all(float(each[f"api.{place}.mistral.ai"]) == 1.1 for each in listed for place in ("eu", "us"))
+
+
 def test_a_resumed_run_asks_for_its_tier_and_keeps_what_it_was_served_at(paying, provider):
     """The tier is a setting of the run; an answer of before is counted at its own."""
     provider.tier, provider.broken = "priority", "Two?"
