@@ -81,9 +81,10 @@ def check(name: str, provider: str, response: HttpResponse) -> None:
         assert outcome.retry_after is None or 0 <= outcome.retry_after < float("inf")
     if outcome.usage is not None:
         usage = outcome.usage
-        assert 0 <= usage.cached_input_tokens + usage.cache_write_tokens <= usage.input_tokens
+        assert usage.reported_cost or usage.total_tokens is not None
+        assert 0 <= usage.cached_input_tokens + usage.cache_write_tokens <= (usage.input_tokens or 0)
         assert 0 <= usage.cache_write_1h_tokens <= usage.cache_write_tokens
-        assert 0 <= usage.reasoning_tokens <= usage.output_tokens
+        assert 0 <= usage.reasoning_tokens <= (usage.output_tokens or 0)
         json.dumps(usage.to_row())
     assert isinstance(rate_info(response), RateInfo | None)
     listed = wire.parse_models(response)

@@ -98,10 +98,7 @@ class Gemini(Wire):
                 if not dig(part, "thought")
             ),
             finish_reason=_FINISH.get(reason, "content_filter" if blocked else "other"),
-            # grounding is billed per prompt or per query, beyond a free daily number
-            usage=with_calls(
-                gemini_usage(usage), other_calls=len(items(dig(candidate, "groundingMetadata", "webSearchQueries")))
-            ),
+            usage=with_calls(gemini_usage(usage), other_calls=_grounding(dig(candidate, "groundingMetadata"))),
             service_tier=service_tier(dig(usage, "serviceTier"), dig(usage, "trafficType")),
             model_version=string(dig(body, "modelVersion")) or None,
             request_id=string(dig(body, "responseId")) or None,
@@ -111,6 +108,14 @@ class Gemini(Wire):
             or blocked
             or (reason if reason not in ("STOP", "MAX_TOKENS") else ""),
         )
+
+
+def _grounding(metadata: Any) -> int:
+    """Searches for an answer, which are billed per prompt or per query beyond a free daily number. Those of maps and
+    documents are not listed, only what they found.
+    """
+    queries = [each for name in ("webSearchQueries", "imageSearchQueries") for each in items(dig(metadata, name))]
+    return len(queries) or bool(items(dig(metadata, "groundingChunks")))
 
 
 def _untaken(params: Params, style: str) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import learned_rejects, merged, named, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
 from llmkit.providers.wires.served import service_tier
-from llmkit.providers.wires.usage import chat_usage
+from llmkit.providers.wires.usage import chat_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Dialect, FinishReason, Model, Request
+from llmkit.records import Call, Dialect, FinishReason, Model, Request, Usage
 
 FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -72,7 +72,7 @@ class OpenAIChat(OpenAIWire):
         return Answer(
             text=text,
             finish_reason=FINISH.get(reason, "other"),
-            usage=chat_usage(dig(body, "usage"), self.dialect),
+            usage=_with_search(chat_usage(dig(body, "usage"), self.dialect), message),
             service_tier=service_tier(dig(body, "service_tier") or dig(body, "usage", "service_tier")),
             model_version=string(dig(body, "model")) or None,
             request_id=string(dig(body, "id")) or None,
@@ -96,6 +96,12 @@ def _reasoning(style: str, effort: str) -> dict[str, Any]:
             return {"thinking": {"type": "disabled"}}
         return {"thinking": {"type": "enabled"}, "reasoning_effort": effort}
     return {"reasoning_effort": effort}
+
+
+def _with_search(usage: Usage | None, message: Any) -> Usage | None:
+    """The usage, with a call for web searches that only their citations in the answer show."""
+    is_cited = any(dig(each, "type") == "url_citation" for each in items(dig(message, "annotations")))
+    return with_calls(usage, other_calls=1) if is_cited and usage is not None and not usage.searches else usage
 
 
 def _text(content: Any) -> str:

@@ -15,7 +15,11 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, FinishReason, Request
 
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_BILLED_CALLS = ("file_search_call", "code_interpreter_call", "image_generation_call")
+_SEARCH = "web_search_call"
+_FREE_CALLS = {  # of tools that run elsewhere, or cost their tokens only; any other may cost something
+    "apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call", "mcp_call",
+    "tool_search_call", _SEARCH,
+}  # fmt: skip
 _UNTAKEN = ("seed", "stop")  # not part of the format
 
 
@@ -51,7 +55,7 @@ class OpenAIResponses(OpenAIWire):
         ]
         text = "".join(string(dig(part, "text")) for part in parts if dig(part, "type") == "output_text")
         refusal = "".join(string(dig(part, "refusal")) for part in parts if dig(part, "type") == "refusal").strip()
-        calls = [string(dig(item, "type")) for item in items(dig(body, "output"))]
+        calls = [kind for item in items(dig(body, "output")) if (kind := string(dig(item, "type"))).endswith("_call")]
         status = string(dig(body, "status"))
         incomplete = string(dig(body, "incomplete_details", "reason"))
         return Answer(
@@ -59,8 +63,8 @@ class OpenAIResponses(OpenAIWire):
             finish_reason="stop" if status == "completed" else _INCOMPLETE.get(incomplete, "other"),
             usage=with_calls(
                 responses_usage(dig(body, "usage"), self.dialect),
-                searches=calls.count("web_search_call"),
-                other_calls=sum(calls.count(name) for name in _BILLED_CALLS),
+                searches=calls.count(_SEARCH),
+                other_calls=sum(call not in _FREE_CALLS for call in calls),
             ),
             service_tier=service_tier(dig(body, "service_tier")),
             model_version=string(dig(body, "model")) or None,
