@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import ipywidgets as ipw
 
 from llmkit.catalog import Catalog
 from llmkit.errors import LlmkitError
+from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.form import Form
-from llmkit.widgets.panel import Panel
+from llmkit.widgets.panel import Panel, Sentence
 from llmkit.widgets.protocols import HasCatalog
+from llmkit.widgets.table import Table
 from llmkit.widgets.throttle import Throttle
 
 
@@ -45,12 +49,10 @@ class FollowingPanel(Panel):
 
 
 class CatalogPanel(FollowingPanel):
-    """A panel that shows a part of the catalog and edits it. ``form`` is the open form to add to it, or ``None``."""
+    """A panel that shows a part of the catalog and edits it."""
 
     def __init__(self, kit: HasCatalog) -> None:
         super().__init__(kit.catalog)
-        self.form: Form | None = None
-        self._place = ipw.VBox()
         self.undo_button = self.action_button(
             "Undo", self._undo, tooltip="Take back the last change to the catalog, wherever made"
         )
@@ -58,6 +60,57 @@ class CatalogPanel(FollowingPanel):
 
     def _close(self) -> None:
         """Close what would be out of date after an undo."""
+
+    def _undo(self) -> str:
+        self._close()
+        change = self._catalog.last_change()
+        self._catalog.undo()
+        return f"Undid: {change}."
+
+
+class Detail(ABC):
+    """What is shown of the selected row, below the table; ``notice`` says what was done there."""
+
+    def __init__(self) -> None:
+        self.notice = Sentence()
+        self._title = ipw.HTML()
+        self._place = ipw.VBox(layout=ipw.Layout(width="100%"))
+        self.widget = ipw.VBox(layout=ipw.Layout(display="none", width="100%", padding="8px 0 0 0"))
+
+    @abstractmethod
+    def show(self, key: str | None) -> None:
+        """Show a row, or none."""
+
+    def close(self) -> None:
+        """Close what would be out of date after a change."""
+        self.notice.clear()
+
+
+class EntriesPanel(CatalogPanel):
+    """A ``table`` of entries, the ``detail`` of the selected one, and the ``form`` to add one, ``None`` unless open."""
+
+    detail: Detail
+
+    def __init__(self, kit: HasCatalog, table: Table, label: str) -> None:
+        super().__init__(kit)
+        self._kit = kit
+        self.table = table
+        self.form: Form | None = None
+        self._place = ipw.VBox()
+        self.add_button = self.button(label, self._open_form, primary=True)
+
+    def _lay_out(self, *above: ipw.Widget) -> None:
+        self.table.detail = self.detail.widget
+        self.widget.children = (*above, self.table.widget, self.detail.widget)
+        self.table.observe(lambda change: self.attempt(lambda: self.detail.show(change.new)), "selected")
+        self.refresh()
+
+    def _close(self) -> None:
+        self.detail.close()
+
+    @abstractmethod
+    def _open_form(self) -> None:
+        """Open the form to add an entry."""
 
     def _open(self, form: Form, heading: str) -> None:
         self.form = form
@@ -67,8 +120,20 @@ class CatalogPanel(FollowingPanel):
         self.form = None
         self._place.children = ()
 
-    def _undo(self) -> str:
-        self._close()
-        change = self._catalog.last_change()
-        self._catalog.undo()
-        return f"Undid: {change}."
+    def _add(self, form: Form, add: Callable[[], tuple[str, str]]) -> None:
+        """Add an entry and select it; ``add`` returns its key and the sentence to show."""
+        if form is not self.form:  # a second click, after the first one closed it
+            return
+        key = ""
+
+        def added() -> str:
+            nonlocal key
+            key, sentence = add()
+            self._close_form()
+            return sentence
+
+        if self.act(added, on_error=form.refuse):
+            self.table.reveal(key)
+
+    def _pages(self) -> list[html.Page]:
+        return [self.table.page(self.title)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as ipw
@@ -13,14 +14,16 @@ from llmkit.catalog.rules import purposes_of
 from llmkit.money.amounts import in_words
 from llmkit.records import Model
 from llmkit.widgets import html, model_form, model_rows
+from llmkit.widgets.catalog_panel import Detail
 from llmkit.widgets.form import Form
-from llmkit.widgets.panel import Panel, confirm, line, shown
+from llmkit.widgets.panel import Panel, confirm, go_to, line, shown
 
 
-class ModelDetail:
+class ModelDetail(Detail):
     """The selected model below the table. ``form`` is its open form, ``question`` its open question, or ``None``."""
 
     def __init__(self, catalog: Catalog, panel: Panel) -> None:
+        super().__init__()
         self._catalog = catalog
         self._panel = panel
         self._model: Model | None = None
@@ -31,8 +34,6 @@ class ModelDetail:
         self.deprecate_button = self._button("Deprecate", self._ask_deprecate)
         self.reactivate_button = self._button("Reactivate", self._reactivate)
         self.history_button = self._button("Price history", self._show_history)
-        self._title = ipw.HTML()
-        self._place = ipw.VBox(layout=ipw.Layout(width="100%"))
         buttons = (
             self.edit_button,
             self.default_button,
@@ -40,15 +41,12 @@ class ModelDetail:
             self.reactivate_button,
             self.history_button,
         )
-        self.widget = ipw.VBox(
-            [self._title, line(*buttons), self._place],
-            layout=ipw.Layout(display="none", width="100%", padding="8px 0 0 0"),
-        )
+        self.widget.children = (self._title, line(*buttons), self.notice.widget, self._place)
 
-    def show(self, reference: str | None) -> None:
+    def show(self, key: str | None) -> None:
         """Show a model, or none."""
         self.close()
-        self._model = self._catalog.model(reference) if reference else None
+        self._model = self._catalog.model(key) if key else None
         self._draw()
 
     def update(self, models: Any) -> None:
@@ -59,8 +57,13 @@ class ModelDetail:
 
     def close(self) -> None:
         """Close what is open below the buttons."""
+        super().close()
         self.form = self.question = None
         self._place.children = ()
+
+    def _open(self, content: ipw.DOMWidget) -> None:
+        self._place.children = (content,)
+        go_to(self._place)  # most of it is below the screen where the table ends at its edge
 
     def _draw(self) -> None:
         model = self._model
@@ -88,7 +91,7 @@ class ModelDetail:
         model = self._catalog.model(shown.reference)
         form = model_form.edit_form(model, lambda: self._save(form, model), self.close, lambda: self._edit(model))
         self.form = form
-        self._place.children = (form.widget,)
+        self._open(form.widget)
 
     def _save(self, form: Form, model: Model) -> None:
         if form is not self.form:  # a second click, after the first one closed it
@@ -101,17 +104,18 @@ class ModelDetail:
             self.close()
             return f"Saved {model.reference}." if changes else "Nothing was changed."
 
-        self._panel.act(save, on_error=form.refuse)
+        self._panel.act(save, on_error=form.refuse, at=self.notice)
 
     def _set_default(self, model: Model) -> None:
         def make_default() -> str:
             before = self._catalog.set_default_model(model.reference).previous_default
             return f"{model.reference} is now the default" + (f" instead of {before.reference}." if before else ".")
 
-        self._panel.act(make_default)
+        self._panel.act(make_default, at=self.notice)
 
     def _reactivate(self, model: Model) -> None:
-        self._panel.act(lambda: f"{self._catalog.reactivate_model(model.reference).reference} is active again.")
+        again = self._catalog.reactivate_model
+        self._panel.act(lambda: f"{again(model.reference).reference} is active again.", at=self.notice)
 
     # --- retiring it ---
 
@@ -123,8 +127,9 @@ class ModelDetail:
             return f"{done.model.reference} is deprecated.{promoted}"
 
         words = self._consequences(model)
-        self.question = confirm(words, "Deprecate", lambda: self._panel.act(deprecate), self.close)
-        self._place.children = (self.question,)
+        yes = partial(self._panel.act, deprecate, at=self.notice)
+        self.question = confirm(words, "Deprecate", yes, self.close)
+        self._open(self.question)
 
     def _consequences(self, model: Model) -> str:
         """The question that explains what deprecating will do."""
@@ -146,4 +151,4 @@ class ModelDetail:
 
     def _show_history(self, model: Model) -> None:
         entries = self._catalog.state().prices.get(model.reference, ())
-        self._place.children = (ipw.HTML(model_rows.price_history(entries)),)
+        self._open(ipw.HTML(model_rows.price_history(entries)))

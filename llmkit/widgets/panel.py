@@ -62,12 +62,20 @@ class Panel(ABC):
     def _pages(self) -> list[html.Page]:
         """The panel's static content: tables of text under plain titles."""
 
-    def act(self, action: Callable[[], str | None], *, on_error: Callable[[LlmkitError], None] | None = None) -> bool:
+    def act(
+        self,
+        action: Callable[[], str | None],
+        *,
+        on_error: Callable[[LlmkitError], None] | None = None,
+        at: Sentence | None = None,
+    ) -> bool:
         """Perform the action of a click, refresh, and report in the panel what was done or why not.
 
-        ``action`` returns the sentence to show. An :class:`LlmkitError` is passed to ``on_error``, or shown. Warnings
-        are shown too. Clicks during the action are ignored.
+        ``action`` returns the sentence to show, ``at`` the place of the click if the top of the panel may be off the
+        screen then. An :class:`LlmkitError` is passed to ``on_error``, or shown. Warnings are shown too. Clicks during
+        the action are ignored.
         """
+        place = at or self.notice
         if self._acting:
             return False
         self._acting = True
@@ -77,14 +85,17 @@ class Panel(ABC):
                 sentence = action()
                 self.renew()
         except LlmkitError as error:
-            self.notice.clear()
-            (on_error or self._refuse)(error)
+            place.clear()
+            if on_error:
+                on_error(error)
+            else:
+                place.show(str(error), "bad")
             return False
         finally:
             self._acting = False
         warning = " ".join(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
         if sentence or warning:
-            self.notice.show(" ".join(filter(None, (sentence, warning))), "warn" if warning else "good")
+            place.show(" ".join(filter(None, (sentence, warning))), "warn" if warning else "good")
         return True
 
     def button(self, label: str, on_click: Callable[[], Any], **how: Any) -> ipw.Button:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import ipywidgets as ipw
-
 from llmkit.errors import LlmkitError, OriginNotApproved
 from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
-from llmkit.widgets.catalog_panel import FollowingPanel
+from llmkit.widgets.catalog_panel import Detail, FollowingPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
 from llmkit.widgets.panel import line, shown
@@ -17,23 +15,23 @@ from llmkit.widgets.protocols import Connects
 from llmkit.widgets.remote_models import RemoteModels
 
 
-class ProviderDetail:
+class ProviderDetail(Detail):
     """``form`` is the form of the selected provider, ``remote`` its connection test; ``None`` when none is selected."""
 
     def __init__(self, kit: Connects, panel: FollowingPanel) -> None:
+        super().__init__()
         self._kit = kit
         self._panel = panel
         self._provider: Provider | None = None
         self.form: Form | None = None
         self.remote: RemoteModels | None = None
         self.delete_button = panel.button("Delete", self._ask_delete, tooltip="Only if no run has used it")
-        self._title = ipw.HTML()
-        self._place = ipw.VBox()
-        self.widget = ipw.VBox([self._title, self._place], layout=ipw.Layout(display="none", padding="8px 0 0 0"))
+        self.widget.children = (self._title, self._place)
 
-    def show(self, name: str | None) -> None:
+    def show(self, key: str | None) -> None:
         """Show a provider, or none."""
-        self._provider = self._kit.catalog.provider(name) if name else None
+        self.close()
+        self._provider = self._kit.catalog.provider(key) if key else None
         shown(self.widget, self._provider is not None)
         if self._provider is None:
             self.form = self.remote = None
@@ -61,7 +59,7 @@ class ProviderDetail:
         )
         self.form = provider_form.edit_form(provider, self._save, self._reread)
         remote = () if self.remote is None else (self.remote.widget,)
-        self._place.children = (self.form.widget, *remote, line(self.delete_button))
+        self._place.children = (self.form.widget, self.notice.widget, *remote, line(self.delete_button))
 
     def _reread(self) -> None:
         if self._provider is not None:
@@ -89,7 +87,7 @@ class ProviderDetail:
             else:
                 form.refuse(error)
 
-        self._panel.act(save, on_error=refuse)
+        self._panel.act(save, on_error=refuse, at=self.notice)
 
     def _ask_delete(self) -> None:
         provider, form = self._provider, self.form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from llmkit.catalog.changes import provider_changes
 from llmkit.errors import LlmkitError
 from llmkit.records import Provider
 from llmkit.widgets import html, provider_form
-from llmkit.widgets.catalog_panel import CatalogPanel
+from llmkit.widgets.catalog_panel import EntriesPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
 from llmkit.widgets.panel import line
@@ -27,30 +28,20 @@ COLUMNS = (
 )
 
 
-class ProvidersPanel(CatalogPanel):
+class ProvidersPanel(EntriesPanel):
     """All providers. Select one to change its limits or address, or to test its connection.
 
     ``table`` shows them, ``detail`` is the selected one.
     """
 
     title = "Providers"
+    detail: ProviderDetail
 
     def __init__(self, kit: Connects) -> None:
-        super().__init__(kit)
-        self._kit = kit
-        self.table = Table(COLUMNS, name="Provider")
+        super().__init__(kit, Table(COLUMNS, name="Provider"), "Add provider")
         self.detail = ProviderDetail(kit, self)
-        self.table.detail = self.detail.widget
-        self.add_button = self.button("Add provider", self._open_form, primary=True)
-        self.widget.children = (
-            line(self.add_button, self.undo_button, self.refresh_button),
-            self.notice.widget,
-            self._place,
-            self.table.widget,
-            self.detail.widget,
-        )
-        self.table.observe(lambda change: self.attempt(lambda: self.detail.show(change.new)), "selected")
-        self.refresh()
+        tools = line(self.add_button, self.undo_button, self.refresh_button)
+        self._lay_out(tools, self.notice.widget, self._place)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -65,22 +56,16 @@ class ProvidersPanel(CatalogPanel):
         self.table.rows = tuple(_row(provider, keys[name], active[name]) for name, provider in state.providers.items())
         self.detail.update(state.providers)
 
-    def _pages(self) -> list[html.Page]:
-        return [self.table.page(self.title)]
-
     # --- adding one ---
 
     def _open_form(self) -> None:
         hint = "Any endpoint that speaks OpenAI's format: Ollama, vLLM, LM Studio, OpenRouter. The key itself stays in "
         hint += "an environment variable, whose name goes here."
-        form = provider_form.add_form(self._submit, self._close_form)
+        form = provider_form.add_form(lambda: self._submit(form), self._close_form)
         self._open(form, html.heading("Add a provider") + html.quiet(hint))
 
-    def _submit(self) -> None:
+    def _submit(self, form: Form) -> None:
         """Add the provider; one with a key must be confirmed, because the key will be sent to its address."""
-        form = self.form
-        if form is None:
-            return
         form.withdraw()
         try:
             _, values = provider_form.new_provider(form)
@@ -89,21 +74,17 @@ class ProvidersPanel(CatalogPanel):
             form.refuse(error)
             return
         if not values.get("api_key_env"):
-            self._add(form)
+            self._add(form, lambda: self._added(form))
             return
         question = f"The key in {values['api_key_env']} will be sent to {values['base_url']}. Is that right?"
-        form.ask(question, "Approve and add", lambda: self._add(form, approve_origin=True))
+        approved = partial(self._added, form, approve_origin=True)
+        form.ask(question, "Approve and add", lambda: self._add(form, approved))
 
-    def _add(self, form: Form, *, approve_origin: bool = False) -> None:
-        def add() -> str:
-            form.withdraw()
-            name, values = provider_form.new_provider(form)
-            added = self._catalog.add_provider(name, approve_origin=approve_origin, **values)
-            self._close_form()
-            return f"Added {added.display_name}. Test the connection to see its models."
-
-        if self.act(add, on_error=form.refuse):
-            self.table.reveal(form["name"].control.value.strip())
+    def _added(self, form: Form, *, approve_origin: bool = False) -> tuple[str, str]:
+        form.withdraw()
+        name, values = provider_form.new_provider(form)
+        added = self._catalog.add_provider(name, approve_origin=approve_origin, **values)
+        return name, f"Added {added.display_name}. Test the connection to see its models."
 
 
 def _row(provider: Provider, key_status: str, active: int) -> Row:

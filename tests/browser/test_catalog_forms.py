@@ -89,13 +89,22 @@ def test_what_makes_no_sense_is_said_beside_the_field_and_nothing_is_lost(models
 
 
 def test_what_a_row_opens_comes_into_sight(models):
-    """A click on the first of 25 rows: its buttons, below the last row, are on the screen, and one Tab away."""
+    """A click on the first of 25 rows: its buttons, below the last row, are on the screen, and one Tab away; so are the
+    form that they open, and the sentence about what it saved.
+    """
     _, panel = models
     panel.get_by_role("button", name="Claude Fable 5", exact=True).click()
     edit = panel.get_by_role("button", name="Edit")
     expect(edit).to_be_in_viewport()
     panel.page.keyboard.press("Tab")
     expect(edit).to_be_focused()
+    panel.page.keyboard.press("Enter")
+    save = panel.get_by_role("button", name="Save")
+    expect(save).to_be_in_viewport()
+    panel.page.keyboard.press("Tab")
+    expect(panel.get_by_label("Display name")).to_be_focused()
+    panel.page.keyboard.press("Enter")
+    expect(panel.get_by_role("status").filter(has_text="Nothing was changed.")).to_be_in_viewport()
 
 
 def test_an_edited_price_changes_in_the_list(models, database):

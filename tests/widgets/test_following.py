@@ -43,7 +43,7 @@ def test_a_change_in_one_panel_reaches_another(kit):
         type_into(one.detail.form, requests_per_minute="4321")
         one.detail.form.submit_button.click()
     assert "4,321" in text_of(other.widget)
-    assert "Saved" in one.notice.text
+    assert "Saved" in one.detail.notice.text
 
 
 def test_what_is_typed_stays_while_a_panel_follows(kit):

@@ -272,7 +272,7 @@ def test_editing_writes_nothing_when_nothing_was_changed(panel, events):
     detail.edit_button.click()
     detail.form.submit_button.click()
     assert events() == before
-    assert panel.notice.text == "Nothing was changed."
+    assert panel.detail.notice.text == "Nothing was changed."
 
 
 def test_an_emptied_price_becomes_unknown(panel, kit):
@@ -415,7 +415,7 @@ def test_what_was_done_elsewhere_meanwhile_is_said(panel, kit):
     detail = select(panel, SOL)
     kit.catalog.deprecate_model(SOL)
     detail.default_button.click()
-    assert "deprecated" in panel.notice.text
+    assert "deprecated" in panel.detail.notice.text
     assert kit.catalog.defaults()["openai"].reference == LUNA
 
 
@@ -488,7 +488,7 @@ def test_a_price_that_will_be_replaced_is_warned_about(panel, kit):
     detail.edit_button.click()
     type_into(detail.form, cost_input_per_million="0.2")
     detail.form.submit_button.click()
-    assert "2099-01-01" in panel.notice.text
+    assert "2099-01-01" in panel.detail.notice.text
 
 
 # --- as data, and for people without a kernel ---

@@ -100,7 +100,7 @@ def test_saving_nothing_writes_nothing(panel, events):
     before = events()
     select(panel, "openai").submit_button.click()
     assert events() == before
-    assert panel.notice.text == "Nothing was changed."
+    assert panel.detail.notice.text == "Nothing was changed."
 
 
 @pytest.mark.parametrize(
