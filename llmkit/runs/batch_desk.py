@@ -40,7 +40,7 @@ class BatchDesk:
     """The batches of one model in one run; lives on the background loop.
 
     ``queue`` holds probes not yet begun, ``moving`` counts conversations that are neither waiting here nor over.
-    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.open_in_batches` that an earlier process left.
+    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.without_outcome` that an earlier process left.
     """
 
     run_id: str

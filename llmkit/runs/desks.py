@@ -15,7 +15,7 @@ from llmkit.runs.tickets import looks
 def desks_of(
     context: RunContext, queues: Mapping[str, deque[int]], earlier: Iterable[Mapping[str, Any]] = ()
 ) -> dict[str, BatchDesk]:
-    """The desks by model reference; ``earlier`` are the rows of ``run_rows.open_in_batches``."""
+    """The desks by model reference; ``earlier`` are the rows of ``run_rows.without_outcome``."""
     spec = context.spec
     how: dict[str, Any] = {"simulated": spec.simulated, "timeout": spec.policy.timeout_s, "trace": {}}
     desks = {}

@@ -105,7 +105,7 @@ def lost_outcome(run_id: str, row: Row) -> list[Event]:
     """The outcome of an attempt whose process died before it could write one."""
     return events.outcome(
         run_id=run_id,
-        **row,
+        **{name: row[name] for name in ("position", "turn", "attempt")},
         error_code=Code.UNKNOWN,
         error_message="The process ended while this request was in flight; it may have been billed.",
         maybe_billed=True,

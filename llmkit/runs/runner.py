@@ -119,8 +119,9 @@ class Runner(Generic[T]):
                 "with reuse=True, which takes the answers that are here."
             )
         with self._claimed(run_id):
-            rows = store.read(lambda c: queries.attempts_without_outcome(c, run_id))
-            sent = {Place.of(run_id, row): row for row in rows}
+            rows = store.read(lambda c: run_rows.without_outcome(c, run_id))
+            earlier = [row for row in rows if row["batch"] is not None]
+            sent = {Place.of(run_id, row): row for row in rows if row["batch"] is None}
             kept = {} if remote is None else {place: r for place, r in remote.kept(run_id).items() if place in sent}
             lost = [event for place, row in sent.items() if place not in kept for event in lost_outcome(run_id, row)]
             number = store.read(lambda c: queries.next_state(c, run_id))
@@ -140,7 +141,6 @@ class Runner(Generic[T]):
             context = self._context(run_id, spec, positions, number, spent)
             context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
             context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
-            earlier = store.read(lambda c: run_rows.open_in_batches(c, run_id))
             begun = conversations(spec, run_id, rows, late)
             return self._launch(context, positions, remote, earlier, conversations=begun, late=late, catalog=catalog)
 

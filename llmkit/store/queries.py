@@ -120,15 +120,6 @@ def table(
     return frame(connection, f"SELECT * FROM {name} WHERE run_id = ? {only} ORDER BY {', '.join(order)}", [run_id])
 
 
-def attempts_without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """The attempts of a run that never ended, without those in batches, which still may: position, turn, attempt."""
-    return rows(
-        connection,
-        "SELECT position, turn, attempt FROM open_attempts WHERE run_id = ? AND batch IS NULL ORDER BY ALL",
-        [run_id],
-    )
-
-
 def next_state(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
     """The number of a run's next state."""
     return int(column(connection, "SELECT coalesce(max(number), 0) + 1 FROM run_states WHERE run_id = ?", [run_id])[0])

@@ -119,14 +119,14 @@ def run_labels(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFra
     )
 
 
-def open_in_batches(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
-    """A run's batch requests that were submitted, or about to be, and have no outcome: position, turn, attempt, batch,
-    batch_id (NULL where the provider did not confirm the batch), started_at, worst_case.
+def without_outcome(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """The requests of a run that never ended: position, turn, attempt, started_at, worst_case, batch (NULL for live
+    ones; those in batches still may end), batch_id (NULL where the provider did not confirm the batch).
     """
     return rows(
         connection,
-        "SELECT position, turn, attempt, batch, batch_id, started_at, worst_case FROM open_attempts "
-        "LEFT JOIN run_batches USING (run_id, batch) WHERE run_id = ? AND batch IS NOT NULL ORDER BY ALL",
+        "SELECT position, turn, attempt, started_at, worst_case, batch, batch_id FROM open_attempts "
+        "LEFT JOIN run_batches USING (run_id, batch) WHERE run_id = ? ORDER BY ALL",
         [run_id],
     )
 
