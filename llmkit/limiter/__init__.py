@@ -11,7 +11,7 @@ from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Budget, Reservation
 from llmkit.limiter.gate import BUDGET, Gate
 from llmkit.limiter.ledger import Account, Ledger
-from llmkit.limiter.portions import Claim, Claims, Portions, Stake, Use, portion
+from llmkit.limiter.portions import Claim, Portions, Stake, Use, portion
 from llmkit.limiter.purse import Purse
 from llmkit.limiter.shared_money import SharedMoney
 from llmkit.limiter.waits import SLOT, Wait
@@ -23,7 +23,6 @@ __all__ = [
     "Admission",
     "Budget",
     "Claim",
-    "Claims",
     "Gate",
     "Ledger",
     "Portions",

@@ -16,7 +16,7 @@ from llmkit.limiter.admission import Admission
 from llmkit.limiter.budget import Budget
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
-from llmkit.limiter.portions import Claims, Portions
+from llmkit.limiter.portions import Portions
 from llmkit.limiter.provider_queue import ProviderQueue
 from llmkit.limiter.purse import Purse
 from llmkit.limiter.waiters import Waiter
@@ -41,7 +41,8 @@ class Gate:
         self._directory, self._clock = directory, clock
         self._queues: dict[str, ProviderQueue] = {}
         self._lock = threading.Lock()
-        self._portions: Portions | None = None
+        self.portions: Portions | None = None
+        """What this process may use, if machines share limits and budgets."""
         _GATES.add(self)
 
     def set_limits(self, provider: str, limits: Limits, models: Mapping[str, Limits] | None = None) -> None:
@@ -53,14 +54,9 @@ class Gate:
 
     def share(self, portions: Portions) -> None:
         """Use these portions of all limits from now on; call again when they have changed."""
-        self._portions = portions
+        self.portions = portions
         for queue in tuple(self._queues.values()):
             queue.share(portions)
-
-    @property
-    def claims(self) -> Claims | None:
-        """The claims to budgets shared with other machines, if any."""
-        return None if self._portions is None else self._portions.claims
 
     def uses(self) -> dict[str, tuple[int, int]]:
         """For every limit in use or wanted here, by provider or by model with its own limits: the number of parallel
@@ -150,7 +146,7 @@ class Gate:
     def _queue(self, provider: str) -> ProviderQueue:
         with self._lock:
             if provider not in self._queues:
-                self._queues[provider] = ProviderQueue(self._directory, provider, self._clock, self._portions)
+                self._queues[provider] = ProviderQueue(self._directory, provider, self._clock, self.portions)
             return self._queues[provider]
 
     def _forget(self) -> None:

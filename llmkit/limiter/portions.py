@@ -126,21 +126,13 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Claims:
-    """The claims of this process's runs, by budget and run, to be used under the lock. ``need`` is called when a run
-    waits for more.
+class Portions:
+    """What this process may use of what machines share: ``slots`` are parallel requests by provider, or by model
+    (reference) with its own limits, and ``claims`` those of its runs by budget and run, to be used under the lock.
+    Requests to anything else wait. ``need`` is called when one does, or when a run waits for more money.
     """
 
     need: Callable[[], object]
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    of: dict[tuple[str, str], Claim] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Portions:
-    """Parallel requests by provider, or by model (reference) with its own limits; and claims to budgets. Requests to
-    anything else wait, and ``claims.need`` is called.
-    """
-
-    claims: Claims
     slots: Mapping[str, int] = field(default_factory=dict)
+    claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)

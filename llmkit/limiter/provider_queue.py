@@ -256,7 +256,7 @@ class ProviderQueue:
         """The provider or model that blocks a waiter, and why, if any."""
         own = self._models.get(waiter.model)
         if self._portions is not None and 0 in (self._provider.slots, own and own.slots):
-            self._portions.claims.need()
+            self._portions.need()
             return PROVIDER if self._provider.slots == 0 else waiter.model, Block(PORTION)
         state, model = self._file.get(PROVIDER), self._file.get(waiter.model)
         wait, reason = next_start(state, self.limits, now, waiter.tokens)

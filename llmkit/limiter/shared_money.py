@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from llmkit.limiter.ledger import Account, Ledger
-from llmkit.limiter.portions import CENT, ZERO, Claim, Claims
+from llmkit.limiter.portions import CENT, ZERO, Claim, Portions
 from llmkit.money.amounts import dollars
 from llmkit.records import SharedBudget, month_of
 
@@ -27,7 +27,7 @@ class SharedMoney:
     on_alert: Callable[[str], object]
     budgets: Sequence[SharedBudget] = ()
     known: Mapping[str, Account] = field(default_factory=dict)
-    claims: Claims | None = None
+    portions: Portions | None = None
     """Set if the machines of a team share the budgets, with the ``prefix`` of their keys there."""
     prefix: str = ""
     counted: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
@@ -45,8 +45,8 @@ class SharedMoney:
     def open(self, keys: Sequence[str], *, glance: bool = False) -> Iterator[dict[str, Account]]:
         """The accounts of these budgets, for changes. With ``glance``, reservations of dead processes become spent."""
         with contextlib.ExitStack() as locks:
-            if self.claims is not None:
-                locks.enter_context(self.claims.lock)
+            if self.portions is not None:
+                locks.enter_context(self.portions.lock)
             accounts = locks.enter_context(self.ledger.open())
             for key in keys:
                 if key not in accounts and key in self.known:  # the file was lost
@@ -56,8 +56,8 @@ class SharedMoney:
             }  # a budget may have been removed before it is settled
             for account in chosen.values() if glance else ():
                 self.ledger.bury(account)
-            if self.claims is not None:
-                self._claim(chosen, self.claims.of)
+            if self.portions is not None:
+                self._claim(chosen, self.portions.claims)
             yield chosen
             for account in chosen.values():
                 if account.claim is not None:
@@ -76,11 +76,11 @@ class SharedMoney:
 
     def need(self, keys: Iterable[str], amount: Decimal) -> None:
         """Report that a request waits for ``amount`` of these budgets."""
-        if self.claims is not None:
+        if self.portions is not None:
             for key in keys:
-                if (claim := self.claims.of.get((self.prefix + key, self.run_id))) is not None:
+                if (claim := self.portions.claims.get((self.prefix + key, self.run_id))) is not None:
                     claim.unit = max(amount, CENT)
-            self.claims.need()
+            self.portions.need()
 
     def _alert(self, account: Account, key: str) -> str | None:
         at = next((budget.alert_at for budget in self.budgets if budget.key == key), None)

@@ -208,8 +208,8 @@ class Runner(Generic[T]):
             reused_versions=spec.reused.versions(spec.plan),
         )
         context.watch = watch_of(spec.stop_when, spec.plan, context.note)
-        claims = self.services.gate.claims
-        how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note, "claims": claims}
+        portions = self.services.gate.portions
+        how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note, "portions": portions}
         context.budget.shared = self.services.spending.money(spec.shared_budgets, run_id, spec.project, **how)
         return context
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from llmkit.limiter import Account, Claims, Ledger, SharedMoney
+from llmkit.limiter import Account, Ledger, Portions, SharedMoney
 from llmkit.records import SharedBudget
 from llmkit.store import Store, totals
 
@@ -58,13 +58,13 @@ class Spending:
         *,
         simulated: bool,
         on_alert: Callable[[str], object],
-        claims: Claims | None,
+        portions: Portions | None,
     ) -> SharedMoney:
-        """The money that a starting run shares with others, with those on other machines through ``claims``. The run
+        """The money that a starting run shares with others, with those on other machines through ``portions``. The run
         must already be claimed by this process.
         """
         prefix = "simulated " if simulated else ""
-        money = SharedMoney(self._ledgers[simulated], run_id, project, on_alert, claims=claims, prefix=prefix)
+        money = SharedMoney(self._ledgers[simulated], run_id, project, on_alert, portions=portions, prefix=prefix)
         self._take_over(money, budgets, simulated, begins=True)
         return money
 

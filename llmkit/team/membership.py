@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 
 from llmkit.errors import CatalogBusy, LlmkitError
-from llmkit.limiter import Claims, Gate, Portions, Use, portion
+from llmkit.limiter import Gate, Portions, Use, portion
 from llmkit.records.user_warnings import warn
 from llmkit.store import Event
 from llmkit.store.journal import Journal
@@ -60,12 +60,10 @@ class Team(Peers):
         self._relay: Relay | None = None
         self._guard, self._edits = threading.RLock(), threading.RLock()
         self._write: Write | None = None
-        self._running: set[str] = set()
         self._wanted: dict[str, tuple[float, int]] = {}
         self._wake = threading.Event()
-        claims = Claims(self._wake.set)
-        self._treasury = Treasury(claims, self._me.gate, super().is_live, self._is_elsewhere)
-        self._portions = Portions(claims)
+        self._portions = Portions(self._wake.set)
+        self._treasury = Treasury(self._portions, self._me.gate, super().is_live, self._is_elsewhere)
         self._gate.share(self._portions)
         self._thread: threading.Thread | None = None
         self._is_over = False
@@ -215,7 +213,6 @@ class Team(Peers):
         is_new = not any(segment(name).about == run_id for name in self.journal.sizes())
         if not super().claim(run_id):
             return False
-        self._running.add(run_id)
         self._wake.set()
         until = time.monotonic() + 2 * BEAT  # a run that has just ended is released with the next beat
         while not (is_new or self._is_ours(run_id)):
@@ -230,11 +227,6 @@ class Team(Peers):
         with contextlib.suppress(CatalogBusy), self._connected() as relay:  # then judge by what was last seen
             self._call_the_roll(relay)
         return not self._is_elsewhere(run_id)
-
-    def release(self, run_id: str, *, is_over: bool = True) -> None:
-        """End the claim."""
-        self._running.discard(run_id)
-        super().release(run_id, is_over=is_over)
 
     def is_live(self, run_id: str) -> bool:
         """Whether any process has the run now, here or elsewhere."""
@@ -252,7 +244,7 @@ class Team(Peers):
 
     def _call_the_roll(self, relay: Relay) -> None:
         """Publish what runs here, and divide the limits among the members."""
-        running = set(self._running)
+        running = set(self._mine)
         with relay.roll() as (members, now):
             self.members = members
             slots = self._divided(now)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from llmkit.limiter import Claims, Stake
+from llmkit.limiter import Portions, Stake
 from llmkit.team.relay import Relay
 
 LINGER = 3.0
@@ -27,7 +27,7 @@ class Treasury:
     whether a run is live in a process with this or with another database.
     """
 
-    claims: Claims
+    portions: Portions
     gate: str
     is_here: Callable[[str], bool]
     is_elsewhere: Callable[[str], bool]
@@ -39,17 +39,17 @@ class Treasury:
         """Inside the roll: lower ceilings at once, and return those that hold as soon as the others know of them."""
         stakes = {
             (budget, run): self._settled(relay, (budget, run), gate, stake)
-            for budget, run, gate, stake in relay.stakes([budget for budget, _ in self.claims.of], self.gate)
+            for budget, run, gate, stake in relay.stakes([budget for budget, _ in self.portions.claims], self.gate)
         }
-        with self.claims.lock:
-            for (budget, run), claim in tuple(self.claims.of.items()):
+        with self.portions.lock:
+            for (budget, run), claim in tuple(self.portions.claims.items()):
                 wants = run in running and claim.wanted_at > time.monotonic() - LINGER
                 others = {each: stake for (of, each), stake in stakes.items() if of == budget and each != run}
                 stakes[budget, run], claim.elsewhere = claim.divided(run, others, now, wants=wants)
                 claim.ceiling = min(claim.ceiling, stakes[budget, run].ceiling)
-            own = {key: stakes[key] for key in self.claims.of}
+            own = {key: stakes[key] for key in self.portions.claims}
             for key in [key for key in own if key[1] not in running]:
-                del self.claims.of[key]
+                del self.portions.claims[key]
         self.is_short = any(stake.wants > stake.ceiling - stake.used for stake in stakes.values())
         for key, stake in own.items():
             relay.stake(*key, self.gate, stake)
@@ -57,16 +57,16 @@ class Treasury:
 
     def grant(self, ceilings: Mapping[Key, Decimal]) -> None:
         """Apply the agreed ceilings."""
-        with self.claims.lock:
-            for key in ceilings.keys() & self.claims.of.keys():
-                self.claims.of[key].ceiling = ceilings[key]
+        with self.portions.lock:
+            for key in ceilings.keys() & self.portions.claims.keys():
+                self.portions.claims[key].ceiling = ceilings[key]
 
     def go_on_alone(self, others: Collection[str]) -> None:
         """Out of reach of the team: claims without a portion take an equal share of what, as far as is known, is
         unspent; the given runs of others are assumed to want as much.
         """
-        with self.claims.lock:
-            for (_, run), claim in self.claims.of.items():
+        with self.portions.lock:
+            for (_, run), claim in self.portions.claims.items():
                 if not claim.ceiling:
                     spent = {each: claim.counted.get(each, Decimal(0)) for each in others}
                     stakes = {each: Stake(amount, amount, amount, wants=claim.unit) for each, amount in spent.items()}
@@ -82,7 +82,9 @@ class Treasury:
             self._dead_since.pop(run, None)
             return stake
         since = self._dead_since.setdefault(run, time.monotonic())
-        read_since = [each for (of, _), each in self.claims.of.items() if of == budget and each.counted_at > since]
+        read_since = [
+            each for (of, _), each in self.portions.claims.items() if of == budget and each.counted_at > since
+        ]
         if not read_since:
             return stake._replace(is_live=False)
         amount = read_since[0].counted.get(run, Decimal(0))
