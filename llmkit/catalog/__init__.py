@@ -1,7 +1,6 @@
 """The catalog of providers, models, prices and settings: its rules, its edits, and the shipped catalog."""
 
 from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
-from llmkit.catalog.lookup import CatalogReader
 from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS
@@ -14,7 +13,6 @@ __all__ = [
     "PURPOSES",
     "Access",
     "Catalog",
-    "CatalogReader",
     "DefaultChange",
     "Deprecation",
     "Obstacle",

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import anyio.to_thread
 
 from llmkit.analysis import Run
+from llmkit.catalog import Catalog
 from llmkit.catalog.infra_models import Choice
-from llmkit.catalog.lookup import CatalogReader
 from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import EXACT, Scenario
@@ -39,7 +39,7 @@ class Infra:
     ``kit.run``.
     """
 
-    catalog: CatalogReader
+    catalog: Catalog
     start: Callable[[RunRequest], RunHandle[Run]]
     handles: list[InfraHandle[Any]] = field(default_factory=list)
 
