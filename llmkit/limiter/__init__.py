@@ -8,7 +8,7 @@ arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``), ``slots``, ``a
 """
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Budget, Reservation
+from llmkit.limiter.budget import Budget
 from llmkit.limiter.gate import BUDGET, Gate
 from llmkit.limiter.ledger import Account, Ledger
 from llmkit.limiter.portions import Claim, Portions, Stake, Use, portion
@@ -27,7 +27,6 @@ __all__ = [
     "Ledger",
     "Portions",
     "Purse",
-    "Reservation",
     "SharedMoney",
     "Stake",
     "Use",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from llmkit.limiter.budget import Reservation
 from llmkit.limiter.pace import PaceState, outcome, settle
 from llmkit.limiter.purse import Purse
 
@@ -26,7 +25,7 @@ class Admission:
     waits: Mapping[str, float] = field(default_factory=dict)
     on_sent: Callable[[Admission], object] = lambda _: None
     adaptive: bool = False
-    reservation: Reservation | Purse | None = None
+    purse: Purse | None = None
     used: int | None = None
     ok: bool | None = None
 
@@ -47,8 +46,8 @@ class Admission:
         when it hit a rate limit, and None when neither is known.
         """
         self.used, self.ok = tokens, ok
-        if self.reservation is not None:
-            self.reservation.settle(cost)
+        if self.purse is not None:
+            self.purse.settle(cost)
 
     def waive(self) -> None:
         """Report that nothing was sent."""

@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 import anyio
 
@@ -21,6 +22,13 @@ from llmkit.limiter.shared_money import SharedMoney, refusal
 
 GLANCE = 0.1
 """Seconds between looks at what other processes have released."""
+
+
+class Held(NamedTuple):
+    """Reserved money, and the keys of the budgets that it is reserved in."""
+
+    amount: Decimal
+    keys: tuple[str, ...]
 
 
 class Budget:
@@ -83,7 +91,7 @@ class Budget:
         whole: Decimal | None = None,
         kind: Hashable = None,
         begun: bool = False,
-    ) -> Reservation:
+    ) -> Held:
         """Reserve ``worst_case``, waiting as long as it may still become free; conversations reserve more, see
         :class:`_Asking`.
 
@@ -106,14 +114,14 @@ class Budget:
                     self._serve(glance=True)
             if asking.granted is None:
                 raise BudgetExceeded(asking.refusal)
-            reservation, asking.granted = asking.granted, None
-            return reservation
+            granted, asking.granted = asking.granted, None
+            return granted
         finally:
             if asking in self._queue:
                 self._queue.remove(asking)
                 self._serve()
             if asking.granted is not None:  # cancelled between the grant and its arrival
-                asking.granted.release()
+                self.over(asking.granted.keys, ZERO, asking.granted.amount)
 
     def _serve(self, *, glance: bool = False) -> None:
         """Grant or refuse the requests that can be decided, in order."""
@@ -129,19 +137,19 @@ class Budget:
                         return
                     for account in accounts.values():
                         account.change(self._run_id, reserved=amount)
-                    asking.granted = Reservation(self, amount, tuple(accounts))
+                    asking.granted = Held(amount, tuple(accounts))
                 else:
                     key, account = min(accounts.items(), key=lambda entry: entry[1].left)
                     asking.refusal = refusal(key, account, amount)
             self._queue.popleft()
             asking.answered.set()
 
-    def recall(self, amount: Decimal, provider: str) -> Reservation:
+    def recall(self, amount: Decimal, provider: str) -> Held:
         """Reserve again an amount that counts as spent because its actual cost is not known yet."""
         with self._accounts(provider) as accounts:
             for account in accounts.values():
                 account.change(self._run_id, spent=-amount, reserved=amount)
-        return Reservation(self, amount, tuple(accounts))
+        return Held(amount, tuple(accounts))
 
     def over(self, keys: tuple[str, ...], cost: Decimal, freed: Decimal) -> None:
         """Record ``cost`` for a reservation under ``keys``, and release ``freed`` of it."""
@@ -172,32 +180,6 @@ class Budget:
             yield own | accounts
 
 
-class Reservation:
-    """Reserved money; once it is settled or released, further calls have no effect."""
-
-    def __init__(self, budget: Budget, amount: Decimal, keys: tuple[str, ...]) -> None:
-        self.amount = amount
-        self._budget: Budget | None = budget
-        self._keys = keys
-
-    def settle(self, cost: Decimal | None) -> None:
-        """Settle at the actual cost; ``None`` is unknown and counts as the worst case."""
-        budget, self._budget = self._budget, None
-        if budget is not None:
-            budget.over(self._keys, self.amount if cost is None else cost, self.amount)
-
-    def spend(self, cost: Decimal, keep: Decimal) -> None:
-        """Spend ``cost`` of it, and keep at most ``keep`` of the rest reserved."""
-        kept = max(ZERO, min(self.amount - cost, keep))
-        if self._budget is not None:
-            freed, self.amount = self.amount - kept, kept
-            self._budget.over(self._keys, cost, freed)
-
-    def release(self) -> None:
-        """Release it all, because the request was never sent."""
-        self.settle(ZERO)
-
-
 @dataclass(eq=False, slots=True)
 class _Asking:
     """A request for money: ``worst_case`` is for the next turn, ``whole`` for the rest of the conversation.
@@ -212,7 +194,7 @@ class _Asking:
     kind: Hashable
     begun: bool
     answered: anyio.Event = field(default_factory=anyio.Event)
-    granted: Reservation | None = None
+    granted: Held | None = None
     refusal: str = ""
 
     def amount(self, left: Decimal, need: Decimal | None) -> Decimal:

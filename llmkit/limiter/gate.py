@@ -13,7 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Budget
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import Portions
@@ -75,7 +74,7 @@ class Gate:
         run_id: str,
         model: str,
         tokens: int = 0,
-        budget: Budget | Purse | None = None,
+        purse: Purse | None = None,
         worst_case: Decimal | None = None,
         adaptive: bool = False,
     ) -> AbstractAsyncContextManager[Admission]:
@@ -90,7 +89,7 @@ class Gate:
         """
         queue = self._queue(provider)
         waiter = Waiter(run_id=run_id, model=model, tokens=tokens, adaptive=adaptive, asked_at=self._clock())
-        return _Entry(queue, self._enter(queue, waiter, budget, worst_case))
+        return _Entry(queue, self._enter(queue, waiter, purse, worst_case))
 
     def pause(self, provider: str, seconds: float, reason: str = RATE_LIMITED) -> bool:
         """Admit nothing to a provider for ``seconds``, then one request, and the rest when that was served.
@@ -118,27 +117,27 @@ class Gate:
             queue.close()
 
     async def _enter(
-        self, queue: ProviderQueue, waiter: Waiter, budget: Budget | Purse | None, worst_case: Decimal | None
+        self, queue: ProviderQueue, waiter: Waiter, purse: Purse | None, worst_case: Decimal | None
     ) -> Admission:
         """Reserve the money, then wait for the provider; repeat if the money is gone by then, because other requests
         cost more than their worst case.
         """
-        if budget is None:
+        if purse is None:
             return await queue.enter(waiter)
         while True:
             asked_at = self._clock()
-            reservation = await budget.reserve(worst_case)
+            await purse.reserve(worst_case)
             if (waited := self._clock() - asked_at) > 0:
                 waiter.waits = {**waiter.waits, BUDGET: waiter.waits.get(BUDGET, 0.0) + waited}
             try:
                 admission = await queue.enter(waiter)
             except BaseException:
-                reservation.release()
+                purse.release()
                 raise
-            if not budget.is_overdrawn:
-                admission.reservation = reservation
+            if not purse.is_overdrawn:
+                admission.purse = purse
                 return admission
-            reservation.release()
+            purse.release()
             admission.waive()
             queue.leave(admission)
             waiter = replace(waiter, waits=admission.waits, turn=asyncio.get_running_loop().create_future())

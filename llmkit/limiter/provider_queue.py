@@ -184,8 +184,8 @@ class ProviderQueue:
             elif admission.adaptive and admission.ok:
                 self._adaptive = self._adaptive.answered(now - admission.started_at, self.limits.max_parallel)
             self._look_soon()
-        if admission.reservation is not None:
-            admission.reservation.settle(None)
+        if admission.purse is not None:
+            admission.purse.settle(None)
 
     def _sent(self, admission: Admission) -> None:
         with self._lock:

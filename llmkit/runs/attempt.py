@@ -102,7 +102,7 @@ class Attempt:
             run_id=run.run_id,
             model=model.reference,
             tokens=self.most_input // 4 + (self.call.params.max_tokens or ANSWER_GUESS),
-            budget=self._purse(),
+            purse=self._purse(),
             worst_case=self.worst_case,
             adaptive=run.spec.adaptive,
         )

@@ -76,7 +76,7 @@ class BatchDesk:
 
     @contextlib.asynccontextmanager
     async def admit(
-        self, key: Key, model: str, budget: Purse | None, worst_case: Decimal | None
+        self, key: Key, model: str, purse: Purse | None, worst_case: Decimal | None
     ) -> AsyncGenerator[Admission]:
         """Reserve the money of a request; rate limits do not apply in batches.
 
@@ -85,15 +85,16 @@ class BatchDesk:
         """
         began = time.time()
         before = self.earlier.get(key)
-        if budget is not None and before is not None and before["worst_case"] is not None:
-            budget.recall(before["worst_case"])
+        if purse is not None and before is not None and before["worst_case"] is not None:
+            purse.recall(before["worst_case"])
         self._rest()
         try:
-            reservation = None if budget is None else await budget.reserve(worst_case)
+            if purse is not None:
+                await purse.reserve(worst_case)
         finally:
             self.moving += 1
         now = time.time()
-        yield Admission(model=model, started_at=now, waited_s=now - began, reservation=reservation)
+        yield Admission(model=model, started_at=now, waited_s=now - began, purse=purse)
 
     async def ask(self, ticket: Ticket) -> HttpResponse | Failure:
         """Wait for the reply to a request; cancelling the wait does not withdraw the request."""

@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.errors import BudgetExceeded
-from llmkit.limiter import Budget
+from llmkit.limiter import Budget, Purse
 
 CENT = Decimal("0.01")
+
+
+async def reserve(budget, most):
+    """The purse of a conversation of one request, with its money."""
+    purse = Purse(budget, "p", "of one turn")
+    await purse.reserve(most)
+    return purse
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -26,13 +33,13 @@ def test_heavy_tailed_costs_stay_within_a_third(virtual, seed):
     async def probe(used):
         nonlocal refused
         try:
-            reservation = await budget.reserve(most)
+            purse = await reserve(budget, most)
         except BudgetExceeded:
             refused += 1
             return
         assert budget.spent + budget.reserved <= budget.total
         await anyio.sleep(used / 500)
-        reservation.settle(used * price)
+        purse.settle(used * price)
 
     async def main():
         async with anyio.create_task_group() as tasks:
@@ -55,13 +62,13 @@ def test_whatever_is_asked_the_total_holds(total, requests):
 
     async def ask(most, part, known):
         try:
-            reservation = await budget.reserve(most * CENT)
+            purse = await reserve(budget, most * CENT)
         except BudgetExceeded:
             assert most * CENT > budget.total - budget.spent
             return
         assert budget.spent + budget.reserved <= budget.total
         await anyio.lowlevel.checkpoint()
-        reservation.settle(int(most * part) * CENT if known else None)
+        purse.settle(int(most * part) * CENT if known else None)
         assert budget.spent + budget.reserved <= budget.total
 
     async def main():
@@ -79,9 +86,9 @@ def test_what_cannot_fit_is_refused_with_figures(virtual):
 
     async def main():
         budget = Budget(Decimal("1.00"))
-        (await budget.reserve(Decimal("0.40"))).settle(Decimal("0.30"))
+        (await reserve(budget, Decimal("0.40"))).settle(Decimal("0.30"))
         with pytest.raises(BudgetExceeded, match=r"\$1\.00 .* \$0\.7125, and \$0\.30 is spent"):
-            await budget.reserve(Decimal("0.7125"))
+            await reserve(budget, Decimal("0.7125"))
         assert (budget.spent, budget.reserved, budget.left) == (Decimal("0.30"), 0, Decimal("0.70"))
 
     virtual(main)
@@ -92,7 +99,7 @@ def test_an_unknown_price_cannot_be_checked(virtual):
 
     async def main():
         with pytest.raises(BudgetExceeded, match="unknown"):
-            await Budget(Decimal(1)).reserve(None)
+            await reserve(Budget(Decimal(1)), None)
 
     virtual(main)
 
@@ -104,10 +111,10 @@ def test_a_large_request_is_not_starved_by_small_ones(virtual):
         budget, served = Budget(Decimal(10)), []
 
         async def ask(name, most):
-            reservation = await budget.reserve(Decimal(most))
+            purse = await reserve(budget, Decimal(most))
             served.append(name)
             await anyio.sleep(1)
-            reservation.settle(Decimal(0))
+            purse.settle(Decimal(0))
 
         async with anyio.create_task_group() as tasks:
             for name, most in (("first", 8), ("large", 9), ("small", 1)):
@@ -122,11 +129,11 @@ def test_giving_up_frees_the_line(virtual):
 
     async def main():
         budget = Budget(Decimal(10))
-        held = await budget.reserve(Decimal(8))
+        held = await reserve(budget, Decimal(8))
         async with anyio.create_task_group() as tasks:
             with anyio.move_on_after(2):
                 tasks.start_soon(later, budget)
-                await budget.reserve(Decimal(9))
+                await reserve(budget, Decimal(9))
         assert budget.reserved == 10
         held.release()
         assert budget.reserved == 2
@@ -134,6 +141,6 @@ def test_giving_up_frees_the_line(virtual):
     async def later(budget):
         await anyio.sleep(1)
         with anyio.fail_after(60):
-            await budget.reserve(Decimal(2))
+            await reserve(budget, Decimal(2))
 
     virtual(main)

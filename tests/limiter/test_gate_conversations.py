@@ -29,10 +29,10 @@ def test_whatever_turns_cost_the_budget_holds_and_most_of_it_is_used_well(
         try:
             for number, cost in enumerate(costs_of_turns, start=1):
                 purse.rest = most * (4 - number)
-                money = await purse.reserve(most)
+                await purse.reserve(most)
                 assert budget.spent + budget.reserved <= budget.total
                 await anyio.sleep(rng.random())
-                money.settle(cost)
+                purse.settle(cost)
                 spent += cost
         except BudgetExceeded:
             wasted.append(spent)

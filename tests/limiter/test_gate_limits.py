@@ -8,7 +8,7 @@ import anyio
 import pytest
 from virtual_time import clock
 
-from llmkit.limiter import BUDGET, SLOT, Budget
+from llmkit.limiter import BUDGET, SLOT, Budget, Purse
 from llmkit.limiter.pace import RATE_LIMITED, REQUESTS_LEFT, REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, TRIAL, Limits
 from llmkit.records import RateInfo
 
@@ -329,7 +329,7 @@ def test_a_cancelled_waiter_leaves_nothing_behind(virtual, make_gate):
                         for _ in range(20):
                             tasks.start_soon(
                                 lambda gate=gate, budget=budget: ask(
-                                    gate, 0.1, tokens=10, budget=budget, worst_case=Decimal("0.01")
+                                    gate, 0.1, tokens=10, purse=Purse(budget, "p", 1), worst_case=Decimal("0.01")
                                 )
                             )
             assert budget.reserved == 0
@@ -408,11 +408,10 @@ def test_money_is_waited_for_and_said_so(virtual, make_gate):
     async def main():
         gate, budget = make_gate(), Budget(Decimal("1.00"))
         gate.set_limits("p", Limits(5, 60_000))
-        money = {"budget": budget, "worst_case": Decimal("0.70")}
         admissions = []
 
         async def one():
-            admissions.append(await ask(gate, 2.0, **money))
+            admissions.append(await ask(gate, 2.0, purse=Purse(budget, "p", 1), worst_case=Decimal("0.70")))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(one)
@@ -430,7 +429,8 @@ def test_what_is_not_settled_stands_at_its_worst(virtual, make_gate):
         gate, budget = make_gate(), Budget(Decimal("1.00"))
         gate.set_limits("p", Limits(5, 600, 100))
         with pytest.raises(RuntimeError):
-            async with gate.admit("p", run_id="r", model="p:m", tokens=90, budget=budget, worst_case=Decimal("0.3")):
+            money = {"purse": Purse(budget, "p", 1), "worst_case": Decimal("0.3")}
+            async with gate.admit("p", run_id="r", model="p:m", tokens=90, **money):
                 raise RuntimeError
         assert (budget.spent, budget.reserved) == (Decimal("0.3"), 0)
         later = await ask(gate, tokens=50)
