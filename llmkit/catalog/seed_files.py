@@ -73,10 +73,11 @@ def load_seed() -> Seed:
     Raises:
         ValidationError: a file holds an invalid value; the message names the file.
     """
-    providers, models, prices, origins, left_out = {}, {}, {}, {}, {}
+    providers, models, prices, settings, origins, left_out = {}, {}, {}, {}, {}, {}
     for file in _files("catalog"):
         content = _toml(file)
         if "provider" not in content:
+            settings = {PURPOSES[purpose].key: ref for purpose, ref in content["infra"].items()}
             continue
         try:
             provider, models_with_prices = _provider(content), _models(content)
@@ -88,7 +89,6 @@ def load_seed() -> Seed:
         for model, entries in models_with_prices:
             models[model.reference] = model
             prices[model.reference] = entries
-    settings = {PURPOSES[purpose].key: ref for purpose, ref in _settings()["infra"].items()}
     return Seed(
         providers=providers,
         unpriced_models=models,
@@ -127,10 +127,6 @@ def _files(folder: str) -> list[Traversable]:
 
 def _toml(file: Traversable) -> dict[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
-
-
-def _settings() -> dict[str, Any]:
-    return next(content for file in _files("catalog") if "infra" in (content := _toml(file)))
 
 
 def _provider(content: Mapping[str, Any]) -> Provider:

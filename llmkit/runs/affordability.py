@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ from llmkit.errors import BudgetExceeded, LlmkitError, ValidationError, refuse
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars, in_words
 from llmkit.money.estimate_table import Estimate
-from llmkit.records import Price, Provider, Request
+from llmkit.records import Price, Provider, Request, month_of
 from llmkit.records.checks import numbers
 from llmkit.runs.plan import Plan, most_input_tokens
 from llmkit.runs.spec import RunSpec
@@ -71,11 +72,12 @@ def check_budget(
         RunRefused: several of these.
     """
     plan, amount = spec.plan, None if budget is None else positive(budget)
+    scope = spec.project, month_of(datetime.now(UTC))
     problems: list[LlmkitError] = []
     for index, config in enumerate(plan.configs):
         model = config.model
         limits = [] if amount is None else [(amount, f"the budget of {dollars(amount)}", "budget=")]
-        limits += [_left(standing) for standing in shared if standing.budget.provider in (None, model.provider)]
+        limits += [_left(standing) for standing in shared if standing.budget.covers(model.provider, *scope)]
         if not limits:
             continue
         least, words, name = min(limits)

@@ -15,7 +15,7 @@ from llmkit.catalog.price_age import old_prices
 from llmkit.errors import MissingApiKey, ValidationError
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
-from llmkit.records import Provider, Request, SharedBudget, month_of
+from llmkit.records import Provider, Request
 from llmkit.records.checks import shapes
 from llmkit.records.user_warnings import warn
 from llmkit.runs.affordability import (
@@ -34,7 +34,7 @@ from llmkit.runs.plan import AskingOrder, Plan, check_samples
 from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import NOTHING, check_reuse, reused_answers
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
-from llmkit.runs.spending import Spending, Standing
+from llmkit.runs.spending import Spending
 from llmkit.runs.stop_rules import check_stop_rule
 from llmkit.store import CatalogState
 
@@ -90,7 +90,7 @@ class Checker:
             _warn(self._old_price_warnings(plan, state))
         _warn(left_out_warnings(requests))
         shared = budgets_of(state)
-        standings = self._standings(shared, request.project)
+        standings = self.spending.standings(shared, simulated=self.reach.simulating)
         budget = check_budget(spec, requests, request.budget, standings)
         if not self.reach.simulating and not request.overdraw:
             refuse_overdrawn(providers)
@@ -182,13 +182,6 @@ class Checker:
         if policy.retry_unknown is not None:
             return policy.retry_unknown
         return budget is None or self.reach.is_remote
-
-    def _standings(self, budgets: Sequence[SharedBudget], project: str | None) -> list[Standing]:
-        """The shared budgets that a run started now counts against."""
-        scopes = (project, month_of(datetime.now(UTC)))
-        chosen = [budget for budget in budgets if budget.scope in scopes]
-        standings = self.spending.standings(budgets, simulated=self.reach.simulating)
-        return [standing for standing in standings if standing.budget in chosen]
 
     def _unpriced(
         self, request: RunRequest, plan: Plan, providers: Mapping[str, Provider], *, only_count: bool = False

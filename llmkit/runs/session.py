@@ -187,14 +187,16 @@ class Session:
         if failure is not None and failure.scope == "run":
             raise LlmkitError(failure.message, code=failure.code)
         if failure is not None and conversation.status == "failed" and concerns_others(failure):
-            await self._skip_rest(conversation.probe.model, affected(conversation.probe.model, failure))
+            await self._skip_rest(conversation.probe.model)
 
-    async def _skip_rest(self, model: Model, reference: str) -> None:
-        """Mark the remaining probes of a provider (name) or a model (reference) as skipped."""
+    async def _skip_rest(self, model: Model) -> None:
+        """Mark the remaining probes of a model, or of its provider, as skipped, if either is closed."""
         refusal, plan = self.context.breaker.refusal(model), self.context.spec.plan
-        queue = self.queues.get(model.provider, deque())
-        rest = [p for p in queue if reference in (model.provider, plan.probe(p).model.reference)]
-        if refusal is None or not rest:
+        if refusal is None:
+            return
+        reference, queue = affected(model, refusal), self.queues.get(model.provider, deque())
+        rest = [p for p in queue if reference in (model.provider, plan.model_of(p).reference)]
+        if not rest:
             return
         others = set(queue).difference(rest)
         kept = [position for position in queue if position in others]
@@ -214,7 +216,7 @@ class Session:
             refusal = withdrawn(model, catalog)
             if refusal is not None and self.context.breaker.refusal(model) is None:
                 self.context.breaker.trip(model, refusal)
-                await self._skip_rest(model, affected(model, refusal))
+                await self._skip_rest(model)
 
     # --- the journal, the database, the end ---
 
