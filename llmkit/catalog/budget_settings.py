@@ -22,12 +22,7 @@ def budgets_of(state: CatalogState) -> tuple[SharedBudget, ...]:
 
 
 def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any) -> None:
-    """Set a budget, replacing the one with the same scope and provider; ``amount=None`` removes it.
-
-    Raises:
-        ValidationError: an invalid value.
-        UnsupportedProvider: there is no such provider.
-    """
+    """Set a budget, replacing the one with the same scope and provider; ``amount=None`` removes it."""
     budget = SharedBudget(
         scope=_scope(scope),
         amount=Decimal(0) if amount is None else numbers.amount(amount, "amount", rounded_down=True),
@@ -42,11 +37,7 @@ def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any
 
 
 def check_project(value: Any) -> None:
-    """Check the project of a run.
-
-    Raises:
-        ValidationError: not a single line of text, or one that looks like a month.
-    """
+    """Check the project of a run."""
     if value is not None and _ALMOST_A_MONTH.fullmatch(texts.text(value, "project")):
         raise ValidationError(f"project={value!r} looks like a month: give the project another name.", field="project")
 

@@ -126,12 +126,7 @@ def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
 
 
 def new_model(state: CatalogState, reference: str) -> Model:
-    """A model that is still to be added, called by its id.
-
-    Raises:
-        UnsupportedProvider: there is no such provider.
-        ValidationError: it is not a reference.
-    """
+    """A model that is still to be added, called by its id."""
     name, model_id = split_reference(reference)
     provider = rules.find_provider(state, name).name
     return Model(provider=provider, model_id=texts.model_id(model_id), display_name=model_id)

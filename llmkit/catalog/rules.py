@@ -71,9 +71,6 @@ def priced_as(state: CatalogState, reference: str) -> str:
 def askable_model(state: CatalogState, ref: Any) -> Model:
     """The model with that reference; for an unlisted dated snapshot, its family under the snapshot's id, with the
     family's reference as ``priced_as`` in ``api_config``.
-
-    Raises:
-        ModelNotFound, UnsupportedProvider: as in :func:`find_model`.
     """
     reference = ref.strip() if isinstance(ref, str) else ""
     family = priced_as(state, reference)
@@ -154,22 +151,14 @@ def due(state: CatalogState, at: datetime) -> list[Model]:
 
 
 def find_purpose(name: Any) -> Purpose:
-    """The purpose of that name.
-
-    Raises:
-        ValidationError: no internal task is registered under it.
-    """
+    """The purpose of that name."""
     if not isinstance(name, str) or name not in PURPOSES:
         raise ValidationError(f"The purpose is one of: {', '.join(PURPOSES)}.", field="purpose")
     return PURPOSES[name]
 
 
 def infra_reference(state: CatalogState, purpose: Any) -> Any:
-    """The reference set for a purpose, or else for its fallback; ``None`` when neither is set.
-
-    Raises:
-        ValidationError: there is no such purpose.
-    """
+    """The reference set for a purpose, or else for its fallback; ``None`` when neither is set."""
     registered = find_purpose(purpose)
     own = state.settings.get(registered.key)
     return infra_reference(state, registered.fallback) if own is None and registered.fallback else own

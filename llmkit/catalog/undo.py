@@ -87,11 +87,7 @@ def _value(value: Any) -> str:
 
 
 def take_back(edit: Edit, events: Sequence[Event], now: datetime) -> tuple[str, ...]:
-    """Restore the values from before these events; return the references of changed entries.
-
-    Raises:
-        EditConflict: an entry was changed again since.
-    """
+    """Restore the values from before these events; return the references of changed entries."""
     for event in reversed(events):
         _TAKE_BACK[event["entity"]](edit, event, now)
     return tuple(dict.fromkeys(event["reference"] for event in events))

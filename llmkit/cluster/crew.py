@@ -110,11 +110,7 @@ class Crew:
         return self._local.has_key(provider) or not all(self._lacking([provider]).values())
 
     def check(self, providers: Sequence[Provider]) -> None:
-        """Refuse addresses that were not approved, and workers without a key.
-
-        Raises:
-            LlmkitError: the one problem; :class:`RunRefused` for several.
-        """
+        """Refuse addresses that were not approved, and workers without a key."""
         self._local.check(providers)
         simulators = {each.name: self._local.simulator_for(each) for each in providers} if self.simulating else {}
         self._asked = () if self.simulating else tuple(providers), simulators

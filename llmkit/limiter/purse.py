@@ -32,11 +32,7 @@ class Purse:
         return self._budget.is_overdrawn
 
     async def reserve(self, worst_case: Decimal | None) -> None:
-        """Get the money for the next request from what is reserved already, or reserve it.
-
-        Raises:
-            BudgetExceeded: it does not fit into what is left, or is unknown.
-        """
+        """Get the money for the next request from what is reserved already, or reserve it."""
         self._need = max(self._need, self._spent + (worst_case or ZERO))
         if self._held is None or worst_case is None or self._held.amount < worst_case:
             self.release()  # never wait for money while holding some

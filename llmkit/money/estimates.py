@@ -63,9 +63,6 @@ class Workload:
         """Count scenarios; ``extra_chars`` are added to every request (a JSON schema, say).
 
         ``answered``: how many turns of each scenario already have an answer and are not sent.
-
-        Raises:
-            ValidationError: there is nothing to ask.
         """
         if not scenarios or samples < 1:
             raise ValidationError("An estimate needs at least one scenario and at least one sample.")

@@ -144,11 +144,7 @@ def times(amount: Decimal, factor: Decimal) -> Decimal:
 
 
 def rates_at(price: Price, input_tokens: int, at: datetime) -> Rates:
-    """The rates of a request of ``input_tokens`` (whole input) made at ``at``: base, then window, then tier.
-
-    Raises:
-        ValidationError: ``at`` has no time zone.
-    """
+    """The rates of a request of ``input_tokens`` (whole input) made at ``at``: base, then window, then tier."""
     moment = in_utc(at)
     if not (price.price_windows or price.price_tiers):
         return _overlaid(price)

@@ -32,12 +32,7 @@ def balance_warnings(estimate: Estimate, providers: Mapping[str, Provider]) -> I
 
 
 def refuse_overdrawn(providers: Mapping[str, Provider]) -> None:
-    """Refuse to run on accounts that owe money.
-
-    Raises:
-        BudgetExceeded: a balance is negative.
-        RunRefused: several are.
-    """
+    """Refuse to run on accounts that owe money."""
     refuse(
         [
             BudgetExceeded(
@@ -65,11 +60,6 @@ def check_budget(
 ) -> Decimal | None:
     """The budget as a Decimal, after checking that it and the ``shared`` budgets can be kept: every price is known and
     every answer limited in length. Models in batches count at their batch price.
-
-    Raises:
-        ValidationError: the budget is not a positive amount.
-        BudgetExceeded: a model has no price or no limit on its answers, or not even one request fits.
-        RunRefused: several of these.
     """
     plan, amount = spec.plan, None if budget is None else positive(budget)
     scope = spec.project, month_of(datetime.now(UTC))
@@ -109,11 +99,7 @@ def check_budget(
 
 
 def positive(budget: Any) -> Decimal:
-    """A run's budget in US dollars.
-
-    Raises:
-        ValidationError: not a positive amount.
-    """
+    """A run's budget in US dollars."""
     amount = numbers.amount(budget, "budget", rounded_down=True)
     if amount <= 0:
         raise ValidationError("budget must be a positive amount in US dollars.", field="budget")
@@ -121,12 +107,7 @@ def positive(budget: Any) -> Decimal:
 
 
 def raised(budget: Any, spent: Decimal) -> Decimal:
-    """The new budget of a run that has already spent ``spent``.
-
-    Raises:
-        ValidationError: not a positive amount.
-        BudgetExceeded: nothing is left of it.
-    """
+    """The new budget of a run that has already spent ``spent``."""
     amount = positive(budget)
     if amount <= spent:
         raise BudgetExceeded(

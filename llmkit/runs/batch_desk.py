@@ -78,11 +78,7 @@ class BatchDesk:
     async def admit(
         self, key: Key, model: str, purse: Purse | None, worst_case: Decimal | None
     ) -> AsyncGenerator[Admission]:
-        """Reserve the money of a request; rate limits do not apply in batches.
-
-        Raises:
-            BudgetExceeded: the budget does not cover it.
-        """
+        """Reserve the money of a request; rate limits do not apply in batches."""
         began = time.time()
         before = self.earlier.get(key)
         if purse is not None and before is not None and before["worst_case"] is not None:

@@ -108,11 +108,7 @@ class Checker:
         )
 
     def estimate(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> Estimate:
-        """The estimated cost of a request, from its ``plan`` if one exists.
-
-        Raises:
-            LlmkitError: as :meth:`spec` does for prompts and models.
-        """
+        """The estimated cost of a request, from its ``plan`` if one exists."""
         if plan is None:  # an empty plan is falsy
             plan = make_plan(request, self._access(state))
         requests = first_requests(plan, state.providers)
@@ -123,10 +119,6 @@ class Checker:
     ) -> tuple[RunSpec, dict[str, Any]]:
         """The spec of a stored run that can be resumed here, and its changes: the new ``budget``, unless ``None``, and
         the rows of ``models`` whose prices have changed.
-
-        Raises:
-            BudgetExceeded: ``spent`` leaves nothing of the new budget.
-            LlmkitError: as :meth:`stored` does.
         """
         before = self.stored(row, state)
         spec, changes = repriced(before, state.models, state.providers), {}
@@ -139,13 +131,7 @@ class Checker:
         return spec, changes
 
     def stored(self, row: Mapping[str, Any], state: CatalogState) -> RunSpec:
-        """The spec of a stored run, from its row in ``runs``, if it can be resumed here.
-
-        Raises:
-            ValidationError: it was a rehearsal and this is not, or vice versa; or some of its prompts are lost.
-            MissingApiKey: a provider's key is not set.
-            LlmkitError: a key cannot be sent, or an address was not approved.
-        """
+        """The spec of a stored run, from its row in ``runs``, if it can be resumed here."""
         if bool(row["simulated"]) is not self.reach.simulating:
             raise ValidationError(
                 f"Run {row['id']} was {'simulated' if row['simulated'] else 'real'}: open the catalog with "
@@ -216,11 +202,7 @@ class Checker:
 
 
 def make_plan(request: RunRequest, access: Access) -> Plan:
-    """The plan of a request; without the option ``order_seed`` it gets a random one.
-
-    Raises:
-        LlmkitError: prompts, models or parameters are invalid or cannot be used.
-    """
+    """The plan of a request; without the option ``order_seed`` it gets a random one."""
     shapes.one_of(request.order, AskingOrder, "order")
     params = request_params(request, {})
     order_seed = request.order_seed

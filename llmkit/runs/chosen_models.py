@@ -43,11 +43,7 @@ _MODELS = "references such as 'openai:gpt-6-luna' or llmkit.Config(...), one or 
 
 
 def each_model(models: Any) -> tuple[Any, ...]:
-    """The entries of ``models=``, of which there may be one or several.
-
-    Raises:
-        ValidationError: it is neither.
-    """
+    """The entries of ``models=``, of which there may be one or several."""
     return (models,) if isinstance(models, str | Model | Config) else shapes.several(models, "models", _MODELS)
 
 
@@ -91,10 +87,6 @@ def choose_configs(request: RunRequest, params: Params, access: Access) -> tuple
 def check_configs(configs: Iterable[Configuration]) -> None:
     """Refuse a service tier that has no price or that requests cannot ask for, and ``max_tokens`` above the model's
     own limit, which its provider would refuse request by request.
-
-    Raises:
-        ValidationError: a single problem.
-        RunRefused: several problems.
     """
     refuse([problem for config in configs for problem in _unfit(config)])
 
@@ -154,11 +146,7 @@ def _defaults(access: Access) -> tuple[Model, ...]:
 
 
 def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
-    """Scenarios from prompts of any kind; ``system`` and ``followups`` apply to those without their own.
-
-    Raises:
-        ValidationError: there are no prompts, something is not text, or a dimension has a reserved name.
-    """
+    """Scenarios from prompts of any kind; ``system`` and ``followups`` apply to those without their own."""
     shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
     scenarios = as_scenarios(prompts)
     names = {name.casefold() for scenario in scenarios for name in scenario.dimensions}

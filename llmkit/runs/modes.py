@@ -15,12 +15,7 @@ Mode = Literal["live", "batch", "batch-or-live"]
 
 
 def batched_models(plan: Plan, providers: Mapping[str, Provider], mode: Mode) -> frozenset[str]:
-    """The references of the models that run in batches.
-
-    Raises:
-        ValidationError: ``mode`` is ``batch`` and a configuration cannot run in batches.
-        RunRefused: several cannot.
-    """
+    """The references of the models that run in batches."""
     if mode == "live":
         return frozenset()
     problems = [batch_problem(config, providers[config.model.provider]) for config in plan.configs]

@@ -14,11 +14,7 @@ MAX_SEED = 2**63 - 1
 
 
 def make_params(direct: Mapping[str, Any], schema: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Params:
-    """The checked parameters of a run: ``direct`` are arguments of ``kit.run``, ``options`` holds the rarer ones.
-
-    Raises:
-        ValidationError: an unknown option, or a value out of range.
-    """
+    """The checked parameters of a run: ``direct`` are arguments of ``kit.run``, ``options`` holds the rarer ones."""
     names = _CHECKS.keys() - direct.keys()
     if unknown := sorted(options.keys() - names):
         raise ValidationError(

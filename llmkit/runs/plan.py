@@ -278,11 +278,7 @@ def most_output_tokens(request: Request, model: Model) -> int | None:
 
 
 def check_samples(samples: int, pairs: int) -> int:
-    """The number of samples of each of ``pairs`` scenario × configuration pairs, checked.
-
-    Raises:
-        ValidationError: not a whole number of at least 1, or more probes than one run may have.
-    """
+    """The number of samples of each of ``pairs`` scenario × configuration pairs, checked."""
     count = numbers.whole(samples, "samples", 1)
     if count * pairs > MOST_PROBES:
         raise ValidationError(

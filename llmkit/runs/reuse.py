@@ -55,11 +55,7 @@ NOTHING = Reused({}, frozenset())
 
 
 def check_reuse(reuse: Any, within: Any) -> timedelta | None:
-    """The maximum age of reused answers; ``within`` is in days, ``None`` for any age.
-
-    Raises:
-        ValidationError: ``reuse`` is not one of its values, or ``within`` is not positive, or needs ``reuse``.
-    """
+    """The maximum age of reused answers; ``within`` is in days, ``None`` for any age."""
     if not isinstance(reuse, bool) and not (isinstance(reuse, str) and reuse == "only"):
         raise ValidationError('reuse is True, False or "only".', field="reuse")
     if within is None:

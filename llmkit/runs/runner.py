@@ -58,12 +58,7 @@ class Runner(Generic[T]):
     handles: dict[str, RunHandle[T]] = field(default_factory=dict)
 
     def start(self, spec: RunSpec, remote: RemoteSender | None = None) -> RunHandle[T]:
-        """Write the run to disk, then start it. ``remote`` sends its requests, if given.
-
-        Raises:
-            ValidationError: it asks in batches, which need no ``remote``.
-            JournalError: the journal cannot be written.
-        """
+        """Write the run to disk, then start it. ``remote`` sends its requests, if given."""
         _refuse_remote_batches(spec, remote)
         run_id, plan = new_run_id(), spec.plan
         with self._claimed(run_id):
@@ -104,10 +99,6 @@ class Runner(Generic[T]):
 
         ``spent`` is what the run has or may have cost so far; it counts against its budget. What ``catalog`` has
         disabled or deprecated since is skipped.
-
-        Raises:
-            ValidationError: the run is running, here or in another process, or was interrupted on another machine; or
-                as for :meth:`start`.
         """
         _refuse_remote_batches(spec, remote)
         store = self.services.store

@@ -33,11 +33,7 @@ _FIRST = 10
 
 
 def check_stop_rule(rule: StopRule, plan: Plan) -> None:
-    """Refuse a rule that looks at a column which no answer to this plan can have.
-
-    Raises:
-        ValidationError: there is no such column; the message names the nearest.
-    """
+    """Refuse a rule that looks at a column which no answer to this plan can have."""
     dimensions = (name for scenario in plan.scenarios for name in scenario.dimensions)
     fields = _answer_fields(plan)
     known = dict.fromkeys((*dimensions, *map(answer_column, fields or ()), *_PLACE, *RESULT))

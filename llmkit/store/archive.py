@@ -17,11 +17,7 @@ _FOLDER = "journal"
 
 
 def backup(journal: Journal, file: Path) -> int:
-    """Archive the journal; returns the number of its segments.
-
-    Raises:
-        ValidationError: the file exists already, or cannot be written.
-    """
+    """Archive the journal; returns the number of its segments."""
     sizes = journal.sizes()
     with shapes.reaching(file, "written"):
         if file.exists():
@@ -35,11 +31,7 @@ def backup(journal: Journal, file: Path) -> int:
 
 
 def restore(file: Path, path: Path) -> int:
-    """Unpack an archive next to ``path``, where the database will be made; returns the number of segments.
-
-    Raises:
-        ValidationError: there is a database or a journal already, or the file is not an llmkit archive.
-    """
+    """Unpack an archive next to ``path``, where the database will be made; returns the number of segments."""
     journal = Journal(path.with_name(path.name + ".journal"))
     if path.exists() or journal.sizes():
         raise ValidationError(f"There is a catalog at {path} already: name another, or move it away.", field="path")

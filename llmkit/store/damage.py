@@ -44,11 +44,7 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
 
 
 def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ()) -> None:
-    """Refuse to rebuild a database from a journal that lacks segments named by later ones or by ``rests_on``.
-
-    Raises:
-        ValidationError: segments are missing.
-    """
+    """Refuse to rebuild a database from a journal that lacks segments named by later ones or by ``rests_on``."""
     sizes = journal.sizes()
     headers = (journal.header(name) for name in sizes)
     followed = _named(header for header in headers if header is not None)
@@ -87,11 +83,7 @@ def journals(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def check_orphaned(path: Path, journal: Journal) -> None:
-    """Refuse to make a new database from a journal that lacks one, unless an earlier version wrote the journal.
-
-    Raises:
-        ValidationError: there is such a journal.
-    """
+    """Refuse to make a new database from a journal that lacks one, unless an earlier version wrote the journal."""
     if any(journal.header(name) is not None for name in journal.sizes()):
         raise ValidationError(
             f"There is no database at {path}, but {journal.directory} holds a journal. Build a database from it with "

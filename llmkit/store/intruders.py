@@ -11,11 +11,7 @@ from llmkit.store import migrations, schema
 
 
 def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Refuse a database, before its first use, if it holds views or macros that llmkit did not make.
-
-    Raises:
-        ValidationError: it does; the message names them.
-    """
+    """Refuse a database, before its first use, if it holds views or macros that llmkit did not make."""
     # qualified names, since the database's own macros could shadow unqualified ones
     ask = connection.execute
     macros = ask(

@@ -144,11 +144,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether :func:`migrate` has nothing to do.
-
-    Raises:
-        CatalogTooNew, ValidationError: as for :func:`migrate`.
-    """
+    """Whether :func:`migrate` has nothing to do."""
     columns = schema.columns(connection)
     return _is_current(_applied(connection, columns), columns)
 

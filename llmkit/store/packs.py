@@ -31,11 +31,7 @@ class Place(NamedTuple):
 
 
 class Pack:
-    """A pack, open for as long as it is referenced. Threads may share it.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """A pack, open for as long as it is referenced. Threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 - closed with the object
@@ -78,11 +74,7 @@ def _heads(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def write(directory: Path, places: Mapping[str, Place]) -> Path:
-    """Write segments into a file that readers ignore until it is renamed.
-
-    Raises:
-        OSError: the file cannot be written, or a segment cannot be read.
-    """
+    """Write segments into a file that readers ignore until it is renamed."""
     name = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
     list_ = line({"id": name, "type": "pack", "segments": {name: size for name, (_, _, size) in places.items()}}, 0)
     with to_write(directory, name + SUFFIX + UNFINISHED, os.O_EXCL) as file:

@@ -53,11 +53,7 @@ _DERIVED = {
 
 
 class Folder:
-    """A folder of archived runs, local or behind a URL.
-
-    Raises:
-        ValidationError: fsspec does not support the URL.
-    """
+    """A folder of archived runs, local or behind a URL."""
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs  # loaded only if archives are used
@@ -70,11 +66,7 @@ class Folder:
         """The full path or URL."""
 
     def write(self, table: str, run_id: str, pages: Iterator[pa.Table]) -> None:
-        """Write or replace a table of one run; readers see it only once it is complete.
-
-        Raises:
-            ValidationError: the folder cannot be written.
-        """
+        """Write or replace a table of one run; readers see it only once it is complete."""
         import pyarrow.parquet as pq  # as above
 
         file, first = f"{self._root}/{table}/run_id={run_id}/part-0.parquet", next(pages)
@@ -86,11 +78,7 @@ class Folder:
             self._files.mv(f"{file}.part", file)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A connection with a view for each table, which can reach only these files.
-
-        Raises:
-            ValidationError: no run was archived there.
-        """
+        """A connection with a view for each table, which can reach only these files."""
         with reaching(self.url, "read"):
             is_empty = not self._files.glob(f"{glob.escape(self._root)}/runs/*/*.parquet")
         if is_empty:
@@ -116,11 +104,7 @@ class Folder:
 
 
 def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-    """Run a query on archived runs.
-
-    Raises:
-        ValidationError: the query fails.
-    """
+    """Run a query on archived runs."""
     try:
         return question(connection.cursor())
     except duckdb.Error as error:

@@ -204,9 +204,6 @@ def frame(
     """A query's result: integers as Int64, DECIMAL as float64, booleans as boolean, times in UTC, JSON parsed.
 
     Duplicate column names are numbered as DuckDB's own ``.df()`` does: ``name``, ``name_1``.
-
-    Raises:
-        ValidationError: the statement returns no rows.
     """
     relation = connection.sql(sql, params=params or None)
     if relation is None:

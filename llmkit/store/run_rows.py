@@ -48,11 +48,7 @@ def run_row(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any
 
 
 def check_texts(row: Mapping[str, Any]) -> None:
-    """Refuse to continue without the texts of a run.
-
-    Raises:
-        ValidationError: they are only in an archive, or with the colleague who asked.
-    """
+    """Refuse to continue without the texts of a run."""
     if row["archive"] is not None:
         raise ValidationError(
             f"The texts of run {row['id']} are only in its archive: read them with .probes(...) and .sql(...) of "
@@ -68,11 +64,7 @@ def check_texts(row: Mapping[str, Any]) -> None:
 
 
 def scenario_rows(connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A run's scenarios, in order: scenario_id, prompt, system, followups, dimensions, template, messages, question.
-
-    Raises:
-        ValidationError: as for :func:`check_texts`.
-    """
+    """A run's scenarios, in order: scenario_id, prompt, system, followups, dimensions, template, messages, question."""
     check_texts(row)
     return rows(
         connection,

@@ -48,11 +48,7 @@ class Upkeep:
         self._aside: int | None = None
 
     def run(self, action: Callable[[], T]) -> T:
-        """Run an action that brings the database up to date, part by part until that is done; see :meth:`rebuilding`.
-
-        Raises:
-            CatalogBusy, OutOfReach: as for :meth:`Lease.hold`.
-        """
+        """Run an action that brings the database up to date, part by part until it is done; see :meth:`rebuilding`."""
         claims, is_claimed, last = Peers(self._journal), False, time.monotonic()
         try:
             while True:

@@ -30,11 +30,7 @@ Params = list[Any] | dict[str, Any]
 
 
 def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
-    """The parameters of a statement; numpy's scalars become Python's, which are all that DuckDB takes.
-
-    Raises:
-        ValidationError: they are neither a list nor a dict.
-    """
+    """The parameters of a statement; numpy's scalars become Python's, which are all that DuckDB takes."""
     if isinstance(params, Mapping):
         return {name: unboxed(value) for name, value in params.items()}
     if params is None or (isinstance(params, Iterable) and not isinstance(params, str | bytes)):
@@ -45,11 +41,7 @@ def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path | None = None) -> pd.DataFrame:
-    """Run a SELECT; damage of the database at ``path`` is raised as DuckDB's error.
-
-    Raises:
-        ValidationError: the statement fails, or its result does not fit into a DataFrame.
-    """
+    """Run a SELECT; damage of the database at ``path`` is raised as DuckDB's error."""
     try:
         return queries.frame(connection, sql, params)
     except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:

@@ -32,11 +32,7 @@ _STEPS = (
 
 
 class Address:
-    """The address of the team's database with its credentials. ``repr`` shows no password.
-
-    Raises:
-        ValidationError: not a PostgreSQL URL.
-    """
+    """The address of the team's database with its credentials. ``repr`` shows no password."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -76,11 +72,7 @@ class Address:
             ) from None
 
     def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:
-        """Return the version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none).
-
-        Raises:
-            ValidationError: it has another version.
-        """
+        """The version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none)."""
         exists = session.execute("SELECT to_regclass('llmkit_team') IS NOT NULL").fetchone() == (True,)
         row = session.execute("SELECT max(version) FROM llmkit_team").fetchone() if exists else None
         version = int(row[0] or 0) if row else 0

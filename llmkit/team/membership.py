@@ -76,12 +76,7 @@ class Team(Peers):
     # --- joining and leaving ---
 
     def join(self) -> None:
-        """Synchronize with the team's database, from now on in the background. If it cannot be reached, warn.
-
-        Raises:
-            CatalogBusy: the database does not answer, and no copy of its catalog is here yet.
-            ValidationError: the database is not prepared, or the catalog here is a different one.
-        """
+        """Synchronize with the team's database, from now on in the background. If it cannot be reached, warn."""
         try:
             self._beat()
         except CatalogBusy as error:
