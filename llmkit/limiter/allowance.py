@@ -121,7 +121,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last headers of a model (or of a whole provider), and the time of the last start."""
+    """The last headers of a model, and the time of the last start."""
 
     requests: Allowance | None = None
     tokens: Allowance | None = None

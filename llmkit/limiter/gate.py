@@ -98,11 +98,9 @@ class Gate:
         """
         return self._queue(provider).pause(seconds, reason)
 
-    def observe(self, provider: str, rate_info: RateInfo, *, model: str = "", sent_at: float | None = None) -> None:
-        """Process the rate-limit headers of a response, to slow down before the allowance is used up.
-
-        The allowance is that of ``model`` (``""``: of the whole provider); ``sent_at`` is the ``started_at`` of the
-        answered request, by default that of the oldest one in flight.
+    def observe(self, provider: str, rate_info: RateInfo, *, model: str, sent_at: float) -> None:
+        """Process the rate-limit headers of a response of ``model``, to slow down before its allowance is used up;
+        ``sent_at`` is the ``started_at`` of the answered request.
         """
         self._queue(provider).observe(rate_info, model, sent_at)
 

@@ -268,11 +268,11 @@ def outcome(state: PaceState, now: float, ok: bool | None, started_at: float) ->
     return state._replace(updated_at=now, trial_at=0.0, trial_due=not ok)
 
 
-def observe(state: PaceState, info: RateInfo, now: float, *, sent_at: float | None = None, since: int = 0) -> PaceState:
-    """The state after the rate-limit headers of a response, whose request was sent at ``sent_at`` (``None``: just now),
-    with ``since`` requests sent after it.
+def observe(state: PaceState, info: RateInfo, now: float, *, sent_at: float, since: int = 0) -> PaceState:
+    """The state after the rate-limit headers of a response, whose request was sent at ``sent_at``, with ``since``
+    requests sent after it.
     """
-    seen = state.seen.reported(info, now, now if sent_at is None else sent_at, since)
+    seen = state.seen.reported(info, now, sent_at, since)
     if (seen.requests, seen.tokens) == (state.seen.requests, state.seen.tokens):
         return state
     return state._replace(updated_at=now, seen=seen)

@@ -128,14 +128,11 @@ class ProviderQueue:
             self._look_soon()
         return begun
 
-    def observe(self, info: RateInfo, model: str, sent_at: float | None) -> None:
-        """Process the headers of a response, by default that of the oldest request in flight."""
+    def observe(self, info: RateInfo, model: str, sent_at: float) -> None:
+        """Process the headers of a response to a model's request that was sent at that time."""
         with self._lock:
-            now = self._clock()
-            flying = [flying.started_at for flying in self._flying if model in ("", flying.model)]
-            at = sent_at if sent_at is not None else min(flying, default=now)
-            since = sum(other > at for other in flying)
-            self._file.later(model, lambda state: observe(state, info, now, sent_at=at, since=since))
+            since = sum(other.started_at > sent_at for other in self._flying if other.model == model)
+            self._file.later(model, partial(observe, info=info, now=self._clock(), sent_at=sent_at, since=since))
 
     def waiting(self) -> Wait | None:
         """What requests are waiting for; ``None`` when none is waiting."""
@@ -264,7 +261,7 @@ class ProviderQueue:
             return PROVIDER, Block(reason, now + wait)
         if waiter.adaptive and len(self._flying) >= int(self._adaptive.allowed):
             return PROVIDER, Block(SLOT)
-        wait, reason = headroom(model.seen or state.seen, now, waiter.tokens)
+        wait, reason = headroom(model.seen, now, waiter.tokens)
         if own is not None:
             wait, reason = max((wait, reason), next_start(model, own.limits, now, waiter.tokens))
         if wait:

@@ -213,7 +213,8 @@ def test_anything_can_be_read_from_the_file(data):
 @given(data=st.binary(min_size=STATE_BYTES, max_size=STATE_BYTES), kept=st.integers(8, STATE_BYTES), seed=st.data())
 def test_nothing_in_a_file_makes_anybody_wait_for_ever(data, kept, seed):
     """NaN, 1e308, moments in a thousand years: what cannot have been written until now is not believed."""
-    state = observe(started(PaceState(), LIMITS, T0, 77, count=3), RateInfo(requests_limit=9, requests_remaining=0), T0)
+    info = RateInfo(requests_limit=9, requests_remaining=0)
+    state = observe(started(PaceState(), LIMITS, T0, 77, count=3), info, T0, sent_at=T0)
     sound = state.to_bytes()
     for _ in range(seed.draw(st.integers(0, 4))):
         place = 8 * seed.draw(st.integers(1, 25))
@@ -231,7 +232,7 @@ def test_nothing_in_a_file_makes_anybody_wait_for_ever(data, kept, seed):
 def test_what_headers_ask_for_lasts_a_minute_at_most(reset):
     """A limit is one of a minute: after that one request asks anew, whatever the header meant."""
     info = RateInfo(requests_limit=9, requests_remaining=0, requests_reset=reset, tokens_limit=9, tokens_remaining=0)
-    seen = observe(PaceState(), info, T0).seen
+    seen = observe(PaceState(), info, T0, sent_at=T0).seen
     assert headroom(seen, T0)[0] <= 60
     assert headroom(seen, T0 + 60)[0] == 0
 
@@ -243,6 +244,7 @@ def test_the_state_survives_the_file():
         state,
         RateInfo(requests_limit=600, requests_remaining=5, requests_reset=59.5, tokens_limit=9, tokens_remaining=1),
         T0 + 1,
+        sent_at=T0 + 1,
     )
     shares = (Share(4, T0, T0 - 1), Share(), Share(0, 0.0, T0 + 2))
     state = start(pause(state, T0 + 2, 3.0, "told to"), LIMITS, T0 + 5)._replace(shares=shares)
@@ -268,7 +270,7 @@ def test_nought_counts_as_one():
 def test_headers_slow_what_they_are_about():
     """When the headers say that nothing is left, the next request waits for it, and no longer."""
     info = RateInfo(requests_limit=60, requests_remaining=0, requests_reset=12.0)
-    state = observe(PaceState(), info, T0 + 0.1)
+    state = observe(PaceState(), info, T0 + 0.1, sent_at=T0 + 0.1)
     state = start(state, None, T0 + 0.2)
     wait, reason = headroom(state.seen, T0 + 0.2)
     assert (wait > 5, reason) == (True, REQUESTS_LEFT)
@@ -278,7 +280,7 @@ def test_headers_slow_what_they_are_about():
 def test_tokens_that_are_left_are_used():
     """A request goes when the tokens that are left are enough for it, and else waits for more."""
     info = RateInfo(tokens_limit=1000, tokens_remaining=10, tokens_reset=30.0)
-    state = observe(PaceState(), info, T0)
+    state = observe(PaceState(), info, T0, sent_at=T0)
     wait, reason = headroom(state.seen, T0, tokens=500)
     assert (0 < wait <= 30, reason) == (True, TOKENS_LEFT)
     assert headroom(state.seen, T0, tokens=5) == (0.0, "")
@@ -287,7 +289,7 @@ def test_tokens_that_are_left_are_used():
 def test_headers_that_say_nothing_change_nothing():
     """Without numbers there is nothing to learn."""
     state = started(PaceState(), LIMITS, T0)
-    assert observe(state, RateInfo(), T0 + 1) is state
+    assert observe(state, RateInfo(), T0 + 1, sent_at=T0 + 1) is state
 
 
 def test_what_is_under_way_is_not_counted_twice():
