@@ -63,18 +63,20 @@ class Lease:
 
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
-        """Hold the sidecar lock, waiting for other llmkit processes, which hold it for milliseconds. Of those that wait
-        to write, only the first waits beside the readers, so that a reader waits for one of them.
+        """Hold the sidecar lock, waiting for other llmkit processes, which hold it for milliseconds. A reader waits for
+        one of those who write, however many there are: writers queue, and let in who came to read before the next.
 
         Raises:
             CatalogBusy: one of them has held it for ten seconds, or another thread of this process for two minutes.
             OutOfReach: the file cannot be locked.
         """
-        queue = self._opened(self._queue, exclusive) if exclusive else contextlib.nullcontext()
-        with self._turn(), queue as first, self._opened(self._lockfile, exclusive) as file:
-            if file is not None:
-                kind = LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED
-                locks.lock([file] if first is None else [first, file], kind, self.path)
+        kind = LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED
+        with self._turn(), contextlib.ExitStack() as opened:
+            queue, file = (opened.enter_context(self._opened(at, exclusive)) for at in (self._queue, self._lockfile))
+            if files := [each for each in (queue, file) if each is not None]:
+                locks.lock(files, kind, self.path)
+            if exclusive and queue is not None:  # the next writer goes on waiting, and readers may come before it
+                locks.try_lock(queue, LockFlags.SHARED)
             self._sidecar = file
             yield  # closing the file releases the lock, also when the process dies
 

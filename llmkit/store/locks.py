@@ -52,7 +52,7 @@ def _reason(error: LockException) -> str:
 
 
 def lock(files: Sequence[IO[Any]], kind: LockFlags, catalog: Path) -> None:
-    """Lock files, one after the other; if that takes long, warn who holds the last.
+    """Lock files, one after the other; if one process holds them long, warn which.
 
     Raises:
         CatalogBusy: one holder keeps it for ``GIVE_UP`` seconds, or several for ``AT_MOST``.
@@ -68,11 +68,12 @@ def _queue(files: Sequence[IO[Any]], kind: LockFlags, catalog: Path) -> None:
     taken: Future[None] = Future()
     threading.Thread(target=_take, args=(files, kind, taken), name="llmkit-waits", daemon=True).start()
     file = files[-1]
+    last, waited = _last_taken(file), TELL
     try:
         return taken.result(TELL)
     except TimeoutError:
-        warn(f"{_holder(file)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.")
-    last, waited = _last_taken(file), TELL
+        if last == (last := _last_taken(file)):
+            warn(f"{_holder(files)[1]} has held the catalog {catalog.name} for {TELL:.0f} s.")
     rest = 0.0 if _given_up.get(catalog) == last else GIVE_UP - TELL
     while True:
         try:
@@ -81,7 +82,7 @@ def _queue(files: Sequence[IO[Any]], kind: LockFlags, catalog: Path) -> None:
             waited, rest = waited + rest, GIVE_UP - TELL
         if last == (last := _last_taken(file)) or waited >= AT_MOST:
             _given_up[catalog] = last
-            pid, who = _holder(file)
+            pid, who = _holder(files)
             raise CatalogBusy(
                 f"{who} has held the catalog {catalog} for {waited:.0f} s. Wait for it, or end it if it is suspended; "
                 "runs keep writing to the journal meanwhile.",
@@ -109,13 +110,15 @@ def _take(files: Sequence[IO[Any]], kind: LockFlags, taken: Future[None]) -> Non
         taken.set_result(None)
 
 
-def _holder(file: IO[Any]) -> tuple[int | None, str]:
-    """The process that holds a file's lock, and what to call it, where the system tells (Linux)."""
-    status = os.fstat(file.fileno())
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+def _holder(files: Sequence[IO[Any]]) -> tuple[int | None, str]:
+    """Who holds the last of the files that is held, and what to call that process, where the system tells (Linux)."""
     try:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
         entries = []
-    pids = [int(entry[4]) for entry in entries if entry[1] == "FLOCK" and entry[5] == place]
-    return (pids[0], f"pid {pids[0]}") if pids else (None, "Another process")
+    for status in (os.fstat(file.fileno()) for file in reversed(files)):
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        for entry in entries:
+            if entry[1] == "FLOCK" and entry[5] == place:
+                return int(entry[4]), f"pid {entry[4]}"
+    return None, "Another process"
