@@ -37,7 +37,7 @@ def mutations() -> Iterator[Mutation]:
     """All tables that lack one rule or one condition."""
     table = failure_rules.RULES
     for at, rule in enumerate(table):
-        label = f"rule {at} ({rule.code}, {rule.scope}: {rule.says})"
+        label = f"rule {at} ({rule.code}, {': '.join(rule.meaning)})"
         yield Mutation(label, table[:at] + table[at + 1 :], whole_rule=True)
         if sum(len(_parts(rule, kind)) for kind in CONDITIONS) == 1:
             continue  # the rule without its only condition is the rule removed

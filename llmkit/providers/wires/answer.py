@@ -96,10 +96,11 @@ def classify(response: HttpResponse, problem: Problem, answer: Answer, *, maybe_
     ``retry_after`` is kept only if waiting helps: Gemini asks for seconds even when a daily quota is used up.
     """
     rule, words = rule_for(problem), short(problem.message, _LONGEST_SENTENCE)
+    scope, says = rule.meaning
     return Failure(
         code=rule.code,
-        message=f"{rule.says}: {words}" if words else f"{rule.says}.",
-        scope=rule.scope,
+        message=f"{says}: {words}" if words else f"{says}.",
+        scope=scope,
         retry_after=problem.delay if rule.code.retryable else None,
         status=response.status,
         usage=answer.usage,

@@ -14,6 +14,7 @@ removes each in turn and requires a test case to fail.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmkit.errors import Code
@@ -30,50 +31,60 @@ CUT_SHORT = "llmkit:cut_short"
 ERROR_ANSWER = "llmkit:error_answer"
 
 
+_MEANINGS: Mapping[Code, tuple[Scope, str]] = {
+    Code.AUTH_ERROR: ("provider", "The provider does not accept the API key"),
+    Code.CONTENT_BLOCKED: ("probe", "The provider's safety filter blocked the prompt or the answer"),
+    Code.CONTEXT_TOO_LONG: ("probe", "The conversation is too long for the model"),
+    Code.EMPTY_RESPONSE: ("probe", "The answer is empty"),
+    Code.INVALID_RESPONSE: ("attempt", "The answer does not have the expected form"),
+    Code.MODEL_NOT_FOUND: ("model", "The provider does not know the model, or the account may not use it"),
+    Code.OVERLOADED: ("attempt", "The provider is overloaded"),
+    Code.QUOTA_EXHAUSTED: ("provider", "The account has no credit or has reached its spending limit"),
+    Code.RATE_LIMITED: ("attempt", "The provider's rate limit is reached"),
+    Code.SERVER_ERROR: ("attempt", "The provider had an internal error"),
+    Code.TIMEOUT: ("attempt", "The provider took too long"),
+    Code.UNKNOWN: ("attempt", "The provider gave an answer of a kind that llmkit does not know"),
+    Code.VALIDATION_ERROR: ("probe", "The provider does not accept the request"),
+}
+"""What a code affects and how the message to the user begins, unless a rule says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the table. ``says`` begins the message to the user."""
+    """One line of the table; ``says`` and ``scope`` replace the code's usual meaning."""
 
     code: Code
-    scope: Scope
-    says: str
+    says: str = ""
     statuses: str = ""
     signs: str = ""
     phrases: str = ""
     headers: str = ""
+    scope: Scope | None = None
 
+    @property
+    def meaning(self) -> tuple[Scope, str]:
+        """What such a failure affects, and how the message to the user begins."""
+        scope, says = _MEANINGS[self.code]
+        return self.scope or scope, self.says or says
 
-_NO_MONEY = "The account has no credit or has reached its spending limit"
-_FILTERED = "The provider's safety filter blocked the prompt or the answer"
-_BAD_KEY = "The provider does not accept the API key"
-_OVERLOADED = "The provider is overloaded"
-_SLOW = "The provider took too long"
-_BROKEN = "The provider had an internal error"
-_REFUSED = "The provider does not accept the request"
-_RATE = "The provider's rate limit is reached"
 
 RULES: tuple[Rule, ...] = (
     # 2xx responses without a usable answer
-    Rule(Code.CONTENT_BLOCKED, "probe", "The model refused to answer", signs=REFUSAL),
-    Rule(Code.CONTENT_BLOCKED, "probe", _FILTERED, signs=BLOCKED),
+    Rule(Code.CONTENT_BLOCKED, "The model refused to answer", signs=REFUSAL),
+    Rule(Code.CONTENT_BLOCKED, signs=BLOCKED),
     Rule(
         Code.EMPTY_RESPONSE,
-        "probe",
         "The answer is empty: the token limit was used up before any text; raise max_tokens",
         signs=EMPTY_AT_LIMIT,
     ),
-    Rule(Code.EMPTY_RESPONSE, "probe", "The answer is empty", signs=EMPTY),
-    Rule(Code.OVERLOADED, "attempt", "The provider ran out of capacity in the middle of the answer", signs=CUT_SHORT),
-    Rule(
-        Code.INVALID_RESPONSE, "attempt", "The answer is not JSON (cut short, or not from the provider)", signs=NOT_JSON
-    ),
-    Rule(Code.INVALID_RESPONSE, "attempt", "The answer does not have the expected form", signs=NO_ANSWER),
+    Rule(Code.EMPTY_RESPONSE, signs=EMPTY),
+    Rule(Code.OVERLOADED, "The provider ran out of capacity in the middle of the answer", signs=CUT_SHORT),
+    Rule(Code.INVALID_RESPONSE, "The answer is not JSON (cut short, or not from the provider)", signs=NOT_JSON),
+    Rule(Code.INVALID_RESPONSE, signs=NO_ANSWER),
     # money and daily or monthly quotas: reported as 429, 403 or 400, and a short wait does not help
-    Rule(Code.QUOTA_EXHAUSTED, "provider", _NO_MONEY, statuses="402"),
+    Rule(Code.QUOTA_EXHAUSTED, statuses="402"),
     Rule(
         Code.QUOTA_EXHAUSTED,
-        "provider",
-        _NO_MONEY,
         statuses="2..|400|403|429",
         signs="insufficient_quota|credit_balance_exhausted|organization_spend_limit_exceeded|"
         "project_spend_limit_exceeded|organization_usage_limit_exceeded|billing_not_active|"
@@ -85,29 +96,27 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Code.QUOTA_EXHAUSTED,
-        "provider",
         "The month's tokens are used up",
         statuses="429",
         headers="x-ratelimit-remaining-tokens-month: 0",
     ),
     Rule(
         Code.QUOTA_EXHAUSTED,
-        "model",
         "The account has no allowance for this model",
         statuses="429",
         headers="x-ratelimit-limit-req-minute: 0|x-ratelimit-limit-tokens-minute: 0",
+        scope="model",
     ),
     Rule(
         Code.QUOTA_EXHAUSTED,
-        "model",
         "The model's daily quota is used up",
         statuses="2..|429",
         signs="(?>.*?perday).*permodel.*",  # atomic: a long sign of nothing but "perday" takes linear time
         phrases="requests per day|tokens per day",
+        scope="model",
     ),
     Rule(
         Code.QUOTA_EXHAUSTED,
-        "provider",
         "The daily quota is used up",
         statuses="2..|429",
         signs=".*perday.*",
@@ -116,8 +125,6 @@ RULES: tuple[Rule, ...] = (
     # too long; a single request larger than the tokens per minute is reported as a rate limit
     Rule(
         Code.CONTEXT_TOO_LONG,
-        "probe",
-        "The conversation is too long for the model",
         statuses="2..|400|403|422|500",
         signs="context_length_exceeded|string_above_max_length",
         phrases="context length|maximum prompt length|prompt is too long|exceed context limit|"
@@ -126,35 +133,29 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Code.CONTEXT_TOO_LONG,
-        "probe",
         "The request alone is larger than the tokens that the account may use in a minute",
         statuses="429",
         phrases="request too large for",
     ),
-    Rule(Code.CONTEXT_TOO_LONG, "probe", "The request is too large for the provider", statuses="413"),
+    Rule(Code.CONTEXT_TOO_LONG, "The request is too large for the provider", statuses="413"),
     # rate limits
-    Rule(Code.RATE_LIMITED, "attempt", _RATE, statuses="429"),
+    Rule(Code.RATE_LIMITED, statuses="429"),
     Rule(
         Code.RATE_LIMITED,
-        "attempt",
-        _RATE,
         statuses="[^4]..|4[^2].|42[^9]",  # any other: the provider's words count, not a gateway's status
         phrases="rate limit|rate_limit|too many requests|quota exceeded|resource_exhausted|"
         r"(?<![\w,.])429(?![\w,])",
     ),
     # keys
-    Rule(Code.AUTH_ERROR, "provider", _BAD_KEY, statuses="401"),
+    Rule(Code.AUTH_ERROR, statuses="401"),
     Rule(
         Code.AUTH_ERROR,
-        "provider",
-        _BAD_KEY,
         statuses="2..|400",
         signs="api_key_invalid|authentication_error",
         phrases="incorrect api key",
     ),
     Rule(
         Code.AUTH_ERROR,
-        "provider",
         "The account may not use this API from where it is",
         statuses="400",
         phrases="location is not supported|not available in your country",
@@ -162,8 +163,6 @@ RULES: tuple[Rule, ...] = (
     # content and models: reported as 400 or 403
     Rule(
         Code.CONTENT_BLOCKED,
-        "probe",
-        _FILTERED,
         statuses="2..|400|403",
         signs="content_filter|content_policy_violation|invalid_prompt|bio_policy|misalignment_policy_violation",
         phrases="violates usage guidelines|content exists risk|content filtering policy|"
@@ -171,66 +170,38 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Code.MODEL_NOT_FOUND,
-        "model",
-        "The provider does not know the model, or the account may not use it",
         statuses="2..|400|403",
         signs="model_not_found|invalid_model|model_decommissioned",
         phrases="model not exist|model not found|is not a valid model",
     ),
     # unambiguous statuses
-    Rule(
-        Code.MODEL_NOT_FOUND,
-        "model",
-        "The provider does not know the model, or the base URL is wrong",
-        statuses="404|410",
-    ),
-    Rule(Code.AUTH_ERROR, "provider", "The account may not do this", statuses="403"),
-    Rule(Code.OVERLOADED, "attempt", _OVERLOADED, statuses="498|503|529"),
-    Rule(Code.TIMEOUT, "attempt", _SLOW, statuses="408|504|524"),
-    Rule(Code.SERVER_ERROR, "attempt", "The provider had a conflict of its own", statuses="409"),
-    Rule(Code.SERVER_ERROR, "attempt", _BROKEN, statuses="5.."),
+    Rule(Code.MODEL_NOT_FOUND, "The provider does not know the model, or the base URL is wrong", statuses="404|410"),
+    Rule(Code.AUTH_ERROR, "The account may not do this", statuses="403"),
+    Rule(Code.OVERLOADED, statuses="498|503|529"),
+    Rule(Code.TIMEOUT, statuses="408|504|524"),
+    Rule(Code.SERVER_ERROR, "The provider had a conflict of its own", statuses="409"),
+    Rule(Code.SERVER_ERROR, statuses="5.."),
     Rule(
         Code.VALIDATION_ERROR,
-        "provider",
         "The base URL answers with a redirect, which is not followed because of the key",
         statuses="3..",
+        scope="provider",
     ),
     # x-should-retry is used only if nothing better is known, and "false" is ignored: a futile retry costs less than an
     # abandoned probe
-    Rule(
-        Code.SERVER_ERROR,
-        "attempt",
-        "The provider asks to try again",
-        statuses="4..",
-        headers="x-should-retry: true",
-    ),
-    Rule(Code.VALIDATION_ERROR, "probe", _REFUSED, statuses="4.."),
+    Rule(Code.SERVER_ERROR, "The provider asks to try again", statuses="4..", headers="x-should-retry: true"),
+    Rule(Code.VALIDATION_ERROR, statuses="4.."),
     # errors in a 2xx response, which have no status of their own
-    Rule(
-        Code.OVERLOADED,
-        "attempt",
-        _OVERLOADED,
-        statuses="2..",
-        signs="overloaded_error|server_is_overloaded|unavailable",
-    ),
-    Rule(Code.TIMEOUT, "attempt", _SLOW, statuses="2..", signs="timeout_error|deadline_exceeded"),
-    Rule(
-        Code.SERVER_ERROR,
-        "attempt",
-        _BROKEN,
-        statuses="2..",
-        signs=f"api_error|server_error|internal|{ERROR_ANSWER}",
-    ),
+    Rule(Code.OVERLOADED, statuses="2..", signs="overloaded_error|server_is_overloaded|unavailable"),
+    Rule(Code.TIMEOUT, statuses="2..", signs="timeout_error|deadline_exceeded"),
+    Rule(Code.SERVER_ERROR, statuses="2..", signs=f"api_error|server_error|internal|{ERROR_ANSWER}"),
     Rule(
         Code.VALIDATION_ERROR,
-        "probe",
-        _REFUSED,
         statuses="2..",
         signs="invalid_request_error|invalid_argument|data_residency_mismatch",
     ),
 )
-
-OTHERWISE = Rule(Code.UNKNOWN, "attempt", "The provider gave an answer of a kind that llmkit does not know")
+OTHERWISE = Rule(Code.UNKNOWN)
 
 
 def rule_for(problem: Problem) -> Rule:
