@@ -36,13 +36,11 @@ class DeepSeek(ServedDialect):
         message = {"role": "assistant", "content": answer.text}
         return message | ({"reasoning_content": THOUGHT} if answer.reasoning_tokens else {})
 
-    def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
+    def usage(self, question: Question, answer: Answer, read: str, written: str) -> dict[str, Any]:
         """The usage, with cache hits and misses."""
-        hits = {
-            "prompt_cache_hit_tokens": answer.cached,
-            "prompt_cache_miss_tokens": answer.input_tokens - answer.cached,
-        }
-        return super().usage(question, answer) | hits
+        hits, misses = answer.cached, answer.input_tokens - answer.cached
+        own = {"prompt_cache_hit_tokens": hits, "prompt_cache_miss_tokens": misses}
+        return super().usage(question, answer, read, written) | own
 
     def entry(self, model: str) -> dict[str, Any]:
         """A model in the list, with little information."""

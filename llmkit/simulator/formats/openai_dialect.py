@@ -84,23 +84,15 @@ class ServedDialect(Server):
         content = answer.text if answer.refusal is None else None
         return {"role": "assistant", "content": content, "refusal": answer.refusal}
 
-    def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """The usage of a chat completion; reasoning is part of the completion tokens."""
+    def usage(self, question: Question, answer: Answer, read: str, written: str) -> dict[str, Any]:
+        """The usage, in which a format has its words for what was ``read`` and ``written``; that includes reasoning."""
         return {
-            "prompt_tokens": answer.input_tokens,
-            "completion_tokens": answer.output_tokens,
+            f"{read}_tokens": answer.input_tokens,
+            f"{written}_tokens": answer.output_tokens,
             "total_tokens": answer.input_tokens + answer.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": answer.cached},
-            "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
+            f"{read}_tokens_details": {"cached_tokens": answer.cached},
+            f"{written}_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
         }
-
-    def written(self, question: Question, answer: Answer) -> int:
-        """Tokens charged as cache writes."""
-        return 0
-
-    def bill(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """Fields of the usage that report the cost."""
-        return {}
 
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
@@ -169,16 +161,12 @@ class OpenAI(ServedDialect):
         is_dated = model[-2:].isdecimal() and model.count("-") >= 4
         return model if is_dated else f"{model}-2026-10-01"
 
-    def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """The usage, with cache writes for models that charge for them."""
-        usage = super().usage(question, answer)
-        if _writes_to_cache(question.model):
-            usage["prompt_tokens_details"]["cache_write_tokens"] = answer.written
+    def usage(self, question: Question, answer: Answer, read: str, written: str) -> dict[str, Any]:
+        """The usage, with cache writes for models that charge for them: since gpt-5.6."""
+        usage = super().usage(question, answer, read, written)
+        if question.model.startswith(("gpt-5.6", "gpt-5.7", "gpt-5.8", "gpt-5.9", "gpt-6")):
+            usage[f"{read}_tokens_details"]["cache_write_tokens"] = answer.written
         return usage
-
-    def written(self, question: Question, answer: Answer) -> int:
-        """Cache writes, for models that charge for them."""
-        return answer.written if _writes_to_cache(question.model) else 0
 
     def entry(self, model: str) -> dict[str, Any]:
         """A model in the list, with its shutdown date."""
@@ -197,8 +185,3 @@ def duration(wait: float) -> str:
 def _unsupported(name: str, advice: str = "") -> Rejected:
     message = f"Unsupported parameter: '{name}' is not supported with this model.{advice}"
     return Rejected(message, name, kind="unsupported_parameter")
-
-
-def _writes_to_cache(model: str) -> bool:
-    """Whether OpenAI charges for writing the model's prompt cache: since gpt-5.6."""
-    return model.startswith(("gpt-5.6", "gpt-5.7", "gpt-5.8", "gpt-5.9", "gpt-6"))

@@ -59,7 +59,7 @@ class Chat(OpenAIFormat):
                     "finish_reason": self.server.finish(answer),
                 }
             ],
-            "usage": self.server.usage(question, answer),
+            "usage": self.server.usage(question, answer, "prompt", "completion"),
             "system_fingerprint": "fp_simulated",
         }
 

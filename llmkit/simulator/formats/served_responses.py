@@ -70,17 +70,7 @@ class Responses(OpenAIFormat):
             "tools": [],
             "truncation": "disabled",
             "metadata": {},
-            "usage": {
-                "input_tokens": answer.input_tokens,
-                "input_tokens_details": {
-                    "cached_tokens": answer.cached,
-                    "cache_write_tokens": self.server.written(question, answer),
-                },
-                "output_tokens": answer.output_tokens,
-                "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
-                "total_tokens": answer.input_tokens + answer.output_tokens,
-                **self.server.bill(question, answer),
-            },
+            "usage": self.server.usage(question, answer, "input", "output"),
         }
 
 

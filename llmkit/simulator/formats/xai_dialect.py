@@ -64,17 +64,15 @@ class Xai(ServedDialect):
         """The message, with the reasoning in a field of its own."""
         return super().message(answer) | ({"reasoning_content": THOUGHT} if answer.reasoning_tokens else {})
 
-    def usage(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """The usage; completion tokens exclude reasoning."""
-        own = {"completion_tokens": answer.text_tokens, "num_sources_used": 0}
-        return super().usage(question, answer) | own | self.bill(question, answer)
-
-    def bill(self, question: Question, answer: Answer) -> dict[str, Any]:
-        """The cost in ticks."""
+    def usage(self, question: Question, answer: Answer, read: str, written: str) -> dict[str, Any]:
+        """The usage with the cost in ticks; completion tokens exclude reasoning."""
+        usage = super().usage(question, answer, read, written) | {"num_sources_used": 0}
+        if written == "completion":
+            usage["completion_tokens"] = answer.text_tokens
         rates = next((rates for prefix, rates in _RATES if question.model.startswith(prefix)), _USUAL)
         counts = (answer.input_tokens - answer.cached, answer.cached, answer.output_tokens)
         cost = sum(count * rate for count, rate in zip(counts, rates, strict=True))
-        return {"cost_in_usd_ticks": cost * (2 if answer.input_tokens > _LONG else 1)}
+        return usage | {"cost_in_usd_ticks": cost * (2 if answer.input_tokens > _LONG else 1)}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """xAI sends none."""
