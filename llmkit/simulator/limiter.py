@@ -69,41 +69,27 @@ class TokenBucket(Rate):
         return amount / self._rate
 
 
-class SlidingWindow(Rate):
-    """At most ``limit`` in any 60 s."""
+class Window(Rate):
+    """At most ``limit`` in any 60 s, or with ``fixed`` in each minute of the clock."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, fixed: bool) -> None:
         super().__init__(limit)
-        self._log: deque[tuple[float, float]] = deque()
+        self._fixed = fixed
+        self._log: deque[tuple[float, float]] = deque()  # when an amount no longer counts, and the amount
 
     def take(self, amount: float, now: float) -> None:
         """See ``Rate.take``."""
         super().take(amount, now)
-        self._log.append((now, amount))
+        self._log.append((now + MINUTE - (now % MINUTE if self._fixed else 0), amount))
 
     def _forget(self, now: float) -> None:
-        while self._log and self._log[0][0] <= now - MINUTE:
+        while self._log and self._log[0][0] <= now:
             self._used -= self._log.popleft()[1]
 
     def _until_freed(self, amount: float, now: float) -> float:
         totals = accumulate(taken for _, taken in self._log)
-        ends = (at + MINUTE for (at, _), total in zip(self._log, totals, strict=True) if total >= amount)
+        ends = (end for (end, _), total in zip(self._log, totals, strict=True) if total >= amount)
         return next(ends, now) - now
-
-
-class FixedWindow(Rate):
-    """At most ``limit`` in each minute of the clock."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self._window = -1
-
-    def _forget(self, now: float) -> None:
-        if (window := int(now // MINUTE)) != self._window:
-            self._window, self._used = window, 0.0
-
-    def _until_freed(self, amount: float, now: float) -> float:
-        return MINUTE - now % MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +165,4 @@ class Limiter:
 def _rate(kind: LimiterKind, limit: int | None, burst: int, now: float) -> Rate | None:
     if limit is None:
         return None
-    if kind == "token_bucket":
-        return TokenBucket(limit, burst, now)
-    return SlidingWindow(limit) if kind == "sliding_window" else FixedWindow(limit)
+    return TokenBucket(limit, burst, now) if kind == "token_bucket" else Window(limit, fixed=kind == "fixed_window")

@@ -12,7 +12,7 @@ from sim_client import MODELS, ask, request_for
 
 from llmkit.errors import ValidationError
 from llmkit.simulator import serve
-from llmkit.simulator.limiter import FixedWindow, Limiter, LimiterKind, Limits, SlidingWindow, TokenBucket
+from llmkit.simulator.limiter import Limiter, LimiterKind, Limits, TokenBucket, Window
 
 
 def _rush(sim, provider, n):
@@ -111,8 +111,8 @@ def test_max_starts_looks_at_any_window():
 STEPS = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 5)), max_size=60)
 KINDS = {
     "token_bucket": lambda: TokenBucket(10, 10, 0.0),
-    "sliding_window": lambda: SlidingWindow(10),
-    "fixed_window": lambda: FixedWindow(10),
+    "sliding_window": lambda: Window(10, fixed=False),
+    "fixed_window": lambda: Window(10, fixed=True),
 }
 
 
