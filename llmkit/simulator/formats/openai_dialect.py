@@ -58,17 +58,10 @@ class ServedDialect(Server):
         return bearer(headers)
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Check a chat completion by the provider's rules.
+        """Check a request in either format by the provider's rules.
 
         Raises:
             Rejected: the provider would reject it.
-        """
-
-    def check_sampling(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Check the sampling parameters, in either format.
-
-        Raises:
-            Rejected: the model does not accept them.
         """
 
     def version(self, model: str) -> str:
@@ -131,8 +124,10 @@ class OpenAI(ServedDialect):
     models = ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro")
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models accept neither ``max_tokens`` nor ``stop``; pro and codex models no chat completions."""
-        if _RESPONSES_ONLY.match(question.model):
+        """Pro and codex models accept no chat completions. Reasoning models accept neither ``max_tokens`` nor ``stop``,
+        and temperature and top_p only at effort ``none``, or at their default of 1.
+        """
+        if "messages" in body and _RESPONSES_ONLY.match(question.model):
             message = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
             raise Rejected(message, "model", kind="not_found")
         if is_openai_reasoning_model(question.model):
@@ -143,10 +138,6 @@ class OpenAI(ServedDialect):
         elif body.get("reasoning_effort") is not None:
             message = "Unrecognized request argument supplied: reasoning_effort"
             raise Rejected(message, "reasoning_effort", kind="unsupported_parameter")
-        self.check_sampling(question, body)
-
-    def check_sampling(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Reasoning models accept temperature and top_p only at effort ``none``, or at their default of 1."""
         if not is_openai_reasoning_model(question.model) or resolved_effort(question) == "none":
             return
         for name in ("temperature", "top_p"):

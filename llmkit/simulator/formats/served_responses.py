@@ -41,7 +41,7 @@ class Responses(OpenAIFormat):
             if name in body:
                 raise Rejected(f"Unknown parameter: '{name}'.", name)
         check_not_streamed(body)
-        self.server.check_sampling(question, body)
+        self.server.check(question, body)
         return question
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
