@@ -1,14 +1,14 @@
-"""Values that match a JSON schema and look like answers."""
+"""JSON schemas in requests, and values that match them and look like answers."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from random import Random
 from typing import Any, Literal, cast
 
-from llmkit.simulator.request_schemas import is_schema
 from llmkit.simulator.vocabulary import QUESTIONS, SENTENCES, sentence, topics
 
 Twist = Literal["malformed", "too_few", "duplicates"]
@@ -28,6 +28,24 @@ _IDS = (
     re.compile(r"""["'](?:\w+_)?id["']\s*:\s*["']?([\w.:/#-]+)""", re.I),
 )
 _IS_ID = re.compile(r"(^|_)id$")
+
+
+def is_schema(value: Any) -> bool:
+    """Whether a value is a valid JSON schema in the form of an object."""
+    return isinstance(value, Mapping) and _is_valid(json.dumps(value, sort_keys=True, default=str))
+
+
+# cached: every request of a run has one of a few schemas, and checking one takes longer than answering
+@lru_cache(maxsize=256)
+def _is_valid(text: str) -> bool:
+    # lazy, for start-up time: most simulators never give structured answers
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(json.loads(text))
+    except SchemaError:
+        return False
+    return True
 
 
 def structured(schema: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None = None) -> Any:

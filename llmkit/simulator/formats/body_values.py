@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.problems import Rejected
-from llmkit.simulator.request_schemas import is_schema
+from llmkit.simulator.schema_answers import is_schema
 
 
 def mapping(value: Any, name: str) -> Mapping[str, Any]:

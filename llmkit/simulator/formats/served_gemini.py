@@ -12,7 +12,6 @@ from llmkit.simulator.formats.body_values import integer, mapping, real, schema_
 from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat, least_cached
 from llmkit.simulator.questions import Answer, Question
-from llmkit.simulator.request_schemas import modern
 
 _FIELDS = frozenset(
     {
@@ -49,7 +48,7 @@ class Gemini(OwnFormat):
         """See ``Format.read``."""
         _check(body)
         generation = mapping(body.get("generationConfig"), "generation_config")
-        schema = generation.get("responseJsonSchema") or modern(generation.get("responseSchema"))
+        schema = generation.get("responseJsonSchema") or _modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
         return Question(
             provider=self.provider,
@@ -116,6 +115,17 @@ def _check(body: Mapping[str, Any]) -> None:
     for name in body:
         if name not in _FIELDS:
             raise Rejected(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
+
+
+def _modern(schema: Any) -> Any:
+    """Convert a schema of ``responseSchema``, with types in capitals and ``nullable``, to a JSON schema."""
+    if isinstance(schema, list):
+        return [_modern(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    fields = {key: _modern(value) for key, value in schema.items() if key not in ("nullable", "propertyOrdering")}
+    kind = schema.get("type")
+    return fields | {"type": kind.lower()} if isinstance(kind, str) else fields
 
 
 def _quota_details(problem: Problem) -> list[dict[str, Any]]:
