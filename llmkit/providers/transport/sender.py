@@ -74,7 +74,7 @@ class Transport:
             return Failure(code=error.code, message=str(error), scope="provider")
         except (TypeError, ValueError) as error:
             return Failure(code=Code.VALIDATION_ERROR, message=f"The request is not JSON: {error}", scope="probe")
-        client = self._connected() or await self._connect()
+        client = await self._connected()
         started = time.monotonic()
         result = await client.exchange(outgoing, timeout=timeout)
         if log.isEnabledFor(logging.DEBUG):
@@ -129,15 +129,11 @@ class Transport:
             raise MissingApiKey(f"{provider.display_name} has no API key here. Set {provider.api_key_env}.")
         return key
 
-    def _connected(self) -> Client | None:
-        """The running event loop's connections; ``None`` until they are set up."""
-        client = self._clients.get(asyncio.get_running_loop())
-        return client.result() if client is not None and client.done() and client.exception() is None else None
-
-    async def _connect(self) -> Client:
+    async def _connected(self) -> Client:
+        """The running event loop's connections."""
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
-        if client is None or client.done():  # failed: the certificates may have been fixed by now
+        if client is None or (client.done() and client.exception()):  # the certificates may have been fixed by now
             client = self._clients[loop] = loop.run_in_executor(None, _new_client)
         return await asyncio.shield(client)  # cancelling one waiter must not cancel it for the others
 
