@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
 from llmkit.simulator.formats.problems import Problem, Rejected
-from llmkit.simulator.formats.served_format import ErrorResponse, Server, bearer, left, retry_after
+from llmkit.simulator.formats.served_format import ErrorResponse, Server, left, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.reasoning import is_openai_reasoning_model, resolved_effort
@@ -52,10 +52,6 @@ class ServedDialect(Server):
     id_header: ClassVar[str] = "x-request-id"
     seed: ClassVar[str] = "seed"
     """The name of the seed parameter."""
-
-    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The bearer token."""
-        return bearer(headers)
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """Check a request in either format by the provider's rules.

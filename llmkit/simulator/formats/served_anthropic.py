@@ -25,7 +25,6 @@ from llmkit.simulator.formats.served_format import (
     MAX_OUTPUT,
     ErrorResponse,
     OwnFormat,
-    bearer,
     least_cached,
     left,
     retry_after,
@@ -61,7 +60,7 @@ class Anthropic(OwnFormat):
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key, from either of two headers."""
-        return headers.get("x-api-key", "") or bearer(headers)
+        return headers.get("x-api-key", "") or super().key(headers, query)
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""

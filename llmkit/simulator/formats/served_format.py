@@ -44,9 +44,10 @@ class Server(ABC):
     def __init__(self, provider: str) -> None:
         self.provider = provider
 
-    @abstractmethod
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The request's key, empty without one."""
+        """The request's key, empty without one; usually the token of ``Authorization: Bearer``."""
+        value = headers.get("authorization", "")
+        return value[7:].strip() if value.lower().startswith("bearer ") else ""
 
     @abstractmethod
     def error(self, problem: Problem, request_id: str) -> ErrorResponse:
@@ -104,12 +105,6 @@ class OwnFormat(Format, Server):
 
     def __init__(self, provider: str) -> None:
         self.provider, self.server = provider, self
-
-
-def bearer(headers: Mapping[str, str]) -> str:
-    """The token of ``Authorization: Bearer``; empty without one."""
-    value = headers.get("authorization", "")
-    return value[7:].strip() if value.lower().startswith("bearer ") else ""
 
 
 def retry_after(problem: Problem, *, milliseconds: bool = False) -> dict[str, str]:
