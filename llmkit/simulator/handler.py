@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 
 from aiohttp import web
 
@@ -28,7 +29,7 @@ async def listening(service: Service, host: str, port: int) -> AsyncIterator[int
         OSError: the port is taken.
     """
     app = web.Application(client_max_size=_MOST_BYTES)
-    app.router.add_route("*", "/{path:.*}", _handler(service))
+    app.router.add_route("*", "/{path:.*}", partial(_handle, service))
     # handler_cancellation: a client that disconnects, on a timeout or when it dies, ends its request
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
     await runner.setup()
@@ -39,27 +40,22 @@ async def listening(service: Service, host: str, port: int) -> AsyncIterator[int
         await runner.cleanup()
 
 
-def _handler(service: Service) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler of all paths."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        target = route(request.method, request.path, headers)
-        if target is None:
-            body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
-            return web.Response(status=404, body=encoded(body), content_type="application/json")
-        raw = await request.read()
-        # take the time after the last await, so that arrivals are in order
-        received = _received(request, target, headers, raw, service.now())
-        visit = service.visit(target, received, has_key=target.takes_key(headers, request.query))
-        if target.action == "list_models":
-            return _response(service.list_models(visit))
-        if target.action == "batch":
-            return _response(service.batch(visit, raw))
-        service.stats.arrived(target.provider, received.at)
-        return await _visit(service, visit, request)
-
-    return handle
+async def _handle(service: Service, request: web.Request) -> web.StreamResponse:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    target = route(request.method, request.path, headers)
+    if target is None:
+        body = {"error": {"message": f"Unknown request URL: {request.method} {request.path}.", "code": None}}
+        return web.Response(status=404, body=encoded(body), content_type="application/json")
+    raw = await request.read()
+    # take the time after the last await, so that arrivals are in order
+    received = _received(request, target, headers, raw, service.now())
+    visit = service.visit(target, received, has_key=target.takes_key(headers, request.query))
+    if target.action == "list_models":
+        return _response(service.list_models(visit))
+    if target.action == "batch":
+        return _response(service.batch(visit, raw))
+    service.stats.arrived(target.provider, received.at)
+    return await _visit(service, visit, request)
 
 
 async def _visit(service: Service, visit: Visit, request: web.Request) -> web.StreamResponse:
