@@ -32,10 +32,6 @@ class Answers:
         self._seed = seed
         self._asked_before: dict[str, int] = {}
 
-    def clear(self) -> None:
-        """Forget earlier questions."""
-        self._asked_before.clear()
-
     def answer(
         self, question: Question, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
     ) -> Answer:

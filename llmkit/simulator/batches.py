@@ -21,10 +21,6 @@ class Batches:
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all of them."""
         self._files: dict[str, bytes] = {}
         self.all: dict[str, Batch] = {}
 

@@ -21,10 +21,6 @@ class PromptCaches:
     def __init__(self) -> None:
         self._used: dict[str, float] = {}
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._used.clear()
-
     def held(self, question: Question, now: float) -> int:
         """The number of tokens of its longest cached prefix."""
         cached = (end for end, key in _prefixes(question, _readable(question)) if now - self._used.get(key, 0) < _KEPT)

@@ -58,11 +58,10 @@ class Service:
     """Answers requests and counts them. Runs on one event loop; only ``stats`` may be read from elsewhere."""
 
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
-        self.faults, self.stats, self.answers, self._caches = faults, stats, Answers(seed), PromptCaches()
+        self.faults, self.stats = faults, stats
         self.behaviour, self._seed, self._changed = behaviour, seed, asyncio.Event()
         self._limiters: dict[str, Limiter] = {}
-        self._arrivals = 0
-        self.batches = Batches(self._answer_in_batch)
+        self._begin()
         # seconds since the epoch, immune to clock adjustments
         self._epoch = time.time() - time.monotonic()
 
@@ -74,14 +73,15 @@ class Service:
         for provider, limiter in self._limiters.items():
             self._limiters[provider] = limiter.changed(behaviour.limits(provider), self.now())
 
+    def _begin(self) -> None:
+        self.answers, self._caches, self.batches = Answers(self._seed), PromptCaches(), Batches(self._answer_in_batch)
+        self._arrivals = 0
+
     def clear(self) -> None:
         """Forget everything except requests in flight."""
-        self.answers.clear()
-        self._caches.clear()
+        self._begin()
         self.faults.clear()
         self.stats.clear()
-        self.batches.clear()
-        self._arrivals = 0
         for provider, limiter in self._limiters.items():
             self._limiters[provider] = Limiter(limiter.limits, self.now(), limiter.in_flight)
 
