@@ -1,8 +1,13 @@
-"""The migrations since each text is stored once, when probes, turns and attempts became views (``schema.py``)."""
+"""The step that stores each text once, making probes, turns and attempts views (``schema.py``), and the later steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+
+import duckdb
+
+from llmkit.store import schema
+from llmkit.store.events import body_hash
 
 RATES = """
     cost_input_per_million DECIMAL(18, 8) CHECK (cost_input_per_million >= 0),
@@ -21,10 +26,17 @@ TOKENS = """
 LONG = "USING COMPRESSION zstd"
 """For texts of a kilobyte: half the size and half the time to write compared with DuckDB's own choice."""
 
-STEPS: Mapping[str, str] = {
-    # ``runs`` × ``run_scenarios`` × ``run_arms`` is the grid of probes; ``intents``, ``outcomes`` and ``results`` are
-    # what happened in it
-    "derive_probes": f"""
+
+def derive_probes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store each text once, and no row for a probe before it is sent: what follows from the run itself is derived.
+
+    ``runs`` × ``run_scenarios`` × ``run_arms`` is the grid; ``intents``, ``outcomes`` and ``results`` are what happened
+    in it. Views replace the earlier tables ``probes``, ``turns`` and ``attempts``.
+    """
+    is_older = ("probes", "position") in schema.columns(connection)
+    if is_older:
+        connection.execute("ALTER TABLE runs RENAME TO old_runs")
+    connection.execute(f"""
         CREATE TABLE run_scenarios (
             run_id VARCHAR, scenario BIGINT, scenario_id VARCHAR NOT NULL, prompt VARCHAR NOT NULL {LONG},
             system VARCHAR, followups JSON, dimensions JSON, template VARCHAR, PRIMARY KEY (run_id, scenario)
@@ -75,32 +87,116 @@ STEPS: Mapping[str, str] = {
             estimate JSON, started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP, arms BIGINT NOT NULL,
             session INTEGER NOT NULL DEFAULT 0
         );
-    """,
-    "hash_requests": "",
-    "add_annotations": """
+    """)
+    if is_older:
+        _convert(connection)
+
+
+def _convert(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("""
+        INSERT INTO runs SELECT id, name, kind, status, message, simulated, n_probes, settings, models, estimate,
+            started_at, ended_at, json_array_length(models) * json_extract(settings, '$.samples')::BIGINT, 0
+        FROM old_runs;
+        INSERT INTO run_scenarios
+        SELECT id, unnest(range(len(s))), unnest(s).scenario_id, unnest(s).prompt, unnest(s).system,
+            unnest(s).followups, unnest(s).dimensions, unnest(s).template
+        FROM (
+            SELECT id, from_json(scenarios, '[{"scenario_id": "VARCHAR", "prompt": "VARCHAR", "system": "VARCHAR",
+                "followups": "JSON", "dimensions": "JSON", "template": "VARCHAR"}]') AS s FROM old_runs
+        );
+        INSERT INTO run_arms
+        SELECT p.run_id, p.position, any_value(p.provider), any_value(p.model), any_value(p.sample),
+            any_value(p.cost_input_per_million), any_value(p.cost_output_per_million), any_value(p.price_snapshot)
+        FROM probes p JOIN runs r ON r.id = p.run_id WHERE p.position < r.arms GROUP BY ALL;
+        INSERT INTO run_states SELECT id || '-migrated', id, 0, status, message, NULL, coalesce(ended_at, started_at)
+        FROM runs WHERE status != 'running';
+        INSERT INTO intents
+        SELECT a.run_id, p.position, a.turn, a.attempt, a.started_at, a.waited_s, a.wait_reason, a.worst_case, NULL,
+            NULL, a.request
+        FROM attempts a JOIN probes p ON p.probe_id = a.probe_id;
+        INSERT INTO outcomes
+        SELECT a.run_id, p.position, a.turn, a.attempt, a.ended_at, a.status_code, a.error_code, a.error_message,
+            a.latency_s, a.request_id, a.maybe_billed, a.reply, u.input_tokens, u.cached_input_tokens,
+            u.cache_write_tokens, u.output_tokens, u.reasoning_tokens, u.cache_write_1h_tokens, u.reported_cost, a.cost,
+            a.cost_source, a.error_code IS NULL, a.error_code IS NULL AND t.attempt_id IS NULL, t.response, NULL,
+            t.finish_reason, t.model_version, t.cost_input_per_million, t.cost_output_per_million,
+            t.cost_cached_input_per_million, t.cost_cache_write_per_million, t.cost_cache_write_1h_per_million
+        FROM (
+            SELECT *, from_json(usage, '{"input_tokens": "BIGINT", "cached_input_tokens": "BIGINT",
+                "cache_write_tokens": "BIGINT", "output_tokens": "BIGINT", "reasoning_tokens": "BIGINT",
+                "cache_write_1h_tokens": "BIGINT", "reported_cost": "VARCHAR"}') AS u
+            FROM attempts WHERE ended_at IS NOT NULL
+        ) a JOIN probes p ON p.probe_id = a.probe_id LEFT JOIN turns t ON t.attempt_id = a.attempt_id;
+        INSERT INTO results
+        SELECT run_id, position, 0, nullif(status, 'pending'), error_code, error_message, retryable, answer,
+            finish_reason, model_version, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
+            reasoning_tokens, cost_input_per_million, cost_output_per_million, estimated_cost, wasted_cost, cost_source,
+            turns, attempts, maybe_billed, left_out, latency_s, queued_s, started_at, completed_at
+        FROM probes WHERE status != 'pending' OR attempts > 0;
+        DROP TABLE probes;
+        DROP TABLE turns;
+        DROP TABLE attempts;
+        DROP TABLE old_runs;
+    """)
+
+
+def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hash the requests that earlier versions stored in full, so that they are recognised too."""
+    stored = connection.execute(
+        "SELECT DISTINCT request FROM intents WHERE request_hash IS NULL AND request IS NOT NULL"
+    )
+    for (request,) in stored.fetchall():
+        value = bytes.fromhex(body_hash(json.loads(request)))
+        connection.execute("UPDATE intents SET request_hash = ? WHERE request = ?", [value, request])
+
+
+def add_annotations(connection: duckdb.DuckDBPyConnection) -> None:
+    """Notes on answers: the latest of each person under each name."""
+    connection.execute("""
         CREATE TABLE annotations (
             run_id VARCHAR, position BIGINT, name VARCHAR, actor VARCHAR, value JSON, "at" TIMESTAMP NOT NULL,
             event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, position, name, actor)
         )
-    """,
-    "add_batches": """
-        CREATE TABLE run_batches (
-            run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, event_id VARCHAR NOT NULL,
-            PRIMARY KEY (run_id, batch)
-        )
-    """,
-    # for runs whose texts are only in an archive
-    "let_texts_go": "ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL",
-    # this name makes earlier versions, which cannot read packs, refuse the database
-    "pack_segments": "",
-    # replies and answers of more than a megabyte: DuckDB reads and recompresses 2,048 values of a column at once, and
-    # with ten replies of 16 MB in the table of the others, each new one took 300 MB of memory
-    "split_long_texts": f"""
+    """)
+
+
+def add_batches(connection: duckdb.DuckDBPyConnection) -> None:
+    """The providers' ids for the batches of runs."""
+    connection.execute(
+        "CREATE TABLE run_batches (run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, "
+        "event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, batch))"
+    )
+
+
+def let_texts_go(connection: duckdb.DuckDBPyConnection) -> None:
+    """Allow NULL prompts, for runs whose texts are only in an archive."""
+    connection.execute("ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL")
+
+
+def pack_segments(_: duckdb.DuckDBPyConnection) -> None:
+    """Change nothing: this step's name makes earlier versions, which cannot read packs, refuse the database."""
+
+
+def split_long_texts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Replies and answers of more than a megabyte, in pieces. DuckDB reads and recompresses 2,048 values of a column at
+    once: with ten replies of 16 MB in the table of the others, each new one took 300 MB of memory.
+    """
+    connection.execute(f"""
         CREATE TABLE text_pieces (
             run_id VARCHAR, position BIGINT, turn INTEGER, attempt INTEGER, name VARCHAR, piece INTEGER,
             part INTEGER, text VARCHAR NOT NULL {LONG},
             PRIMARY KEY (run_id, position, turn, attempt, name, piece, part)
         )
-    """,
-}
-"""SQL by name, append only."""
+    """)
+
+
+STEPS = (
+    derive_probes,
+    hash_requests,
+    add_annotations,
+    add_batches,
+    let_texts_go,
+    pack_segments,
+    split_long_texts,
+)
+"""The migrations above, append only."""

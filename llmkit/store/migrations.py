@@ -6,18 +6,22 @@ foreign keys: DuckDB rejects many updates of referenced rows; the code checks in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import duckdb
 
 from llmkit.errors import CatalogTooNew, ValidationError
+from llmkit.records import dialect_before
 from llmkit.store import schema
 from llmkit.store.derived import RATES, STEPS
 
-MIGRATIONS: Mapping[str, str] = {
-    # providers, models, dated prices, settings, events, balance checks, and how far each segment was applied
-    "create_catalog": f"""
+Migration = Callable[[duckdb.DuckDBPyConnection], None]
+
+
+def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
+    """Providers, models, dated prices, settings, events, balance checks, and how far each segment was applied."""
+    connection.execute(f"""
         CREATE TABLE llm_providers (
             id BIGINT PRIMARY KEY,
             name VARCHAR NOT NULL UNIQUE,
@@ -96,9 +100,17 @@ MIGRATIONS: Mapping[str, str] = {
             applied_bytes BIGINT NOT NULL,
             last_event_id VARCHAR NOT NULL
         );
-    """,
-    "create_runs": "",
-    "add_templates_and_deductions": """
+    """)
+
+
+def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Do nothing: new databases no longer get the tables that ``derive_probes`` drops."""
+
+
+def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
+    """The template that a probe's prompt was made from, and what each run has deducted from balances."""
+    connection.execute("""
+        ALTER TABLE IF EXISTS probes ADD COLUMN template VARCHAR;
         CREATE TABLE provider_balance_deductions (
             event_id VARCHAR NOT NULL,
             provider VARCHAR NOT NULL,
@@ -106,12 +118,25 @@ MIGRATIONS: Mapping[str, str] = {
             amount DECIMAL(18, 10) NOT NULL,
             "at" TIMESTAMP NOT NULL,
             PRIMARY KEY (event_id, provider)
-        )
-    """,
-    "add_dialects": "ALTER TABLE llm_providers ADD COLUMN dialect VARCHAR",
-    **STEPS,
-}
-"""SQL by name, append only."""
+        );
+    """)
+
+
+def add_dialects(connection: duckdb.DuckDBPyConnection) -> None:
+    """How a provider deviates from its wire, which used to follow from its name."""
+    connection.execute("ALTER TABLE llm_providers ADD COLUMN dialect VARCHAR")
+    for row in connection.execute("SELECT name, base_url FROM llm_providers").fetchall():
+        connection.execute("UPDATE llm_providers SET dialect = ? WHERE name = ?", [dialect_before(*row), row[0]])
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    create_catalog,
+    create_runs,
+    add_templates_and_deductions,
+    add_dialects,
+    *STEPS,
+)
+"""Append only. A step is recorded by its name."""
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
@@ -125,18 +150,18 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     applied = _applied(connection, columns)
     if _is_current(applied, columns):
         return
-    steps = [name for name in MIGRATIONS if name not in applied]
+    steps = [step for step in MIGRATIONS if step.__name__ not in applied]
     connection.begin()
     if not applied:
         connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
-    for name in steps:
-        connection.execute(MIGRATIONS[name])
+    for step in steps:
+        step(connection)
     missing = schema.missing(schema.columns(connection))
     for statement in missing.values():
         connection.execute(statement)
     for name, query in schema.VIEWS.items():
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
-    if names := [*steps, *missing]:
+    if names := [*(step.__name__ for step in steps), *missing]:
         first, at = max(applied.values(), default=0) + 1, datetime.now(UTC).replace(tzinfo=None)
         rows = [[number, name, at] for number, name in enumerate(names, first)]
         connection.executemany("INSERT INTO migrations VALUES (?, ?, ?)", rows)
@@ -149,15 +174,9 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
     return _is_current(_applied(connection, columns), columns)
 
 
-def is_outdated(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the database is from before ``hash_requests``, and has to be rebuilt from its journal, which has all."""
-    applied = _applied(connection, schema.columns(connection))
-    return bool(applied) and "hash_requests" not in applied
-
-
 def _is_current(applied: Mapping[str, int], columns: set[tuple[str, str]]) -> bool:
     has_views = schema.VIEWS.keys() <= {table for table, _ in columns}
-    return has_views and applied.keys() >= MIGRATIONS.keys() and not schema.missing(columns)
+    return has_views and applied.keys() >= {step.__name__ for step in MIGRATIONS} and not schema.missing(columns)
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]]) -> dict[str, int]:
@@ -169,7 +188,7 @@ def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]
             )
         return {}
     applied = dict(connection.execute("SELECT name, number FROM migrations").fetchall())
-    if applied.keys() - MIGRATIONS.keys() - schema.missing(()).keys():
+    if applied.keys() - {step.__name__ for step in MIGRATIONS} - schema.missing(()).keys():
         raise CatalogTooNew(
             f"This database has format {max(applied.values())}, which this version of llmkit does not know yet. "
             "Upgrade llmkit (pip install -U llmkit) or open another file."

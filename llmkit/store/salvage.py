@@ -36,8 +36,8 @@ def make_way(lease: Lease, damaged: Damaged, *, adopting: bool) -> None:
             migrations.migrate(connection)
             taken = " " + words(take_over(connection, aside))
     warn(
-        f"The database {lease.path.name} could not be used ({str(damaged).splitlines()[0]}). "
-        f"It was rebuilt from its journal; the old file is kept as {aside.name}.{taken}"
+        f"The database {lease.path.name} was damaged ({str(damaged).splitlines()[0]}). "
+        f"It was rebuilt from its journal; the damaged file is kept as {aside.name}.{taken}"
     )
 
 

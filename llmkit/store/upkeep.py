@@ -120,8 +120,6 @@ class Upkeep:
         try:
             with self._lease.connect(read_only=False) as connection:
                 if is_changed:
-                    if migrations.is_outdated(connection):
-                        raise Damaged("it was written by an early version")
                     migrations.migrate(connection)
                 self._apply(connection, catalog_only, is_as_left, PART if in_parts else math.inf)
                 yield connection

@@ -24,11 +24,7 @@ def up_to_date(request, tmp_path_factory):
         archive.extractall(folder, filter="data")
     if request.param == "journal alone":
         (folder / "previous.duckdb").unlink()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        llmkit.open(folder / "previous.duckdb", simulate=True).close()
-    told = [str(entry.message) for entry in caught if "written by an early version" in str(entry.message)]
-    assert len(told) == len(list(folder.glob("previous.duckdb.corrupt-*"))) == (request.param != "journal alone")
+    llmkit.open(folder / "previous.duckdb", simulate=True).close()
     return folder
 
 

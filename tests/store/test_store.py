@@ -145,7 +145,7 @@ def test_a_damaged_database_is_rebuilt_from_the_journal(store, damage):
     before = store.catalog(), store.read(queries.runs).to_dict()
     store.close()
     damage(store.path)
-    with pytest.warns(UserWarning, match="could not be used .* rebuilt from its journal"):
+    with pytest.warns(UserWarning, match="was damaged .* rebuilt from its journal"):
         again = Store(store.path)
         after = again.catalog(), again.read(queries.runs).to_dict()
     assert str(after) == str(before)
@@ -250,8 +250,10 @@ def test_an_older_database_is_migrated(store, monkeypatch):
     """A file that has had fewer steps gets the missing ones, and keeps its rows."""
     from llmkit.store import migrations
 
-    add_colour = "ALTER TABLE llm_models ADD COLUMN colour VARCHAR DEFAULT 'red'"
-    monkeypatch.setattr(migrations, "MIGRATIONS", {**migrations.MIGRATIONS, "add_colour": add_colour})
+    def add_colour(connection):
+        connection.execute("ALTER TABLE llm_models ADD COLUMN colour VARCHAR DEFAULT 'red'")
+
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, add_colour))
     again = Store(store.path)
     assert list(again.query("SELECT DISTINCT colour FROM llm_models")["colour"]) == ["red"]
     assert len(again.catalog().models) == 2
