@@ -1,6 +1,7 @@
 """Catalogs of the version before open, read, resume and rebuild; ``previous/write.py`` wrote them with its code."""
 
 import json
+import shutil
 import tarfile
 import warnings
 from pathlib import Path
@@ -16,7 +17,7 @@ EXPECTED = json.loads((PREVIOUS / "previous.json").read_text())
 RUNS = {name: run_id for run_id, name, *_ in EXPECTED["runs"]}
 
 
-@pytest.fixture(scope="module", params=["database and journal", "journal alone"])
+@pytest.fixture(scope="module", params=["database and journal", "journal alone", "database alone"])
 def up_to_date(request, tmp_path_factory):
     """The folder of that catalog, with its database brought up to date or rebuilt."""
     folder = tmp_path_factory.mktemp("previous")
@@ -24,7 +25,12 @@ def up_to_date(request, tmp_path_factory):
         archive.extractall(folder, filter="data")
     if request.param == "journal alone":
         (folder / "previous.duckdb").unlink()
-    llmkit.open(folder / "previous.duckdb", simulate=True).close()
+    if request.param == "database alone":
+        shutil.rmtree(folder / "previous.duckdb.journal")
+    with warnings.catch_warnings(record=True) as caught:
+        llmkit.open(folder / "previous.duckdb", simulate=True).close()
+    told = [str(each.message) for each in caught if "previous.duckdb" in str(each.message)]
+    assert len(told) == (request.param == "database alone") == ("is incomplete" in str(told))
     return folder
 
 
