@@ -14,13 +14,14 @@ from llmkit.limiter.ledger import Account, Ledger
 from llmkit.limiter.portions import Claim, Portions, Stake, Use, portion
 from llmkit.limiter.purse import Purse
 from llmkit.limiter.shared_money import SharedMoney
-from llmkit.limiter.waits import SLOT, Wait
+from llmkit.limiter.waits import SLOT, Block
 
 __all__ = [
     "BUDGET",
     "SLOT",
     "Account",
     "Admission",
+    "Block",
     "Budget",
     "Claim",
     "Gate",
@@ -30,6 +31,5 @@ __all__ = [
     "SharedMoney",
     "Stake",
     "Use",
-    "Wait",
     "portion",
 ]

@@ -19,7 +19,7 @@ from llmkit.limiter.portions import Portions
 from llmkit.limiter.provider_queue import ProviderQueue
 from llmkit.limiter.purse import Purse
 from llmkit.limiter.waiters import Waiter
-from llmkit.limiter.waits import Wait
+from llmkit.limiter.waits import Block
 from llmkit.records import RateInfo
 from llmkit.records.forks import forgetting
 
@@ -104,10 +104,10 @@ class Gate:
         """
         self._queue(provider).observe(rate_info, model, sent_at)
 
-    def waiting(self) -> dict[str, Wait]:
+    def waiting(self) -> dict[str, Block]:
         """What waiting requests wait for, by provider."""
         queues = sorted(self._queues.copy().items())
-        return {name: wait for name, queue in queues if (wait := queue.waiting()) is not None}
+        return {name: block for name, queue in queues if (block := queue.waiting()) is not None}
 
     def close(self) -> None:
         """Close the files."""

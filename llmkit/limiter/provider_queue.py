@@ -18,7 +18,7 @@ from llmkit.limiter.pace_file import PROVIDER, Clock, PaceFile
 from llmkit.limiter.portions import Portions, limits_of, without_burst
 from llmkit.limiter.slots import NO_SHARE, Share, may_take, with_share
 from llmkit.limiter.waiters import Queue, Waiter
-from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, PORTION, SLOT, Block, Blocks, Wait
+from llmkit.limiter.waits import GLANCE, GLANCE_FOR_FILE, GLANCE_FOR_SLOT, PORTION, SLOT, Block, Blocks
 from llmkit.records import RateInfo
 
 log = logging.getLogger("llmkit.limiter")
@@ -134,13 +134,10 @@ class ProviderQueue:
             since = sum(other.started_at > sent_at for other in self._flying if other.model == model)
             self._file.later(model, partial(observe, info=info, now=self._clock(), sent_at=sent_at, since=since))
 
-    def waiting(self) -> Wait | None:
+    def waiting(self) -> Block | None:
         """What requests are waiting for; ``None`` when none is waiting."""
         with self._lock:
-            if not self._queue:
-                return None
-            block = self._blocks.any() or Block(SLOT)
-            return Wait(block.reason, block.until, len(self._queue), len(self._flying))
+            return (self._blocks.any() or Block(SLOT)) if self._queue else None
 
     def close(self) -> None:
         """Close the files, unless a request in flight holds its slot; they are reopened when needed."""

@@ -14,18 +14,10 @@ GLANCE_FOR_FILE = 0.002  # the same while another process holds the file
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Why a provider's requests wait: ``until`` is seconds since the epoch, ``None`` when unknown."""
-
-    reason: str
-    until: float | None
-    waiters: int
-    in_flight: int
-
-
-@dataclass(frozen=True, slots=True)
 class Block:
-    """Why nothing may start, until when, and how soon to look again in any case."""
+    """Why nothing may start, until when (seconds since the epoch, ``None`` if unknown), and how soon to look again in
+    any case.
+    """
 
     reason: str
     until: float | None = None

@@ -15,7 +15,7 @@ class CircuitBreaker:
 
     def note(self, model: Model, failure: Failure) -> None:
         """Close the model or provider that a failure concerns, if it concerns more than its own probe."""
-        if concerns_others(failure):
+        if failure.scope in ("provider", "model"):
             message = f"Not asked, because {affected(model, failure)} refused: {failure.message}"
             self.trip(model, replace(failure, message=message, usage=None, maybe_billed=False))
 
@@ -26,11 +26,6 @@ class CircuitBreaker:
     def refusal(self, model: Model) -> Failure | None:
         """Why a model is closed, always the same object; ``None`` while requests may be sent."""
         return self._refusals.get(model.provider) or self._refusals.get(model.reference)
-
-
-def concerns_others(failure: Failure) -> bool:
-    """Whether further requests to the model or the provider would fail as well, at least for now."""
-    return failure.scope in ("provider", "model")
 
 
 def affected(model: Model, failure: Failure) -> str:

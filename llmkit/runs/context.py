@@ -147,7 +147,7 @@ class RunContext:
             return {}
         if holdup := self.services.transport.holdup:
             return dict.fromkeys(providers, holdup)
-        waits = {name: words(wait) for name, wait in self.services.gate.waiting().items() if name in providers}
+        waits = {name: words(block) for name, block in self.services.gate.waiting().items() if name in providers}
         return waits | dict.fromkeys(self.batching, self.status)
 
     async def cancel_batches(self, grace: float) -> None:

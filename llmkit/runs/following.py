@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date
 
 from llmkit.catalog import Access, ObstacleKind
-from llmkit.limiter import Gate, Wait
+from llmkit.limiter import Block, Gate
 from llmkit.limiter.pace import Limits
 from llmkit.records import Failure, Model, Provider
 from llmkit.records.completions import Scope
@@ -38,7 +38,7 @@ def set_limits(gate: Gate, providers: Mapping[str, Provider], models: Mapping[st
         gate.set_limits(name, Limits.of(provider), own)
 
 
-def words(wait: Wait) -> str:
+def words(block: Block) -> str:
     """What a provider waits for, and for how many more seconds."""
-    seconds = "" if wait.until is None else f", {max(0, round(wait.until - time.time()))} s"
-    return f"{wait.reason}{seconds}"
+    seconds = "" if block.until is None else f", {max(0, round(block.until - time.time()))} s"
+    return f"{block.reason}{seconds}"

@@ -17,7 +17,7 @@ from llmkit.errors import LlmkitError
 from llmkit.records import Failure, Model
 from llmkit.runs.attempt import STOPPED, Attempt
 from llmkit.runs.background import first_error
-from llmkit.runs.circuit_breaker import affected, concerns_others
+from llmkit.runs.circuit_breaker import affected
 from llmkit.runs.context import RunContext
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.following import set_limits, withdrawn
@@ -186,7 +186,7 @@ class Session:
                 queue.clear()
         if failure is not None and failure.scope == "run":
             raise LlmkitError(failure.message, code=failure.code)
-        if failure is not None and conversation.status == "failed" and concerns_others(failure):
+        if conversation.status == "failed":
             await self._skip_rest(conversation.probe.model)
 
     async def _skip_rest(self, model: Model) -> None:

@@ -292,7 +292,7 @@ def test_the_headers_of_a_response_slow_the_next_requests_down(virtual, make_gat
 
 
 def test_waiting_says_what_for(virtual, make_gate):
-    """Each provider with waiting requests says why, until when, how many wait, and how many are in flight."""
+    """Each provider with waiting requests says why, and until when."""
 
     async def main():
         gate = make_gate()
@@ -307,9 +307,7 @@ def test_waiting_says_what_for(virtual, make_gate):
             await anyio.sleep(1.0)
             waiting = gate.waiting()
             assert waiting["p"].reason == SLOT
-            assert (waiting["p"].waiters, waiting["p"].in_flight) == (1, 1)
             assert waiting["q"].reason == RATE_LIMITED
-            assert (waiting["q"].waiters, waiting["q"].in_flight) == (2, 0)
             assert waiting["q"].until == pytest.approx(until)
         assert gate.waiting() == {}
 
