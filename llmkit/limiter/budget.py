@@ -44,31 +44,16 @@ class Budget:
         self.total = total
         self.shared: SharedMoney | None = None
         """The budgets that it shares with other runs."""
-        self._own = Account(ZERO if total is None else total, spent)
+        self.own = Account(ZERO if total is None else total, spent)
         self._queue: deque[_Asking] = deque()
         self.passed: dict[str, Decimal] = {}
         """By how much budgets were exceeded, by key; that of the run's own is empty."""
         self._needs: defaultdict[Hashable, list[Decimal]] = defaultdict(list)
 
     @property
-    def spent(self) -> Decimal:
-        """The cost of finished requests, those of unknown cost at their worst case."""
-        return self._own.spent
-
-    @property
-    def reserved(self) -> Decimal:
-        """The worst case of the requests in flight."""
-        return self._own.reserved
-
-    @property
-    def left(self) -> Decimal:
-        """The most that a request may still cost, if everything reserved is released."""
-        return self._own.left
-
-    @property
     def is_overdrawn(self) -> bool:
         """Whether requests cost so much more than their worst case that the rest no longer covers the reservations."""
-        return self.total is not None and self._own.free < 0
+        return self.total is not None and self.own.free < 0
 
     def limits(self, provider: str) -> bool:
         """Whether any budget limits spending at a provider."""
@@ -171,7 +156,7 @@ class Budget:
 
     @contextlib.contextmanager
     def _opened(self, keys: tuple[str, ...], glance: bool = False) -> Iterator[dict[str, Account]]:
-        own = {_OWN: self._own} if _OWN in keys else {}
+        own = {_OWN: self.own} if _OWN in keys else {}
         others = tuple(key for key in keys if key != _OWN)
         if self.shared is None or not others:
             yield own

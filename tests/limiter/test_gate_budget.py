@@ -37,7 +37,7 @@ def test_heavy_tailed_costs_stay_within_a_third(virtual, seed):
         except BudgetExceeded:
             refused += 1
             return
-        assert budget.spent + budget.reserved <= budget.total
+        assert budget.own.spent + budget.own.reserved <= budget.total
         await anyio.sleep(used / 500)
         purse.settle(used * price)
 
@@ -47,8 +47,8 @@ def test_heavy_tailed_costs_stay_within_a_third(virtual, seed):
                 tasks.start_soon(probe, used)
 
     virtual(main)
-    assert budget.reserved == 0
-    assert budget.total * Decimal("0.9") <= budget.spent <= budget.total
+    assert budget.own.reserved == 0
+    assert budget.total * Decimal("0.9") <= budget.own.spent <= budget.total
     assert 0 < refused < 200
 
 
@@ -64,12 +64,12 @@ def test_whatever_is_asked_the_total_holds(total, requests):
         try:
             purse = await reserve(budget, most * CENT)
         except BudgetExceeded:
-            assert most * CENT > budget.total - budget.spent
+            assert most * CENT > budget.total - budget.own.spent
             return
-        assert budget.spent + budget.reserved <= budget.total
+        assert budget.own.spent + budget.own.reserved <= budget.total
         await anyio.lowlevel.checkpoint()
         purse.settle(int(most * part) * CENT if known else None)
-        assert budget.spent + budget.reserved <= budget.total
+        assert budget.own.spent + budget.own.reserved <= budget.total
 
     async def main():
         async with anyio.create_task_group() as tasks:
@@ -77,8 +77,8 @@ def test_whatever_is_asked_the_total_holds(total, requests):
                 tasks.start_soon(ask, *request)
 
     anyio.run(main)
-    assert budget.reserved == 0
-    assert budget.spent <= budget.total
+    assert budget.own.reserved == 0
+    assert budget.own.spent <= budget.total
 
 
 def test_what_cannot_fit_is_refused_with_figures(virtual):
@@ -89,7 +89,7 @@ def test_what_cannot_fit_is_refused_with_figures(virtual):
         (await reserve(budget, Decimal("0.40"))).settle(Decimal("0.30"))
         with pytest.raises(BudgetExceeded, match=r"\$1\.00 .* \$0\.7125, and \$0\.30 is spent"):
             await reserve(budget, Decimal("0.7125"))
-        assert (budget.spent, budget.reserved, budget.left) == (Decimal("0.30"), 0, Decimal("0.70"))
+        assert (budget.own.spent, budget.own.reserved, budget.own.left) == (Decimal("0.30"), 0, Decimal("0.70"))
 
     virtual(main)
 
@@ -134,9 +134,9 @@ def test_giving_up_frees_the_line(virtual):
             with anyio.move_on_after(2):
                 tasks.start_soon(later, budget)
                 await reserve(budget, Decimal(9))
-        assert budget.reserved == 10
+        assert budget.own.reserved == 10
         held.release()
-        assert budget.reserved == 2
+        assert budget.own.reserved == 2
 
     async def later(budget):
         await anyio.sleep(1)

@@ -30,7 +30,7 @@ def test_whatever_turns_cost_the_budget_holds_and_most_of_it_is_used_well(
             for number, cost in enumerate(costs_of_turns, start=1):
                 purse.rest = most * (4 - number)
                 await purse.reserve(most)
-                assert budget.spent + budget.reserved <= budget.total
+                assert budget.own.spent + budget.own.reserved <= budget.total
                 await anyio.sleep(rng.random())
                 purse.settle(cost)
                 spent += cost
@@ -53,7 +53,7 @@ def test_whatever_turns_cost_the_budget_holds_and_most_of_it_is_used_well(
                 tasks.start_soon(one, costs_of_turns)
 
     virtual(main)
-    assert budget.reserved == 0
-    assert budget.spent <= budget.total
+    assert budget.own.reserved == 0
+    assert budget.own.spent <= budget.total
     assert sum(wasted) <= budget.total * Decimal(most_wasted)
     assert sum(finished) >= budget.total * Decimal(least_finished)

@@ -330,7 +330,7 @@ def test_a_cancelled_waiter_leaves_nothing_behind(virtual, make_gate):
                                     gate, 0.1, tokens=10, purse=Purse(budget, "p", 1), worst_case=Decimal("0.01")
                                 )
                             )
-            assert budget.reserved == 0
+            assert budget.own.reserved == 0
             assert gate.waiting() == {}
             await anyio.sleep(1.0)
             async with anyio.create_task_group() as tasks:
@@ -430,7 +430,7 @@ def test_what_is_not_settled_stands_at_its_worst(virtual, make_gate):
             money = {"purse": Purse(budget, "p", 1), "worst_case": Decimal("0.3")}
             async with gate.admit("p", run_id="r", model="p:m", tokens=90, **money):
                 raise RuntimeError
-        assert (budget.spent, budget.reserved) == (Decimal("0.3"), 0)
+        assert (budget.own.spent, budget.own.reserved) == (Decimal("0.3"), 0)
         later = await ask(gate, tokens=50)
         assert later.wait_reason == TOKENS_PER_MINUTE
 
