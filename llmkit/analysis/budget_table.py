@@ -18,15 +18,15 @@ def budget_table(standings: Iterable[Standing]) -> pd.DataFrame:
 
 
 def _row(now: Standing) -> dict[str, object]:
-    budget = now.budget
+    budget, account = now
     return {
         "scope": budget.scope,
         "provider": budget.provider,
         "amount": float(budget.amount),
-        "spent": float(now.spent),
-        "reserved": float(now.reserved),
-        "left": float(now.left),
-        "share": float(now.spent / budget.amount) if budget.amount else None,
+        "spent": float(account.spent),
+        "reserved": float(account.reserved),
+        "left": float(account.left),
+        "share": float(account.spent / budget.amount) if budget.amount else None,
         "alert_at": float(budget.alert_at),
-        "is_alert": now.is_alert,
+        "is_alert": account.has_reached(budget.alert_at),
     }

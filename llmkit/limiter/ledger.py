@@ -55,6 +55,10 @@ class Account:
         here = self.left - self.reserved
         return here if self.claim is None else min(here, self.claim.free)
 
+    def has_reached(self, share: Decimal) -> bool:
+        """Whether that share of it is spent."""
+        return self.spent > ZERO and self.spent >= share * self.total
+
     def change(self, run_id: str, *, spent: Decimal = ZERO, reserved: Decimal = ZERO) -> None:
         """Add to what a run has spent and reserved."""
         before = self.runs.get(run_id, (ZERO, ZERO))

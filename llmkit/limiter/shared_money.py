@@ -84,7 +84,7 @@ class SharedMoney:
 
     def _alert(self, account: Account, key: str) -> str | None:
         at = next((budget.alert_at for budget in self.budgets if budget.key == key), None)
-        if at is None or account.is_alerted or account.spent <= ZERO or account.spent < at * account.total:
+        if at is None or account.is_alerted or not account.has_reached(at):
             return None
         account.is_alerted = True
         return alert(key, account)

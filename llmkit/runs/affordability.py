@@ -129,5 +129,5 @@ def price_warnings(models: Mapping[str, Mapping[str, Any]], before: Plan) -> Ite
 
 
 def _left(now: Standing) -> tuple[Decimal, str, str]:
-    words = f"the {dollars(now.left)} left of the budget {now.budget.key}"
-    return now.left, words, "the amount with kit.set_budget"
+    words = f"the {dollars(now.account.left)} left of the budget {now.budget.key}"
+    return now.account.left, words, "the amount with kit.set_budget"

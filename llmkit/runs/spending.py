@@ -5,33 +5,20 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmkit.limiter import Account, Ledger, Portions, SharedMoney
 from llmkit.records import SharedBudget
 from llmkit.store import Store, totals
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is spent under a budget and what is reserved for requests in flight, in US dollars."""
+class Standing(NamedTuple):
+    """A shared budget, and what is spent and reserved under it."""
 
     budget: SharedBudget
-    spent: Decimal
-    reserved: Decimal
-
-    @property
-    def left(self) -> Decimal:
-        """What may still be spent."""
-        return self.budget.amount - self.spent
-
-    @property
-    def is_alert(self) -> bool:
-        """Whether spending has reached the budget's alert threshold."""
-        return self.spent > 0 and self.spent >= self.budget.alert_at * self.budget.amount
+    account: Account
 
 
 class Spending:
@@ -48,7 +35,7 @@ class Spending:
     def standings(self, budgets: Sequence[SharedBudget], *, simulated: bool) -> list[Standing]:
         """The standing of each budget, recounted."""
         accounts, _ = self._count(budgets, simulated)
-        return [Standing(each, accounts[each.key].spent, accounts[each.key].reserved) for each in budgets]
+        return [Standing(each, accounts[each.key]) for each in budgets]
 
     def money(
         self,
