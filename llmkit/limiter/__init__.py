@@ -2,17 +2,16 @@
 
 Limits are enforced across all processes that use the same directory. ``gate`` is the interface; ``provider_queue``
 queues requests per provider (``waiters``: the order, ``waits``: the reasons); ``pace_file`` is the state shared by
-processes; ``admission`` is what a request holds; ``budget`` and ``purse`` are a run's and a conversation's money,
+processes; ``admission`` is what a request holds; ``budget`` is a run's and its conversations' money,
 ``ledger`` and ``shared_money`` budgets shared by runs; ``portions`` divides limits and budgets between machines. The
 arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``), ``slots``, ``adaptive``, ``time_left``.
 """
 
 from llmkit.limiter.admission import Admission
-from llmkit.limiter.budget import Budget
+from llmkit.limiter.budget import Budget, Purse
 from llmkit.limiter.gate import BUDGET, Gate
 from llmkit.limiter.ledger import Account, Ledger
 from llmkit.limiter.portions import Claim, Portions, Stake, Use, portion
-from llmkit.limiter.purse import Purse
 from llmkit.limiter.shared_money import SharedMoney
 from llmkit.limiter.waits import SLOT, Block
 

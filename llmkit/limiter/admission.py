@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from llmkit.limiter.budget import Purse
 from llmkit.limiter.pace import PaceState, outcome, settle
-from llmkit.limiter.purse import Purse
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The money of a run: reserved at the worst case before a request is sent, settled at the actual cost afterwards.
 
-One mechanism for several scopes: the run's own budget, and those shared with other runs (:mod:`ledger`).
+One mechanism for several scopes: the run's own budget, and those shared with other runs (:mod:`ledger`). Money is
+reserved for whole conversations, so that what was begun can be finished.
 """
 
 from __future__ import annotations
@@ -68,17 +69,8 @@ class Budget:
         """Record how much money a finished conversation of a kind needed."""
         insort(self._needs[kind], need)
 
-    async def reserve(
-        self,
-        worst_case: Decimal | None,
-        *,
-        provider: str = "",
-        whole: Decimal | None = None,
-        kind: Hashable = None,
-        begun: bool = False,
-    ) -> Held:
-        """Reserve ``worst_case``, waiting as long as it may still become free; conversations reserve more, see
-        :class:`_Asking`.
+    async def reserve(self, worst_case: Decimal | None, purse: Purse) -> Held:
+        """Reserve at least ``worst_case`` for a conversation, waiting as long as it may still become free.
 
         Raises:
             BudgetExceeded: it does not fit into what is left, or is unknown.
@@ -88,8 +80,8 @@ class Budget:
                 "The budget cannot be checked, because the price or the longest answer of this model is unknown. "
                 "Set its prices in the catalog and max_tokens for the run, or run without a budget."
             )
-        asking = _Asking(worst_case, provider, worst_case if whole is None else whole, kind, begun)
-        self._queue.insert(sum(other.begun for other in self._queue) if begun else len(self._queue), asking)
+        asking = _Asking(worst_case, purse)
+        self._queue.insert(sum(other.purse.begun for other in self._queue) if purse.begun else len(self._queue), asking)
         try:
             self._serve()
             while not asking.answered.is_set():
@@ -112,9 +104,9 @@ class Budget:
         """Grant or refuse the requests that can be decided, in order."""
         while self._queue:
             asking = self._queue[0]
-            with self._accounts(asking.provider, glance) as accounts:
+            with self._accounts(asking.purse.provider, glance) as accounts:
                 left = min((account.left for account in accounts.values()), default=asking.whole)
-                amount = asking.amount(left, self.need(asking.kind))
+                amount = asking.amount(left, self.need(asking.purse.kind))
                 if amount <= left:
                     if lacking := [key for key, account in accounts.items() if amount > account.free]:
                         if self.shared is not None:
@@ -165,28 +157,83 @@ class Budget:
             yield own | accounts
 
 
+class Purse:
+    """What one conversation has reserved in a budget, the worst case of the one request that is under way included.
+
+    ``rest`` is the worst case of the turns after the next, set by the caller before each request. Conversations of one
+    ``kind``, such as a model and a number of turns, need about the same.
+    """
+
+    def __init__(self, budget: Budget, provider: str, kind: Hashable) -> None:
+        self.rest = ZERO
+        self.begun = False
+        self.budget = budget
+        self.provider = provider
+        self.kind = kind
+        self._spent = self._need = ZERO
+        self._held: Held | None = None
+        self._asked: Decimal | None = None  # the worst case of the request under way
+
+    async def reserve(self, worst_case: Decimal | None) -> None:
+        """Get the money for the next request from what is reserved already, or reserve it."""
+        self._need = max(self._need, self._spent + (worst_case or ZERO))
+        if self._held is None or worst_case is None or self._held.amount < worst_case:
+            self.release()  # never wait for money while holding some
+            self._held = await self.budget.reserve(worst_case, self)
+        self._asked = worst_case
+
+    def recall(self, worst_case: Decimal) -> None:
+        """Reserve again what a request of an earlier process, which is still in flight, counts as."""
+        self._held = self.budget.recall(worst_case, self.provider)
+
+    def settle(self, cost: Decimal | None) -> None:
+        """Settle the request at its cost, the worst case if ``None`` (unknown); what the remaining turns may need stays
+        reserved. Further calls have no effect.
+        """
+        asked, self._asked = self._asked, None
+        if asked is None:
+            return
+        cost = asked if cost is None else cost
+        self._spent += cost
+        if self.begun and not self.rest:  # its last turn; what has only one teaches nothing
+            self.budget.learn(self.kind, self._need)
+        self.begun = True
+        if self._held is not None:
+            held, kept = self._held, max(ZERO, min(self._held.amount - cost, self.rest))
+            self._held = held._replace(amount=kept) if kept else None
+            self.budget.over(held.keys, cost, held.amount - kept)
+
+    def release(self) -> None:
+        """Release what is reserved; a later turn would reserve anew."""
+        held, self._held, self._asked = self._held, None, None
+        if held is not None:
+            self.budget.over(held.keys, ZERO, held.amount)
+
+
 @dataclass(eq=False, slots=True)
 class _Asking:
-    """A request for money: ``worst_case`` is for the next turn, ``whole`` for the rest of the conversation.
+    """A request for money: ``worst_case`` is for the next turn, ``whole`` for the rest of the conversation too.
 
     The whole is reserved if it fits. Otherwise it is as much as other conversations of its ``kind`` needed, or before
     one of them is finished, all that is left. A conversation that has ``begun`` settles for its next turn.
     """
 
     worst_case: Decimal
-    provider: str
-    whole: Decimal
-    kind: Hashable
-    begun: bool
+    purse: Purse
     answered: anyio.Event = field(default_factory=anyio.Event)
     granted: Held | None = None
     refusal: str = ""
+
+    @property
+    def whole(self) -> Decimal:
+        """The worst case of this and all later turns."""
+        return self.worst_case + self.purse.rest
 
     def amount(self, left: Decimal, need: Decimal | None) -> Decimal:
         """The amount to reserve when ``left`` is left and others of its kind needed ``need``."""
         if self.whole <= left:
             return self.whole
-        if self.begun:
+        if self.purse.begun:
             return self.worst_case
         return max(self.worst_case, min(self.whole, left if need is None else need))
 

@@ -13,11 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from llmkit.limiter.admission import Admission
+from llmkit.limiter.budget import Purse
 from llmkit.limiter.pace import RATE_LIMITED, Limits
 from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import Portions
 from llmkit.limiter.provider_queue import ProviderQueue
-from llmkit.limiter.purse import Purse
 from llmkit.limiter.waiters import Waiter
 from llmkit.limiter.waits import Block
 from llmkit.records import RateInfo
@@ -132,7 +132,7 @@ class Gate:
             except BaseException:
                 purse.release()
                 raise
-            if not purse.is_overdrawn:
+            if not purse.budget.is_overdrawn:
                 admission.purse = purse
                 return admission
             purse.release()
