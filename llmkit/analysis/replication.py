@@ -20,7 +20,7 @@ from llmkit.money.price_comparison import shown
 from llmkit.records import PRICE_COLUMNS, Model
 from llmkit.records.checks import numbers
 from llmkit.records.checks.shapes import is_number
-from llmkit.records.checks.texts import counted
+from llmkit.records.checks.texts import counted, one_line
 from llmkit.runs import RunHandle, RunRequest, stored_plan
 from llmkit.runs.chosen_models import check_configs
 from llmkit.runs.plan import Plan
@@ -104,7 +104,7 @@ def prepare(
     models, changes = models_now(whole, access)
     changes += new_versions(run._store.read(lambda c: totals.versions(c, run.id)), latest)
     plan = replica_of(whole, models, share, seed)
-    name, project = f"replication of {row['name'] or run.id}", row["settings"].get("project")
+    name, project = one_line(f"replication of {row['name'] or run.id}"), row["settings"].get("project")
     request = RunRequest(prompts=plan.scenarios, kind=row["kind"], name=name, project=project)
     return request, plan, pd.DataFrame(changes, columns=list(CHANGES))
 

@@ -88,7 +88,7 @@ class Run:
             ValidationError: not a single line of text.
             JournalError: it could not be saved; likewise for the methods below.
         """
-        self._label({"name": "" if name is None else texts.text(name, "name")})
+        self._label({"name": texts.optional_text(name, "name") or ""})
 
     def tag(self, *tags: str) -> None:
         """Add tags, such as ``"pilot"``, to be found by ``kit.runs(tag="pilot")``.

@@ -63,7 +63,7 @@ class RunRequest:
     mode: Mode = "live"
 
     def __post_init__(self) -> None:
-        shapes.optional_string(self.name, "name")
+        object.__setattr__(self, "name", texts.optional_text(self.name, "name"))
         check_project(self.project)
         shapes.function(self.on_event, "on_event", ON_EVENT)
         if self.stop_when is not None and not isinstance(self.stop_when, StopRule):

@@ -55,7 +55,7 @@ def _check(method: Method, n: Any, total: int) -> int | None:
             )
         return None
     limit = min(total, MAX_SCENARIOS)
-    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= int(n) <= limit:
+    if not shapes.is_real(n, Integral) or not 1 <= int(n) <= limit:
         raise ValidationError(
             f"n={n!r} is out of range: method={method!r} needs a whole number from 1 to {limit:,} here. "
             "To run the same scenario several times, use samples=... of kit.run.",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, cast
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 from llmkit.scenarios.carried import check_columns, finite, nearest, text
 
 Wording = str | int | float
@@ -191,7 +192,7 @@ def _wording(value: Any) -> Wording:
 
 
 def _number(value: Any) -> int | float:
-    if type(value) is not bool and isinstance(value, Real):
+    if shapes.is_real(value):
         return int(value) if isinstance(value, Integral) else finite(float(value), where="A level or its score")
     shown = "empty" if value is None else f"{value!r}"
     raise ValidationError(

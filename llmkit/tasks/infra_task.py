@@ -22,6 +22,7 @@ from llmkit.errors import Code, LlmkitError
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import EXACT, Scenario
 from llmkit.records.checks.json_text import parse_json
+from llmkit.records.checks.texts import one_line
 from llmkit.records.user_warnings import warn
 from llmkit.runs import Handle, Progress, RunHandle, RunRequest, background
 from llmkit.tasks.structured import json_schema
@@ -128,7 +129,7 @@ class Task:
             prompts=[self._scenario(prompt) for prompt in prompts],
             models=[self.choice.model],
             kind="infra",
-            name=self.name,
+            name=one_line(self.name),
             schema=json_schema(self.schema if self.choice.takes_schema else None),
             budget=left,
         )

@@ -82,7 +82,7 @@ def test_no_text_breaks_a_report(kit, tmp_path):
     """Prompts, labels, names and levels come as they are: no heading, link, image, script or cell is made of them."""
     scenario = llmkit.Scenario(HOSTILE, dimensions={"a|b": HOSTILE}, scenario_id="x|*y*")
     config = llmkit.Config(MODEL, label="<b>|", system=HOSTILE)
-    run = kit.run(scenario, config, name=HOSTILE, max_tokens=40).result()
+    run = kit.run(scenario, config, name=" ".join(HOSTILE.split()), max_tokens=40).result()
     run.report(tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     seen = Tags(page)

@@ -44,8 +44,8 @@ ASKED = [
 ]
 OF_A_RUN = [
     ({"order": None}, "order", "interleaved"),
-    *(({"name": name}, "name", "must be text") for name in (Path(), np.int64(3), datetime.date(2026, 1, 1), ["x"])),
-    ({"name": "\ud800"}, "name", "broken character"),
+    *(({"name": name}, "name", "one line of text") for name in (Path(), np.int64(3), datetime.date(2026, 1, 1), ["x"])),
+    *(({"name": name}, "name", "one line of text") for name in ("two\nlines", "\ud800", " ", "x" * 201)),
     ({"retry": {"max_attempts": 2}}, "retry", r"llmkit\.RetryPolicy\(max_attempts=2\)"),
     ({"retry": {}}, "retry", r"llmkit\.RetryPolicy"),
     ({"retry": llmkit.RetryPolicy}, "retry", r"llmkit\.RetryPolicy"),

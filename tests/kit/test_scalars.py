@@ -60,6 +60,21 @@ def test_times_of_numpy_do_not_become_options():
             llmkit.question.choice("Which day?", days)
 
 
+def test_durations_of_numpy_are_no_numbers(kit):
+    """Python takes them for integers, though no float can be made of them."""
+    three = np.timedelta64(3, "s")
+    wrong = [
+        lambda: llmkit.half_width("answer", three),
+        lambda: llmkit.question.number("n?", low=three),
+        lambda: llmkit.Level("far", score=three),
+        lambda: kit.run("a", SMALL, samples=three),
+        lambda: kit.run("a", SMALL, temperature=three),
+    ]
+    for call in wrong:
+        with pytest.raises(llmkit.ValidationError):
+            call()
+
+
 def test_a_time_of_numpy_is_a_time(kit):
     """``frame["at"].values[0]`` limits a table of costs as its text does."""
     model = kit.catalog.update_model(LUNA, retires_on=np.datetime64("2027-01-14"))

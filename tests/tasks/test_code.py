@@ -14,8 +14,9 @@ SUBJECT = "mistral:mistral-small-2603"
 
 @pytest.fixture
 def run(kit):
-    """Six answers."""
-    return kit.run([f"Question {i} on water?" for i in range(3)], SUBJECT, samples=2, max_tokens=60).result(60)
+    """Six answers, in a run whose name is as long as a name may be."""
+    prompts = [f"Question {i} on water?" for i in range(3)]
+    return kit.run(prompts, SUBJECT, samples=2, max_tokens=60, name="n" * 200).result(60)
 
 
 @pytest.mark.parametrize("provider", load_seed().providers)

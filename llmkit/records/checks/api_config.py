@@ -43,11 +43,6 @@ def _one_of(value: Any, field: str, *, allowed: tuple[Any, ...]) -> None:
         raise ValidationError(f"{field} must be one of: {', '.join(map(repr, allowed))}.", field=field)
 
 
-def _word(value: Any, field: str) -> None:
-    if value is not None:
-        texts.text(value, field)
-
-
 _LIMITS: Mapping[str, int] = {
     "max_parallel_requests": numbers.MAX_PARALLEL,
     "requests_per_minute": numbers.MAX_PER_MINUTE,
@@ -64,6 +59,7 @@ _KNOWN: Mapping[str, Callable[[Any, str], object]] = {
     "reasoning": texts.flag,
     "cache_min_tokens": numbers.count,
     **dict.fromkeys(
-        ("default_reasoning_effort", "reasoning_style", "max_tokens_param", "seed_param", "anthropic_version"), _word
+        ("default_reasoning_effort", "reasoning_style", "max_tokens_param", "seed_param", "anthropic_version"),
+        texts.optional_text,
     ),
 }

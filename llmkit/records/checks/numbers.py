@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import time
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.records import EXACT, RATE_COLUMNS, STANDARD_TIER, PriceTier, PriceVariant, PriceWindow
-from llmkit.records.checks.shapes import kind
+from llmkit.records.checks.shapes import is_number, is_real, kind
 from llmkit.records.checks.texts import known_names
 from llmkit.records.rows import Row
 from llmkit.records.user_warnings import warn
@@ -51,7 +51,7 @@ def share(value: Any, field: str) -> Decimal | None:
 
 
 def _decimal(value: Any, field: str, *, places: int, below: Decimal, rounding: str | None = None) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
+    if not is_real(value) and not isinstance(value, Decimal | str):
         raise ValidationError(f"{field} must be a number (or text such as '0.25'), not {kind(value)}.", field=field)
     try:
         number = Decimal(str(value).strip())
@@ -123,7 +123,7 @@ def price_variants(value: Any, field: str = "price_variants") -> tuple[PriceVari
 
 
 def _is_weekday(day: Any) -> bool:
-    return not isinstance(day, bool) and isinstance(day, Integral) and 1 <= int(day) <= 7
+    return is_real(day, Integral) and 1 <= int(day) <= 7
 
 
 def _rows(value: Any, field: str, allowed: Iterable[str]) -> list[Mapping[str, Any]]:
@@ -158,10 +158,10 @@ def between(value: Any, field: str, low: float, high: float) -> float | None:
     """``None`` or a number within limits; for values that are not money."""
     if value is None:
         return None
-    number = float(value) if not isinstance(value, bool) and isinstance(value, Real | Decimal) else None
-    if number is None or not low <= number <= high:
+    number = float(value) if isinstance(value, Decimal) and value.is_finite() else value
+    if not is_number(number) or not low <= number <= high:
         raise ValidationError(f"{field} must be a number from {low} to {high}, not {value!r}.", field=field)
-    return int(number) if isinstance(value, Integral) else number
+    return int(number) if isinstance(number, Integral) else float(number)
 
 
 # --- counts ---------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def between(value: Any, field: str, low: float, high: float) -> float | None:
 
 def whole(value: Any, field: str, least: int | None = None, most: int | None = None) -> int:
     """A whole number within limits; numpy integers are accepted."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if not is_real(value, Integral):
         raise ValidationError(f"{field} must be a whole number, not {kind(value)}.", field=field)
     number = int(value)
     if (least is not None and number < least) or (most is not None and number > most):

@@ -19,9 +19,19 @@ T = TypeVar("T")
 _TIMES = (np.datetime64, np.timedelta64)
 
 
+def is_real(value: Any, of: type = Real) -> bool:
+    """Whether it is a number (``Integral``: a whole one). Booleans are not, nor numpy's durations, which are integers
+    to Python.
+    """
+    return isinstance(value, of) and not isinstance(value, (bool, *_TIMES))
+
+
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; booleans are not."""
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    """Whether it is a finite number that a float can hold."""
+    try:
+        return is_real(value) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def unboxed(value: Any) -> Any:

@@ -15,6 +15,9 @@ from llmkit.records import DIALECTS, WIRE_NAMES
 from llmkit.records.checks.json_text import plain
 from llmkit.records.checks.shapes import unboxed
 
+LONGEST = 200
+"""The most characters of a name or label."""
+
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -31,19 +34,24 @@ def provider_name(value: Any, field: str = "name") -> str:
 
 
 def model_id(value: Any, field: str = "ref") -> str:
-    """The model's name as sent to the API: no spaces, no control characters, at most 200 characters."""
-    if not isinstance(value, str) or not value or len(value) > 200:
-        raise ValidationError("A model id has between 1 and 200 characters.", field=field)
+    """The model's name as sent to the API: no spaces, no control characters, at most :data:`LONGEST` characters."""
+    if not isinstance(value, str) or not value or len(value) > LONGEST:
+        raise ValidationError(f"A model id has between 1 and {LONGEST} characters.", field=field)
     if any(letter.isspace() for letter in value) or _UNPRINTABLE.search(value):
         raise ValidationError("A model id has no spaces and no control characters.", field=field)
     return value
 
 
 def text(value: Any, field: str) -> str:
-    """One line of text for people to read, at most 200 characters."""
-    if not isinstance(value, str) or not value.strip() or len(value) > 200 or _UNPRINTABLE.search(value):
-        raise ValidationError(f"{field} must be one line of text, at most 200 characters.", field=field)
+    """One line of text for people to read, at most :data:`LONGEST` characters."""
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST or _UNPRINTABLE.search(value):
+        raise ValidationError(f"{field} must be one line of text, at most {LONGEST} characters.", field=field)
     return value.strip()
+
+
+def optional_text(value: Any, field: str) -> str | None:
+    """``None``, or one line of text as :func:`text` accepts it."""
+    return None if value is None else text(value, field)
 
 
 def flag(value: Any, field: str) -> bool:
@@ -150,6 +158,6 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def one_line(text: str, most: int) -> str:
-    """The beginning of a text, on one line."""
-    return short(" ".join(text.split()), most)
+def one_line(text: str, most: int = LONGEST) -> str:
+    """The beginning of a text on one line, without control characters; by default as :func:`text` accepts it."""
+    return short(" ".join(_UNPRINTABLE.sub(" ", text).split()), most)
