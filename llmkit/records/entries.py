@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 from llmkit.errors import ValidationError
 from llmkit.records.dialects import dialect_before
-from llmkit.records.prices import BATCH_TIER, Price, PriceTier, PriceVariant
+from llmkit.records.prices import BATCH_TIER, EXACT, Price, PriceTier, PriceVariant
 from llmkit.records.rows import Row
 
 ModelStatus = Literal["ACTIVE", "DEPRECATED"]
@@ -46,6 +46,12 @@ class Provider(Row):
             row = {**row, "dialect": dialect_before(row["name"], row["base_url"])}
         return super(Provider, cls).from_row(row)  # a bare super() does not know the class that slots=True creates
 
+    def __repr__(self) -> str:
+        limits = f"requests at most {self.max_parallel_requests:,} at once, {self.requests_per_minute:,} a minute"
+        key = f"key in {self.api_key_env}" if self.api_key_env else "no key"
+        state = "" if self.is_enabled else "; disabled"
+        return f"<Provider {self.name!r} at {self.base_url!r}: {limits}; {key}{state}>"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model(Row):
@@ -72,6 +78,20 @@ class Model(Row):
         return f"{self.provider}:{self.model_id}"
 
     ref = reference
+
+    def __repr__(self) -> str:
+        read, written = (
+            "unknown" if rate is None else f"{rate.normalize(EXACT):f}"
+            for rate in (self.cost_input_per_million, self.cost_output_per_million)
+        )
+        facts = [
+            f"{read} in, {written} out (US dollars per million tokens)",
+            *([] if self.context_window is None else [f"{self.context_window:,} tokens of context"]),
+            *([] if self.is_active else [self.status.lower()]),
+            *([] if self.retires_on is None else [f"retires on {self.retires_on}"]),
+            *(["default"] if self.is_default else []),
+        ]
+        return f"<Model {self.reference!r}: {', '.join(facts)}>"
 
     @property
     def is_active(self) -> bool:

@@ -54,6 +54,24 @@ def test_unknown_provider_names_the_nearest(catalog):
             ask()
 
 
+def test_entries_are_short_in_a_notebook(catalog):
+    """A cell that ends with a model or a provider shows on one line what tells it from others, and no balance."""
+    catalog.set_balance("alpha", 41)
+    catalog.update_provider("alpha", is_enabled=False, max_parallel_requests=3, requests_per_minute=1200)
+    provider = catalog.provider("alpha")
+    assert repr(provider) == (
+        f"<Provider 'alpha' at {provider.base_url!r}: requests at most 3 at once, 1,200 a minute; "
+        f"key in {provider.api_key_env}; disabled>"
+    )
+    catalog.add_model("alpha:new", cost_input_per_million="1.20", cost_output_per_million=None, context_window=400_000)
+    assert repr(catalog.update_model("alpha:new", retires_on="2027-01-14")) == (
+        "<Model 'alpha:new': 1.2 in, unknown out (US dollars per million tokens), 400,000 tokens of context, "
+        "retires on 2027-01-14>"
+    )
+    catalog.set_default_model("alpha:new")
+    assert repr(catalog.model("alpha:new")).endswith(", default>")
+
+
 @pytest.mark.parametrize("junk", [None, 7, ["openai:gpt-6-luna"]])
 def test_what_is_no_reference_is_refused(catalog, junk):
     """Something that is not text gets the sentence about references."""
