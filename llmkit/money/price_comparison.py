@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ from llmkit.records import (
     PriceWindow,
     RemoteModel,
 )
-from llmkit.records.rows import Row, field_names
+from llmkit.records.rows import Row
 
 NEW, MISSING = "new model", "missing upstream"
 
@@ -34,8 +34,7 @@ _GONE = {MISSING: (None, None)}
 Prices = Mapping[str, Sequence[DatedPrice]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(NamedTuple):
     """A difference between the catalog and another source.
 
     ``what`` is a price field, ``retires_on``, ``new model`` (``theirs`` holds the known columns), or
@@ -46,7 +45,7 @@ class Difference:
     what: str
     ours: Any
     theirs: Any
-    valid_from: datetime | None = None
+    valid_from: datetime | None
     source: str
     date: date
 
@@ -60,7 +59,7 @@ def price_differences(
             continue
         theirs = upstream.entries(model.provider, model.model_id)
         if not theirs and model.is_active:
-            yield from _rows(reference, _GONE, None, upstream.source, upstream.read_on)
+            yield from _rows(reference, _GONE, upstream.source, upstream.read_on)
         ours = prices.get(reference, ())
         moments = [at, *(entry.valid_from for entry in theirs if entry.valid_from and entry.valid_from > at)]
         for moment in moments:
@@ -68,7 +67,7 @@ def price_differences(
             if other is not None:
                 changed = _changes(mine.price if mine else Price(), other.price)
                 valid_from = None if moment == at else moment
-                yield from _rows(reference, changed, valid_from, upstream.source, upstream.read_on)
+                yield from _rows(reference, changed, upstream.source, upstream.read_on, valid_from)
 
 
 def unlisted_models(
@@ -80,7 +79,7 @@ def unlisted_models(
         for theirs in upstream.other_models(provider, ours, at):
             if not any(fnmatchcase(theirs.model_id, pattern) for pattern in patterns):
                 new = {NEW: (None, listed_columns(theirs))}
-                yield from _rows(f"{provider}:{theirs.model_id}", new, None, upstream.source, upstream.read_on)
+                yield from _rows(f"{provider}:{theirs.model_id}", new, upstream.source, upstream.read_on)
 
 
 def retirement_differences(models: Mapping[str, Model], theirs: Retirements) -> Iterator[Difference]:
@@ -88,7 +87,7 @@ def retirement_differences(models: Mapping[str, Model], theirs: Retirements) -> 
     for reference, model in models.items():
         day = theirs.days.get(reference)
         if day is not None and day != model.retires_on:
-            yield from _rows(reference, {"retires_on": (model.retires_on, day)}, None, theirs.source, theirs.read_on)
+            yield from _rows(reference, {"retires_on": (model.retires_on, day)}, theirs.source, theirs.read_on)
 
 
 def list_differences(
@@ -107,29 +106,28 @@ def list_differences(
             ours = models.get(reference)
             if ours is None:
                 new = listed_columns(theirs, price_on(upstream.entries(provider, theirs.model_id), at))
-                yield from _rows(reference, {NEW: (None, new)}, None, source, today)
+                yield from _rows(reference, {NEW: (None, new)}, source, today)
                 continue
             if theirs.retires_on is not None and theirs.retires_on != ours.retires_on:
                 retires_on = {"retires_on": (ours.retires_on, theirs.retires_on)}
-                yield from _rows(reference, retires_on, None, source, today)
+                yield from _rows(reference, retires_on, source, today)
             if theirs.price is not None:
                 # lists have no tiers, hours or variants: a missing value is no difference
                 listed_price = replace(theirs.price, **{part: getattr(ours.price, part) for part in PRICE_PARTS})
                 stated = _changes(ours.price, listed_price).items()
                 changed = {name: sides for name, sides in stated if sides[1] is not None}
-                yield from _rows(reference, changed, None, source, today)
+                yield from _rows(reference, changed, source, today)
         for reference, model in models.items():
             if listed and model.provider == provider and model.is_active and reference not in remote:
-                yield from _rows(reference, _GONE, None, source, today)
+                yield from _rows(reference, _GONE, source, today)
 
 
 def to_frame(differences: Iterable[Difference]) -> pd.DataFrame:
     """One row per difference. ``ours`` and ``theirs`` are as in the catalog's frames: prices as float64 US dollars per
     million tokens, tiers and hours as lists of dicts, dates as dates.
     """
-    columns = field_names(Difference)
-    rows = [[shown(getattr(each, name)) for name in columns] for each in differences]
-    return pd.DataFrame(rows, columns=columns, dtype=object).astype({"valid_from": "datetime64[us, UTC]"})
+    rows = [map(shown, each) for each in differences]
+    return pd.DataFrame(rows, columns=Difference._fields, dtype=object).astype({"valid_from": "datetime64[us, UTC]"})
 
 
 def shown(value: Any) -> Any:
@@ -171,12 +169,14 @@ def _with_our_tiers(ours: Sequence[PriceVariant], theirs: Sequence[PriceVariant]
 
 
 def _rows(
-    reference: str, changed: Mapping[str, tuple[Any, Any]], valid_from: datetime | None, source: str, read_on: date
+    reference: str,
+    changed: Mapping[str, tuple[Any, Any]],
+    source: str,
+    read_on: date,
+    valid_from: datetime | None = None,
 ) -> Iterator[Difference]:
     for what, (ours, theirs) in changed.items():
-        yield Difference(
-            model=reference, what=what, ours=ours, theirs=theirs, valid_from=valid_from, source=source, date=read_on
-        )
+        yield Difference(reference, what, ours, theirs, valid_from, source, read_on)
 
 
 def listed_columns(model: RemoteModel, entry: DatedPrice | None = None) -> dict[str, Any]:
