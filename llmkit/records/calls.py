@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import shapes
 from llmkit.records.entries import Model
 from llmkit.records.typed_questions import Question
 
@@ -63,12 +64,7 @@ class Scenario:
 
 def _later(texts: Any) -> tuple[str, ...]:
     """Check the prompts after the first one."""
-    if isinstance(texts, str) or texts is None:
-        texts = (texts,) if texts else ()
-    followups = tuple(texts) if isinstance(texts, Iterable) else (texts,)
-    if not all(isinstance(text, str) and text.strip() for text in followups):
-        raise ValidationError("Follow-up prompts must be non-empty strings.", field="followups")
-    return followups
+    return () if isinstance(texts, str) and not texts else shapes.strings(texts, "followups")
 
 
 def _levels(dimensions: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks import texts
 from llmkit.records.entries import Model
 
 
@@ -33,8 +34,6 @@ class Config:
         reference = ref.reference if isinstance(ref, Model) else ref
         if not isinstance(reference, str) or not reference.strip():
             raise ValidationError("A Config begins with a model's reference, such as 'openai:gpt-6-luna'.", field="ref")
-        if label is not None and (not isinstance(label, str) or not label.strip() or not label.isprintable()):
-            raise ValidationError("A Config's label is a word or two of text, on one line.", field="label")
         object.__setattr__(self, "ref", reference)
-        object.__setattr__(self, "label", reference if label is None else label.strip())
+        object.__setattr__(self, "label", texts.optional_text(label, "label") or reference)
         object.__setattr__(self, "how", MappingProxyType(dict(how)))

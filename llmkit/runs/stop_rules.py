@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import unknown_name
 from llmkit.records.columns import RESULT, answer_column
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.plan import Plan
@@ -39,7 +39,7 @@ def check_stop_rule(rule: StopRule, plan: Plan) -> None:
     known = dict.fromkeys((*dimensions, *map(answer_column, fields or ()), *_PLACE, *RESULT))
     for argument, name in rule.columns.items():
         if name not in known and not (fields is None and name.startswith(answer_column(" ").strip())):
-            raise unknown_column(name, known, argument)
+            raise unknown_name(name, known, argument)
 
 
 def _answer_fields(plan: Plan) -> set[str] | None:

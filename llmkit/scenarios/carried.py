@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import near_names, shapes
+from llmkit.records.checks import shapes
 from llmkit.records.columns import PROBES
 from llmkit.records.user_warnings import warn
 
@@ -39,11 +39,7 @@ _SENT_INSTEAD = {
 
 
 def check_columns(names: Iterable[str], *, field: str) -> None:
-    """Refuse names of columns of ``run.probes``.
-
-    Raises:
-        ValidationError: a name is reserved or empty.
-    """
+    """Refuse names of columns of ``run.probes``."""
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise ValidationError(
@@ -65,11 +61,6 @@ def warn_of_unsent(names: Iterable[str]) -> None:
             warn(f"The column {name!r} is only carried along into the results; no model reads it: {instead}.")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most similar to ``name``, or the empty string."""
-    return next(iter(near_names.near(name, known, 1)), "")
-
-
 def plain(value: Any, *, where: str) -> Any:
     """Convert a value to JSON types, so that it reads back as it was stored.
 
@@ -84,7 +75,7 @@ def plain(value: Any, *, where: str) -> Any:
     if isinstance(value, np.generic | Enum):
         value = value.item() if isinstance(value, np.generic) else value.value
     if isinstance(value, str):
-        return text(value, where=where)
+        return shapes.unbroken(value, where, "prompts")
     if isinstance(value, Mapping):
         return {str(key): plain(item, where=where) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
@@ -95,7 +86,7 @@ def plain(value: Any, *, where: str) -> Any:
         return finite(float(value), where=where)
     if isinstance(value, date | time):
         return value.isoformat()
-    return value if isinstance(value, bool | int) else text(str(value), where=where)
+    return value if isinstance(value, bool | int) else plain(str(value), where=where)
 
 
 def finite(number: float, *, where: str) -> float:
@@ -103,8 +94,3 @@ def finite(number: float, *, where: str) -> float:
     if not math.isfinite(number):
         raise ValidationError(f"{where} is {number}: give a finite number.", field="prompts")
     return number
-
-
-def text(value: str, *, where: str) -> str:
-    """Return the text; refuse one that cannot be encoded."""
-    return shapes.unbroken(value, where, "prompts")

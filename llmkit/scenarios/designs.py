@@ -25,9 +25,6 @@ def design(sizes: Sequence[int], method: Method, n: int | None, seed: int) -> li
     """Combinations of level indices, each at most once, in the order of the full product (last dimension fastest).
 
     ``sizes`` holds each dimension's number of levels. The same arguments always give the same combinations.
-
-    Raises:
-        ValidationError: an unknown method, an ``n`` that is unexpected or out of range, or too large a product.
     """
     total = prod(sizes)
     n, seed = _check(method, n, total), numbers.whole(seed, "seed")

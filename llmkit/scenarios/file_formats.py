@@ -18,8 +18,8 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
-from llmkit.records.checks import shapes
-from llmkit.scenarios.carried import ASKED_COLUMNS, nearest
+from llmkit.records.checks import shapes, texts
+from llmkit.scenarios.carried import ASKED_COLUMNS
 from llmkit.scenarios.inputs import Prompts, as_row, as_scenarios, scenarios_to_frame, tabular
 from llmkit.scenarios.template import scenarios_from_template
 
@@ -116,10 +116,7 @@ def template_from_yaml(path: AnyPath) -> list[Scenario]:
     arguments = _load_yaml(path)
     if not isinstance(arguments, Mapping) or not {"template", "dimensions"} <= arguments.keys():
         raise ValidationError(f"{path} must have the keys 'template' and 'dimensions'.", field="path")
-    for key in arguments:
-        if key not in _TEMPLATE_KEYS:
-            hint = f"did you mean {near!r}?" if (near := nearest(str(key), _TEMPLATE_KEYS)) else "remove it."
-            raise ValidationError(f"{path} has the unknown key {key!r}: {hint}", field="path")
+    texts.known_names(arguments, _TEMPLATE_KEYS, str(path), "path")
     return scenarios_from_template(**arguments)
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
-from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, nearest, plain, text, warn_of_unsent
+from llmkit.records.checks.near_names import near
+from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, plain, warn_of_unsent
 
 Prompt = str | Scenario | Mapping[str, Any]
 Prompts = Prompt | Iterable[Prompt] | pd.DataFrame | pd.Series
@@ -63,11 +64,7 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
 
 
 def tabular(scenarios: Prompts) -> list[Scenario]:
-    """The scenarios, if a table or file can hold them completely.
-
-    Raises:
-        ValidationError: there are none, or one has a typed question.
-    """
+    """The scenarios, if a table or file can hold them completely."""
     ready = as_scenarios(scenarios)
     for scenario in ready:
         if scenario.question is not None:
@@ -98,7 +95,8 @@ def _read(prompts: Prompts) -> Iterator[Scenario]:
         try:
             yield _scenario(fields, dimensions, position)
         except ValidationError as error:
-            raise ValidationError(f"Prompt {position}: {error}", field=error.field) from None
+            field = "prompts" if error.field == "prompt" else error.field
+            raise ValidationError(f"Prompt {position}: {error}", field=field) from None
 
 
 def _parts(row: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -135,24 +133,18 @@ def _frame_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _no_prompt(names: Iterable[Any], problem: str) -> ValidationError:
     columns = [str(name) for name in names]
-    near = nearest("prompt", columns)
-    hint = f"Rename {near!r} to 'prompt'" if near else "Name the prompts' column 'prompt'"
+    alike = near("prompt", columns, 1)
+    hint = f"Rename {alike[0]!r} to 'prompt'" if alike else "Name the prompts' column 'prompt'"
     return ValidationError(f"{problem}, only {columns}. {hint}.", field="prompts")
 
 
 def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position: int) -> Scenario:
-    prompt = fields["prompt"]
-    if not isinstance(prompt, str) or not prompt.strip():
-        shown = "empty" if isinstance(prompt, str) or plain(prompt, where="it") is None else f"{prompt!r}"
-        raise ValidationError(f"it is {shown}. Every prompt must be text.", field="prompts")
     system = plain(fields.get("system"), where="its system prompt")
-    if system is not None and not isinstance(system, str):
-        raise ValidationError(f"its system prompt is {system!r}. It must be text.", field="system")
     return Scenario(
-        prompt=text(prompt, where="it"),
-        system=system if system and system.strip() else None,
-        followups=_followups(fields.get("followups")),
-        messages=_messages(fields.get("messages")),
+        prompt=plain(fields["prompt"], where="it"),
+        system=None if isinstance(system, str) and not system.strip() else system,
+        followups=_listed(fields.get("followups"), "followups"),
+        messages=_listed(fields.get("messages"), "messages"),
         scenario_id=_scenario_id(fields.get("scenario_id")) or f"s{position:04d}",
         dimensions={name: plain(value, where=name) for name, value in dimensions.items()},
         template=fields.get("template"),
@@ -160,32 +152,17 @@ def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position
     )
 
 
-def _followups(value: Any) -> tuple[str, ...]:
-    """Follow-ups from a list of texts (perhaps as JSON), one text, or nothing."""
-    value = plain(value, where="a follow-up")
-    if value is None or value == "":
+def _listed(value: Any, field: str) -> Any:
+    """A list as a cell of a table has it: in JSON, or nothing. The scenario checks what it holds."""
+    text = value.strip() if isinstance(value, str) else None
+    if text == "" or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return ()
-    if isinstance(value, str) and value.lstrip().startswith("[") and value.rstrip().endswith("]"):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            value = [None]
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(item, str) and item.strip() for item in listed):
-        raise ValidationError(
-            'its follow-ups cannot be read. Give a list of texts, or as JSON ["first", "second"].', field="followups"
-        )
-    return tuple(listed)
-
-
-def _messages(value: Any) -> Any:
-    """Turns before the prompt, parsed if they are JSON."""
-    if isinstance(value, str) and value.strip():
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            return value  # refused by Scenario
-    return () if value is None or isinstance(value, str) or (isinstance(value, float) and pd.isna(value)) else value
+    if text is None or not (text.startswith("[") and text.endswith("]")):
+        return value
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise ValidationError(f"its {field} are in brackets, but are no list in JSON.", field=field) from None
 
 
 def _scenario_id(value: Any) -> str | None:

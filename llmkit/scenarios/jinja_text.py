@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks.near_names import unknown_name
 from llmkit.scenarios.jinja_process import TemplateProblem, ask
-from llmkit.scenarios.levels import Chosen, Dimension, unknown_name
+from llmkit.scenarios.levels import Chosen, Dimension
 
 _GLOBALS = frozenset(("cycler", "dict", "joiner", "namespace", "range"))
 """Names that Jinja2 itself provides."""
@@ -44,15 +45,12 @@ class JinjaText:
         except TemplateProblem as error:
             raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
         for name in sorted(names - owners.keys() - _GLOBALS):
-            raise unknown_name(name, owners, field, "Set other names in the template itself.")
+            sentence = f"{name} in {field} is not a dimension. Set other names in the template itself."
+            raise unknown_name(name, owners, field, sentence)
         self.uses = frozenset(owners[name] for name in names & owners.keys())
 
     def fill(self, chosen: Sequence[Chosen]) -> str:
-        """The text with the chosen wordings.
-
-        Raises:
-            ValidationError: the template fails with them.
-        """
+        """The text with the chosen wordings."""
         variables: dict[str, Any] = {}
         for each in chosen:
             name = _variable(each.dimension.name)

@@ -9,8 +9,8 @@ from numbers import Integral
 from typing import Any, cast
 
 from llmkit.errors import ValidationError
-from llmkit.records.checks import shapes
-from llmkit.scenarios.carried import check_columns, finite, nearest, text
+from llmkit.records.checks import shapes, texts
+from llmkit.scenarios.carried import check_columns, finite, plain
 
 Wording = str | int | float
 """The value that a level fills in. Numbers stay numbers, so that their columns are numeric."""
@@ -88,12 +88,7 @@ def placeholder_key(name: str) -> str:
 
 
 def read_dimensions(dimensions: Mapping[str, Iterable[Any]]) -> tuple[Dimension, ...]:
-    """Check the dimensions of a template and normalise their levels.
-
-    Raises:
-        ValidationError: no dimensions, a reserved or duplicate name, no levels, an empty level, equal labels, or a
-            level of unknown form.
-    """
+    """Check the dimensions of a template and normalise their levels."""
     if not isinstance(dimensions, Mapping) or not dimensions:
         raise ValidationError(
             "Give the dimensions as names with their levels, for example {'City': ['Paris', 'Rome']}.",
@@ -124,13 +119,6 @@ def choose_wording(dimension: Dimension, level: Level, cell: str, seed: int) -> 
         return level.wordings[0]
     digest = sha256(f"{seed}\n{dimension.key}\n{cell}".encode()).digest()
     return level.wordings[int.from_bytes(digest[:8]) % len(level.wordings)]
-
-
-def unknown_name(name: str, names: Iterable[str], field: str, advice: str) -> ValidationError:
-    """The error for a name in a template that is not a dimension; ``advice`` is for other intentions."""
-    known = list(names)
-    hint = f"did you mean {near!r}?" if (near := nearest(name.strip("[] "), known)) else f"there are {known}."
-    return ValidationError(f"{name} in {field} is not a dimension, {hint} {advice}", field=field)
 
 
 def _refuse_repeated(dimensions: Sequence[Dimension]) -> None:
@@ -169,11 +157,7 @@ def _level(name: str, level: Any) -> Level:
 
 
 def _level_fields(level: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("score", "label", *_WORDINGS_KEYS)
-    for key in level:
-        if key not in known:
-            hint = f", did you mean {near!r}?" if (near := nearest(str(key), known)) else "."
-            raise ValidationError(f"A level has no {key!r}{hint} It has score, label and options.", field="dimensions")
+    texts.known_names(level, ("score", "label", *_WORDINGS_KEYS), "A level", "dimensions")
     wordings = [level[key] for key in _WORDINGS_KEYS if level.get(key) is not None]
     if len(wordings) > 1:
         raise ValidationError("A level has its wordings under one of options, wording, text.", field="dimensions")
@@ -187,7 +171,7 @@ def _wording(value: Any) -> Wording:
     if isinstance(value, str):
         if not value.strip():
             raise ValidationError("A level is empty: give it a wording.", field="dimensions")
-        return text(value, where="A level")
+        return str(plain(value, where="A level"))
     return _number(value)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks import shapes
+from llmkit.records.checks.near_names import unknown_name
 from llmkit.scenarios.designs import Method, design
 from llmkit.scenarios.levels import (
     Chosen,
@@ -19,7 +20,6 @@ from llmkit.scenarios.levels import (
     column_values,
     placeholder_key,
     read_dimensions,
-    unknown_name,
 )
 
 Engine = Literal["placeholders", "jinja2"]
@@ -86,9 +86,8 @@ def _filler(engine: Engine, source: str, dimensions: Sequence[Dimension], field:
 
 
 def _texts(template: str, system: str | None, followups: Sequence[str] | str) -> list[tuple[str, str]]:
-    listed = list(followups) if isinstance(followups, Iterable) and not isinstance(followups, str) else [followups]
     texts = [("template", template), *([] if system is None else [("system", system)])]
-    texts += [("followups", followup) for followup in listed]
+    texts += [("followups", followup) for followup in shapes.strings(followups, "followups")]
     for field, source in texts:
         if not isinstance(source, str) or not source.strip():
             raise ValidationError(f"{field} must be text, and not empty.", field=field)
@@ -146,7 +145,8 @@ class _Placeholders:
             elif (key := placeholder_key(name)) in names:
                 self._pieces.append((key, True))
             else:
-                raise unknown_name(token[0], names.values(), field, f"Write [{token[0]}] for text in brackets.")
+                sentence = f"{token[0]} in {field} is not a dimension. Write [{token[0]}] for text in brackets."
+                raise unknown_name(name, names.values(), field, sentence)
         self._pieces.append((source[end:], False))
         self.uses = frozenset(piece for piece, is_key in self._pieces if is_key)
 

@@ -13,7 +13,7 @@ import duckdb
 import pandas as pd
 
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import unknown_name
 from llmkit.records.columns import PROBES, answer_column
 from llmkit.store.queries import answer_fields, dimension_names, frame, pointer, rows
 from llmkit.store.schema import UNKNOWN, USAGE
@@ -173,7 +173,7 @@ class _Groups:
         unknown = [name for name in chosen.by if not isinstance(name, str) or name not in known]
         if unknown or not chosen.by:
             which, what = (unknown[0], f"by {unknown[0]!r}") if unknown else ("", "by nothing")
-            raise unknown_column(which, known, "by", f"Costs cannot be grouped {what}.")
+            raise unknown_name(which, known, "by", f"Costs cannot be grouped {what}.")
         since = chosen.since.astimezone(UTC).replace(tzinfo=None) if chosen.since else None
         conditions = {"p.run_id = ?": chosen.run_id, "r.simulated = ?": chosen.simulated, f"{_STARTED} >= ?": since}
         set_ = {condition: value for condition, value in conditions.items() if value is not None}

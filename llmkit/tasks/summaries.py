@@ -11,8 +11,7 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.catalog.infra_models import choose
 from llmkit.errors import ValidationError
-from llmkit.records.checks import shapes
-from llmkit.records.checks.near_names import unknown_column
+from llmkit.records.checks.near_names import columns_named
 from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, items_of, room, tokens
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce, carry_out
 
@@ -27,21 +26,13 @@ _PARTS = "The documents are summaries of parts of the same answers: make one sum
 
 
 def summarize(
-    infra: Infra,
-    run: Run,
-    question: str | None = None,
-    by: str | Sequence[str] = "model",
-    *,
-    strict: bool = False,
-    budget: Money | None = None,
+    infra: Infra, run: Run, question: str | None, by: str | Sequence[str], *, strict: bool, budget: Money | None
 ) -> InfraHandle[pd.DataFrame]:
     """Start summarizing a run's answers; see ``Kit.summarize``."""
     if question is not None and (not isinstance(question, str) or not question.strip()):
         raise ValidationError("Write the question that the summaries answer, or leave it out.", field="question")
     probes = run.probes
-    names = (
-        [by] if isinstance(by, str) else shapes.several(by, "by", "a column of run.probes, or several different ones")
-    )
+    names = columns_named(by, probes.columns, "by")
     groups = _groups(probes, names)
     if not any(group.items for group in groups):
         raise ValidationError(f"Run {run.id} has no answers with status ok.", field="run")
@@ -126,14 +117,12 @@ def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.Dat
     return pd.DataFrame(rows).astype({"cost": "float64"})
 
 
-def _groups(probes: pd.DataFrame, names: Sequence[str]) -> list[_Group]:
+def _groups(probes: pd.DataFrame, names: list[str]) -> list[_Group]:
     """Group probes by the values of columns, in order of first appearance."""
-    if unknown := [name for name in names if not isinstance(name, str) or name not in probes.columns]:
-        raise unknown_column(unknown[0], probes.columns, "by", f"by={unknown[0]!r} is not a column of run.probes.")
-    if not names or len(set(names)) < len(names):
-        raise ValidationError("by is a column of run.probes, or several different ones.", field="by")
+    if len(set(names)) < len(names):
+        raise ValidationError("by names a column twice.", field="by")
     try:
-        grouped = list(probes.groupby(list(names), sort=False, dropna=False))
+        grouped = list(probes.groupby(names, sort=False, dropna=False))
     except TypeError:
         raise ValidationError("by cannot be a column that holds lists or objects.", field="by") from None
     groups = []

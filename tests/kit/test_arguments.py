@@ -89,7 +89,7 @@ def test_a_run_is_loaded_by_its_id(kit):
         kit.load(run)
     refused(lambda: kit.resume(run.id, on_event=5), "on_event", "a function")
     for by in (5, None, [5], [["x"]]):
-        refused(lambda by=by: kit.summarize(run, by=by), "by", "run.probes")
+        refused(lambda by=by: kit.summarize(run, by=by), "by", "column")
     refused(lambda: kit.code(run, {"a": 5}), "codebook", "must be text")
     refused(lambda: kit.replicate(run, seed="x"), "seed", "a whole number")
     refused(lambda: kit.coding_form(run, ["a", "b"], seed="x"), "seed", "a whole number")
@@ -143,15 +143,15 @@ OTHERS = [
     (lambda kit: llmkit.compare(FRAME, "v", None), "by", "a column or a list of columns, not nothing"),
     (lambda kit: llmkit.agreement({"Ann": [], "Ben": []}), "codes", "nothing to compare"),
     (lambda kit: llmkit.dataset(""), "url", "the path of a file"),
-    (lambda kit: llmkit.Config(LUNA, label="\ud800"), "label", "on one line"),
-    (lambda kit: llmkit.Config(LUNA, label="a\0"), "label", "on one line"),
+    (lambda kit: llmkit.Config(LUNA, label="\ud800"), "label", "one line of text"),
+    (lambda kit: llmkit.Config(LUNA, label="a\0"), "label", "one line of text"),
     (lambda kit: llmkit.question.choice("a", ["\ud800", "b"]), "options", "broken character"),
     (lambda kit: llmkit.question.choice("a", [float("nan"), 1]), "options", "texts or numbers"),
     (lambda kit: kit.expand("cities", dimensions=5), "dimensions", "a list of names, or a dict"),
     (lambda kit: kit.costs(since="0001-01-01T00:00+14:00"), "since", "a date or a time"),
     (lambda kit: llmkit.Scenario("x", dimensions=None), "dimensions", "a dict such as"),
     (lambda kit: llmkit.Scenario("x", dimensions=5), "dimensions", "a dict such as"),
-    (lambda kit: llmkit.Scenario("x", followups=5), "followups", "non-empty strings"),
+    (lambda kit: llmkit.Scenario("x", followups=5), "followups", "a list of texts, not int"),
     (lambda kit: llmkit.Scenario("x", system=5), "system", "is text"),
     (lambda kit: llmkit.simulator.serve(faults=5), "faults", "a dict such as"),
     (lambda kit: llmkit.simulator.serve(faults={"auth": "x"}), "faults", "a probability"),

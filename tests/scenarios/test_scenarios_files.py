@@ -129,7 +129,7 @@ dimensions:
     [
         ("template: a", "dimensions"),
         ("- a", "dimensions"),
-        ("{template: '[A]', dimensions: {A: [x]}, sead: 1}", "did you mean 'seed'"),
+        ("{template: '[A]', dimensions: {A: [x]}, sead: 1}", "Did you mean 'seed'"),
         ("{template: '[A]', dimensions: {A: [yes]}}", "quotes"),
         ("{template: '[A]', dimensions: {A: }}", "list"),
         ("{template: '[A]', dimensions: {A: [x]}, followups: 5}", "follow"),

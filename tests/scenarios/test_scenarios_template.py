@@ -183,7 +183,7 @@ def test_empty_levels_are_refused(levels):
         ([True], "quotes"),
         ([float("nan")], "finite"),
         ([["a", "b"]], "mapping"),
-        ([{"lable": "a"}], "did you mean 'label'"),
+        ([{"lable": "a"}], "Did you mean 'label'"),
         ([{"options": "a", "text": "b"}], "one of"),
         ([{"label": "a", "score": "high"}], "'high'"),
         (["\ud800"], "broken character"),

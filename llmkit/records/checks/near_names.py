@@ -33,12 +33,12 @@ def columns_named(names: Any, known: Iterable[Any], field: str) -> list[str]:
         raise ValidationError(f"{field} names no column.", field=field)
     for name in listed:
         if not isinstance(name, str) or name not in known:
-            raise unknown_column(name, known, field)
+            raise unknown_name(name, known, field)
     return listed
 
 
-def unknown_column(name: Any, known: Iterable[Any], field: str, sentence: str = "") -> ValidationError:
-    """The error for an unknown column; ``sentence`` replaces "There is no column …"."""
+def unknown_name(name: Any, known: Iterable[Any], field: str, sentence: str = "") -> ValidationError:
+    """The error for an unknown name; ``sentence`` replaces "There is no column …"."""
     listed = list(map(str, known))
     said = sentence or f"There is no column {name!r}."
     return ValidationError(f"{said}{hint(near(name, listed))} Choose from: {', '.join(listed)}.", field=field)

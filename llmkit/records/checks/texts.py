@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from llmkit.errors import ValidationError
-from llmkit.records import DIALECTS, WIRE_NAMES
 from llmkit.records.checks.json_text import plain
+from llmkit.records.checks.near_names import unknown_name
 from llmkit.records.checks.shapes import unboxed
+from llmkit.records.dialects import DIALECTS
+from llmkit.records.entries import WIRE_NAMES
 
 LONGEST = 200
 """The most characters of a name or label."""
@@ -130,14 +132,12 @@ def json_value(value: Any, field: str) -> Any:
     raise ValidationError(f"{field} must be something that JSON can hold (text, numbers, lists, dicts).", field=field)
 
 
-def known_names(names: Iterable[str], allowed: Iterable[str], what: str) -> None:
-    """Refuse names that are not allowed, listing the allowed ones."""
+def known_names(names: Iterable[Any], allowed: Iterable[str], what: str, field: str | None = None) -> None:
+    """Refuse names that are not allowed, listing the allowed ones; ``field`` is by default the first refused one."""
     choices = tuple(allowed)
-    unknown = sorted(str(name) for name in names if name not in choices)
-    if unknown:
-        raise ValidationError(
-            f"{what}: there is no {', '.join(map(repr, unknown))}. Choose from: {', '.join(choices)}.", field=unknown[0]
-        )
+    if unknown := sorted(str(name) for name in names if name not in choices):
+        sentence = f"{what}: there is no {', '.join(map(repr, unknown))}."
+        raise unknown_name(unknown[0], choices, field or unknown[0], sentence)
 
 
 # --- for people to read ---------------------------------------------------------------------------------------------
