@@ -35,11 +35,7 @@ class Connections:
         return self.simulating or self.credentials.has_key(provider)
 
     def check(self, providers: Sequence[Provider]) -> None:
-        """Refuse keys that cannot be sent and addresses that were not approved; in a rehearsal, start the simulator.
-
-        Raises:
-            LlmkitError: the one problem; :class:`RunRefused` for several.
-        """
+        """Refuse keys that cannot be sent and addresses that were not approved; in a rehearsal, start the simulator."""
         if self.simulating:
             self._running_simulator()
             return
@@ -68,11 +64,7 @@ class Connections:
         return Handle(background.start(ask), lambda: None)
 
     def use(self, simulator: Simulator) -> None:
-        """Send everything started from now on to this simulator.
-
-        Raises:
-            ValidationError: it is not a simulator.
-        """
+        """Send everything started from now on to this simulator."""
         if not callable(getattr(simulator, "url_for", None)):
             raise ValidationError(
                 "Pass the simulator itself: with llmkit.simulator.serve() as sim: kit.use_simulator(sim).",

@@ -21,17 +21,16 @@ from llmkit.catalog import OWN_ACTORS, Catalog, seed_catalog, shipped_origins
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import Code, LlmkitError, RunNotFound, ValidationError
 from llmkit.kit import process_end
-from llmkit.kit.card import card
 from llmkit.money.amounts import billed
 from llmkit.providers.credentials import Credentials
 from llmkit.records import RemoteModel
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.later import Later
 from llmkit.store import Snapshot, Store, archive, past, queries, run_rows, totals
+from llmkit.widgets import html
 
 if TYPE_CHECKING:
-    from llmkit import analysis, runs, simulator, tasks
-    from llmkit.cluster import Crew
+    from llmkit import analysis, cluster, runs, simulator, tasks
     from llmkit.kit import doctor, engine
     from llmkit.limiter import Gate
     from llmkit.money import estimate_table
@@ -39,13 +38,27 @@ if TYPE_CHECKING:
     from llmkit.runs import Checker
     from llmkit.runs import handle as handles
     from llmkit.scenarios import inputs
+    from llmkit.widgets import (
+        coding_form,
+        infra_panel,
+        models_panel,
+        providers_panel,
+        reader,
+        run_form,
+        run_panel,
+        run_view,
+        settings_panel,
+    )
 else:  # imported when they are first used, be it for a type: opening a catalog needs none of them
     analysis, runs, tasks = Later("llmkit.analysis"), Later("llmkit.runs"), Later("llmkit.tasks")
     inputs, simulator = Later("llmkit.scenarios.inputs"), Later("llmkit.simulator")
     doctor, engine, handles = Later("llmkit.kit.doctor"), Later("llmkit.kit.engine"), Later("llmkit.runs.handle")
     estimate_table, transport = Later("llmkit.money.estimate_table"), Later("llmkit.providers.transport")
-
-# Panels are imported only when one is opened: ipywidgets is slow to load.
+    models_panel, providers_panel = Later("llmkit.widgets.models_panel"), Later("llmkit.widgets.providers_panel")
+    infra_panel, settings_panel = Later("llmkit.widgets.infra_panel"), Later("llmkit.widgets.settings_panel")
+    run_form, run_panel = Later("llmkit.widgets.run_form"), Later("llmkit.widgets.run_panel")
+    run_view, reader = Later("llmkit.widgets.run_view"), Later("llmkit.widgets.reader")
+    cluster, coding_form = Later("llmkit.cluster"), Later("llmkit.widgets.coding_form")
 
 DEFAULT_NAME = "llmkit.duckdb"
 CLOSE_GRACE = 2.0
@@ -131,9 +144,16 @@ class Kit:
         if self._is_closed:
             return {"text/plain": repr(self)}
         try:
-            return card(self.path, self._facts())
+            facts: Mapping[str, object] = self._facts()
         except LlmkitError as error:  # such as a database held by another program: displaying a kit never raises
-            return card(self.path, {"": error})
+            facts = {"": error}
+        rows = {"path": self.path, **facts}
+        lines = "".join(f"<div>{html.muted(name)} {html.esc(value)}</div>" for name, value in rows.items())
+        width = max(map(len, rows))
+        return {
+            "text/html": html.literal(html.heading("llmkit") + lines, "overflow-wrap: anywhere"),
+            "text/plain": "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()),
+        }
 
     def _facts(self) -> dict[str, str]:
         """Runs, this month's spending and keys, in words."""
@@ -703,33 +723,23 @@ class Kit:
 
     def models_panel(self) -> Any:
         """The form for models: prices, lifecycle, defaults."""
-        from llmkit.widgets.models_panel import ModelsPanel
-
-        return ModelsPanel(self)
+        return models_panel.ModelsPanel(self)
 
     def providers_panel(self) -> Any:
         """The form for providers: limits, keys, custom endpoints."""
-        from llmkit.widgets.providers_panel import ProvidersPanel
-
-        return ProvidersPanel(self)
+        return providers_panel.ProvidersPanel(self)
 
     def infra_panel(self) -> Any:
         """The form for the models of internal tasks."""
-        from llmkit.widgets.infra_panel import InfraPanel
-
-        return InfraPanel(self)
+        return infra_panel.InfraPanel(self)
 
     def settings_panel(self) -> Any:
         """Models, providers, infrastructure and, if there is one, the team, as tabs."""
-        from llmkit.widgets.settings_panel import SettingsPanel
-
-        return SettingsPanel(self)
+        return settings_panel.SettingsPanel(self)
 
     def run_form(self, prompts: inputs.Prompts | None = None) -> Any:
         """The form that starts a run: models, samples, budget and a live estimate, then progress."""
-        from llmkit.widgets.run_form import RunForm
-
-        return RunForm(self, prompts)
+        return run_form.RunForm(self, prompts)
 
     def reader(self, runs: analysis.Run | str | Sequence[analysis.Run | str] | None = None) -> Any:
         """A panel for reading answers, with filters, search and side-by-side views.
@@ -740,12 +750,10 @@ class Kit:
         Raises:
             RunNotFound: there is no such run.
         """
-        from llmkit.widgets.reader import Reader
-
         chosen = (self.last_run(),) if runs is None else (runs,) if isinstance(runs, analysis.Run | str) else None
         if chosen is None:
             chosen = shapes.several(runs, "runs", "a run or its id, or a list of them")
-        return Reader([self._as_run(run) for run in chosen])
+        return reader.Reader([self._as_run(run) for run in chosen])
 
     def coding_form(
         self, run: analysis.Run | str, codebook: tasks.Codebook, n: int = 50, *, seed: int = 0, name: str = "category"
@@ -759,11 +767,9 @@ class Kit:
         Raises:
             ValidationError: a codebook without categories, or no answers.
         """
-        from llmkit.widgets.coding_form import CodingForm
-
         categories, who = tasks.read_codebook(codebook), self._actor
         count, seed = numbers.whole(n, "n", 1), numbers.whole(seed, "seed")
-        return CodingForm(self._as_run(run), categories, count, seed, texts.text(name, "name"), who)
+        return coding_form.CodingForm(self._as_run(run), categories, count, seed, texts.text(name, "name"), who)
 
     # --- looking after the catalog ---
 
@@ -850,13 +856,11 @@ class Kit:
 
     # --- what the parts need ---
 
-    def _sent_by(self, on: Any, options: Mapping[str, Any]) -> tuple[Checker, Crew | None]:
+    def _sent_by(self, on: Any, options: Mapping[str, Any]) -> tuple[Checker, cluster.Crew | None]:
         """What checks a run, and the workers that send its requests; ``None`` if this process does."""
         if on is None:
             return self._engine.checker, None
-        from llmkit.cluster import Crew, Link  # imported only with a cluster
-
-        crew = Crew(Link(on, options), self._engine.connections)
+        crew = cluster.Crew(cluster.Link(on, options), self._engine.connections)
         return replace(self._engine.checker, reach=crew), crew
 
     def _run(self, run_id: str) -> analysis.Run:
@@ -869,14 +873,10 @@ class Kit:
         return self.simulated if simulated is None else texts.flag(simulated, "simulated")
 
     def _run_panel(self, handle: handles.RunHandle[analysis.Run]) -> Any:
-        from llmkit.widgets.run_panel import RunPanel
-
-        return RunPanel(handle, self.resume)
+        return run_panel.RunPanel(handle, self.resume)
 
     def _run_view(self, run: analysis.Run) -> Any:
-        from llmkit.widgets.run_view import RunView
-
-        return RunView(run, self.resume)
+        return run_view.RunView(run, self.resume)
 
     def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
         """The model lists of these providers, requested concurrently; none in a rehearsal, which has no real lists."""
@@ -956,9 +956,7 @@ def open_capsule(path: str | os.PathLike[str]) -> analysis.Run:
     store, run_id = analysis.capsule.unpack(shapes.path(path), Path(folder.name))
 
     def view(run: analysis.Run) -> Any:
-        from llmkit.widgets.run_view import RunView  # as in the kit
-
-        return RunView(run, refuse)
+        return run_view.RunView(run, refuse)
 
     def refuse(_: str) -> runs.RunHandle[analysis.Run]:
         raise ValidationError(
@@ -969,11 +967,7 @@ def open_capsule(path: str | os.PathLike[str]) -> analysis.Run:
 
 
 def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
-    """The catalog's file: ``path``, otherwise ``$LLMKIT_DB``, otherwise a file in the user's data folder.
-
-    Raises:
-        ValidationError: the path is a folder, contains a question mark, or means something other than a file.
-    """
+    """The catalog's file: ``path``, otherwise ``$LLMKIT_DB``, otherwise a file in the user's data folder."""
     usual = os.environ.get("LLMKIT_DB") or platformdirs.user_data_path("llmkit") / DEFAULT_NAME
     chosen = shapes.path(usual if path is None or path == "" else path)
     if re.match(r":memory:$|[\w+.-]{2,}:/", str(chosen)):
