@@ -17,9 +17,12 @@ from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import short
+from llmkit.records.later import Later
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes as axes  # also for those who have charts of their own
+else:  # slow to load
+    axes = Later("matplotlib.axes")
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#767676"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B0A000")  # Okabe and Ito's, the yellow darker
@@ -30,7 +33,7 @@ _LONGEST = 48
 By = str | Sequence[str]
 
 
-def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_costs`; ``costs`` comes from :meth:`llmkit.Run.costs` with the same ``by``."""
     ranked = costs.sort_values("estimated_cost", ascending=False, na_position="last", kind="stable")
     shown = ranked.head(MOST).iloc[::-1].assign(place=range(min(MOST, len(ranked))))
@@ -53,23 +56,22 @@ def plot_costs(costs: pd.DataFrame, ax: Axes | None = None, *, by: By = "model")
     _finish(ax, _names(shown, by), "Cost (US dollars)", len(ranked))
     if known.empty:
         ax.set_xticks([])
-    ax.set_ylim(-0.6, max(len(shown), 1) - 0.4)
     return ax
 
 
-def plot_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+def plot_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_latency`."""
     return _boxes(_answered(probes, by), "latency_s", ax, by, "Time to answer (s)")
 
 
-def plot_lengths(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+def plot_lengths(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_lengths`."""
     answered = _answered(probes, by)
     visible = answered["output_tokens"] - answered["reasoning_tokens"].fillna(0)
     return _boxes(answered.assign(length=visible), "length", ax, by, "Length of an answer (tokens)")
 
 
-def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: By = "model") -> Axes:
+def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_cost_and_latency`."""
     answered = _answered(probes, by)
     ax = axes_for(ax, 12)
@@ -97,7 +99,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: Axes | None = None, *, by: B
     return ax
 
 
-def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By = "model") -> Axes:
+def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_shares`; ``of`` is a column of ``probes``."""
     table = share_table(_answered(probes, by), of, columns_named(by, probes.columns, "by"), most=len(COLOURS))
     groups = list(_groups(table, by))
@@ -123,12 +125,13 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: Axes | None = None, *, by: By
     _finish(ax, [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown], "Share of answers (%)", len(groups))
     ax.set_xlim(-1, 101)
     if values:
-        ax.set_ylim(-0.6, len(shown) - 0.4)
         legend_above(ax)
     return ax
 
 
-def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: str, zero: bool = False) -> Axes:
+def plot_forest(
+    table: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, label: str, zero: bool = False
+) -> axes.Axes:
     """The estimates in the column ``of`` with their intervals (``low``, ``high``), one row each, the first on top.
 
     ``name`` holds the labels. An estimate without an interval is hollow; ``zero`` draws the line of no difference.
@@ -144,11 +147,10 @@ def plot_forest(table: pd.DataFrame, of: str, ax: Axes | None = None, *, label: 
         ax.plot([row[of]], [place], "s", color=BLUE, markersize=5, markerfacecolor=BLUE if whole else "none")
     _finish(ax, [short(name, _LONGEST) for name in shown["name"]], f"{label}, with 95 % intervals", len(table))
     ax.xaxis.label.set_parse_math(False)
-    ax.set_ylim(-0.6, max(len(shown), 1) - 0.4)
     return ax
 
 
-def plot_power(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_power(curve: pd.DataFrame, ax: axes.Axes | None = None) -> axes.Axes:
     """Power against the number of scenarios, one line per number of samples."""
     ax = axes_for(ax, 10)
     for number, (samples, rows) in enumerate(curve.groupby("samples")):
@@ -168,7 +170,7 @@ def height(rows: int) -> float:
     return 0.9 + 0.3 * max(2, min(rows, MOST))
 
 
-def neutral(ax: Axes) -> Axes:
+def neutral(ax: axes.Axes) -> axes.Axes:
     """Make axes transparent, with grey text, to be legible on any background."""
     figure = ax.get_figure()
     if figure is not None:
@@ -185,7 +187,7 @@ def neutral(ax: Axes) -> Axes:
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _boxes(answered: pd.DataFrame, column: str, ax: Axes | None, by: By, label: str) -> Axes:
+def _boxes(answered: pd.DataFrame, column: str, ax: axes.Axes | None, by: By, label: str) -> axes.Axes:
     seconds = {name: group[column].dropna().astype(float) for name, group in _groups(answered, by)}
     values = {name: each for name, each in seconds.items() if len(each)}
     ranked = sorted(values, key=lambda name: (float(values[name].median()), name))
@@ -244,12 +246,8 @@ def svg(plot: Callable[..., Any], rows: int) -> str:
     return text.getvalue()
 
 
-def axes_for(ax: Axes | None, rows: int) -> Axes:
-    """Return ``ax``, or new transparent axes with room for this many bars.
-
-    Raises:
-        ValidationError: ``ax`` is not matplotlib's axes.
-    """
+def axes_for(ax: axes.Axes | None, rows: int) -> axes.Axes:
+    """Return ``ax``, or new transparent axes with room for this many bars."""
     from matplotlib import axes, pyplot  # slow to load
 
     if given := shapes.instance(ax, axes.Axes, "ax", "matplotlib's plt.subplots()[1]"):
@@ -257,7 +255,7 @@ def axes_for(ax: Axes | None, rows: int) -> Axes:
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 
-def legend_above(ax: Axes) -> None:
+def legend_above(ax: axes.Axes) -> None:
     """Put the legend above the axes, clear of the data."""
     where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
     legend = ax.legend(frameon=False, fontsize="small", ncols=4, labelcolor=GREY, **where)
@@ -265,9 +263,15 @@ def legend_above(ax: Axes) -> None:
         text.set_parse_math(False)
 
 
-def _finish(ax: Axes, names: Sequence[str], label: str, count: int) -> None:
+def nothing_yet(ax: axes.Axes) -> None:
+    """Say so instead of an empty chart."""
+    ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+def _finish(ax: axes.Axes, names: Sequence[str], label: str, count: int) -> None:
     """Label bars and axes; names are literal text, so that a dollar sign starts no formula."""
     ax.set_yticks(range(len(names)), list(names))
+    ax.set_ylim(-0.6, max(len(names), 1) - 0.4)
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
     ax.set_xlabel(label)
@@ -275,7 +279,7 @@ def _finish(ax: Axes, names: Sequence[str], label: str, count: int) -> None:
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     if not names:
-        ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
+        nothing_yet(ax)
         ax.set_xticks([])
     if count > MOST:
         ax.set_title(f"{MOST} of {count} models", fontsize="small", color=GREY, loc="right")

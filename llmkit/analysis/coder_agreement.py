@@ -15,6 +15,10 @@ from llmkit.analysis.intervals import LARGEST
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.texts import counted
+from llmkit.records.later import Later
+
+krippendorff = Later("krippendorff")  # slow to load, as are the others of statsmodels
+inter_rater = Later("statsmodels.stats.inter_rater")
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 
@@ -58,8 +62,6 @@ def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = 
         ValidationError: fewer than two coders, codes of different lengths, no item coded twice, or codes that do not
             fit the level.
     """
-    import krippendorff  # slow to load, as are scipy and statsmodels below
-
     shapes.one_of(level, Level, "level")
     table = _table(codes)
     domain = _domain(table, level)
@@ -83,8 +85,6 @@ def agreement(codes: Mapping[str, Sequence[Any]] | pd.DataFrame, level: Level = 
 
 
 def _kappa(table: pd.DataFrame, domain: Sequence[Any]) -> float | None:
-    from statsmodels.stats.inter_rater import cohens_kappa
-
     if table.shape[1] != 2:
         return None
     both = table.dropna()
@@ -93,7 +93,7 @@ def _kappa(table: pd.DataFrame, domain: Sequence[Any]) -> float | None:
     for first, second in both.itertuples(index=False):
         counts[places[first], places[second]] += 1
     expected = float(counts.sum(axis=0) @ counts.sum(axis=1))
-    return float(cohens_kappa(counts, return_results=False)) if expected < counts.sum() ** 2 else nan
+    return float(inter_rater.cohens_kappa(counts, return_results=False)) if expected < counts.sum() ** 2 else nan
 
 
 def _table(codes: Any) -> pd.DataFrame:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import nan
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-import numpy as np
 import pandas as pd
 
 from llmkit.analysis import charts, intervals
-from llmkit.analysis.charts import By
+from llmkit.analysis.charts import By, axes
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
-from llmkit.records.later import Later
-
-if TYPE_CHECKING:
-    from matplotlib import axes
-else:  # slow to load
-    axes = Later("matplotlib.axes")
 
 _BETWEEN_NAMES = " · "
 
@@ -176,17 +168,8 @@ def _differences(answered: dict[Any, pd.DataFrame], share: bool) -> pd.DataFrame
 def _difference(a: Any, b: Any, of_a: pd.DataFrame, of_b: pd.DataFrame, share: bool) -> dict[str, Any]:
     clusters = (of_a["within"], of_b["within"]) if "within" in of_a else None
     result = intervals.difference(of_a["value"], of_b["value"], clusters, share=share)
-    return {
-        "a": a,
-        "b": b,
-        "difference": result.estimate,
-        "low": result.low,
-        "high": result.high,
-        "p": result.p,
-        "effect": intervals.effect_size(of_a["value"], of_b["value"], share=share),
-        "n_clusters": result.n,
-        "method": result.method,
-    }
+    effect = intervals.effect_size(of_a["value"], of_b["value"], share=share)
+    return {"a": a, "b": b, "difference": result.estimate, "effect": effect, "n_clusters": result.n, **asdict(result)}
 
 
 def _variance(level: Any, answered: pd.DataFrame) -> dict[str, Any]:
@@ -258,11 +241,7 @@ def _numbers(column: pd.Series[Any], name: str) -> tuple[pd.Series[float], bool]
 
 
 def _number(value: Any, name: str) -> float:
-    try:
-        number = float(value) if not isinstance(value, date | timedelta | np.datetime64 | np.timedelta64) else nan
-    except (TypeError, ValueError, OverflowError):
-        number = nan
-    if not abs(number) < intervals.LARGEST:
+    if (number := intervals.number(value)) is None:
         raise ValidationError(
             f"{name!r} holds {str(value)[:80]!r}, which is not a usable number: compare numbers or true and "
             f"false, such as frame.assign(same=frame[{name!r}] == {str(value)[:80]!r}) with value='same'.",

@@ -1,14 +1,22 @@
-"""Means, shares and differences with 95 % intervals, optionally clustered. Pure; computed by scipy and statsmodels,
-which are slow to load and therefore imported on first use."""
+"""Means, shares and differences with 95 % intervals, optionally clustered. Pure; computed by scipy and statsmodels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from math import nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from llmkit.records.later import Later
+
+# slow to load
+stats = Later("scipy.stats")
+multitest = Later("statsmodels.stats.multitest")
+proportion = Later("statsmodels.stats.proportion")
+regression = Later("statsmodels.regression.linear_model")
 
 ALPHA = 0.05
 _EQUAL = 1e-12
@@ -30,6 +38,15 @@ class Interval:
     method: str
 
 
+def number(value: Any) -> float | None:
+    """A value as a number to compute with, if it is one; text will do, as costs are in the journal. Times are none."""
+    try:
+        number = nan if isinstance(value, date | timedelta | np.datetime64 | np.timedelta64) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < LARGEST else None
+
+
 def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bool) -> Interval:
     """The mean of answers, or the share of 1 when they are 0 and 1, with its interval.
 
@@ -38,8 +55,6 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
     *Journal of Survey Statistics and Methodology* 7, 2019), which is that of clusters where all answers are equal.
     With fewer than ten clusters and shares near 0 or 1 it is conservative.
     """
-    from statsmodels.regression.linear_model import OLS
-
     count = len(values) if clusters is None else clusters.nunique()
     if count == 0:
         return Interval(nan, nan, nan, nan, 0, "no answers")
@@ -48,7 +63,7 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         return Interval(estimate, *_wilson(estimate, count), nan, count, "Wilson")
     if count == 1:
         return Interval(estimate, nan, nan, nan, 1, f"one {'answer' if clusters is None else 'cluster'}: no interval")
-    model = OLS(values.to_numpy(), np.ones(len(values)))
+    model = regression.OLS(values.to_numpy(), np.ones(len(values)))
     if clusters is None:
         fit, method = model.fit(), "t"
     else:
@@ -69,8 +84,6 @@ def adjusted_mean(own: pd.Series[float], complete: pd.Series[float], *, share: b
     which do (two-way additive effects, as in estimated marginal means). t with the clusters answered minus one degrees
     of freedom; ``share`` bounds it to 0 and 1.
     """
-    from scipy import stats
-
     differences = (own - complete).dropna()
     answered = len(differences)
     estimate = float(complete.mean() + differences.mean())
@@ -129,9 +142,7 @@ def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> t
 def effect_size(a: pd.Series[float], b: pd.Series[float], *, share: bool) -> float:
     """Cohen's d with the pooled standard deviation, or his h for two shares; NaN when answers do not vary."""
     if share and len(a) and len(b):
-        from statsmodels.stats.proportion import proportion_effectsize
-
-        return float(proportion_effectsize(a.mean(), b.mean()))
+        return float(proportion.proportion_effectsize(a.mean(), b.mean()))
     freedom = len(a) + len(b) - 2
     if min(len(a), len(b)) < 1 or freedom < 1:
         return nan
@@ -141,24 +152,18 @@ def effect_size(a: pd.Series[float], b: pd.Series[float], *, share: bool) -> flo
 
 def holm(p: pd.Series[float]) -> pd.Series[float]:
     """p values after Holm's correction; NaN stays NaN and is not counted."""
-    from statsmodels.stats.multitest import multipletests
-
     corrected, known = p.copy(), p.notna()
     if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
+        corrected[known] = multitest.multipletests(p[known], method="holm")[1]
     return corrected
 
 
 def _wilson(share: float, count: float, alpha: float = ALPHA) -> tuple[float, float]:
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(share * count, count, alpha=alpha, method="wilson")
+    low, high = proportion.proportion_confint(share * count, count, alpha=alpha, method="wilson")
     return float(max(low, 0.0)), float(min(high, 1.0))
 
 
 def _clustered_wilson(share: float, error: float, n: int, count: int) -> tuple[float, float]:
-    from scipy import stats
-
     if share in (0.0, 1.0):
         effective = float(count)
     else:
@@ -168,8 +173,6 @@ def _clustered_wilson(share: float, error: float, n: int, count: int) -> tuple[f
 
 
 def _paired(differences: pd.Series[float], a: pd.Series[float], b: pd.Series[float], *, share: bool) -> Interval:
-    from scipy import stats
-
     size = _size(a, b)
     if _is_constant(differences, size):
         constant = _without_variation(float(differences.iloc[0]), len(differences), size)
@@ -181,8 +184,6 @@ def _paired(differences: pd.Series[float], a: pd.Series[float], b: pd.Series[flo
 
 
 def _welch(a: pd.Series[float], b: pd.Series[float], method: str) -> Interval:
-    from scipy import stats
-
     estimate, n = float(a.mean() - b.mean()), len(a) + len(b)
     if min(len(a), len(b)) < 2:
         return Interval(estimate, nan, nan, nan, n, "one answer or cluster: no interval")
@@ -195,8 +196,6 @@ def _welch(a: pd.Series[float], b: pd.Series[float], method: str) -> Interval:
 
 
 def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
-    from statsmodels.stats import proportion
-
     counts: dict[str, Any] = {"count1": a.sum(), "nobs1": len(a), "count2": b.sum(), "nobs2": len(b)}
     low, high = proportion.confint_proportions_2indep(**counts, method="agresti-caffo", alpha=ALPHA)
     with np.errstate(divide="ignore", invalid="ignore"):  # from an odds ratio that it computes along the way

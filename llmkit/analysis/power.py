@@ -8,22 +8,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from llmkit.analysis import charts, intervals
+from llmkit.analysis.charts import axes
 from llmkit.analysis.comparison import HasProbes, answers_by_level
+from llmkit.analysis.intervals import ALPHA, stats
 from llmkit.errors import ValidationError
 from llmkit.money.amounts import dollars
 from llmkit.records.checks.shapes import is_number
-from llmkit.records.later import Later
-
-if TYPE_CHECKING:
-    from matplotlib import axes
-else:  # slow to load
-    axes = Later("matplotlib.axes")
 
 SAMPLES = (1, 2, 3, 5, 10)
 _MOST_SCENARIOS = 20_000
@@ -72,11 +67,7 @@ class Spread:
 
 def pilot_spread(pilot: HasProbes | pd.DataFrame, value: str) -> Spread:
     """The spread of differences in a pilot, averaged over its pairs of configurations; a single configuration is
-    compared with an independent one of the same spread.
-
-    Raises:
-        ValidationError: as in :func:`llmkit.compare`; fewer than two scenarios with answers, or no variation.
-    """
+    compared with an independent one of the same spread."""
     answers = answers_by_level(pilot, value, by="config", within="scenario_id")[0]
     levels = [rows for rows in answers.values() if rows["within"].nunique() > 1]
     if not levels:
@@ -104,9 +95,6 @@ def design(
 
     More than the ``available`` number of scenarios is proposed only when needed. ``unit`` is the cost of one sample of
     one scenario on all models: cost, low, high.
-
-    Raises:
-        ValidationError: a number out of range, or a budget that does not pay for two scenarios.
     """
     if not (is_number(detect) and detect > 0):
         raise ValidationError(f"detect is the difference to detect, above 0, not {detect!r}.", field="detect")
@@ -128,16 +116,13 @@ def design(
             )
         scenarios, samples = max(choices, key=lambda choice: _power(spread, choice[0], choice[1], detect))
     size = scenarios * samples
-    costs = {name: None if amount is None else amount * size for name, amount in unit.items()}
     return Design(
         scenarios=scenarios,
         samples=samples,
         power=_power(spread, scenarios, samples, detect),
-        cost=costs["cost"],
-        low=costs["low"],
-        high=costs["high"],
         enough=enough,
         curve=_curve(spread, detect, max(scenarios, available), price),
+        **{name: None if amount is None else amount * size for name, amount in unit.items()},
     )
 
 
@@ -158,9 +143,7 @@ def _curve(spread: Spread, detect: float, most: int, price: Decimal | None) -> p
 
 def _power(spread: Spread, scenarios: int, samples: int, detect: float) -> float:
     """The power of a paired t test over scenarios, two-sided at 0.05."""
-    from scipy import stats  # slow to load
-
-    limit, shift = stats.t.isf(intervals.ALPHA / 2, scenarios - 1), detect * sqrt(scenarios) / spread.of_mean(samples)
+    limit, shift = stats.t.isf(ALPHA / 2, scenarios - 1), detect * sqrt(scenarios) / spread.of_mean(samples)
     right, wrong = stats.nct.sf(limit, scenarios - 1, shift), stats.nct.cdf(-limit, scenarios - 1, shift)
     # far out in the tails, scipy returns NaN instead of 1 and 0
     return float(np.nan_to_num(right, nan=1.0) + np.nan_to_num(wrong, nan=0.0))

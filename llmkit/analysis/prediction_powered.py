@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmkit.analysis.intervals import ALPHA
+from llmkit.analysis.intervals import ALPHA, stats
 from llmkit.errors import ValidationError
 
 _LEAST = 0.01
@@ -60,8 +60,6 @@ def corrected_mean(
     Without clusters it equals ``ppi_mean_ci`` of ppi_py; with them the quantile is of t with Satterthwaite's degrees of
     freedom. Where model and people never differ, the variance is as if they had in two of four additional answers.
     """
-    from scipy import stats  # slow to load
-
     n, others = len(hand), len(rest)
     weight = _weight(hand, model, rest)
     residual = hand - weight * model
@@ -147,11 +145,7 @@ def next_purchase(table: pd.DataFrame, labels: int, answers: float, within: str 
 
 def joined(codes: pd.DataFrame, hand: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
     """Join the codes of one model with the hand codes and the columns of the probes; where several people coded an
-    answer, the most frequent code counts, in a tie the first in order.
-
-    Raises:
-        ValidationError: not a table of codes, codes of several models, or no answer coded by both.
-    """
+    answer, the most frequent code counts, in a tie the first in order."""
     for table, name in ((codes, "codes"), (hand, "by_hand")):
         if not isinstance(table, pd.DataFrame) or not {"probe_id", "category"} <= {*table.columns}:
             raise ValidationError(f"{name} is a table with the columns probe_id and category.", field=name)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -24,7 +24,7 @@ from llmkit.analysis import (
     report,
 )
 from llmkit.analysis.answer_columns import answer_columns, column, note_columns
-from llmkit.analysis.charts import By
+from llmkit.analysis.charts import By, axes
 from llmkit.analysis.comparison import Comparison, compare
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import File
@@ -36,14 +36,8 @@ from llmkit.errors import ValidationError
 from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import columns_named
-from llmkit.records.later import Later
 from llmkit.runs import request_texts, stored_plan
 from llmkit.store import Snapshot, Store, queries, run_rows, totals
-
-if TYPE_CHECKING:
-    from matplotlib import axes
-else:  # slow to load
-    axes = Later("matplotlib.axes")
 
 T = TypeVar("T")
 

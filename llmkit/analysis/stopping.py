@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, log, sqrt
+from math import log, sqrt
 from statistics import fmean, variance
 from typing import Any
 
-from llmkit.analysis.intervals import ALPHA
+from llmkit.analysis import intervals
 from llmkit.errors import ValidationError
 from llmkit.records.checks.shapes import is_number
 
@@ -34,27 +34,18 @@ class HalfWidth:
 
     def is_deaf(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Whether none of these answers has a numeric value."""
-        return all(_number(row.get(self.value)) is None for row in rows)
+        return all(intervals.number(row.get(self.value)) is None for row in rows)
 
     def reached(self, rows: Iterable[Mapping[str, Any]], configs: Iterable[str]) -> bool:
         """Whether the answers (rows of ``run.probes``) suffice for each of these configurations."""
         clusters: dict[str, dict[str, list[float]]] = {config: defaultdict(list) for config in configs}
         for row in rows:
-            if (number := _number(row.get(self.value))) is not None:
+            if (number := intervals.number(row.get(self.value))) is not None:
                 clusters[row["config"]][str(row.get(self.within))].append(number)
         return all(_half_width(list(by_cluster.values())) <= self.width for by_cluster in clusters.values())
 
     def __str__(self) -> str:
         return f"{self.value} is known to ± {self.width:g} for every configuration"
-
-
-def _number(value: Any) -> float | None:
-    """The value as a number, if it is one; costs are text in the journal."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if isfinite(number) else None
 
 
 def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWidth:
@@ -89,4 +80,4 @@ def _half_width(clusters: Sequence[Sequence[float]]) -> float:
         share = (sum(means) + 2) / (n + 4)
         spread = max(spread, share * (1 - share) / max(map(len, clusters)))
     tuning = 1 / _TUNED_TO
-    return sqrt(spread * 2 * (n * tuning + 1) / (n**2 * tuning) * log(sqrt(n * tuning + 1) / ALPHA))
+    return sqrt(spread * 2 * (n * tuning + 1) / (n**2 * tuning) * log(sqrt(n * tuning + 1) / intervals.ALPHA))

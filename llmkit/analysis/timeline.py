@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from llmkit.analysis.charts import BLUE, GREY, ORANGE, axes_for, legend_above
+from llmkit.analysis.charts import BLUE, GREY, ORANGE, axes, axes_for, legend_above, nothing_yet
 from llmkit.errors import Code
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _LANE = 0.8
 _LINES = (
@@ -24,7 +21,7 @@ _MARKS = (
 )
 
 
-def plot_timeline(attempts: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_timeline(attempts: pd.DataFrame, ax: axes.Axes | None = None) -> axes.Axes:
     """Requests over the seconds of a run, one lane per provider, stacked in the order of their start.
 
     ``attempts`` is as in :attr:`llmkit.Run.attempts`. The steeper a lane, the faster its requests were sent. A request
@@ -37,7 +34,7 @@ def plot_timeline(attempts: pd.DataFrame, ax: Axes | None = None) -> Axes:
         _draw(ax, _placed(sent, providers))
         legend_above(ax)
     else:
-        ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
+        nothing_yet(ax)
     ax.set_yticks([place + _LANE / 2 for place in range(len(providers))], providers[::-1])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(-0.1, max(1, len(providers)))
@@ -66,7 +63,7 @@ def _placed(sent: pd.DataFrame, providers: list[str]) -> pd.DataFrame:
     )
 
 
-def _draw(ax: Axes, placed: pd.DataFrame) -> None:
+def _draw(ax: axes.Axes, placed: pd.DataFrame) -> None:
     for column, colour, label in _LINES:
         ends = placed[placed[column].notna()]
         ax.hlines(ends["y"], ends[column], ends["begun"], colors=colour, linewidth=1, label=label)
