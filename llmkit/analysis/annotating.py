@@ -49,11 +49,7 @@ def note(
 
 
 def tags(names: Sequence[str]) -> list[str]:
-    """The names of the notes that hold these tags.
-
-    Raises:
-        ValidationError: a tag that is not a single line of text.
-    """
+    """The names of the notes that hold these tags."""
     return [TAG + texts.text(name, "a tag") for name in names]
 
 

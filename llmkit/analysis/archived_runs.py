@@ -149,22 +149,14 @@ def _chosen(columns: str | Sequence[str] | None, known: Sequence[str]) -> list[s
 
 
 def write(store: Store, run_id: str, url: str) -> None:
-    """Archive a run: write its tables, read them back and compare.
-
-    Raises:
-        ValidationError: the run is still running, the folder cannot be written, or reading back gives other data.
-    """
+    """Archive a run: write its tables, read them back and compare."""
     if store.is_live(run_id):
         raise ValidationError(_STILL_RUNNING, field="run")
     _write(store, run_id, parquet.Folder(url))
 
 
 def move(store: Store, run_id: str, url: str, actor: str) -> None:
-    """Archive a run and drop its texts from the database, now and whenever it is rebuilt from the journal.
-
-    Raises:
-        ValidationError: as in :func:`write`, or the run was interrupted.
-    """
+    """Archive a run and drop its texts from the database, now and whenever it is rebuilt from the journal."""
     if not store.claim_run(run_id):  # nobody may resume it during the move
         raise ValidationError(_STILL_RUNNING, field="run")
     try:

@@ -54,11 +54,7 @@ class BillLine:
 
 
 def read_bill(source: Any) -> list[BillLine]:
-    """Read the lines of an export: a path to a CSV or JSON file, or its table as a DataFrame.
-
-    Raises:
-        ValidationError: it cannot be read, or its format is unknown.
-    """
+    """Read the lines of an export: a path to a CSV or JSON file, or its table as a DataFrame."""
     rows = _records(source)
     copies = Counter(json.dumps(row, sort_keys=True, default=str) for row in rows)
     return [_line(row, copies[json.dumps(row, sort_keys=True, default=str)]) for row in rows]

@@ -30,12 +30,7 @@ _EMPTY = b"0" * 64
 
 
 def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) -> None:
-    """Write the capsule of a run that has ended.
-
-    Raises:
-        ValidationError: the run is still running, or was recorded by a version that did not give each run its own
-            segments; the file exists or cannot be written; there is no such notebook.
-    """
+    """Write the capsule of a run that has ended."""
     run, names = store.run(run_id), store.journal.sizes()
     sizes = {name: size for name, size in names.items() if segment(name).about == run_id and not is_copy(name)}
     if not sizes:
@@ -70,11 +65,7 @@ def export(store: Store, run_id: str, file: Path, notebook: Path | None = None) 
 
 
 def unpack(file: Path, folder: Path) -> tuple[Store, str]:
-    """Restore a capsule into a store in an empty folder; return the store and the run's id.
-
-    Raises:
-        ValidationError: the file is not a capsule, was written by a newer llmkit, or has changed since.
-    """
+    """Restore a capsule into a store in an empty folder; return the store and the run's id."""
     with shapes.reaching(file, "read"):
         data = file.read_bytes()
     if data[-len(_EMPTY) :] != _digest(data):

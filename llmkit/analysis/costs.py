@@ -60,9 +60,6 @@ def cost_table(
 
     For one run, a column carried with the prompts takes precedence over a built-in group of the same name; for all
     runs it is the other way round, so that ``month`` means the same for each.
-
-    Raises:
-        ValidationError: no column or an unknown one, or a time that cannot be read.
     """
     chosen = cost_tables.Selection(
         by=[by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by),

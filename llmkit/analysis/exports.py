@@ -35,11 +35,7 @@ File = str | os.PathLike[str]
 
 
 def to_csv(frame: pd.DataFrame, path: File) -> Path:
-    """Write a CSV file in UTF-8; lists and dicts become JSON, and text that a spreadsheet would execute is defused.
-
-    Raises:
-        ValidationError: the file cannot be written.
-    """
+    """Write a CSV file in UTF-8; lists and dicts become JSON, and text that a spreadsheet would execute is defused."""
     file = shapes.path(path)
     with shapes.reaching(file, "written"):
         _write_csv(frame, file)
@@ -59,12 +55,7 @@ def _write_csv(frame: pd.DataFrame, sink: Path | io.BytesIO) -> None:
 
 
 def to_excel(frame: pd.DataFrame, path: File) -> Path:
-    """Write an Excel file, converted as in :func:`to_csv`; times are in UTC without a zone, which Excel cannot store.
-
-    Raises:
-        ValidationError: openpyxl is not installed; the name does not end in ``.xlsx``; there are more rows, or longer
-            texts, than Excel can hold; the file cannot be written.
-    """
+    """Write an Excel file, converted as in :func:`to_csv`; times are in UTC without a zone: Excel cannot store one."""
     file = shapes.path(path)
     if file.suffix.lower() != ".xlsx":
         raise ValidationError(f"The name of an Excel file must end in .xlsx, unlike {file.name}.", field="path")
@@ -87,11 +78,7 @@ def to_excel(frame: pd.DataFrame, path: File) -> Path:
 
 
 def to_parquet(frame: pd.DataFrame, path: File) -> Path:
-    """Write a Parquet file with the types of the columns; lists, dicts and mixed columns become JSON text.
-
-    Raises:
-        ValidationError: the file cannot be written.
-    """
+    """Write a Parquet file with the types of the columns; lists, dicts and mixed columns become JSON text."""
     file = shapes.path(path)
     ready = _harmless(frame, lambda text: text)
     for name in ready.columns:
@@ -105,11 +92,7 @@ def to_parquet(frame: pd.DataFrame, path: File) -> Path:
 
 
 def to_text(text: str, path: File) -> Path:
-    """Write a text in UTF-8.
-
-    Raises:
-        ValidationError: the file cannot be written.
-    """
+    """Write a text in UTF-8."""
     file = shapes.path(path)
     with shapes.reaching(file, "written"):
         file.write_text(text, encoding="utf-8", errors="replace")

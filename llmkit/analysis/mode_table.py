@@ -14,11 +14,7 @@ COLUMNS = ("model", "config", "mode", "requests", "cost", "low", "high", "hours"
 
 
 def refuse_chosen_mode(options: Collection[str]) -> None:
-    """Refuse options that would select one of the compared modes.
-
-    Raises:
-        ValidationError: such an option is present.
-    """
+    """Refuse options that would select one of the compared modes."""
     for name in sorted({"mode", "service_tier"}.intersection(options)):
         raise ValidationError(
             f"plan_modes compares {', '.join(MODES)}: leave {name} out, or use kit.estimate(..., {name}=...) for one.",

@@ -88,11 +88,7 @@ def prepare(
     share: float,
     seed: int,
 ) -> tuple[RunRequest, Plan, pd.DataFrame]:
-    """Return the request and plan that repeat a run, and what has changed; ``latest`` is each model's last version.
-
-    Raises:
-        ValidationError: as in :func:`replica_of`, or only one of the run and this catalog is a rehearsal.
-    """
+    """Return the request and plan that repeat a run, and what has changed; ``latest`` is each model's last version."""
     row = run._store.run(run.id, with_scenarios=True)
     if bool(row["simulated"]) is not simulating:
         raise ValidationError(
@@ -114,9 +110,6 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
 
     Every configuration gets the same scenarios, drawn with the seed: one sample of as many scenarios as make up the
     share, or if there are too few, as many samples of all of them.
-
-    Raises:
-        ValidationError: a share that is not above 0 and at most 1, or a service tier that no longer exists.
     """
     if not is_number(share) or not 0 < share <= 1:
         raise ValidationError(f"share is a part of the run, above 0 and at most 1, not {share!r}.", field="share")

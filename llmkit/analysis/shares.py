@@ -41,11 +41,7 @@ def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int)
 
 def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
     """The probes and the column to count: a named one, the codes of ``kit.code``, or the first field of structured
-    answers with few values.
-
-    Raises:
-        ValidationError: there is no such column, or none to count.
-    """
+    answers with few values."""
     if isinstance(of, pd.DataFrame):
         column = next((name for name in _CODES if name in of), None)
         if column is None or "probe_id" not in of:

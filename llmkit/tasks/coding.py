@@ -37,13 +37,7 @@ _FORM = (
 
 
 def code(
-    infra: Infra,
-    run: Run,
-    codebook: Codebook,
-    coders: Sequence[str] | None = None,
-    *,
-    strict: bool = True,
-    budget: Money | None = None,
+    infra: Infra, run: Run, codebook: Codebook, coders: Sequence[str] | None, *, strict: bool, budget: Money | None
 ) -> InfraHandle[pd.DataFrame]:
     """Start coding a run's answers; see ``Kit.code``."""
     categories = read_codebook(codebook)
@@ -111,11 +105,7 @@ def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Roun
 
 
 def answers_of(run: Run) -> tuple[list[Item], set[str]]:
-    """The ok answers of a run, and its models.
-
-    Raises:
-        ValidationError: there are none.
-    """
+    """The ok answers of a run, and its models."""
     probes = run.probes
     ok = probes[probes["status"] == "ok"]
     if ok.empty:
@@ -124,11 +114,7 @@ def answers_of(run: Run) -> tuple[list[Item], set[str]]:
 
 
 def read_codebook(codebook: Codebook) -> dict[str, str]:
-    """Categories with their definitions (may be empty).
-
-    Raises:
-        ValidationError: no categories, an empty one, or two that differ only in case.
-    """
+    """Categories with their definitions (may be empty)."""
     if isinstance(codebook, str) or not isinstance(codebook, Iterable):
         raise ValidationError("Give the codebook as {category: definition}, or a list of categories.", field="codebook")
     definitions = dict(codebook) if isinstance(codebook, Mapping) else dict.fromkeys(codebook, "")

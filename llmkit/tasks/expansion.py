@@ -92,13 +92,7 @@ class Expansion(list[Scenario]):
 
 
 def expand(
-    infra: Infra,
-    description: str,
-    n: int = 10,
-    dimensions: Dimensions = None,
-    *,
-    strict: bool = False,
-    budget: Money | None = None,
+    infra: Infra, description: str, n: int, dimensions: Dimensions, *, strict: bool, budget: Money | None
 ) -> InfraHandle[Expansion]:
     """Start an expansion; see ``Kit.expand``."""
     if not isinstance(description, str) or not description.strip():

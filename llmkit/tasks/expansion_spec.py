@@ -93,9 +93,6 @@ def read_spec(description: str, n: int, dimensions: Dimensions) -> ExpansionSpec
     """The spec of ``n`` scenarios.
 
     With levels, all combinations occur equally often, and the remainder is a balanced choice of them.
-
-    Raises:
-        ValidationError: dimensions that cannot be read, or reserved or duplicate names.
     """
     if isinstance(dimensions, Mapping) and dimensions:
         read = read_dimensions(dimensions)

@@ -103,11 +103,7 @@ class Task:
     stopped: bool = False
 
     def begin(self, rounds: Rounds[T]) -> Callable[[], Awaitable[T]]:
-        """Start the first round; return a function that carries out the others.
-
-        Raises:
-            LlmkitError: nothing was sent, for the reasons of ``kit.run``.
-        """
+        """Start the first round; return a function that carries out the others."""
         handle = self._begin(next(rounds))
         return lambda: self._continue(rounds, handle)
 
@@ -226,11 +222,7 @@ class InfraHandle(Handle[T]):
 
 def carry_out(jobs: Sequence[tuple[Task, Rounds[T]]], merge: Callable[[list[T]], T] = itemgetter(0)) -> InfraHandle[T]:
     """Start the first round of each task and return at once; the others follow in the background. ``merge`` combines
-    the results of several tasks.
-
-    Raises:
-        LlmkitError: one could not be started, for the reasons of ``kit.run``; the others are stopped.
-    """
+    the results of several tasks."""
     works: list[Callable[[], Awaitable[T]]] = []
     try:
         works.extend(task.begin(rounds) for task, rounds in jobs)

@@ -21,11 +21,7 @@ Schema: TypeAlias = Mapping[str, Any] | type[Any]
 
 
 def json_schema(schema: Schema | None) -> dict[str, Any] | None:
-    """The JSON schema of an answer; ``None`` for free text.
-
-    Raises:
-        ValidationError: not a schema, not that of an object, or one with references to something outside it.
-    """
+    """The JSON schema of an answer; ``None`` for free text."""
     if schema is None:
         return None
     import jsonschema
