@@ -107,15 +107,12 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
     values = list(table["value"].drop_duplicates())
     ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)))
     for number, value in enumerate(values):
-        rows = [(place, rows[rows["value"] == value].iloc[0]) for place, (_, rows) in enumerate(shown)]
+        percent = 100 * pd.concat(rows[rows["value"] == value] for _, rows in shown)[["share", "low", "high"]]
         offset = 0.7 * (0.5 - (number + 0.5) / len(values))
         ax.errorbar(
-            [100 * row["share"] for _, row in rows],
-            [place + offset for place, _ in rows],
-            xerr=[
-                [100 * (row["share"] - row["low"]) for _, row in rows],
-                [100 * (row["high"] - row["share"]) for _, row in rows],
-            ],
+            percent["share"],
+            [place + offset for place in range(len(shown))],
+            xerr=[percent["share"] - percent["low"], percent["high"] - percent["share"]],
             fmt="o",
             markersize=4,
             linewidth=1.2,

@@ -29,6 +29,7 @@ from llmkit.store import totals
 Budget = Decimal | int | str | float | None
 
 CHANGES = ("model", "change", "what", "before", "now")
+Change = tuple[str, str, str, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,14 @@ def replica_of(plan: Plan, models: Mapping[str, Model], share: float, seed: int)
     return replace(plan, scenarios=scenarios, configs=configs, samples=ceil(wanted / len(scenarios)))
 
 
-def models_now(plan: Plan, access: Access) -> tuple[dict[str, Model], list[dict[str, Any]]]:
+def models_now(plan: Plan, access: Access) -> tuple[dict[str, Model], list[Change]]:
     """The models of a plan that are still available, by reference, and rows of changes to any of them."""
     models, rows = {}, []
     for before in plan.models:
         try:
             now = rules.askable_model(access.state, before.reference)
         except (ModelNotFound, UnsupportedProvider):
-            rows.append(_row(before.reference, "retired", "status", before.status, "not in the catalog"))
+            rows.append((before.reference, "retired", "status", before.status, "not in the catalog"))
             continue
         gone = list(_gone(now, access.obstacles(now)))
         rows += [*gone, *_changed(before, now)]
@@ -142,38 +143,34 @@ def models_now(plan: Plan, access: Access) -> tuple[dict[str, Model], list[dict[
     return models, rows
 
 
-def new_versions(before: Iterable[Mapping[str, Any]], latest: Mapping[str, str]) -> list[dict[str, Any]]:
+def new_versions(before: Iterable[Mapping[str, Any]], latest: Mapping[str, str]) -> list[Change]:
     """Rows for models that have since been served in another version; ``before`` comes from ``totals.versions``."""
     served: dict[str, list[str]] = {}
     for row in before:
         served.setdefault(row["model"], []).append(row["version"])
     return [
-        _row(model, "another version", "model_version", ", ".join(versions), latest[model])
+        (model, "another version", "model_version", ", ".join(versions), latest[model])
         for model, versions in served.items()
         if latest.get(model, versions[-1]) not in versions
     ]
 
 
-def _gone(model: Model, against: Iterable[Obstacle]) -> Iterator[dict[str, Any]]:
+def _gone(model: Model, against: Iterable[Obstacle]) -> Iterator[Change]:
     for obstacle in against:
         if obstacle.kind in (ObstacleKind.DEPRECATED, ObstacleKind.RETIRED):
-            yield _row(model.reference, "retired", "status", "ACTIVE", obstacle.label)
+            yield (model.reference, "retired", "status", "ACTIVE", obstacle.label)
         elif obstacle.blocks:
-            yield _row(model.reference, "out of reach", "provider", model.provider, obstacle.label)
+            yield (model.reference, "out of reach", "provider", model.provider, obstacle.label)
 
 
-def _changed(before: Model, now: Model) -> Iterator[dict[str, Any]]:
+def _changed(before: Model, now: Model) -> Iterator[Change]:
     if before.display_name != now.display_name:
-        yield _row(before.reference, "renamed", "display_name", before.display_name, now.display_name)
+        yield (before.reference, "renamed", "display_name", before.display_name, now.display_name)
     pairs = {name: (getattr(before.price, name), getattr(now.price, name)) for name in PRICE_COLUMNS}
     pairs["batch_discount"] = before.batch_discount, now.batch_discount
     for name, (old, new) in pairs.items():
         if old != new:
-            yield _row(before.reference, "repriced", name, shown(old), shown(new))
-
-
-def _row(*values: Any) -> dict[str, Any]:
-    return dict(zip(CHANGES, values, strict=True))
+            yield (before.reference, "repriced", name, shown(old), shown(new))
 
 
 # --- the answers -----------------------------------------------------------------------------------------------------

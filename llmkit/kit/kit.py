@@ -218,6 +218,7 @@ class Kit:
         Raises:
             LlmkitError: as :meth:`run` does for prompts and models.
         """
+        named = {name: options.pop(name) for name in ("temperature", "seed", "order") if name in options}
         request = runs.RunRequest(
             prompts=prompts,
             models=models,
@@ -227,9 +228,7 @@ class Kit:
             max_tokens=max_tokens,
             schema=tasks.json_schema(schema),
             service_tier=service_tier,
-            temperature=options.pop("temperature", None),
-            seed=options.pop("seed", None),
-            order=options.pop("order", "interleaved"),
+            **named,
             reuse=reuse,
             reuse_within=reuse_within,
             mode=mode,
