@@ -223,8 +223,8 @@ export function show(root, data, live = null) {
       style: `top: ${place * ROW}px`, onclick: () => select(place) },
       h("div", { class: "line" }, probe.notes.mark ? "★ " : null, short(probe.scenario.prompts[0])),
       h("div", { class: "line quiet" }, probe.status === "ok" ? short(last?.response) : `${probe.code ?? probe.status} ${probe.message ?? ""}`),
-      h("div", { class: "chips" }, probe.config, ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
-        ` · ${money(probe.cost)}`, chips.length ? ` · ${chips.join(" · ")}` : ""));
+      h("div", { class: "chips" }, h("bdi", {}, probe.config), ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
+        ` · ${money(probe.cost)}`, chips.flatMap((chip) => [" · ", h("bdi", {}, chip)])));
     if (chosen) list.setAttribute("aria-activedescendant", node.id);
     return node;
   }
@@ -252,7 +252,7 @@ export function show(root, data, live = null) {
   const body = (words) => (state.raw ? h("pre", {}, words) : h("div", { class: "text" }, markdown(words)));
 
   function conversation(probe) {
-    const parts = [h("div", { class: "about" }, h("span", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
+    const parts = [h("div", { class: "about" }, h("bdi", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
       probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
     const { system, prompts } = probe.scenario;
     if (system) parts.push(part("System", body(system)));
@@ -384,6 +384,7 @@ const STYLE = `
   font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size;
   display: flex; flex-direction: column; }
 .llmkit-reader * { box-sizing: border-box; }
+.llmkit-reader :is(p, li, pre, td, .line) { unicode-bidi: plaintext; text-align: start; } /* each paragraph in the direction of its script */
 .llmkit-reader .selects { display: contents; } .llmkit-reader .bar, .llmkit-reader div.notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
 .llmkit-reader .bar { padding: 6px 0; }
 .llmkit-reader input, .llmkit-reader select, .llmkit-reader button { font: inherit; color: inherit; background: var(--page);

@@ -8,6 +8,7 @@ from decimal import Decimal
 from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate
+from llmkit.records.checks.texts import counted
 from llmkit.widgets import html
 from llmkit.widgets.durations import roughly
 
@@ -56,7 +57,7 @@ def _interval(estimate: Estimate | ModelEstimate) -> str:
 
 def _total(estimate: Estimate) -> str:
     requests = sum(model.requests for model in estimate.models)
-    unpriced = f"{len(estimate.unpriced)} model(s) without a price are not included." if estimate.unpriced else ""
+    unpriced = f"Not included: {counted(len(estimate.unpriced), 'model')} without a price." if estimate.unpriced else ""
     bases = ", ".join(_BASIS[part] for part in estimate.basis.split(", "))
     basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate)}. Based on {bases}. {unpriced}"
     return (

@@ -33,7 +33,7 @@ TONES: Mapping[Tone, str] = {
     "accent": ACCENT,
 }
 MOST_ROWS = 50
-_NUMBER = "text-align: right; overflow-wrap: normal"
+_NUMBER = "text-align: right; white-space: nowrap"
 _WORDS = "text-align: left; overflow-wrap: anywhere"
 
 
@@ -84,10 +84,10 @@ def muted(text: object) -> str:
     return f'<span style="color: {QUIET}">{esc(text)}</span>'
 
 
-def clipped(text: object, style: str = "") -> str:
+def clipped(text: object) -> str:
     """Text that is truncated if there is no room; its tooltip has all of it."""
     cut = "display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap"
-    return f'<span title="{esc(text)}" style="{cut}; {style}">{esc(text)}</span>'
+    return f'<span title="{esc(text)}" style="{cut}">{esc(text)}</span>'
 
 
 def heading(text: object, *more: str) -> str:

@@ -13,7 +13,7 @@ from llmkit.catalog import Access, Obstacle, ObstacleKind
 from llmkit.records import Model
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
-from llmkit.widgets.model_rows import both_prices, key_badge
+from llmkit.widgets.model_rows import both_prices, identity, key_badge
 from llmkit.widgets.panel import Sentence
 from llmkit.widgets.table import Column, Row, Table
 from llmkit.widgets.table_line import WHOLE, TableLine
@@ -97,14 +97,10 @@ def _row(model: Model, access: Access, key_status: str) -> Row:
     provider = access.state.providers[model.provider]
     badges = [html.badge("Default", "accent")] if model.is_default else []
     badges += [html.badge(*note(each)) for each in access.obstacles(model) if each.kind is not ObstacleKind.NO_KEY]
-    identity = (
-        f'<div style="display: flex; flex-wrap: wrap; gap: 2px 6px; min-width: 0"><span style="{html.CODE}; '
-        f'color: {html.QUIET}; overflow-wrap: anywhere">{html.esc(model.model_id)}</span>{"".join(badges)}</div>'
-    )
     return Row(
         key=model.reference,
         name=model.display_name,
-        cells=(identity, html.esc(both_prices(model, unknown="?"))),
+        cells=(identity(model, *badges), html.esc(both_prices(model, unknown="?"))),
         group=provider.display_name,
         heading=html.heading(provider.display_name, key_badge(provider, key_status)),
         searched=f"{model.display_name} {model.reference} {provider.display_name}".lower(),

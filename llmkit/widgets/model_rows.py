@@ -40,7 +40,7 @@ def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
         key=model.reference,
         name=model.display_name,
         cells=(
-            html.clipped(model.model_id, f"{html.CODE}; color: {html.QUIET}"),
+            identity(model),
             *map(_price, prices),
             html.esc(html.tokens(model.context_window)),
             badges(model, today),
@@ -51,6 +51,14 @@ def _row(model: Model, provider: Provider, heading: str, today: date) -> Row:
         searched=f"{model.display_name} {model.reference}".lower(),
         tooltip=f"{model.display_name}: {model.reference}",
         sort={"input": model.cost_input_per_million, "output": model.cost_output_per_million},
+    )
+
+
+def identity(model: Model, *badges: str) -> str:
+    """A model's id, which wraps because long ones differ at their ends, and badges."""
+    return (
+        f'<div style="display: flex; flex-wrap: wrap; gap: 2px 6px; min-width: 0"><span style="{html.CODE}; '
+        f'color: {html.QUIET}; overflow-wrap: anywhere">{html.esc(model.model_id)}</span>{"".join(badges)}</div>'
     )
 
 

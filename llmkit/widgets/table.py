@@ -96,6 +96,7 @@ class Table(traitlets.HasTraits):
             layout=ipw.Layout(flex="1 1 160px", width="auto", min_width="120px"),
         )
         self.group = choice(group, [("all", "")], label_width="auto")
+        self.group.layout.max_width = "240px"  # whatever the longest name
         self.status = choice(status, [("all", ""), *statuses], label_width="auto")
         sortable = [Column(title=name, width="", sort="name"), *(column for column in columns if column.sort)]
         self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}

@@ -9,7 +9,7 @@ import ipywidgets as ipw
 from llmkit.widgets import html
 from llmkit.widgets.panel import described, shown
 
-NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto"}
+NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto", "padding": "0 8px 0 0"}
 REST = {"min_width": "0", "margin": "0", "width": "auto"}
 WHOLE = {"min_width": "0", "margin": "0", "width": "100%"}
 ROW = {

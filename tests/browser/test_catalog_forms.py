@@ -107,6 +107,29 @@ def test_what_a_row_opens_comes_into_sight(models):
     expect(panel.get_by_role("status").filter(has_text="Nothing was changed.")).to_be_in_viewport()
 
 
+def test_long_names_differ_on_the_screen(lab, database):
+    """Ids that differ at their ends are read in full, a name stops before the next cell, and filters stay in line."""
+    ids = [f"meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8-quantized-awq-v{number}" for number in (1, 2)]
+    with open_kit(database, simulate=True) as kit:
+        kit.catalog.add_provider(
+            "lab", display_name="A long name of a laboratory " * 5, base_url="http://localhost:1/v1"
+        )
+        for model_id in ids:
+            kit.catalog.add_model(f"lab:{model_id}", cost_input_per_million=1, cost_output_per_million=2)
+    notebook = lab.notebook("long", *cells(database, "kit.models_panel()"))
+    notebook.run()
+    panel = notebook.panel()
+    panel.get_by_label("Filter").fill("maverick")
+    for model_id in ids:
+        cell = panel.locator("span", has_text=model_id).first
+        expect(cell).to_be_visible()
+        assert cell.evaluate("cell => getComputedStyle(cell).overflow") == "visible"
+        name = panel.get_by_role("button", name=model_id, exact=True).bounding_box()
+        assert name["x"] + name["width"] < cell.bounding_box()["x"]
+    tops = [panel.get_by_label(label, exact=True).bounding_box()["y"] for label in ("Filter", "Provider", "Status")]
+    assert max(tops) - min(tops) < 5
+
+
 def test_an_edited_price_changes_in_the_list(models, database):
     """Select, edit, save: the new price stands in the row."""
     _, panel = models

@@ -103,6 +103,28 @@ def test_hostile_texts_stay_texts(opened):
     assert PAYLOADS[0] in page.locator(".detail").inner_text()
 
 
+def test_scripts_from_right_to_left_keep_their_place(opened):
+    """An Arabic answer begins at the right; the sample stands after a Hebrew name, not within the value after it."""
+    content = data([("What is fair?", "مرحبا بالعالم.", "ok", None)])
+    content["probes"][0] |= {"config": "lab:מודל", "values": ["שלום"]}
+    page = opened(content)
+    begins = """node => {
+        const letter = document.createRange();
+        letter.setStart(node.firstChild, 0);
+        letter.setEnd(node.firstChild, 1);
+        return letter.getBoundingClientRect().right - node.getBoundingClientRect().right;
+    }"""
+    assert abs(page.locator(".answer p").evaluate(begins)) < 3
+    chips = page.locator(".row .chips")
+    left = """node => [...node.childNodes].filter(child => child.textContent).map(child => {
+        const part = document.createRange();
+        part.selectNodeContents(child);
+        return part.getBoundingClientRect().left;
+    })"""
+    places = chips.evaluate(left)
+    assert places == sorted(places)
+
+
 def test_a_failure_leads_to_all_probes_that_failed_so(opened):
     """The button beside an error shows the probes of that code only; the filters offer values with their counts."""
     page = opened(

@@ -55,6 +55,12 @@ def test_names_are_taken_literally():
     assert set(labels(ax)) == set(names)
 
 
+def test_scripts_without_glyphs_here_are_left_to_the_browser(recwarn):
+    """A chart in a view keeps such names as text, and warns nobody of matplotlib's fonts."""
+    assert "漢字" in charts.svg(lambda ax: charts.plot_costs(costs(**{"p:漢字": 1.0}), ax=ax), 1)
+    assert not recwarn.list
+
+
 def test_of_many_models_the_dearest_are_shown():
     """A figure stays readable with a thousand models, and says that it leaves some out."""
     ax = charts.plot_costs(costs(**{f"m{n}": float(n) for n in range(100)}))
