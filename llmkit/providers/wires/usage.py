@@ -89,7 +89,7 @@ def anthropic_usage(usage: Any) -> Usage | None:
     plain, output = _total(steps, "input_tokens"), _total(steps, "output_tokens")
     read = _total(steps, "cache_read_input_tokens", default=0)
     writes = [_anthropic_writes(step) for step in steps]
-    if plain is None or read is None or None in writes:
+    if plain is None or output is None or read is None or None in writes:
         return None
     written, hour = (sum(counts) for counts in zip(*filter(None, writes), strict=True))
     return _usage(
@@ -98,7 +98,7 @@ def anthropic_usage(usage: Any) -> Usage | None:
         cached=read,
         written=written,
         written_1h=hour or _by_time_to_live(usage, "cache_creation")[1],
-        reasoning=count(dig(usage, "output_tokens_details", "thinking_tokens")),
+        reasoning=_largest(dig(usage, "output_tokens_details", "thinking_tokens")),
         searches=_largest(dig(usage, "server_tool_use", "web_search_requests")),
         other_calls=advice + _largest(dig(usage, "server_tool_use", "code_execution_requests")),
     )
@@ -138,26 +138,23 @@ def gemini_usage(usage: Any) -> Usage | None:
     return _usage(
         prompt + tools,
         candidates if inclusive else candidates + thoughts,
-        cached=count(dig(usage, "cachedContentTokenCount")),
+        cached=_largest(dig(usage, "cachedContentTokenCount")),
         reasoning=thoughts,
     )
 
 
 def _usage(
-    total_input: int | None,
-    total_output: int | None,
+    total_input: int,
+    total_output: int,
     *,
-    cached: int | None = None,
-    written: int | None = None,
-    written_1h: int | None = None,
-    reasoning: int | None = None,
+    cached: int,
+    written: int = 0,
+    written_1h: int = 0,
+    reasoning: int,
     reported: Decimal | None = None,
     searches: int = 0,
     other_calls: int = 0,
-) -> Usage | None:
-    if total_input is None or total_output is None:
-        return None
-    cached, written, written_1h, reasoning = cached or 0, written or 0, written_1h or 0, reasoning or 0
+) -> Usage:
     if cached + written > total_input:
         cached = written = 0
     return Usage(
