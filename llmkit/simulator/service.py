@@ -208,7 +208,10 @@ class Service:
 
     def _read(self, visit: Visit) -> Question:
         route, received = visit.route, visit.received
-        question = route.format.read(route.model, json_object(received.body), received.headers)
+        body = json_object(received.body)
+        question = route.format.read(route.model, body, received.headers)
+        if body.get("stream"):
+            raise Rejected("Invalid value for 'stream': it must be false, since answers come in one piece.", "stream")
         known = self.behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
             raise Rejected(kind="not_found", model=question.model)

@@ -78,6 +78,15 @@ def test_a_wrong_key_is_refused_by_every_provider_but_ones_own(sim):
     assert sim.stats()["billed"] == 1
 
 
+def test_streams_are_refused_in_every_format(sim):
+    """An answer comes in one piece: who asks for a stream is told so, instead of getting something else."""
+    for provider in MODELS:
+        refused = ask(sim, provider, stream=True)
+        assert refused.status_code in (400, 422)
+        assert "stream" in refused.text
+    assert sim.stats()["billed"] == 0
+
+
 @pytest.mark.parametrize(("kind", "billed"), [("disconnect", 1), ("disconnect_before", 0)])
 @pytest.mark.parametrize("provider", MODELS)
 def test_cut_connections(sim, provider, kind, billed):

@@ -166,8 +166,6 @@ def _check(question: Question, body: Mapping[str, Any], headers: Mapping[str, st
             if version is None
             else f'anthropic-version: "{version}" is not a valid version'
         )
-    if body.get("stream"):
-        raise Rejected("stream: must be false here: answers come in one piece", "stream")
     sampled = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
     if sampled and version >= _NO_SAMPLING:
         raise Rejected(f"{sampled[0]}: is not supported in API version {version}", sampled[0])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, texts
-from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed
+from llmkit.simulator.formats.served_openai import OpenAIFormat
 from llmkit.simulator.questions import Answer, Question
 
 _SYSTEM = ("system", "developer")
@@ -40,7 +40,6 @@ class Chat(OpenAIFormat):
             schema=schema_of(wanted.get("schema"), "response_format") if form.get("type") == "json_schema" else None,
             wants_json=form.get("type") in ("json_schema", "json_object"),
         )
-        check_not_streamed(body)
         self.server.check(question, body)
         return question
 

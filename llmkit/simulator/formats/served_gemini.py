@@ -46,7 +46,9 @@ class Gemini(OwnFormat):
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
-        _check(body)
+        for name in body:
+            if name not in _FIELDS:
+                raise Rejected(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
         generation = mapping(body.get("generationConfig"), "generation_config")
         schema = generation.get("responseJsonSchema") or _modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
@@ -108,13 +110,6 @@ class Gemini(OwnFormat):
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
         return {"models": [_entry(model) for model in models]}
-
-
-def _check(body: Mapping[str, Any]) -> None:
-    """Refuse unknown fields."""
-    for name in body:
-        if name not in _FIELDS:
-            raise Rejected(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
 
 
 def _modern(schema: Any) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from llmkit.simulator.formats.deepseek_dialect import DeepSeek
 from llmkit.simulator.formats.mistral_dialect import Mistral
 from llmkit.simulator.formats.openai_dialect import OpenAI, ServedDialect
-from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_format import Format
 from llmkit.simulator.formats.xai_dialect import Xai
 
@@ -29,17 +27,3 @@ class OpenAIFormat(Format):
 
     def __init__(self, provider: str) -> None:
         self.server = dialect_of(provider)
-
-
-def check_not_streamed(body: Mapping[str, Any]) -> None:
-    """Refuse streaming.
-
-    Raises:
-        Rejected: the request asks for it.
-    """
-    if body.get("stream"):
-        raise Rejected(
-            "Unsupported value: 'stream' must be false here: answers come in one piece.",
-            "stream",
-            kind="unsupported_value",
-        )

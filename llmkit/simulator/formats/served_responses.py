@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, text_or_none
 from llmkit.simulator.formats.problems import Rejected
-from llmkit.simulator.formats.served_openai import OpenAIFormat, check_not_streamed
+from llmkit.simulator.formats.served_openai import OpenAIFormat
 from llmkit.simulator.questions import Answer, Question
 
 _OF_CHAT = ("messages", "max_tokens", "max_completion_tokens", "seed", "stop", "response_format")
@@ -40,7 +40,6 @@ class Responses(OpenAIFormat):
         for name in _OF_CHAT:
             if name in body:
                 raise Rejected(f"Unknown parameter: '{name}'.", name)
-        check_not_streamed(body)
         self.server.check(question, body)
         return question
 
