@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from llmkit.providers.wires.values import moment
 from llmkit.records import HttpResponse, RateInfo
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -31,8 +32,8 @@ def seconds(text: str, now: datetime) -> float | None:
         return _wait(number, now)
     if _DURATION.fullmatch(text):
         return _finite(sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text)))
-    moment = _moment(text)
-    return None if moment is None else max(0.0, (moment - now).total_seconds())
+    at = _moment(text)
+    return None if at is None else max(0.0, (at - now).total_seconds())
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -110,10 +111,8 @@ def _finite(value: float) -> float | None:
 
 
 def _moment(text: str) -> datetime | None:
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            moment = read(text)
-        except (ValueError, TypeError, IndexError, OverflowError):
-            continue
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return None
+    try:
+        at = moment(text) or parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
