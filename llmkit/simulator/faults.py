@@ -1,14 +1,14 @@
-"""Faults to inject, and when: by chance, by a rule, or by a script."""
+"""Faults to inject, what they do to a response, and when: by chance, by a rule, or by a script."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmkit.errors import ValidationError
 from llmkit.simulator.questions import fraction
-from llmkit.simulator.stats import Received
+from llmkit.simulator.stats import Outcome, Received
 
 KINDS: Mapping[str, str] = {
     # answered with the provider's own error; nothing is billed
@@ -73,6 +73,7 @@ class Fault:
 USABLE = frozenset({None, "raw", "blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
 # faults of a connection, which cannot occur in a batch
 UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated"})
+_GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 Chance = float | Sequence[bool] | Callable[[Received], bool]
 Chances = Mapping[str, Chance]
 FaultLike = str | Fault | None
@@ -154,3 +155,37 @@ def _check(chances: Mapping[str, Chance]) -> None:
         raise ValidationError(
             f"Probabilities of faults lie between 0 and 1 and add up to at most 1, not {numbers}.", field="faults"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A response. The connection is cut after ``cut_after`` bytes of the body; ``None``: it is not."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    cut_after: int | None = None
+
+
+def damaged(delivery: Delivery, kind: str | None) -> Delivery:
+    """Apply a fault to a delivery."""
+    body = delivery.body
+    match kind:
+        case "disconnect":
+            return replace(delivery, cut_after=0)
+        case "cut":
+            return replace(delivery, cut_after=len(body) // 2)
+        case "truncated":
+            return replace(delivery, body=body[: len(body) // 2])
+        case "garbage":
+            return replace(delivery, body=_GARBAGE, content_type="text/html")
+        case _:
+            return delivery
+
+
+def outcome(status: int | None, fault: str | None) -> Outcome:
+    """How a request with this status and fault is counted."""
+    if status == 429:
+        return "rejected"
+    return "ok" if status is not None and 200 <= status < 300 and fault in USABLE else "failed"

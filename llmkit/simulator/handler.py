@@ -9,9 +9,9 @@ from functools import partial
 
 from aiohttp import web
 
-from llmkit.simulator.deliveries import Delivery, decoded
+from llmkit.simulator.faults import Delivery
 from llmkit.simulator.formats.routes import Route, route
-from llmkit.simulator.formats.served_format import KEY_HEADERS, encoded
+from llmkit.simulator.formats.served_format import KEY_HEADERS, decoded, encoded
 from llmkit.simulator.questions import Question
 from llmkit.simulator.service import Service, Visit
 from llmkit.simulator.stats import Received

@@ -13,13 +13,12 @@ from typing import Any, get_args
 from llmkit.simulator.answers import Answers, input_tokens
 from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
-from llmkit.simulator.deliveries import Delivery, damaged, decoded, outcome
-from llmkit.simulator.faults import UNDELIVERED, Fault, Faults
+from llmkit.simulator.faults import UNDELIVERED, Delivery, Fault, Faults, damaged, outcome
 from llmkit.simulator.formats.body_values import json_object
 from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected
 from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
-from llmkit.simulator.formats.served_format import encoded
+from llmkit.simulator.formats.served_format import decoded, encoded
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number

@@ -129,3 +129,11 @@ def least_cached(model: str, by_tokens: Mapping[int, re.Pattern[str]]) -> int:
 def encoded(body: Any) -> bytes:
     """A body as bytes."""
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def decoded(raw: bytes) -> Any:
+    """The JSON of a request body, or ``None`` if it is not JSON."""
+    try:
+        return json.loads(raw) if raw else None
+    except (ValueError, RecursionError):
+        return None
