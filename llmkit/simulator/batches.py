@@ -96,11 +96,7 @@ def _file(file_id: str, size: int) -> dict[str, Any]:
 
 
 def _file_of(content_type: str, raw: bytes) -> bytes:
-    """The content of the field ``file`` of a form.
-
-    Raises:
-        Rejected: there is none.
-    """
+    """The content of the field ``file`` of a form."""
     boundary = re.search(r'boundary="?([^";]+)', content_type)
     for part in raw.split(b"--" + boundary[1].encode()) if boundary else ():
         head, _, content = part.partition(b"\r\n\r\n")

@@ -20,11 +20,7 @@ _AMOUNTS = ("rpm", "max_concurrent", "tpm", "burst")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """The settings of ``serve``; see there.
-
-    Raises:
-        ValidationError: a value is invalid.
-    """
+    """The settings of ``serve``; see there."""
 
     latency: Latency = (0.02, 0.12)
     rpm: PerProvider = None

@@ -16,17 +16,16 @@ class Approvals:
     """This user's approvals on this machine, by provider name: a JSON file of mode 0600.
 
     Each is an origin and, after a space, the variable whose key may be sent there; earlier versions stored no variable.
+
+    Raises:
+        ValidationError: the file, whenever it is read, is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def add(self, provider_name: str, approval: str) -> None:
-        """Add an approval: an origin as :func:`origin_of` returns it, and the variable. Safe with concurrent kernels.
-
-        Raises:
-            ValidationError: the file is damaged.
-        """
+        """Add an approval: an origin as :func:`origin_of` returns it, and the variable. Safe among kernels."""
         folder = self._path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10, check_interval=0.02):
@@ -41,11 +40,7 @@ class Approvals:
             os.replace(temporary, self._path)
 
     def of(self, provider_name: str) -> list[str]:
-        """The approvals for a provider.
-
-        Raises:
-            ValidationError: the file is damaged.
-        """
+        """The approvals for a provider."""
         return self._read().get(provider_name, [])
 
     def _read(self) -> dict[str, list[str]]:

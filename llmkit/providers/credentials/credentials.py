@@ -90,9 +90,6 @@ class Credentials:
         """Whether the provider's key in ``variable`` may be sent there: it was approved for that address, or the
         address is shipped and the variable bears the provider's name. Without ``variable``: whether the address is
         shipped, approved for any variable, or this machine.
-
-        Raises:
-            ValidationError: the approvals file is damaged.
         """
         try:
             origin = origin_of(base_url)

@@ -92,11 +92,7 @@ class Client:
         return HttpResponse(status=response.status, headers=headers, body=content, received_at=received_at)
 
     def _session(self, origin: str) -> aiohttp.ClientSession:
-        """The connections to an origin, opened on demand.
-
-        Raises:
-            ValidationError: the environment names unreadable certificates or an invalid proxy.
-        """
+        """The connections to an origin, opened on demand."""
         if origin not in self._sessions:
             if self._certificates is None and origin.startswith("https:"):
                 self._certificates = _trusted()  # they may have been fixed by now

@@ -54,11 +54,7 @@ class ServedDialect(Server):
     """The name of the seed parameter."""
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
-        """Check a request in either format by the provider's rules.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """Raise ``Rejected`` for a request, in either format, that the provider would reject."""
 
     def version(self, model: str) -> str:
         """The model version reported in answers."""

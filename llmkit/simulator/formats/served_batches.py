@@ -115,11 +115,7 @@ class ServedBatches(ABC):
 
     @abstractmethod
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
-        """Parse a submitted batch, which has no id and no time yet.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """Parse a submitted batch, which has no id and no time yet, or raise ``Rejected``."""
 
     @abstractmethod
     def state(self, batch: Batch) -> dict[str, Any]:

@@ -89,11 +89,7 @@ class Format(ABC):
 
     @abstractmethod
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
-        """Parse a request; ``model`` is the one in the URL, if the format has it there.
-
-        Raises:
-            Rejected: the provider would reject it.
-        """
+        """Parse a request, or raise ``Rejected``; ``model`` is the one in the URL, if the format has it there."""
 
     @abstractmethod
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
