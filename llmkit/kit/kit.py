@@ -624,9 +624,10 @@ class Kit:
     def team(self) -> pd.DataFrame:
         """The members of the team: one row per person, those online first.
 
-        Columns: actor, is_on (seen within the last 15 seconds), hosts, runs (ids of their current runs), asking
-        (providers they are asking now); probes, spent (US dollars) and unpriced of this month (UTC), as in
-        :meth:`costs`; last_seen. Spending from before the team, and by people who have left, is included.
+        Columns: actor, is_on (seen within the last 15 seconds; nobody while the team's database does not answer),
+        hosts, runs (ids of their current runs), asking (providers they are asking now); probes, spent (US dollars) and
+        unpriced of this month (UTC), as in :meth:`costs`; last_seen. Spending from before the team, and by people who
+        have left, is included.
 
         Raises:
             ValidationError: this kit was opened without ``team=``.
@@ -634,7 +635,7 @@ class Kit:
         if self._team is None:
             raise ValidationError("Nobody shares this catalog: llmkit.open(path, team='postgresql://…').", field="team")
         month = datetime.now(UTC).date().replace(day=1)
-        table: pd.DataFrame = teams().team_table(self._team.members, self.costs(since=month, by="actor"))
+        table: pd.DataFrame = teams().team_table(self._team.seen, self.costs(since=month, by="actor"))
         return table
 
     # --- internal tasks ---

@@ -73,6 +73,11 @@ class Team(Peers):
         """Whether the team's database answers."""
         return self._relay is not None
 
+    @property
+    def seen(self) -> Sequence[Member]:
+        """The members; while the team's database does not answer, nobody counts as online."""
+        return self.members if self.is_reached else [each._replace(is_on=False) for each in self.members]
+
     # --- joining and leaving ---
 
     def join(self) -> None:

@@ -75,7 +75,8 @@ class Detail(ABC):
         self.notice = Sentence()
         self._title = ipw.HTML()
         self._place = ipw.VBox(layout=ipw.Layout(width="100%"))
-        self.widget = ipw.VBox(layout=ipw.Layout(display="none", width="100%", padding="8px 0 0 0"))
+        layout = ipw.Layout(display="none", width="100%", min_height="130px", padding="8px 0 0 0")
+        self.widget = ipw.VBox(layout=layout)  # as high as its buttons with a sentence, which are scrolled to together
 
     @abstractmethod
     def show(self, key: str | None) -> None:

@@ -7,10 +7,11 @@ import pandas as pd
 
 from llmkit.money.amounts import billed
 from llmkit.widgets import html
-from llmkit.widgets.panel import Panel, button, line
+from llmkit.widgets.panel import Panel, Sentence, line
 from llmkit.widgets.protocols import HasTeam
 
 _RIGHT = ("Spent this month",)
+_ALONE = "The team's database does not answer: what colleagues do now is not known here. Runs continue."
 
 
 class TeamPanel(Panel):
@@ -22,8 +23,9 @@ class TeamPanel(Panel):
         super().__init__()
         self._kit = kit
         self._table = ipw.HTML()
-        self.refresh_button = button("Refresh", lambda: self.act(lambda: None))
-        self.widget.children = (self._table, line(self.refresh_button), self.notice.widget)
+        self._alone = Sentence()
+        self.refresh_button = self.action_button("Refresh", lambda: None)
+        self.widget.children = (self._table, self._alone.widget, line(self.refresh_button), self.notice.widget)
         self.refresh()
 
     @property
@@ -33,8 +35,10 @@ class TeamPanel(Panel):
 
     def refresh(self) -> None:
         """Show the current members."""
-        words = _in_words(self.df)
+        team = self.df
+        words = _in_words(team)
         self._table.value = html.table(list(map(str, words)), words.itertuples(index=False, name=None), right=_RIGHT)
+        self._alone.show("" if team["is_on"].any() else _ALONE, "warn")  # this kit would be on
 
     def _pages(self) -> list[html.Page]:
         return [html.Page(self.title, _in_words(self.df), _RIGHT)]
@@ -45,7 +49,7 @@ def _in_words(team: pd.DataFrame) -> pd.DataFrame:
         {
             "Who": team["actor"],
             "Now": ["on" if is_on else "away" for is_on in team["is_on"]],
-            "On": team["hosts"],
+            "Machine": team["hosts"],
             "Runs": [", ".join(runs) for runs in team["runs"]],
             "Asks": [", ".join(providers) for providers in team["asking"]],
             "Spent this month": [

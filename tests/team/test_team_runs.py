@@ -198,6 +198,24 @@ def test_the_team_as_a_table(member, sim):
         ben.team()
 
 
+def test_a_team_out_of_reach_is_not_shown_as_online(server, member):
+    """The panel says why, as long as the database does not answer."""
+    anna = member("anna")
+    panel = anna.settings_panel().team
+    assert until(lambda: anna.team()["is_on"].all())
+    server.stop()
+    try:
+        assert until(lambda: not anna.team()["is_on"].any())
+        panel.refresh_button.click()
+        assert "does not answer" in panel.widget.children[1].value
+        assert ">away<" in panel.widget.children[0].value
+    finally:
+        server.start()
+    assert until(lambda: anna.team()["is_on"].all())
+    panel.refresh_button.click()
+    assert not panel.widget.children[1].value
+
+
 def test_without_a_team_nobody_is_in_it(kit):
     """The error says how to open a catalog with one."""
     with pytest.raises(llmkit.ValidationError, match="team='postgresql"):
