@@ -84,6 +84,12 @@ def test_files_and_functions_are_small():
     assert {name for name, lines in lengths.items() if lines > 300} <= LONG.keys()
 
 
+def test_percentages_are_written_alike():
+    """As Python formats them: 80%, without a space."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (*PACKAGE.rglob("*.py"), ROOT / "README.md")}
+    assert [name for name, text in texts.items() if re.search(r"\d %[ .,:;)]", text)] == []
+
+
 # --- the map ----------------------------------------------------------------------------------------------------------
 
 MAP = (PACKAGE / "README.md").read_text(encoding="utf-8")

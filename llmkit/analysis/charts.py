@@ -143,7 +143,7 @@ def plot_forest(
         if whole:
             ax.plot([row["low"], row["high"]], [place, place], color=BLUE, linewidth=1.5)
         ax.plot([row[of]], [place], "s", color=BLUE, markersize=5, markerfacecolor=BLUE if whole else "none")
-    _finish(ax, [short(name, _LONGEST) for name in shown["name"]], f"{label}, with 95 % intervals", len(table))
+    _finish(ax, [short(name, _LONGEST) for name in shown["name"]], f"{label}, with 95% intervals", len(table))
     ax.xaxis.label.set_parse_math(False)
     return ax
 

@@ -37,7 +37,7 @@ class Agreement:
     """Krippendorff's; NaN when all codes are identical, which says nothing about agreement."""
     low: float
     high: float
-    """The 95 % interval of alpha: percentiles of a bootstrap over items."""
+    """The 95% interval of alpha: percentiles of a bootstrap over items."""
     kappa: float | None
     """Cohen's, unweighted, for two coders; ``None`` for more."""
     table: pd.DataFrame

@@ -33,7 +33,7 @@ class HasProbes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A comparison of levels: three tidy tables and a chart. All intervals are 95 % intervals."""
+    """A comparison of levels: three tidy tables and a chart. All intervals are 95% intervals."""
 
     value: str
     levels: pd.DataFrame
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare(run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: By | None = None) -> Comparison:
-    """Compare the levels of ``by`` in a numeric column, with 95 % intervals.
+    """Compare the levels of ``by`` in a numeric column, with 95% intervals.
 
     Args:
         run_or_frame: a run, or a table such as ``run.probes`` or ``llmkit.concat([...])`` with columns of your own.

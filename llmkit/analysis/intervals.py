@@ -1,4 +1,4 @@
-"""Means, shares and differences with 95 % intervals, optionally clustered. Pure; computed by scipy and statsmodels."""
+"""Means, shares and differences with 95% intervals, optionally clustered. Pure; computed by scipy and statsmodels."""
 
 from __future__ import annotations
 

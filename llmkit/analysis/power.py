@@ -35,7 +35,7 @@ class Design:
     cost: Decimal | None
     low: Decimal | None
     high: Decimal | None
-    """US dollars for all models, with an 80 % interval; ``None`` where a price is unknown."""
+    """US dollars for all models, with an 80% interval; ``None`` where a price is unknown."""
     enough: bool
     """Whether the requested power is reached within the budget."""
     curve: pd.DataFrame

@@ -37,11 +37,11 @@ class Corrected:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the 95 % interval."""
+        """Half the width of the 95% interval."""
         return self.quantile * sqrt(max(0.0, self.variance))
 
     def share_interval(self) -> tuple[float, float]:
-        """The 95 % interval of a share: Wilson's, for the effective number of answers. The normal interval is too low
+        """The 95% interval of a share: Wilson's, for the effective number of answers. The normal interval is too low
         where the estimate is low."""
         share = min(1.0, max(0.0, self.estimate))
         spread = max(share * (1 - share), _LEAST)

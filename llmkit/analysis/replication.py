@@ -65,7 +65,7 @@ class Replication:
         else the text), ``agree_low``, ``agree_high``, and as a baseline ``agree_before``, the same for two samples of
         the run itself (missing with one sample). ``length_…`` in characters and ``cost_…`` in US dollars: ``before``,
         ``now``, and ``low`` and ``high`` of the difference (now minus before). ``version_before`` and ``version_now``.
-        Intervals are 95 % intervals, clustered by scenario.
+        Intervals are 95% intervals, clustered by scenario.
         """
         before, now = _answers(self.original.probes), _answers(replica.probes)
         rows = [

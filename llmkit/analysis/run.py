@@ -254,7 +254,7 @@ class Run:
 
     def plot_latency(self, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
         """A matplotlib box plot of each model's time to answer in seconds (on the wire, summed over turns), the slowest
-        on top: median, quartiles, and the middle 90 % of ok answers.
+        on top: median, quartiles, and the middle 90% of ok answers.
 
         Here and in the charts below, ``by`` is one or several columns of :attr:`probes`; an unknown one raises
         :class:`ValidationError`.
@@ -279,7 +279,7 @@ class Run:
     def plot_shares(
         self, by: By = "model", of: str | pd.DataFrame | None = None, ax: axes.Axes | None = None
     ) -> axes.Axes:
-        """How often each model gave each answer, in per cent, with 95 % Wilson intervals.
+        """How often each model gave each answer, in per cent, with 95% Wilson intervals.
 
         ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; by default the first field of
         structured answers (``answer.…``) with few values. Answers without a value do not count, and beyond seven values
@@ -316,7 +316,7 @@ class Run:
             by: a column of :attr:`probes` whose levels are analysed separately, such as ``"config"``.
             within: the clusters of correlated answers; ``None`` treats all as independent.
 
-        Columns: ``by``, category, share with its 95 % interval (low, high), share_model and share_hand (the shares by
+        Columns: ``by``, category, share with its 95% interval (low, high), share_model and share_hand (the shares by
         either alone), n_hand, n, and weight (of the model's codes, from 0 to 1). By prediction-powered inference
         (PPI++, arXiv:2311.01453).
 
@@ -445,8 +445,8 @@ class Run:
     def _report_page(self, text: str) -> str:
         plots: tuple[tuple[Callable[..., axes.Axes], str], ...] = (
             (self.plot_costs, "Cost of each configuration."),
-            (self.plot_lengths, "Length of answers: median, quartiles, middle 90 %."),
-            (self.plot_latency, "Time to an answer: median, quartiles, middle 90 %."),
+            (self.plot_lengths, "Length of answers: median, quartiles, middle 90%."),
+            (self.plot_latency, "Time to an answer: median, quartiles, middle 90%."),
         )
         rows = len(self.costs("config"))
         drawn = [(charts.svg(partial(plot, by="config"), rows), caption) for plot, caption in plots]

@@ -49,7 +49,7 @@ class HalfWidth:
 
 
 def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWidth:
-    """A rule for ``kit.run(..., stop_when=...)``: stop when the 95 % interval of the mean of ``value`` (a numeric
+    """A rule for ``kit.run(..., stop_when=...)``: stop when the 95% interval of the mean of ``value`` (a numeric
     column, such as ``"answer.score"``) is at most ± ``width`` for every configuration.
 
     Intervals come from an asymptotic confidence sequence over the means of ``within`` (Waudby-Smith et al., *Annals of

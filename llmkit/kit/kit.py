@@ -610,7 +610,7 @@ class Kit:
     def calibration(self, by: Literal["model", "run"] = "model", *, simulated: bool | None = None) -> pd.DataFrame:
         """Estimates compared with actual costs: one row per completed run and model, or per run.
 
-        Columns: run_id, name, started_at, model, probes, ok; ``estimate``, ``low`` and ``high`` (the 80 % interval) and
+        Columns: run_id, name, started_at, model, probes, ok; ``estimate``, ``low`` and ``high`` (the 80% interval) and
         ``actual`` in US dollars; ``ratio`` (actual / estimate); ``inside`` (whether the interval contains the actual
         cost); ``basis`` and ``observations`` (what the estimate was based on). Costs are missing where a price is
         unknown. ``simulated`` as in :meth:`costs`.

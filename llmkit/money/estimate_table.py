@@ -20,7 +20,7 @@ _IN_DF_ONLY = ["provider", "observations", "chars_per_token"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The expected cost of a run, in US dollars; ``low`` to ``high`` is an 80 % interval.
+    """The expected cost of a run, in US dollars; ``low`` to ``high`` is an 80% interval.
 
     ``models`` holds one ``ModelEstimate`` per model; ``unpriced`` names those excluded from the total. ``hours`` is how
     long each provider will take within its limits; providers run in parallel. ``reused`` counts stored answers, which
@@ -95,7 +95,7 @@ class Estimate:
             return "<Estimate: unpriced>"
         missing = f", without {len(self.unpriced)} unpriced" if self.unpriced else ""
         total, low, high = map(dollars, (self.total, self.low, self.high))
-        return f"<Estimate {total} (80 %: {low} to {high}; {self.basis}{missing})>"
+        return f"<Estimate {total} (80%: {low} to {high}; {self.basis}{missing})>"
 
     def _repr_html_(self) -> str:
         frame, summary = self.df.drop(columns=_IN_DF_ONLY), repr(self).strip("<>")

@@ -1,4 +1,4 @@
-"""Estimate the cost of a run from earlier answers, with an 80 % interval of the total.
+"""Estimate the cost of a run from earlier answers, with an 80% interval of the total.
 
 Answer lengths come from history: from answers of the same model to the same scenario template; if there are fewer than
 :data:`MIN_OBSERVATIONS`, from all answers of that model; then of its provider; then of all models; and without any
@@ -106,7 +106,7 @@ class Workload:
 class ModelEstimate:
     """The expected tokens (totals of the run) and cost on one model.
 
-    ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80 % interval; all ``None`` when the model is
+    ``cost``, ``low`` and ``high`` are US dollars, ``low`` to ``high`` an 80% interval; all ``None`` when the model is
     unpriced. ``cost`` is set so that actual cost divided by it averages 1. ``draws`` are simulated totals. ``seconds``
     is the mean duration of an answer. ``config`` is the label of the configuration.
     """

@@ -92,6 +92,6 @@ def _between(costs: Floats, ids: Sequence[Hashable]) -> tuple[int, float]:
 
 
 def interval(expected: float, draws: Floats) -> tuple[float, float]:
-    """The 80 % interval of the draws, extended to include the estimate (a rare long answer can leave it outside)."""
+    """The 80% interval of the draws, extended to include the estimate (a rare long answer can leave it outside)."""
     low, high = np.quantile(draws, INTERVAL)
     return min(low, expected), max(high, expected)

@@ -52,7 +52,7 @@ def _row(reference: str, entry: ModelEstimate | None, notes: Notes, names: Mappi
 
 def _interval(estimate: Estimate | ModelEstimate) -> str:
     """The interval in words; empty without a price."""
-    return "" if estimate.low is None else f"80 % sure: {dollars(estimate.low)} to {dollars(estimate.high)}"
+    return "" if estimate.low is None else f"80% sure: {dollars(estimate.low)} to {dollars(estimate.high)}"
 
 
 def _total(estimate: Estimate) -> str:

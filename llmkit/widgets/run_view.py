@@ -184,7 +184,7 @@ def _charts(run: Run) -> str:
     most = "no cost is known" if known.empty else f"{known['model'].iloc[0]} is the most expensive"
     pictures = (
         (run.plot_costs, f"Bar chart of the cost by model in US dollars; {most}."),
-        (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90 %."),
+        (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90%."),
     )
     images = "".join(
         f'<img alt="{html.esc(words)}" src="data:image/svg+xml;base64,{_base64(charts.svg(plot, len(costs)))}" '

@@ -172,7 +172,7 @@ def test_one_cluster_gives_no_interval_and_says_so():
     assert comparison.levels[["low", "high"]].isna().all(axis=None)
     assert set(comparison.levels["method"]) == {"one cluster: no interval"}
     assert comparison.differences["p_holm"].isna().all()
-    assert comparison.plot().get_xlabel() == "score, with 95 % intervals"
+    assert comparison.plot().get_xlabel() == "score, with 95% intervals"
 
 
 def test_answers_that_never_vary_are_compared_without_a_warning(recwarn):

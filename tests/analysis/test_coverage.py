@@ -26,7 +26,7 @@ def test_intervals_cover_in_few_studies():
 @pytest.mark.soak
 @pytest.mark.parametrize("name", WORLDS)
 def test_intervals_cover_the_truth(name):
-    """Of 500 studies, 93 to 97 % of the intervals of means and paired differences hold the truth.
+    """Of 500 studies, 93 to 97% of the intervals of means and paired differences hold the truth.
 
     Those of shares near the edge, of few scenarios, may hold it more often. Where hard scenarios fail, the mean of what
     is left is another one: the adjusted mean holds the truth, and paired differences are not misled.
@@ -41,7 +41,7 @@ def test_intervals_cover_the_truth(name):
 
 @pytest.mark.soak
 def test_holms_correction_keeps_the_family_wise_error():
-    """Of 500 studies of five configurations that are alike, at most 6 % find a difference; uncorrected, far more do."""
+    """Of 500 studies of five configurations that are alike, at most 6% find a difference; uncorrected, far more do."""
     corrected, uncorrected = family_wise_error(World(10), 500)
     print(f"\nfamily-wise error {corrected:.1%}; uncorrected {uncorrected:.1%}")
     assert corrected <= 0.06 < uncorrected

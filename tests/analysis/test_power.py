@@ -70,7 +70,7 @@ def test_a_pilot_tells_scenarios_from_chance():
 
 
 def test_a_pilot_whose_answers_never_differ_tells_nothing():
-    """Two scenarios that happen to agree are no reason to promise a power of 100 %."""
+    """Two scenarios that happen to agree are no reason to promise a power of 100%."""
     pilot = World(4, samples=2).study(np.random.default_rng(1), {"a": 0.0, "b": 0.5}).assign(score=1.0)
     with pytest.raises(llmkit.ValidationError, match="'score' does not vary"):
         pilot_spread(pilot, "score")
@@ -146,7 +146,7 @@ def _covered(studies, share):
 @pytest.mark.soak
 @pytest.mark.parametrize("share", [False, True])
 def test_stopping_early_keeps_the_coverage(share):
-    """Of 500 studies stopped by the rule, at least 93 % of the intervals hold the truth; stopped at the first narrow
+    """Of 500 studies stopped by the rule, at least 93% of the intervals hold the truth; stopped at the first narrow
     interval that shows up, far fewer do."""
     honest, naive = _covered(500, share)
     print(f"\nstopped by the rule {honest:.1%}; at the first narrow interval of a mean {naive:.1%}")

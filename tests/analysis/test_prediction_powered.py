@@ -79,7 +79,7 @@ def test_corrected_shares_cover_in_few_studies():
     [(300, 100, {}), (300, 60, {"wrong": 0.3}), (100, 60, {"sd": 0.5}), (60, 80, {"sd": 1.5})],
 )
 def test_corrected_shares_cover_the_truth(scenarios, labels, how):
-    """Of 1000 studies, 93 to 97 % of the intervals hold the truth; those of the model's codes alone do not."""
+    """Of 1000 studies, 93 to 97% of the intervals hold the truth; those of the model's codes alone do not."""
     covered, naive, width = _coverage(scenarios, labels, 1000, **how)
     print(f"\n{scenarios} scenarios, {labels} labels: {covered:.1%}, {width:.2f} as wide; naive {naive:.1%}")
     assert 0.93 <= covered <= 0.97

@@ -31,7 +31,7 @@ def server(catalog, limiter, burst):
 
 @pytest.mark.parametrize(("limiter", "burst"), [("token_bucket", 20)])
 def test_a_server_that_counts_refuses_hardly_anything(server):
-    """A run as fast as the server allows, which forgives a stall of a second: at most 1 % of the requests are refused.
+    """A run as fast as the server allows, which forgives a stall of a second: at most 1% of the requests are refused.
 
     Unpaced, they would be here in a second and a half, and some twenty of them refused.
     """
@@ -45,7 +45,7 @@ def test_a_server_that_counts_refuses_hardly_anything(server):
 @pytest.mark.soak
 @LIMITER
 def test_what_a_server_allows_is_used(server, limiter):
-    """In 60 s at least 97 % of what the server allows is used, and at most 1 % of the requests are refused."""
+    """In 60 s at least 97% of what the server allows is used, and at most 1% of the requests are refused."""
     kit, sim = server
     handle = kit.run([f"question {n}" for n in range(2_000)], MODEL)
     assert sim.wait_until(lambda: sim.count("ok") >= 1, timeout=30)
@@ -63,7 +63,7 @@ def test_what_a_server_allows_is_used(server, limiter):
 @pytest.mark.soak
 @LIMITER
 def test_beside_another_client_the_run_completes(server, limiter):
-    """While another client uses half of the allowance, all 450 probes are answered, with less than 5 % refused."""
+    """While another client uses half of the allowance, all 450 probes are answered, with less than 5% refused."""
     kit, sim = server
     over, theirs = threading.Event(), []
 

@@ -23,7 +23,7 @@ async def reserve(budget, most):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_heavy_tailed_costs_stay_within_a_third(virtual, seed):
-    """200 concurrent probes with heavy-tailed costs, a budget for a third: nothing overspent, at least 90 % used."""
+    """200 concurrent probes with heavy-tailed costs, a budget for a third: nothing overspent, at least 90% used."""
     rng = random.Random(seed)
     tokens = [min(1000, int(100 * rng.paretovariate(1.5))) for _ in range(200)]
     price, most = Decimal("0.00001"), Decimal("0.01000")

@@ -19,7 +19,7 @@ SERVERS = {
 @pytest.mark.parametrize("headers", [True, False], ids=["headers", "no headers"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_alone_the_allowance_is_used_and_hardly_anything_refused(name, headers):
-    """At least 97 % of 600 requests a minute are served in each minute, and at most 1 % are refused."""
+    """At least 97% of 600 requests a minute are served in each minute, and at most 1% are refused."""
     result = simulate(SERVERS[name](), LIMITS, seconds=125, headers=headers)
     begin = result.starts[0]
     minutes = [sum(begin + m <= when < begin + m + 60 for when in result.served) for m in (0, 60)]
@@ -30,7 +30,7 @@ def test_alone_the_allowance_is_used_and_hardly_anything_refused(name, headers):
 @pytest.mark.parametrize("headers", [True, False], ids=["headers", "no headers"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_beside_another_client_few_are_refused(name, headers):
-    """When another client uses half of the allowance, fewer than 5 % of ours are refused, and we get on."""
+    """When another client uses half of the allowance, fewer than 5% of ours are refused, and we get on."""
     result = simulate(SERVERS[name](), LIMITS, seconds=185, headers=headers, others_per_minute=300, seed=1)
     assert result.share_refused() < 0.05
     assert len(result.served) >= 0.5 * 300 * 3

@@ -55,7 +55,7 @@ def guesses(requests, limits, latency, tokens=0):
 @example(limits=Limits(7, 10), latency=26.0, requests=57)  # bursts of 7 and 3 in turn
 @example(limits=Limits(10, 60), latency=34.6, requests=140)
 def test_time_left_is_near_the_truth_from_a_tenth_on(limits, latency, requests):
-    """Whatever holds a provider back, its pace or its answers: within 30 %, and at the very end within one answer."""
+    """Whatever holds a provider back, its pace or its answers: within 30%, and at the very end within one answer."""
     pairs = guesses(requests, limits, latency)
     slack = latency + 60 / limits.requests_per_minute
     for true, guess in pairs[requests // 10 :]:
@@ -69,7 +69,7 @@ PROVIDER = st.tuples(STRANGE, st.floats(0.05, 40), st.integers(20, 150))
 @given(providers=st.lists(PROVIDER, min_size=6, max_size=6))
 @example(providers=[(Limits(7, 10), 26.0, 57), *(5 * [(Limits(5, 300), 2.0, 57)])])
 def test_a_run_over_six_providers_takes_as_long_as_the_slowest(providers):
-    """From a tenth of the run on, what the panel says is within 30 % of the truth, give or take one answer."""
+    """From a tenth of the run on, what the panel says is within 30% of the truth, give or take one answer."""
     views = [timeline(requests, limits, latency) for limits, latency, requests in providers]
     end = max(view[-1][0] for view in views)
     slack = max(latency + 60 / limits.requests_per_minute for limits, latency, _ in providers)

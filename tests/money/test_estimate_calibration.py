@@ -43,7 +43,7 @@ def covered_and_ratios(
     ids=["heavy tail", "three turns", "three models", "light tail"],
 )
 def test_the_interval_holds_what_it_promises(seed: int, sigma: float, followups: int, models: int) -> None:
-    """With 30 to 300 earlier answers, 75 to 90 % of 200 runs end inside the 80 % interval, the mean is within 5 %."""
+    """With 30 to 300 earlier answers, 75 to 90% of 200 runs end inside the 80% interval, the mean is within 5%."""
     inside, ratio, error = covered_and_ratios(seed, sigma, followups, models)
     print(f"{RUNS} runs: {inside:.1%} inside, actual/estimate {ratio:.3f} ± {error:.3f}")
     assert 0.75 <= inside <= 0.90

@@ -27,7 +27,7 @@ def test_the_interval_holds_in_every_world(name):
 
 @pytest.mark.soak
 def test_the_interval_holds_what_it_promises_in_every_world():
-    """80 % intervals cover 70 to 95 % of 1,000 trials in each of the worlds, but for noise of two points.
+    """80% intervals cover 70 to 95% of 1,000 trials in each of the worlds, but for noise of two points.
 
     Two of them pull in opposite directions: one pilot does not show how far runs lie from each other, so its interval
     is the same where runs drift by 0.3 ("run drift") and where none does ("lognormal").

@@ -102,7 +102,7 @@ WORLDS = {
 
 
 def covered(world: World, runs: int, seed: int) -> tuple[float, float, str]:
-    """The share of runs whose cost is inside the 80 % interval, the mean of actual / estimate, and the basis."""
+    """The share of runs whose cost is inside the 80% interval, the mean of actual / estimate, and the basis."""
     generator = np.random.default_rng(seed)
     inside, ratios, basis = 0, [], ""
     for number in range(runs):

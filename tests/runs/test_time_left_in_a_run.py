@@ -54,7 +54,7 @@ def test_time_left_is_the_slowest_providers(kit):
 
 @pytest.mark.soak
 def test_time_left_is_near_the_truth(kit):
-    """From a tenth of the run on it is within 30 % of the truth, and so is the estimate before it."""
+    """From a tenth of the run on it is within 30% of the truth, and so is the estimate before it."""
     kit.use_simulator(llmkit.simulator.serve())
     told, begun, _, est = timed_run(kit, 25)
     took = told[-1][0] - begun
@@ -78,7 +78,7 @@ def test_time_left_is_near_the_truth(kit):
 )
 def test_time_left_over_six_providers(kit, slowest, limits, latency, rpm):
     """In a run of a minute or two, whatever holds the slowest provider back, what is said at each answer from a tenth
-    of the time on is within 30 % of the truth, give or take a single answer."""
+    of the time on is within 30% of the truth, give or take a single answer."""
     draw = random.Random(1)
     kit.use_simulator(
         llmkit.simulator.serve(rpm=rpm, latency=lambda asked: draw.uniform(*latency.get(asked.provider, (0.1, 0.5))))

@@ -90,7 +90,7 @@ def buying(python, url, tmp_path, *names):
 
 
 def test_two_machines_never_pass_a_budget_and_use_it(url, member, sim, python, tmp_path, monkeypatch):
-    """Two processes with two files spend as fast as they can: at least 90 % is used, and never more than all."""
+    """Two processes with two files spend as fast as they can: at least 90% is used, and never more than all."""
     founder = founded(member, sim, monkeypatch)
     with buying(python, url, tmp_path, "anna", "ben") as buyers:
         ends = [buyer.communicate(timeout=200)[0].split() for buyer in buyers]

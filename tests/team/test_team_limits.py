@@ -104,7 +104,7 @@ def test_who_is_gone_leaves_all_of_it_to_the_others(member, sim):
 @pytest.mark.soak
 @pytest.mark.parametrize("limiter", ["token_bucket", "sliding_window"])
 def test_two_members_use_what_a_server_allows(member, limiter):
-    """In 60 s at least 85 % of what the server allows is used, and at most 1 % of the requests are refused."""
+    """In 60 s at least 85% of what the server allows is used, and at most 1% of the requests are refused."""
     with llmkit.simulator.serve(rpm=600, max_concurrent=10, limiter=limiter, seed=3) as sim:
         kits = opened(member, sim, max_parallel_requests=10, requests_per_minute=600)
         arrived = ask(kits, sim, 2_000, 65)
