@@ -96,7 +96,11 @@ def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, momen
         for model in before.models.values()
         if model.is_default
         and models.get(model.reference, model).is_active
-        and any("is_default" in edited.get(("model", ref), _NONE) for ref in _siblings(before, model))
+        and any(
+            "is_default" in edited.get(("model", ref), _NONE)
+            for ref, other in before.models.items()
+            if other.provider == model.provider
+        )
     }
     merged = []
     for reference, model in models.items():
@@ -108,19 +112,12 @@ def _merged_models(before: CatalogState, seed: Seed, edited: EditedFields, momen
     return sorted(merged, key=lambda model: model.is_default or model.reference not in losing)
 
 
-def _siblings(state: CatalogState, model: Model) -> Iterator[str]:
-    return (reference for reference, other in state.models.items() if other.provider == model.provider)
-
-
 def _merged(current: Any, shipped: Any, fields: Sequence[str], edited: frozenset[str]) -> Any:
     """The shipped record, or the current one with the shipped values of all fields that no user changed."""
     if current is None:
         return shipped
     values = {name: getattr(shipped, name) for name in fields if name not in edited}
     if "api_config" in values:  # keep what was learned from its API
-        values["api_config"] = {**values["api_config"], **_learned(current)}
+        learned = {name: value for name, value in current.api_config.items() if name.startswith("learned_")}
+        values["api_config"] = {**values["api_config"], **learned}
     return replace(current, **values)
-
-
-def _learned(model: Model) -> dict[str, Any]:
-    return {name: value for name, value in model.api_config.items() if name.startswith("learned_")}

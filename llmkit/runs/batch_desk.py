@@ -59,7 +59,6 @@ class BatchDesk:
     _waiting: list[Ticket] = field(default_factory=list)
     _stirred: anyio.Event = field(default_factory=anyio.Event)
     _named: int = 0
-    _followed_names: set[str] = field(default_factory=set)
     _foreign: set[str] = field(default_factory=set)
     _is_closed: bool = False
 
@@ -126,11 +125,11 @@ class BatchDesk:
                 self._stirred = anyio.Event()
                 if self.moving or self.queue or self._is_closed:
                     continue
-                for name in self.open.keys() - self._followed_names:
-                    self._followed_names.add(name)
-                    tasks.start_soon(self._see_to, self.open[name])
+                for batch in self.open.values():
+                    if not batch.is_followed:  # an earlier process submitted it
+                        batch.is_followed = True
+                        tasks.start_soon(self._see_to, batch)
                 for batch in self._gathered():
-                    self._followed_names.add(batch.name)
                     tasks.start_soon(self._hand_in, batch)
 
     async def cancel(self) -> None:
@@ -149,7 +148,7 @@ class BatchDesk:
         batches = []
         for part in self.api.split([BatchItem(name, ticket.request) for name, ticket in tickets.items()]):
             self._named += 1
-            batch = Batch(f"{self.prefix}-{self._named}", datetime.now(UTC))
+            batch = Batch(f"{self.prefix}-{self._named}", datetime.now(UTC), is_followed=True)
             batch.tickets = {item.custom_id: tickets[item.custom_id] for item in part}
             self.open[batch.name] = batch
             self.handed_in += len(part)
@@ -174,7 +173,6 @@ class BatchDesk:
             else:
                 await self._deliver(batch, dict.fromkeys(batch.tickets, state))
         del self.open[batch.name]
-        self._followed_names.discard(batch.name)
 
     async def _created(self, batch: Batch) -> bool:
         """Create the batch at the provider, never twice: one that may exist is looked for first."""

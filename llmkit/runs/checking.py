@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from llmkit.catalog import Access
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_age import old_prices
-from llmkit.errors import MissingApiKey, ValidationError
+from llmkit.errors import MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
+from llmkit.providers.wires import wire_for
 from llmkit.records import Provider, Request
 from llmkit.records.checks import shapes
 from llmkit.records.user_warnings import warn
@@ -28,7 +29,6 @@ from llmkit.runs.affordability import (
 )
 from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_spec
-from llmkit.runs.first_requests import first_requests
 from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import AskingOrder, Plan, check_samples
 from llmkit.runs.request import RunRequest
@@ -218,6 +218,25 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
         order_seed=random.randrange(2**32) if order_seed is None else order_seed,
         option_seed=order_seed or 0,
     )
+
+
+def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
+    """Each configuration's first request, by label: it shows which parameters are left out, and the limit on answers.
+
+    Raises:
+        ValidationError: ``strict`` is set and a parameter would be left out.
+        RunRefused: the same for several configurations.
+    """
+    problems: list[ValidationError] = []
+    requests: dict[str, Request] = {}
+    for index, config in enumerate(plan.configs):
+        call = plan.call(plan.probe(index * plan.samples))
+        try:
+            requests[config.label] = wire_for(providers[config.model.provider], config.model).build(call)
+        except ValidationError as problem:
+            problems.append(problem)
+    refuse(problems)
+    return requests
 
 
 def snapshot_warnings(plan: Plan) -> Iterator[str]:

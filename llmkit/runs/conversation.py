@@ -67,11 +67,6 @@ class Conversation:
         """Whether every prompt has its answer."""
         return len(self.answers) == len(self.probe.scenario.prompts)
 
-    def give_back(self) -> None:
-        """Release the money reserved for it."""
-        if self.purse is not None:
-            self.purse.release()
-
     def begin_attempt(self, at: datetime, waited_s: float, left_out: Sequence[str] = ()) -> int:
         """Count an attempt of this turn and return its number, from 1."""
         number = self.turn_attempts.get(self.turn, 0) + 1

@@ -15,6 +15,7 @@ import anyio.to_thread
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.errors import LlmkitError
 from llmkit.records import Failure, Model
+from llmkit.records.checks.texts import counted
 from llmkit.runs.attempt import STOPPED, Attempt
 from llmkit.runs.background import first_error
 from llmkit.runs.circuit_breaker import affected
@@ -172,7 +173,8 @@ class Session:
         except Exception as error:  # noqa: BLE001 - it concerns this probe only, and the others continue
             failure = self.context.unforeseen(conversation, error)
         finally:
-            conversation.give_back()
+            if conversation.purse is not None:
+                conversation.purse.release()
         if conversation.status is None:
             await self.context.write([self.context.end_probe(conversation, failure)])
         code = conversation.failure.code if conversation.failure else None
@@ -288,7 +290,7 @@ class Session:
 
     def _stopped_by(self, refusal: str) -> str:
         count = self.tracker.refused()
-        asked = f"{count:,} probe{'' if count == 1 else 's'} of {len(self.context.spec.plan):,} ended without an answer"
+        asked = f"{counted(count, 'probe')} of {len(self.context.spec.plan):,} ended without an answer"
         return f"{refusal} So {asked}; kit.resume({self.run_id!r}, budget=...) asks them."
 
     def _deduct(self) -> None:

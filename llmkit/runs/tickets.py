@@ -48,6 +48,7 @@ class Batch:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     batch_id: str | None = None
     is_doubtful: bool = False
+    is_followed: bool = False
 
 
 def looks(poll_s: float | None, simulated: bool) -> tuple[float, float]:
