@@ -34,7 +34,7 @@ TONES: Mapping[Tone, str] = {
 }
 MOST_ROWS = 50
 _NUMBER = "text-align: right; white-space: nowrap"
-_WORDS = "text-align: left; overflow-wrap: anywhere"
+_WORDS = "text-align: left; overflow-wrap: anywhere; min-width: 4em"
 
 
 def esc(text: object) -> str:
@@ -123,8 +123,9 @@ def table(
         for name in columns
     }
     widths = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "auto")
+    title = f"overflow-wrap: break-word; font-weight: 600; color: {QUIET}"
     head = "".join(
-        f'<th scope="col" style="{style}; width: {widths[name]}; font-weight: 600; color: {QUIET}">{esc(name)}</th>'
+        f'<th scope="col" style="{style}; {title}; width: {widths[name]}">{esc(name)}</th>'
         for name, style in styles.items()
     )
     body = "".join(

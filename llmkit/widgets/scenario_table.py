@@ -12,6 +12,7 @@ from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.scenarios import as_scenarios, scenarios_to_frame
 from llmkit.widgets import html
+from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.panel import Panel, Sentence, line, shown
 from llmkit.widgets.table import Column, Row, Table
 
@@ -37,8 +38,9 @@ class ScenarioTable(Panel):
         self._names = names
         self.table = Table(columns, name="Scenario", statuses=[(_KEPT, _KEPT), (_DROPPED, _DROPPED)])
         shown(self.table.group, False)
-        self.prompt = ipw.Textarea(layout=ipw.Layout(width="100%", height="110px"))
-        self.save_button = self.action_button("Save", self._save, primary=True)
+        self.prompt = ipw.Textarea(layout=ipw.Layout(width="auto", height="110px"))
+        typed = Confirmed([self.prompt])
+        self.save_button = self.button("Save", lambda: typed.then(lambda: self.act(self._save)), primary=True)
         self.drop_button = self.action_button("Drop", lambda: self.drop(str(self.table.selected)))
         self.keep_button = self.action_button("Keep", lambda: self.keep(str(self.table.selected)))
         self._heading = ipw.HTML()
@@ -144,7 +146,8 @@ class ScenarioTable(Panel):
         shown(self.keep_button, dropped)
 
     def _pages(self) -> list[html.Page]:
-        return [html.Page(self.title, self.df[["scenario_id", "prompt", *self._names]].fillna(""))]
+        frame = self.df[["scenario_id", "prompt", *self._names]].fillna("")
+        return [html.Page(self.title, frame.rename(columns={"scenario_id": "Scenario", "prompt": "Prompt"}))]
 
 
 def _two_lines(text: str) -> str:
