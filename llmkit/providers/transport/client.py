@@ -6,7 +6,6 @@ Imported only with the first request: httpx and aiohttp take a third of a second
 from __future__ import annotations
 
 import contextlib
-import json
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from llmkit.providers.credentials import Key, redact
 from llmkit.providers.transport.exceptions import FOREIGN, failure_of
 from llmkit.providers.transport.long_bodies import apart, one_at_a_time, unpacked
 from llmkit.providers.transport.outgoing import Outgoing
+from llmkit.providers.wires.values import decode
 from llmkit.records import Failure, HttpResponse
 from llmkit.records.checks.addresses import is_loopback, origin_of
 
@@ -84,7 +84,8 @@ class Client:
                     if len(body) > (longest := outgoing.longest_reply or MAX_BODY):
                         return _too_long(response.status, host, longest)
             except (aiohttp.ClientError, TimeoutError):
-                if outgoing.method == "GET" or not await apart(body, _is_whole, body):  # what was paid for is kept
+                # a whole object, of whose transfer only the end is missing, is kept: it was paid for
+                if outgoing.method == "GET" or not isinstance(await apart(body, decode, body), dict):
                     raise
         received_at = datetime.now(UTC)
         async with one_at_a_time(body):
@@ -124,14 +125,6 @@ def _limits(timeout: float) -> aiohttp.ClientTimeout:
         total=connect + timeout,  # a limit per read would never stop an answer that trickles in
         connect=connect,
     )
-
-
-def _is_whole(body: bytearray) -> bool:
-    """Whether a body is a JSON object from beginning to end, so that only the end of the transfer is missing."""
-    try:
-        return isinstance(json.loads(body), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _redacted(body: bytearray, secrets: tuple[Key, ...]) -> bytes:

@@ -18,7 +18,7 @@ _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
 _DEAREST = Decimal(1_000_000)  # US dollars: no answer and no million tokens cost more
 
 
-def decode(body: bytes) -> Any:
+def decode(body: bytes | bytearray) -> Any:
     """The JSON value of a body, or ``None`` if it is not JSON.
 
     Blank lines before the value are skipped: DeepSeek sends them to keep the connection open. Anything after an object
