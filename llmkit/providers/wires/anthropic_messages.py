@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
@@ -12,12 +12,12 @@ from llmkit.providers.wires.anthropic_batches import AnthropicBatches
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.cache_marks import marked
-from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.model_lists import first_count, first_day
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, Failure, FinishReason, HttpResponse, RemoteModel, Request
+from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, FinishReason, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 
 # The last version to accept temperature and top_p where a model does: 2026-10-21 rejects both on every model
@@ -54,6 +54,8 @@ class AnthropicMessages(Wire):
 
     name = "anthropic_messages"
     caches_what_is_marked = True
+    models_path = "/v1/models?limit=1000"
+    headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``.
@@ -127,14 +129,6 @@ class AnthropicMessages(Wire):
             return at_home
         return tiers if place or _HOME not in listed else tiers | at_home
 
-    def list_models(self) -> Request:
-        """The request for the provider's own list of models: one page of the maximum size."""
-        return Request(path="/v1/models?limit=1000", method="GET", headers={"anthropic-version": VERSION})
-
-    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; retired ones are left out."""
-        return parse_list(response, "data", _remote_model)
-
     def _read(self, body: Any) -> Answer:
         content, usage = dig(body, "content"), dig(body, "usage")
         reason = string(dig(body, "stop_reason"))
@@ -150,6 +144,19 @@ class AnthropicMessages(Wire):
             request_id=string(dig(body, "id")) or None,
             mark=mark,
             words=string(dig(body, "stop_details", "explanation")) or string(dig(body, "stop_details", "category")),
+        )
+
+    @staticmethod
+    def _remote_model(entry: Any) -> RemoteModel | None:
+        model_id = string(dig(entry, "id"))
+        if not model_id or dig(entry, "lifecycle") == "retired":
+            return None
+        return RemoteModel(
+            model_id=model_id,
+            display_name=string(dig(entry, "display_name")) or None,
+            context_window=first_count(entry, "max_input_tokens"),
+            max_output_tokens=first_count(entry, "max_tokens"),
+            retires_on=first_day(entry, "retires_at"),
         )
 
 
@@ -181,16 +188,3 @@ def _budget(call: Call, style: str) -> int:
     wanted = _BUDGETS.get(call.params.reasoning_effort or "", 0) if style == "budget" else 0
     budget = min(wanted, _most(call) // 2)
     return budget if budget >= _SMALLEST_BUDGET else 0
-
-
-def _remote_model(entry: Any) -> RemoteModel | None:
-    model_id = string(dig(entry, "id"))
-    if not model_id or dig(entry, "lifecycle") == "retired":
-        return None
-    return RemoteModel(
-        model_id=model_id,
-        display_name=string(dig(entry, "display_name")) or None,
-        context_window=first_count(entry, "max_input_tokens"),
-        max_output_tokens=first_count(entry, "max_tokens"),
-        retires_on=first_day(entry, "retires_at"),
-    )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
 from llmkit.providers.wires.batch_api import BatchApi
+from llmkit.providers.wires.model_lists import parse_list
 from llmkit.records import (
     BATCH_TIER,
     STANDARD,
@@ -31,6 +32,11 @@ class Wire(ABC):
     name: ClassVar[WireName]
     caches_what_is_marked: ClassVar[bool] = False
     """Whether the provider caches only the prefixes marked in a request, instead of any prefix automatically."""
+    models_path: ClassVar[str]
+    """Where the provider lists its models, as many on a page as it allows."""
+    models_key: ClassVar[str] = "data"
+    headers: ClassVar[Mapping[str, str]] = {}
+    """The headers of requests for that list."""
     dialect: Dialect = STANDARD
 
     @abstractmethod
@@ -79,10 +85,15 @@ class Wire(ABC):
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
 
-    @abstractmethod
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""
+        return Request(path=self.models_path, method="GET", headers=self.headers)
 
-    @abstractmethod
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response; only chat-capable ones if the list distinguishes them."""
+        """The models of a ``list_models`` response, without those that it calls retired or unable to chat."""
+        return parse_list(response, self.models_key, self._remote_model)
+
+    @staticmethod
+    @abstractmethod
+    def _remote_model(entry: Any) -> RemoteModel | None:
+        """A model in the list; ``None`` if it is not to be shown."""

@@ -11,12 +11,12 @@ from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.gemini_batches import GeminiBatches
-from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.model_lists import first_count, first_day
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import gemini_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Failure, FinishReason, HttpResponse, Params, RemoteModel, Request
+from llmkit.records import Call, FinishReason, Params, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 
 # From Google's documentation of its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
@@ -36,6 +36,8 @@ class Gemini(Wire):
     """``POST /v1beta/models/{model}:generateContent``. The key travels in a header, never in the URL."""
 
     name = "gemini"
+    models_path = "/v1beta/models?pageSize=1000"
+    models_key = "models"
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``."""
@@ -78,14 +80,6 @@ class Gemini(Wire):
         """See ``Wire.batches``."""
         return GeminiBatches()
 
-    def list_models(self) -> Request:
-        """The request for the provider's own list of models: one page of the maximum size."""
-        return Request(path="/v1beta/models?pageSize=1000", method="GET")
-
-    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response that can generate content; ids without ``models/``."""
-        return parse_list(response, "models", _remote_model)
-
     def _read(self, body: Any) -> Answer:
         candidate, usage = dig(body, "candidates", 0), dig(body, "usageMetadata")
         blocked = string(dig(body, "promptFeedback", "blockReason"))
@@ -109,6 +103,20 @@ class Gemini(Wire):
             or (reason if reason not in ("STOP", "MAX_TOKENS") else ""),
         )
 
+    @staticmethod
+    def _remote_model(entry: Any) -> RemoteModel | None:
+        model_id = string(dig(entry, "name")).removeprefix("models/")
+        methods = dig(entry, "supportedGenerationMethods")
+        if not model_id or (isinstance(methods, list) and "generateContent" not in methods):
+            return None
+        return RemoteModel(
+            model_id=model_id,
+            display_name=string(dig(entry, "displayName")) or None,
+            context_window=first_count(entry, "inputTokenLimit"),
+            max_output_tokens=first_count(entry, "outputTokenLimit"),
+            retires_on=first_day(dig(entry, "modelStatus"), "retirementTime"),
+        )
+
 
 def _grounding(metadata: Any) -> int:
     """Searches for an answer, which are billed per prompt or per query beyond a free daily number. Those of maps and
@@ -126,17 +134,3 @@ def _untaken(params: Params, style: str) -> tuple[str, ...]:
 
 def _thinking(style: str, effort: str) -> dict[str, Any]:
     return {"thinkingBudget": _BUDGETS[effort]} if style == "budget" else {"thinkingLevel": effort.upper()}
-
-
-def _remote_model(entry: Any) -> RemoteModel | None:
-    model_id = string(dig(entry, "name")).removeprefix("models/")
-    methods = dig(entry, "supportedGenerationMethods")
-    if not model_id or (isinstance(methods, list) and "generateContent" not in methods):
-        return None
-    return RemoteModel(
-        model_id=model_id,
-        display_name=string(dig(entry, "displayName")) or None,
-        context_window=first_count(entry, "inputTokenLimit"),
-        max_output_tokens=first_count(entry, "outputTokenLimit"),
-        retires_on=first_day(dig(entry, "modelStatus"), "retirementTime"),
-    )

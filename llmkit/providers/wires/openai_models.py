@@ -10,12 +10,12 @@ from typing import Any
 
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
-from llmkit.providers.wires.model_lists import first_count, first_day, parse_list
+from llmkit.providers.wires.model_lists import first_count, first_day
 from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.values import dig, items, money, string
 from llmkit.providers.wires.xai_batches import XaiBatches
-from llmkit.records import BATCH_TIER, EXACT, STANDARD_TIER, Failure, HttpResponse, Params, Price, RemoteModel, Request
+from llmkit.records import BATCH_TIER, EXACT, STANDARD_TIER, Params, Price, RemoteModel
 
 _BATCHES: Mapping[str, BatchApi] = {"openai": OpenAIBatches(), "mistral": MistralBatches(), "xai": XaiBatches()}
 _MILLION = Decimal(1_000_000)
@@ -24,6 +24,8 @@ _OTHER_TYPES = frozenset({"audio", "embedding", "image", "moderation", "rerank",
 
 class OpenAIWire(Wire):
     """The common part of the chat completions and responses wires."""
+
+    models_path = "/models"
 
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
@@ -46,30 +48,24 @@ class OpenAIWire(Wire):
         """See ``Wire.batches``. The dialect decides."""
         return _BATCHES.get(self.dialect.batches or "")
 
-    def list_models(self) -> Request:
-        """The request for the provider's own list of models."""
-        return Request(path="/models", method="GET")
-
-    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response, except those listed as unable to chat."""
-        return parse_list(response, "data", _remote_model)
-
-
-def _remote_model(entry: Any) -> RemoteModel | None:
-    model_id = string(dig(entry, "id"))
-    if not model_id or not _can_chat(entry):
-        return None
-    return RemoteModel(
-        model_id=model_id,
-        display_name=string(dig(entry, "display_name")) or string(dig(entry, "name")) or None,
-        # Mistral, OpenRouter and Together, Groq, vLLM
-        context_window=first_count(entry, "max_context_length", "context_length", "context_window", "max_model_len"),
-        max_output_tokens=first_count(dig(entry, "top_provider"), "max_completion_tokens")
-        or first_count(entry, "max_completion_tokens"),
-        # OpenAI, Mistral, OpenRouter
-        retires_on=first_day(entry, "shutdown_date", "deprecation", "expiration_date"),
-        price=_price(dig(entry, "pricing")),
-    )
+    @staticmethod
+    def _remote_model(entry: Any) -> RemoteModel | None:
+        model_id = string(dig(entry, "id"))
+        if not model_id or not _can_chat(entry):
+            return None
+        return RemoteModel(
+            model_id=model_id,
+            display_name=string(dig(entry, "display_name")) or string(dig(entry, "name")) or None,
+            # Mistral, OpenRouter and Together, Groq, vLLM
+            context_window=first_count(
+                entry, "max_context_length", "context_length", "context_window", "max_model_len"
+            ),
+            max_output_tokens=first_count(dig(entry, "top_provider"), "max_completion_tokens")
+            or first_count(entry, "max_completion_tokens"),
+            # OpenAI, Mistral, OpenRouter
+            retires_on=first_day(entry, "shutdown_date", "deprecation", "expiration_date"),
+            price=_price(dig(entry, "pricing")),
+        )
 
 
 def _can_chat(entry: Any) -> bool:
