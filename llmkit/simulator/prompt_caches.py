@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 
 from llmkit.simulator.questions import CHARACTERS_PER_TOKEN, Question
@@ -11,6 +12,11 @@ _BLOCK = 128  # tokens: the granularity of automatic caches
 _LOOKBACK = 20  # text ends looked up before a mark
 _KEPT = 300.0  # seconds since the last use
 _SIZE = 200_000  # prefixes remembered
+_LEAST = {  # tokens of the shortest cached prefix, usually 1,024: litellm's prompt_cache_min_tokens
+    512: re.compile(r"claude.*(-5-5(-|$)|opus-5$|fable-5|mythos-5)"),
+    2_048: re.compile(r"claude-opus-4-7|gemini-2\.5-pro"),
+    4_096: re.compile(r"claude-(opus-4-[56]|haiku-4-5)|gemini-(3\.1-pro|3\.[5-9]-flash$|4)"),
+}
 
 
 class PromptCaches:
@@ -46,9 +52,10 @@ def _readable(question: Question) -> Iterable[int]:
 
 def _prefixes(question: Question, ends: Iterable[int]) -> Iterator[tuple[int, str]]:
     """The ends of prefixes that are long enough for the provider's cache, each with a digest of the prefix."""
+    least = next((tokens for tokens, models in _LEAST.items() if models.search(question.model)), 1_024)
     running, done = hashlib.blake2b(f"{question.provider}\x1f{question.model}\x1f".encode(), digest_size=12), 0
     for end in sorted(ends):
         running.update(question.characters[done:end].encode("utf-8", "surrogatepass"))
         done = end
-        if end >= question.least_cached * CHARACTERS_PER_TOKEN:
+        if end >= least * CHARACTERS_PER_TOKEN:
             yield end, running.hexdigest()

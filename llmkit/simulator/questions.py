@@ -16,8 +16,8 @@ class Question:
     """A request for an answer. ``messages`` are (role, text) pairs; ``sample`` is the header ``x-llmkit-sample``.
 
     ``effort`` is the reasoning effort in OpenAI's terms, ``None`` when unspecified. The provider's prompt cache stores
-    prefixes of at least ``least_cached`` tokens: any, or if ``marks`` is set those that end at a mark, looked up at
-    ``text_ends``. Both are positions in ``characters``. ``held`` tokens were cached when the request arrived.
+    any prefixes, or if ``marks`` is set those that end at a mark, looked up at ``text_ends``; both are positions in
+    ``characters``. ``held`` tokens were cached when the request arrived.
     """
 
     provider: str
@@ -31,7 +31,6 @@ class Question:
     effort: str | None = None
     schema: Mapping[str, Any] | None = None
     wants_json: bool = False
-    least_cached: int = 1_024
     marks: tuple[int, ...] | None = None
     text_ends: tuple[int, ...] = ()
     held: int = 0

@@ -25,7 +25,6 @@ from llmkit.simulator.formats.served_format import (
     MAX_OUTPUT,
     ErrorResponse,
     OwnFormat,
-    least_cached,
     left,
     retry_after,
 )
@@ -37,11 +36,6 @@ _PREFILL = re.compile(r"-4-5(-|$)")
 _VERSIONS = ("2023-06-01", "2026-10-21")
 _NO_SAMPLING = "2026-10-21"
 _MOST_MARKS = 4
-_CACHED_FROM = {  # tokens of the shortest cached prefix: litellm's prompt_cache_min_tokens
-    512: re.compile(r"-5-5(-|$)|opus-5$|fable-5|mythos-5"),
-    2_048: re.compile(r"opus-4-7"),
-    4_096: re.compile(r"opus-4-[56]|haiku-4-5"),
-}
 
 
 class Anthropic(OwnFormat):
@@ -69,11 +63,11 @@ class Anthropic(OwnFormat):
         limit = integer(body, "max_tokens")
         if limit is None:
             raise Rejected("max_tokens: Field required", "max_tokens")
-        model, messages = model_of(body), tuple(messages_of(body.get("messages")))
+        messages = tuple(messages_of(body.get("messages")))
         text_ends, marks = _caching(body)
         question = Question(
             provider=self.provider,
-            model=model,
+            model=model_of(body),
             system=text_of(body.get("system")),
             messages=messages,
             max_tokens=limit,
@@ -82,7 +76,6 @@ class Anthropic(OwnFormat):
             effort=_effort(body, output),
             schema=schema_of(form.get("schema"), "output_config.format"),
             wants_json=form.get("type") == "json_schema",
-            least_cached=least_cached(model, _CACHED_FROM),
             marks=marks,
             text_ends=text_ends,
         )

@@ -117,11 +117,6 @@ def left(limiter: Limiter, now: float) -> dict[str, Left]:
     return {what: rate.left(now) for what, rate in rates.items() if rate is not None}
 
 
-def least_cached(model: str, by_tokens: Mapping[int, re.Pattern[str]]) -> int:
-    """The tokens of the shortest prefix that is cached for a model; usually 1,024."""
-    return next((tokens for tokens, models in by_tokens.items() if models.search(model)), 1_024)
-
-
 def encoded(body: Any) -> bytes:
     """A body as bytes."""
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -10,7 +10,7 @@ from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.problems import Problem, Rejected
-from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat, least_cached
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat
 from llmkit.simulator.questions import Answer, Question
 
 _FIELDS = frozenset(
@@ -19,10 +19,6 @@ _FIELDS = frozenset(
         "serviceTier", "labels", "model", "store",
     }
 )  # fmt: skip
-_CACHED_FROM = {  # tokens of the shortest cached prefix: litellm's prompt_cache_min_tokens
-    2_048: re.compile(r"2\.5-pro"),
-    4_096: re.compile(r"3\.1-pro|3\.[5-9]-flash$|gemini-4"),
-}
 
 
 class Gemini(OwnFormat):
@@ -64,7 +60,6 @@ class Gemini(OwnFormat):
             effort=_effort(mapping(generation.get("thinkingConfig"), "thinking_config")),
             schema=schema_of(schema, "generation_config.response_schema") if json_type else None,
             wants_json=json_type,
-            least_cached=least_cached(model, _CACHED_FROM),
         )
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
