@@ -81,9 +81,9 @@ class Wire(ABC):
     def _read(self, body: Any) -> Answer:
         """Read the JSON of a 2xx body, whatever it contains."""
 
-    @abstractmethod
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
+        return {"authorization": f"Bearer {key}"}
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""

@@ -1,5 +1,5 @@
-"""What OpenAI's two formats share: the key's header, service tiers, and the list of models, to which compatible
-providers add context windows, prices and retirement dates in their own ways.
+"""What OpenAI's two formats share: service tiers, and the list of models, to which compatible providers add context
+windows, prices and retirement dates in their own ways.
 """
 
 from __future__ import annotations
@@ -26,10 +26,6 @@ class OpenAIWire(Wire):
     """The common part of the chat completions and responses wires."""
 
     models_path = "/models"
-
-    def auth(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"authorization": f"Bearer {key}"}
 
     def asked_tier(self, body: Mapping[str, Any]) -> str | None:
         """See ``Wire.asked_tier``. The default is ``auto``: the project's setting."""
