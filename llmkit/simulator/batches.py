@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llmkit.simulator.formats.body_values import json_object
-from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_batches import Batch, Call, Item, Result
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.stats import Received
 
 Answering = Callable[[Batch, Item], Result]

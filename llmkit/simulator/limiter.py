@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
+from llmkit.simulator.problems import Problem
+
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]
 MINUTE = 60.0
 _ROUNDING = 1e-5  # units: waiting exactly as long as announced must suffice despite float rounding
@@ -108,15 +110,6 @@ class Limits:
         return self.burst or max(self.max_concurrent or 5, (self.rpm or 0) // 60)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A request over a limit: which one, its value, and the seconds until a retry can succeed."""
-
-    limit: Literal["requests", "tokens", "concurrent"]
-    value: int
-    wait: float
-
-
 @dataclass(slots=True)
 class Limiter:
     """The limits of one provider with their current state."""
@@ -132,15 +125,15 @@ class Limiter:
         self.requests = _rate(limits.kind, limits.rpm, limits.bucket, self.now)
         self.tokens = _rate(limits.kind, limits.tpm, limits.tpm or 0, self.now)
 
-    def admit(self, tokens: int, now: float) -> Refused | None:
+    def admit(self, tokens: int, now: float) -> Problem | None:
         """Admit a request with this many input tokens, or return why not. A refused request uses nothing."""
         limits = self.limits
         if limits.max_concurrent is not None and self.in_flight >= limits.max_concurrent:
-            return Refused("concurrent", limits.max_concurrent, 1.0)
+            return Problem(kind="rate_limit", unit="concurrent", limit=limits.max_concurrent, retry_after=1.0)
         if self.requests is not None and (wait := self.requests.wait(1, now)) > 0:
-            return Refused("requests", limits.rpm or 0, wait)
+            return Problem(kind="rate_limit", unit="requests", limit=limits.rpm or 0, retry_after=wait)
         if self.tokens is not None and (wait := self.tokens.wait(tokens, now)) > 0:
-            return Refused("tokens", limits.tpm or 0, wait)
+            return Problem(kind="rate_limit", unit="tokens", limit=limits.tpm or 0, retry_after=wait)
         if self.requests is not None:
             self.requests.take(1, now)
         self.spend(tokens, now)

@@ -15,11 +15,11 @@ from llmkit.simulator.batches import Batches
 from llmkit.simulator.behaviour import Behaviour
 from llmkit.simulator.faults import UNDELIVERED, Delivery, Fault, Faults, damaged, outcome
 from llmkit.simulator.formats.body_values import json_object
-from llmkit.simulator.formats.problems import Problem, ProblemKind, Rejected
 from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import decoded, encoded
 from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.problems import Problem, ProblemKind, Rejected
 from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
@@ -154,8 +154,7 @@ class Service:
             question = self._read(visit)
         except Rejected as rejected:
             return self._error(visit, rejected.problem)
-        if refused := self._limiter(question.provider).admit(input_tokens(question), self.now()):
-            problem = Problem(kind="rate_limit", retry_after=refused.wait, limit=refused.value, unit=refused.limit)
+        if problem := self._limiter(question.provider).admit(input_tokens(question), self.now()):
             return self._error(visit, replace(problem, model=question.model))
         visit.admitted = True
         self.stats.began(question.provider)

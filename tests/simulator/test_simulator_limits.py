@@ -161,5 +161,5 @@ def test_changing_one_limit_keeps_the_other():
     assert changed.in_flight == 2
     refused = changed.admit(10, 0.0)
     assert refused is not None
-    assert refused.limit == "requests"
+    assert refused.unit == "requests"
     assert changed.changed(Limits(rpm=120, burst=2), 0.0).admit(10, 0.0) is None

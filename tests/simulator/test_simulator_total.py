@@ -8,7 +8,7 @@ from sim_client import ask
 
 from llmkit.simulator.answers import Answers
 from llmkit.simulator.formats import FORMATS
-from llmkit.simulator.formats.problems import Rejected
+from llmkit.simulator.problems import Rejected
 
 WORDS = """
 model messages max_tokens role content text type json_schema schema response_format format input reasoning effort

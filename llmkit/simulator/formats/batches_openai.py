@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.simulator.formats.body_values import mapping, text_or_none
-from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_batches import Action, Batch, Item, Result, ServedBatches, iso, routes_at
+from llmkit.simulator.problems import Rejected
 
 _LISTS = {"object": "list", "has_more": False}
 _UPLOAD: tuple[str, str, Action] = ("POST", r"/files$", "upload")

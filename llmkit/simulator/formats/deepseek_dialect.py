@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
 from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
 from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question, number
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
-from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import ErrorResponse, Server, left, retry_after
 from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 from llmkit.simulator.reasoning import is_openai_reasoning_model, resolved_effort
 

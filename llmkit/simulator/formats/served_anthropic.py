@@ -19,7 +19,6 @@ from llmkit.simulator.formats.body_values import (
     text_of,
     texts,
 )
-from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import (
     CONTEXT,
     MAX_OUTPUT,
@@ -29,6 +28,7 @@ from llmkit.simulator.formats.served_format import (
     retry_after,
 )
 from llmkit.simulator.limiter import Limiter
+from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 
 _WITH_SAMPLING = re.compile(r"-4-[56](-|$)")  # 4.5 and 4.6; later ones reject temperature and top_p

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-from llmkit.simulator.formats.problems import Rejected
+from llmkit.simulator.problems import Rejected
 
 Action = Literal["upload", "file", "create", "poll", "cancel", "list", "results"]
 GivenUp = Literal["expired", "cancelled"]

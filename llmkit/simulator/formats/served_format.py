@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from llmkit.records import WireName
-from llmkit.simulator.formats.problems import Problem
 from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.limiter import Left, Limiter
+from llmkit.simulator.problems import Problem
 from llmkit.simulator.questions import Answer, Question
 
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})

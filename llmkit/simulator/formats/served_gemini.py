@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
-from llmkit.simulator.formats.problems import Problem, Rejected
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat
+from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 
 _FIELDS = frozenset(

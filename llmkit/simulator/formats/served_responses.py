@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import integer, mapping, messages_of, model_of, real, schema_of, text_or_none
-from llmkit.simulator.formats.problems import Rejected
 from llmkit.simulator.formats.served_openai import OpenAIFormat
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Answer, Question
 
 _OF_CHAT = ("messages", "max_tokens", "max_completion_tokens", "seed", "stop", "response_format")
