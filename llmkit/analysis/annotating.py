@@ -16,23 +16,6 @@ from llmkit.store import Store, events, run_rows
 _PLACE = re.compile(r"\d{6,12}")
 
 
-def annotate(
-    store: Store,
-    run_id: str,
-    actor: str,
-    probe_ids: str | Sequence[str],
-    mark: bool | None,
-    comment: str | None,
-    codes: Mapping[str, Any] | None,
-) -> None:
-    """Add notes to probes; see :meth:`llmkit.Run.annotate`."""
-    chosen = shapes.strings(probe_ids, "probe_id")
-    notes = _notes(mark, comment, codes)
-    most = store.run(run_id)["n_probes"]
-    positions = [_position(run_id, probe_id, most) for probe_id in dict.fromkeys(chosen)]
-    note(store, run_id, actor, notes, positions)
-
-
 TAG = "tag."
 
 
@@ -61,8 +44,14 @@ def table(store: Store, run_id: str) -> pd.DataFrame:
     return frame
 
 
-def _notes(mark: bool | None, comment: str | None, codes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Notes by name; ``None`` retracts one."""
+def positions(run_id: str, probe_ids: str | Sequence[str], most: int) -> list[int]:
+    """The positions of probes of a run of ``most``, by their ids."""
+    chosen = shapes.strings(probe_ids, "probe_id")
+    return [_position(run_id, probe_id, most) for probe_id in dict.fromkeys(chosen)]
+
+
+def notes(mark: bool | None, comment: str | None, codes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The notes of :meth:`llmkit.Run.annotate`, by name; ``None`` retracts one."""
     notes: dict[str, Any] = {}
     if mark is not None:
         notes["mark"] = texts.flag(mark, "mark") or None

@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from llmkit.errors import ValidationError
 from llmkit.money import pricing
+from llmkit.records.checks import shapes
 
+Per = Literal["model", "run"]
 COLUMNS = (
     "run_id", "name", "started_at", "model", "probes", "ok", "estimate", "low", "high", "actual", "ratio", "inside",
     "basis", "observations",
 )  # fmt: skip
 
 
-def calibration(rows: Iterable[Mapping[str, Any]], by: Literal["model", "run"] = "model") -> pd.DataFrame:
+def calibration(rows: Iterable[Mapping[str, Any]], by: Per) -> pd.DataFrame:
     """See :meth:`llmkit.Kit.calibration`; ``rows`` come from :func:`llmkit.store.totals.estimates`."""
-    if by not in ("model", "run"):
-        raise ValidationError("by is 'model' or 'run'.", field="by")
+    shapes.one_of(by, Per, "by")
     lines = [_of_model(row) for row in rows] if by == "model" else list(_of_runs(rows))
     frame = pd.DataFrame(lines, columns=COLUMNS).drop(columns=["model"] if by == "run" else [])
     text = dict.fromkeys((name for name in ("run_id", "name", "model", "basis") if name in frame), "str")

@@ -37,7 +37,7 @@ from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import columns_named
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Snapshot, Store, queries, run_rows, totals
+from llmkit.store import Snapshot, Store, events, queries, run_rows, totals
 
 T = TypeVar("T")
 
@@ -187,7 +187,8 @@ class Run:
             ValidationError: there is no such probe in this run, or a value has the wrong type.
             JournalError: it could not be saved.
         """
-        annotating.annotate(self._store, self.id, self._actor, probe_id, mark, comment, codes)
+        positions = annotating.positions(self.id, probe_id, self._row()["n_probes"])
+        self._label(annotating.notes(mark, comment, codes), positions)
 
     @property
     def turns(self) -> pd.DataFrame:
@@ -485,8 +486,8 @@ class Run:
                 columns_named(name, table.columns, field)
         return table
 
-    def _label(self, notes: Mapping[str, Any]) -> None:
-        annotating.note(self._store, self.id, self._actor, notes)
+    def _label(self, notes: Mapping[str, Any], positions: Sequence[int] = (events.OF_RUN,)) -> None:
+        annotating.note(self._store, self.id, self._actor, notes, positions)
 
     def _row(self) -> dict[str, Any]:
         return self._store.run(self.id)

@@ -423,12 +423,9 @@ class Kit:
         request, plan, changes = analysis.replication.prepare(
             original, access, latest, simulating=simulating, share=share, seed=seed
         )
-
-        def start(budget: Decimal | int | str | float | None) -> runs.RunHandle[analysis.Run]:
-            return self._engine.start(replace(request, budget=budget), plan)
-
+        estimate = self._engine.checker.estimate(request, access.state, plan)
         return analysis.Replication(
-            original, plan, changes, self._engine.checker.estimate(request, access.state, plan), start
+            original, plan, changes, estimate, lambda budget: self._engine.start(replace(request, budget=budget), plan)
         )
 
     def resume(

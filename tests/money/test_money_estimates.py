@@ -102,7 +102,7 @@ def test_calibration_holds_estimates_against_what_came(kit):
     assert runs["actual"].tolist()[0] == pytest.approx(float(first.total_cost))
     assert runs["estimate"].tolist()[0] == pytest.approx(table["estimate"].head(2).sum())
     assert kit.calibration(simulated=False).empty
-    with pytest.raises(llmkit.ValidationError, match="'model' or 'run'"):
+    with pytest.raises(llmkit.ValidationError, match="one of model, run"):
         kit.calibration(by="month")
 
 
