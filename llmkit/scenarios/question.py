@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 from typing import Any
 
 from llmkit.errors import ValidationError
@@ -109,10 +108,9 @@ def _bound(value: Any, name: str) -> float | None:
 
 def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tuple[Any, ...]:
     options = shapes.several(values, name, "a list of texts or numbers")
-    if not all(isinstance(each, str) or (isinstance(each, int | float) and isfinite(each)) for each in options):
-        raise ValidationError(f"{name} are texts or numbers.", field=name)
-    if not all(shapes.string(str(each), name).strip() for each in options):
+    folded = [shapes.string(str(each), name).strip().casefold() for each in options]
+    if not all(folded) or not all(isinstance(each, str | bool) or shapes.is_number(each) for each in options):
         raise ValidationError(f"{name} are texts or numbers, none of them empty.", field=name)
-    if len({str(each).strip().casefold() for each in options}) < max(len(options), least):
+    if len(set(folded)) < max(len(options), least):
         raise ValidationError(f"{name} needs at least {least} entries, and no duplicates.", field=name)
     return options

@@ -17,7 +17,7 @@ from llmkit.errors import ValidationError
 from llmkit.records.checks import numbers, shapes
 from llmkit.records.typed_questions import object_schema
 from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, items_of, room
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce, carry_out
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, carry_out
 
 PURPOSE = "judge"
 MOST_AT_ONCE = 25
@@ -141,14 +141,13 @@ class _Coded:
     categories: Mapping[str, str]
     errors: dict[str, str] = field(default_factory=dict)
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    costs: dict[str, list[float | None]] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
     runs: dict[str, str | None] = field(default_factory=dict)
 
     def take(self, batch: Sequence[Item], answer: Answer) -> None:
         """Record all usable codes; the other answers of the batch get an error."""
-        share = None if answer.cost is None else answer.cost / len(batch)
         for item in batch:
-            self.costs.setdefault(item.key, []).append(share)
+            self.costs[item.key] = self.costs.get(item.key, 0.0) + answer.cost / len(batch)
             self.runs[item.key] = answer.run_id or self.runs.get(item.key)
             self.errors[item.key] = answer.problem or "The model left this answer out."
         try:
@@ -182,7 +181,7 @@ class _Coded:
                     "quote": quote or None,
                     "quote_found": None if category is None else occurs(quote or "", item.text),
                     "error": None if category is not None else self.errors.get(item.key),
-                    "cost": added(self.costs.get(item.key, [0.0])),
+                    "cost": self.costs.get(item.key, 0.0),
                     "infra_model": task.choice.model.reference,
                     "infra_run_id": self.runs.get(item.key),
                 }

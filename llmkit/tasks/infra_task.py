@@ -59,14 +59,14 @@ class Infra:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The outcome of one prompt: a text (which may not match the schema), or a sentence on why there is none.
-    ``cost`` is in US dollars, ``None`` when unknown.
+    ``cost`` is in US dollars, NaN when unknown.
     """
 
     run_id: str | None = None
     text: str | None = None
     problem: str = ""
     code: Code = Code.UNKNOWN
-    cost: float | None = 0.0
+    cost: float = 0.0
 
     def entries(self, name: str) -> list[Any]:
         """The list ``name`` in the answer's JSON, or the JSON itself if it is a list.
@@ -246,24 +246,18 @@ def announce(choice: Choice) -> Choice:
     return choice
 
 
-def added(costs: Sequence[float | None]) -> float | None:
-    """The sum of costs; ``None`` when one of them is unknown."""
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
-
-
 def _read_answers(run: Run) -> list[Answer]:
     answers = []
-    for row in run.probes.to_dict("records"):
+    for row in run.probes.astype({"estimated_cost": float}).to_dict("records"):
         text, code = row["response"], row["error_code"]
         failed = row["error_message"] if isinstance(row["error_message"], str) else f"It was {row['status']}."
-        cost = row["estimated_cost"]
         answers.append(
             Answer(
                 run_id=run.id,
                 text=text if isinstance(text, str) and text.strip() else None,
                 problem="" if row["status"] == "ok" else failed,
                 code=Code(code) if isinstance(code, str) else Code.CANCELLED,
-                cost=None if cost is None or cost != cost else float(cost),
+                cost=row["estimated_cost"],
             )
         )
     return answers

@@ -13,7 +13,7 @@ from llmkit.catalog.infra_models import choose
 from llmkit.errors import ValidationError
 from llmkit.records.checks.near_names import columns_named
 from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, items_of, room, tokens
-from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, added, announce, carry_out
+from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, carry_out
 
 PURPOSE = "summarization"
 QUESTION = "What do the answers say? Where do they agree, and where do they differ?"
@@ -81,7 +81,7 @@ class _Group:
     items: list[Item]
     n_answers: int
     problems: list[str] = field(default_factory=list)
-    costs: list[float | None] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
     run_id: str | None = None
 
     def fit(self, free: int) -> int:
@@ -109,7 +109,7 @@ def _frame(task: Task, names: Sequence[str], groups: Sequence[_Group]) -> pd.Dat
                 "summary": group.items[0].text.strip() if done else None,
                 "n_answers": group.n_answers,
                 "error": " ".join(dict.fromkeys(group.problems)) or None,
-                "cost": added(group.costs),
+                "cost": sum(group.costs),
                 "infra_model": task.choice.model.reference,
                 "infra_run_id": group.run_id,
             }
