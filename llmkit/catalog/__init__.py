@@ -4,7 +4,7 @@ from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
 from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS
-from llmkit.catalog.seed_files import Seed, load_seed, sample_scenarios, shipped_fingerprint, shipped_origins
+from llmkit.catalog.seed_files import load_seed, sample_scenarios, shipped_fingerprint, shipped_origins
 from llmkit.catalog.seeding import FINGERPRINT, seed_catalog
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Deprecation",
     "Obstacle",
     "ObstacleKind",
-    "Seed",
     "load_seed",
     "sample_scenarios",
     "seed_catalog",

@@ -678,7 +678,10 @@ def _reactivate(edit: Edit, model: Model) -> Model:
 
 
 def _make_default(edit: Edit, model: Model) -> DefaultChange:
-    previous = rules.default_of(edit.state, _active(model).provider)
+    provider = _active(model).provider
+    previous = next(
+        (each for each in edit.state.models.values() if each.is_default and each.provider == provider), None
+    )
     if previous is not None and previous.reference == model.reference:
         return DefaultChange(model, previous)
     if previous is not None:

@@ -92,11 +92,6 @@ def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
     return tuple(dict.fromkeys(near))[:5]
 
 
-def default_of(state: CatalogState, provider: str) -> Model | None:
-    """The provider's default model, if it has one."""
-    return next((model for model in state.models.values() if model.provider == provider and model.is_default), None)
-
-
 def successor(state: CatalogState, model: Model) -> Model | None:
     """The active model of the same provider that succeeds a deprecated default; ``None`` when there is none.
 

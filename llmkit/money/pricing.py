@@ -310,11 +310,7 @@ def _first(rate: Decimal | None, other: Decimal | None) -> Decimal | None:
 
 
 def in_utc(at: datetime) -> datetime:
-    """The moment in UTC.
-
-    Raises:
-        ValidationError: it has no time zone.
-    """
+    """The moment in UTC."""
     if at.tzinfo is None:
         raise ValidationError(
             "A price depends on the hour, so a time needs its zone: use datetime.now(UTC).", field="at"

@@ -35,9 +35,6 @@ class Retirements:
 def read_retirements(place: str | os.PathLike[str] | None = None) -> Retirements | None:
     """Read retirement dates from the map at a path or URL, by default that of the installed litellm; ``None`` when
     litellm is not installed.
-
-    Raises:
-        ValidationError: there is no such map.
     """
     today = datetime.now(UTC).date()
     if place is not None:

@@ -82,10 +82,6 @@ class PriceList:
 def read_price_list(fresh: bool | str = False) -> PriceList:
     """Read the data of the installed genai-prices, or with ``fresh`` the latest from the internet, for this call only
     (``True``: from its updater's address; a string: from that URL).
-
-    Raises:
-        ValidationError: genai-prices is not installed.
-        RequestFailed: the latest data cannot be downloaded.
     """
     try:
         from genai_prices import data_snapshot  # optional, and its data take a moment to load

@@ -14,14 +14,14 @@ from llmkit.runs.rebuilt import request_texts
 from llmkit.runs.request import ON_EVENT, OPTIONS_EXAMPLE, RUN_OPTIONS, Models, RunRequest
 from llmkit.runs.reuse import Reuse
 from llmkit.runs.runner import Runner
-from llmkit.runs.spec import RunSpec, stored_plan
+from llmkit.runs.spec import stored_plan
 from llmkit.runs.spending import Spending, Standing
 from llmkit.runs.stop_rules import StopRule
 from llmkit.runs.tickets import waiting_words
 
 __all__ = [
     "ON_EVENT", "OPTIONS_EXAMPLE", "RUN_OPTIONS", "AskingOrder", "Checker", "Handle", "Mode", "ModelProgress", "Models",
-    "PastAnswers", "Progress", "Reuse", "RunEvent", "RunHandle", "RunRequest", "RunSpec", "Runner", "Services",
+    "PastAnswers", "Progress", "Reuse", "RunEvent", "RunHandle", "RunRequest", "Runner", "Services",
     "Spending", "Standing", "StopRule", "background", "each_model", "request_texts", "stored_plan",
     "tuned_process", "waiting_words",
 ]  # fmt: skip

@@ -50,10 +50,6 @@ def each_model(models: Any) -> tuple[Any, ...]:
 def choose_configs(request: RunRequest, params: Params, access: Access) -> tuple[Configuration, ...]:
     """The configurations of a run, in order; without ``models``, the default of every enabled provider with a key.
     Plain models get the run's ``params``.
-
-    Raises:
-        ModelNotFound, ModelDeprecated, MissingApiKey, ValidationError: a single problem.
-        RunRefused: several problems.
     """
     models = _defaults(access) if request.models is None else request.models
     entries = each_model(models)

@@ -33,11 +33,7 @@ ON_EVENT = "every RunEvent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """The arguments of ``kit.run``, checked for their types; ``schema`` is a JSON schema.
-
-    Raises:
-        ValidationError: an argument has the wrong type or value.
-    """
+    """The arguments of ``kit.run``, checked for their types; ``schema`` is a JSON schema."""
 
     prompts: Prompts
     models: Models = None

@@ -71,9 +71,6 @@ def costs_and_consumed(
     tokens behind each row by rates: of all answers, or with ``cached_only`` of those that used a prompt cache.
 
     A value column that shares its name with a grouping is called ``total_<name>``.
-
-    Raises:
-        ValidationError: a column is unknown, or there is none.
     """
     groups = _Groups.of(connection, chosen)
     table = _table(connection, groups)
