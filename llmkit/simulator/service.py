@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isinf
+from math import ceil, isinf
 from random import Random
 from typing import Any, get_args
 
@@ -229,8 +229,12 @@ class Service:
         return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
     def _error(self, visit: Visit, problem: Problem) -> Delivery:
-        error = visit.route.server.error(problem, visit.request_id)
-        return Delivery(status=error.status, body=encoded(error.body), headers=self._headers(visit, error.headers))
+        server, asked = visit.route.server, {}
+        status, body = server.error(problem, visit.request_id)
+        if (wait := problem.retry_after) is not None:  # in whole seconds and in milliseconds, rounded up
+            waits = {"retry-after": max(1, ceil(wait - 1e-6)), "retry-after-ms": ceil(wait * 1000)}
+            asked = {name: str(waits[name]) for name in server.wait_headers}
+        return Delivery(status=status, body=encoded(body), headers=self._headers(visit, asked))
 
     def _headers(self, visit: Visit, more: Mapping[str, str]) -> dict[str, str]:
         """The provider's headers, overridden by those of a fault."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
@@ -50,7 +49,7 @@ class DeepSeek(ServedDialect):
         """DeepSeek sends none."""
         return {}
 
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's shape with uninformative types and codes; only the status tells errors apart."""
         status, message = {
             "rate_limit": (429, "Rate limit reached for requests"),
@@ -68,4 +67,4 @@ class DeepSeek(ServedDialect):
             "param": None,
             "code": "invalid_request_error",
         }
-        return ErrorResponse(status, {"error": body}, retry_after(problem))
+        return status, {"error": body}

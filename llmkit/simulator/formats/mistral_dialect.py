@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.served_format import ErrorResponse, left, retry_after
+from llmkit.simulator.formats.served_format import left
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question, number
@@ -59,12 +59,12 @@ class Mistral(ServedDialect):
             headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - allowance.limit + allowance.remaining))
         return headers
 
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """A flat error; unknown parameters give FastAPI's 422."""
         if problem.kind in ("unsupported_parameter", "invalid") and problem.param:
             kind = "extra_forbidden" if problem.kind == "unsupported_parameter" else "value_error"
             detail = {"type": kind, "loc": ["body", problem.param], "msg": problem.message, "input": None}
-            return ErrorResponse(422, _body({"detail": [detail]}, "invalid_request_error", None))
+            return 422, _body({"detail": [detail]}, "invalid_request_error", None)
         status, kind, code, message = {
             "rate_limit": (429, "rate_limited", "1300", "Rate limit exceeded"),
             "quota": (402, "payment_required", "1500", "You have reached your spending limit."),
@@ -75,7 +75,7 @@ class Mistral(ServedDialect):
             "not_found": (400, "invalid_model", "1500", f"Invalid model: {problem.model}"),
             "blocked": (403, "guardrail", "1800", "The prompt violates usage guidelines and was blocked."),
         }.get(problem.kind, (400, "invalid_request_error", "2000", ""))
-        return ErrorResponse(status, _body(problem.message or message, kind, code), retry_after(problem))
+        return status, _body(problem.message or message, kind, code)
 
 
 def _body(message: Any, kind: str, code: str | None) -> dict[str, Any]:

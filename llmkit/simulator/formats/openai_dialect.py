@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
-from llmkit.simulator.formats.served_format import ErrorResponse, Server, left, retry_after
+from llmkit.simulator.formats.served_format import Server, left
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
@@ -100,19 +100,20 @@ class ServedDialect(Server):
             headers[f"x-ratelimit-reset-{what}"] = duration(allowance.reset)
         return headers
 
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's words."""
         status, kind, code = _ERRORS.get(problem.kind, (400, _INVALID, problem.kind))
         message = problem.worded(_MESSAGES, unit=_UNITS[problem.unit])
         kind = problem.unit if problem.kind == "rate_limit" else kind
         body = {"message": message, "type": kind, "param": problem.param, "code": code}
-        return ErrorResponse(status, {"error": body}, retry_after(problem, milliseconds=True))
+        return status, {"error": body}
 
 
 class OpenAI(ServedDialect):
     """OpenAI itself: dated snapshots, charged cache writes, parameters that depend on the model."""
 
     batches = OpenAIServed()
+    wait_headers = ("retry-after", "retry-after-ms")
     models = ("gpt-6-luna", "gpt-6-sol", "gpt-6.1-terra", "gpt-5.4-mini", "gpt-5.4-pro")
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:

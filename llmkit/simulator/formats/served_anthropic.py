@@ -19,14 +19,7 @@ from llmkit.simulator.formats.body_values import (
     text_of,
     texts,
 )
-from llmkit.simulator.formats.served_format import (
-    CONTEXT,
-    MAX_OUTPUT,
-    ErrorResponse,
-    OwnFormat,
-    left,
-    retry_after,
-)
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat, left
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
@@ -104,7 +97,7 @@ class Anthropic(OwnFormat):
             "usage": _usage(answer),
         }
 
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in Anthropic's words."""
         status, kind, message = {
             "rate_limit": (
@@ -125,7 +118,7 @@ class Anthropic(OwnFormat):
         if problem.kind == "quota":
             error["details"] = {"error_code": "enforced_spend_limit_reached"}
         body = {"type": "error", "error": error, "request_id": f"req_{request_id}"}
-        return ErrorResponse(status, body, retry_after(problem))
+        return status, body
 
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from llmkit.records import WireName
@@ -22,15 +20,6 @@ CONTEXT, MAX_OUTPUT = 1_000_000, 128_000
 """Token limits stated for every model in lists."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorResponse:
-    """An error response."""
-
-    status: int
-    body: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 class Server(ABC):
     """What a provider does alike in all of its formats. Header names are lower case."""
 
@@ -40,6 +29,8 @@ class Server(ABC):
     """The models that it lists."""
     batches: ClassVar[ServedBatches | None] = None
     """Its batch API, if any."""
+    wait_headers: ClassVar[tuple[str, ...]] = ("retry-after",)
+    """Where it asks for a wait."""
 
     def __init__(self, provider: str) -> None:
         self.provider = provider
@@ -50,8 +41,8 @@ class Server(ABC):
         return value[7:].strip() if value.lower().startswith("bearer ") else ""
 
     @abstractmethod
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
-        """An error in the provider's words, with the requested wait where that provider puts it."""
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
+        """The status and body of an error, in the provider's words."""
 
     @abstractmethod
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
@@ -101,14 +92,6 @@ class OwnFormat(Format, Server):
 
     def __init__(self, provider: str) -> None:
         self.provider, self.server = provider, self
-
-
-def retry_after(problem: Problem, *, milliseconds: bool = False) -> dict[str, str]:
-    """The headers that ask for a wait: seconds rounded up, and OpenAI's in milliseconds."""
-    if problem.retry_after is None:
-        return {}
-    exact = {"retry-after-ms": str(math.ceil(problem.retry_after * 1000))} if milliseconds else {}
-    return {"retry-after": str(max(1, math.ceil(problem.retry_after - 1e-6))), **exact}
 
 
 def left(limiter: Limiter, now: float) -> dict[str, Left]:

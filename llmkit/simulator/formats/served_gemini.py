@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
-from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, ErrorResponse, OwnFormat
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 
@@ -30,6 +30,7 @@ class Gemini(OwnFormat):
     blocks_prompts = True
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
     batches = GeminiServed()
+    wait_headers = ()  # the wait is in the body, as RetryInfo
 
     @classmethod
     def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
@@ -75,7 +76,7 @@ class Gemini(OwnFormat):
             content["parts"] = [{"text": answer.text}]
         return {"candidates": [{"content": content, **candidate}], **about}
 
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in Google's words. The wait is in ``RetryInfo`` in the body rather than in a header."""
         status, word, message = {
             "rate_limit": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please retry later."),
@@ -100,7 +101,7 @@ class Gemini(OwnFormat):
         if problem.kind == "auth":
             reason = {"reason": "API_KEY_INVALID", "domain": "googleapis.com"}
             error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **reason}]
-        return ErrorResponse(status, {"error": error})
+        return status, {"error": error}
 
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""

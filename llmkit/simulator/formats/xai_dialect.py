@@ -7,7 +7,6 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import XaiServed
 from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
-from llmkit.simulator.formats.served_format import ErrorResponse, retry_after
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
@@ -78,7 +77,7 @@ class Xai(ServedDialect):
         """xAI sends none."""
         return {}
 
-    def error(self, problem: Problem, request_id: str) -> ErrorResponse:
+    def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in xAI's words."""
         status, code = _ERRORS.get(problem.kind, (400, _ARGUMENT))
-        return ErrorResponse(status, {"code": code, "error": problem.worded(_MESSAGES)}, retry_after(problem))
+        return status, {"code": code, "error": problem.worded(_MESSAGES)}
