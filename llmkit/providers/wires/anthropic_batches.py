@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmkit.providers.wires.batch_api import (
-    CANCELLED,
-    EXPIRED,
-    LOST,
-    BatchApi,
-    BatchItem,
-    BatchState,
-    Reply,
-    reply,
-)
+from llmkit.providers.wires.batch_api import CANCELLED, EXPIRED, LOST, BatchApi, BatchItem, BatchState, Reply, reply
 from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import HttpResponse, Request
 
