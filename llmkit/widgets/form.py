@@ -19,6 +19,7 @@ Values = dict[str, Any]
 
 PRICES_ARE = "Prices are in US dollars per million tokens; leave unknown ones empty."
 _LABEL = "150px"
+_SENTENCES = 2
 INDENT = "158px"
 """The left edge of controls that have a label."""
 
@@ -26,7 +27,8 @@ INDENT = "158px"
 class Field:
     """A control with its label, and a message that appears when the value is rejected.
 
-    ``name`` is the argument that the value is passed as; ``also`` lists other names that errors use for it.
+    ``name`` is the argument that the value is passed as; ``also`` lists other names that errors use for it, and the
+    codes of errors that are always about it.
     """
 
     def __init__(self, name: str, control: ipw.DOMWidget, *, read: Read, also: Sequence[str] = ()) -> None:
@@ -61,7 +63,7 @@ class Field:
 
     def concerns(self, error: LlmkitError) -> bool:
         """Whether an error is about this field."""
-        return getattr(error, "field", None) in self.names
+        return error.code in self.names or getattr(error, "field", None) in self.names
 
 
 class Form:
@@ -69,13 +71,14 @@ class Form:
 
     ``submit`` is called without arguments and reads :meth:`values` or :meth:`changes`. ``reread`` refills the form; it
     is offered when its object was changed elsewhere. Fields named in ``folded`` are shown on request, or when one of
-    them is rejected.
+    them is rejected. The ``others`` are not laid out or read here, but errors are shown at them.
     """
 
     def __init__(
         self,
         fields: Sequence[Field],
         *,
+        others: Sequence[Field] = (),
         label: str,
         submit: Callable[[], Any],
         cancel: Callable[[], Any] | None = None,
@@ -84,6 +87,7 @@ class Form:
         hint: str = "",
     ) -> None:
         self.fields = {field.name: field for field in fields}
+        self._others = others
         self._folded = folded
         self.error = Sentence()
         self._confirmed = Confirmed([field.control for field in fields])
@@ -148,20 +152,26 @@ class Form:
         return values
 
     def check(self, warned: Sequence[str] = ()) -> tuple[Values, list[ValidationError]]:
-        """The valid values, and the errors of the others, which their fields show too. The message of a field named in
-        ``warned`` stays while its value is valid.
+        """Like :meth:`read`, but invalid fields show their errors too. The message of a field named in ``warned`` stays
+        while its value is valid.
         """
         self.error.clear()
-        values, errors = {}, []
+        values, errors = self.read()
+        for name, field in self.fields.items():
+            if name in errors:
+                self._say(field, str(errors[name]))  # not cleared first: an unchanged message must not flicker
+            elif name not in warned:
+                field.error.clear()
+        return values, list(errors.values())
+
+    def read(self) -> tuple[Values, dict[str, ValidationError]]:
+        """The valid values, and the errors of the others."""
+        values, errors = {}, {}
         for name, field in self.fields.items():
             try:
                 values[name] = field.value()
             except ValidationError as error:
-                self._say(field, str(error))  # not cleared first: an unchanged message must not flicker
-                errors.append(error)
-            else:
-                if name not in warned:
-                    field.error.clear()
+                errors[name] = error
         return values, errors
 
     def changes(self) -> Values:
@@ -173,13 +183,20 @@ class Form:
         return any(self.fields[name].control.value != self._shown.get(name) for name in names)
 
     def refuse(self, error: LlmkitError) -> None:
-        """Show an error at the field that it concerns, and go there; or below them all."""
-        for field in self.fields.values():
-            if field.concerns(error):
-                self._say(field, self.worded(error))
-                field.control.focus()  # it may be above the screen
-                return
-        self.error.show(self.worded(error), "bad")
+        """Show each problem at the field that it concerns, or below them all, and go to the first."""
+        places: dict[Field | None, list[str]] = {}
+        for problem in getattr(error, "problems", (error,)):
+            field = next((each for each in (*self._others, *self.fields.values()) if each.concerns(problem)), None)
+            places.setdefault(field, []).append(self.worded(problem))
+        for field, sentences in places.items():
+            rest = len(sentences) - _SENTENCES
+            text = " ".join([*sentences[:_SENTENCES], *([f"And {rest} more like this."] if rest > 0 else [])])
+            if field is None:
+                self.error.show(text, "bad")
+            else:
+                self._say(field, text)
+        first = next(iter(places))
+        (first.control if first else self.submit_button).focus()  # it may be above the screen
         if isinstance(error, EditConflict):
             self._offer_reread()
 

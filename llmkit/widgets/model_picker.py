@@ -10,13 +10,17 @@ import ipywidgets as ipw
 import traitlets
 
 from llmkit.catalog import Access, Obstacle, ObstacleKind
+from llmkit.errors import Code
 from llmkit.records import Model
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
+from llmkit.widgets.form import Field
 from llmkit.widgets.model_rows import both_prices, identity, key_badge
-from llmkit.widgets.panel import Sentence
 from llmkit.widgets.table import Column, Row, Table
 from llmkit.widgets.table_line import WHOLE, TableLine
+from llmkit.widgets.typed_values import read_text
+
+_ABOUT_MODELS = (Code.MODEL_DEPRECATED, Code.MISSING_API_KEY, Code.MODEL_NOT_FOUND)
 
 COLUMNS = (
     Column(title="Model id", width="minmax(0, 1fr)"),
@@ -31,7 +35,9 @@ COLUMNS = (
 
 
 class ModelPicker(Table):
-    """Models by provider with a checkbox each. ``chosen`` holds the ticked references; observe it."""
+    """Models by provider with a checkbox each. ``chosen`` holds the ticked references; observe it. ``field`` is where
+    errors about them are shown.
+    """
 
     chosen = traitlets.Tuple()
     room = "2 1 300px"
@@ -40,7 +46,8 @@ class ModelPicker(Table):
         self._drawing = False
         super().__init__(COLUMNS, name="Model", group="Provider", status="Show", statuses=[("chosen", "chosen")])
         self.chosen = tuple(chosen)
-        self.error = Sentence()
+        self.field = Field("models", self.text, read=read_text, also=_ABOUT_MODELS)
+        self.error = self.field.error
         self.widget.children = (self.filters, self.error.widget, *self.widget.children)
         self.observe(lambda _: self._draw(), "chosen")
 

@@ -16,7 +16,7 @@ from llmkit.scenarios import Prompts
 
 
 class HasCatalog(Protocol):
-    """The part used by the catalog's panels."""
+    """The part used by the settings and by the panels in their tabs."""
 
     @property
     def catalog(self) -> Catalog:
@@ -26,9 +26,8 @@ class HasCatalog(Protocol):
     def simulated(self) -> bool:
         """Whether requests go to a simulator."""
 
-
-class HasTeam(Protocol):
-    """The part used by the team's panel."""
+    def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
+        """Ask a provider for its list of models."""
 
     @property
     def is_in_team(self) -> bool:
@@ -36,17 +35,6 @@ class HasTeam(Protocol):
 
     def team(self) -> pd.DataFrame:
         """The members of the team."""
-
-
-class Connects(HasCatalog, Protocol):
-    """The part used by the providers' panel."""
-
-    def test_connection(self, provider: str) -> Handle[list[RemoteModel]]:
-        """Ask a provider for its list of models."""
-
-
-class HasSettings(Connects, HasTeam, Protocol):
-    """The part used by the settings panel."""
 
 
 class StartsRuns(HasCatalog, Protocol):

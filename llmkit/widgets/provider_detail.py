@@ -11,14 +11,14 @@ from llmkit.widgets.catalog_panel import Detail, FollowingPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
 from llmkit.widgets.panel import line, shown
-from llmkit.widgets.protocols import Connects
+from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.remote_models import RemoteModels
 
 
 class ProviderDetail(Detail):
     """``form`` is the form of the selected provider, ``remote`` its connection test; ``None`` when none is selected."""
 
-    def __init__(self, kit: Connects, panel: FollowingPanel) -> None:
+    def __init__(self, kit: HasCatalog, panel: FollowingPanel) -> None:
         super().__init__()
         self._kit = kit
         self._panel = panel

@@ -15,7 +15,7 @@ from llmkit.widgets.catalog_panel import EntriesPanel
 from llmkit.widgets.form import Form
 from llmkit.widgets.model_rows import key_badge, key_states
 from llmkit.widgets.panel import line
-from llmkit.widgets.protocols import Connects
+from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.provider_detail import ProviderDetail
 from llmkit.widgets.table import Column, Row, Table
 
@@ -37,7 +37,7 @@ class ProvidersPanel(EntriesPanel):
     title = "Providers"
     detail: ProviderDetail
 
-    def __init__(self, kit: Connects) -> None:
+    def __init__(self, kit: HasCatalog) -> None:
         super().__init__(kit, Table(COLUMNS, name="Provider"), "Add provider")
         self.detail = ProviderDetail(kit, self)
         tools = line(self.add_button, self.undo_button, self.refresh_button)

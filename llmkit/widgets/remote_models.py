@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import ipywidgets as ipw
 
 from llmkit.errors import LlmkitError
 from llmkit.money.price_comparison import listed_columns
 from llmkit.records import RATE_COLUMNS, RemoteModel
-from llmkit.widgets.panel import Panel, Sentence, button, line, when_done
-from llmkit.widgets.protocols import Connects
+from llmkit.widgets.browser import in_turn
+from llmkit.widgets.panel import Panel, Sentence, button, line
+from llmkit.widgets.protocols import HasCatalog
 
 
 class RemoteModels:
@@ -21,7 +21,7 @@ class RemoteModels:
     ``asking`` is the thread that waits for the answer; it can be joined.
     """
 
-    def __init__(self, kit: Connects, panel: Panel, provider: str) -> None:
+    def __init__(self, kit: HasCatalog, panel: Panel, provider: str) -> None:
         self._kit = kit
         self._provider = provider
         self._found: dict[str, RemoteModel] = {}
@@ -43,25 +43,18 @@ class RemoteModels:
         self.test_button.disabled = True
         self._offer.children = ()
         self.result.show("Asking for the list of models …")
-        try:
-            handle = self._kit.test_connection(self._provider)
-        except LlmkitError as error:
-            self._failed(error)
-        else:
-            self.asking = when_done(handle, lambda: self._answered(handle))
+        self.asking = threading.Thread(target=self._ask, name="llmkit-models", daemon=True)
+        self.asking.start()
 
-    def _answered(self, handle: Any) -> None:
+    def _ask(self) -> None:
         try:
-            self._offer_models(handle.result())
+            self._offer_models(self._kit.test_connection(self._provider).result())
         except LlmkitError as error:
-            self._failed(error)
+            self.result.show(f"The connection does not work. {error}", "bad")
         finally:
             self.test_button.disabled = False
 
-    def _failed(self, error: LlmkitError) -> None:
-        self.result.show(f"The connection does not work. {error}", "bad")
-        self.test_button.disabled = False
-
+    @in_turn
     def _offer_models(self, remote: Sequence[RemoteModel]) -> None:
         known = self._kit.catalog.state().models
         self._found = {model.model_id: model for model in remote if f"{self._provider}:{model.model_id}" not in known}

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import ipywidgets as ipw
 
-from llmkit.errors import ValidationError
+from llmkit.errors import Code, ValidationError
 from llmkit.widgets.form import Field, choice_field, text_field, tick_field, whole_field
 from llmkit.widgets.typed_values import read_number, read_whole
 
@@ -34,7 +34,7 @@ def settings(projects: Sequence[str] = ()) -> list[Field]:
         text_field("samples", "Samples per prompt", hint="1", read=read_samples, needed=True),
         text_field("temperature", "Temperature", hint="the model's default", read=read_temperature),
         whole_field("max_tokens", "Max tokens", hint="the model's default"),
-        text_field("budget", "Budget (US $)", hint="none", read=read_dollars),
+        text_field("budget", "Budget (US $)", hint="none", read=read_dollars, also=(Code.BUDGET_EXCEEDED,)),
         *(project if projects else ()),
         text_field("name", "Name", hint="a label for the run"),
         text_field("service_tier", "Service tier", hint="standard; flex, priority"),

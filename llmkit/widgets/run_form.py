@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
 
-from llmkit.errors import Code, LlmkitError, ValidationError
+from llmkit.errors import LlmkitError, ValidationError
 from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
 from llmkit.records.checks.texts import counted, one_line
@@ -27,9 +26,7 @@ from llmkit.widgets.protocols import StartsRuns
 from llmkit.widgets.throttle import Throttle
 
 ESTIMATES_PER_SECOND = 3
-_SENTENCES = 2
 _MODES = {"live": ("live", "batch-or-live"), "batch-or-live": ("batch-or-live", "live")}
-_ABOUT_MODELS = (Code.MODEL_DEPRECATED, Code.MISSING_API_KEY, Code.MODEL_NOT_FOUND)
 _SHOWN_PROMPTS = 3
 _PREVIEW, _SCANNED = 160, 1_000
 
@@ -64,6 +61,7 @@ class RunForm(FollowingPanel):
         self._ticked = Confirmed([line.control for line in self.picker.lines])
         self.form = Form(
             [*typed, *run_fields.settings(projects(kit.budgets()))],
+            others=[self.picker.field],
             label="Start",
             submit=lambda: self._ticked.then(self._start),
         )
@@ -129,7 +127,7 @@ class RunForm(FollowingPanel):
         against = {reference: access.obstacles(models[reference]) for reference in chosen if reference in models}
         notes = {reference: list(map(note, listed)) for reference, listed in against.items()}
         usable = [reference for reference, listed in against.items() if not any(each.blocks for each in listed)]
-        values = self._sound_values()
+        values, _ = self.form.read()
         (self._estimate, why_not), (other, _) = (
             self._estimated(usable, values, mode) for mode in _MODES[values["mode"]]
         )
@@ -145,14 +143,6 @@ class RunForm(FollowingPanel):
 
     def _inputs(self) -> tuple[Any, ...]:
         return (self.picker.chosen, *(field.control.value for field in self.form.fields.values()))
-
-    def _sound_values(self) -> dict[str, Any]:
-        """The values of valid fields."""
-        values = {}
-        for name, field in self.form.fields.items():
-            with contextlib.suppress(ValidationError):
-                values[name] = field.value()
-        return values
 
     def _say(self) -> None:
         """Show a message at each invalid field, and at a budget that is too small."""
@@ -213,30 +203,12 @@ class RunForm(FollowingPanel):
             self._show_run()
             return f'Started run {self.handle.run_id}. In code: kit.load("{self.handle.run_id}").'
 
-        self.act(start, on_error=self._place_errors)
+        self.act(start, on_error=self._refuse_start)
 
-    def _place_errors(self, error: LlmkitError) -> None:
-        """Show each problem at the field that it concerns, or below the form, and go to the first."""
+    def _refuse_start(self, error: LlmkitError) -> None:
         with self._saying:
             self._refused = self._inputs()
-        places: dict[tuple[Sentence, ipw.DOMWidget], list[str]] = {}
-        for problem in getattr(error, "problems", (error,)):
-            places.setdefault(self._place_of(problem), []).append(self.form.worded(problem))
-        for (place, _), sentences in places.items():
-            rest = len(sentences) - _SENTENCES
-            place.show(
-                " ".join([*sentences[:_SENTENCES], *([f"And {rest} more like this."] if rest > 0 else [])]), "bad"
-            )
-        next(control for _, control in places).focus()
-
-    def _place_of(self, problem: LlmkitError) -> tuple[Sentence, ipw.DOMWidget]:
-        """Where to show a problem, and the control to correct."""
-        name = "budget" if problem.code is Code.BUDGET_EXCEEDED else getattr(problem, "field", None)
-        if name == "models" or problem.code in _ABOUT_MODELS:
-            return self.picker.error, self.picker.text
-        if name in self.form.fields:
-            return self.form[name].error, self.form[name].control
-        return self.form.error, self.start_button
+        self.form.refuse(error)
 
     def _show_run(self) -> None:
         self.panel = self.handle.panel()

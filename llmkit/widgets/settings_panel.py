@@ -10,7 +10,7 @@ from llmkit.widgets.browser import in_turn
 from llmkit.widgets.infra_panel import InfraPanel
 from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.panel import Panel
-from llmkit.widgets.protocols import HasSettings
+from llmkit.widgets.protocols import HasCatalog
 from llmkit.widgets.providers_panel import ProvidersPanel
 from llmkit.widgets.team_panel import TeamPanel
 
@@ -27,7 +27,7 @@ class SettingsPanel(Panel):
 
     title = "Settings"
 
-    def __init__(self, kit: HasSettings) -> None:
+    def __init__(self, kit: HasCatalog) -> None:
         super().__init__()
         self._catalog = kit.catalog
         self.models = ModelsPanel(kit)

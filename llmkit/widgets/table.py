@@ -64,9 +64,9 @@ class Table(traitlets.HasTraits):
     """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line of filters.
 
     ``rows`` are all rows, sorted by group. ``selected`` is the key of the selected row or ``None``; observe it.
-    ``lines`` are the widgets of a page; ``detail``, if any, is what a click on a row opens. Subclasses whose rows
-    react differently to clicks override the methods under *row behaviour*. ``room`` is the CSS ``flex`` of the cells
-    next to the name.
+    ``lines`` are the widgets of a page, ``sorters`` the buttons that sort by a column; ``detail``, if any, is what a
+    click on a row opens. Subclasses whose rows react differently to clicks override the methods under *row behaviour*.
+    ``room`` is the CSS ``flex`` of the cells next to the name.
     """
 
     room = "4 1 434px"
@@ -99,7 +99,7 @@ class Table(traitlets.HasTraits):
         self.group.layout.max_width = "240px"  # whatever the longest name
         self.status = choice(status, [("all", ""), *statuses], label_width="auto")
         sortable = [Column(title=name, width="", sort="name"), *(column for column in columns if column.sort)]
-        self._sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
+        self.sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
         self._looks = Looks(self.room)
         self.lines = [self._line() for _ in range(PAGE)]
@@ -144,14 +144,10 @@ class Table(traitlets.HasTraits):
         self._draw()
         self.button_of(key).focus()
 
-    def sorter(self, key: str) -> ipw.Button:
-        """The button at the head of a sortable column."""
-        return self._sorters[key]
-
     def _header(self) -> ipw.HBox:
         self._heads = {
             name: ipw.Box([sorter], layout=ipw.Layout(**(NAME if name == "name" else WHOLE)))
-            for name, sorter in self._sorters.items()
+            for name, sorter in self.sorters.items()
         }
         heads = [self._heads[column.sort] if column.sort else _title(column) for column in self._columns]
         for head in (self._heads["name"], *heads):
@@ -184,7 +180,7 @@ class Table(traitlets.HasTraits):
 
     def _sort_by(self, key: str) -> None:
         self._sort = (key, not self._sort[1]) if self._sort and self._sort[0] == key else (key, False)
-        for name, sorter in self._sorters.items():
+        for name, sorter in self.sorters.items():
             order = "none" if name != key else "descending" if self._sort[1] else "ascending"
             sorter.icon = _ICONS[order]
             described(self._heads[name], aria_sort=order)

@@ -8,7 +8,7 @@ import pandas as pd
 from llmkit.money.amounts import billed
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, Sentence, line
-from llmkit.widgets.protocols import HasTeam
+from llmkit.widgets.protocols import HasCatalog
 
 _RIGHT = ("Spent this month",)
 _ALONE = "The team's database does not answer: what colleagues do now is not known here. Runs continue."
@@ -19,7 +19,7 @@ class TeamPanel(Panel):
 
     title = "Team"
 
-    def __init__(self, kit: HasTeam) -> None:
+    def __init__(self, kit: HasCatalog) -> None:
         super().__init__()
         self._kit = kit
         self._table = ipw.HTML()

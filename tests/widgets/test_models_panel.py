@@ -92,7 +92,7 @@ def test_models_sort_by_price_within_their_provider_unpriced_last(panel, kit):
     panel.refresh_button.click()
     panel.table.group.value = "OpenAI"
     for descending in (False, True):
-        panel.table.sorter("input").click()
+        panel.table.sorters["input"].click()
         prices = [row.sort["input"] for row in panel.table.visible]
         assert prices[:-1] == sorted(prices[:-1], reverse=descending)
     panel.table.next.click()
@@ -112,7 +112,7 @@ def test_pages_show_twenty_five_rows_each(panel, kit):
 
 def test_rows_are_rows_to_a_screen_reader(panel):
     """Roles, the order of a sorted column, and which row is selected, as ``island.mjs`` puts them on the page."""
-    panel.table.sorter("input").click()
+    panel.table.sorters["input"].click()
     select(panel, LUNA)
     said = [each._dom_classes for each in _widgets(panel.table.widget) if each._dom_classes]
     roles = Counter(name for names in said for name in names if name.startswith("role="))
