@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import duckdb
 
 from llmkit.store import schema
 from llmkit.store.events import body_hash
+
+Step: TypeAlias = str | Callable[[duckdb.DuckDBPyConnection], None]
+"""A migration: SQL, or a function where that is not enough."""
 
 RATES = """
     cost_input_per_million DECIMAL(18, 8) CHECK (cost_input_per_million >= 0),
@@ -150,53 +155,35 @@ def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("UPDATE intents SET request_hash = ? WHERE request = ?", [value, request])
 
 
-def add_annotations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Notes on answers: the latest of each person under each name."""
-    connection.execute("""
+STEPS: Mapping[str, Step] = {
+    "derive_probes": derive_probes,
+    "hash_requests": hash_requests,
+    # notes on answers: the latest of each person under each name
+    "add_annotations": """
         CREATE TABLE annotations (
             run_id VARCHAR, position BIGINT, name VARCHAR, actor VARCHAR, value JSON, "at" TIMESTAMP NOT NULL,
             event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, position, name, actor)
         )
-    """)
-
-
-def add_batches(connection: duckdb.DuckDBPyConnection) -> None:
-    """The providers' ids for the batches of runs."""
-    connection.execute(
-        "CREATE TABLE run_batches (run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, "
-        "event_id VARCHAR NOT NULL, PRIMARY KEY (run_id, batch))"
-    )
-
-
-def let_texts_go(connection: duckdb.DuckDBPyConnection) -> None:
-    """Allow NULL prompts, for runs whose texts are only in an archive."""
-    connection.execute("ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL")
-
-
-def pack_segments(_: duckdb.DuckDBPyConnection) -> None:
-    """Change nothing: this step's name makes earlier versions, which cannot read packs, refuse the database."""
-
-
-def split_long_texts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Replies and answers of more than a megabyte, in pieces. DuckDB reads and recompresses 2,048 values of a column at
-    once: with ten replies of 16 MB in the table of the others, each new one took 300 MB of memory.
-    """
-    connection.execute(f"""
+    """,
+    # the providers' ids for the batches of runs
+    "add_batches": """
+        CREATE TABLE run_batches (
+            run_id VARCHAR, batch VARCHAR, batch_id VARCHAR NOT NULL, event_id VARCHAR NOT NULL,
+            PRIMARY KEY (run_id, batch)
+        )
+    """,
+    # for runs whose texts are only in an archive
+    "let_texts_go": "ALTER TABLE run_scenarios ALTER prompt DROP NOT NULL",
+    # nothing: the name makes earlier versions, which cannot read packs, refuse the database
+    "pack_segments": "",
+    # replies and answers of more than a megabyte, in pieces: DuckDB reads and recompresses 2,048 values of a column at
+    # once, so that with ten replies of 16 MB in the table of the others, each new one took 300 MB of memory
+    "split_long_texts": f"""
         CREATE TABLE text_pieces (
             run_id VARCHAR, position BIGINT, turn INTEGER, attempt INTEGER, name VARCHAR, piece INTEGER,
             part INTEGER, text VARCHAR NOT NULL {LONG},
             PRIMARY KEY (run_id, position, turn, attempt, name, piece, part)
         )
-    """)
-
-
-STEPS = (
-    derive_probes,
-    hash_requests,
-    add_annotations,
-    add_batches,
-    let_texts_go,
-    pack_segments,
-    split_long_texts,
-)
-"""The migrations above, append only."""
+    """,
+}
+"""By name, append only."""

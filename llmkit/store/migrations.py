@@ -6,7 +6,7 @@ foreign keys: DuckDB rejects many updates of referenced rows; the code checks in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import duckdb
@@ -14,14 +14,19 @@ import duckdb
 from llmkit.errors import CatalogTooNew, ValidationError
 from llmkit.records import dialect_before
 from llmkit.store import schema
-from llmkit.store.derived import RATES, STEPS
-
-Migration = Callable[[duckdb.DuckDBPyConnection], None]
+from llmkit.store.derived import RATES, STEPS, Step
 
 
-def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
-    """Providers, models, dated prices, settings, events, balance checks, and how far each segment was applied."""
-    connection.execute(f"""
+def add_dialects(connection: duckdb.DuckDBPyConnection) -> None:
+    """How a provider deviates from its wire, which used to follow from its name."""
+    connection.execute("ALTER TABLE llm_providers ADD COLUMN dialect VARCHAR")
+    for row in connection.execute("SELECT name, base_url FROM llm_providers").fetchall():
+        connection.execute("UPDATE llm_providers SET dialect = ? WHERE name = ?", [dialect_before(*row), row[0]])
+
+
+MIGRATIONS: Mapping[str, Step] = {
+    # providers, models, dated prices, settings, events, balance checks, and how far each segment was applied
+    "create_catalog": f"""
         CREATE TABLE llm_providers (
             id BIGINT PRIMARY KEY,
             name VARCHAR NOT NULL UNIQUE,
@@ -100,16 +105,11 @@ def create_catalog(connection: duckdb.DuckDBPyConnection) -> None:
             applied_bytes BIGINT NOT NULL,
             last_event_id VARCHAR NOT NULL
         );
-    """)
-
-
-def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
-    """Do nothing: new databases no longer get the tables that ``derive_probes`` drops."""
-
-
-def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
-    """The template that a probe's prompt was made from, and what each run has deducted from balances."""
-    connection.execute("""
+    """,
+    # nothing: new databases no longer get the tables that ``derive_probes`` drops
+    "create_runs": "",
+    # the template that a probe's prompt was made from, and what each run has deducted from balances
+    "add_templates_and_deductions": """
         ALTER TABLE IF EXISTS probes ADD COLUMN template VARCHAR;
         CREATE TABLE provider_balance_deductions (
             event_id VARCHAR NOT NULL,
@@ -119,24 +119,11 @@ def add_templates_and_deductions(connection: duckdb.DuckDBPyConnection) -> None:
             "at" TIMESTAMP NOT NULL,
             PRIMARY KEY (event_id, provider)
         );
-    """)
-
-
-def add_dialects(connection: duckdb.DuckDBPyConnection) -> None:
-    """How a provider deviates from its wire, which used to follow from its name."""
-    connection.execute("ALTER TABLE llm_providers ADD COLUMN dialect VARCHAR")
-    for row in connection.execute("SELECT name, base_url FROM llm_providers").fetchall():
-        connection.execute("UPDATE llm_providers SET dialect = ? WHERE name = ?", [dialect_before(*row), row[0]])
-
-
-MIGRATIONS: tuple[Migration, ...] = (
-    create_catalog,
-    create_runs,
-    add_templates_and_deductions,
-    add_dialects,
-    *STEPS,
-)
-"""Append only. A step is recorded by its name."""
+    """,
+    "add_dialects": add_dialects,
+    **STEPS,
+}
+"""By name, append only."""
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
@@ -150,18 +137,21 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     applied = _applied(connection, columns)
     if _is_current(applied, columns):
         return
-    steps = [step for step in MIGRATIONS if step.__name__ not in applied]
+    steps = {name: step for name, step in MIGRATIONS.items() if name not in applied}
     connection.begin()
     if not applied:
         connection.execute('CREATE TABLE migrations (number INTEGER PRIMARY KEY, name VARCHAR, "at" TIMESTAMP)')
-    for step in steps:
-        step(connection)
+    for step in steps.values():
+        if isinstance(step, str):
+            connection.execute(step)
+        else:
+            step(connection)
     missing = schema.missing(schema.columns(connection))
     for statement in missing.values():
         connection.execute(statement)
     for name, query in schema.VIEWS.items():
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
-    if names := [*(step.__name__ for step in steps), *missing]:
+    if names := [*steps, *missing]:
         first, at = max(applied.values(), default=0) + 1, datetime.now(UTC).replace(tzinfo=None)
         rows = [[number, name, at] for number, name in enumerate(names, first)]
         connection.executemany("INSERT INTO migrations VALUES (?, ?, ?)", rows)
@@ -176,7 +166,7 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def _is_current(applied: Mapping[str, int], columns: set[tuple[str, str]]) -> bool:
     has_views = schema.VIEWS.keys() <= {table for table, _ in columns}
-    return has_views and applied.keys() >= {step.__name__ for step in MIGRATIONS} and not schema.missing(columns)
+    return has_views and applied.keys() >= MIGRATIONS.keys() and not schema.missing(columns)
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]]) -> dict[str, int]:
@@ -188,7 +178,7 @@ def _applied(connection: duckdb.DuckDBPyConnection, columns: set[tuple[str, str]
             )
         return {}
     applied = dict(connection.execute("SELECT name, number FROM migrations").fetchall())
-    if applied.keys() - {step.__name__ for step in MIGRATIONS} - schema.missing(()).keys():
+    if applied.keys() - MIGRATIONS.keys() - schema.missing(()).keys():
         raise CatalogTooNew(
             f"This database has format {max(applied.values())}, which this version of llmkit does not know yet. "
             "Upgrade llmkit (pip install -U llmkit) or open another file."

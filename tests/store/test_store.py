@@ -253,7 +253,7 @@ def test_an_older_database_is_migrated(store, monkeypatch):
     def add_colour(connection):
         connection.execute("ALTER TABLE llm_models ADD COLUMN colour VARCHAR DEFAULT 'red'")
 
-    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, add_colour))
+    monkeypatch.setattr(migrations, "MIGRATIONS", {**migrations.MIGRATIONS, "add_colour": add_colour})
     again = Store(store.path)
     assert list(again.query("SELECT DISTINCT colour FROM llm_models")["colour"]) == ["red"]
     assert len(again.catalog().models) == 2
