@@ -12,11 +12,10 @@ from llmkit.providers.wires.anthropic_batches import AnthropicBatches
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.cache_marks import marked
-from llmkit.providers.wires.model_lists import first_count, first_day
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
-from llmkit.providers.wires.values import dig, items, string
+from llmkit.providers.wires.values import dig, first_count, first_day, items, string
 from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, FinishReason, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 

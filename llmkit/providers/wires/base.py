@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude, defective
 from llmkit.providers.wires.batch_api import BatchApi
-from llmkit.providers.wires.model_lists import parse_list
+from llmkit.providers.wires.failure_rules import NO_ANSWER
+from llmkit.providers.wires.values import dig
 from llmkit.records import (
     BATCH_TIER,
     STANDARD,
@@ -91,7 +92,13 @@ class Wire(ABC):
 
     def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
         """The models of a ``list_models`` response, without those that it calls retired or unable to chat."""
-        return parse_list(response, self.models_key, self._remote_model)
+        body, failure = body_or_failure(response)
+        if failure is not None:
+            return failure
+        entries = body if isinstance(body, list) else dig(body, self.models_key)
+        if not isinstance(entries, list):
+            return defective(response, Answer(), NO_ANSWER)
+        return [model for entry in entries if (model := self._remote_model(entry)) is not None]
 
     @staticmethod
     @abstractmethod

@@ -11,11 +11,10 @@ from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.gemini_batches import GeminiBatches
-from llmkit.providers.wires.model_lists import first_count, first_day
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import gemini_usage, with_calls
-from llmkit.providers.wires.values import dig, items, string
+from llmkit.providers.wires.values import dig, first_count, first_day, items, string
 from llmkit.records import Call, FinishReason, Params, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 

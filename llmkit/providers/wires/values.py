@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -97,3 +97,13 @@ def moment(value: Any) -> datetime | None:
         return datetime.fromtimestamp(value, UTC) if type(value) is int else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def first_count(entry: Any, *names: str) -> int | None:
+    """The first of the named values that is a plausible count above 0."""
+    return next((value for name in names if (value := count(dig(entry, name)))), None)
+
+
+def first_day(entry: Any, *names: str) -> date | None:
+    """The first of the named values that is a date."""
+    return next((at.date() for name in names if (at := moment(dig(entry, name))) is not None), None)
