@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sim_client import ask
 
 from llmkit.simulator.answers import Answers
-from llmkit.simulator.formats import FORMATS
+from llmkit.simulator.formats.routes import FORMATS
 from llmkit.simulator.problems import Rejected
 
 WORDS = """

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from llmkit.simulator.formats import FORMATS, Format
+from llmkit.records import WireName
+from llmkit.simulator.formats.served_anthropic import Anthropic
 from llmkit.simulator.formats.served_batches import Call
-from llmkit.simulator.formats.served_format import Server
-from llmkit.simulator.formats.served_openai import DIALECTS, dialect_of
+from llmkit.simulator.formats.served_chat import Chat
+from llmkit.simulator.formats.served_format import Format, Server
+from llmkit.simulator.formats.served_gemini import Gemini
+from llmkit.simulator.formats.served_openai import DIALECTS
+from llmkit.simulator.formats.served_responses import Responses
 
+FORMATS: Mapping[WireName, type[Format]] = {each.name: each for each in (Gemini, Anthropic, Responses, Chat)}
+"""The formats by the name of their wire."""
 WRONG_KEY = "invalid"
 # first segments of a path that are not the name of a provider
 _NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$|files$|batch(es)?$")
@@ -74,7 +80,7 @@ def base_path(provider: str) -> str:
 
 def server_of(provider: str) -> Server:
     """A provider by its name; one that is not known speaks OpenAI's formats."""
-    return _OWN[provider](provider).server if provider in _OWN else dialect_of(provider)
+    return _OWN.get(provider, Chat)(provider).server
 
 
 def _is_known(provider: str) -> bool:
@@ -82,7 +88,6 @@ def _is_known(provider: str) -> bool:
 
 
 def _of_list(provider: str, path: str, headers: Mapping[str, str]) -> type[Format]:
-    usual = _OWN.get(provider, FORMATS["openai_chat"])
     if _is_known(provider):
-        return usual
-    return next((each for each in FORMATS.values() if each.lists(path, headers)), usual)
+        return _OWN.get(provider, Chat)
+    return next((each for each in FORMATS.values() if each.lists(path, headers)), Chat)

@@ -14,11 +14,6 @@ DIALECTS: Mapping[str, type[ServedDialect]] = {"openai": OpenAI, "xai": Xai, "de
 """Dialects by provider; all others speak OpenAI's formats without changes."""
 
 
-def dialect_of(provider: str) -> ServedDialect:
-    """The dialect of a provider."""
-    return DIALECTS.get(provider, ServedDialect)(provider)
-
-
 class OpenAIFormat(Format):
     """Either of OpenAI's formats, in the dialect of a provider."""
 
@@ -26,4 +21,4 @@ class OpenAIFormat(Format):
     server: ServedDialect
 
     def __init__(self, provider: str) -> None:
-        self.server = dialect_of(provider)
+        self.server = DIALECTS.get(provider, ServedDialect)(provider)
