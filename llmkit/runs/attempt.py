@@ -113,12 +113,16 @@ class Attempt:
         return conversation.probe.position, conversation.turn, conversation.turn_attempts.get(conversation.turn, 0) + 1
 
     def _purse(self) -> Purse | None:
-        """The conversation's purse, updated with the worst case of its later turns."""
-        purse, conversation = self.run.purse(self.conversation), self.conversation
-        if purse is not None:
-            later = conversation.probe.scenario.prompts[conversation.turn :]
-            purse.rest = Decimal(0) if self.worst_case is None else self._worst_of(later)
-        return purse
+        """The conversation's purse, updated with the worst case of its later turns; ``None`` without a budget."""
+        conversation, model = self.conversation, self.conversation.probe.model
+        prompts = conversation.probe.scenario.prompts
+        if conversation.purse is None and self.run.budget.limits(model.provider):
+            conversation.purse = Purse(self.run.budget, model.provider, (model.reference, len(prompts)))
+            conversation.purse.begun = bool(conversation.turn_attempts)
+        if conversation.purse is not None:
+            later = Decimal(0) if self.worst_case is None else self._worst_of(prompts[conversation.turn :])
+            conversation.purse.rest = later
+        return conversation.purse
 
     def _worst_of(self, prompts: Sequence[str]) -> Decimal:
         """Roughly the most that these turns can cost, if every answer before them is as long as possible."""

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from llmkit.errors import Code
-from llmkit.limiter import Budget, Gate, Purse
+from llmkit.limiter import Budget, Gate
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars
 from llmkit.records import Failure, Model
@@ -156,15 +156,6 @@ class RunContext:
             async with anyio.create_task_group() as cancelling:
                 for desk in self.desks.values():
                     cancelling.start_soon(desk.cancel)
-
-    def purse(self, conversation: Conversation) -> Purse | None:
-        """The purse of a conversation; ``None`` when no budget limits its provider."""
-        provider = conversation.probe.model.provider
-        if conversation.purse is None and self.budget.limits(provider):
-            probe = conversation.probe
-            conversation.purse = Purse(self.budget, provider, (probe.model.reference, len(probe.scenario.prompts)))
-            conversation.purse.begun = bool(conversation.turn_attempts)
-        return conversation.purse
 
     def to_deduct(self) -> dict[str, Decimal]:
         """What was spent by provider since the last call."""
