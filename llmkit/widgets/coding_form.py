@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis import Run, reader_data
-from llmkit.errors import LlmkitError, ValidationError
+from llmkit.errors import ValidationError
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
 from llmkit.widgets.reader import AnswersWidget, Reply
@@ -68,10 +68,7 @@ class CodingForm(Panel):
         return {"categories": list(self._categories.items()), "items": items}
 
     def _reply(self, content: Mapping[str, Any]) -> Reply:
-        try:
-            self.code(int(content["place"]), content["category"])
-        except LlmkitError as error:
-            return {"error": str(error)}, []
+        self.code(int(content["place"]), content["category"])
         return {}, []
 
     def _pages(self) -> list[html.Page]:
@@ -87,9 +84,6 @@ def _blind_sample(probes: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     """Draw ``n`` ok answers, balanced over configurations, in an order that does not reveal them.
 
     A hash of the seed and the probe's id ranks the answers: drawing again with the same seed gives the same answers.
-
-    Raises:
-        ValidationError: no answer is ok.
     """
     ok = probes[(probes["status"] == "ok") & probes["response"].notna()]
     if ok.empty:

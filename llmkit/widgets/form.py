@@ -46,11 +46,7 @@ class Field:
         self.control.value = value if isinstance(value, bool) else as_typed(value)
 
     def value(self) -> Any:
-        """The typed value, converted for the catalog.
-
-        Raises:
-            ValidationError: it is invalid; with the message to show next to the control.
-        """
+        """The typed value, converted for the catalog; the error of an invalid one is the message for its control."""
         try:
             return self._read(self.control.value, self.label)
         except ValidationError as error:
@@ -141,11 +137,7 @@ class Form:
         self._shown = {name: field.control.value for name, field in self.fields.items()}
 
     def values(self) -> Values:
-        """Every field's value.
-
-        Raises:
-            ValidationError: a value is invalid; every invalid field shows its message.
-        """
+        """Every field's value. Every invalid field shows its message, and the first error is raised."""
         values, errors = self.check()
         if errors:
             raise errors[0]

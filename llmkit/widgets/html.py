@@ -160,15 +160,15 @@ class Page:
         plain = self.frame.assign(**{name: self.frame[name].map(unmarked) for name in self.markup})
         return f"{self.title}\n{plain.to_string(index=False, max_rows=MOST_ROWS)}"
 
+    def table(self) -> str:
+        """The first rows as HTML."""
+        shown = self.frame.head(MOST_ROWS)
+        rows = shown.itertuples(index=False, name=None)
+        rest = len(self.frame) - len(shown)
+        more = quiet(f"and {rest:,} more") if rest else ""
+        return table(list(shown.columns), rows, right=self.right, markup=self.markup) + more
+
 
 def static(pages: Iterable[Page]) -> str:
-    """The first rows of each table."""
-    parts = []
-    for page in pages:
-        shown = page.frame.head(MOST_ROWS)
-        rest = len(page.frame) - len(shown)
-        parts.append(heading(page.title))
-        parts.append(table(list(shown.columns), shown.itertuples(index=False), right=page.right, markup=page.markup))
-        if rest:
-            parts.append(quiet(f"and {rest:,} more"))
-    return literal("".join(parts))
+    """Tables under their titles."""
+    return literal("".join(heading(page.title) + page.table() for page in pages))

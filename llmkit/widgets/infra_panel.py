@@ -62,17 +62,11 @@ class InfraPanel(CatalogPanel):
         """One row per task: ``purpose``, the chosen ``model``, the one ``used_now``, and ``why``."""
         state = self._catalog.state()
         uses = {purpose: self._use(purpose) for purpose in PURPOSES}
-        return pd.DataFrame(
-            [
-                {
-                    "purpose": purpose,
-                    "model": infra_reference(state, purpose),
-                    "used_now": model.reference if model else None,
-                    "why": why,
-                }
-                for purpose, (model, why) in uses.items()
-            ]
-        )
+        rows = [
+            (purpose, infra_reference(state, purpose), model.reference if model else None, why)
+            for purpose, (model, why) in uses.items()
+        ]
+        return pd.DataFrame(rows, columns=["purpose", "model", "used_now", "why"])
 
     def refresh(self) -> None:
         """Show the current catalog."""

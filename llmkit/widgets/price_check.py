@@ -14,10 +14,11 @@ from llmkit.money.amounts import dollars
 from llmkit.money.price_comparison import MISSING, NEW
 from llmkit.records import RATE_COLUMNS
 from llmkit.records.checks.texts import counted
-from llmkit.widgets.panel import Panel, Sentence, button, line, shown
+from llmkit.widgets.panel import Panel, Sentence, button, line
 
 SHOWN = 25
 """The most differences shown at once; the others follow when these are handled."""
+_NOTHING = pd.DataFrame(columns=["model", "what"])
 
 
 class PriceCheck:
@@ -28,16 +29,15 @@ class PriceCheck:
 
     def __init__(self, catalog: Catalog, panel: Panel) -> None:
         self._catalog = catalog
-        self.found = pd.DataFrame()
+        self.found = _NOTHING
         self.checking: threading.Thread | None = None
         self.check_button = button(
             "Check prices", self.check, tooltip="Compare with genai-prices and with the providers' own lists"
         )
         self.result = Sentence()
-        self.boxes = [ipw.Checkbox(indent=False, layout=ipw.Layout(width="100%", display="none")) for _ in range(SHOWN)]
         self.apply_button = panel.action_button("Apply ticked", self.apply, primary=True)
-        self.close_button = button("Close", self._clear)
-        self._choice = ipw.VBox([*self.boxes, line(self.apply_button, self.close_button)])
+        self._buttons = line(self.apply_button, button("Close", self._clear))
+        self._choice = ipw.VBox()
         self.widget = ipw.VBox([self.result.widget, self._choice])
         self._clear()
 
@@ -52,7 +52,7 @@ class PriceCheck:
     def apply(self) -> str:
         """Apply the ticked prices: ``kit.catalog.apply_prices(rows)``."""
         rows = self._offered().head(SHOWN)
-        changed = self._catalog.apply_prices(rows[[box.value for box in self.boxes[: len(rows)]]])
+        changed = self._catalog.apply_prices(rows[[box.value for box in self.boxes]])
         self.found = self.found.drop(index=rows.index)
         self._show("")
         return f"Changed {', '.join(changed)}." if changed else "Nothing is ticked."
@@ -68,31 +68,31 @@ class PriceCheck:
             self.check_button.disabled = False
 
     def _offered(self) -> pd.DataFrame:
-        return self.found[self.found["what"] != MISSING] if len(self.found) else self.found
+        return self.found.loc[self.found["what"] != MISSING]
 
     def _show(self, nothing: str) -> None:
         offered = self._offered()
-        rows = [row for _, row in offered.head(SHOWN).iterrows()]
-        for box, row in zip(self.boxes, rows, strict=False):
-            box.description, box.value = words(row), True
-        for place, box in enumerate(self.boxes):
-            shown(box, place < len(rows))
-        shown(self._choice, bool(rows))
-        missing = sorted({*self.found["model"]} - {*offered["model"]}) if len(self.found) else []
-        parts = [counted(len(offered), "difference")] if rows else [nothing]
+        self._offer(offered.head(SHOWN))
+        missing = sorted({*self.found["model"]} - {*offered["model"]})
+        parts = [counted(len(offered), "difference")] if self.boxes else [nothing]
         if len(offered) > SHOWN:
             parts.append(f"the first {SHOWN} are shown")
         if missing:
             parts.append(f"no published price: {', '.join(missing)}")
         parts += [f"{name} did not answer: {why}" for name, why in self.found.attrs.get("unanswered", {}).items()]
-        self.result.show("; ".join(filter(None, parts)), "warn" if rows or len(parts) > 1 else "good")
-        if not any(parts):
-            self.result.clear()
+        self.result.show("; ".join(filter(None, parts)), "warn" if self.boxes or len(parts) > 1 else "good")
+
+    def _offer(self, rows: pd.DataFrame) -> None:
+        whole = ipw.Layout(width="100%")
+        self.boxes = [
+            ipw.Checkbox(True, description=words(row), indent=False, layout=whole) for _, row in rows.iterrows()
+        ]
+        self._choice.children = (*self.boxes, self._buttons) if self.boxes else ()
 
     def _clear(self) -> None:
-        self.found = pd.DataFrame()
+        self.found = _NOTHING
         self.result.clear()
-        shown(self._choice, False)
+        self._offer(self.found)
 
 
 def words(row: Any) -> str:

@@ -53,15 +53,14 @@ class AnswersWidget(anywidget.AnyWidget):
                 self.send({"type": kind}, [reader_data.pack(part)])
                 kind = "changed"
 
-    def show_changed(self, data: Mapping[str, Any]) -> None:
-        """Replace probes by id."""
-        self.send({"type": "changed"}, [reader_data.pack(data)])
-
     def _receive(self, content: Mapping[str, Any]) -> None:
         if content.get("type") == "ready":
             self.show()
         else:
-            message, buffers = self._reply(content)
+            try:
+                message, buffers = self._reply(content)
+            except LlmkitError as error:  # becomes a sentence on the screen
+                message, buffers = {"error": str(error)}, []
             self.send({**message, "number": content.get("number")}, buffers)
 
 
@@ -94,7 +93,7 @@ class Reader(Panel):
             self._shown = self._read()
             changed = [probe for probe in self._shown["probes"] if before.get(probe["id"]) != probe]
             if changed:
-                self.answers.show_changed({**self._shown, "probes": changed})
+                self.answers.send({"type": "changed"}, [reader_data.pack({**self._shown, "probes": changed})])
 
     def _read(self) -> Mapping[str, Any]:
         return reader_data.answers(self._runs.values())
@@ -120,12 +119,8 @@ class Reader(Panel):
             self.answers.coming = False
 
     def _reply(self, content: Mapping[str, Any]) -> Reply:
-        """Answer a request of the browser; an error becomes a sentence in the reader."""
-        answers = {"attempts": self._attempts, "note": self._note, "export": self._export}
-        try:
-            return answers[content["type"]](content)
-        except LlmkitError as error:
-            return {"error": str(error)}, []
+        """Answer a request of the browser."""
+        return {"attempts": self._attempts, "note": self._note, "export": self._export}[content["type"]](content)
 
     def _attempts(self, content: Mapping[str, Any]) -> Reply:
         """The requests of one probe."""

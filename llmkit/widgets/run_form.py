@@ -74,7 +74,7 @@ class RunForm(FollowingPanel):
         self._run_place = ipw.VBox()
         self.widget.children = (*self._lay_out(), self.notice.widget, self._run_place, line(self.results_button))
         shown(self.results_button, False)
-        self._throttle = Throttle(self._follow, per_second=ESTIMATES_PER_SECOND)
+        self._throttle = Throttle(lambda: self.attempt(self._draw_estimate), per_second=ESTIMATES_PER_SECOND)
         for field in self.form.fields.values():
             field.control.observe(lambda _: self._throttle.touch(), "value")
         self.picker.observe(lambda _: self._throttle.touch(), "chosen")
@@ -113,15 +113,8 @@ class RunForm(FollowingPanel):
 
     # --- the estimate ---
 
-    def _follow(self) -> None:
-        """Update the estimate while the user types, on a separate thread."""
-        try:
-            self._draw_estimate()
-        except LlmkitError as error:
-            self._refuse(error)
-
     def _draw_estimate(self) -> None:
-        """Estimate from the valid fields."""
+        """Estimate from the valid fields; called on a separate thread while the user types."""
         access, chosen = self._catalog.access(), self.picker.chosen
         models = access.state.models
         against = {reference: access.obstacles(models[reference]) for reference in chosen if reference in models}

@@ -55,6 +55,7 @@ def _waits(now: Progress) -> str:
 
 
 def _facts(now: Progress) -> str:
+    """Values side by side, each with its name above."""
     done = f"{now.asked:,} of {now.total:,}"
     estimate = "" if now.estimate is None else f" of about {dollars(now.estimate)}"
     spent = billed(now.cost, now.unpriced) + estimate
@@ -70,7 +71,12 @@ def _facts(now: Progress) -> str:
         facts["Time left"] = "–" if now.eta_s is None else f"about {duration(now.eta_s)}{_slowest(now)}"
     if now.seconds:
         facts["Running for" if now.running else "Took"] = duration(now.seconds)
-    return fact_line(facts)
+    cells = "".join(
+        f'<div><div style="color: {html.QUIET}; font-size: 11px">{html.esc(name)}</div>'
+        f'<div style="font-size: 14px; font-variant-numeric: tabular-nums">{html.esc(value)}</div></div>'
+        for name, value in facts.items()
+    )
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 6px 28px; line-height: 1.4; margin: 6px 0">{cells}</div>'
 
 
 def _notes(now: Progress) -> str:
@@ -86,16 +92,6 @@ def _beside(lines: str, tone: html.Tone) -> str:
 
 def _slowest(now: Progress) -> str:
     return f" ({now.slowest})" if len(now.left) > 1 else ""
-
-
-def fact_line(facts: Mapping[str, str]) -> str:
-    """Values side by side, each with its name above."""
-    cells = "".join(
-        f'<div><div style="color: {html.QUIET}; font-size: 11px">{html.esc(name)}</div>'
-        f'<div style="font-size: 14px; font-variant-numeric: tabular-nums">{html.esc(value)}</div></div>'
-        for name, value in facts.items()
-    )
-    return f'<div style="display: flex; flex-wrap: wrap; gap: 6px 28px; line-height: 1.4; margin: 6px 0">{cells}</div>'
 
 
 def _lines(now: Progress) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +12,6 @@ import pandas as pd
 
 from llmkit.analysis import Run, charts
 from llmkit.analysis.stored_progress import stored_progress
-from llmkit.errors import LlmkitError
 from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks.texts import short
 from llmkit.runs import RunHandle
@@ -110,10 +109,7 @@ class RunView(Panel):
         """Show the end of the resumed run; called on a separate thread."""
         self.notice.clear()
         self._place.children = ()
-        try:
-            self.refresh()
-        except LlmkitError as error:
-            self._refuse(error)
+        self.attempt(self.refresh)
 
     def _ipython_display_(self) -> None:
         self.reader._ipython_display_()
@@ -187,14 +183,11 @@ def _charts(run: Run) -> str:
         (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90%."),
     )
     images = "".join(
-        f'<img alt="{html.esc(words)}" src="data:image/svg+xml;base64,{_base64(charts.svg(plot, len(costs)))}" '
+        f'<img alt="{html.esc(words)}" '
+        f'src="data:image/svg+xml;base64,{b64encode(charts.svg(plot, len(costs)).encode()).decode()}" '
         'style="flex: 1 1 340px; max-width: min(620px, 100%); min-width: 0">'
         for plot, words in pictures
     )
     return (
         f'<div style="display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start; margin: 8px 0">{images}</div>'
     )
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")

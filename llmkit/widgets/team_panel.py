@@ -10,7 +10,6 @@ from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, Sentence, line
 from llmkit.widgets.protocols import HasCatalog
 
-_RIGHT = ("Spent this month",)
 _ALONE = "The team's database does not answer: what colleagues do now is not known here. Runs continue."
 
 
@@ -36,16 +35,15 @@ class TeamPanel(Panel):
     def refresh(self) -> None:
         """Show the current members."""
         team = self.df
-        words = _in_words(team)
-        self._table.value = html.table(list(map(str, words)), words.itertuples(index=False, name=None), right=_RIGHT)
+        self._table.value = _page(team).table()
         self._alone.show("" if team["is_on"].any() else _ALONE, "warn")  # this kit would be on
 
     def _pages(self) -> list[html.Page]:
-        return [html.Page(self.title, _in_words(self.df), _RIGHT)]
+        return [_page(self.df)]
 
 
-def _in_words(team: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
+def _page(team: pd.DataFrame) -> html.Page:
+    frame = pd.DataFrame(
         {
             "Who": team["actor"],
             "Now": ["on" if is_on else "away" for is_on in team["is_on"]],
@@ -57,3 +55,4 @@ def _in_words(team: pd.DataFrame) -> pd.DataFrame:
             ],
         }
     )
+    return html.Page("Team", frame, right=("Spent this month",))

@@ -27,10 +27,8 @@ def read_price(typed: str, label: str) -> Decimal | None:
 
 
 def read_number(typed: str, words: str, is_right: Callable[[Decimal], bool]) -> Decimal | None:
-    """A number as people type it, with or without ``$``; empty is ``None``.
-
-    Raises:
-        ValidationError: not a number, or one that ``is_right`` rejects; its message is ``words``.
+    """A number as people type it, with or without ``$``; empty is ``None``. What is no number, or one that ``is_right``
+    rejects, is refused with ``words``.
     """
     text = typed.strip().removeprefix("$").strip()
     try:

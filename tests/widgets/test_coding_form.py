@@ -56,11 +56,13 @@ def test_codes_of_people_stand_beside_those_of_models(kit, run):
     assert "39 of 40 answers" in form._repr_mimebundle_()["text/html"]
 
 
-def test_what_cannot_be_coded_is_refused(kit, run):
+def test_what_cannot_be_coded_is_refused(kit, run, monkeypatch):
     """A sentence in the form where a code cannot be kept, and an error where there is nothing to code."""
     form = kit.coding_form(run, CODEBOOK, n=2)
-    said, _ = form._reply({"type": "code", "place": 0, "category": ["a"]})
-    assert "A code is a text" in said["error"]
+    told = []  # to the browser
+    monkeypatch.setattr(form.answers, "send", lambda message, buffers: told.append(message))
+    form.answers._receive({"type": "code", "place": 0, "category": ["a"], "number": 1})
+    assert "A code is a text" in told[0]["error"]
     for wrong in (lambda: kit.coding_form(run, []), lambda: kit.coding_form(run, CODEBOOK, n=0)):
         with pytest.raises(llmkit.ValidationError):
             wrong()
