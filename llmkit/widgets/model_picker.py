@@ -35,9 +35,7 @@ COLUMNS = (
 
 
 class ModelPicker(Table):
-    """Models by provider with a checkbox each. ``chosen`` holds the ticked references; observe it. ``field`` is where
-    errors about them are shown.
-    """
+    """Models by provider with a checkbox each. Observe ``chosen``, the ticked references; ``field`` shows errors."""
 
     chosen = traitlets.Tuple()
     room = "2 1 300px"

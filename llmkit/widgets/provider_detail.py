@@ -97,15 +97,18 @@ class ProviderDetail(Detail):
         try:
             self._kit.catalog.check_deletable(provider.name)
         except LlmkitError as error:
-            form.refuse(error)
-            return
-        question = f"Delete {provider.display_name} and its models? Undo brings them back."
-        form.ask(question, "Delete", lambda: self._delete(form, provider.name))
+            self._refuse_delete(error)
+        else:
+            question = f"Delete {provider.display_name} and its models? Undo brings them back."
+            form.ask(question, "Delete", lambda: self._delete(form, provider.name))
 
     def _delete(self, form: Form, name: str) -> None:
         form.withdraw()
         deleted = self._kit.catalog.delete_provider
-        self._panel.act(lambda: f"Deleted {deleted(name).display_name}.", on_error=form.refuse)
+        self._panel.act(lambda: f"Deleted {deleted(name).display_name}.", on_error=self._refuse_delete)
+
+    def _refuse_delete(self, error: LlmkitError) -> None:
+        self.notice.show(str(error), "bad")
 
     def _ask_approval(self, form: Form, provider: Provider) -> None:
         url = form["base_url"].control.value

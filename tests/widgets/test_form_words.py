@@ -64,7 +64,7 @@ def test_what_cannot_be_deleted_is_said_in_words(kit):
     panel = kit.providers_panel()
     panel.table.selected = "openai"
     panel.detail.delete_button.click()
-    assert panel.detail.form.error.text == "openai comes with llmkit: disable it instead."
+    assert panel.detail.notice.text == "openai comes with llmkit: disable it instead."
 
 
 def test_no_sentence_of_a_form_without_keys_speaks_of_functions(keyless_kit, monkeypatch):

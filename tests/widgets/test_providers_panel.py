@@ -263,7 +263,7 @@ def test_a_provider_is_deleted_when_no_run_has_asked_it(panel, kit):
     assert panel.notice.text == "Deleted lab."
     select(panel, "openai")
     panel.detail.delete_button.click()
-    assert "comes with llmkit" in panel.detail.form.error.text
+    assert "comes with llmkit" in panel.detail.notice.text
     assert not buttons(panel.detail.form.aside)
     panel.undo_button.click()
     assert panel.notice.text == "Undid: lab: deleted."
