@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"llmkit: {message}", file=sys.stderr)
-            return int(args.command(args))
+            return int(args.command(args) or 0)
     except llmkit.LlmkitError as error:
         print(f"llmkit: {error}", file=sys.stderr)
         return 1
@@ -111,7 +111,7 @@ def _demo(args: argparse.Namespace) -> int:
     return 0 if run.status == "completed" else 1
 
 
-def _models(args: argparse.Namespace) -> int:
+def _models(args: argparse.Namespace) -> None:
     with llmkit.open(args.db) as kit:
         frame = kit.catalog.models(provider=args.provider, status=None if args.all else "ACTIVE")
     columns = ["model", "display_name", "cost_input_per_million", "cost_output_per_million", "context_window",
@@ -120,16 +120,14 @@ def _models(args: argparse.Namespace) -> int:
         print(json.dumps(json.loads(frame[columns].to_json(orient="records")), indent=2))
     else:
         print(_table(frame[columns]))
-    return 0
 
 
-def _sim(args: argparse.Namespace) -> int:
+def _sim(args: argparse.Namespace) -> None:
     with llmkit.simulator.serve(port=args.port, rpm=args.rpm) as sim:
         print(f"Simulating these providers at {sim.url} until Ctrl-C.", flush=True)
         for name in load_seed().providers:
             print(f"  {name:<10} {sim.url_for(name)}", flush=True)
         threading.Event().wait()
-    return 0
 
 
 def _lab(args: argparse.Namespace) -> int:
@@ -153,29 +151,25 @@ def _doctor(args: argparse.Namespace) -> int:
     return int(findings["health"].eq("bad").any())
 
 
-def _backup(args: argparse.Namespace) -> int:
+def _backup(args: argparse.Namespace) -> None:
     with llmkit.open(args.db) as kit:
         print(f"Written: {kit.backup(args.file)}")
-    return 0
 
 
-def _restore(args: argparse.Namespace) -> int:
+def _restore(args: argparse.Namespace) -> None:
     path = catalog_path(args.db)
     archive.restore(Path(args.file), path)
     with llmkit.open(path, adopt=True) as kit:
         print(f"Restored {len(kit.runs(archived=None)):,} runs to {path}")
-    return 0
 
 
-def _export(args: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> None:
     with llmkit.open(args.db) as kit:
         print(f"Written: {kit.export(args.folder)}")
-    return 0
 
 
-def _team_init(args: argparse.Namespace) -> int:
+def _team_init(args: argparse.Namespace) -> None:
     print(f"Ready: {teams().init(args.url)}. Everybody opens a file of their own: llmkit.open(path, team=URL)")
-    return 0
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -106,12 +106,9 @@ def _refuse_unused(dimensions: Sequence[Dimension], fillers: Sequence[_Filler]) 
 
 
 def _choose(dimensions: Sequence[Dimension], cell: Sequence[int], seed: int) -> list[Chosen]:
-    levels = [dimension.levels[index] for dimension, index in zip(dimensions, cell, strict=True)]
-    named = sorted((dimension.key, str(level.label)) for dimension, level in zip(dimensions, levels, strict=True))
-    return [
-        Chosen(dimension, level, choose_wording(dimension, level, repr(named), seed))
-        for dimension, level in zip(dimensions, levels, strict=True)
-    ]
+    levels = [(dimension, dimension.levels[index]) for dimension, index in zip(dimensions, cell, strict=True)]
+    named = repr(sorted((dimension.key, str(level.label)) for dimension, level in levels))
+    return [Chosen(*pair, choose_wording(*pair, named, seed)) for pair in levels]
 
 
 def _scenario(chosen: Sequence[Chosen], fillers: Sequence[tuple[str, _Filler]], fingerprint: str) -> Scenario:

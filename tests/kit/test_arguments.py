@@ -151,6 +151,7 @@ OTHERS = [
     (lambda kit: kit.costs(since="0001-01-01T00:00+14:00"), "since", "a date or a time"),
     (lambda kit: llmkit.Scenario("x", dimensions=None), "dimensions", "a dict such as"),
     (lambda kit: llmkit.Scenario("x", dimensions=5), "dimensions", "a dict such as"),
+    (lambda kit: llmkit.half_width("answer", 10**400), "width", "a number above 0"),
     (lambda kit: llmkit.Scenario("x", followups=5), "followups", "a list of texts, not int"),
     (lambda kit: llmkit.Scenario("x", system=5), "system", "is text"),
     (lambda kit: llmkit.simulator.serve(faults=5), "faults", "a dict such as"),

@@ -108,6 +108,12 @@ def test_followups_that_cannot_be_read_are_refused(value):
     assert re.match("Prompt 1: .* list", refused([{"prompt": "a", "followups": value}], field="followups"))
 
 
+@pytest.mark.parametrize("value", [None, np.nan, pd.NA, "", " ", "[]", []])
+def test_a_cell_without_messages_is_no_conversation(value):
+    """Whatever stands for nothing in a table."""
+    assert as_scenarios([{"prompt": "a", "messages": value}])[0].messages == ()
+
+
 def test_numbers_as_scenario_ids_become_text():
     """Ids from a spreadsheet are often numbers, and floats where one is missing."""
     frame = pd.DataFrame({"prompt": ["a", "b", "c"], "scenario_id": [1, 20, None]})
