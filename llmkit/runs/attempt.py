@@ -155,11 +155,12 @@ class Attempt:
     async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
         """Send it with the next batch. If cancelled after it was submitted, it counts at its worst case."""
 
-        def intent(started_at: datetime, batch: str) -> Event:
-            self.run.emit("asked", self.conversation)
-            return self._intent(started_at, admission, batch)
-
-        ticket = Ticket(self._key(), self.request, intent)
+        ticket = Ticket(
+            self._key(),
+            self.request,
+            intent=lambda started_at, batch: self._intent(started_at, admission, batch),
+            saved=lambda: self.run.emit("asked", self.conversation),
+        )
         try:
             response = await desk.ask(ticket)
         except BaseException:

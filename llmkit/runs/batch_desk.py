@@ -98,7 +98,8 @@ class BatchDesk:
             self._waiting.append(ticket)
         else:
             name, ticket.started_at = before["batch"], before["started_at"]
-            ticket.intent(ticket.started_at, name)  # its line is in the journal already
+            ticket.intent(ticket.started_at, name)  # an earlier process wrote its line
+            ticket.saved()
             batch = self.open.setdefault(name, Batch(name, ticket.started_at, is_doubtful=True))
             batch.batch_id = before["batch_id"]
             batch.tickets[self._custom_id(ticket.key)] = ticket
@@ -160,6 +161,8 @@ class BatchDesk:
         for ticket in batch.tickets.values():
             ticket.started_at = batch.started_at
         await self.store.append([each.intent(batch.started_at, batch.name) for each in batch.tickets.values()])
+        for ticket in batch.tickets.values():
+            ticket.saved()
         await self._see_to(batch)
 
     async def _see_to(self, batch: Batch) -> None:

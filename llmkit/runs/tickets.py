@@ -26,11 +26,14 @@ Key = tuple[int, int, int]
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A request that waits at the desk. ``intent`` makes its journal line, given the time and the batch's name."""
+    """A request that waits at the desk. ``intent`` makes its journal line, given the time and the batch's name;
+    ``saved`` is called when that is on disk.
+    """
 
     key: Key
     request: Request
     intent: Callable[[datetime, str], Event]
+    saved: Callable[[], None]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     reply: HttpResponse | Failure | None = None
     answered: anyio.Event = field(default_factory=anyio.Event)
