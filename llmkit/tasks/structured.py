@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from llmkit.errors import ValidationError
 from llmkit.records.checks import texts
 from llmkit.records.checks.json_text import parse_json
+from llmkit.records.later import Later
 
 if TYPE_CHECKING:
     import jsonschema
+    import pydantic
+    import referencing.exceptions
+    import regex
+    from referencing import jsonschema as referenced
 
-# jsonschema and pydantic are imported only when a schema is used: with JupyterLab's extras jsonschema takes a second.
+    from llmkit.tasks import bounded_schema
+else:  # imported only when a schema is used: with JupyterLab's extras jsonschema takes a second
+    jsonschema, pydantic, regex = Later("jsonschema"), Later("pydantic"), Later("regex")
+    referencing, referenced = Later("referencing"), Later("referencing.jsonschema")
+    bounded_schema = Later("llmkit.tasks.bounded_schema")
 
 Schema: TypeAlias = Mapping[str, Any] | type[Any]
 """A JSON schema, or the class of a pydantic model, of which only the JSON schema is used, not its Python validators."""
@@ -24,10 +33,7 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
     """The JSON schema of an answer; ``None`` for free text."""
     if schema is None:
         return None
-    import jsonschema
-    from pydantic import BaseModel
-
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    if isinstance(schema, type) and issubclass(schema, pydantic.BaseModel):
         checked: dict[str, Any] = schema.model_json_schema()
     elif isinstance(schema, Mapping):
         checked = texts.json_value(dict(schema), "schema")
@@ -49,8 +55,6 @@ def json_schema(schema: Schema | None) -> dict[str, Any] | None:
 
 def _try_out(schema: Mapping[str, Any]) -> None:
     """Refuse an unusable schema now, before any answer is paid for."""
-    import regex
-
     try:
         for pattern in _patterns(schema):
             regex.compile(pattern)
@@ -67,16 +71,12 @@ def _try_out(schema: Mapping[str, Any]) -> None:
 
 def answer_check(schema: Mapping[str, Any]) -> Callable[[str], dict[str, Any]]:
     """Return a function from an answer's text to its object, which raises ``ValueError`` with a sentence on failure."""
-    import referencing
-
-    from llmkit.tasks.bounded_schema import in_time, validator_class
-
-    validator = validator_class()(schema, registry=referencing.Registry(), format_checker=_formats())
+    validator = bounded_schema.validator_class()(schema, registry=referencing.Registry(), format_checker=_formats())
 
     def check(text: str) -> dict[str, Any]:
         try:
             answer = parse_json(text)
-            with in_time():
+            with bounded_schema.in_time():
                 problem = next(validator.iter_errors(answer), None)
         except (RecursionError, ArithmeticError):
             raise Unchecked("The answer cannot be checked: it nests too deeply, or has too large a number.") from None
@@ -97,8 +97,6 @@ class Unchecked(ValueError):
 @cache
 def _formats() -> jsonschema.FormatChecker:
     """Formats that need no packages besides jsonschema, so that answers are judged alike on every machine."""
-    import jsonschema
-
     checker = jsonschema.FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
     checker.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or _moment(value))
     return checker
@@ -106,11 +104,7 @@ def _formats() -> jsonschema.FormatChecker:
 
 def _refuse_dangling(schema: Mapping[str, Any]) -> None:
     """Refuse references to anything outside the schema: nothing is fetched to check an answer."""
-    import referencing
-    import referencing.exceptions
-    import referencing.jsonschema
-
-    resource = referencing.jsonschema.DRAFT202012.create_resource(schema)
+    resource = referenced.DRAFT202012.create_resource(schema)
     resolver = referencing.Registry().with_resource("", resource).resolver()
     for reference in _references(schema):
         try:
