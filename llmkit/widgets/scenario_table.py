@@ -31,6 +31,8 @@ class ScenarioTable(Panel):
         super().__init__()
         self._scenarios = {str(scenario.scenario_id): scenario for scenario in as_scenarios(list(scenarios))}
         self._dropped: set[str] = set()
+        self._opened: str | None = None
+        self._typed: dict[str, str] = {}  # prompts that were changed but not saved before another row was chosen
         names = list(dict.fromkeys(name for each in self._scenarios.values() for name in each.dimensions))
         columns = [Column(title="Prompt", width="minmax(200px, 4fr)", sort="prompt")]
         columns += [Column(title=name, width="minmax(60px, 1fr)", sort=f"dimension {name}") for name in names]
@@ -96,6 +98,8 @@ class ScenarioTable(Panel):
         """
         self._known([scenario_id])
         self._scenarios[scenario_id] = replace(self._scenarios[scenario_id], prompt=prompt.strip())
+        if scenario_id == self._opened:
+            self.prompt.value = prompt.strip()
         self.refresh()
 
     def refresh(self) -> None:
@@ -132,12 +136,16 @@ class ScenarioTable(Panel):
         )
 
     def _open(self) -> None:
-        key = self.table.selected
+        before, key = self._opened, self.table.selected
+        self._opened = key
+        self.notice.clear()
+        if before is not None and self.prompt.value.strip() != self._scenarios[before].prompt.strip():
+            self._typed[before] = self.prompt.value
+            self.notice.show(f"What you typed for {before} is not saved yet: choose it again to go on with it.", "warn")
         shown(self._detail, key is not None)
         if key is not None:
-            self.notice.clear()
             self._heading.value = html.heading(key)
-            self.prompt.value = self._scenarios[key].prompt
+            self.prompt.value = self._typed.pop(key, self._scenarios[key].prompt)
         self._show_buttons()
 
     def _show_buttons(self) -> None:

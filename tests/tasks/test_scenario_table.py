@@ -39,6 +39,22 @@ def test_dropping_keeping_and_editing_by_clicks(table):
     assert table.scenarios[2].dimensions == {"Tone": None}
 
 
+def test_what_was_typed_but_not_saved_is_kept_for_later(table):
+    """Choosing another row loses nothing: a sentence says so, and the text is there when its row is chosen again."""
+    table.table.button_of("s0001").click()
+    table.prompt.value = "One, but"
+    table.table.button_of("s0003").click()
+    assert "s0001 is not saved" in table.notice.text
+    assert (table.prompt.value, table.scenarios[0].prompt) == ("Three?", "One?")
+    table.table.button_of("s0001").click()
+    assert (table.prompt.value, table.notice.text) == ("One, but", "")
+    table.save_button.click()
+    assert table.scenarios[0].prompt == "One, but"
+    table.edit("s0001", "One by a function")
+    table.table.button_of("s0003").click()
+    assert table.notice.text == ""
+
+
 def test_the_same_by_functions(table):
     """Every click has a call; ``df`` is what ``kit.run`` takes."""
     table.drop("s0001", "s0003")
