@@ -139,9 +139,9 @@ def _no_prompt(names: Iterable[Any], problem: str) -> ValidationError:
 
 
 def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position: int) -> Scenario:
-    system = plain(fields.get("system"), where="its system prompt")
+    system = _text(fields.get("system"), where="its system prompt")
     return Scenario(
-        prompt=plain(fields["prompt"], where="it"),
+        prompt=_text(fields["prompt"], where="it"),
         system=None if isinstance(system, str) and not system.strip() else system,
         followups=_listed(fields.get("followups"), "followups"),
         messages=_listed(fields.get("messages"), "messages"),
@@ -152,10 +152,19 @@ def _scenario(fields: Mapping[str, Any], dimensions: Mapping[str, Any], position
     )
 
 
+def _text(value: Any, *, where: str) -> Any:
+    """A text as a cell of a table has it, or nothing. The scenario refuses anything else."""
+    return plain(value, where=where) if isinstance(value, str) or _is_missing(value) else value
+
+
+def _is_missing(value: Any) -> bool:
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
 def _listed(value: Any, field: str) -> Any:
     """A list as a cell of a table has it: in JSON, or nothing. The scenario checks what it holds."""
     text = value.strip() if isinstance(value, str) else None
-    if text == "" or (pd.api.types.is_scalar(value) and pd.isna(value)):
+    if text == "" or _is_missing(value):
         return ()
     if text is None or not (text.startswith("[") and text.endswith("]")):
         return value

@@ -139,6 +139,13 @@ def test_the_error_says_what_to_give(empty):
     assert "DataFrame with a column 'prompt'" in refused(empty)
 
 
+@pytest.mark.parametrize("value", [b"a", 5, ["a"], pd.Timestamp("2026-01-02"), Decimal(1)])
+@pytest.mark.parametrize("field", ["prompt", "system"])
+def test_what_is_not_text_is_never_sent_as_its_repr(field, value):
+    """Bytes, dates and numbers are refused as prompts and as system prompts."""
+    assert "Prompt 1" in refused([{"prompt": "a", field: value}], field="prompts" if field == "prompt" else field)
+
+
 @pytest.mark.parametrize("bad", ["", " ", None, np.nan, 5, ["a"]])
 def test_an_empty_prompt_is_refused_by_its_position(bad):
     """One bad prompt in a list is found and counted."""
