@@ -47,9 +47,12 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise ValidationError("A scenario needs a prompt that is a non-empty string.", field="prompt")
+            what = "empty" if isinstance(self.prompt, str) else shapes.kind(self.prompt)
+            raise ValidationError(f"A scenario needs a prompt that is text; this one is {what}.", field="prompt")
         if self.system is not None and not isinstance(self.system, str):
-            raise ValidationError("A scenario's system prompt is text, or None for none.", field="system")
+            raise ValidationError(
+                f"A scenario's system prompt is text, or None; this one is {shapes.kind(self.system)}.", field="system"
+            )
         for name, nothing, checked in _CHECKED:
             if (value := getattr(self, name)) is not nothing:
                 object.__setattr__(self, name, checked(value))
