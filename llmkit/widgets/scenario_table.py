@@ -98,7 +98,7 @@ class ScenarioTable(Panel):
         """
         self._known([scenario_id])
         self._scenarios[scenario_id] = replace(self._scenarios[scenario_id], prompt=prompt.strip())
-        if scenario_id == self._opened:
+        if scenario_id == self._opened and self.prompt.value.strip() != prompt.strip():  # perhaps somebody types on
             self.prompt.value = prompt.strip()
         self.refresh()
 
@@ -142,11 +142,11 @@ class ScenarioTable(Panel):
         if before is not None and self.prompt.value.strip() != self._scenarios[before].prompt.strip():
             self._typed[before] = self.prompt.value
             self.notice.show(f"What you typed for {before} is not saved yet: choose it again to go on with it.", "warn")
-        shown(self._detail, key is not None)
         if key is not None:
             self._heading.value = html.heading(key)
             self.prompt.value = self._typed.pop(key, self._scenarios[key].prompt)
         self._show_buttons()
+        shown(self._detail, key is not None)  # last, so that nobody types before the text is there
 
     def _show_buttons(self) -> None:
         dropped = self.table.selected in self._dropped

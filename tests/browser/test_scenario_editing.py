@@ -18,6 +18,7 @@ def test_a_prompt_is_saved_as_it_was_typed(lab):
     panel = notebook.panel(0)
     panel.get_by_role("button", name="s0001").click()
     prompt = panel.locator("textarea")
+    expect(prompt).to_have_value("Is a tax on sugar fair? " * 20)
     prompt.fill("")
     prompt.press_sequentially("Is a tax on sugar fair to those who like it?")
     panel.get_by_role("button", name="Save").click()
