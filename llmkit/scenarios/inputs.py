@@ -158,7 +158,7 @@ def _text(value: Any, *, where: str) -> Any:
 
 
 def _is_missing(value: Any) -> bool:
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))  # None first: it is by far quicker
 
 
 def _listed(value: Any, field: str) -> Any:
