@@ -122,7 +122,7 @@ def _grounding(metadata: Any) -> int:
     documents are not listed, only what they found.
     """
     queries = [each for name in ("webSearchQueries", "imageSearchQueries") for each in items(dig(metadata, name))]
-    return len(queries) or bool(items(dig(metadata, "groundingChunks")))
+    return len(queries) or int(bool(items(dig(metadata, "groundingChunks"))))
 
 
 def _untaken(params: Params, style: str) -> tuple[str, ...]:
