@@ -248,7 +248,7 @@ def svg(plot: Callable[..., Any], rows: int) -> str:
 
 def axes_for(ax: axes.Axes | None, rows: int) -> axes.Axes:
     """Return ``ax``, or new transparent axes with room for this many bars."""
-    from matplotlib import axes, pyplot  # slow to load
+    from matplotlib import pyplot  # slow to load
 
     if given := shapes.instance(ax, axes.Axes, "ax", "matplotlib's plt.subplots()[1]"):
         return given

@@ -33,7 +33,7 @@ class Held(NamedTuple):
 
 
 class Budget:
-    """What one run may spend, in US dollars. Used from one event loop; the properties may be read from any thread.
+    """What one run may spend, in US dollars. Used from one event loop; ``own`` may be read from any thread.
 
     Requests are served in order, those of conversations in progress before others. A request waits while reservations
     of others may still be released; it is refused as soon as it would not fit even then, because spent money never
@@ -46,6 +46,7 @@ class Budget:
         self.shared: SharedMoney | None = None
         """The budgets that it shares with other runs."""
         self.own = Account(ZERO if total is None else total, spent)
+        """What this run has spent, requests of unknown cost at their worst case, and reserved for those in flight."""
         self._queue: deque[_Asking] = deque()
         self.passed: dict[str, Decimal] = {}
         """By how much budgets were exceeded, by key; that of the run's own is empty."""

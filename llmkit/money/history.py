@@ -157,8 +157,9 @@ class Sample:
 
     def uncut(self, observations: Sequence[Observation], most: int | None, effort: str | None) -> Self:
         """Return a copy in which answers cut before ``most`` tokens have their probable full length."""
-        lengths = [each.usage.output_tokens or 0 for each in observations]
-        cut = np.array([e.is_cut and (most is None or n < most) for e, n in zip(observations, lengths, strict=True)])
+        cut = np.array(
+            [each.is_cut and (most is None or (each.usage.output_tokens or 0) < most) for each in observations]
+        )
         if not cut.any():
             return self
         output, guessed, doubt = uncut(self.output, cut, ANSWER_TOKENS + _reasoning(effort or "none"))

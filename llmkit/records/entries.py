@@ -84,14 +84,14 @@ class Model(Row):
             "unknown" if rate is None else f"{rate.normalize(EXACT):f}"
             for rate in (self.cost_input_per_million, self.cost_output_per_million)
         )
-        facts = [
+        facts = (
             f"{read} in, {written} out (US dollars per million tokens)",
-            *([] if self.context_window is None else [f"{self.context_window:,} tokens of context"]),
-            *([] if self.is_active else [self.status.lower()]),
-            *([] if self.retires_on is None else [f"retires on {self.retires_on}"]),
-            *(["default"] if self.is_default else []),
-        ]
-        return f"<Model {self.reference!r}: {', '.join(facts)}>"
+            f"{self.context_window:,} tokens of context" if self.context_window else "",
+            "" if self.is_active else self.status.lower(),
+            f"retires on {self.retires_on}" if self.retires_on else "",
+            "default" if self.is_default else "",
+        )
+        return f"<Model {self.reference!r}: {', '.join(filter(None, facts))}>"
 
     @property
     def is_active(self) -> bool:

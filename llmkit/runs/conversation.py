@@ -159,7 +159,9 @@ class Conversation:
         return self.cost
 
     def _count(self, usage: Usage) -> None:
-        for name in TOKEN_COLUMNS if usage.total_tokens is not None else ():
+        if usage.total_tokens is None:
+            return
+        for name in TOKEN_COLUMNS:
             self.tokens[name] = self.tokens.get(name, 0) + getattr(usage, name)
 
 
