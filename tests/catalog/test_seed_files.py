@@ -77,6 +77,21 @@ def test_providers_with_their_limits_keys_and_origins(seed):
         assert all(origin.startswith("https://") for origin in seed.origins[name])
 
 
+def test_a_host_that_has_prices_may_have_the_key(seed, kit):
+    """Whoever moves to the provider's own servers in another region need not approve their address."""
+    hosts = {
+        (reference.partition(":")[0], variant.service_tier)
+        for reference, entries in seed.prices.items()
+        for entry in entries
+        for variant in entry.price.price_variants
+        if "." in variant.service_tier
+    }
+    assert hosts
+    for provider, host in sorted(hosts):
+        moved = kit.catalog.update_provider(provider, base_url=f"https://{host}/v1")
+        assert moved.base_url == f"https://{host}/v1"
+
+
 def test_every_shipped_price_is_read_back_from_the_database(catalog):
     """Rates, tiers and peak hours in ``models()`` are those of the files, for every model."""
     frame = catalog.models().set_index("model")
