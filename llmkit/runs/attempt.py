@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import accumulate, islice
@@ -60,7 +60,9 @@ class Attempt:
     worst_case: Decimal | None
     factor: Decimal
     """The factor in ``worst_case``: above 1 for a model that has exceeded its worst case before."""
-    identity: dict[str, Any]
+    identity: dict[str, Any] = field(default_factory=dict)
+    """Its place in the run, once it has begun."""
+    started_at: datetime = field(init=False)
 
     @classmethod
     def of(cls, run: RunContext, conversation: Conversation) -> Attempt:
@@ -73,7 +75,7 @@ class Attempt:
         factor = run.dearer.get(target.model.reference, Decimal(1))
         if worst_case is not None and factor != 1:
             worst_case = pricing.times(worst_case, factor)
-        return cls(run, conversation, target, call, request, most_input, worst_case, factor, {})
+        return cls(run, conversation, target, call, request, most_input, worst_case, factor)
 
     async def make(self) -> Completion | Failure:
         """Wait until it may be sent, send it, and return the result once that is on disk."""
@@ -138,27 +140,27 @@ class Attempt:
             started_at=late.started_at.timestamp(),
             waited_s=late.waited_s,
         )
-        self._begin(late.started_at, late.waited_s)
+        self._begin(late.started_at, admission)
         self.run.emit("asked", self.conversation)
-        await self._conclude(late.kept.response, late.started_at, late.kept.latency_s, admission)
+        await self._conclude(late.kept.response, late.kept.latency_s, admission)
 
-    async def _exchange(self, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
-        """Send it; returns the reply, the time of the request, and its duration in seconds."""
-        started_at = datetime.now(UTC)
-        await self.run.services.store.append([self._intent(started_at, admission)])
+    async def _exchange(self, admission: Admission) -> tuple[HttpResponse | Failure, float]:
+        """Send it; returns the reply and its duration in seconds."""
+        self._begin(datetime.now(UTC), admission)
+        await self.run.services.store.append([self._intent(admission)])
         self.run.emit("asked", self.conversation)
         admission.sent()
         clock = time.monotonic()
         response = STOPPED if self.run.is_stopped else await self._send()
-        return response, started_at, time.monotonic() - clock
+        return response, time.monotonic() - clock
 
-    async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, datetime, float]:
+    async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, float]:
         """Send it with the next batch. If cancelled after it was submitted, it counts at its worst case."""
-
         ticket = Ticket(
             self._key(),
             self.request,
-            intent=lambda started_at, batch: self._intent(started_at, admission, batch),
+            begin=lambda started_at: self._begin(started_at, admission),
+            line=lambda batch: self._intent(admission, batch),
             saved=lambda: self.run.emit("asked", self.conversation),
         )
         try:
@@ -166,16 +168,16 @@ class Attempt:
         except BaseException:
             admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
             raise
-        return response, ticket.started_at, (datetime.now(UTC) - ticket.started_at).total_seconds()
+        return response, (datetime.now(UTC) - self.started_at).total_seconds()
 
     async def _conclude(
-        self, response: HttpResponse | Failure, started_at: datetime, latency: float, admission: Admission
+        self, response: HttpResponse | Failure, latency: float, admission: Admission
     ) -> Completion | Failure:
         """Parse, price and count a reply, and write it to disk before anyone is told."""
         run, conversation, turn, latency = self.run, self.conversation, self.conversation.turn, round(latency, 6)
         body = response.body if isinstance(response, HttpResponse) else b""
         async with one_at_a_time(body):
-            result, cost = await apart(body, self._understood, response, started_at)
+            result, cost = await apart(body, self._understood, response)
             conversation.add(result, cost, latency)
             if isinstance(result, Failure):
                 run.breaker.note(self.target.model, result)  # before the slot is free for the next request
@@ -184,21 +186,26 @@ class Attempt:
                 run.compare_version(conversation, result.model_version)
             await self._write_outcome(response, result, cost, latency)
         billed = self._settle(response, result, cost, admission)
-        is_answer = isinstance(result, Completion)
         code = None if isinstance(result, Completion) else result.code
         if log.isEnabledFor(logging.DEBUG):
             fields = {"turn": turn, "status": response.status, "code": code, "seconds": round(latency, 3)}
             log.debug("sent", extra=run.log_fields(conversation, **fields))
-        kind: EventKind = "answered" if is_answer else "failed_attempt"
+        kind: EventKind = "answered" if code is None else "failed_attempt"
         run.emit(kind, conversation, turn=turn, code=code, cost=billed, cost_source=cost.source, seconds=latency)
         return result
 
-    def _intent(self, started_at: datetime, admission: Admission, batch: str | None = None) -> Event:
-        """The journal line of what is about to be sent, with the time, which decides the price in force."""
-        self._begin(started_at, admission.waited_s)
+    def _begin(self, started_at: datetime, admission: Admission) -> None:
+        """Count the attempt; the time decides the price in force."""
+        conversation, turn = self.conversation, self.conversation.turn
+        number = conversation.begin_attempt(started_at, admission.waited_s, self.request.left_out)
+        place = {"position": conversation.probe.position, "turn": turn, "attempt": number}
+        self.started_at, self.identity = started_at, {"run_id": self.run.run_id, **place}
+
+    def _intent(self, admission: Admission, batch: str | None = None) -> Event:
+        """The journal line of what is about to be sent."""
         return events.intent(
             **self.identity,
-            started_at=started_at.isoformat(),
+            started_at=self.started_at.isoformat(),
             waited_s=round(admission.waited_s, 6),
             wait_reason=admission.wait_reason,
             body=self.request.question_json,
@@ -206,12 +213,6 @@ class Attempt:
             worst_case=None if self.worst_case is None else format(self.worst_case, "f"),
             batch=batch,
         )
-
-    def _begin(self, started_at: datetime, waited_s: float) -> None:
-        conversation, turn = self.conversation, self.conversation.turn
-        number = conversation.begin_attempt(started_at, waited_s, self.request.left_out)
-        place = {"position": conversation.probe.position, "turn": turn, "attempt": number}
-        self.identity = {"run_id": self.run.run_id, **place}
 
     async def _send(self) -> HttpResponse | Failure:
         """Send the request; only the end of the grace period cuts it off."""
@@ -239,9 +240,9 @@ class Attempt:
         finally:
             run.in_flight.discard(flight)
 
-    def _understood(self, response: HttpResponse | Failure, started_at: datetime) -> tuple[Completion | Failure, Cost]:
+    def _understood(self, response: HttpResponse | Failure) -> tuple[Completion | Failure, Cost]:
         """The parsed result and its cost. Whatever goes wrong here, the reply is still saved."""
-        price, fallback = self.target.price, self.target.fallback
+        price, fallback, started_at = self.target.price, self.target.fallback, self.started_at
         try:
             result = response if isinstance(response, Failure) else self.target.wire.parse(self.call, response)
             if isinstance(result, Failure):

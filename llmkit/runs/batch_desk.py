@@ -97,10 +97,10 @@ class BatchDesk:
         if before is None:
             self._waiting.append(ticket)
         else:
-            name, ticket.started_at = before["batch"], before["started_at"]
-            ticket.intent(ticket.started_at, name)  # an earlier process wrote its line
-            ticket.saved()
-            batch = self.open.setdefault(name, Batch(name, ticket.started_at, is_doubtful=True))
+            name, started_at = before["batch"], before["started_at"]
+            ticket.begin(started_at)
+            ticket.saved()  # by an earlier process
+            batch = self.open.setdefault(name, Batch(name, started_at, is_doubtful=True))
             batch.batch_id = before["batch_id"]
             batch.tickets[self._custom_id(ticket.key)] = ticket
         self._rest()
@@ -159,8 +159,8 @@ class BatchDesk:
     async def _hand_in(self, batch: Batch) -> None:
         """Write the intents to the journal, then submit the batch."""
         for ticket in batch.tickets.values():
-            ticket.started_at = batch.started_at
-        await self.store.append([each.intent(batch.started_at, batch.name) for each in batch.tickets.values()])
+            ticket.begin(batch.started_at)
+        await self.store.append([ticket.line(batch.name) for ticket in batch.tickets.values()])
         for ticket in batch.tickets.values():
             ticket.saved()
         await self._see_to(batch)

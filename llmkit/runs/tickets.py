@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import anyio
 
@@ -26,15 +26,15 @@ Key = tuple[int, int, int]
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A request that waits at the desk. ``intent`` makes its journal line, given the time and the batch's name;
-    ``saved`` is called when that is on disk.
+    """A request that waits at the desk. ``begin`` counts its attempt, made at that time; ``line`` makes its journal
+    line, given the batch's name; ``saved`` is called when that is on disk.
     """
 
     key: Key
     request: Request
-    intent: Callable[[datetime, str], Event]
+    begin: Callable[[datetime], None]
+    line: Callable[[str], Event]
     saved: Callable[[], None]
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     reply: HttpResponse | Failure | None = None
     answered: anyio.Event = field(default_factory=anyio.Event)
 
