@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,6 +18,7 @@ from urllib.parse import quote
 from llmkit.limiter.pace import STATE_BYTES, PaceState, believed, healed
 from llmkit.limiter.slots import MOST_PROCESSES
 from llmkit.records.forks import forgetting
+from llmkit.records.private_files import replace_private
 
 if sys.platform != "win32":
     import fcntl
@@ -177,10 +177,8 @@ class PaceFile:
 
     def _replace(self) -> None:
         """Replace a file whose holder is frozen by a copy; when the holder wakes, its file is gone."""
-        copy, name = tempfile.mkstemp(dir=os.path.dirname(self._path), prefix=".pace-")
-        with open(self._path, "rb") as frozen, open(copy, "wb") as file:
-            file.write(frozen.read())
-        os.replace(name, self._path)
+        frozen = Path(self._path)
+        replace_private(frozen, frozen.read_bytes())
         self._contended_since = None
         self._close()
 

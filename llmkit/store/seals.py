@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
-import tempfile
 from functools import cache
 from pathlib import Path
 
-from llmkit.records.config_folder import config_folder
+from llmkit.records.private_files import config_folder, replace_private
 
 
 def sealed(words: bytes) -> bytes:
@@ -34,10 +32,6 @@ def _secret(folder: Path) -> bytes:
     place, made = folder / "seal", secrets.token_bytes(32)
     with contextlib.suppress(OSError):
         if not place.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix="seal")  # of mode 0600
-            with os.fdopen(handle, "wb") as file:
-                file.write(made)
-            os.replace(temporary, place)
+            replace_private(place, made)
         made = place.read_bytes() or made
     return made

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import portalocker
 
 from llmkit.errors import ValidationError
+from llmkit.records.private_files import replace_private
 
 
 class Approvals:
@@ -26,18 +25,11 @@ class Approvals:
 
     def add(self, provider_name: str, approval: str) -> None:
         """Add an approval: an origin as :func:`origin_of` returns it, and the variable. Safe among kernels."""
-        folder = self._path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with portalocker.Lock(self._path.with_suffix(".lock"), timeout=10, check_interval=0.02):
             approved = self._read()
             approved[provider_name] = sorted({*approved.get(provider_name, ()), approval})
-            # mkstemp creates the file with mode 0600, and the rename replaces the old one atomically
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=self._path.stem, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(approved, file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path)
+            replace_private(self._path, json.dumps(approved, indent=2).encode())
 
     def of(self, provider_name: str) -> list[str]:
         """The approvals for a provider."""

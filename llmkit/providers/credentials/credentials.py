@@ -15,7 +15,7 @@ from llmkit.providers.credentials.key_names import is_of_provider, names_api_key
 from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
 from llmkit.records import Provider
 from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, origin_of
-from llmkit.records.config_folder import config_folder
+from llmkit.records.private_files import config_folder
 
 log = logging.getLogger("llmkit.providers.credentials")
 
