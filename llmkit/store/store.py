@@ -141,12 +141,10 @@ class Store:
         program holds the file, queries a copy in memory made from the journal. ``catalog_only``: recent lines of runs
         may be missing. ``confined``: the query is the user's own SQL.
         """
-        opened = partial(self._opened, confined)
         try:
-            if self.path.exists() and not self._lease.has_wal:
-                with self._lease.hold(exclusive=False), contextlib.suppress(Damaged), opened() as connection:
-                    if self._upkeep.is_up_to_date(connection, catalog_only):
-                        return question(connection)
+            with contextlib.suppress(Damaged), self._as_it_is(confined) as connection:
+                if connection is not None and self._upkeep.is_up_to_date(connection, catalog_only):
+                    return question(connection)
 
             if self.is_read_only:
                 raise OutOfReach(
@@ -157,7 +155,7 @@ class Store:
             def ask() -> T:
                 with self._upkeep.up_to_date(catalog_only):
                     pass
-                with opened() as connection:
+                with self._opened(confined) as connection:
                     return question(connection)
 
             return self._upkeep.run(ask)
@@ -186,11 +184,9 @@ class Store:
         """
         with contextlib.suppress(CatalogBusy, OutOfReach, Damaged):
             while self._upkeep.takes_long:
-                with self._lease.hold(exclusive=False):
-                    if self.path.exists() and not self._lease.has_wal:
-                        with self._opened(confined) as connection:
-                            if self._upkeep.is_enough(connection, about):
-                                return question(connection)
+                with self._as_it_is(confined) as connection:
+                    if connection is not None and self._upkeep.is_enough(connection, about):
+                        return question(connection)
                 if self._upkeep.help():
                     break
         return self.read(question, catalog_only=catalog_only, confined=confined)
@@ -273,6 +269,13 @@ class Store:
                 return question(connection)
 
         return self._upkeep.run(ask)
+
+    @contextlib.contextmanager
+    def _as_it_is(self, confined: bool) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """The database as it is while the shared lease is held; ``None`` if only a writer can open it."""
+        with self._lease.hold(exclusive=False), contextlib.ExitStack() as stack:
+            is_readable = self.path.exists() and not self._lease.has_wal  # whoever has the lease may rename it
+            yield stack.enter_context(self._opened(confined)) if is_readable else None
 
     def _opened(self, confined: bool) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         return self._lease.connect_confined() if confined else self._lease.connect(read_only=True)

@@ -155,6 +155,23 @@ def test_whoever_waits_for_many_that_take_turns_waits_on(store, monkeypatch):  #
     assert edited
 
 
+def test_a_database_renamed_before_its_readers_turn_is_rebuilt(store):  # noqa: F811
+    """Whoever waits to read while somebody sets the file aside reads it from the journal, and is told of no trouble."""
+    with open(store.path.with_name(store.path.name + ".lock"), "rb+") as other:
+        assert locks.try_lock(other, LockFlags.EXCLUSIVE)
+        read = []
+        reader = threading.Thread(target=lambda: read.append(store.read(queries.catalog_state)))
+        with warnings.catch_warnings(record=True) as told:
+            reader.start()
+            while all(thread.name != "llmkit-waits" for thread in threading.enumerate()):
+                pass
+            store.path.rename(store.path.with_name("aside"))
+            locks.portalocker.unlock(other)
+            reader.join()
+    assert len(read[0].models) == 2
+    assert told == []
+
+
 def test_a_users_sql_holds_nobody_up(store, monkeypatch):  # noqa: F811
     """What takes long goes on in a copy, where it still reaches no other file, and edits are made meanwhile."""
     monkeypatch.setattr(user_sql, "PATIENCE", 0.05)

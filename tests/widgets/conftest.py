@@ -1,5 +1,7 @@
 """Panels over a real catalog in a real DuckDB file; nothing is sent but to a simulator on this machine."""
 
+import threading
+
 import pytest
 
 from llmkit.kit import open_kit
@@ -10,6 +12,9 @@ def kit(database):
     """A kit whose every provider counts as available."""
     with open_kit(database, simulate=True) as opened:
         yield opened
+    for thread in threading.enumerate():
+        if thread.name == "llmkit-panel":  # it may still show the end of a run, before the catalog is deleted
+            thread.join(60)
 
 
 @pytest.fixture
