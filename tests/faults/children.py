@@ -7,21 +7,11 @@ import select
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 from llmkit.catalog import load_seed
 
 PROVIDERS = tuple(load_seed().providers)
-
-
-def until(predicate, timeout=60.0):
-    """Wait for something that happens in another process; whether it did."""
-    deadline, tick = time.monotonic() + timeout, threading.Event()
-    while not (happened := predicate()) and time.monotonic() < deadline:
-        tick.wait(0.02)
-    return happened
 
 
 class Child:

@@ -1,7 +1,7 @@
 """A run in batches that is killed while it waits: nothing is handed in twice, and nothing that was answered is lost."""
 
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 from llmkit.records import Usage

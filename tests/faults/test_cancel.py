@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 

@@ -5,7 +5,7 @@ import shutil
 import time
 
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 from llmkit.store import compaction

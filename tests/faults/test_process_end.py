@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 

@@ -5,7 +5,7 @@ import time
 
 import pandas as pd
 import pytest
-from children import until
+from waiting import until
 
 import llmkit
 from llmkit.limiter.pace import TRIAL

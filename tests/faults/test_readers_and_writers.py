@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from children import until
+from waiting import until
 
 EDITORS = 3
 WHO = """

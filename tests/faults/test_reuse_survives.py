@@ -1,6 +1,6 @@
 """A run that reuses answers and is killed: what it had reused stays reused."""
 
-from children import until
+from waiting import until
 
 import llmkit
 

@@ -5,22 +5,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import psycopg
 
 PASSWORD = "geheim/4711"
 _QUOTED = "geheim%2F4711"
-
-
-def until(predicate, timeout=60.0):
-    """Wait for something that happens elsewhere; whether it did."""
-    deadline, tick = time.monotonic() + timeout, threading.Event()
-    while not (happened := predicate()) and time.monotonic() < deadline:
-        tick.wait(0.05)
-    return happened
 
 
 def programs():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from local_account import add_local
-from postgres import until
+from waiting import until
 
 from llmkit.limiter import Claim, Stake
 

@@ -3,8 +3,8 @@
 import subprocess
 
 import pytest
-from postgres import until
 from same_tables import assert_same_tables
+from waiting import until
 
 import llmkit
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from postgres import until
+from waiting import until
 
 import llmkit
 from llmkit.limiter import Use, portion

@@ -10,8 +10,8 @@ import pandas as pd
 import psycopg
 import pytest
 from local_account import add_local
-from postgres import until
 from same_tables import assert_same_tables
+from waiting import until
 
 import llmkit
 from llmkit import Scenario
