@@ -51,10 +51,12 @@ class Local(Reach, Protocol):
 @dataclass(eq=False, slots=True)
 class Mate:
     """A worker from the client's view. ``flights`` are the requests handed to it and not yet answered, ``outbox`` those
-    of them that it has not been sent, and ``done`` the ones whose responses it can forget.
+    of them that it has not been sent, and ``done`` the ones whose responses it can forget. It is not used while it is
+    ``lacking`` keys.
     """
 
     address: str
+    lacking: Sequence[Provider] = ()
     token: str = field(default_factory=lambda: secrets.token_hex(4))
     outbox: list[Parcel] = field(default_factory=list)
     flights: dict[Place, asyncio.Future[HttpResponse | Failure | None]] = field(default_factory=dict)
@@ -90,7 +92,7 @@ class Crew:
         self._run_id = ""
         self._asked: tuple[Sequence[Provider], Mapping[str, str]] = (), {}
         self._mates: dict[str, Mate] = {}
-        self._served: set[str] = set()
+        self._served: dict[str, Mate] = {}
         self._received: dict[asyncio.Task[Any] | None, tuple[Mate, Place]] = {}
         self._joined = anyio.Event()
         self._until = 0.0
@@ -103,7 +105,7 @@ class Crew:
         if self._mates:
             return None
         left = max(0, round(self._until - time.monotonic()))
-        return f"no worker of the cluster answers; waiting for one, {left} s"
+        return f"{self._keyless() or 'no worker of the cluster answers'}; waiting for one, {left} s"
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the client or any worker has the provider's key; :meth:`check` names the workers that lack it."""
@@ -114,14 +116,8 @@ class Crew:
         self._local.check(providers)
         simulators = {each.name: self._local.simulator_for(each) for each in providers} if self.simulating else {}
         self._asked = () if self.simulating else tuple(providers), simulators
-        where = "in the environment in which it is started."
-        refuse(
-            [
-                MissingApiKey(f"Worker {address} has no key of {each.display_name}: set {each.api_key_env} {where}")
-                for address, lacking in sorted(self._lacking(providers).items())
-                for each in lacking
-            ]
-        )
+        lacking = sorted(self._lacking(providers).items())
+        refuse([MissingApiKey(f"{words}.") for address, without in lacking for words in _told(address, without)])
 
     def _lacking(self, providers: Sequence[Provider]) -> Mapping[str, Sequence[Provider]]:
         """The providers for which a worker has no key, by worker."""
@@ -157,11 +153,11 @@ class Crew:
                 if there - before:  # who joins must load llmkit
                     self._await_worker()
                 before = there
-                for address in self._mates.keys() - there:
-                    self._mates[address].scope.cancel()
-                for address in there - self._served:
-                    self._served.add(address)
-                    self._tasks.start_soon(self._serve, Mate(address))
+                for address in self._served.keys() - there:
+                    self._served[address].scope.cancel()
+                for address in there - self._served.keys():
+                    mate = self._served[address] = Mate(address)
+                    self._tasks.start_soon(self._serve, mate)
             await anyio.sleep(WATCH)
 
     def _await_worker(self) -> None:
@@ -188,22 +184,28 @@ class Crew:
                 return response
 
     def _nobody(self) -> Failure:
+        why = f" ({keyless})" if (keyless := self._keyless()) else ""
         message = (
-            f"No worker of the cluster has answered for {self._link.patience} s, so the run was stopped. Start workers "
-            f"(cluster.scale(2) starts two), then kit.resume({self._run_id!r}, on=client) asks the rest."
+            f"No worker of the cluster could be used for {self._link.patience} s{why}, so the run was stopped. Start "
+            f"workers (cluster.scale(2) starts two), then kit.resume({self._run_id!r}, on=client) asks the rest."
         )
         return Failure(code=Code.CANCELLED, message=message, scope="run")
+
+    def _keyless(self) -> str:
+        """Which workers are not used for want of a key, in words."""
+        return "; ".join(words for mate in tuple(self._served.values()) for words in _told(mate.address, mate.lacking))
 
     async def _serve(self, mate: Mate) -> None:
         """Work with a worker from its arrival to its loss."""
         reason, may_return = "it is gone", True
         try:
-            if await self._tell(mate, part.begin, self._link.timeout / 2, *self._asked, is_first=True):
-                log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
-                await anyio.sleep_forever()
-            self._mates[mate.address] = mate
-            self._joined.set()
             with mate.scope:
+                mate.lacking = await self._tell(mate, part.begin, self._link.timeout / 2, *self._asked, is_first=True)
+                if mate.lacking:
+                    log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
+                    await anyio.sleep_forever()
+                self._mates[mate.address] = mate
+                self._joined.set()
                 async with anyio.create_task_group() as loops:
                     loops.start_soon(self._hurry, mate)
                     while True:
@@ -214,7 +216,7 @@ class Crew:
         except* Exception as errors:  # noqa: BLE001 - such as an answer of another version of llmkit
             reason, may_return = f"its answer is of no use: {errors.exceptions[0]!r}", False
         if may_return:
-            self._served.discard(mate.address)
+            del self._served[mate.address]
         if self._mates.pop(mate.address, None) is not None:
             if not self._mates:
                 self._joined = anyio.Event()
@@ -256,3 +258,9 @@ class Crew:
         message = f"Worker {mate.address} was lost while this request was in flight; it may have been billed."
         for place in tuple(mate.flights):
             mate.answer(place, Failure(code=Code.NETWORK_ERROR, message=message, maybe_billed=True))
+
+
+def _told(address: str, lacking: Sequence[Provider]) -> list[str]:
+    """A sentence, without its full stop, for each key that a worker lacks."""
+    where = "in the environment in which it is started"
+    return [f"Worker {address} has no key of {each.display_name}: set {each.api_key_env} {where}" for each in lacking]

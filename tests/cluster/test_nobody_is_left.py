@@ -1,5 +1,6 @@
 """Clusters whose workers are all gone: a run waits for one, says so, and stops if none comes; nothing is lost."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -7,10 +8,12 @@ import threading
 import pytest
 from cluster_client import PROVIDERS, ask, flagged, served
 from distributed import Client
+from waiting import until
 
 import llmkit
 from llmkit.cluster import link
 
+LOCAL = "local:gpt-6-luna"
 NOBODY = "no worker of the cluster answers"
 OTHER_VERSION = """
 from llmkit.cluster import part
@@ -183,3 +186,43 @@ def test_a_worker_that_answers_nonsense_is_given_up(kit, sim, bare, doomed, tmp_
     assert_completed(run, sim)
     assert sum(flagged(run).values()) <= 24
     assert ["of no use" in lost.reason for lost in caplog.records if lost.getMessage() == "worker lost"] == [True]
+
+
+@pytest.fixture
+def alone(bare):
+    """A client of a cluster with one worker, which has the key of a provider on this machine."""
+    bare.kill_workers()
+    bare.revive(1)
+    with Client(scheduler_file=str(bare.file)) as client:
+        client.wait_for_workers(1)
+        yield client
+    bare.kill_workers()
+
+
+@pytest.fixture
+def billed(kit, sim, monkeypatch):
+    """A catalog that does not rehearse, with that provider, which takes one request at a time and keeps it."""
+    monkeypatch.setenv("LOCAL_API_KEY", "any")
+    sim.set(latency=3_600)
+    how = {"max_parallel_requests": 1, "requests_per_minute": 100_000}
+    with llmkit.open(kit.path.with_name("billed.duckdb")) as kit:
+        kit.catalog.add_provider("local", base_url=sim.url_for("openai"), api_key_env="LOCAL_API_KEY", **how)
+        kit.catalog.add_model(LOCAL, cost_input_per_million=1, cost_output_per_million=4)
+        yield kit
+
+
+def test_a_worker_without_a_key_is_named_while_the_run_waits_and_when_it_stops(
+    billed, sim, bare, alone, monkeypatch, caplog
+):
+    """It is there, so that nobody would look for the reason: it came when the keys had been checked."""
+    lacks = r"Worker tcp://127\.0\.0\.1:\d+ has no key of local: set LOCAL_API_KEY in the environment"
+    handle = billed.run("One?", LOCAL, on=alone, options={"worker_timeout": 3})
+    assert sim.wait_until(lambda: sim.count("in_flight") == 1, 60)
+    monkeypatch.delenv("LOCAL_API_KEY")
+    bare.add()
+    assert until(lambda: "worker without a key" in caplog.text)
+    monkeypatch.setattr(link, "LOADING", 5)
+    _killed(bare.workers.pop(0))
+    assert until(lambda: re.match(lacks, handle.progress.waiting.get("local", "")))
+    with pytest.raises(llmkit.LlmkitError, match=rf"No worker .*{lacks}.* kit\.resume\('{handle.run_id}'"):
+        handle.result(timeout=100)
