@@ -27,7 +27,7 @@ from llmkit.errors import Code, MissingApiKey, refuse
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
 from llmkit.runs.checking import Reach
-from llmkit.runs.remote import Kept, Place
+from llmkit.runs.remote import Kept, Place, Unsent
 
 T = TypeVar("T")
 
@@ -174,8 +174,11 @@ class Crew:
         parcel = Parcel(Place.traced(trace), provider, wire, request, {"trace": trace, **how})
         while True:
             if not self._mates:
-                with anyio.move_on_after(self._until - time.monotonic()):
-                    await self._joined.wait()
+                try:
+                    with anyio.move_on_after(self._until - time.monotonic()):
+                        await self._joined.wait()
+                except asyncio.CancelledError as cut:
+                    raise Unsent from cut
             if not self._mates:
                 return self._nobody()
             mate = min(self._mates.values(), key=lambda mate: len(mate.flights))

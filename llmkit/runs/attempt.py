@@ -26,7 +26,7 @@ from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
 from llmkit.runs.plan import most_input_tokens
 from llmkit.runs.progress import EventKind
-from llmkit.runs.remote import LateAnswer, Place
+from llmkit.runs.remote import LateAnswer, Place, Unsent
 from llmkit.runs.targets import Target
 from llmkit.runs.tickets import Ticket
 from llmkit.store import Event, events
@@ -230,11 +230,11 @@ class Attempt:
                 timeout=run.spec.policy.timeout_s,
                 trace=trace,
             )
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cut:
             if not run.is_stopped:  # the event loop is closing
                 raise
             flight.uncancel()
-            return CUT
+            return STOPPED if isinstance(cut, Unsent) else CUT
         except Exception as error:  # noqa: BLE001 - ends the probe, and its attempt as one that may have been billed
             return run.unforeseen(conversation, error, maybe_billed=True)
         finally:

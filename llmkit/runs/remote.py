@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from typing import Any, NamedTuple, Protocol, Self
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
 from llmkit.store import events
+
+
+class Unsent(asyncio.CancelledError):
+    """Cancelled while the request still waited to be sent, so that it was certainly not billed."""
 
 
 class Sender(Protocol):
@@ -30,7 +35,11 @@ class Sender(Protocol):
         timeout: float,
         trace: Mapping[str, str],
     ) -> HttpResponse | Failure:
-        """Send one request, whose intent is on disk; like :meth:`llmkit.providers.transport.Transport.send`."""
+        """Send one request, whose intent is on disk; like :meth:`llmkit.providers.transport.Transport.send`.
+
+        Raises:
+            Unsent: it was cancelled before it was sent.
+        """
 
 
 class Place(NamedTuple):

@@ -226,3 +226,24 @@ def test_a_worker_without_a_key_is_named_while_the_run_waits_and_when_it_stops(
     assert until(lambda: re.match(lacks, handle.progress.waiting.get("local", "")))
     with pytest.raises(llmkit.LlmkitError, match=rf"No worker .*{lacks}.* kit\.resume\('{handle.run_id}'"):
         handle.result(timeout=100)
+
+
+def test_what_waits_for_a_worker_when_its_run_is_cancelled_was_not_billed(billed, sim, bare, alone):
+    """The request that was at the lost worker may have been; the one made again after it was never sent."""
+    asked = []
+    handle = billed.run(
+        "One?",
+        LOCAL,
+        on=alone,
+        retry=llmkit.RetryPolicy.fast(),
+        options={"worker_timeout": 3},
+        on_event=lambda event: asked.append(event) if event.kind == "asked" else None,
+    )
+    assert sim.wait_until(lambda: sim.count("in_flight") == 1, 60)
+    bare.kill_workers()
+    assert until(lambda: len(asked) == 2)
+    handle.cancel(grace=0)
+    handle.wait()
+    attempts = handle.run.attempts
+    assert attempts["error_code"].tolist() == ["NETWORK_ERROR", "CANCELLED"]
+    assert attempts["maybe_billed"].tolist() == [True, False]
