@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
 from llmkit.analysis.markdown import plain, table, verbatim
+from llmkit.analysis.run_words import period, served
 from llmkit.money import pricing
-from llmkit.money.amounts import billed, dollars
+from llmkit.money.amounts import billed
 from llmkit.records import Params, Scenario
 from llmkit.records.checks.texts import counted
 from llmkit.runs import stored_plan
@@ -63,12 +63,8 @@ class _Facts:
 
     @property
     def cost(self) -> str:
-        """The exact cost of the run, and the number of probes of unknown cost."""
-        known = pricing.total(each["cost"] for each in self.configs)
-        probes = counted(unknown := self.count("unknown"), "probe")
-        if unknown and not known:
-            return f"an unknown amount (of {probes})"
-        return dollars(known, exact=True) + (f" and {probes} of unknown cost" if unknown else "")
+        """The exact cost of the run, and the number of unpriced probes."""
+        return billed(pricing.total(each["cost"] for each in self.configs), self.count("unknown"), exact=True)
 
 
 def report(store: Store, run_id: str) -> str:
@@ -91,7 +87,7 @@ def report(store: Store, run_id: str) -> str:
         plain(f"{BLANK} is for the author to fill in."),
         table(("Item", "In this study"), checklist),
         "## Costs",
-        f"In all {plain(facts.cost)}, at the prices in force when each request was made.",
+        f"In all: {plain(facts.cost)}, at the prices in force when each request was made.",
         table(_COST_HEAD, map(_cost_row, facts.configs)),
         "## Appendix: what was asked",
         *_appendix(facts.plan),
@@ -124,7 +120,7 @@ def _methods(facts: _Facts) -> str:
         *(_without(each["config"], each["left_out"]) for each in facts.configs if each["left_out"]),
         f"{_order(plan)}.",
         f"{_outcome(facts)}.",
-        f"The cost was {facts.cost}.",
+        f"Cost: {facts.cost}.",
     ]
     return plain(" ".join(sentences))
 
@@ -133,29 +129,17 @@ def _dates(row: Mapping[str, Any]) -> str:
     first, last = row["started_at"], row["ended_at"]
     again = f", in {row['session'] + 1} sessions" if row["session"] else ""
     if last is None:
-        return f"started on {_time(first)} and not finished{again}"
-    return f"from {_time(first)} to {_time(last)}{again}"
-
-
-def _time(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
+        return f"started on {first:%Y-%m-%d %H:%M} UTC and not finished{again}"
+    return f"from {period(first, last)}{again}"
 
 
 def _served(facts: _Facts) -> str:
-    """Each model with the versions that its provider reported, and their dates."""
-    versions = {model: list(rows) for model, rows in groupby(facts.versions, key=lambda each: each["model"])}
+    """Each model with the versions that its provider reported."""
+    groups = groupby(facts.versions, key=lambda each: each["model"])
+    versions = {model: "served as " + ", ".join(map(served, rows)) for model, rows in groups}
     return "; ".join(
-        f"{model.reference} ({_versions(versions.get(model.reference, []))})" for model in facts.plan.models
+        f"{model.reference}, {versions.get(model.reference, 'no version reported')}" for model in facts.plan.models
     )
-
-
-def _versions(rows: Iterable[Mapping[str, Any]]) -> str:
-    words = [
-        f"served as {row['version']}, {counted(row['answers'], 'answer')}, {row['first']:%Y-%m-%d}"
-        + (f" to {row['last']:%Y-%m-%d}" if row["last"].date() != row["first"].date() else "")
-        for row in rows
-    ]
-    return "; ".join(words) or "no version reported"
 
 
 def _params(params: Params) -> str:

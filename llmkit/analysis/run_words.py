@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from llmkit.money.amounts import dollars
+from llmkit.money.amounts import billed
 from llmkit.records.checks.texts import counted, followed
 from llmkit.store.schema import STATES
 
@@ -21,28 +21,27 @@ def in_words(row: Mapping[str, Any], status: str, tally: Mapping[str, Any], note
     """Name, status, probes by state, cost and caveats."""
     label = f" {row['name']!r}" if row["name"] else ""
     states = [f"{tally[state]:,} {state}" for state in STATES if tally[state] or state == "ok"]
-    facts = ", ".join([counted(row["n_probes"], "probe"), *states, _spent(tally)])
+    facts = ", ".join([counted(row["n_probes"], "probe"), *states, billed(tally["cost"], tally["unknown"])])
     ended = [row["message"]] if row["status"] == "budget" else []
     return followed(f"{label} {status}: {facts}", [*ended, *notes])
-
-
-def _spent(tally: Mapping[str, Any]) -> str:
-    """The known cost of a run; never $0.00 when something may have been billed."""
-    if tally["unknown"] and not tally["cost"]:
-        return "cost unknown"
-    more = f" and {tally['unknown']:,} of unknown cost" if tally["unknown"] else ""
-    return dollars(tally["cost"]) + more
 
 
 def version_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """A sentence per model that was served in more than one version; ``rows`` come from ``totals.versions``."""
     notes = []
     for model, group in groupby(rows, key=lambda row: row["model"]):
-        versions = [_version(**row) for row in group]
+        versions = list(map(served, group))
         if len(versions) > 1:
             notes.append(f"{model} was served in {len(versions)} versions: {'; '.join(versions)}.")
     return notes
 
 
-def _version(model: str, version: str, answers: int, first: datetime, last: datetime) -> str:
-    return f"{version} ({answers} answers, {first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC)"
+def served(row: Mapping[str, Any]) -> str:
+    """A version of a model: how many answers it gave, and when; ``row`` comes from ``totals.versions``."""
+    return f"{row['version']} ({counted(row['answers'], 'answer')}, {period(row['first'], row['last'])})"
+
+
+def period(first: datetime, last: datetime) -> str:
+    """``2026-11-28 03:53 to 04:10 UTC``, with a second date if it is another one."""
+    ends = f"{last:%H:%M}" if last.date() == first.date() else f"{last:%Y-%m-%d %H:%M}"
+    return f"{first:%Y-%m-%d %H:%M} to {ends} UTC"

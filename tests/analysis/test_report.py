@@ -59,7 +59,7 @@ def test_a_report_says_what_the_journal_knows(kit, sim):
         "Rent control is a good idea.", "Choose one of these", "A rehearsal",
     ):  # fmt: skip
         assert fact in words, fact
-    assert f"In all ${run.total_cost.normalize():f}," in words
+    assert f"In all: ${run.total_cost.normalize():f}," in words
     costs = [Decimal(each) for each in re.findall(r"\$([\d.]+) \|$", words, re.MULTILINE)]
     assert sum(costs[-2:]) == run.total_cost
     assert words.count("______") > 5

@@ -119,14 +119,14 @@ def test_what_nobody_knows_is_never_shown_as_nothing(paying, sim):
     paying.catalog.add_model("local:free", cost_input_per_million=0, cost_output_per_million=0)
     paying.catalog.add_model("local:secret", cost_input_per_million=None, cost_output_per_million=None)
     unpriced = paying.run(["one", "two"], "local:secret").result(60)
-    assert "2 probes, 2 ok, cost unknown>" in repr(unpriced)
+    assert "2 probes, 2 ok, unpriced>" in repr(unpriced)
     assert "unpriced" in unpriced.view()._repr_mimebundle_()["text/plain"].splitlines()[0]
     assert unpriced.reprice().attrs == {"total": None, "total_before": None, "difference": None}
     both = paying.run(["one", "two"], [LOCAL, "local:secret"])
     both.wait()
     assert both.progress.unpriced == 2
     assert "and 2 unpriced" in repr(both)
-    assert "and 2 of unknown cost" in repr(both.run)
+    assert "and 2 unpriced" in repr(both.run)
     assert both.run.reprice(model="local:secret").attrs["total"] is None
     assert "1 probe, 1 ok, $0.00>" in repr(paying.run("one", "local:free").result(60))
 
@@ -147,7 +147,7 @@ def test_with_unpriced_answers_among_priced_ones_every_number_says_of_how_many(p
     run = none.result(60)
     assert none.panel().df["cost"].isna().all()
     assert run.costs()[["estimated_cost", "cost_per_ok"]].isna().all(axis=None)
-    assert "an unknown amount (of 2 probes)" in run.report()
+    assert "Cost: unpriced." in run.report()
     assert "$0" not in run.report() + repr(run) + run.view().tables.value
     runs = paying.runs().set_index("run_id")
     assert runs.loc[some.id, ["estimated_cost", "unpriced"]].tolist() == [pytest.approx(0.00084), 2]

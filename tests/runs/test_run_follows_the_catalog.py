@@ -62,7 +62,7 @@ def test_a_run_of_failures_says_so_and_shows_no_cost(kit, sim):
     sim.set(faults={"timeout": 1.0})
     retry = llmkit.RetryPolicy(max_attempts=1, timeout_s=0.2)
     run = kit.run("hello", LUNA, retry=retry).result(60)
-    assert repr(run) == f"<Run {run.id} completed: 1 probe, 0 ok, 1 failed, cost unknown>"
+    assert repr(run) == f"<Run {run.id} completed: 1 probe, 0 ok, 1 failed, unpriced>"
     sim.set(faults={})
     run = kit.run(["a", "b"], LUNA, name="two").result(60)
     assert repr(run).startswith(f"<Run {run.id} 'two' completed: 2 probes, 2 ok, $0.")

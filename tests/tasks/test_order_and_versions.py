@@ -74,18 +74,19 @@ def test_the_order_is_kept_in_the_run(kit):
     assert other.settings["order_seed"] != seed
 
 
-def row(version, answers, first, last):
-    """What a run tells of one version of a model."""
-    times = (pd.Timestamp(f"2026-11-24 {at}", tz="UTC") for at in (first, last))
+def row(version, answers, first, last, day=24):
+    """What a run tells of one version of a model; ``day`` is that of its last answer."""
+    times = (pd.Timestamp(f"2026-11-{at}", tz="UTC") for at in (f"24 {first}", f"{day} {last}"))
     return {"model": "p:m", "version": version, "answers": answers, **dict(zip(("first", "last"), times, strict=True))}
 
 
 def test_two_versions_of_a_model_are_said_with_their_times():
-    """How many answers each gave, and when; the older first."""
-    notes = version_notes([row("m-2", 2, "12:00", "12:01"), row("m-1", 1, "12:02", "12:02")])
+    """How many answers each gave, and when, with the second date if it is another one; the older first."""
+    notes = version_notes([row("m-2", 2000, "12:00", "12:01"), row("m-1", 1, "12:02", "12:02", day=25)])
     assert len(notes) == 1
     assert "p:m was served in 2 versions" in notes[0]
-    assert notes[0].index("m-2 (2 answers, 2026-11-24 12:00:00 to 12:01:00 UTC)") < notes[0].index("m-1 (1 answers")
+    first = notes[0].index("m-2 (2,000 answers, 2026-11-24 12:00 to 12:01 UTC)")
+    assert first < notes[0].index("m-1 (1 answer, 2026-11-24 12:02 to 2026-11-25 12:02 UTC)")
 
 
 @pytest.mark.parametrize("rows", [[], [row("m-1", 3, "12:00", "12:05")]])
