@@ -69,7 +69,7 @@ class Table(traitlets.HasTraits):
     ``room`` is the CSS ``flex`` of the cells next to the name.
     """
 
-    room = "4 1 434px"
+    room = "4 0 434px"
     rows = traitlets.Tuple()
     selected = traitlets.Unicode(None, allow_none=True)
     detail: ipw.DOMWidget | None = None

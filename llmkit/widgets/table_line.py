@@ -16,9 +16,9 @@ ROW = {
     "flex_flow": "row wrap",
     "align_items": "center",
     "border_bottom": f"1px solid {html.LINE}",
-    "overflow": "hidden",
+    "overflow": "visible",
 }
-"""Name and cells are side by side if there is room, else stacked."""
+"""Name and cells are side by side if there is room, else stacked; on a narrow page the table scrolls."""
 
 
 class Looks:

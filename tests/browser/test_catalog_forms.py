@@ -18,6 +18,11 @@ _TOO_WIDE = """panel => {
         .map(element => element.outerHTML.slice(0, 200));
 }"""
 
+_CELLS = """table => {
+    const ends = [...table.querySelectorAll('[role=cell]')].map(cell => cell.getBoundingClientRect().right);
+    return [table.scrollWidth, Math.floor(Math.max(...ends) - table.getBoundingClientRect().left)];
+}"""
+
 
 def cells(database, *shown):
     """A notebook that opens the catalog and shows panels, one a cell."""
@@ -264,6 +269,14 @@ def look(notebook, panel, name):
         assert panel.evaluate(_TOO_WIDE) == []
     page.set_viewport_size({"width": 1280, "height": 900})
     assert notebook.violations(panel) == []
+
+
+def test_on_a_narrow_page_the_table_scrolls_to_its_last_column(models):
+    """Nothing is cut off where there is less room than the columns need."""
+    _, panel = models
+    panel.page.set_viewport_size({"width": 500, "height": 900})
+    width, needed = panel.get_by_role("table", name="Models").evaluate(_CELLS)
+    assert width >= needed > panel.bounding_box()["width"]
 
 
 def test_a_saved_notebook_is_readable_without_a_kernel(lab, database):
