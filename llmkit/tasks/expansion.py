@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import reduce
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,8 @@ import pandas as pd
 from llmkit.analysis import Run
 from llmkit.catalog.infra_models import choose
 from llmkit.errors import Code, RequestFailed, ValidationError
-from llmkit.records import EXACT, Scenario
+from llmkit.money.pricing import total
+from llmkit.records import Scenario
 from llmkit.records.checks import numbers
 from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import scenarios_to_frame
@@ -77,7 +77,7 @@ class Expansion(list[Scenario]):
     @property
     def total_cost(self) -> Decimal:
         """The cost of all requests for it, in US dollars."""
-        return reduce(EXACT.add, (run.total_cost for run in self.runs), Decimal(0))
+        return total(run.total_cost for run in self.runs)
 
     @property
     def df(self) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import reduce
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from llmkit.analysis import Run
 from llmkit.catalog import Catalog
 from llmkit.catalog.infra_models import Choice
 from llmkit.errors import Code, LlmkitError
+from llmkit.money.pricing import total
 from llmkit.providers.wires.schemas import asks_for_json
 from llmkit.records import EXACT, Scenario
 from llmkit.records.checks.json_text import parse_json
@@ -120,7 +120,7 @@ class Task:
         """Start a run of these prompts and return at once. Must not be called on the background loop."""
         left = self.budget
         if left is not None and self.runs:
-            left = reduce(EXACT.subtract, (handle.run.total_cost for handle in self.runs), Decimal(str(left)))
+            left = EXACT.subtract(Decimal(str(left)), total(handle.run.total_cost for handle in self.runs))
         request = RunRequest(
             prompts=[self._scenario(prompt) for prompt in prompts],
             models=[self.choice.model],
