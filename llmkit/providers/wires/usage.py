@@ -29,29 +29,28 @@ def chat_usage(usage: Any, dialect: Dialect) -> Usage | None:
     DeepSeek may report only its cache hits and misses. A proxied Claude may report Anthropic's cache tokens next to a
     prompt that does not include them. A reported cost is in US dollars (OpenRouter) or ticks (xAI).
     """
-    hits, misses = count(dig(usage, "prompt_cache_hit_tokens")), count(dig(usage, "prompt_cache_miss_tokens"))
-    prompt, completion = count(dig(usage, "prompt_tokens")), count(dig(usage, "completion_tokens"))
-    if prompt is None and hits is not None and misses is not None:
-        prompt = hits + misses
-    return _openai_usage(usage, prompt, completion, "prompt_tokens_details", "completion_tokens_details", dialect)
+    return _openai_usage(usage, "prompt", "completion", dialect)
 
 
 def responses_usage(usage: Any, dialect: Dialect) -> Usage | None:
     """Usage of an OpenAI response: the counts of a chat completion under other names."""
-    read, written = count(dig(usage, "input_tokens")), count(dig(usage, "output_tokens"))
-    return _openai_usage(usage, read, written, "input_tokens_details", "output_tokens_details", dialect)
+    return _openai_usage(usage, "input", "output", dialect)
 
 
-def _openai_usage(
-    usage: Any, whole: int | None, output: int | None, input_details: str, output_details: str, dialect: Dialect
-) -> Usage | None:
-    """The input includes cached tokens, and the output reasoning, unless the total says otherwise."""
+def _openai_usage(usage: Any, read: str, said: str, dialect: Dialect) -> Usage | None:
+    """The usage, in which a format has its words for what was ``read`` and ``said``. The input includes cached tokens,
+    and the output reasoning, unless the total says otherwise.
+    """
     reported = _reported(usage, dialect)
+    whole, output = count(dig(usage, f"{read}_tokens")), count(dig(usage, f"{said}_tokens"))
+    hits, misses = count(dig(usage, "prompt_cache_hit_tokens")), count(dig(usage, "prompt_cache_miss_tokens"))
+    if whole is None and hits is not None and misses is not None:
+        whole = hits + misses
     if whole is None or output is None:
         return Usage(reported_cost=reported) if reported else None
-    told, details = usage.get, dig(usage, input_details)
+    told, details = usage.get, dig(usage, f"{read}_tokens_details")
     total = count(told("total_tokens"))
-    reasoning = _largest(dig(usage, output_details, "reasoning_tokens"), told("reasoning_tokens"))
+    reasoning = _largest(dig(usage, f"{said}_tokens_details", "reasoning_tokens"), told("reasoning_tokens"))
     cached = _largest(dig(details, "cached_tokens"), *map(told, _CACHED))
     proxied = told("cache_creation_input_tokens"), dig(details, "cache_creation_tokens")
     short, long = max(
