@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import ipywidgets as ipw
@@ -11,6 +10,7 @@ import traitlets
 
 from llmkit.catalog import Access, Obstacle, ObstacleKind
 from llmkit.errors import Code
+from llmkit.money.pricing import price_order
 from llmkit.records import Model
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
@@ -82,14 +82,16 @@ def picker_rows(access: Access, key_status: Mapping[str, str], chosen: Sequence[
 
     Ticked models stay listed even when they are no longer available, so that they can be unticked.
     """
-    offered: dict[str, list[Model]] = {}
-    for model in access.state.models.values():
-        usable = model.is_active and access.state.providers[model.provider].is_enabled
-        if usable or model.reference in chosen:
-            offered.setdefault(model.provider, []).append(model)
-    ordered = sorted(offered, key=lambda name: key_status[name] == "missing")
+    state = access.state
+    offered = [
+        model
+        for model in state.models.values()
+        if model.reference in chosen or (model.is_active and state.providers[model.provider].is_enabled)
+    ]
+    offered.sort(key=lambda model: (not model.is_default, price_order(model)))
+    ordered = sorted(state.providers, key=lambda name: key_status[name] == "missing")
     return tuple(
-        _row(model, access, key_status[name]) for name in ordered for model in sorted(offered[name], key=_by_price)
+        _row(model, access, key_status[name]) for name in ordered for model in offered if model.provider == name
     )
 
 
@@ -113,8 +115,3 @@ def _row(model: Model, access: Access, key_status: str) -> Row:
         sort={"price": model.cost_output_per_million},
         disabled=key_status == "missing",
     )
-
-
-def _by_price(model: Model) -> tuple[bool, bool, Decimal]:
-    price = model.cost_output_per_million
-    return (not model.is_default, price is None, price or Decimal(0))
