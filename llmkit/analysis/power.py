@@ -19,6 +19,7 @@ from llmkit.analysis.intervals import ALPHA, stats
 from llmkit.errors import ValidationError
 from llmkit.money.amounts import dollars
 from llmkit.records.checks.shapes import is_number
+from llmkit.records.checks.texts import counted
 
 SAMPLES = (1, 2, 3, 5, 10)
 _MOST_SCENARIOS = 20_000
@@ -50,7 +51,8 @@ class Design:
         if self.low != self.high:
             money += f" ({dollars(self.low)} to {dollars(self.high)})"
         state = "" if self.enough else "; the requested power is not reached"
-        return f"<Design {self.scenarios:,} scenarios × {self.samples} samples: power {self.power:.0%}, {money}{state}>"
+        size = f"{self.scenarios:,} scenarios × {counted(self.samples, 'sample')}"
+        return f"<Design {size}: power {self.power:.0%}, {money}{state}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from llmkit.runs import ModelProgress, Progress
 def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
     """The progress of a stored run; cancelled probes count as waiting, since they can be resumed."""
     failures = probes.loc[probes["status"].isin(("failed", "skipped")), "error_code"].dropna()
-    started, ended = probes["started_at"].min(), probes["completed_at"].max()
-    unknown = pd.isna(started) or pd.isna(ended)
+    first, last = probes["started_at"].min(), probes["completed_at"].max()
+    started = datetime.now(UTC) if pd.isna(first) else first
     return Progress(
         status=status,
-        started_at=datetime.now(UTC) if pd.isna(started) else started,
-        ended_at=(datetime.now(UTC) if pd.isna(started) else started) if unknown else ended,
+        started_at=started,
+        ended_at=started if pd.isna(first) or pd.isna(last) else last,
         estimate=run.estimate,
         budget=None if run.settings["budget"] is None else Decimal(run.settings["budget"]),
         notes=(run.message,) if status == "budget" and run.message else (),

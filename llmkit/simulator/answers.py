@@ -66,7 +66,9 @@ class Answers:
             return _prose(question, rng)
         schema = question.schema or schema_in(question.characters) or _ANY_JSON
         text = json.dumps(structured(schema, question.prompt, rng, twist), ensure_ascii=False)
-        return f"Here is the JSON you asked for: {text[: max(1, len(text) // 2)]}" if twist == "malformed" else text
+        if twist == "malformed_json":
+            return f"Here is the JSON you asked for: {text[: max(1, len(text) // 2)]}"
+        return text
 
 
 _ANY_JSON = {

@@ -9,9 +9,9 @@ from itertools import accumulate
 from typing import Literal
 
 from llmkit.simulator.problems import Problem
+from llmkit.simulator.stats import MINUTE
 
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]
-MINUTE = 60.0
 _ROUNDING = 1e-5  # units: waiting exactly as long as announced must suffice despite float rounding
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from llmkit.simulator.vocabulary import QUESTIONS, SENTENCES, sentence, topics
 
-Twist = Literal["malformed", "too_few", "duplicates"]
+Twist = Literal["malformed_json", "too_few", "duplicates"]
 _USUAL_LENGTH = 3
 _MOST_ASKED = 500
 _TRIES = 20  # to find a value that is not used yet

@@ -98,12 +98,11 @@ class Simulator:
         """
         known = (*Behaviour.__dataclass_fields__, "faults")
         texts.known_names(changes, known, "set")
-        faults = changes.pop("faults", _UNCHANGED)
-        behaviour = replace(self._service.behaviour, **changes)
+        behaviour = replace(self._service.behaviour, **{name: changes[name] for name in changes if name != "faults"})
 
         def apply() -> None:
-            if faults is not _UNCHANGED:
-                self._service.faults.set(faults)
+            if "faults" in changes:
+                self._service.faults.set(changes["faults"])
             self._service.behave(behaviour)
 
         self._on_loop(apply)
@@ -192,9 +191,6 @@ class Simulator:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             ready.set_result(None)
             await self._stop.wait()
-
-
-_UNCHANGED: Any = object()
 
 
 def serve(

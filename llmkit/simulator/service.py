@@ -27,7 +27,7 @@ from llmkit.simulator.stats import Received, Stats
 
 _BATCH_HEADERS = {"anthropic-version": "2023-06-01"}
 _USUAL_RPM = 60  # stated in the error of an injected rate limit
-_TWISTS: Mapping[str, Twist] = {"malformed_json": "malformed", "too_few": "too_few", "duplicates": "duplicates"}
+_TWISTS: Mapping[str, Twist] = {kind: kind for kind in get_args(Twist)}
 _PROBLEMS: Mapping[str, ProblemKind] = {kind: kind for kind in get_args(ProblemKind)} | {"error_200": "server_error"}
 
 
