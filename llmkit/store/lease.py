@@ -259,7 +259,7 @@ class Lease:
 
 def confine(connection: duckdb.DuckDBPyConnection) -> None:
     """Bar a connection from other files, and make its errors plain text; neither can be undone."""
-    connection.execute(f"SET errors_as_json = false; {_CONFINE}")
+    connection.execute(f"SET GLOBAL errors_as_json = false; {_CONFINE}")
 
 
 _CONFINE = "SET enable_external_access = false; SET lock_configuration = true"

@@ -19,7 +19,7 @@ import pyarrow as pa
 from llmkit.errors import ValidationError
 from llmkit.records import TOKEN_COLUMNS
 from llmkit.records.columns import answer_column, note_column
-from llmkit.store.lease import CONFIG
+from llmkit.store.lease import CONFIG, confine
 from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
 from llmkit.store.tables import literal, quoted
@@ -97,9 +97,9 @@ class Folder:
             connection.execute(f"CREATE VIEW {name} AS {query}")
         connection.execute(
             "SET preserve_insertion_order = false; "
-            f"SET allowed_directories = [{literal(self.place)}, {literal(pattern)}]; "
-            "SET enable_external_access = false; SET lock_configuration = true"
+            f"SET allowed_directories = [{literal(self.place)}, {literal(pattern)}]"
         )
+        confine(connection)
         return connection
 
 

@@ -94,6 +94,7 @@ def test_archives_reach_nothing_else_and_say_what_is_wrong(kit, runs, tmp_path):
             lambda: archived.probes(where="no_such = 1"),
             lambda: archived.probes(where=f"1 = (SELECT 1 FROM read_text('{tmp_path}/secret.txt'))"),
         ],
+        "failed: Parser Error: syntax error": [lambda: archived.sql("SELEC 1")],
         "There is no column": [lambda: archived.probes(columns=["nonsense"]), lambda: archived.probes("nonsense")],
         "grouped by": [lambda: archived.costs("nonsense")],
         "no archived runs": [lambda: llmkit.dataset(tmp_path / "empty")],
