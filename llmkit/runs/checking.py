@@ -27,7 +27,7 @@ from llmkit.runs.affordability import (
     raised,
     refuse_overdrawn,
 )
-from llmkit.runs.chosen_models import choose_configs, make_scenarios, refuse_two_systems, request_params
+from llmkit.runs.chosen_models import choose_configs, completed, refuse_two_systems, request_params
 from llmkit.runs.estimating import PastAnswers, estimate_spec
 from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import AskingOrder, Plan, check_samples
@@ -36,6 +36,7 @@ from llmkit.runs.reuse import NOTHING, check_reuse, reused_answers
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending
 from llmkit.runs.stop_rules import check_stop_rule
+from llmkit.scenarios import as_scenarios
 from llmkit.store import CatalogState
 
 SchemaCheck = Callable[[Mapping[str, Any]], Callable[[str], Any]]
@@ -206,9 +207,10 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
     shapes.one_of(request.order, AskingOrder, "order")
     params = request_params(request, {})
     order_seed = request.order_seed
-    scenarios = make_scenarios(request.prompts, request.system, request.followups)
+    given = as_scenarios(request.prompts)
+    scenarios = completed(given, request.system, request.followups)
     configs = choose_configs(request, params, access)
-    refuse_two_systems(request.prompts, configs)
+    refuse_two_systems(given, configs)
     return Plan(
         scenarios=scenarios,
         configs=configs,

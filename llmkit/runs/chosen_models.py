@@ -14,7 +14,6 @@ from llmkit.records.checks import shapes
 from llmkit.runs.parameters import make_params
 from llmkit.runs.plan import Configuration
 from llmkit.runs.request import RunRequest
-from llmkit.scenarios import Prompts, as_scenarios
 
 
 def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
@@ -25,12 +24,12 @@ def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
     return make_params(direct, request.schema, {**request.request_options, **rarer})
 
 
-def refuse_two_systems(prompts: Prompts, configs: Sequence[Configuration]) -> None:
+def refuse_two_systems(scenarios: Iterable[Scenario], configs: Iterable[Configuration]) -> None:
     """Refuse system prompts in both scenarios and configurations: the configurations' would silently replace them."""
     with_system = next((config for config in configs if config.system is not None), None)
     if with_system is None:
         return
-    own = next((scenario for scenario in make_scenarios(prompts, None, None) if scenario.system), None)
+    own = next((scenario for scenario in scenarios if scenario.system), None)
     if own is not None:
         raise ValidationError(
             f"The configuration {with_system.label!r} and the scenario {own.scenario_id} both have a system prompt, "
@@ -141,10 +140,11 @@ def _defaults(access: Access) -> tuple[Model, ...]:
     return defaults
 
 
-def make_scenarios(prompts: Prompts, system: str | None, followups: str | Sequence[str] | None) -> tuple[Scenario, ...]:
-    """Scenarios from prompts of any kind; ``system`` and ``followups`` apply to those without their own."""
+def completed(
+    scenarios: Sequence[Scenario], system: str | None, followups: str | Sequence[str] | None
+) -> tuple[Scenario, ...]:
+    """The scenarios, with ``system`` and ``followups`` for those without their own."""
     shared_system, shared = shapes.optional_string(system, "system"), shapes.strings(followups, "followups")
-    scenarios = as_scenarios(prompts)
     names = {name.casefold() for scenario in scenarios for name in scenario.dimensions}
     if "answer" in names and any(scenario.question is not None for scenario in scenarios):
         raise ValidationError(

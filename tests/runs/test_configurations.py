@@ -105,6 +105,12 @@ def test_two_system_prompts_are_refused(kit):
         kit.run([Scenario("hello", system="You are a child.")], [Config(LUNA, "x", system="Be brief.")])
 
 
+def test_prompts_of_a_generator_go_with_a_system_prompt(kit):
+    """They can be read only once."""
+    run = kit.run(iter(["a", "b"]), Config(LUNA, "x", system="Be brief."), max_tokens=50).result(60)
+    assert run.probes["system"].tolist() == ["Be brief."] * 2
+
+
 @pytest.mark.parametrize("arguments", [("",), (None,), (LUNA, " "), (LUNA, 3)])
 def test_a_configuration_has_a_reference_and_a_label_of_text(arguments):
     """Anything else is refused where it is written."""
