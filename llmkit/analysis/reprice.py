@@ -13,8 +13,7 @@ import pandas as pd
 
 from llmkit.catalog import rules
 from llmkit.money import pricing
-from llmkit.money.price_changes import price_on
-from llmkit.records import CostSource, Model, Price, Rates, Usage, source_of_sum
+from llmkit.records import CostSource, Model, Price, Rates, Usage, price_on, since, source_of_sum
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Store, queries, run_rows, totals
 
@@ -37,7 +36,6 @@ class Tariff:
 
 FindTariff = Callable[[str, datetime], Tariff]
 """Finds the tariff of a model (by reference) for a request made at a time."""
-_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 def reprice(
@@ -60,7 +58,7 @@ def reprice(
 def _noted(run: Mapping[str, Any]) -> FindTariff:
     """The prices recorded when the run was started, and from each resumption on those recorded then."""
     tariffs: defaultdict[str, list[tuple[datetime, Tariff]]] = defaultdict(list)
-    rows = [(_BEFORE_ALL, row) for row in run["models"]]
+    rows = [(since(None), row) for row in run["models"]]
     rows += [(each["at"], row) for each in run["changes"] for row in each["changes"].get("models", {}).values()]
     for begins, row in rows:
         reference = f"{row['provider']}:{row['model_id']}"

@@ -10,8 +10,8 @@ from typing import Any
 
 from llmkit.catalog import rules
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.money.price_changes import next_change, price_on
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, ModelStatus, Provider, split_reference
+from llmkit.money.price_changes import next_change
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, ModelStatus, Provider, price_on, split_reference
 from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.user_warnings import warn
@@ -160,5 +160,4 @@ def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote) -> Mo
         read_on=note.read_on,
     )
     edit.add_price(entry, "add_model" if is_new else "update_model")
-    entry = price_on(edit.state.prices[model.reference], note.now)
-    return replace(model, price=entry.price) if entry else model
+    return rules.priced(model, edit.state.prices[model.reference], note.now)

@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.money.price_changes import price_on
 from llmkit.money.price_comparison import shown
-from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Provider
+from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Provider, price_on
 from llmkit.store import CatalogState
 
 _TEXT, _MONEY, _COUNT, _FLAG, _ANY = "str", "float64", "Int64", "bool", "object"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from llmkit.money.price_changes import price_on
+from llmkit.records import price_on
 from llmkit.store import CatalogState
 
 CHECKED = "_prices_checked_on"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -11,9 +11,8 @@ from typing import Any
 
 from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
-from llmkit.money.price_changes import price_on
 from llmkit.money.pricing import blended
-from llmkit.records import Model, Provider
+from llmkit.records import DatedPrice, Model, Provider, price_on
 from llmkit.records.checks import near_names
 from llmkit.store import CatalogState
 
@@ -141,8 +140,14 @@ def in_force(state: CatalogState, at: datetime) -> CatalogState:
 
 def due(state: CatalogState, at: datetime) -> list[Model]:
     """The models for which a dated price has come into force but is not written yet, at that price."""
-    entries = ((model, price_on(state.prices.get(reference, ()), at)) for reference, model in state.models.items())
-    return [replace(model, price=entry.price) for model, entry in entries if entry and entry.price != model.price]
+    now = ((model, priced(model, state.prices.get(reference, ()), at)) for reference, model in state.models.items())
+    return [after for before, after in now if after is not before]
+
+
+def priced(model: Model, entries: Iterable[DatedPrice], at: datetime) -> Model:
+    """The model at the price of its history in force at ``at``; itself if it has that price already."""
+    entry = price_on(entries, at)
+    return replace(model, price=entry.price) if entry and entry.price != model.price else model
 
 
 def find_purpose(name: Any) -> Purpose:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -17,10 +17,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from llmkit.catalog import changes
+from llmkit.catalog import changes, rules
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import ValidationError
-from llmkit.money.price_changes import price_on
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, Scenario
 from llmkit.records.checks import addresses, texts
 
@@ -50,7 +49,7 @@ class Seed:
 
     def models(self, at: datetime) -> dict[str, Model]:
         """The shipped models by reference, each with its price in force at ``at``."""
-        return {ref: _priced(model, self.prices[ref], at) for ref, model in self.unpriced_models.items()}
+        return {ref: rules.priced(model, self.prices[ref], at) for ref, model in self.unpriced_models.items()}
 
 
 def shipped_origins(provider: str) -> frozenset[str]:
@@ -168,8 +167,3 @@ def _price(reference: str, row: Mapping[str, Any]) -> DatedPrice:
         source=texts.text(row["source"], "source"),
         read_on=texts.day(row["read_on"], "read_on"),
     )
-
-
-def _priced(model: Model, entries: Sequence[DatedPrice], at: datetime) -> Model:
-    entry = price_on(entries, at)
-    return replace(model, price=entry.price) if entry else model

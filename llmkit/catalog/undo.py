@@ -13,8 +13,7 @@ import pandas as pd
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.amounts import dollars
-from llmkit.money.price_changes import price_on
-from llmkit.records import DatedPrice, Model, Price, Provider
+from llmkit.records import DatedPrice, Model, Price, Provider, price_on
 from llmkit.store import Edit
 
 ACTION = "undo"

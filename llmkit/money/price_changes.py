@@ -1,31 +1,20 @@
-"""Which dated price is in force, and what changes during a run: announced prices, and hours with their own."""
+"""What changes during a run: announced prices, and hours with their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from llmkit.money.pricing import in_utc, rates_at
-from llmkit.records import DatedPrice, Price, Rates
+from llmkit.money.pricing import rates_at
+from llmkit.records import DatedPrice, Price, Rates, since
 
 WEEK = timedelta(days=7)
 """The period after which hourly prices repeat."""
 
 
-def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
-    """The entry in force at ``at``: the latest ``valid_from`` not after it; of equals, the one appended last.
-
-    An entry without ``valid_from`` has always been in force. ``None`` when no entry has taken effect.
-    """
-    moment = in_utc(at)
-    begun = [entry for entry in entries if since(entry.valid_from) <= moment]
-    return max(reversed(begun), key=lambda entry: since(entry.valid_from), default=None)
-
-
 def next_change(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
     """The entry that takes effect next after ``at``, if one is known; of equals, the one appended last."""
-    moment = in_utc(at)
-    coming = [entry for entry in entries if since(entry.valid_from) > moment]
+    coming = [entry for entry in entries if since(entry.valid_from) > at]
     return min(reversed(coming), key=lambda entry: since(entry.valid_from), default=None)
 
 
@@ -54,8 +43,3 @@ def _edges(price: Price, begins: datetime, ends: datetime) -> Iterator[datetime]
             moment = midnight + timedelta(days=day, hours=clock.hour, minutes=clock.minute, seconds=clock.second)
             if begins < moment < ends:
                 yield moment
-
-
-def since(valid_from: datetime | None) -> datetime:
-    """The moment in UTC from which a price holds; the first of all moments if it has always held."""
-    return datetime.min.replace(tzinfo=UTC) if valid_from is None else in_utc(valid_from)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from llmkit.money.price_changes import price_on
 from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
 from llmkit.records import (
@@ -24,6 +23,7 @@ from llmkit.records import (
     PriceVariant,
     PriceWindow,
     RemoteModel,
+    price_on,
 )
 from llmkit.records.rows import Row
 

@@ -10,10 +10,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import Code, RequestFailed, ValidationError
-from llmkit.money.price_changes import price_on, since
 from llmkit.money.pricing import blended
 from llmkit.money.service_tiers import at_tier
 from llmkit.records import RATE_COLUMNS, DatedPrice, Price, PriceTier, PriceVariant, PriceWindow, RemoteModel
+from llmkit.records.prices import price_on, since
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice

@@ -39,6 +39,8 @@ from llmkit.records.prices import (
     PriceVariant,
     PriceWindow,
     Rates,
+    price_on,
+    since,
     source_of_sum,
 )
 from llmkit.records.typed_questions import Question
@@ -58,5 +60,5 @@ __all__ = [
     "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
     "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel", "Request",
     "Scenario", "Scope", "SharedBudget", "Usage", "WireName", "dialect_at", "dialect_before", "is_month", "month_of",
-    "source_of_sum", "split_reference",
+    "price_on", "since", "source_of_sum", "split_reference",
 ]  # fmt: skip

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, fields
-from datetime import date, datetime, time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Literal, get_args
 
-from llmkit.records.rows import Row
+from llmkit.records.rows import Row, field_names
 
 EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 """The context in which money is computed, whatever a notebook has set (``getcontext().prec = 6``): wide enough for
@@ -45,7 +45,7 @@ class Rates(Row):
     cost_cache_write_1h_per_million: Decimal | None = None
 
 
-RATE_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Rates))
+RATE_COLUMNS = field_names(Rates)
 
 
 class _Part(Rates):
@@ -106,7 +106,7 @@ class Price(Rates):
 
 PRICE_PARTS = ("price_tiers", "price_windows", "price_variants")
 """The columns of a price that hold lists of dicts."""
-PRICE_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Price))
+PRICE_COLUMNS = field_names(Price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +118,17 @@ class DatedPrice(Row):
     price: Price
     source: str | None = None
     read_on: date | None = None
+
+
+def since(valid_from: datetime | None) -> datetime:
+    """The moment from which a price holds; the first of all moments if it has always held."""
+    return valid_from or datetime.min.replace(tzinfo=UTC)
+
+
+def price_on(entries: Iterable[DatedPrice], at: datetime) -> DatedPrice | None:
+    """The entry in force at ``at``: the latest ``valid_from`` not after it; of equals, the one appended last.
+
+    ``None`` when no entry has taken effect.
+    """
+    begun = [entry for entry in entries if since(entry.valid_from) <= at]
+    return max(reversed(begun), key=lambda entry: since(entry.valid_from), default=None)

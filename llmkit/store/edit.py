@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from llmkit.records import DatedPrice, Model, Provider
+from llmkit.records import DatedPrice, Model, Provider, since
 from llmkit.records.rows import as_json
 from llmkit.store import events
 from llmkit.store.lines import Event
 from llmkit.store.queries import CatalogState
 
 Entry = TypeVar("Entry", Provider, Model)
-
-_EPOCH = datetime.min.replace(tzinfo=UTC)
 
 
 class Edit:
@@ -62,7 +60,7 @@ class Edit:
         """Append an entry to a model's price history."""
         self._note(action, "price", entry.reference, None, entry)
         entries = (*self.state.prices.get(entry.reference, ()), entry)
-        ordered = tuple(sorted(entries, key=lambda each: each.valid_from or _EPOCH))
+        ordered = tuple(sorted(entries, key=lambda each: since(each.valid_from)))
         self.state = replace(self.state, prices={**self.state.prices, entry.reference: ordered})
         return entry
 

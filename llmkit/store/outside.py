@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from llmkit.errors import ValidationError
-from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider
+from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, price_on
 from llmkit.records.rows import Row, as_json
 from llmkit.records.user_warnings import warn
 from llmkit.store import events
@@ -31,7 +31,6 @@ from llmkit.store.queries import rows
 log = logging.getLogger("llmkit.store")
 
 ACTOR = "sql"
-_ALWAYS = datetime.min.replace(tzinfo=UTC)
 _UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
@@ -155,12 +154,10 @@ def _price(
     new = {name: getattr(after.price, name) for name in PRICE_COLUMNS}
     if changed := {name: value for name, value in new.items() if value != getattr(old, name)}:
         entries = [price for price in _dated(connection).values() if price.reference == after.reference]
-        begun = [price for price in entries if (price.valid_from or _ALWAYS) <= now]
-        in_force = max(begun, key=lambda price: price.valid_from or _ALWAYS).price if begun else old
-        price = DatedPrice(
-            reference=after.reference, valid_from=now if before else None, price=replace(in_force, **changed)
-        )
-        yield Change(action, "price", after.reference, None, price.to_row())
+        entry = price_on(entries, now)
+        price = replace(entry.price if entry else old, **changed)
+        dated = DatedPrice(reference=after.reference, valid_from=now if before else None, price=price)
+        yield Change(action, "price", after.reference, None, dated.to_row())
 
 
 def _dated(connection: duckdb.DuckDBPyConnection) -> dict[str, DatedPrice]:

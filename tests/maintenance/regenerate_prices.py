@@ -18,10 +18,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from llmkit.money.price_changes import price_on
 from llmkit.money.price_comparison import MISSING, Difference, price_differences
 from llmkit.money.upstream_prices import PriceList, read_price_list
-from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price
+from llmkit.records import PRICE_COLUMNS, RATE_COLUMNS, DatedPrice, Model, Price, price_on
 from llmkit.records.checks import texts
 
 _NUMBERS = (*RATE_COLUMNS, "factor")

@@ -15,11 +15,10 @@ import pytest
 from genai_prices.data import providers
 
 from llmkit.catalog import load_seed
-from llmkit.money.price_changes import price_on
 from llmkit.money.price_comparison import price_differences
 from llmkit.money.pricing import cost
 from llmkit.money.upstream_prices import read_price_list
-from llmkit.records import DatedPrice, Usage
+from llmkit.records import DatedPrice, Usage, price_on
 
 CASES = 6_000
 TOLERANCE = Decimal("1e-10")

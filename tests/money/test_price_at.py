@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.errors import ValidationError
-from llmkit.money.price_changes import next_change, price_on
+from llmkit.money.price_changes import next_change
 from llmkit.money.pricing import cost, rates_at
-from llmkit.records import DatedPrice, Price, PriceTier, PriceWindow, Usage
+from llmkit.records import DatedPrice, Price, PriceTier, PriceWindow, Usage, price_on
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 BASE, PEAK, TIER = Decimal(1), Decimal(2), Decimal(5)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from money import flat_prices, moments, prices
 
-from llmkit.money.price_changes import price_changes, price_on
+from llmkit.money.price_changes import price_changes
 from llmkit.money.pricing import rates_at
-from llmkit.records import DatedPrice, Price, PriceWindow
+from llmkit.records import DatedPrice, Price, PriceWindow, price_on
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 PEAK = PriceWindow(weekdays=(1, 2, 3, 4, 5), start=time(6), end=time(10), cost_input_per_million=Decimal(2))

@@ -87,6 +87,16 @@ def test_a_price_set_with_sql_is_kept_and_recorded(path, is_open):
         assert len(by_sql(kit, MODEL)) == 2
 
 
+def test_sql_changes_the_price_that_was_corrected_last(path):
+    """Of two prices from the same day on, the later entry is in force, and SQL that sets another rate leaves it so."""
+    with llmkit.open(path, simulate=True) as kit:
+        for cost in (5, 6):
+            kit.catalog.update_model(MODEL, cost_output_per_million=cost, valid_from="2026-11-01")
+        run_sql(path, SET_PRICE)
+        model = kit.catalog.model(MODEL)
+        assert (model.cost_input_per_million, model.cost_output_per_million) == (7.5, 6)
+
+
 def test_an_edit_does_not_undo_what_came_just_before_it(path):
     """A kit that edits without having read first has it too."""
     with llmkit.open(path, simulate=True) as kit:
