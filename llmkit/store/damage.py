@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import duckdb
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks.texts import counted, first_of
 from llmkit.store.journal import Journal
 from llmkit.store.queries import column
 from llmkit.store.segments import CATALOG, HEAD, Header, is_copy, segment, whole_of
@@ -95,7 +96,7 @@ def check_orphaned(path: Path, journal: Journal) -> None:
 def aside(path: Path, count: int) -> str:
     """The message that lines were set aside."""
     return (
-        f"{count} line{'s' * (count > 1)} of the journal of {path.name} cannot be used and "
+        f"{counted(count, 'line')} of the journal of {path.name} cannot be used and "
         f"{'were' if count > 1 else 'was'} set aside; everything else was read. "
         'kit.sql("SELECT * FROM journal_quarantine") lists them.'
     )
@@ -105,6 +106,5 @@ def _named(headers: Iterable[Header]) -> set[str]:
     return {header.before for header in headers if header.before}
 
 
-def _names(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:3])
-    return f"{shown}{' and others' * (len(names) > 3)} {'is' if len(names) == 1 else 'are'}"
+def _names(names: Sequence[str]) -> str:
+    return f"{first_of(names)} {'is' if len(names) == 1 else 'are'}"

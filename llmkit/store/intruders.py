@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from llmkit.errors import ValidationError
+from llmkit.records.checks.texts import first_of
 from llmkit.store import migrations, schema
 
 
@@ -30,8 +31,8 @@ def refuse(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         others = [f"the view {name!r}" for name in changed] if changed and migrations.is_current(connection) else []
     if others:
         raise ValidationError(
-            f"{path} contains {', '.join(others[:3])}{' and others' * (len(others) > 3)}, which llmkit did not create: "
-            "its SQL would run with every query. Drop it with DuckDB (llmkit recreates its own views), or name another "
-            "file. Create your own views and macros in kit.snapshot().",
+            f"{path} contains {first_of(others)}, which llmkit did not create: its SQL would run with every query. "
+            "Drop it with DuckDB (llmkit recreates its own views), or name another file. Create your own views and "
+            "macros in kit.snapshot().",
             field="path",
         )

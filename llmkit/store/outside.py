@@ -19,6 +19,7 @@ import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, price_on
+from llmkit.records.checks.texts import first_of
 from llmkit.records.rows import Row, as_json
 from llmkit.records.user_warnings import warn
 from llmkit.store import events
@@ -107,9 +108,8 @@ def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextMan
     restored = [each["reference"] for each in changed.events if each["action"] == "restore"]
     if names := list(dict.fromkeys([*restored, *changed.lost_prices])):
         warn(
-            f"{', '.join(names[:3])}{' and others' * (len(names) > 3)}: what was deleted, renamed or made unreadable "
-            "with SQL was restored, because runs refer to it. Deprecate models and disable providers that you do not "
-            "want."
+            f"{first_of(names)}: what was deleted, renamed or made unreadable with SQL was restored, because runs "
+            "refer to it. Deprecate models and disable providers that you do not want."
         )
 
 

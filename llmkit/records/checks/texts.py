@@ -153,6 +153,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def first_of(names: Sequence[str]) -> str:
+    """``a, b, c and others``."""
+    return f"{', '.join(names[:3])}{' and others' * (len(names) > 3)}"
+
+
 def short(text: str, most: int) -> str:
     """The beginning of a text, with an ellipsis if it was cut off."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
