@@ -31,13 +31,8 @@ class Request:
     unmarked: Mapping[str, Any] | None = None
 
     @property
-    def question(self) -> dict[str, Any]:
-        """The body to compare requests by: equal for requests that ask the same."""
-        return dict(self.unmarked or self.body or {})
-
-    @property
     def question_json(self) -> bytes:
-        """``question`` as JSON."""
+        """What it asks, as JSON to compare requests by: the body without cache marks."""
         return self.content if self.unmarked is None else dumps(self.unmarked)
 
     @cached_property

@@ -48,7 +48,7 @@ def request_texts(
         earlier = said[probe.position][: row["turn"] - 1]
         call = plan.call(probe, earlier, asked.model, in_batches=isinstance(row["batch"], str))
         request = asked.wire.build(call)
-        is_same = events.body_hash(request.question) == row["request_hash"].hex()
+        is_same = events.body_hash(request.question_json) == row["request_hash"].hex()
         return json.dumps(request.body, ensure_ascii=False) if is_same else None
 
     return [text(row) for row in attempts]

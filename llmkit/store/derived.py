@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import duckdb
 
+from llmkit.records.rows import dumps
 from llmkit.store import schema
 from llmkit.store.events import body_hash
 
@@ -151,7 +152,7 @@ def hash_requests(connection: duckdb.DuckDBPyConnection) -> None:
         "SELECT DISTINCT request FROM intents WHERE request_hash IS NULL AND request IS NOT NULL"
     )
     for (request,) in stored.fetchall():
-        value = bytes.fromhex(body_hash(json.loads(request)))
+        value = bytes.fromhex(body_hash(dumps(json.loads(request))))
         connection.execute("UPDATE intents SET request_hash = ? WHERE request = ?", [value, request])
 
 

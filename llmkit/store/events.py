@@ -104,10 +104,8 @@ def note(*, run_id: str, position: int, name: str, value: Any, actor: str) -> Ev
     return {"type": "note", **identity, "value": value, "actor": actor, "at": now()}
 
 
-def intent(
-    *, run_id: str, position: int, turn: int, attempt: int, body: Mapping[str, Any] | bytes, **fields: Any
-) -> Event:
-    """An attempt is about to be sent; a hash of the request's ``body`` is kept.
+def intent(*, run_id: str, position: int, turn: int, attempt: int, body: bytes, **fields: Any) -> Event:
+    """An attempt is about to be sent; a hash of the request's ``body``, which is JSON, is kept.
 
     ``fields``: ``started_at``, ``waited_s``, ``wait_reason``, ``worst_case``; the ``batch`` it is part of, if any; and
     ``dropped``, the parameters left out because the model has rejected them since the run began.
@@ -121,9 +119,9 @@ def batch(*, run_id: str, batch: str, batch_id: str) -> Event:
     return {"type": "batch", "run_id": run_id, "batch": batch, "batch_id": batch_id, "at": now()}
 
 
-def body_hash(body: Mapping[str, Any] | bytes) -> str:
-    """A hash of a request's body, which may already be JSON: 16 bytes in hexadecimal."""
-    return hashlib.blake2b(body if isinstance(body, bytes) else dumps(body), digest_size=16).hexdigest()
+def body_hash(body: bytes) -> str:
+    """A hash of a request's body: 16 bytes in hexadecimal."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
 def outcome(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 
+from llmkit.records.rows import dumps
 from llmkit.store import events
 from llmkit.store.lines import Event
 
@@ -32,7 +33,7 @@ def modern(event: Event, runs: MutableMapping[str, Counted]) -> Iterator[Event]:
             **event,
             "position": _position(event),
             "request": None if request is None else json.dumps(request, ensure_ascii=False),
-            "request_hash": None if request is None else events.body_hash(request),
+            "request_hash": None if request is None else events.body_hash(dumps(request)),
         }
     elif kind == "probe":
         yield {**event, "position": _position(event), "session": counted.session}

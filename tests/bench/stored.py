@@ -68,7 +68,7 @@ def answered(run_id: str, position: int, number: int) -> list[events.Event]:
     answer = {"response": json.loads(raw)["choices"][0]["message"]["content"], "finish_reason": "stop", **rates}
     probe = {"session": 0, "status": "ok", "attempts": 1, "latency_s": 0.05, "queued_s": 0.0, "started_at": began}
     return [
-        events.intent(**key, body={"number": number}, started_at=began, waited_s=0.0, worst_case="0.0041000000"),
+        events.intent(**key, body=b"%d" % number, started_at=began, waited_s=0.0, worst_case="0.0041000000"),
         *events.outcome(
             **key, reply=raw, answer=answer, probe=untold(probe), status_code=200, latency_s=0.05, maybe_billed=False,
             usage=tokens, **money,
