@@ -1,6 +1,7 @@
 """The catalog of providers, models, prices and settings: its rules, its edits, and the shipped catalog."""
 
-from llmkit.catalog.catalog import Catalog, DefaultChange, Deprecation
+from llmkit.catalog.catalog import Catalog
+from llmkit.catalog.lifecycle import DefaultChange, Deprecation
 from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS

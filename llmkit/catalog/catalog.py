@@ -9,66 +9,28 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
-from llmkit.catalog import budget_settings, changes, frames, price_age, price_checks, rules, undo
+from llmkit.catalog import budget_settings, changes, frames, lifecycle, price_age, price_checks, rules, undo
+from llmkit.catalog.lifecycle import DefaultChange, Deprecation
 from llmkit.catalog.obstacles import Access
 from llmkit.catalog.price_checks import ListModels
 from llmkit.catalog.purposes import PURPOSES, purpose_name
 from llmkit.catalog.undo import Event
-from llmkit.errors import ModelDeprecated, ModelNotFound, OriginNotApproved, ValidationError
-from llmkit.money.amounts import in_words
+from llmkit.errors import ModelNotFound, OriginNotApproved, ValidationError
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.providers.credentials import how_to_approve, names_api_key
-from llmkit.records import EXACT, Model, ModelStatus, Price, Provider, dialect_at
+from llmkit.records import EXACT, Model, ModelStatus, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.user_warnings import warn
 from llmkit.store import CatalogState, Edit, Store, queries
-
-
-@dataclass(frozen=True, slots=True)
-class Deprecation:
-    """The result of deprecating a model: the model, the new default (``None`` when it was not the default, or no other
-    model is active), and the internal tasks that still use it and need another model. ``str()`` gives a sentence with
-    both prices.
-    """
-
-    model: Model
-    new_default: Model | None
-    infra_purposes: tuple[str, ...] = ()
-
-    @property
-    def price(self) -> Price:
-        """The price of the deprecated model, in US dollars per million tokens."""
-        return self.model.price
-
-    @property
-    def new_price(self) -> Price | None:
-        """The price of the new default, if there is one."""
-        return self.new_default.price if self.new_default else None
-
-    def __str__(self) -> str:
-        if self.new_default is None:
-            return f"{self.model.reference} is deprecated."
-        return (
-            f"{self.model.reference} is deprecated. The default is now {self.new_default.reference}, at "
-            f"{in_words(self.new_default.price)} per million tokens instead of {in_words(self.model.price)}."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultChange:
-    """The result of setting a default: the new default, and the previous one (``None`` when there was none)."""
-
-    model: Model
-    previous_default: Model | None
 
 
 class Catalog:
@@ -229,7 +191,7 @@ class Catalog:
             ModelNotFound: there is no such model.
         """
         state = self.state()
-        return rules.successor(state, rules.find_model(state, ref))
+        return lifecycle.successor(state, rules.find_model(state, ref))
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.
@@ -435,7 +397,7 @@ class Catalog:
             if model.reference in edit.state.models:
                 raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
             model = edit.put_model(changes.updated(edit, model, new, note), "add_model")
-            return _make_default(edit, model).model if set_as_default else model
+            return lifecycle.make_default(edit, model).model if set_as_default else model
 
     def update_model(
         self,
@@ -465,7 +427,10 @@ class Catalog:
         new = changes.model_changes(values)
         texts.flag(set_as_default, "set_as_default")
         is_default = set_as_default or is_default
-        changes.check_standing(status, is_default)
+        if status is not None:
+            shapes.one_of(status, ModelStatus, "status")
+        if is_default is not None:
+            texts.flag(is_default, "is_default")
         with self._edit() as edit:
             # the time inside the edit: what another kernel wrote while this one waited must be earlier
             note = changes.price_note(source, valid_from, self._clock())
@@ -474,7 +439,7 @@ class Catalog:
             after = changes.updated(edit, before, new, note)
             if after != before:
                 after = edit.put_model(after, "update_model")
-            return _apply_standing(edit, after, status, is_default)
+            return lifecycle.apply_standing(edit, after, status, is_default)
 
     def deprecate_model(self, ref: str) -> Deprecation:
         """Remove a model from new runs; its history stays. A default is succeeded by an active model of its provider:
@@ -482,12 +447,12 @@ class Catalog:
         warning gives both prices. A model that is deprecated already is left unchanged.
         """
         with self._edit() as edit:
-            return _deprecate(edit, rules.find_model(edit.state, ref))
+            return lifecycle.deprecate(edit, rules.find_model(edit.state, ref))
 
     def reactivate_model(self, ref: str) -> Model:
         """Allow a deprecated model in new runs again. It does not become the default."""
         with self._edit() as edit:
-            return _reactivate(edit, rules.find_model(edit.state, ref))
+            return lifecycle.reactivate(edit, rules.find_model(edit.state, ref))
 
     def set_default_model(self, ref: str) -> DefaultChange:
         """Make a model its provider's default, which new runs pre-select.
@@ -496,7 +461,7 @@ class Catalog:
             ModelDeprecated: the model is deprecated.
         """
         with self._edit() as edit:
-            return _make_default(edit, rules.find_model(edit.state, ref))
+            return lifecycle.make_default(edit, rules.find_model(edit.state, ref))
 
     def learn_rejected(self, ref: str, parameter: str) -> Model:
         """Remember, as the actor ``system``, that a model's API rejected a parameter: later requests omit it.
@@ -579,7 +544,7 @@ class Catalog:
             rules.find_purpose(purpose)
         with self._edit() as edit:
             if purpose is not None and kept is not None:
-                kept = _active(rules.find_model(edit.state, kept)).reference
+                kept = lifecycle.active(rules.find_model(edit.state, kept)).reference
             if edit.state.settings.get(key) != kept:
                 edit.put_setting(key, kept)
 
@@ -647,52 +612,6 @@ class Catalog:
             return []
         with self._store.edit(actor="system") as edit:
             return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, self._clock())]
-
-
-def _apply_standing(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:
-    """Apply a status and a default flag to a model; ``None`` leaves either unchanged."""
-    if status is not None:
-        model = _reactivate(edit, model) if status == "ACTIVE" else _deprecate(edit, model).model
-    if is_default:
-        return _make_default(edit, model).model
-    if is_default is False and model.is_default:
-        return edit.put_model(replace(model, is_default=False), "set_default_model")
-    return model
-
-
-def _deprecate(edit: Edit, model: Model) -> Deprecation:
-    used_for = rules.purposes_of(edit.state, model.reference)
-    if not model.is_active:
-        return Deprecation(model, None, used_for)
-    heir = rules.successor(edit.state, model) if model.is_default else None
-    deprecated = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
-    promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
-    result = Deprecation(deprecated, promoted, used_for)
-    if promoted and rules.is_much_dearer(model, promoted):
-        warn(f"{result} Choose another with set_default_model().")
-    return result
-
-
-def _reactivate(edit: Edit, model: Model) -> Model:
-    return model if model.is_active else edit.put_model(replace(model, status="ACTIVE"), "reactivate_model")
-
-
-def _make_default(edit: Edit, model: Model) -> DefaultChange:
-    provider = _active(model).provider
-    previous = next(
-        (each for each in edit.state.models.values() if each.is_default and each.provider == provider), None
-    )
-    if previous is not None and previous.reference == model.reference:
-        return DefaultChange(model, previous)
-    if previous is not None:
-        edit.put_model(replace(previous, is_default=False), "set_default_model")
-    return DefaultChange(edit.put_model(replace(model, is_default=True), "set_default_model"), previous)
-
-
-def _active(model: Model) -> Model:
-    if not model.is_active:
-        raise ModelDeprecated(f"{model.reference} is deprecated. Call reactivate_model({model.reference!r}) first.")
-    return model
 
 
 def _drop(edit: Edit, provider: Provider) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from llmkit.catalog import rules
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.price_changes import next_change
-from llmkit.records import RATE_COLUMNS, DatedPrice, Model, ModelStatus, Provider, price_on, split_reference
-from llmkit.records.checks import addresses, numbers, shapes, texts
+from llmkit.records import RATE_COLUMNS, DatedPrice, Model, Provider, price_on, split_reference
+from llmkit.records.checks import addresses, numbers, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.user_warnings import warn
 from llmkit.store import CatalogState, Edit
@@ -76,14 +76,6 @@ def model_changes(values: Mapping[str, Any]) -> ModelChanges:
         columns={name: value for name, value in values.items() if name in _MODEL},
         price={name: value for name, value in values.items() if name in _PRICE},
     )
-
-
-def check_standing(status: Any, is_default: Any) -> None:
-    """Check the status and default flag of a model; ``None`` leaves either unchanged."""
-    if status is not None:
-        shapes.one_of(status, ModelStatus, "status")
-    if is_default is not None:
-        texts.flag(is_default, "is_default")
 
 
 def _checked(values: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:

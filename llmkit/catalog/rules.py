@@ -1,4 +1,4 @@
-"""The catalog's rules as pure functions of a snapshot: lookup, defaults, prices in force."""
+"""The catalog's rules as pure functions of a snapshot: lookup, prices in force, models of internal tasks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import ModelNotFound, UnsupportedProvider, ValidationError
-from llmkit.money.pricing import blended
 from llmkit.records import DatedPrice, Model, Provider, price_on
 from llmkit.records.checks import near_names
 from llmkit.store import CatalogState
@@ -89,48 +87,6 @@ def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
     model_id = wanted.partition(":")[2] or wanted
     near = [*near_names.near(wanted, state.models), *(by_id[name] for name in near_names.near(model_id, by_id))]
     return tuple(dict.fromkeys(near))[:5]
-
-
-def successor(state: CatalogState, model: Model) -> Model | None:
-    """The active model of the same provider that succeeds a deprecated default; ``None`` when there is none.
-
-    Preferably one of the same family at half to twice the price; else the nearest in price (by the ratio of blended
-    prices). Unpriced models come last; if the model itself is unpriced, the cheapest succeeds it. Among equals, the
-    next in the catalog.
-    """
-    siblings = [other for other in state.models.values() if other.provider == model.provider]
-    place = next(i for i, other in enumerate(siblings) if other.reference == model.reference)
-    candidates = [other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active]
-
-    def order(other: Model) -> tuple[bool, bool, Decimal]:
-        price, ratio = blended(other.price), times_dearer(model, other)
-        distance = (price or Decimal(0)) if ratio is None else max(ratio, 1 / ratio if ratio else _INFINITE)
-        is_far = ratio is not None and distance > 2
-        return price is None, is_far or family(other) != family(model), distance
-
-    return min(candidates, key=order, default=None)
-
-
-def times_dearer(old: Model, new: Model) -> Decimal | None:
-    """The ratio of the new model's blended price to the old one's; ``None`` if either is unknown."""
-    before, after = blended(old.price), blended(new.price)
-    if before is None or after is None:
-        return None
-    return after / before if before else Decimal(1) if not after else _INFINITE
-
-
-def is_much_dearer(old: Model, new: Model) -> bool:
-    """Whether the new model costs more than twice as much; ``False`` if a price is unknown."""
-    return (times_dearer(old, new) or 0) > 2
-
-
-def family(model: Model) -> frozenset[str]:
-    """The words of a model's id without versions and dates: equal for ``claude-haiku-5-5`` and ``claude-haiku-4-5``."""
-    words = re.split(r"[^a-z0-9]+", model.model_id.lower())
-    return frozenset(word for word in words if word.isalpha()) - {"latest", "preview"}
-
-
-_INFINITE = Decimal("Infinity")
 
 
 def in_force(state: CatalogState, at: datetime) -> CatalogState:

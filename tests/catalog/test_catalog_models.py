@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from llmkit.catalog.rules import family
+from llmkit.catalog.lifecycle import family
 from llmkit.errors import EditConflict, ModelDeprecated, ModelNotFound, ValidationError
 from llmkit.money.pricing import blended
 
