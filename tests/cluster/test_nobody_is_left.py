@@ -126,14 +126,19 @@ def assert_completed(run, sim):
 
 def test_a_run_whose_workers_are_gone_for_good_stops_and_is_resumed(kit, sim, bare, doomed, monkeypatch):
     """It says what it waits for, then what to do; requests wait together, not one after the other."""
-    reached = Reached(40, bare.kill_workers)
+    reached, shown = Reached(40, bare.kill_workers), []
+
+    def look(event):
+        if event.kind == "waiting" and NOBODY in event.reason:
+            shown.append(handle.progress.waiting)
+
     handle = ask(kit, doomed, 60, on_event=reached, options={"worker_timeout": 3}, retry=llmkit.RetryPolicy())
+    handle.listen(look)
     monkeypatch.setattr(link, "LOADING", 5)
-    assert reached.waiting.wait(60)
-    waiting = handle.progress.waiting
-    assert set(waiting) == set(PROVIDERS)
-    assert all(NOBODY in words for words in waiting.values())
     run = assert_stopped(handle, sim)
+    assert shown
+    assert all(set(waiting) == set(PROVIDERS) for waiting in shown)
+    assert all(NOBODY in words for waiting in shown for words in waiting.values())
     assert not handle.progress.waiting
     assert handle.progress.resumable
     bare.revive(1)
@@ -166,11 +171,13 @@ def test_a_run_whose_scheduler_is_gone_stops_and_is_resumed_elsewhere(kit, sim, 
 def test_a_run_whose_client_was_closed_stops_and_is_resumed(kit, sim, cluster, client, monkeypatch):
     """Whoever leaves the client's block too early has to resume the run, not to wait for ever."""
     with Client(cluster) as closed:
-        handle = ask(kit, closed, 60, options={"worker_timeout": 3})
+        slow = Reached(40, lambda: sim.set(latency=1))  # so that the run is not over before the client is closed
+        handle = ask(kit, closed, 60, on_event=slow, options={"worker_timeout": 3})
         monkeypatch.setattr(link, "LOADING", 5)
         assert sim.wait_until(lambda: sim.count("ok") >= 40, 60)
     run = assert_stopped(handle, sim)
     monkeypatch.undo()
+    sim.set(latency=0)
     assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
 
 
@@ -179,8 +186,9 @@ def test_a_worker_that_answers_nonsense_is_given_up(kit, sim, bare, doomed, tmp_
     (tmp_path / "other.py").write_text(OTHER_VERSION)
     bare.add("--preload", str(tmp_path / "other.py"))
     doomed.wait_for_workers(3)
+    sim.set(latency=1)  # so that the run is not over before this worker is asked
     try:
-        run = ask(kit, doomed, 20, options={"worker_timeout": 3}).result(timeout=60)
+        run = ask(kit, doomed, 20).result(timeout=100)
     finally:
         _killed(bare.workers.pop())
     assert_completed(run, sim)

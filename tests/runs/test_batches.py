@@ -1,9 +1,11 @@
 """Runs in batches: one handle and one grid as live, at the batch price, whatever a batch brings."""
 
+import logging
 import threading
 from decimal import Decimal
 
 import pytest
+from waiting import until
 
 import llmkit
 from llmkit.records import Usage
@@ -167,7 +169,7 @@ def _when_waiting(kit, models=MODELS):
             all_asked.set()
 
     handle = kit.run(PROMPTS, models, mode="batch", on_event=listen, **HOW)
-    assert all_asked.wait(30)
+    assert all_asked.wait(60)
     return handle
 
 
@@ -191,10 +193,12 @@ def test_a_run_that_waits_says_so_and_outlives_its_kit(kit, sim, tmp_path):
         assert later.runs()["status"].tolist() == ["completed"]
 
 
-def test_cancelling_a_run_cancels_its_batches(kit, sim):
+def test_cancelling_a_run_cancels_its_batches(kit, sim, caplog):
     """What had been answered is saved, the rest is cancelled at the provider; resumed, that is asked again."""
+    caplog.set_level(logging.INFO, logger="llmkit.runs")
     sim.set(batch_delay=3600)
     handle = _when_waiting(kit, MODELS[:2])
+    assert until(lambda: [record.getMessage() for record in caplog.records].count("batch") == 2)  # both were accepted
     handle.cancel(10)
     handle.wait()
     assert {batch["status"] for batch in sim.batches()} <= {"cancelled"}

@@ -56,7 +56,7 @@ def kit(tmp_path, provider, monkeypatch):
 
 
 def _row(kit):
-    return kit.run("Why?", "openai:gpt-6-luna", **HOW).result(30).probes.iloc[0]
+    return kit.run("Why?", "openai:gpt-6-luna", **HOW).result(100).probes.iloc[0]
 
 
 def test_a_batch_without_name_and_results_is_ours_all_the_same(kit, provider):

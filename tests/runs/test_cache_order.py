@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_goes_on_in_its_order(kit, sim):
     kit.catalog.update_provider("anthropic", max_parallel_requests=2)
     answered = threading.Event()
     handle = kit.run(study, MARKED, order="cache", on_event=lambda event: event.kind == "answered" and answered.set())
-    assert answered.wait(30)
+    assert answered.wait(60)
     handle.cancel()
     handle.wait()
     run = kit.resume(handle.run_id).result(60)

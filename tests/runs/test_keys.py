@@ -83,10 +83,10 @@ def test_an_address_that_nobody_approved_is_refused_before_anything_is_sent(tmp_
 def test_the_models_of_a_provider_can_be_listed(real, monkeypatch):
     """The connection test lists what the provider serves, and says in a sentence when the key is refused."""
     monkeypatch.setenv("ACME_KEY", "acme-secret-123")
-    found = real.test_connection("acme").result(30)
+    found = real.test_connection("acme").result(60)
     assert found
     assert all(model.model_id for model in found)
     monkeypatch.setenv("ACME_KEY", "invalid")
     with pytest.raises(llmkit.RequestFailed) as caught:
-        real.test_connection("acme").result(30)
+        real.test_connection("acme").result(60)
     assert caught.value.code == "AUTH_ERROR"

@@ -15,7 +15,7 @@ def slow_run(kit, sim, models, n=60):
     kit.catalog.update_provider("openai", max_parallel_requests=2)
     sim.set(latency=0.2)
     handle = kit.run([f"q{i}" for i in range(n)], models)
-    assert sim.wait_until(lambda: sim.count("billed") >= 2, timeout=30)
+    assert sim.wait_until(lambda: sim.count("billed") >= 2, timeout=60)
     return handle
 
 

@@ -1,6 +1,8 @@
 """A PostgreSQL server of the tests' own: Debian's package, started in a temporary folder, reached on loopback only."""
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -20,6 +22,15 @@ def programs():
     return place and Path(place).parent
 
 
+def free_port():
+    """A port that stays free while the server is stopped: none that the system gives to connections."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """The server; it can be stopped and started again."""
 
@@ -28,9 +39,7 @@ class Server:
         self._as = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         if self._as:  # the server refuses to run as root
             shutil.chown(self.folder, "postgres", "postgres")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)

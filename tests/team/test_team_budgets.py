@@ -86,7 +86,7 @@ def buying(python, url, tmp_path, *names):
     finally:
         for buyer in buyers:
             buyer.kill()
-            buyer.communicate(timeout=10)
+            buyer.communicate(timeout=60)
 
 
 def test_two_machines_never_pass_a_budget_and_use_it(url, member, sim, python, tmp_path, monkeypatch):
