@@ -33,6 +33,7 @@ _DAYS = ("start_time_iso", "start_time", "starting_at", "usage_date_utc", "date"
 _MODELS = ("model_permaslug", "model", "line_item")
 _AMOUNTS = ("amount_value", "cost_usd", "usage", "cost_total")
 _LARGEST = 10**15  # tokens or dollars in one line; no bill has more
+_CURRENCIES = ("amount_currency", "currency")
 _OWN_KEY = "byok_usage_inference"
 _CENTS = Decimal(100)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -100,7 +101,9 @@ def _flat(page: Any) -> Iterable[Mapping[str, Any]]:
 
 def _with_amount(result: Mapping[str, Any]) -> dict[str, Any]:
     amount = result.get("amount")
-    return {**result, "amount_value": amount.get("value")} if isinstance(amount, Mapping) else dict(result)
+    if not isinstance(amount, Mapping):
+        return dict(result)
+    return {**result, "amount_value": amount.get("value"), "currency": amount.get("currency")}
 
 
 def _line(row: Mapping[str, Any], copies: int) -> BillLine:
@@ -123,6 +126,11 @@ def _line(row: Mapping[str, Any], copies: int) -> BillLine:
 
 
 def _amount(row: Mapping[str, Any]) -> Decimal | None:
+    if (currency := str(_first(row, _CURRENCIES) or "USD").strip().upper()) != "USD":
+        raise ValidationError(
+            f"The export is in {currency}, and our costs are in US dollars: convert its amounts first.",
+            field="path_or_frame",
+        )
     if _present(row.get("starting_at")) is not None and _present(row.get("amount")) is not None:
         return _number(row["amount"]) / _CENTS  # Anthropic's cost report
     value = _first(row, _AMOUNTS)

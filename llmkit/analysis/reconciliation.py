@@ -83,7 +83,8 @@ def _ours(requests: Iterable[Mapping[str, Any]], months: set[str], whole: bool) 
 
 
 def _theirs(lines: Sequence[BillLine], models: Mapping[str, Model]) -> dict[Key, _Side]:
-    names = {name: reference for reference, model in models.items() for name in (model.model_id, _bare(model.model_id))}
+    names = {model.display_name: reference for reference, model in models.items()}
+    names |= {name: ref for ref, model in models.items() for name in (model.model_id, _bare(model.model_id))}
     sides: defaultdict[Key, _Side] = defaultdict(_Side)
     for line in lines:
         reference = None if line.model is None else names.get(line.model, names.get(_bare(line.model), line.model))

@@ -81,3 +81,19 @@ def test_an_empty_export_holds_nothing(tmp_path):
     """Neither an empty file nor an empty frame is an error: nothing was billed."""
     (tmp_path / "bill.csv").write_text("")
     assert read_bill(tmp_path / "bill.csv") == read_bill(pd.DataFrame()) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"date": "2026-11-26", "cost_usd": 1, "amount_currency": "eur"},
+        {"starting_at": "2026-11-26T00:00:00Z", "amount": "1", "currency": "EUR"},
+        {"data": [{"start_time": 1795651200, "results": [{"amount": {"value": 1, "currency": "eur"}}]}]},
+    ],
+)
+def test_a_bill_in_another_currency_is_not_read_as_dollars(tmp_path, row):
+    """Wherever the export says so."""
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps([row]))
+    with pytest.raises(llmkit.ValidationError, match="in EUR"):
+        read_bill(file)

@@ -182,3 +182,13 @@ def test_what_is_no_bill_is_refused(paying, tmp_path, text):
         paying.reconcile(tmp_path / "nowhere.csv", "local")
     with pytest.raises(llmkit.UnsupportedProvider):
         paying.reconcile(file, "nobody")
+
+
+def test_a_bill_may_name_models_as_people_do(asked):
+    """Like the Console's CSV; an id that is another model's display name stays an id."""
+    kit, costs = asked
+    kit.catalog.update_model("local:one", display_name="Model One 5.5")
+    kit.catalog.update_model("local:two", display_name="one")
+    bill = pd.DataFrame({"date": TODAY, "model": ["Model One 5.5", "two"], "cost_usd": list(costs.values())})
+    assert kit.reconcile(bill, "local")["model"].tolist() == ["local:one", "local:two"]
+    assert kit.reconcile(bill.replace("Model One 5.5", "one"), "local")["difference"].tolist() == [0, 0]
