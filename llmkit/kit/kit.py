@@ -26,6 +26,7 @@ from llmkit.providers.credentials import Credentials
 from llmkit.records import RemoteModel
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.later import Later
+from llmkit.records.user_warnings import warn
 from llmkit.store import Snapshot, Store, archive, past, queries, run_rows, totals
 from llmkit.widgets import html
 
@@ -795,7 +796,8 @@ class Kit:
         return file
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Write all runs as Parquet files: ``runs.parquet``, and ``probes``, ``turns`` and ``attempts`` of each run.
+        """Write all runs as Parquet files: ``runs.parquet``, and ``probes``, ``turns`` and ``attempts`` of each run. A
+        warning names each run whose texts are elsewhere, such as in its archive; only ``runs.parquet`` has it.
 
         Raises:
             ValidationError: the folder cannot be written.
@@ -805,9 +807,14 @@ class Kit:
             place.mkdir(parents=True, exist_ok=True)
         runs = self.runs(archived=None)
         analysis.to_parquet(runs, place / "runs.parquet")
-        for run in map(self.load, runs["run_id"]):
+        for run_id in runs["run_id"]:
+            try:
+                run_rows.check_texts(self._store.run(run_id))
+            except ValidationError as elsewhere:
+                warn(str(elsewhere))
+                continue
             for table in get_args(analysis.Table):
-                run.to_parquet(place / f"{table}-{run.id}.parquet", table)
+                self._run(run_id).to_parquet(place / f"{table}-{run_id}.parquet", table)
         return place
 
     def export_capsule(

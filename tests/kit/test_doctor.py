@@ -198,3 +198,14 @@ def test_all_runs_are_exported_as_parquet(path, tmp_path, capsys):
     read = duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/out/probes-{run.id}.parquet'").fetchall()
     assert read == [(2,)]
     assert (tmp_path / "out" / "runs.parquet").exists()
+
+
+def test_a_run_that_only_its_archive_has_does_not_keep_the_others_from_export(path, tmp_path):
+    """It is in the list of runs, and a warning says where the rest is."""
+    with llmkit.open(path, simulate=True) as kit:
+        gone, kept = (kit.run(prompt, LUNA).result() for prompt in ("a", "b"))
+        gone.archive(tmp_path / "archive", drop=True)
+        with pytest.warns(UserWarning, match=f"{gone.id} are only in its archive"):
+            kit.export(tmp_path / "out")
+    assert sorted(pd.read_parquet(tmp_path / "out" / "runs.parquet")["run_id"]) == sorted([gone.id, kept.id])
+    assert [file.name for file in (tmp_path / "out").glob("probes-*")] == [f"probes-{kept.id}.parquet"]
