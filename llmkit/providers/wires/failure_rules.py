@@ -152,7 +152,7 @@ RULES: tuple[Rule, ...] = (
         Code.AUTH_ERROR,
         statuses="2..|400",
         signs="api_key_invalid|authentication_error",
-        phrases="incorrect api key",
+        phrases="incorrect api key|api key not valid",
     ),
     Rule(
         Code.AUTH_ERROR,
