@@ -13,7 +13,7 @@ from llmkit.records import Config, Model, Params, Scenario
 from llmkit.records.checks import shapes
 from llmkit.runs.parameters import make_params
 from llmkit.runs.plan import Configuration
-from llmkit.runs.request import RunRequest
+from llmkit.runs.request import RUN_OPTIONS, RunRequest
 
 
 def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
@@ -21,7 +21,8 @@ def request_params(request: RunRequest, own: Mapping[str, Any]) -> Params:
     names = ("temperature", "max_tokens", "seed", "service_tier")
     direct = {name: own.get(name, getattr(request, name)) for name in names}
     rarer = {name: value for name, value in own.items() if name not in names}
-    return make_params(direct, request.schema, {**request.request_options, **rarer})
+    others = (*names, "system") if own else RUN_OPTIONS
+    return make_params(direct, request.schema, {**request.request_options, **rarer}, others)
 
 
 def refuse_two_systems(scenarios: Iterable[Scenario], configs: Iterable[Configuration]) -> None:

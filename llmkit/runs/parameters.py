@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from llmkit.errors import ValidationError
@@ -13,13 +13,16 @@ MAX_SEED = 2**63 - 1
 """APIs read seeds as 64-bit integers."""
 
 
-def make_params(direct: Mapping[str, Any], schema: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Params:
-    """The checked parameters of a run: ``direct`` are arguments of ``kit.run``, ``options`` holds the rarer ones."""
+def make_params(
+    direct: Mapping[str, Any], schema: Mapping[str, Any] | None, options: Mapping[str, Any], others: Iterable[str]
+) -> Params:
+    """The checked parameters of a run: ``direct`` are arguments of ``kit.run``, ``options`` holds the rarer ones.
+    ``others`` may be written next to them and are read elsewhere."""
     names = _CHECKS.keys() - direct.keys()
     if unknown := sorted(options.keys() - names):
         raise ValidationError(
             f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
-            f"options takes {', '.join(sorted(names))}.",
+            f"Choose from: {', '.join(sorted({*names, *others}))}.",
             field="options",
         )
     values = {name: _CHECKS[name](value, name) for name, value in {**options, **direct}.items()}

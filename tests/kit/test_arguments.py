@@ -34,6 +34,7 @@ ASKED = [
     ({"options": "x"}, "options", "a dict such as"),
     ({"options": [("top_p", 1)]}, "options", "a dict such as"),
     ({"options": {1: 2}}, "options", "a dict such as"),
+    ({"options": {"polls": 5}}, "options", "Unknown option 'polls'. Choose from: adaptive, .*poll_s, .*top_p"),
     ({"options": {"stop": 5}}, "stop", "a non-empty string or a list"),
     ({"options": {"strict": "yes"}}, "strict", "True or False"),
     ({"options": {"extra_body": 5}}, "extra_body", "a dict such as"),
