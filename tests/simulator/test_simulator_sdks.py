@@ -93,6 +93,14 @@ def test_sdks_list_models(sim):
     assert "models/gemini-3.8-flash" in [each.name for each in google.models.list()]
 
 
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_an_address_without_a_provider_lists_models_by_who_asks(sim, version):
+    """The header with the key tells Google's clients from others, whatever version they speak."""
+    options = types.HttpOptions(base_url=sim.url, api_version=version)
+    google = genai.Client(api_key="secret", http_options=options)
+    assert "models/gemini-3.8-flash" in [each.name for each in google.models.list()]
+
+
 def test_sdks_raise_on_a_bad_key(sim):
     """401 for OpenAI and Anthropic, 400 for Google and xAI: each in the SDK's own exception."""
     with pytest.raises(openai.AuthenticationError, match="Incorrect API key"):

@@ -34,8 +34,8 @@ class Gemini(OwnFormat):
 
     @classmethod
     def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
-        """Google's paths have a version of their own."""
-        return "/v1beta/" in path
+        """Google's paths have a version of their own, or the key is in a header of its own."""
+        return "/v1beta/" in path or "x-goog-api-key" in headers
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key, from a header or the URL."""
