@@ -160,7 +160,7 @@ def holm(p: pd.Series[float]) -> pd.Series[float]:
 
 def _wilson(share: float, count: float, alpha: float = ALPHA) -> tuple[float, float]:
     low, high = proportion.proportion_confint(share * count, count, alpha=alpha, method="wilson")
-    return float(max(low, 0.0)), float(min(high, 1.0))
+    return float(max(min(low, share), 0.0)), float(min(max(high, share), 1.0))  # rounding can leave the share outside
 
 
 def _clustered_wilson(share: float, error: float, n: int, count: int) -> tuple[float, float]:

@@ -281,3 +281,12 @@ def test_the_forest_plots_show_an_interval_for_each_row():
     assert [text.get_text() for text in axes.get_yticklabels()][-1] == "terse − wordy"
     with pytest.raises(llmkit.ValidationError):
         comparison.plot(of="both")
+
+
+@pytest.mark.parametrize("n", [7, 20, 37, 158])
+def test_an_interval_of_a_share_of_none_or_all_holds_it(n):
+    """Rounding does not leave the share a hair outside of its own interval."""
+    frame = pd.DataFrame({"config": ["all"] * n + ["none"] * n, "yes": [1] * n + [0] * n})
+    levels = llmkit.compare(frame, "yes", "config").levels.set_index("by")
+    assert levels.loc["all", "high"] == 1
+    assert levels.loc["none", "low"] == 0

@@ -220,6 +220,13 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong):
     assert caught.value.field in {*wrong, "backoff_max"}
 
 
+@pytest.mark.parametrize("said", ["The provider's rate limit is reached: slow down", "The rate limit is reached."])
+def test_a_wait_that_is_too_long_is_explained_in_sentences(said):
+    """Also after the provider's own words, which may end without a full stop."""
+    judged = RetryPolicy().judged(Failure(code=Code.RATE_LIMITED, message=said, retry_after=7200.0))
+    assert judged.message == f"{said.rstrip('.')}. The provider asks to wait 120 minutes: resume the run after that."
+
+
 STOPPED = """
 import anyio, sys
 from llmkit.errors import Code

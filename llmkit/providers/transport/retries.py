@@ -91,7 +91,7 @@ class RetryPolicy:
         if failure.code not in _PAUSING or wait <= self.max_retry_after:
             return failure
         remedy = f"The provider asks to wait {ceil(wait / 60):,} minutes: resume the run after that."
-        return replace(failure, scope="provider", message=f"{failure.message} {remedy}")
+        return replace(failure, scope="provider", message=f"{failure.message.rstrip('.')}. {remedy}")
 
     def delay(self, failure: Failure, attempt: int) -> Delay:
         """The wait after attempt number ``attempt`` (from 1) failed."""
