@@ -16,6 +16,7 @@ from llmkit.analysis.bill_exports import BillLine
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars
 from llmkit.records import EXACT, Model, Price, Usage
+from llmkit.records.checks.texts import counted
 
 COLUMNS = {
     "day": "str", "model": "str", "ours": "float64", "theirs": "float64", "difference": "float64", "requests": "int64",
@@ -132,7 +133,7 @@ def _cause(ours: _Side, theirs: _Side | None, has_day: bool, model: Model | None
         return "duplicate: it was billed twice"
     if 0 < theirs.amount - ours.amount <= ours.most + TOLERANCE:
         most = dollars(ours.most)
-        return f"unknown: {ours.unknown} requests may have been billed, at {most} at most"
+        return f"unknown: {counted(ours.unknown, 'request')} may have been billed, at {most} at most"
     return "another price or discount, or other programs used the same key"
 
 

@@ -15,6 +15,7 @@ from llmkit.analysis import Run
 from llmkit.catalog.infra_models import Choice, choose, named
 from llmkit.errors import ValidationError
 from llmkit.records.checks import numbers, shapes
+from llmkit.records.checks.texts import counted
 from llmkit.records.typed_questions import object_schema
 from llmkit.tasks.documents import HYGIENE, Item, batches, document, item_tokens, items_of, room
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, carry_out
@@ -98,9 +99,9 @@ def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Roun
     frame = coded.frame(items, task)
     uncoded, misquoted = int(frame["category"].isna().sum()), int((frame["quote_found"] == False).sum())  # noqa: E712
     if uncoded:
-        task.warnings.append(f"{uncoded} of {len(frame)} answers have no category: see the column error.")
+        task.warnings.append(f"No category for {counted(uncoded, 'answer')} of {len(frame):,}: see the column error.")
     if misquoted:
-        task.warnings.append(f"{misquoted} quotes do not occur in their answer: see the column quote_found.")
+        task.warnings.append(f"{counted(misquoted, 'quote')} not found in the answers: see the column quote_found.")
     return frame
 
 

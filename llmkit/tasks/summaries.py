@@ -12,6 +12,7 @@ from llmkit.analysis import Run
 from llmkit.catalog.infra_models import choose
 from llmkit.errors import ValidationError
 from llmkit.records.checks.near_names import columns_named
+from llmkit.records.checks.texts import counted
 from llmkit.tasks.documents import BYTES_PER_TOKEN, HYGIENE, Item, batches, document, items_of, room, tokens
 from llmkit.tasks.infra_task import Answer, Infra, InfraHandle, Money, Rounds, Task, announce, carry_out
 
@@ -53,7 +54,7 @@ def summarize(
 def _rounds(task: Task, names: Sequence[str], groups: Sequence[_Group], free: int) -> Rounds[pd.DataFrame]:
     """Summarize the answers of each group, then their summaries, until one is left."""
     if cut := sum(group.fit(free) for group in groups):
-        task.warnings.append(f"{cut} answers are so long that only their beginning was read.")
+        task.warnings.append(f"Only the beginning of {counted(cut, 'answer')} was read, for lack of room.")
     sent = [(group, batch) for group in groups for batch in batches(group.items, free)]
     answers = yield [document(batch) for _, batch in sent]
     while sent:

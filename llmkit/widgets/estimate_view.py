@@ -34,8 +34,7 @@ def estimate_html(
     ranked = sorted(chosen, key=lambda reference: -_cost_or_less(costs.get(reference)))
     rows = [_row(reference, costs.get(reference), notes, names) for reference in ranked[:MOST]]
     body = html.table({"Model": "auto", "Estimate": "110px"}, rows, right=("Estimate",), markup=("Model", "Estimate"))
-    more = html.quiet(f"and {len(ranked) - MOST:,} more models") if len(ranked) > MOST else ""
-    models = body + more if ranked else html.quiet("No model is ticked.")
+    models = body + html.more(len(ranked) - MOST, "model") if ranked else html.quiet("No model is ticked.")
     total = _total(estimate) if estimate else html.quiet(why_not)
     return html.literal(models + total + _instead(estimate, other))
 
@@ -59,11 +58,11 @@ def _total(estimate: Estimate) -> str:
     requests = sum(model.requests for model in estimate.models)
     unpriced = f"Not included: {counted(len(estimate.unpriced), 'model')} without a price." if estimate.unpriced else ""
     bases = ", ".join(_BASIS[part] for part in estimate.basis.split(", "))
-    basis = f"{_reused(estimate, requests)}{requests:,} requests{_time(estimate)}. Based on {bases}. {unpriced}"
+    sent = f"{_reused(estimate, requests)}{counted(requests, 'request')}{_time(estimate)}"
     return (
         f'<div role="status" style="margin-top: 6px; line-height: 1.5; color: {html.TEXT}"><span style="'
         f'font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums">{dollars(estimate.total)}</span> '
-        f"{html.muted(_interval(estimate))}</div>{html.quiet(basis)}"
+        f"{html.muted(_interval(estimate))}</div>{html.quiet(f'{sent}. Based on {bases}. {unpriced}')}"
     )
 
 

@@ -15,6 +15,8 @@ from typing import Literal
 
 import pandas as pd
 
+from llmkit.records.checks.texts import counted
+
 Tone = Literal["plain", "good", "warn", "bad", "accent"]
 
 TEXT = "var(--jp-ui-font-color1, #212121)"
@@ -77,6 +79,11 @@ def sentence(text: object, tone: Tone = "plain") -> str:
 def quiet(text: object) -> str:
     """De-emphasised text on its own line."""
     return f'<div style="{FONT}; line-height: 1.4; color: {QUIET}; overflow-wrap: anywhere">{esc(text)}</div>'
+
+
+def more(count: int, noun: str) -> str:
+    """How many others are not shown; empty if there are none."""
+    return quiet(f"and {counted(count, f'more {noun}')}") if count > 0 else ""
 
 
 def muted(text: object) -> str:
@@ -164,9 +171,8 @@ class Page:
         """The first rows as HTML."""
         shown = self.frame.head(MOST_ROWS)
         rows = shown.itertuples(index=False, name=None)
-        rest = len(self.frame) - len(shown)
-        more = quiet(f"and {rest:,} more") if rest else ""
-        return table(list(shown.columns), rows, right=self.right, markup=self.markup) + more
+        rest = more(len(self.frame) - len(shown), "row")
+        return table(list(shown.columns), rows, right=self.right, markup=self.markup) + rest
 
 
 def static(pages: Iterable[Page]) -> str:

@@ -253,6 +253,6 @@ def _summary(scenarios: Any) -> str:
         f"<li>{html.clipped(one_line(scenario.prompt[:_SCANNED], _PREVIEW))}</li>"
         for scenario in scenarios[:_SHOWN_PROMPTS]
     )
-    more = html.quiet(f"and {rest:,} more") if (rest := len(scenarios) - _SHOWN_PROMPTS) > 0 else ""
+    more = html.more(len(scenarios) - _SHOWN_PROMPTS, "prompt")
     count = html.muted(counted(len(scenarios), "prompt"))
     return html.literal(f'{count}<ul style="margin: 2px 0; padding-left: 18px; list-style: disc">{first}</ul>{more}')

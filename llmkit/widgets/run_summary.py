@@ -100,8 +100,7 @@ def _lines(now: Progress) -> str:
         models = sorted(models, key=lambda entry: entry[1].done >= entry[1].total)[:MOST]
     widths = {name: width for name, width in _WIDTHS.items() if name != "In flight" or now.running}
     rows = [[cells[name] for name in widths] for cells in (_cells(*entry) for entry in models)]
-    rest = len(now.models) - len(models)
-    more = html.quiet(f"and {rest:,} more models") if rest else ""
+    more = html.more(len(now.models) - len(models), "model")
     return html.table(widths, rows, right=list(widths)[2:], markup=("Progress",)) + more
 
 

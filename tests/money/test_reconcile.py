@@ -155,7 +155,7 @@ def test_requests_of_unknown_cost_explain_a_bill(paying, sim, tmp_path):
     sim.script("openai", ["disconnect"])
     paying.run("q", "local:gpt-6-luna", retry=llmkit.RetryPolicy.fast(max_attempts=1)).result(60)
     page = {"data": [{"date": TODAY, "model": "gpt-6-luna", "usage": 0.001}]}
-    assert causes(paying, page, tmp_path)[TODAY, "local:gpt-6-luna"].startswith("unknown: 1 requests")
+    assert causes(paying, page, tmp_path)[TODAY, "local:gpt-6-luna"].startswith("unknown: 1 request may")
 
 
 @pytest.mark.parametrize(

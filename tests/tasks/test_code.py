@@ -46,7 +46,7 @@ def test_answers_that_stay_without_a_code_say_why(kit, sim, asks, run):
     """Asked twice, no third time; the rows are there with their error and their cost."""
     asks("openai")
     sim.set(faults={"malformed_json": 1.0})
-    with pytest.warns(UserWarning, match="6 of 6 answers have no category"):
+    with pytest.warns(UserWarning, match="No category for 6 answers of 6"):
         coded = kit.code(run, CODEBOOK).result(60)
     assert coded["category"].isna().all()
     assert coded["quote_found"].isna().all()
@@ -60,7 +60,7 @@ def test_a_category_outside_the_codebook_is_never_taken(third_party):
     codes = {"codes": [{"id": 1, "category": "perhaps", "quote": "An answer"}]}
     kit, _ = third_party([("<doc-", codes), ("hello", "An answer.")])
     run = kit.run("hello", "local:subject").result(60)
-    with pytest.warns(UserWarning, match="1 of 1 answers have no category"):
+    with pytest.warns(UserWarning, match="No category for 1 answer of 1"):
         coded = kit.code(run, ["for", "against"]).result(60)
     assert "'perhaps', which is not in the codebook" in coded["error"][0]
 
@@ -103,7 +103,7 @@ def test_an_answer_too_long_for_the_model_is_said_and_the_others_are_coded(kit, 
     run = kit.run([long, "short?", "brief?"], SUBJECT, max_tokens=40).result(60)
     with pytest.raises(ValidationError, match="too long"):
         kit.code(kit.run(long * 3, SUBJECT, max_tokens=40).result(60), CODEBOOK)
-    with pytest.warns(UserWarning, match="1 of 3"):
+    with pytest.warns(UserWarning, match="1 answer of 3"):
         coded = kit.code(run, CODEBOOK).result(60)
     assert list(coded["category"].isna()) == [True, False, False]
     assert "too long for the context of openai:tiny" in coded["error"][0]

@@ -59,7 +59,7 @@ def test_answers_are_coded_with_quotes_that_are_checked(third_party):
     ]
     kit, server = third_party(rules)
     run = kit.run(["tax one", "tax two", "tax three"], "local:subject", order="sequential").result(60)
-    with pytest.warns(UserWarning, match="2 quotes do not occur"):
+    with pytest.warns(UserWarning, match="2 quotes not found"):
         coded = kit.code(run, {"for": "agrees", "against": "refuses"}).result(60)
     # the third is asked again alone, and as document 1 it gets the code that the server has for that
     assert list(coded["category"]) == ["against", "for", "against"]
