@@ -90,6 +90,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
             name + words, (seconds, cost), (6, 4), textcoords="offset points",
             xycoords="data" if known else ax.get_xaxis_transform(), fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
+    _say_how_many(ax, len(groups))
     ax.margins(x=0.25, y=0.2)
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
@@ -281,5 +282,10 @@ def _finish(ax: axes.Axes, names: Sequence[str], label: str, count: int) -> None
     if not names:
         nothing_yet(ax)
         ax.set_xticks([])
+    _say_how_many(ax, count)
+
+
+def _say_how_many(ax: axes.Axes, count: int) -> None:
+    """Say so above a chart that does not show all of what it is about."""
     if count > MOST:
-        ax.set_title(f"{MOST} of {count} models", fontsize="small", color=GREY, loc="right")
+        ax.set_title(f"{MOST} of {count:,} shown", fontsize="small", color=GREY, loc="right")

@@ -444,13 +444,13 @@ class Run:
         return text
 
     def _report_page(self, text: str) -> str:
+        costs, probes = self.costs("config"), self.probes
         plots: tuple[tuple[Callable[..., axes.Axes], str], ...] = (
-            (self.plot_costs, "Cost of each configuration."),
-            (self.plot_lengths, "Length of answers: median, quartiles, middle 90%."),
-            (self.plot_latency, "Time to an answer: median, quartiles, middle 90%."),
+            (partial(charts.plot_costs, costs), "Cost of each configuration."),
+            (partial(charts.plot_lengths, probes), "Length of answers: median, quartiles, middle 90%."),
+            (partial(charts.plot_latency, probes), "Time to an answer: median, quartiles, middle 90%."),
         )
-        rows = len(self.costs("config"))
-        drawn = [(charts.svg(partial(plot, by="config"), rows), caption) for plot, caption in plots]
+        drawn = [(charts.svg(partial(plot, by="config"), len(costs)), caption) for plot, caption in plots]
         return markdown.page(report.title(self._row()), text, {"Costs": drawn})
 
     def _named(self, table: Table) -> pd.DataFrame:

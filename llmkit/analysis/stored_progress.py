@@ -15,6 +15,7 @@ from llmkit.runs import ModelProgress, Progress
 def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
     """The progress of a stored run; cancelled probes count as waiting, since they can be resumed."""
     failures = probes.loc[probes["status"].isin(("failed", "skipped")), "error_code"].dropna()
+    budget = run.settings["budget"]
     first, last = probes["started_at"].min(), probes["completed_at"].max()
     started = datetime.now(UTC) if pd.isna(first) else first
     return Progress(
@@ -22,7 +23,7 @@ def stored_progress(run: Run, status: str, probes: pd.DataFrame) -> Progress:
         started_at=started,
         ended_at=started if pd.isna(first) or pd.isna(last) else last,
         estimate=run.estimate,
-        budget=None if run.settings["budget"] is None else Decimal(run.settings["budget"]),
+        budget=None if budget is None else Decimal(budget),
         notes=(run.message,) if status == "budget" and run.message else (),
         models=progress_by_model(probes),
         codes=dict(Counter(failures)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import ipywidgets as ipw
@@ -76,7 +77,7 @@ class RunView(Panel):
             self._progress = stored_progress(self.run, self._status, self._probes)
             self.summary.value = self._summary()
             self.tables.value = self._tables()
-            self.charts.value = _charts(self.run) if self._progress.done else ""
+            self.charts.value = _charts(self._costs, self._probes) if self._progress.done else ""
             self.reader.refresh()
             shown(self.resume_button, self._progress.resumable)
 
@@ -173,14 +174,16 @@ def _count(number: Any) -> str:
     return "" if pd.isna(number) else f"{int(number):,}"
 
 
-def _charts(run: Run) -> str:
+def _charts(costs: pd.DataFrame, probes: pd.DataFrame) -> str:
     """The charts as transparent images that are legible in any theme."""
-    costs = run.costs()
     known = costs.dropna(subset="estimated_cost").sort_values("estimated_cost", ascending=False)
     most = "no cost is known" if known.empty else f"{known['model'].iloc[0]} is the most expensive"
     pictures = (
-        (run.plot_costs, f"Bar chart of the cost by model in US dollars; {most}."),
-        (run.plot_latency, "Box plot of the seconds to an answer by model: median, quartiles, middle 90%."),
+        (partial(charts.plot_costs, costs), f"Bar chart of the cost by model in US dollars; {most}."),
+        (
+            partial(charts.plot_latency, probes),
+            "Box plot of the seconds to an answer by model: median, quartiles, middle 90%.",
+        ),
     )
     images = "".join(
         f'<img alt="{html.esc(words)}" '

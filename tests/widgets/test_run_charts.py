@@ -66,7 +66,10 @@ def test_of_many_models_the_dearest_are_shown():
     ax = charts.plot_costs(costs(**{f"m{n}": float(n) for n in range(100)}))
     assert len(labels(ax)) == charts.MOST
     assert labels(ax)[0] == "m99"
-    assert ax.get_title(loc="right") == "30 of 100 models"
+    probes = pd.DataFrame({"model": [f"m{n}" for n in range(100)], "status": "ok", "latency_s": 1, "estimated_cost": 1})
+    points = charts.plot_cost_and_latency(probes)
+    assert len(points.texts) == charts.MOST
+    assert {each.get_title(loc="right") for each in (ax, points)} == {"30 of 100 shown"}
 
 
 def test_latencies_are_sorted_and_count_their_answers():

@@ -56,10 +56,6 @@ class GeminiServed(ServedBatches):
         """A page of batches."""
         return {"operations": [self.state(batch) for batch in batches]}
 
-    def results(self, batch: Batch, reference: str) -> dict[str, Any]:
-        """The state, which contains the results."""
-        return self.state(batch)
-
 
 def _line(custom_id: str, result: Result) -> dict[str, Any]:
     content = {"response": result.body} if result.outcome == "answered" else {"error": result.body["error"]}

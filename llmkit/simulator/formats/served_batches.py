@@ -125,9 +125,9 @@ class ServedBatches(ABC):
     def listing(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """All batches in one page."""
 
-    @abstractmethod
     def results(self, batch: Batch, reference: str) -> dict[str, Any] | list[dict[str, Any]]:
-        """The results: an object, or the objects of a file of JSON lines."""
+        """The results: an object, or the objects of a file of JSON lines; by default the state, which has them."""
+        return self.state(batch)
 
 
 def iso(seconds: float | None) -> str | None:
