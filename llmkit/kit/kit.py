@@ -149,10 +149,9 @@ class Kit:
         except LlmkitError as error:  # such as a database held by another program: displaying a kit never raises
             facts = {"": error}
         rows = {"path": self.path, **facts}
-        lines = "".join(f"<div>{html.muted(name)} {html.esc(value)}</div>" for name, value in rows.items())
         width = max(map(len, rows))
         return {
-            "text/html": html.literal(html.heading("llmkit") + lines, "overflow-wrap: anywhere"),
+            "text/html": html.card("llmkit", rows),
             "text/plain": "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()),
         }
 

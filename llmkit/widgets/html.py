@@ -112,6 +112,12 @@ def literal(inner: str, style: str = "") -> str:
     return f'<div class="tex2jax_ignore mathjax_ignore" style="{base}; {style}">{inner}</div>'
 
 
+def card(title: str, facts: Mapping[str, object]) -> str:
+    """Facts under a title, one a line."""
+    lines = "".join(f"<div>{muted(name)} {esc(fact)}</div>" for name, fact in facts.items())
+    return literal(heading(title) + lines, "overflow-wrap: anywhere")
+
+
 def table(
     columns: Sequence[str] | Mapping[str, str],
     rows: Iterable[Sequence[object]],
