@@ -59,7 +59,8 @@ def in_words(events: Sequence[Event]) -> str:
         elif is_addition(event):
             clauses.append(f"{event['reference']}: added")
         elif event["entity"] == "price" and event["reference"] not in models:
-            clauses.append(f"{event['reference']}: the price from {event['after']['valid_from'][:10]} on")
+            begins = event["after"]["valid_from"]
+            clauses.append(f"{event['reference']}: the price from {begins[:10] if begins else 'the beginning'} on")
         elif event["entity"] not in ("price", "sync"):
             clauses.append(f"{event['reference']}: {_difference(event['before'] or {}, event['after'])}")
     return "; ".join(clauses)

@@ -134,6 +134,20 @@ def test_the_history_of_prices_can_be_written_with_sql(path):
             assert kit.catalog.infra_model("summarization").reference == "openai:gpt-6-sol"
 
 
+def test_a_price_without_a_day_is_described_and_undone(path):
+    """An entry of the history that has always been in force can be taken back like any other change."""
+    run_sql(
+        path,
+        "INSERT INTO llm_model_prices (event_id, reference, cost_input_per_million, cost_output_per_million) "
+        f"VALUES ('mine', '{MODEL}', 3, 4)",
+    )
+    with llmkit.open(path, simulate=True) as kit:
+        assert kit.catalog.model(MODEL).cost_output_per_million == 4
+        assert kit.catalog.last_change() == f"{MODEL}: the price from the beginning on"
+        kit.catalog.undo()
+        assert kit.catalog.model(MODEL).cost_output_per_million != 4
+
+
 def test_what_is_deleted_or_renamed_is_put_back_with_a_warning(path):
     """Runs refer to it."""
     with llmkit.open(path, simulate=True) as kit:
