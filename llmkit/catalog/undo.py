@@ -31,7 +31,7 @@ def last_edit(events: pd.DataFrame) -> Sequence[Event]:
     Raises:
         ValidationError: there is none.
     """
-    mine = events[~events["actor"].isin(OWN_ACTORS)]
+    mine = events[~events["actor"].isin(OWN_ACTORS) & events["action"].ne("restore")]  # that changed nothing
     open_edits: list[Sequence[Event]] = []
     for _, rows in mine.groupby("edit_id", sort=False):
         edit = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
@@ -67,17 +67,24 @@ def in_words(events: Sequence[Event]) -> str:
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    names = [name for name in after if name not in _HIDDEN and before.get(name) != after[name]]
-    return ", ".join(_change(name, before.get(name), after[name]) for name in names)
+    sides = ((name, _read(name, before.get(name)), _read(name, after[name])) for name in after if name not in _HIDDEN)
+    return ", ".join(_change(name, old, new) for name, old, new in sides if old != new)
+
+
+def _read(column: str, value: Any) -> Any:
+    """A value of an event. Texts of the same number may end with more zeros if SQL has changed the row."""
+    if value is None:
+        return None
+    if column == "batch_discount":
+        return float(value)
+    return Decimal(value) if "cost_" in column or column == "amount" else value
 
 
 def _change(column: str, before: Any, after: Any) -> str:
-    is_money = "cost_" in column or column == "amount"
     label = _LABELS.get(column) or column.replace("cost_", "").replace("_per_million", " price").replace("_", " ")
     if isinstance(before, list | dict) or isinstance(after, list | dict):
         return f"{label} changed".strip()
-    sides = [_value(Decimal(value) if is_money and value is not None else value) for value in (before, after)]
-    return f"{label} {' → '.join(sides)}".strip()
+    return f"{label} {_value(before)} → {_value(after)}".strip()
 
 
 def _value(value: Any) -> str:

@@ -134,6 +134,29 @@ def test_the_history_of_prices_can_be_written_with_sql(path):
             assert kit.catalog.infra_model("summarization").reference == "openai:gpt-6-sol"
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE llm_models SET cost_output_per_million = 9, batch_discount = 0.25", "output price $0.50 → $9.00"),
+        ("UPDATE llm_models SET display_name = 'x'", "display name GPT-6 Luna → x"),
+        ("UPDATE llm_models SET batch_discount = 0.25", "batch discount 0.5 → 0.25"),
+        ("DELETE FROM llm_models", None),
+    ],
+)
+def test_what_sql_changed_is_described_without_the_rest(path, statement, words):
+    """Numbers that stayed the same are none of it, and what was put back is no change to undo."""
+    with warnings.catch_warnings(), llmkit.open(path, simulate=True) as kit:
+        warnings.simplefilter("ignore")
+        run_sql(path, f"{statement} WHERE model_id = 'gpt-6-luna'")
+        if words is None:
+            with pytest.raises(llmkit.ValidationError, match="no change to undo"):
+                kit.catalog.last_change()
+        else:
+            told = kit.catalog.last_change().removeprefix(f"{MODEL}: ").split(", ")
+            assert words in told
+            assert len(told) == statement.count(" = ")
+
+
 def test_a_price_without_a_day_is_described_and_undone(path):
     """An entry of the history that has always been in force can be taken back like any other change."""
     run_sql(
