@@ -37,12 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"llmkit: {message}", file=sys.stderr)
-            return int(args.command(args) or 0)
+            status = int(args.command(args) or 0)
+            sys.stdout.flush()  # a closed pipe is noticed here, not while Python ends
+            return status
     except llmkit.LlmkitError as error:
         print(f"llmkit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -152,7 +157,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _backup(args: argparse.Namespace) -> None:
-    with llmkit.open(args.db) as kit:
+    with _open_existing(args.db) as kit:
         print(f"Written: {kit.backup(args.file)}")
 
 
@@ -164,12 +169,20 @@ def _restore(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    with llmkit.open(args.db) as kit:
+    with _open_existing(args.db) as kit:
         print(f"Written: {kit.export(args.folder)}")
 
 
 def _team_init(args: argparse.Namespace) -> None:
     print(f"Ready: {teams().init(args.url)}. Everybody opens a file of their own: llmkit.open(path, team=URL)")
+
+
+def _open_existing(db: str | None) -> llmkit.Kit:
+    """Open a catalog, but make none: whoever mistypes a path must not believe that a study has a backup."""
+    path = catalog_path(db)
+    if not archive.is_catalog(path):
+        raise llmkit.ValidationError(f"There is no catalog at {path}: name another with --db.", field="path")
+    return llmkit.open(path)
 
 
 def _table(frame: pd.DataFrame) -> str:

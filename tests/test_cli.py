@@ -88,3 +88,21 @@ def test_a_word_that_is_no_command_is_explained(capsys):
     with pytest.raises(SystemExit):
         main(["dmeo"])
     assert "demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["backup", "export"])
+def test_a_catalog_that_is_not_there_is_not_made_to_be_saved(command, tmp_path, capsys):
+    """A mistyped path does not end in a backup of nothing."""
+    assert main([command, str(tmp_path / "saved"), "--db", str(tmp_path / "stduy.duckdb")]) == 1
+    assert "There is no catalog at" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_whoever_has_read_enough_may_close_the_pipe():
+    """``llmkit models | head -1`` ends without a traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(120) == 141
