@@ -61,6 +61,10 @@ class Budget:
         """Whether any budget limits spending at a provider."""
         return self.total is not None or bool(self.shared and self.shared.keys(provider))
 
+    def waiting(self) -> set[str]:
+        """The providers whose next requests wait for money that others have reserved."""
+        return {asking.purse.provider for asking in tuple(self._queue)}
+
     def need(self, kind: Hashable) -> Decimal | None:
         """The amount that suffices for three in four conversations of a kind; ``None`` before one is finished."""
         needs = self._needs[kind]

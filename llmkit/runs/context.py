@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from llmkit.errors import Code
-from llmkit.limiter import Budget, Gate
+from llmkit.limiter import BUDGET, Budget, Gate
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars
 from llmkit.records import Failure, Model
@@ -147,7 +147,8 @@ class RunContext:
             return {}
         if holdup := self.services.transport.holdup:
             return dict.fromkeys(providers, holdup)
-        waits = {name: words(block) for name, block in self.services.gate.waiting().items() if name in providers}
+        waits = dict.fromkeys(self.budget.waiting().intersection(providers), BUDGET)
+        waits |= {name: words(block) for name, block in self.services.gate.waiting().items() if name in providers}
         return waits | dict.fromkeys(self.batching, self.status)
 
     async def cancel_batches(self, grace: float) -> None:

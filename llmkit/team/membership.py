@@ -260,9 +260,6 @@ class Team(Peers):
 
     def _go_on_alone(self) -> None:
         """Out of reach of the team: keep the current portions, and take an equal share of other limits wanted now."""
-        self._treasury.go_on_alone(
-            {run for each in self.members if each.member != self._me.member for run in each.runs}
-        )
         slots, kept = self._divided(time.time(), by_number=True), self._portions.slots
         self._share({**slots, **{name: count for name, count in kept.items() if count and name in slots}})
 

@@ -1,5 +1,6 @@
 """Budgets shared by the team: how much each run may spend of them is agreed in the team's database.
 
+While that does not answer, a run goes no further than was agreed: others may be granted the rest, or may have spent it.
 If no process has a run any more, its whole ceiling counts as spent. If it died in a process that shared this local
 database, its journal is here and shows the actual amount.
 """
@@ -60,18 +61,6 @@ class Treasury:
         with self.portions.lock:
             for key in ceilings.keys() & self.portions.claims.keys():
                 self.portions.claims[key].ceiling = ceilings[key]
-
-    def go_on_alone(self, others: Collection[str]) -> None:
-        """Out of reach of the team: claims without a portion take an equal share of what, as far as is known, is
-        unspent; the given runs of others are assumed to want as much.
-        """
-        with self.portions.lock:
-            for (_, run), claim in self.portions.claims.items():
-                if not claim.ceiling:
-                    spent = {each: claim.counted.get(each, Decimal(0)) for each in others}
-                    stakes = {each: Stake(amount, amount, amount, wants=claim.unit) for each, amount in spent.items()}
-                    stake, claim.elsewhere = claim.divided(run, stakes, time.time(), wants=True)
-                    claim.ceiling = stake.ceiling
 
     def _settled(self, relay: Relay, key: Key, gate: str, stake: Stake) -> Stake:
         """The stake as it counts now; for a run that died here, by its journal once that has been read since."""

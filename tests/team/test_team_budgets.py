@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from local_account import add_local
 from waiting import until
 
-from llmkit.limiter import Claim, Stake
+from llmkit.limiter import BUDGET, Claim, Stake
 
 BUYER = """
 import sys
@@ -114,3 +114,21 @@ def test_what_a_killed_run_had_left_is_used_by_the_next(url, member, sim, python
     spent = Decimal(str(anna.budgets()["spent"][0]))
     assert Decimal("0.18") <= spent <= Decimal("0.2")
     assert until(lambda: founder.budgets()["spent"][0] == pytest.approx(float(spent)))
+
+
+def test_out_of_reach_a_run_goes_no_further_than_was_agreed(server, member, sim, monkeypatch):
+    """Others may be granted the rest: it waits and says for what, and goes on when the team's database is back."""
+    founded(member, sim, monkeypatch).close()
+    server.stop()
+    try:
+        with pytest.warns(UserWarning, match="those that share a budget wait"):
+            alone = member("founder", simulate=False)
+        prompts = [f"alone {number}" for number in range(900)]
+        handle = alone.run(prompts, "local:gpt-6-luna", project="study", max_tokens=300)
+        assert until(lambda: handle.progress.waiting == {"local": BUDGET})
+        assert sim.count("requests") == 0
+    finally:
+        server.start()
+    run = handle.result(120)
+    assert run.status == "budget"
+    assert Decimal("0.18") <= run.total_cost <= Decimal("0.2")
