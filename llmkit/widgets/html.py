@@ -53,9 +53,10 @@ def tokens(number: int | None) -> str:
     """A token count in short form: ``400k``, ``1M``; empty when unknown."""
     if number is None:
         return ""
+    rounded = float(f"{number:.3g}")
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
+        if rounded >= size:
+            return f"{rounded / size:g}{unit}"
     return str(number)
 
 
@@ -129,23 +130,23 @@ def table(
 
     A mapping gives the columns' least widths as CSS, and the table the whole width; long names wrap, numbers never.
     """
+    names, numeric, raw = list(columns), set(right), set(markup)
+    widths = columns.values() if isinstance(columns, Mapping) else ["auto"] * len(names)
     line = f"border: none; border-bottom: 1px solid {LINE}; background: none"
-    last = list(columns)[-1:]  # the others have padding on the right, numbers too: text may follow
-    styles = {
-        name: f"{line}; padding: 3px {0 if name in last else 12}px 3px 0; {_NUMBER if name in set(right) else _WORDS}"
-        for name in columns
-    }
-    widths = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "auto")
+    styles = [  # all but the last have padding on the right, numbers too: text may follow
+        f"{line}; padding: 3px {12 if place < len(names) else 0}px 3px 0; {_NUMBER if name in numeric else _WORDS}"
+        for place, name in enumerate(names, 1)
+    ]
     title = f"overflow-wrap: break-word; font-weight: 600; color: {QUIET}"
     head = "".join(
-        f'<th scope="col" style="{style}; {title}; width: {widths[name]}">{esc(name)}</th>'
-        for name, style in styles.items()
+        f'<th scope="col" style="{style}; {title}; width: {width}">{esc(name)}</th>'
+        for name, style, width in zip(names, styles, widths, strict=True)
     )
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td style="{style}">{cell if name in set(markup) else esc(cell)}</td>'
-            for (name, style), cell in zip(styles.items(), row, strict=True)
+            f'<td style="{style}">{cell if name in raw else esc(cell)}</td>'
+            for name, style, cell in zip(names, styles, row, strict=True)
         )
         + "</tr>"
         for row in rows

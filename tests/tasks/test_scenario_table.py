@@ -106,3 +106,12 @@ def test_an_expansion_becomes_a_table_and_then_a_run(kit):
     assert list(run.probes["scenario_id"]) == ["s0001", "s0003", "s0004"]
     assert run.probes["prompt"][0] == "Edited?"
     assert list(run.probes["Tone"]) == list(table.df["Tone"])
+
+
+def test_a_dimension_may_be_called_like_a_column_of_the_table():
+    """Both are shown, with the values of each."""
+    table = ScenarioTable([Scenario("Why?", dimensions={"Scenario": "blackout"})])
+    shown = table._repr_mimebundle_()
+    assert shown["text/html"].count(">Scenario</th>") == 2
+    assert ">s0001</td>" in shown["text/html"]
+    assert ">blackout</td>" in shown["text/html"]

@@ -71,7 +71,7 @@ def test_money_loses_no_digit(amount):
 
 
 @pytest.mark.parametrize(
-    ("number", "shown"), [(None, ""), (999, "999"), (8192, "8.19k"), (200_000, "200k"), (10**6, "1M")]
+    ("number", "shown"), [(None, ""), (999, "999"), (8192, "8.19k"), (200_000, "200k"), (999_999, "1M"), (10**6, "1M")]
 )
 def test_token_counts_are_short(number, shown):
     """A context window fits its column."""
