@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as ipw
@@ -111,7 +112,12 @@ def _new(theirs: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return dollars(value, exact=True)
-    if isinstance(value, list):
-        rates = ", ".join(dollars(entry.get("cost_input_per_million"), exact=True) for entry in value)
-        return f"{len(value)} with {rates} in"
-    return "none" if value is None else str(value)
+    if isinstance(value, list) and value:
+        return f"{len(value)} with {', '.join(map(_part, value))}"
+    return str(value or "none")
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """The rate of input of a tier, window or variant, or what it multiplies all rates by."""
+    factor, rate = part.get("factor"), part.get("cost_input_per_million")
+    return f"{dollars(rate, exact=True)} in" if factor is None else f"all rates × {factor:g}"

@@ -47,6 +47,17 @@ def test_only_what_is_ticked_is_taken_over(kit):
     assert kit.catalog.model(HAIKU).cost_output_per_million == 3
 
 
+def test_parts_of_a_price_are_told_by_their_rates(kit):
+    """A tier by its rate of input, a variant by its factor, and none where there are none."""
+    kit.catalog.update_model(HAIKU, price_tiers=[])
+    kit.catalog.update_model("anthropic:claude-fable-5", price_variants=[])
+    lines = [line.partition(" (")[0] for line in offered(checked(ModelsPanel(kit)))]
+    assert lines == [
+        "anthropic:claude-fable-5: price variants: none → 1 with all rates × 0.5",
+        f"{HAIKU}: price tiers: none → 1 with $0.50 in",
+    ]
+
+
 def test_many_differences_come_in_portions(kit):
     """A limited number of boxes, however many models differ."""
     for reference in kit.catalog.models(status="ACTIVE")["model"].head(15):
