@@ -136,11 +136,12 @@ class BatchDesk:
     async def cancel(self) -> None:
         """Cancel all batches at the provider, and return once their answers have arrived."""
         self._is_closed = True
-        for batch in tuple(self.open.values()):
-            if batch.batch_id is not None:
-                await self.send(self.api.cancel(batch.batch_id))
-        while any(batch.batch_id is not None for batch in self.open.values()):
-            await anyio.sleep(self._pause(0))
+        told: set[str] = set()
+        while some := [batch for batch in self.open.values() if batch.batch_id is not None or batch.is_followed]:
+            for batch_id in {batch.batch_id for batch in some if batch.batch_id is not None} - told:
+                told.add(batch_id)
+                await self.send(self.api.cancel(batch_id))
+            await anyio.sleep(self._pause(0))  # by then, one that was just being submitted has its id
 
     def _gathered(self) -> list[Batch]:
         """The waiting requests, in as many batches as they need."""

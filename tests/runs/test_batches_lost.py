@@ -7,6 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from waiting import until
 
 import llmkit
 
@@ -15,7 +16,10 @@ HOW = {"mode": "batch", "retry": llmkit.RetryPolicy(scale=0.001, max_attempts=3)
 
 @pytest.fixture
 def provider():
-    """OpenAI on this machine, which answers each request by ``replies[its first words]``, else 404; ``seen`` counts."""
+    """OpenAI on this machine, which answers each request by ``replies[its first words]``, else 404; ``seen`` counts.
+
+    It keeps those who hand in a batch waiting until it ``accepts``.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -24,6 +28,8 @@ def provider():
             self.rfile.read(int(self.headers["content-length"] or 0))
             asked = f"{self.command} {self.path.removeprefix('/v1').partition('?')[0]}"
             server.seen.append(asked)
+            if asked == "POST /batches":
+                server.accepts.wait(60)
             status, body = server.replies.get(asked, (404, {"error": {"message": "Not found"}}))
             data = json.dumps(body).encode()
             self.send_response(status)
@@ -38,6 +44,8 @@ def provider():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.seen, server.replies = [], {"POST /files": (200, {"id": "f"}), "POST /batches": (200, {"id": "b"})}
+    server.accepts = threading.Event()
+    server.accepts.set()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -82,3 +90,16 @@ def test_a_doubtful_batch_of_a_provider_without_a_list_may_have_been_billed(kit,
     row = _row(kit)
     assert (row["status"], row["error_code"], row["maybe_billed"]) == ("failed", "UNKNOWN", 1)
     assert provider.seen.count("POST /batches") == 1
+
+
+def test_a_batch_that_is_being_handed_in_when_its_run_is_cancelled_is_cancelled_too(kit, provider):
+    """It is accepted a moment later, and would be billed although nobody waits for it."""
+    provider.accepts.clear()
+    provider.replies["GET /batches/b"] = 200, {"id": "b", "status": "cancelled"}
+    handle = kit.run("Why?", "openai:gpt-6-luna", **HOW)
+    assert until(lambda: "POST /batches" in provider.seen)
+    handle.cancel(grace=60)
+    provider.accepts.set()
+    handle.wait(100)
+    assert "POST /batches/b/cancel" in provider.seen
+    assert handle.run.probes["status"].tolist() == ["cancelled"]
