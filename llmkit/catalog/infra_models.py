@@ -81,11 +81,7 @@ def choose(
 
 
 def named(access: Access, purpose: str, reference: str) -> Choice:
-    """The model that the user chose for one task.
-
-    Raises:
-        ModelNotFound, ModelDeprecated, MissingApiKey: why it cannot be used.
-    """
+    """The model that the user chose for one task; raises the error why it cannot be used, if it cannot."""
     model = rules.find_model(access.state, reference)
     if (obstacle := access.blocking(model)) is not None:
         raise obstacle.error()

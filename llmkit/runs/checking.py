@@ -70,10 +70,7 @@ class Checker:
 
     def spec(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> RunSpec:
         """The checked spec of a request, from its ``plan`` if one exists; warns where models or parameters differ from
-        those requested, prices are old, or money may run out.
-
-        Raises:
-            LlmkitError: a single problem; :class:`RunRefused` for several.
+        those requested, prices are old, or money may run out. Refuses all problems together.
         """
         asks = request.reuse != "only"
         if plan is None:
@@ -223,11 +220,8 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
 
 
 def first_requests(plan: Plan, providers: Mapping[str, Provider]) -> dict[str, Request]:
-    """Each configuration's first request, by label: it shows which parameters are left out, and the limit on answers.
-
-    Raises:
-        ValidationError: ``strict`` is set and a parameter would be left out.
-        RunRefused: the same for several configurations.
+    """Each configuration's first request, by label: it shows the limit on answers, and which parameters are left out,
+    which ``strict`` refuses.
     """
     problems: list[ValidationError] = []
     requests: dict[str, Request] = {}

@@ -83,11 +83,7 @@ class Journal:
         return commit
 
     def commit(self, events: Sequence[Event]) -> None:
-        """Write events and wait until they are on disk.
-
-        Raises:
-            JournalError: the disk is full, read-only or gone.
-        """
+        """Write events and wait until they are on disk."""
         self.append(events).result()
 
     def stamp(self, events: Sequence[Event]) -> None:

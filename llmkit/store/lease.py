@@ -169,11 +169,7 @@ class Lease:
 
     @contextlib.contextmanager
     def connect_confined(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the database for the user's own statements: read-only, and nothing else can be reached.
-
-        Raises:
-            CatalogBusy, Damaged, ValidationError: as for :meth:`connect`.
-        """
+        """Open the database for the user's own statements: read-only, and nothing else can be reached."""
         try:
             with duckdb.connect(self.path, read_only=True, config=CONFINED) as connection:
                 self._vet(connection)

@@ -90,13 +90,7 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
 
 
 def take_over(connection: duckdb.DuckDBPyConnection, editing: AbstractContextManager[Write]) -> None:
-    """Record the changes, and warn of those that are reverted; to be called before the journal is applied.
-
-    Raises:
-        CatalogBusy: a colleague on another machine is editing.
-        ValidationError: a new row cannot be read.
-        JournalError: the journal cannot be written.
-    """
+    """Record the changes, and warn of those that are reverted; to be called before the journal is applied."""
     changed = changes(connection)
     if not any(changed):
         return

@@ -51,12 +51,7 @@ def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: P
 
 
 def ask_briefly(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path) -> pd.DataFrame:
-    """Run a SELECT within :data:`PATIENCE` seconds.
-
-    Raises:
-        TakesLong: it takes longer.
-        ValidationError: as for :func:`ask`.
-    """
+    """Run a SELECT as :func:`ask` does, but raise :class:`TakesLong` after :data:`PATIENCE` seconds."""
     clock = threading.Timer(PATIENCE, connection.interrupt)
     clock.name = "llmkit-user-sql"
     clock.start()
