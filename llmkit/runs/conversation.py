@@ -176,6 +176,11 @@ def checked(text: str, check: Callable[[str], Any]) -> tuple[Any, Failure | None
     return None, Failure(code=Code.INVALID_RESPONSE, message=message, scope="probe")
 
 
+def passes(text: str, check: Callable[[str], Any] | None) -> bool:
+    """Whether an answer is valid."""
+    return check is None or checked(text, check)[1] is None
+
+
 def _listed(rates: Rates) -> dict[str, Any]:
     return {
         "cost_input_per_million": as_json(rates.cost_input_per_million),

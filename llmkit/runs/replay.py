@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.errors import Code
 from llmkit.money import pricing
 from llmkit.records import Completion, Failure, Usage
-from llmkit.runs.conversation import Conversation, checked
+from llmkit.runs.conversation import Conversation, passes
 from llmkit.runs.plan import Plan
 from llmkit.runs.remote import Kept, LateAnswer, Place
 from llmkit.runs.reuse import Reused
@@ -87,9 +87,7 @@ def _counts(spec: RunSpec, conversation: Conversation, row: Row) -> bool:
     if row["response"] is None:
         return False
     check = spec.plan.check_of(conversation.probe.position, spec.check_answer)
-    if not conversation.finished or check is None:
-        return True
-    return checked(row["response"], check)[1] is None
+    return not conversation.finished or passes(row["response"], check)
 
 
 def late_answers(run_id: str, rows: Iterable[Row], kept: Mapping[Place, Kept]) -> dict[int, LateAnswer]:

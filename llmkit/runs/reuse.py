@@ -15,7 +15,7 @@ from llmkit.providers.wires import wire_for
 from llmkit.providers.wires.body_templates import Questions
 from llmkit.records import Provider
 from llmkit.records.checks import numbers
-from llmkit.runs.conversation import checked
+from llmkit.runs.conversation import passes
 from llmkit.runs.plan import Plan
 from llmkit.store import Store, bought, events
 from llmkit.store.bought import StoredAnswer
@@ -98,16 +98,11 @@ def reused_answers(
         for answer in store.read(partial(look_up, questions=questions)):
             position = answer.position
             is_last = len(answers.get(position, ())) + 1 == plan.turns_of(position)
-            if is_last and not _passes(answer, plan, check):
+            if is_last and not passes(answer.response, plan.check_of(position, check)):
                 continue
             answers.setdefault(position, []).append(answer)
             (whole.add if is_last else going_on.append)(position)
     return Reused(answers, frozenset(whole))
-
-
-def _passes(answer: StoredAnswer, plan: Plan, shared: Callable[[str], Any] | None) -> bool:
-    check = plan.check_of(answer.position, shared)
-    return check is None or checked(answer.response, check)[1] is None
 
 
 def _questions(
