@@ -96,8 +96,7 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
             continue
         if what not in (*PRICE_COLUMNS, "retires_on", NEW):
             raise ValidationError(f"what={what!r} cannot be applied.", field="rows")
-        valid_from = row.get("valid_from")
-        key = (str(row["model"]), None if pd.isna(valid_from) else valid_from, row.get("source"))
+        key = (str(row["model"]), _unless_missing(row.get("valid_from")), _unless_missing(row.get("source")))
         if what == NEW and not isinstance(theirs, Mapping):
             raise ValidationError(
                 "theirs of a new model is a dict of its columns, as check_prices() gives it.", field="rows"

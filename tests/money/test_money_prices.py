@@ -84,6 +84,14 @@ def test_peak_hours_are_taken_over_and_weekdays_kept(kit):
     assert {window.weekdays for window in shipped.price_windows} == {(1, 2, 3, 4, 5)}
 
 
+def test_rows_may_lack_a_source(kit):
+    """Of a table put together by hand, where one row names the page that it was read on and another does not."""
+    rows = [{"model": HAIKU, "what": "cost_input_per_million", "theirs": 0.2, "source": "a page"}]
+    rows.append({"model": HAIKU, "what": "cost_output_per_million", "theirs": 0.9})
+    assert kit.catalog.apply_prices(pd.DataFrame(rows)) == (HAIKU,)
+    assert kit.catalog.model(HAIKU).cost_output_per_million == Decimal("0.9")
+
+
 def test_rows_that_are_none_are_refused_before_anything_is_written(kit):
     """A sentence says what to give."""
     events = len(kit.catalog.history())
