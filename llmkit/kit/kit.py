@@ -459,7 +459,7 @@ class Kit:
         catalog = self._engine.settled_catalog()
         stored = self._store.run(run_id, with_scenarios=True)
         spent = self._store.read(lambda c: totals.total_cost(c, run_id) + totals.worst_unknown(c, run_id))
-        checker, crew = self._sent_by(on, {} if options is None else options)
+        checker, crew = self._sent_by(on, shapes.mapping(options, "options", runs.OPTIONS_EXAMPLE))
         spec, changes = checker.resumed(stored, catalog, budget, spent)
         del stored  # a million scenarios need not be there twice
         return self._engine.runner.resume(run_id, replace(spec, on_event=on_event), spent, catalog, changes, crew)
@@ -559,7 +559,7 @@ class Kit:
             frame = frame[frame["archived"] == texts.flag(archived, "archived")]
         if tag is not None:
             wanted = texts.text(tag, "tag")
-            frame = frame[[wanted in tags for tags in frame["tags"]]]
+            frame = frame.loc[[wanted in tags for tags in frame["tags"]]]
         return frame.reset_index(drop=True)
 
     def load(self, run_id: str) -> analysis.Run:

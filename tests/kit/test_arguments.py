@@ -89,6 +89,7 @@ def test_a_run_is_loaded_by_its_id(kit):
     with pytest.raises(llmkit.RunNotFound, match=r"run\.id, not by Run"):
         kit.load(run)
     refused(lambda: kit.resume(run.id, on_event=5), "on_event", "a function")
+    refused(lambda: kit.resume(run.id, options=5), "options", "a dict")
     for by in (5, None, [5], [["x"]]):
         refused(lambda by=by: kit.summarize(run, by=by), "by", "column")
     refused(lambda: kit.code(run, {"a": 5}), "codebook", "must be text")
@@ -262,6 +263,11 @@ def test_decimals_of_the_notebook_change_no_cost(kit):
         run, shown = handle.result(30), handle.progress.cost
     assert shown == run.total_cost == sum(filter(None, costs), decimal.Decimal(0))
     assert len(shown.normalize().as_tuple().digits) > 3
+
+
+def test_a_list_of_no_runs_has_its_columns(kit):
+    """Whatever chooses among them."""
+    assert list(kit.runs(tag="pilot")) == list(kit.runs(archived=None))
 
 
 def test_text_columns_of_an_empty_catalog_are_text(kit):
