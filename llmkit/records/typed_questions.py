@@ -168,19 +168,20 @@ def _place_of(value: Any, options: Sequence[Any]) -> int | None:
     """The index of a value among the options: as written, else, if unambiguous, without the ornaments that models add.
     A sign and a grade's minus are not ornaments: -1 is not 1, and A- is not A.
     """
-    for alike in (_bare, _plain):
+    for alike in (bare, _plain):
         places = [place for place, option in enumerate(options) if alike(option) == alike(value)]
         if len(places) == 1:
             return places[0]
     return None
 
 
-def _bare(value: Any) -> str:
+def bare(value: Any) -> str:
+    """The text by which values are told apart: neither case nor the form of a Unicode character tells them."""
     return normalize("NFKC", str(value)).strip().casefold()
 
 
 def _plain(value: Any) -> str:
-    return _ORNAMENTS.sub("", _bare(value))
+    return _ORNAMENTS.sub("", bare(value))
 
 
 def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

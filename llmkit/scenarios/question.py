@@ -16,6 +16,7 @@ from typing import Any
 from llmkit.errors import ValidationError
 from llmkit.records import Question, Scenario
 from llmkit.records.checks import shapes
+from llmkit.records.typed_questions import bare
 
 __all__ = ["choice", "free", "likert", "matrix", "number", "rank", "yes_no"]
 
@@ -108,7 +109,7 @@ def _bound(value: Any, name: str) -> float | None:
 
 def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tuple[Any, ...]:
     options = shapes.several(values, name, "a list of texts or numbers")
-    folded = [shapes.string(str(each), name).strip().casefold() for each in options]
+    folded = [bare(shapes.string(str(each), name)) for each in options]
     if not all(folded) or not all(isinstance(each, str | bool) or shapes.is_number(each) for each in options):
         raise ValidationError(f"{name} are texts or numbers, none of them empty.", field=name)
     if len(set(folded)) < max(len(options), least):

@@ -172,4 +172,4 @@ def reaching(url: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
-        raise ValidationError(f"{url} cannot be {doing}: {error}. Name another folder.", field="url") from None
+        raise ValidationError(f"{url} cannot be {doing}: {str(error) or type(error).__name__}. Name another folder.", field="url") from None

@@ -1,5 +1,6 @@
 """Arguments of the wrong kind: each is refused with a sentence that names it, before anything is written."""
 
+import asyncio
 import datetime
 import decimal
 from pathlib import Path
@@ -51,6 +52,7 @@ OF_A_RUN = [
     ({"retry": {}}, "retry", r"llmkit\.RetryPolicy"),
     ({"retry": llmkit.RetryPolicy}, "retry", r"llmkit\.RetryPolicy"),
     ({"on_event": 5}, "on_event", "a function that is called with every RunEvent"),
+    ({"on_event": asyncio.sleep}, "on_event", "not an async one"),
     ({"options": {"order_seed": "abc"}}, "order_seed", "a whole number, not str"),
     ({"options": {"order_seed": 1.5}}, "order_seed", "a whole number, not float"),
     ({"options": {"adaptive": "x"}}, "adaptive", "True or False"),

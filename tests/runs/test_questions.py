@@ -228,6 +228,7 @@ def test_every_order_holds_every_option_once(options, seed):
     [
         lambda: question.choice("Which?", ["red"]),
         lambda: question.choice("Which?", ["red", "Red"]),
+        lambda: question.choice("Where?", ["Café", "Cafe\u0301"]),
         lambda: question.choice("Which?", "red"),
         lambda: question.choice("Which?", ["red", ""]),
         lambda: question.choice(" ", COLOURS),

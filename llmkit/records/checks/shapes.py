@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import iscoroutinefunction
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -102,9 +103,11 @@ def one_of(value: Any, literal: Any, field: str) -> None:
 
 
 def function(value: Any, field: str, what: str) -> Callable[..., Any] | None:
-    """``None`` or a callable; ``what`` describes its arguments in the error."""
-    if value is not None and not callable(value):
-        raise ValidationError(f"{field} must be a function that is called with {what}, or None.", field=field)
+    """``None`` or a callable that nobody has to await; ``what`` describes its arguments in the error."""
+    if value is not None and (not callable(value) or iscoroutinefunction(value)):
+        raise ValidationError(
+            f"{field} must be a function that is called with {what} (not an async one), or None.", field=field
+        )
     return value  # type: ignore[no-any-return]
 
 
