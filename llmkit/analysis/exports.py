@@ -83,7 +83,7 @@ def to_parquet(frame: pd.DataFrame, path: File) -> Path:
     ready = _harmless(frame, lambda text: text)
     for name in ready.columns:
         kinds = {type(value) for value in ready[name]} - {type(None)} if ready[name].dtype == object else set()
-        if len(kinds) > 1:
+        if len(kinds) > 1 or int in kinds:  # whole numbers are objects where they do not fit in 64 bits
             ready[name] = [value if value is None or isinstance(value, str) else str(value) for value in ready[name]]
     ready.attrs = {}
     with shapes.reaching(file, "written"):

@@ -47,7 +47,8 @@ def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
         )
     except ValueError as error:  # raised by pandas for both an invalid table and an invalid ``sep``
         raise ValidationError(
-            f"{path} is not a table: {str(error).strip().rstrip('.')}. Text that contains {sep!r} needs quotes around it.",
+            f"{path} is not a table: {str(error).strip().rstrip('.')}. "
+            f"Text that contains {sep!r} needs quotes around it.",
             field="path",
         ) from None
     columns = {}

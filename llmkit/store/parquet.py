@@ -155,10 +155,12 @@ def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
 
 def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, source: str, key: str) -> str:
     table, value = _SOURCES[source], f"{source}, {pointer(key)}"
-    types = column(connection, f"SELECT DISTINCT json_type({value}) FROM {table} WHERE run_id = ?", [run_id])
+    text = f"json_extract_string({value})"
+    too_large = f"{text} SIMILAR TO '-?[0-9]+' AND TRY_CAST({text} AS BIGINT) IS NULL"  # for any type but text
+    kind = f"if({too_large}, 'VARCHAR', json_type({value}))"
+    types = column(connection, f"SELECT DISTINCT {kind} FROM {table} WHERE run_id = ?", [run_id])
     kinds = {*types} - {None, "NULL"}
     sql = next((sql for sql, all_of in _TYPES if kinds and kinds <= all_of), "VARCHAR")
-    text = f"json_extract_string({value})"
     return f", {text if sql == 'VARCHAR' else f'TRY_CAST({text} AS {sql})'} AS {quoted(name)}"
 
 
@@ -172,4 +174,5 @@ def reaching(url: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
-        raise ValidationError(f"{url} cannot be {doing}: {str(error) or type(error).__name__}. Name another folder.", field="url") from None
+        cause = str(error) or type(error).__name__
+        raise ValidationError(f"{url} cannot be {doing}: {cause}. Name another folder.", field="url") from None

@@ -68,6 +68,17 @@ def test_probes_come_as_batches_that_a_condition_chooses(runs, tmp_path):
     assert table["answer.score"].notna().sum() == 1
 
 
+def test_whole_numbers_that_no_column_of_numbers_holds_are_kept_as_text(kit, tmp_path):
+    """Such as ids of 64 bits without a sign, or of more: no digit is lost."""
+    large = {"fits": [2**63 - 1, 0], "unsigned": [2**64 - 1, 0], "longer": [2**70, -1]}
+    run = kit.run(pd.DataFrame({"prompt": ["a", "b"], **large}), models=MODELS[:1]).result()
+    run.archive(tmp_path)
+    probes = llmkit.dataset(tmp_path).probes(["prompt", *large]).read_all().sort_by("prompt").to_pydict()
+    assert probes["fits"] == large["fits"]
+    assert probes["unsigned"] == [str(each) for each in large["unsigned"]]
+    assert probes["longer"] == [str(each) for each in large["longer"]]
+
+
 def test_answers_to_questions_are_read_as_the_run_shows_them(kit, runs, tmp_path):
     """Beside structured answers, from a run and from archives alike: the choice itself, its score and its position."""
     questions = [llmkit.question.likert("It is fair."), llmkit.question.yes_no("Is it?", dimensions={"answer_1": "x"})]

@@ -60,6 +60,8 @@ def test_parquet_keeps_types_and_texts(run, tmp_path):
         pd.DataFrame({"x": pd.Series([1, "a", None, {"b": 2}], dtype=object)}), tmp_path / "m.parquet"
     )
     assert pd.read_parquet(mixed)["x"].tolist()[:2] == ["1", "a"]
+    large = exports.to_parquet(pd.DataFrame({"x": [2**70, 1]}), tmp_path / "large.parquet")
+    assert pd.read_parquet(large)["x"].tolist() == [str(2**70), "1"]
 
 
 @pytest.mark.parametrize("table", ["probes", "turns", "attempts"])
