@@ -89,8 +89,8 @@ def test_one_request_at_a_time_goes_round(member):
 def test_who_is_gone_leaves_all_of_it_to_the_others(member, sim):
     """A member alone has the whole limit again when the other one has left."""
     kits = opened(member, sim, max_parallel_requests=10, requests_per_minute=600)
-    sim.set(latency=3_600)
-    handles = [kit.run([f"{number} {n}" for n in range(20)], MODEL) for number, kit in enumerate(kits)]
+    sim.set(latency=3)  # whoever comes first has all of it, until its requests are answered
+    handles = [kit.run([f"{number} {n}" for n in range(400)], MODEL) for number, kit in enumerate(kits)]
     assert until(lambda: [kit._gate.limits("openai").max_parallel for kit in kits] == [5, 5])
     assert sim.wait_until(lambda: sim.stats()["by_provider"]["openai"]["in_flight"] == 10, 60)
     handles[1].cancel(grace=0)
