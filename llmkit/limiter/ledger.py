@@ -37,7 +37,7 @@ class Account:
     def spent(self) -> Decimal:
         """The cost of finished requests, those of unknown cost at their worst case."""
         here = sum((spent for spent, _ in self.runs.values()), self.before)
-        return here if self.claim is None else max(here, self.claim.total_spent)
+        return here if self.claim is None else max(here, self.claim.elsewhere + self.claim.spent)
 
     @property
     def reserved(self) -> Decimal:
@@ -116,18 +116,18 @@ class Ledger:
     def refresh(
         self,
         budgets: Iterable[SharedBudget],
-        spent: Callable[[SharedBudget], Mapping[str, Decimal]],
+        spent: Mapping[str, Mapping[str, Decimal]],
         ended: set[str],
         run_id: str | None = None,
     ) -> dict[str, Account]:
-        """Recompute the accounts from what each run has ``spent`` under a budget according to the journal, and return
-        them. ``ended`` runs lose their entries, and ``run_id``, which is starting, gets one.
+        """Recompute the accounts from what has been ``spent`` according to the journal, by budget key and run, and
+        return them. ``ended`` runs lose their entries, and ``run_id``, which is starting, gets one.
         """
         with self.open() as accounts:
             known = dict(accounts)
             accounts.clear()
             for budget in budgets:
-                stored, old = dict(spent(budget)), known.get(budget.key, Account(budget.amount))
+                stored, old = spent[budget.key], known.get(budget.key, Account(budget.amount))
                 kept = {name: entry for name, entry in old.runs.items() if name not in ended}
                 if run_id is not None:
                     kept[run_id] = kept.get(run_id, (stored.get(run_id, ZERO), ZERO))

@@ -89,11 +89,6 @@ class Claim:
     elsewhere: Decimal = ZERO
 
     @property
-    def total_spent(self) -> Decimal:
-        """What is spent of the budget, as far as others have reported."""
-        return self.elsewhere + self.spent
-
-    @property
     def free(self) -> Decimal:
         """What a request may cost now."""
         return self.ceiling - self.spent - self.reserved

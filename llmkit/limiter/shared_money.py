@@ -48,12 +48,10 @@ class SharedMoney:
             if self.portions is not None:
                 locks.enter_context(self.portions.lock)
             accounts = locks.enter_context(self.ledger.open())
-            for key in keys:
-                if key not in accounts and key in self.known:  # the file was lost
-                    accounts[key] = self.known[key]
-            chosen = {
-                key: accounts.get(key, Account(ZERO)) for key in keys
-            }  # a budget may have been removed before it is settled
+            for key in self.known.keys() & keys:
+                accounts.setdefault(key, self.known[key])  # the file was lost
+            # a budget may have been removed before it is settled
+            chosen = {key: accounts.get(key, Account(ZERO)) for key in keys}
             for account in chosen.values() if glance else ():
                 self.ledger.bury(account)
             if self.portions is not None:

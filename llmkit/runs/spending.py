@@ -79,7 +79,7 @@ class Spending:
         ended = ledger.ended([run_id] if run_id and begins else [])
         rows = self._store.read(lambda c: totals.committed(c, simulated=simulated))
         counted = {budget.key: _by_run(rows, budget) for budget in budgets}
-        return ledger.refresh(budgets, lambda budget: counted[budget.key], ended, run_id), counted
+        return ledger.refresh(budgets, counted, ended, run_id), counted
 
 
 def _by_run(rows: Iterable[Mapping[str, Any]], budget: SharedBudget) -> dict[str, Decimal]:
