@@ -67,7 +67,8 @@ class Form:
 
     ``submit`` is called without arguments and reads :meth:`values` or :meth:`changes`. ``reread`` refills the form; it
     is offered when its object was changed elsewhere. Fields named in ``folded`` are shown on request, or when one of
-    them is rejected. The ``others`` are not laid out or read here, but errors are shown at them.
+    them is rejected. The ``others`` are not laid out or read here, but errors are shown at them. ``grid`` holds the
+    fields, ``buttons`` what is below them.
     """
 
     def __init__(
@@ -98,13 +99,13 @@ class Form:
         for field in fields:
             if isinstance(field.control, ipw.Text):
                 field.control.on_msg(self._take_message)
-        grid = ipw.GridBox(
+        self.grid = ipw.GridBox(
             [field.widget for field in fields],
             layout=ipw.Layout(grid_template_columns="repeat(auto-fit, minmax(280px, 1fr))", grid_gap="2px 24px"),
         )
-        buttons = line(*filter(None, (self.submit_button, self.more_button, self.cancel_button)))
+        self.buttons = line(*filter(None, (self.submit_button, self.more_button, self.cancel_button)))
         above = [ipw.HTML(html.quiet(hint))] if hint else []
-        self.widget = ipw.VBox([*above, grid, self.error.widget, buttons, self.aside])
+        self.widget = ipw.VBox([*above, self.grid, self.error.widget, self.buttons, self.aside])
         self._fold(visible=False)
 
     @in_turn

@@ -57,17 +57,17 @@ class ProviderDetail(Detail):
             if key == "missing"
             else ""
         )
-        self.form = provider_form.edit_form(provider, self._save, self._reread)
+        form = provider_form.edit_form(provider, lambda: self._save(form, provider), self._reread)
+        self.form = form
         remote = () if self.remote is None else (self.remote.widget,)
-        self._place.children = (self.form.widget, self.notice.widget, *remote, line(self.delete_button))
+        self._place.children = (form.widget, self.notice.widget, *remote, line(self.delete_button))
 
     def _reread(self) -> None:
         if self._provider is not None:
             self._fill(self._kit.catalog.provider(self._provider.name))
 
-    def _save(self, *, approve_origin: bool = False) -> None:
-        provider, form = self._provider, self.form
-        if provider is None or form is None:
+    def _save(self, form: Form, provider: Provider, *, approve_origin: bool = False) -> None:
+        if form is not self.form:  # a second click, after the first one filled another
             return
 
         def save() -> str:
@@ -117,4 +117,4 @@ class ProviderDetail(Detail):
             f"{url} is a new address for {provider.display_name}. May {key} be sent there? "
             "Approve it only if you trust whoever runs it."
         )
-        form.ask(question, "Approve and save", lambda: self._save(approve_origin=True))
+        form.ask(question, "Approve and save", lambda: self._save(form, provider, approve_origin=True))

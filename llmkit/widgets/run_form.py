@@ -100,12 +100,12 @@ class RunForm(FollowingPanel):
              self.picker.widget],
             layout=ipw.Layout(flex="3 1 430px", min_width="0"),
         )  # fmt: skip
-        grid, error, buttons, aside = self.form.widget.children
-        grid.children = tuple(child for child in grid.children if child is not asked)
-        buttons.children = (*buttons.children, self.refresh_button)
+        form = self.form
+        form.grid.children = tuple(child for child in form.grid.children if child is not asked)
+        form.buttons.children = (*form.buttons.children, self.refresh_button)
         settings = ipw.VBox(
-            [ipw.HTML(html.heading("Settings")), grid, ipw.HTML(html.heading("Estimate")), self.estimate,
-             self._old_prices.widget, error, buttons, aside],
+            [ipw.HTML(html.heading("Settings")), form.grid, ipw.HTML(html.heading("Estimate")), self.estimate,
+             self._old_prices.widget, form.error.widget, form.buttons, form.aside],
             layout=ipw.Layout(flex="2 1 320px", min_width="0"),
         )  # fmt: skip
         columns = ipw.HBox([models, settings], layout=ipw.Layout(flex_flow="row wrap", grid_gap="8px 24px"))
