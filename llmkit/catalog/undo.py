@@ -12,7 +12,7 @@ import pandas as pd
 
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
-from llmkit.money.amounts import dollars
+from llmkit.money.amounts import column_in_words, dollars
 from llmkit.records import DatedPrice, Model, Price, Provider, price_on
 from llmkit.store import Edit
 
@@ -81,7 +81,7 @@ def _read(column: str, value: Any) -> Any:
 
 
 def _change(column: str, before: Any, after: Any) -> str:
-    label = _LABELS.get(column) or column.replace("cost_", "").replace("_per_million", " price").replace("_", " ")
+    label = _LABELS.get(column) or column_in_words(column)
     if isinstance(before, list | dict) or isinstance(after, list | dict):
         return f"{label} changed".strip()
     return f"{label} {_value(before)} → {_value(after)}".strip()

@@ -1,4 +1,4 @@
-"""Amounts of money in words."""
+"""Amounts of money, and the columns that hold them, in words."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def in_words(rates: Rates) -> str:
     both = (rates.cost_input_per_million, rates.cost_output_per_million)
     read, written = (dollars(rate, exact=True) for rate in both)
     return f"{read} in, {written} out"
+
+
+def column_in_words(column: str) -> str:
+    """A column of the catalog as a label: ``cost_cached_input_per_million`` is the ``cached input price``."""
+    return column.replace("cost_", "").replace("_per_million", " price").replace("_", " ")

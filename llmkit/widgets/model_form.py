@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmkit.records import Model, PriceTier
+from llmkit.money.amounts import column_in_words
+from llmkit.records import RATE_COLUMNS, Model, PriceTier
 from llmkit.widgets.form import (
     PRICES_ARE,
     Field,
@@ -20,12 +21,6 @@ from llmkit.widgets.form import (
     whole_field,
 )
 
-PRICES = (
-    ("cost_input_per_million", "Input price"),
-    ("cost_output_per_million", "Output price"),
-    ("cost_cached_input_per_million", "Cached input price"),
-    ("cost_cache_write_per_million", "Cache write price"),
-)
 TIER = {
     "tier_above": "above",
     "tier_input": "cost_input_per_million",
@@ -85,7 +80,8 @@ def changed_values(form: Form, model: Model) -> Values:
 
 
 def _fields(name: str | None = None) -> list[Field]:
-    prices = [price_field(name, f"{label} ($)") for name, label in PRICES]
+    rates = RATE_COLUMNS[:4]  # those of the first cache lifetime
+    prices = [price_field(rate, f"{column_in_words(rate).capitalize()} ($)") for rate in rates]
     return [
         name_field("the id", name),
         *prices,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from llmkit.catalog import Catalog
 from llmkit.errors import LlmkitError
-from llmkit.money.amounts import dollars
+from llmkit.money.amounts import column_in_words, dollars
 from llmkit.money.price_comparison import MISSING, NEW
 from llmkit.records import RATE_COLUMNS
 from llmkit.records.checks.texts import counted
@@ -100,8 +100,7 @@ def words(row: Any) -> str:
     """A difference as a line of plain text."""
     begins = "" if pd.isna(row["valid_from"]) else f" from {row['valid_from']:%Y-%m-%d}"
     change = _new(row["theirs"]) if row["what"] == NEW else f"{_value(row['ours'])} → {_value(row['theirs'])}"
-    name = str(row["what"]).removeprefix("cost_").removesuffix("_per_million").replace("_", " ")
-    return f"{row['model']}: {name}{begins}: {change} ({row['source']}, {row['date']})"
+    return f"{row['model']}: {column_in_words(row['what'])}{begins}: {change} ({row['source']}, {row['date']})"
 
 
 def _new(theirs: Any) -> str:

@@ -35,7 +35,7 @@ def test_only_what_is_ticked_is_taken_over(kit):
     check = checked(panel)
     lines = offered(check)
     assert [line.partition(" (")[0] for line in lines] == [
-        f"{HAIKU}: input: $7.00 → $0.10", f"{HAIKU}: output: $3.00 → $0.50"
+        f"{HAIKU}: input price: $7.00 → $0.10", f"{HAIKU}: output price: $3.00 → $0.50"
     ]  # fmt: skip
     check.boxes[0].value = False
     check.apply_button.click()
