@@ -3,15 +3,12 @@
 from llmkit.catalog.catalog import Catalog
 from llmkit.catalog.lifecycle import DefaultChange, Deprecation
 from llmkit.catalog.obstacles import Access, Obstacle, ObstacleKind
-from llmkit.catalog.purposes import PURPOSES
 from llmkit.catalog.rules import OWN_ACTORS
-from llmkit.catalog.seed_files import load_seed, sample_scenarios, shipped_fingerprint, shipped_origins
-from llmkit.catalog.seeding import FINGERPRINT, seed_catalog
+from llmkit.catalog.seed_files import load_seed, sample_scenarios, shipped_origins
+from llmkit.catalog.seeding import seed_catalog
 
 __all__ = [
-    "FINGERPRINT",
     "OWN_ACTORS",
-    "PURPOSES",
     "Access",
     "Catalog",
     "DefaultChange",
@@ -21,6 +18,5 @@ __all__ = [
     "load_seed",
     "sample_scenarios",
     "seed_catalog",
-    "shipped_fingerprint",
     "shipped_origins",
 ]

@@ -11,7 +11,6 @@ from typing import Any
 from llmkit.records.budgets import SharedBudget, is_month, month_of
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import (
-    CALL_COUNTS,
     TOKEN_COLUMNS,
     Completion,
     Failure,
@@ -55,7 +54,7 @@ copyreg.pickle(MappingProxyType, lambda frozen: (_frozen, (dict(frozen),)))
 
 
 __all__ = [
-    "BATCH_TIER", "CALL_COUNTS", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
+    "BATCH_TIER", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
     "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource", "DatedPrice",
     "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
     "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel", "Request",

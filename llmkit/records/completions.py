@@ -46,11 +46,11 @@ class Usage(Row):
 
     def to_row(self) -> dict[str, Any]:
         """The usage as JSON-ready values; call counts of 0 are left out."""
-        row = {name: value for name in field_names(Usage) if (value := getattr(self, name)) or name not in CALL_COUNTS}
+        row = {name: value for name in field_names(Usage) if (value := getattr(self, name)) or name not in _CALL_COUNTS}
         return row if self.reported_cost is None else {**row, "reported_cost": as_json(self.reported_cost)}
 
 
-CALL_COUNTS = ("searches", "other_calls")
+_CALL_COUNTS = ("searches", "other_calls")
 """The counts of a ``Usage`` that are not tokens."""
 
 TOKEN_COLUMNS: tuple[str, ...] = tuple(

@@ -10,8 +10,7 @@ from datetime import date
 from llmkit.catalog import Access, ObstacleKind
 from llmkit.limiter import Block, Gate
 from llmkit.limiter.pace import Limits
-from llmkit.records import Failure, Model, Provider
-from llmkit.records.completions import Scope
+from llmkit.records import Failure, Model, Provider, Scope
 from llmkit.store import CatalogState
 
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import expect
 
-from llmkit.catalog import FINGERPRINT, shipped_fingerprint
+from llmkit.catalog.seed_files import shipped_fingerprint
+from llmkit.catalog.seeding import FINGERPRINT
 from llmkit.records import Model, Price, Provider
 from llmkit.store import Store
 

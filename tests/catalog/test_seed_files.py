@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.catalog import PURPOSES, Catalog, load_seed, sample_scenarios, seed_catalog
+from llmkit.catalog import Catalog, load_seed, sample_scenarios, seed_catalog
+from llmkit.catalog.purposes import PURPOSES
 from llmkit.money.pricing import rates_at
 from llmkit.providers.wires.options import PARAMETERS
 from llmkit.records import RATE_COLUMNS

@@ -10,7 +10,7 @@ import pytest
 from previous.write import MODELS, SCHEMA, tables
 
 import llmkit
-from llmkit.catalog import FINGERPRINT
+from llmkit.catalog.seeding import FINGERPRINT
 
 PREVIOUS = Path(__file__).parent / "previous"
 EXPECTED = json.loads((PREVIOUS / "previous.json").read_text())

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import llmkit
-from llmkit.catalog import PURPOSES
+from llmkit.catalog.purposes import PURPOSES
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from llmkit.catalog import PURPOSES, Access
+from llmkit.catalog import Access
 from llmkit.catalog.infra_models import choose, takes_schema
-from llmkit.catalog.purposes import Purpose
+from llmkit.catalog.purposes import PURPOSES, Purpose
 from llmkit.errors import MissingApiKey, ModelDeprecated, ModelNotFound
 from llmkit.records import Model, Price, Provider
 from llmkit.store import CatalogState
