@@ -154,17 +154,18 @@ class RunHandle(Handle[T]):
         """Send nothing more; answers to requests in flight are saved if they arrive within ``grace`` seconds. Returns
         at once. Batches are cancelled at their providers; what they have answered by then is billed and saved.
         """
-        seconds = _grace(grace)
-        if not self.done():
-            background.start(self._session.cancel, seconds)
+        self._end(grace, keeps_batches=False)
 
     def leave(self, grace: float = 10.0) -> None:
         """Stop as :meth:`cancel` does, but leave batches running: ``kit.resume`` fetches their answers. Stop in
         JupyterLab and ``kit.close`` do this.
         """
-        seconds = _grace(grace)
+        self._end(grace, keeps_batches=True)
+
+    def _end(self, grace: float, *, keeps_batches: bool) -> None:
+        seconds = numbers.between(grace, "grace", 0, TIMEOUT_MAX) or 0.0
         if not self.done():
-            background.start(partial(self._session.cancel, seconds, keeps_batches=True))
+            background.start(partial(self._session.cancel, seconds, keeps_batches=keeps_batches))
 
     def listen(self, listener: Callable[[RunEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every event, on the background thread; returns a function that removes it."""
@@ -193,10 +194,6 @@ class RunHandle(Handle[T]):
 
     def _ipython_display_(self) -> None:
         self.panel()._ipython_display_()
-
-
-def _grace(seconds: float) -> float:
-    return numbers.between(seconds, "grace", 0, TIMEOUT_MAX) or 0.0
 
 
 def _spent(now: Progress) -> str:

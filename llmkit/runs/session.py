@@ -70,7 +70,7 @@ class Session:
         """A snapshot for people and panels."""
         return self.tracker.snapshot(self.context.waiting(self.queues))
 
-    async def cancel(self, grace: float, *, keeps_batches: bool = False) -> None:
+    async def cancel(self, grace: float, *, keeps_batches: bool) -> None:
         """Send nothing more; after ``grace`` seconds cut off what is in flight. Batches may be kept for ``resume``."""
         self._cancelled = True
         if not keeps_batches:
