@@ -112,7 +112,7 @@ def _methods(facts: _Facts) -> str:
     scenarios = f"{counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
     sentences = [
         f"{scenarios} put to {counted(len(plan.configs), 'configuration')} of {counted(len(plan.models), 'model')} "
-        f"{times} each ({counted(len(plan), 'conversation')}) through the providers' APIs, {_dates(row)}, with llmkit "
+        f"{times} each ({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(row)}) with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
         f"Parameters: {_params(plan.params)}; all others were left to the providers' defaults.",
@@ -130,7 +130,7 @@ def _dates(row: Mapping[str, Any]) -> str:
     again = f", in {row['session'] + 1} sessions" if row["session"] else ""
     if last is None:
         return f"started on {first:%Y-%m-%d %H:%M} UTC and not finished{again}"
-    return f"from {period(first, last)}{again}"
+    return f"{period(first, last)}{again}"
 
 
 def _served(facts: _Facts) -> str:

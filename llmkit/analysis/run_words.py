@@ -42,6 +42,6 @@ def served(row: Mapping[str, Any]) -> str:
 
 
 def period(first: datetime, last: datetime) -> str:
-    """``2026-11-28 03:53 to 04:10 UTC``, with a second date if it is another one."""
-    ends = f"{last:%H:%M}" if last.date() == first.date() else f"{last:%Y-%m-%d %H:%M}"
-    return f"{first:%Y-%m-%d %H:%M} to {ends} UTC"
+    """``2026-11-28 03:53 to 04:10 UTC``, with a second date if it is another one; ``2026-11-28 03:53 UTC``."""
+    begins, ends = (f"{at:%Y-%m-%d %H:%M}" for at in (first, last))
+    return f"{begins} UTC" if begins == ends else f"{begins} to {ends.removeprefix(begins[:11])} UTC"

@@ -80,13 +80,15 @@ def row(version, answers, first, last, day=24):
     return {"model": "p:m", "version": version, "answers": answers, **dict(zip(("first", "last"), times, strict=True))}
 
 
-def test_two_versions_of_a_model_are_said_with_their_times():
+def test_versions_of_a_model_are_said_with_their_times():
     """How many answers each gave, and when, with the second date if it is another one; the older first."""
-    notes = version_notes([row("m-2", 2000, "12:00", "12:01"), row("m-1", 1, "12:02", "12:02", day=25)])
+    two = [row("m-2", 2000, "12:00", "12:01"), row("m-1", 1, "12:02", "12:02", day=25)]
+    notes = version_notes([*two, row("m-0", 3, "12:03", "12:03")])
     assert len(notes) == 1
-    assert "p:m was served in 2 versions" in notes[0]
+    assert "p:m was served in 3 versions" in notes[0]
     first = notes[0].index("m-2 (2,000 answers, 2026-11-24 12:00 to 12:01 UTC)")
-    assert first < notes[0].index("m-1 (1 answer, 2026-11-24 12:02 to 2026-11-25 12:02 UTC)")
+    second = notes[0].index("m-1 (1 answer, 2026-11-24 12:02 to 2026-11-25 12:02 UTC)")
+    assert first < second < notes[0].index("m-0 (3 answers, 2026-11-24 12:03 UTC)")
 
 
 @pytest.mark.parametrize("rows", [[], [row("m-1", 3, "12:00", "12:05")]])
