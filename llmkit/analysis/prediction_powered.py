@@ -37,16 +37,17 @@ class Corrected:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the 95% interval."""
-        return self.quantile * sqrt(max(0.0, self.variance))
+        """Half the width of the 95% interval of a share."""
+        low, high = self.share_interval()
+        return (high - low) / 2
 
     def share_interval(self) -> tuple[float, float]:
         """The 95% interval of a share: Wilson's, for the effective number of answers. The normal interval is too low
         where the estimate is low."""
         share = min(1.0, max(0.0, self.estimate))
         spread = max(share * (1 - share), _LEAST)
-        middle = self.variance * self.quantile**2 / spread
-        half = sqrt(self.variance * self.quantile**2 * share * (1 - share) / spread + middle**2 / 4)
+        middle = max(0.0, self.variance) * self.quantile**2 / spread
+        half = sqrt(middle * share * (1 - share) + middle**2 / 4)
         low, high = ((share + middle / 2 + sign * half) / (1 + middle) for sign in (-1, 1))
         return max(0.0, low), min(1.0, high)
 

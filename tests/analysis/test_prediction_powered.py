@@ -33,8 +33,9 @@ def test_it_is_what_ppi_py_computes():
         )
         ours = corrected_mean(truth[:80], guess[:80], guess[80:])
         low, high = _reference(truth[:80], guess[:80], guess[80:])
-        assert ours.estimate - ours.half_width == pytest.approx(low, abs=1e-10)
-        assert ours.estimate + ours.half_width == pytest.approx(high, abs=1e-10)
+        half = ours.quantile * ours.variance**0.5
+        assert ours.estimate - half == pytest.approx(low, abs=1e-10)
+        assert ours.estimate + half == pytest.approx(high, abs=1e-10)
 
 
 def _study(generator, scenarios, labels, *, sd=1.0, wrong=0.15, samples=3):
@@ -115,6 +116,7 @@ def test_a_run_is_corrected_by_what_was_coded_in_the_form(kit):
     purchase = run.next_purchase(codes, labels=40, dollars="0.01")
     assert purchase.attrs["answers"] > 0
     assert (purchase["with_labels"] <= purchase["half_width"]).all()
+    assert list(purchase["half_width"]) == pytest.approx(list((table["high"] - table["low"]) / 2))
     with pytest.raises(llmkit.ValidationError, match="one coder"):
         run.corrected_shares(pd.concat([codes, codes]))
     with pytest.raises(llmkit.ValidationError, match="Did you mean 'config'"):
