@@ -167,6 +167,9 @@ class RunRefused(LlmkitError):
         super().__init__(f"The run was not started:\n{lines}", code=problems[0].code)
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[type[RunRefused], tuple[tuple[LlmkitError, ...]]]:
+        return type(self), (self.problems,)  # not from the message, so that it comes whole from another process
+
 
 class CatalogBusy(LlmkitError):
     """Another program holds the database; ``pid`` is its process id, if known."""

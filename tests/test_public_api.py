@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import pickle
 import subprocess
 import sys
 import types
@@ -108,3 +109,12 @@ def test_the_log_is_silent_until_somebody_wants_it():
     code = "import logging, llmkit; logging.getLogger('llmkit.runs').warning('skipped')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("", "")
+
+
+def test_several_problems_come_whole_from_another_process():
+    """A pool of workers sends errors as pickles."""
+    refused = llmkit.RunRefused([llmkit.MissingApiKey("no key"), llmkit.ValidationError("no", field="samples")])
+    back = pickle.loads(pickle.dumps(refused))
+    assert (str(back), back.code) == (str(refused), llmkit.Code.MISSING_API_KEY)
+    assert [type(each) for each in back.problems] == [llmkit.MissingApiKey, llmkit.ValidationError]
+    assert back.problems[1].field == "samples"
