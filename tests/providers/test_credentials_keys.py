@@ -113,7 +113,7 @@ def test_a_malformed_key_is_refused_without_showing_it(credentials, monkeypatch,
     monkeypatch.setenv("OPENAI_API_KEY", f"{CANARY}{bad}x")
     with pytest.raises(ValidationError, match="OPENAI_API_KEY") as caught:
         credentials.key(provider())
-    assert not credentials.has_key(provider())
+    assert credentials.has_key(provider())  # so that nobody is told that the variable is not set
     assert "canary" not in repr(caught.value) + caplog.text
 
 

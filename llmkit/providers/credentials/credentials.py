@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,8 +15,6 @@ from llmkit.providers.credentials.keys import Key, checked_key, read_dotenv
 from llmkit.records import Provider
 from llmkit.records.checks.addresses import can_be_asked, is_loopback, is_open, origin_of
 from llmkit.records.private_files import config_folder
-
-log = logging.getLogger("llmkit.providers.credentials")
 
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"GOOGLE_API_KEY": ("GEMINI_API_KEY",)})
 """Variables to read if the first one is not set; Google's own library uses the same order."""
@@ -66,12 +63,11 @@ class Credentials:
         return None
 
     def has_key(self, provider: Provider) -> bool:
-        """Whether the provider can be used: its key is set, or it needs none. A malformed key counts as not set."""
+        """Whether the provider's key is set, or it needs none. A malformed key is set: asking says what is wrong."""
         try:
             return provider.api_key_env is None or self.key(provider) is not None
-        except ValidationError as error:
-            log.warning("unusable key", extra={"provider": provider.name, "reason": str(error)})
-            return False
+        except ValidationError:
+            return True
 
     def ask(self, provider: Provider) -> None:
         """Prompt for the provider's key without echo, and keep it in memory for this session.
