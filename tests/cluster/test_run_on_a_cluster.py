@@ -39,6 +39,14 @@ def test_a_network_that_others_may_read_is_refused_unless_trusted(kit, sim):
     assert trusted.probes["status"].tolist() == ["ok"] * 3
 
 
+def test_a_cluster_without_workers_is_refused(kit):
+    """The sentence says how to start some."""
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty, Client(empty) as client:
+        with pytest.raises(llmkit.LlmkitError, match=r"No worker .*cluster\.scale\(2\)"):
+            ask(kit, client, 1)
+    assert kit.runs().empty
+
+
 @pytest.mark.parametrize("other", ["tcp://127.0.0.1:8786", object()])
 def test_what_is_no_client_is_refused(kit, other):
     """The sentence says what to give."""
