@@ -89,6 +89,7 @@ class Crew:
         self._link = link
         self._local = local
         self.simulating = local.simulating
+        self._has_key: dict[str, bool] = {}
         self._run_id = ""
         self._asked: tuple[Sequence[Provider], Mapping[str, str]] = (), {}
         self._mates: dict[str, Mate] = {}
@@ -109,7 +110,10 @@ class Crew:
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the client or any worker has the provider's key; :meth:`check` names the workers that lack it."""
-        return self._local.has_key(provider) or not all(self._lacking([provider]).values())
+        if provider.name not in self._has_key:
+            anywhere = self._local.has_key(provider) or not all(self._lacking([provider]).values())
+            self._has_key[provider.name] = anywhere
+        return self._has_key[provider.name]
 
     def check(self, providers: Sequence[Provider]) -> None:
         """Refuse addresses that were not approved, and workers without a key."""

@@ -9,6 +9,7 @@ from distributed import Client, LocalCluster
 from distributed.utils import get_ip
 
 import llmkit
+from llmkit.cluster import Link
 from llmkit.errors import Code
 
 
@@ -37,6 +38,20 @@ def test_a_network_that_others_may_read_is_refused_unless_trusted(kit, sim):
             assert sim.count("requests") == 0
             trusted = ask(kit, client, 1, options={"trust_network": True}).result(timeout=60)
     assert trusted.probes["status"].tolist() == ["ok"] * 3
+
+
+def test_workers_are_asked_once_for_each_key(path, client, monkeypatch):
+    """And not for each model of a provider: a single worker that does not answer takes half a minute each time."""
+    asked, call_all = [], Link.call_all
+
+    def noted(link, function, providers):
+        asked.extend(each.name for each in providers)
+        return call_all(link, function, providers)
+
+    monkeypatch.setattr(Link, "call_all", noted)
+    with llmkit.open(path) as kit, pytest.raises(llmkit.LlmkitError, match="OPENAI_API_KEY"):
+        kit.run("Hello", on=client)
+    assert len(asked) == len(set(asked)) > 1
 
 
 def test_a_cluster_without_workers_is_refused(kit):
