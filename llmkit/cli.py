@@ -54,13 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llmkit", description="Ask many language models, account for every cent.")
     parser.add_argument("--version", action="version", version=f"llmkit {llmkit.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
+    db = argparse.ArgumentParser(add_help=False)
+    db.add_argument("--db", help="the catalog's file (default: $LLMKIT_DB or the user's data folder)")
 
     demo = commands.add_parser("demo", help="a simulated run over every shipped provider; no keys, no network")
     demo.add_argument("--prompts", type=int, default=5, help="how many prompts to ask (default 5)")
     demo.set_defaults(command=_demo)
 
-    models = commands.add_parser("models", help="the catalog as a table")
-    models.add_argument("--db", help="the catalog's file (default: $LLMKIT_DB or the user's data folder)")
+    models = commands.add_parser("models", parents=[db], help="the catalog as a table")
     models.add_argument("--provider", help="of this provider only")
     models.add_argument("--all", action="store_true", help="deprecated models too")
     models.add_argument("--json", action="store_true", help="as JSON, for other programs")
@@ -75,19 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("notebook", nargs="?", help="another notebook or folder")
     lab.set_defaults(command=_lab)
 
+    check = commands.add_parser("doctor", parents=[db], help="what may be wrong with the catalog here, and what to do")
+    check.add_argument("--online", action="store_true", help="also ask each provider that has a key")
+    check.set_defaults(command=_doctor)
+
     for name, command, argument, words in (
-        ("doctor", _doctor, None, "what may be wrong with the catalog here, and what to do"),
         ("backup", _backup, "file", "write the catalog with all its runs to one file"),
         ("restore", _restore, "file", "make a catalog of such a file"),
         ("export", _export, "folder", "write all runs as Parquet files"),
     ):
-        parts = commands.add_parser(name, help=words)
-        parts.add_argument("--db", help="the catalog's file (default: $LLMKIT_DB or the user's data folder)")
-        if argument is not None:
-            parts.add_argument(argument)
+        parts = commands.add_parser(name, parents=[db], help=words)
+        parts.add_argument(argument)
         parts.set_defaults(command=command)
-        if command is _doctor:
-            parts.add_argument("--online", action="store_true", help="also ask each provider that has a key")
 
     team = commands.add_parser("team", help="share a catalog, its runs and limits").add_subparsers(required=True)
     init = team.add_parser("init", help="prepare a PostgreSQL database for a team, or bring it up to this version")
