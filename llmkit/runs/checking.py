@@ -27,7 +27,7 @@ from llmkit.runs.affordability import (
     raised,
     refuse_overdrawn,
 )
-from llmkit.runs.chosen_models import choose_configs, completed, refuse_two_systems, request_params
+from llmkit.runs.chosen_models import choose_configs, refuse_two_systems, request_params, with_shared
 from llmkit.runs.estimating import PastAnswers, estimate_spec
 from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import AskingOrder, Plan, check_samples
@@ -204,10 +204,10 @@ def make_plan(request: RunRequest, access: Access) -> Plan:
     shapes.one_of(request.order, AskingOrder, "order")
     params = request_params(request, {})
     order_seed = request.order_seed
-    given = as_scenarios(request.prompts)
-    scenarios = completed(given, request.system, request.followups)
+    prompts = as_scenarios(request.prompts)
+    scenarios = with_shared(prompts, request.system, request.followups)
     configs = choose_configs(request, params, access)
-    refuse_two_systems(given, configs)
+    refuse_two_systems(prompts, configs)
     return Plan(
         scenarios=scenarios,
         configs=configs,

@@ -141,7 +141,7 @@ def _defaults(access: Access) -> tuple[Model, ...]:
     return defaults
 
 
-def completed(
+def with_shared(
     scenarios: Sequence[Scenario], system: str | None, followups: str | Sequence[str] | None
 ) -> tuple[Scenario, ...]:
     """The scenarios, with ``system`` and ``followups`` for those without their own."""
