@@ -235,4 +235,4 @@ def test_marked_texts_say_the_same(texts, ends):
     assert said == ["s a", *texts]
     assert sum("cache_control" in block for block in blocks) <= 4
     assert all(block["text"].strip() for block in blocks)
-    assert request.question == wire.build(Call(model=model, messages=messages, system="s a")).body
+    assert request.question_json == wire.build(Call(model=model, messages=messages, system="s a")).content

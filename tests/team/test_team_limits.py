@@ -92,7 +92,7 @@ def test_who_is_gone_leaves_all_of_it_to_the_others(member, sim):
     sim.set(latency=3)  # whoever comes first has all of it, until its requests are answered
     handles = [kit.run([f"{number} {n}" for n in range(400)], MODEL) for number, kit in enumerate(kits)]
     assert until(lambda: [kit._gate.limits("openai").max_parallel for kit in kits] == [5, 5])
-    assert sim.wait_until(lambda: sim.stats()["by_provider"]["openai"]["in_flight"] == 10, 60)
+    assert sim.wait_until(lambda: sim.count("in_flight") == 10, 60)
     handles[1].cancel(grace=0)
     handles[1].wait()
     kits[1].close()
