@@ -19,6 +19,7 @@ import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, price_on
+from llmkit.records.checks.api_config import api_config
 from llmkit.records.checks.texts import first_of
 from llmkit.records.rows import Row, as_json
 from llmkit.records.user_warnings import warn
@@ -32,7 +33,7 @@ from llmkit.store.queries import rows
 log = logging.getLogger("llmkit.store")
 
 ACTOR = "sql"
-_UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+_UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, ValidationError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,8 @@ def _changed_entries(
             continue  # it was renamed: the entry with that id is restored
         try:
             after = record.from_row(row)
+            if isinstance(after, Model) and after.api_config != getattr(before, "api_config", None):
+                api_config(after.api_config)
         except _UNREADABLE as error:
             if before is None:
                 raise ValidationError(f"The row of {reference} in the catalog cannot be read: {error}.") from error

@@ -188,6 +188,19 @@ def test_what_is_deleted_or_renamed_is_put_back_with_a_warning(path):
             assert sorted(kit.catalog.models()["model"]) == expected
 
 
+@pytest.mark.parametrize("config", ['{"limits": {"per_minute": 3}}', '{"wire": 3}'])
+def test_what_no_run_could_use_is_put_back_with_a_warning(path, config):
+    """An ``api_config`` that ``update_model`` would refuse; a valid one is kept."""
+    setting = "UPDATE llm_models SET api_config = '{}' WHERE model_id = 'gpt-6-luna'"
+    with llmkit.open(path, simulate=True) as kit:
+        before = kit.catalog.model(MODEL)
+        run_sql(path, setting.format(config))
+        with pytest.warns(UserWarning, match="openai:gpt-6-luna: .* made unreadable with SQL was restored"):
+            assert kit.catalog.model(MODEL) == before
+        run_sql(path, setting.format('{"limits": {"requests_per_minute": 3}}'))
+        assert kit.catalog.model(MODEL).api_config == {"limits": {"requests_per_minute": 3}}
+
+
 def test_what_llmkit_writes_is_not_taken_for_sql(path):
     """Edits of several kits, runs, balances, undone edits and a rebuild leave no event by ``sql``."""
     with llmkit.open(path, simulate=True) as kit, llmkit.open(path, simulate=True) as other:
