@@ -16,18 +16,18 @@ def outcome_fields(
     result: Completion | Failure, response: HttpResponse | Failure, cost: Cost, latency: float
 ) -> dict[str, Any]:
     """The columns of ``attempts`` that are known once the attempt has ended."""
-    failed = isinstance(result, Failure)
+    failure = result if isinstance(result, Failure) else None
     return {
         "status_code": response.status,
-        "error_code": result.code if isinstance(result, Failure) else None,
-        "error_message": result.message if isinstance(result, Failure) else None,
+        "error_code": failure.code if failure else None,
+        "error_message": failure.message if failure else None,
         "latency_s": latency,
         "request_id": result.request_id,
-        "maybe_billed": isinstance(result, Failure) and result.maybe_billed,
+        "maybe_billed": failure is not None and failure.maybe_billed,
         "service_tier": result.service_tier,
         "usage": result.usage.to_row() if result.usage else None,
         "cost": None if cost.amount is None or not result.usage else format(cost.amount, "f"),
-        "cost_source": cost.source if result.usage or not failed else None,
+        "cost_source": cost.source if result.usage or failure is None else None,
     }
 
 
