@@ -20,6 +20,7 @@ from llmkit.simulator.stats import MINUTE, Served, Stats
 _PATIENCE = 30.0  # seconds that close() waits for the thread
 _HOST = "127.0.0.1"
 _T = TypeVar("_T")
+_Ready = Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
 
 
 class Simulator:
@@ -29,9 +30,7 @@ class Simulator:
         self._port = port
         self._stats = Stats()
         self._service = Service(behaviour, faults, self._stats, seed=seed)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
+        self._running: tuple[threading.Thread, asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
@@ -41,29 +40,26 @@ class Simulator:
         Raises:
             ValidationError: the port is taken.
         """
-        if self._thread is not None:
+        if self._running is not None:
             return self
-        ready: Future[None] = Future()
+        ready: _Ready = Future()
         thread = threading.Thread(target=self._run, args=(ready,), name="llmkit-simulator", daemon=True)
         thread.start()
         try:
-            ready.result()
+            self._running = (thread, *ready.result())
         except OSError as error:
             raise ValidationError(
                 f"The simulator cannot listen on port {self._port}: {error.strerror}. Choose another, or 0.",
                 field="port",
             ) from None
-        self._thread = thread
         return self
 
     def close(self) -> None:
         """Cut all connections and stop listening. The counts can still be read."""
-        thread, self._thread = self._thread, None
-        if thread is None or self._loop is None or self._stop is None:
-            return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        thread.join(_PATIENCE)
-        self._loop = self._stop = None
+        if self._running is not None:
+            (thread, loop, stop), self._running = self._running, None
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(_PATIENCE)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -72,7 +68,7 @@ class Simulator:
         self.close()
 
     def __repr__(self) -> str:
-        state = "running" if self._thread is not None else "closed"
+        state = "closed" if self._running is None else "running"
         return f"<Simulator {self.url} {state}>"
 
     # --- addresses ------------------------------------------------------------------------------------------------
@@ -167,15 +163,15 @@ class Simulator:
 
     def _on_loop(self, change: Callable[[], _T]) -> _T:
         """Apply a change between two requests, and wait for it."""
-        if self._loop is None:
+        if (running := self._running) is None:
             return change()
 
         async def make() -> _T:
             return change()
 
-        return asyncio.run_coroutine_threadsafe(make(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(make(), running[1]).result()
 
-    def _run(self, ready: Future[None]) -> None:
+    def _run(self, ready: _Ready) -> None:
         try:
             asyncio.run(self._serve(ready))
         except BaseException as error:
@@ -183,14 +179,14 @@ class Simulator:
                 raise
             ready.set_exception(error)  # raised by start()
 
-    async def _serve(self, ready: Future[None]) -> None:
+    async def _serve(self, ready: _Ready) -> None:
         # lazy, for start-up time: aiohttp.web is slow to import, and most kits never start a simulator
         from llmkit.simulator.handler import listening
 
         async with listening(self._service, _HOST, self._port) as self._port:
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            ready.set_result(None)
-            await self._stop.wait()
+            stop = asyncio.Event()
+            ready.set_result((asyncio.get_running_loop(), stop))
+            await stop.wait()
 
 
 def serve(
