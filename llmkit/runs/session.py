@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter, defaultdict, deque
@@ -55,6 +56,7 @@ class Session:
     _sizes: Mapping[str, int] = field(default_factory=dict)
     _next_sync: float = field(default_factory=lambda: time.monotonic() + SYNC_AFTER)
     _cancelled: bool = False
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def run_id(self) -> str:
@@ -78,7 +80,8 @@ class Session:
         self.context.is_stopped = True
         if self._scope is not None:
             self._scope.cancel()
-        await anyio.sleep(grace)
+        with anyio.move_on_after(grace):
+            await self._over.wait()  # else the process would wait for this at its end
         self.context.cut()
 
     async def main(self) -> None:
@@ -148,9 +151,8 @@ class Session:
 
     async def _converse(self, position: int, guard: anyio.CancelScope) -> None:
         """Ask all turns of one probe and write its final row. ``guard`` is the worker's scope."""
-        conversation = self.conversations.get(position) or Conversation.of(
-            self.run_id, self.context.spec.plan, position
-        )
+        begun = self.conversations.get(position)
+        conversation = begun or Conversation.of(self.run_id, self.context.spec.plan, position)
         conversation.guard = guard
         failure: Failure | None = None
         try:
@@ -261,13 +263,8 @@ class Session:
         message = str(problem) if problem else enough
         if status == "completed" and self.context.refusal is not None:
             status, message = "budget", self._stopped_by(self.context.refusal)
-        line = events.run_state(
-            run_id=self.run_id,
-            number=self.context.session + 1,
-            status=status,
-            message=message,
-            spent=self.context.to_deduct(),
-        )
+        number, spent = self.context.session + 1, self.context.to_deduct()
+        line = events.run_state(run_id=self.run_id, number=number, status=status, message=message, spent=spent)
         try:
             await self.context.write([line])
             self.context.forget()
@@ -280,6 +277,7 @@ class Session:
             if message:
                 self.tracker.note(message)
             self.tracker.emit("ended", status=status, reason=message)
+            self._over.set()
         return problem
 
     async def _project(self) -> None:

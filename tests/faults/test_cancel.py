@@ -1,12 +1,14 @@
 """Stopping a run: what is on its way may arrive, what does not is marked, and the rest can be asked later."""
 
 import math
+import threading
 from collections import Counter
 
 import pytest
 from waiting import until
 
 import llmkit
+from llmkit.runs import background
 
 MODEL = "openai:gpt-6-luna"
 
@@ -51,6 +53,20 @@ def test_after_the_grace_requests_are_cut_and_may_have_been_billed(kit, sim):
     resumed = kit.resume(run.id).result(60)
     assert Counter(resumed.probes["status"]) == {"ok": 20}
     assert int(resumed.attempts["maybe_billed"].sum()) == 5
+
+
+def test_a_run_that_has_ended_keeps_the_process_no_longer(kit, sim):
+    """What cuts off late answers ends with the run, not after the grace: the background thread can stop at once."""
+    handle = running(kit, sim)
+    handle.cancel(grace=3_600)
+    sim.set(latency=0)
+    assert handle.result(60).status == "cancelled"
+    kit.close()
+    background.stop()
+    for thread in threading.enumerate():
+        if thread.name == "llmkit-runs":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def test_cancelling_twice_or_too_late_does_no_harm(kit, sim):
