@@ -27,7 +27,7 @@ from llmkit.errors import Code, MissingApiKey, refuse
 from llmkit.providers.wires import Wire
 from llmkit.records import Failure, HttpResponse, Provider, Request
 from llmkit.runs.checking import Reach
-from llmkit.runs.remote import Kept, Place, Unsent
+from llmkit.runs.remote import Kept, Place
 
 T = TypeVar("T")
 
@@ -168,6 +168,12 @@ class Crew:
         """From now on, wait as long as a worker may take to join; without one, the run is stopped after that."""
         self._until = time.monotonic() + self._link.patience
 
+    async def ready(self) -> None:
+        """Wait for a worker, as long as one may take to join."""
+        if not self._mates:
+            with anyio.move_on_after(self._until - time.monotonic()):
+                await self._joined.wait()
+
     async def send(
         self, provider: Provider, wire: Wire, request: Request, *, trace: Mapping[str, str], **how: Any
     ) -> HttpResponse | Failure:
@@ -177,12 +183,7 @@ class Crew:
             received[0].done.append(received[1])
         parcel = Parcel(Place.traced(trace), provider, wire, request, {"trace": trace, **how})
         while True:
-            if not self._mates:
-                try:
-                    with anyio.move_on_after(self._until - time.monotonic()):
-                        await self._joined.wait()
-                except asyncio.CancelledError as cut:
-                    raise Unsent from cut
+            await self.ready()
             if not self._mates:
                 return self._nobody()
             mate = min(self._mates.values(), key=lambda mate: len(mate.flights))

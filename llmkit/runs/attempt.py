@@ -26,7 +26,7 @@ from llmkit.runs.conversation import Conversation
 from llmkit.runs.journal_rows import answer_fields, outcome_fields
 from llmkit.runs.plan import most_input_tokens
 from llmkit.runs.progress import EventKind
-from llmkit.runs.remote import LateAnswer, Place, Unsent
+from llmkit.runs.remote import LateAnswer, Place
 from llmkit.runs.targets import Target
 from llmkit.runs.tickets import Ticket
 from llmkit.store import Event, events
@@ -86,7 +86,11 @@ class Attempt:
                 if (refusal := STOPPED if run.is_stopped else run.breaker.refusal(model)) is not None:
                     admission.waive()
                     return refusal
-                sent = None if desk is None else await self._in_batch(desk, admission)
+                try:
+                    sent = await (run.services.transport.ready() if desk is None else self._in_batch(desk, admission))
+                except BaseException:  # such as a cancellation; begun, it may be on its way in a batch
+                    admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
+                    raise
                 guard.shield = True
                 return await self._conclude(*(sent or await self._exchange(admission)), admission)
         except BudgetExceeded as error:
@@ -163,11 +167,7 @@ class Attempt:
             line=lambda batch: self._intent(admission, batch),
             saved=lambda: self.run.emit("asked", self.conversation),
         )
-        try:
-            response = await desk.ask(ticket)
-        except BaseException:
-            admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
-            raise
+        response = await desk.ask(ticket)
         return response, (datetime.now(UTC) - self.started_at).total_seconds()
 
     async def _conclude(
@@ -230,11 +230,11 @@ class Attempt:
                 timeout=run.spec.policy.timeout_s,
                 trace=trace,
             )
-        except asyncio.CancelledError as cut:
+        except asyncio.CancelledError:
             if not run.is_stopped:  # the event loop is closing
                 raise
             flight.uncancel()
-            return STOPPED if isinstance(cut, Unsent) else CUT
+            return CUT
         except Exception as error:  # noqa: BLE001 - ends the probe, and its attempt as one that may have been billed
             return run.unforeseen(conversation, error, maybe_billed=True)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,16 +13,15 @@ from llmkit.records import Failure, HttpResponse, Provider, Request
 from llmkit.store import events
 
 
-class Unsent(asyncio.CancelledError):
-    """Cancelled while the request still waited to be sent, so that it was certainly not billed."""
-
-
 class Sender(Protocol):
     """Sends requests. Returns network failures instead of raising them."""
 
     @property
     def holdup(self) -> str | None:
         """What all requests wait for, in a few words; ``None`` while they are sent."""
+
+    async def ready(self) -> None:
+        """Wait until requests can be sent, or have waited too long; before that, no intent should be on disk."""
 
     async def send(
         self,
@@ -35,11 +33,7 @@ class Sender(Protocol):
         timeout: float,
         trace: Mapping[str, str],
     ) -> HttpResponse | Failure:
-        """Send one request, whose intent is on disk; like :meth:`llmkit.providers.transport.Transport.send`.
-
-        Raises:
-            Unsent: it was cancelled before it was sent.
-        """
+        """Send one request, whose intent is on disk; like :meth:`llmkit.providers.transport.Transport.send`."""
 
 
 class Place(NamedTuple):

@@ -37,7 +37,8 @@ class Transport:
     """Sends requests: adds origin and key, and turns every foreign error into a :class:`Failure`.
 
     ``simulator`` returns the base URL of a simulator for a provider; requests to it carry a dummy key.
-    A transport may be used from several event loops, and opens connections for each. ``holdup`` is as in other senders.
+    A transport may be used from several event loops, and opens connections for each. ``holdup`` and ``ready`` are as in
+    other senders.
     """
 
     holdup = None
@@ -51,6 +52,9 @@ class Transport:
     def is_connected(self) -> bool:
         """Whether there may be connections to close, because something was sent."""
         return bool(self._clients)
+
+    async def ready(self) -> None:
+        """It always is."""
 
     async def send(
         self,
