@@ -812,8 +812,9 @@ class Kit:
             except ValidationError as elsewhere:
                 warn(str(elsewhere))
                 continue
+            run = self._run(run_id)
             for table in get_args(analysis.Table):
-                self._run(run_id).to_parquet(place / f"{table}-{run_id}.parquet", table)
+                run.to_parquet(place / f"{table}-{run_id}.parquet", table)
         return place
 
     def export_capsule(

@@ -33,7 +33,7 @@ class Held(NamedTuple):
 
 
 class Budget:
-    """What one run may spend, in US dollars. Used from one event loop; ``own`` may be read from any thread.
+    """What one run may spend, in US dollars. Used from one event loop; any thread may read ``own`` and ``waiting``.
 
     Requests are served in order, those of conversations in progress before others. A request waits while reservations
     of others may still be released; it is refused as soon as it would not fit even then, because spent money never
