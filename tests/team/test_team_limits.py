@@ -67,13 +67,13 @@ def ask(kits, sim, prompts, seconds=None):
 
 def test_two_members_keep_one_limit(member):
     """As fast as a server allows that forgives a stall of a second and a half: both have their part, hardly anything is
-    refused, never too many at once. Each with the whole limit, a third would be refused; on a busy machine a few are.
+    refused, never too many at once. Each with the whole limit, a third would be refused.
     """
     with llmkit.simulator.serve(rpm=600, burst=25, max_concurrent=10, limiter="token_bucket", seed=3) as sim:
         kits = opened(member, sim, max_parallel_requests=10, requests_per_minute=600)
         ask(kits, sim, 60)
         assert sim.count("ok") == 120
-        assert sim.count("rejected") <= 0.05 * sim.count("requests")
+        assert sim.count("rejected") <= 0.01 * sim.count("requests")
         assert sim.stats()["by_provider"]["openai"]["max_in_flight"] <= 10
 
 
