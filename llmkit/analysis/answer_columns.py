@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.records.columns import answer_column, note_column
+from llmkit.records.columns import answer_column, column, note_column
 
 
 def answer_columns(answers: Sequence[Any], questions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -44,8 +44,3 @@ def _options_of(name: str, questions: Sequence[Mapping[str, Any]]) -> pd.Categor
     is_scale = all(q["kind"] in ("likert", "matrix") and q["options"] == asked[0]["options"] for q in asked)
     options = list(dict.fromkeys(option for question in asked for option in question["options"]))
     return pd.CategoricalDtype(options, ordered=is_scale)
-
-
-def column(values: list[Any]) -> pd.Series[Any]:
-    """Values of any kind as a column, with a common type if they have one."""
-    return pd.Series(values, dtype=object).infer_objects()

@@ -23,7 +23,7 @@ from llmkit.analysis import (
     reader_data,
     report,
 )
-from llmkit.analysis.answer_columns import answer_columns, column, note_columns
+from llmkit.analysis.answer_columns import answer_columns, note_columns
 from llmkit.analysis.charts import By, axes
 from llmkit.analysis.comparison import Comparison, compare
 from llmkit.analysis.costs import cost_table
@@ -152,7 +152,7 @@ class Run:
         names, questions = self._look(
             lambda c, run_id: (queries.dimension_names(c, run_id), queries.questions(c, run_id))
         )
-        dimensions = {name: column([row.get(name) for row in frame["dimensions"]]) for name in names}
+        dimensions = {name: columns.column([row.get(name) for row in frame["dimensions"]]) for name in names}
         answers = answer_columns(list(frame["answer"]), questions)
         notes = note_columns(list(frame["notes"]), {*columns.PROBES, *names})
         parts = [pd.DataFrame(part, index=frame.index) for part in (dimensions, answers, notes)]

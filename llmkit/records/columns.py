@@ -1,6 +1,11 @@
 """The columns of a run's DataFrames. Columns for dimensions and answer fields follow them."""
 
-from collections.abc import Collection, Mapping
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 
 from llmkit.records.completions import TOKEN_COLUMNS
 from llmkit.records.prices import RATE_COLUMNS
@@ -34,6 +39,15 @@ def answer_column(name: str) -> str:
 def note_column(name: str, taken: Collection[str]) -> str:
     """The column for notes under a name; it gets a prefix if one of the researcher's own columns has that name."""
     return f"note.{name}" if name in taken else name
+
+
+def column(values: Sequence[Any], index: pd.Index[Any] | None = None) -> pd.Series[Any]:
+    """Values of any kind as a column, with a common type if they have one that keeps them: integers beside a missing
+    value become floats unless they are too long for that, as the ids of posts and people often are."""
+    objects = pd.Series(values, index=index, dtype=object)
+    common = objects.infer_objects()
+    is_kept = common.dtype != "float64" or all(not isinstance(value, int) or value == float(value) for value in values)
+    return common if is_kept else objects
 
 
 PROBES = tuple(_PROBES)

@@ -12,6 +12,7 @@ import pandas as pd
 from llmkit.errors import ValidationError
 from llmkit.records import Scenario
 from llmkit.records.checks.near_names import near
+from llmkit.records.columns import column
 from llmkit.scenarios.carried import ASKED_COLUMNS, check_columns, plain, warn_of_unsent
 
 Prompt = str | Scenario | Mapping[str, Any]
@@ -59,8 +60,7 @@ def scenarios_to_frame(scenarios: Prompts) -> pd.DataFrame:
     columns = {name: [row.get(name) for row in rows] for name in names}
     if not any(columns["messages"]):
         del columns["messages"]
-    # as objects first, else pandas would turn integers into floats where one is missing
-    return pd.DataFrame({name: pd.Series(cells, dtype=object).infer_objects() for name, cells in columns.items()})
+    return pd.DataFrame({name: column(cells) for name, cells in columns.items()})
 
 
 def tabular(scenarios: Prompts) -> list[Scenario]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from llmkit.records import RATE_COLUMNS, TOKEN_COLUMNS, Rates, Usage
 from llmkit.records.checks.near_names import unknown_name
-from llmkit.records.columns import PROBES, answer_column
+from llmkit.records.columns import PROBES, answer_column, column
 from llmkit.store.queries import answer_fields, dimension_names, frame, pointer, rows
 from llmkit.store.schema import UNKNOWN, USAGE
 
@@ -205,12 +205,12 @@ class _Groups:
         for index, expression in enumerate(self.by.values()):
             if expression.startswith(_JSON):
                 values = [json.loads(text) if isinstance(text, str) else None for text in table[f"by{index}"]]
-                table[f"by{index}"] = pd.Series(values, dtype=object, index=table.index).infer_objects()
+                table[f"by{index}"] = column(values, table.index)
         own = [own_name(name, self.by) for name in table.columns[len(self.by) :]]
         return table.set_axis([*self.by, *own], axis=1)
 
 
-_JSON = "json_extract("
+_JSON = "nullif(regexp_replace("
 
 
 def own_name(name: str, by: Container[str]) -> str:
@@ -220,16 +220,19 @@ def own_name(name: str, by: Container[str]) -> str:
 
 def _expressions(connection: duckdb.DuckDBPyConnection, chosen: Selection) -> dict[str, str]:
     """The available groupings: SQL expressions by name. Answers, of which there may be millions, only if necessary."""
-    probes = {name: f"{_JSON}p.{name}, '$')::VARCHAR" if name in _LISTS else f"p.{name}" for name in PROBES}
+    probes = {name: _value(name, "'$'") if name in _LISTS else f"p.{name}" for name in PROBES}
     if not chosen.own_first and all(isinstance(name, str) and name in probes for name in chosen.by) and chosen.by:
         return probes
-    own = {name: _value("dimensions", name) for name in dimension_names(connection, chosen.run_id)}
-    answers = {answer_column(name): _value("answer", name) for name in answer_fields(connection, chosen.run_id)}
+    own = {name: _value("dimensions", pointer(name)) for name in dimension_names(connection, chosen.run_id)}
+    fields = answer_fields(connection, chosen.run_id)
+    answers = {answer_column(name): _value("answer", pointer(name)) for name in fields}
     return {**_GROUPS, **own, **probes, **answers} if chosen.own_first else {**own, **_GROUPS, **probes, **answers}
 
 
-def _value(column: str, name: str) -> str:
-    return f"{_JSON}p.{column}, {pointer(name)})::VARCHAR"
+def _value(name: str, path: str) -> str:
+    """JSON as text, the same in all runs for what is the same in pandas: a missing value is NULL, with or without the
+    column, and 1.0 is 1, since integers are floats in a column with a missing value."""
+    return f"{_JSON}json_extract(p.{name}, {path})::VARCHAR, '\\.0$', ''), 'null')"
 
 
 def _key(value: Any) -> Any:

@@ -74,6 +74,24 @@ def test_columns_travel_along(kit):
     assert kit.last_run().costs(by=["tone", "model"])["tone"].tolist() == ["harsh", "kind"]
 
 
+def test_long_numbers_keep_their_digits(kit):
+    """Ids of more than 53 bits stay as they are beside a missing one, in the answers and in the costs by them."""
+    ids = [9007199254740993, 9007199254740992]
+    run = kit.run(pd.DataFrame({"prompt": ["a", "b", "c"], "id": pd.array([*ids, None], "Int64")}), TWO[:1]).result(60)
+    assert run.probes["id"].tolist() == [*ids, None]
+    assert run.costs(by="id")["id"].tolist() == [*sorted(ids), None]
+
+
+def test_a_level_is_the_same_in_all_runs(kit):
+    """A level is one row of the costs over all runs, though it is a float where its column had a missing value; and
+    so is a missing level, whether it was given or its run had no such column."""
+    for columns in ({"wave": [1, 2]}, {"wave": [1, None]}, {}):
+        kit.run(pd.DataFrame({"prompt": ["a", "b"]} | columns), TWO[:1]).result(60)
+    costs = kit.costs(by="wave")
+    assert costs["probes"].tolist() == [2, 1, 3]
+    assert costs["wave"].isna().tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize("limit", [1, 5])
 def test_the_server_sees_no_more_at_a_time_than_the_limit(kit, sim, limit):
     """Ten probes: with a limit of one they come one at a time, with five at some time all five, and never more."""
