@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -182,13 +182,17 @@ class BatchDesk:
         """Create the batch at the provider, never twice: one that may exist is looked for first."""
         while True:
             result = await retrying(lambda: self._create(batch), self.policy, retry_unknown=True)
+            is_known = not batch.is_doubtful
+            if isinstance(result, Failure) and not is_known and not result.maybe_billed:  # a last look before giving up
+                found = await self._find(batch)
+                is_known, result = found is None, found or result
             if isinstance(result, BatchState):
                 batch.batch_id = result.batch_id
                 await self.store.append([events.batch(run_id=self.run_id, batch=batch.name, batch_id=result.batch_id)])
                 log.info("batch", extra={"run": self.run_id, "batch": result.batch_id, "requests": len(batch.tickets)})
                 return True
-            if not batch.is_doubtful or result.status == 404:
-                await self._deliver(batch, dict.fromkeys(batch.tickets, LOST if batch.is_doubtful else result))
+            if is_known or result.status == 404:
+                await self._deliver(batch, dict.fromkeys(batch.tickets, result if is_known else LOST))
                 return False
             await anyio.sleep(self._pause(9))
 
@@ -201,10 +205,11 @@ class BatchDesk:
         upload = self.api.upload(items)
         file_id = "" if upload is None else await self._asked(upload, self.api.read_upload)
         if isinstance(file_id, Failure):
-            return file_id
+            return replace(file_id, maybe_billed=False)  # only the batch is billed
         batch.is_doubtful = True
         state = await self._asked(self.api.create(batch.name, items, file_id), self.api.read)
-        batch.is_doubtful = isinstance(state, Failure) and state.maybe_billed
+        # a server that reports an error of its own may have created it all the same
+        batch.is_doubtful = isinstance(state, Failure) and (state.maybe_billed or (state.status or 0) >= 500)
         return state
 
     async def _find(self, batch: Batch) -> BatchState | Failure | None:

@@ -150,6 +150,7 @@ def test_who_got_no_result_was_not_billed_only_where_the_provider_says_so(
     api: BatchApi, body: dict[str, Any], expected: Failure
 ) -> None:
     """A batch that ended early left requests out; of one that went to its end a line is missing, which was paid for."""
+    body |= {"id": "b", "name": "b"}
     response = HttpResponse(status=200, headers={}, body=json.dumps(body).encode(), received_at=datetime.now(UTC))
     state = api.read(response)
     assert isinstance(state, BatchState)

@@ -18,6 +18,8 @@ HOW = {"mode": "batch", "retry": llmkit.RetryPolicy(scale=0.001, max_attempts=3)
 def provider():
     """OpenAI on this machine, which answers each request by ``replies[its first words]``, else 404; ``seen`` counts.
 
+    A function among the replies is given the request's body.
+
     It keeps those who hand in a batch waiting until it ``accepts``.
     """
 
@@ -25,12 +27,13 @@ def provider():
         protocol_version = "HTTP/1.1"
 
         def answer(self):
-            self.rfile.read(int(self.headers["content-length"] or 0))
+            sent = self.rfile.read(int(self.headers["content-length"] or 0))
             asked = f"{self.command} {self.path.removeprefix('/v1').partition('?')[0]}"
             server.seen.append(asked)
             if asked == "POST /batches":
                 server.accepts.wait(60)
-            status, body = server.replies.get(asked, (404, {"error": {"message": "Not found"}}))
+            reply = server.replies.get(asked, (404, {"error": {"message": "Not found"}}))
+            status, body = reply(sent) if callable(reply) else reply
             data = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
@@ -90,6 +93,44 @@ def test_a_doubtful_batch_of_a_provider_without_a_list_may_have_been_billed(kit,
     row = _row(kit)
     assert (row["status"], row["error_code"], row["maybe_billed"]) == ("failed", "UNKNOWN", 1)
     assert provider.seen.count("POST /batches") == 1
+
+
+def test_a_page_in_place_of_the_results_is_not_taken_for_them(kit, provider):
+    """A gateway in between answers for a while; the results, paid for, are still there to be asked for."""
+    pages = iter([(200, "<html>Log in to this network</html>")])
+    provider.replies["GET /batches/b"] = 200, {"id": "b", "status": "completed", "output_file_id": "f"}
+    provider.replies["GET /files/f/content"] = lambda _: next(pages, (404, {}))
+    assert _row(kit)["error_code"] == "UNKNOWN"
+    assert provider.seen.count("GET /files/f/content") == 2
+
+
+@pytest.mark.parametrize("reply", [(500, {}), (504, "<html>"), (200, {})])
+def test_a_batch_that_was_created_behind_an_odd_reply_is_not_created_again(kit, provider, reply):
+    """It is found in the provider's list by the name that we gave it, and would be billed twice otherwise."""
+
+    def created(sent):
+        state = {"id": "b", "status": "cancelled", "metadata": json.loads(sent)["metadata"]}
+        provider.replies |= {"GET /batches": (200, {"data": [state]}), "GET /batches/b": (200, state)}
+        return reply
+
+    provider.replies["POST /batches"] = created
+    assert _row(kit)["status"] == "cancelled"
+    assert provider.seen.count("POST /batches") == 1
+
+
+def test_a_batch_that_is_never_accepted_fails_and_cost_nothing(kit, provider):
+    """Its provider's list says that there is none, so that nothing can have been billed."""
+    provider.replies |= {"POST /batches": (500, {}), "GET /batches": (200, {"data": []})}
+    row = _row(kit)
+    assert (row["status"], row["error_code"], row["maybe_billed"]) == ("failed", "SERVER_ERROR", 0)
+
+
+def test_a_file_that_cannot_be_uploaded_cost_nothing(kit, provider):
+    """Only a batch is billed: what the upload answers makes no request doubtful."""
+    provider.replies["POST /files"] = 200, "<html>"
+    row = _row(kit)
+    assert (row["status"], row["error_code"], row["maybe_billed"]) == ("failed", "INVALID_RESPONSE", 0)
+    assert "POST /batches" not in provider.seen
 
 
 def test_a_batch_that_is_being_handed_in_when_its_run_is_cancelled_is_cancelled_too(kit, provider):

@@ -132,7 +132,7 @@ class BatchApi(ABC):
     def read_upload(self, response: HttpResponse) -> str | Failure:
         """The id of the uploaded file."""
         body, failure = opened(response)
-        return failure or string(body.get("id"))
+        return failure or string(body.get("id")) or refusal(response)
 
     @abstractmethod
     def create(self, name: str, items: Sequence[BatchItem], file_id: str) -> Request:
@@ -153,7 +153,8 @@ class BatchApi(ABC):
     def read(self, response: HttpResponse) -> BatchState | Failure:
         """The state from a response to ``create``, ``poll`` or ``cancel``."""
         body, failure = opened(response)
-        return failure or self._state(body)
+        state = self._state(body)
+        return failure or (state if state.batch_id else refusal(response))
 
     def read_list(self, response: HttpResponse) -> Listed | Failure:
         """The batches on a page."""
@@ -172,6 +173,8 @@ class BatchApi(ABC):
         if not 200 <= response.status < 300:
             return refusal(response)
         lines = [line for line in map(_object, response.body.splitlines()) if line is not None]
+        if not lines and response.body.strip():  # a gateway's page: the answers are still at the provider
+            return refusal(response)
         return Results.of((string(line.get("custom_id")), self._reply(response, line)) for line in lines)
 
     @abstractmethod
@@ -202,7 +205,7 @@ def opened(response: HttpResponse) -> tuple[dict[str, Any], Failure | None]:
 def refusal(response: HttpResponse) -> Failure:
     """The failure that a response reports in place of an object."""
     _, failure = body_or_failure(response)
-    words = "The reply about a batch is not a JSON object."
+    words = "The reply does not describe a batch or its results."
     return failure or Failure(code=Code.INVALID_RESPONSE, message=words, maybe_billed=True)
 
 
