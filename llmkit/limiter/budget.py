@@ -112,8 +112,8 @@ class Budget:
             with self._accounts(asking.purse.provider, glance) as accounts:
                 left = min((account.left for account in accounts.values()), default=asking.whole)
                 amount = asking.amount(left, self.need(asking.purse.kind))
-                if amount <= left:
-                    if lacking := [key for key, account in accounts.items() if amount > account.free]:
+                if amount <= max(left, ZERO):  # what is free needs no money, even if more than a budget is spent
+                    if lacking := [key for key, account in accounts.items() if amount > max(account.free, ZERO)]:
                         if self.shared is not None:
                             self.shared.need(lacking, amount)
                         return

@@ -132,7 +132,7 @@ class Gate:
             except BaseException:
                 purse.release()
                 raise
-            if not purse.budget.is_overdrawn:
+            if not worst_case or not purse.budget.is_overdrawn:
                 admission.purse = purse
                 return admission
             purse.release()

@@ -86,7 +86,7 @@ def check_budget(
                     "cost_output_per_million=...), or leave out the model or the budget."
                 )
             )
-        elif worst > least:
+        elif worst > max(least, Decimal(0)):  # what is free needs no money, even if more than a budget is spent
             problems.append(
                 BudgetExceeded(
                     f"One request to {model.reference} can cost up to {dollars(worst)} (answers of up to "

@@ -64,6 +64,20 @@ def test_other_months_projects_and_providers_are_not_limited(paying, sim):
     assert "mine" not in paying.budgets()["scope"].tolist()
 
 
+def test_what_is_free_is_asked_when_more_than_a_budget_is_spent(paying, sim):
+    """A model on one's own machine costs nothing, so that no budget stands in its way, shared or the run's own."""
+    script(sim)
+    paying.catalog.add_model("local:free", cost_input_per_million=0, cost_output_per_million=0)
+    with pytest.warns(UserWarning, match="the budget is exceeded"):
+        both = paying.run(PROMPTS, [LOCAL, "local:free"], max_tokens=10, budget="0.0005").result(60)
+    rows = both.probes.groupby("model")["status"].agg(set)
+    assert both.status == "budget"
+    assert rows["local:free"] == {"ok"}
+    assert "skipped" in rows[LOCAL]
+    paying.set_budget(MONTH, "0.0001")
+    assert paying.run(PROMPTS, "local:free", max_tokens=10).result(60).status == "completed"
+
+
 def test_the_alert_is_seen_once(paying, sim):
     """When the share is spent that was chosen, in the run in which it was; in the form from then on."""
     script(sim)
