@@ -20,35 +20,44 @@ function h(tag, attributes = {}, ...children) {
 }
 
 // Markdown as DOM nodes, as far as answers use it. Links and images stay text, since an answer must not lead away.
-function markdown(text) {
+const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+/;
+const DEEPEST = 20; // lists and quotes in each other; what is deeper stays text
+
+function markdown(text, depth = 0) {
   const out = document.createDocumentFragment();
   const lines = text.split("\n");
   for (let i = 0; i < lines.length; ) {
     const line = lines[i];
-    const fence = line.match(/^\s*(```|~~~)/);
+    const fence = line.match(/^\s*(`{3,}(?!.*`)|~{3,})/);
     const heading = line.match(/^(#{1,6})\s+(.*)/);
+    const item = line.match(ITEM);
     const take = (test) => { const from = i; while (i < lines.length && test(lines[i])) i++; return lines.slice(from, i); };
-    if (fence) {
+    if (depth > DEEPEST) {
+      out.append(h("p", {}, lines.slice(i).join("\n")));
+      break;
+    } else if (fence) {
+      const ends = new RegExp(`^\\s*${fence[1]}${fence[1][0]}*\\s*$`);
       i++;
-      out.append(h("pre", {}, h("code", {}, take((l) => !l.trim().startsWith(fence[1])).join("\n"))));
+      out.append(h("pre", {}, h("code", {}, take((l) => !ends.test(l)).join("\n"))));
       i++;
     } else if (heading) {
-      out.append(h("p", { class: "heading" }, inline(heading[2])));
       i++;
-    } else if (/^\s*([-*+]|\d+[.)])\s/.test(line)) {
-      const items = take((l) => /^\s*([-*+]|\d+[.)])\s/.test(l) || /^\s{2,}\S/.test(l));
-      const list = h(/^\s*\d/.test(line) ? "ol" : "ul");
-      for (const item of items) {
-        if (/^\s*([-*+]|\d+[.)])\s/.test(item)) list.append(h("li", {}, inline(item.replace(/^\s*([-*+]|\d+[.)])\s/, ""))));
-        else list.lastChild.append(" ", inline(item.trim()));
+      out.append(h("p", { class: "heading" }, inline(heading[2])));
+    } else if (item) {
+      const list = h(item[2] ? "ol" : "ul", { start: item[2] });
+      const indent = item[1].length;
+      for (let next = item; next && !next[2] === !item[2] && next[1].length <= indent + 1; next = lines[i]?.match(ITEM)) {
+        const own = [lines[i++].slice(next[0].length)];
+        own.push(...take((l) => !l.trim() || l.search(/\S/) > indent + 1).map((l) => l.slice(Math.min(l.search(/\S|$/), next[0].length))));
+        list.append(h("li", {}, markdown(own.join("\n"), depth + 1)));
       }
       out.append(list);
     } else if (/^\s*>/.test(line)) {
-      out.append(h("blockquote", {}, markdown(take((l) => /^\s*>/.test(l)).map((l) => l.replace(/^\s*>\s?/, "")).join("\n"))));
+      out.append(h("blockquote", {}, markdown(take((l) => /^\s*>/.test(l)).map((l) => l.replace(/^\s*>\s?/, "")).join("\n"), depth + 1)));
     } else if (/^\s*\|.*\|\s*$/.test(line)) {
       const rows = take((l) => /^\s*\|.*\|\s*$/.test(l)).filter((l) => !/^[\s|:-]+$/.test(l));
-      out.append(h("table", {}, h("tbody", {}, rows.map((row) =>
-        h("tr", {}, row.trim().slice(1, -1).split("|").map((cell) => h("td", {}, inline(cell.trim()))))))));
+      out.append(h("table", {}, h("tbody", {}, rows.map((row, n) =>
+        h("tr", {}, row.trim().slice(1, -1).split(/(?<!\\)\|/).map((cell) => h(n ? "td" : "th", {}, inline(cell.trim().replaceAll("\\|", "|")))))))));
     } else if (!line.trim()) {
       i++;
     } else {
@@ -62,14 +71,15 @@ function markdown(text) {
 
 function inline(text) {
   const out = document.createDocumentFragment();
-  const pattern = /`([^`]+)`|\*\*(.+?)\*\*|__(.+?)__|\*([^*\s][^*]*?)\*|!?\[([^\]]*)\]\(([^)\s]*)[^)]*\)/gs;
+  const pattern = /\\([*_`])|`([^`]+)`|\*\*((?:`[^`]+`|[^`])+?)\*\*|(?<!\w)__(.+?)__(?!\w)|\*(?![*\s])((?:`[^`]+`|[^*`])+?)(?<!\\)\*|!?\[([^\]]*)\]\(([^)\s]*)[^)]*\)/gs;
   let end = 0;
   for (const match of text.matchAll(pattern)) {
     out.append(text.slice(end, match.index));
-    const [all, code, bold, strong, emphasis, label, url] = match;
-    if (code) out.append(h("code", {}, code));
-    else if (bold ?? strong) out.append(h("strong", {}, bold ?? strong));
-    else if (emphasis) out.append(h("em", {}, emphasis));
+    const [all, escaped, code, bold, strong, emphasis, label, url] = match;
+    if (escaped) out.append(escaped);
+    else if (code) out.append(h("code", {}, code));
+    else if (bold ?? strong) out.append(h("strong", {}, inline(bold ?? strong)));
+    else if (emphasis) out.append(h("em", {}, inline(emphasis)));
     else out.append(label || "", h("span", { class: "quiet" }, ` (${url})`));
     end = match.index + all.length;
   }
@@ -101,7 +111,7 @@ export async function unpack(bytes) {
 
 // --------------------------------------------------------------------------------------------------------------- data
 
-const money = (amount) => amount ?? "unpriced";
+const money = (amount) => (amount == null ? "" : ` · ${amount}`); // what was never billed has none
 const seconds = (time) => (time == null ? "" : `${time.toFixed(1)} s`);
 
 // A probe with its scenario's texts, and with its searchable text computed once.
@@ -138,7 +148,7 @@ export function show(root, data, live = null) {
   const search = h("input", { type: "search", placeholder: "Search in all turns", "aria-label": "Search in all turns",
     oninput: () => { state.text = search.value.toLowerCase(); filter(); } });
   const count = h("span", { class: "quiet", role: "status" });
-  const selects = h("span", { class: "selects" });
+  const selects = h("span", { class: "selects", onfocusout: () => setTimeout(offer) });
   const spacer = h("div", { class: "spacer" });
   const list = h("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": "Answers", onscroll: () => draw() }, spacer);
   const detail = h("div", { class: "detail", role: "region", "aria-label": "Conversation", tabindex: "0" });
@@ -174,11 +184,13 @@ export function show(root, data, live = null) {
   }
 
   function offer() {
+    if (selects.querySelector(":focus")) return; // it may be open: offer anew when it is left
     selects.replaceChildren();
     for (const [name, label, get] of filters()) {
       const tally = values(get);
       const few = SPARSE.includes(name) || name.startsWith("code.") ? 1 : 2;
-      if (tally.size < few || tally.size > 200) continue;
+      if (name in state.filters) tally.set(state.filters[name], tally.get(state.filters[name]) ?? 0); // or nobody could undo it
+      if (!(name in state.filters) && (tally.size < few || tally.size > 200)) continue;
       const select = h("select", { "aria-label": label, onchange: () => {
         if (select.value) state.filters[name] = select.value.slice(1);
         else delete state.filters[name];
@@ -186,7 +198,7 @@ export function show(root, data, live = null) {
       } }, h("option", { value: "" }, `${label}: all`));
       const order = name === "status" ? STATUSES.filter((s) => tally.has(s)) : [...tally.keys()].sort();
       for (const value of order) select.append(h("option", { value: "=" + value }, `${value} (${tally.get(value)})`));
-      if (state.filters[name]) select.value = "=" + state.filters[name];
+      if (name in state.filters) select.value = "=" + state.filters[name];
       selects.append(select);
     }
   }
@@ -224,7 +236,7 @@ export function show(root, data, live = null) {
       h("div", { class: "line" }, probe.notes.mark ? "★ " : null, short(probe.scenario.prompts[0])),
       h("div", { class: "line quiet" }, probe.status === "ok" ? short(last?.response) : `${probe.code ?? probe.status} ${probe.message ?? ""}`),
       h("div", { class: "chips" }, h("bdi", {}, probe.config), ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
-        ` · ${money(probe.cost)}`, chips.flatMap((chip) => [" · ", h("bdi", {}, chip)])));
+        money(probe.cost), chips.flatMap((chip) => [" · ", h("bdi", {}, chip)])));
     if (chosen) list.setAttribute("aria-activedescendant", node.id);
     return node;
   }
@@ -252,7 +264,7 @@ export function show(root, data, live = null) {
   const body = (words) => (state.raw ? h("pre", {}, words) : h("div", { class: "text" }, markdown(words)));
 
   function conversation(probe) {
-    const parts = [h("div", { class: "about" }, h("bdi", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status} · ${money(probe.cost)}`,
+    const parts = [h("div", { class: "about" }, h("bdi", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status}${money(probe.cost)}`,
       probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
     const { system, prompts } = probe.scenario;
     if (system) parts.push(part("System", body(system)));
@@ -384,7 +396,7 @@ const STYLE = `
   font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); container-type: inline-size;
   display: flex; flex-direction: column; }
 .llmkit-reader * { box-sizing: border-box; }
-.llmkit-reader :is(p, li, pre, td, .line) { unicode-bidi: plaintext; text-align: start; } /* each paragraph in the direction of its script */
+.llmkit-reader :is(p, li, pre, td, th, .line) { unicode-bidi: plaintext; text-align: start; } /* each paragraph in the direction of its script */
 .llmkit-reader .selects { display: contents; } .llmkit-reader .bar, .llmkit-reader div.notes { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
 .llmkit-reader .bar { padding: 6px 0; }
 .llmkit-reader input, .llmkit-reader select, .llmkit-reader button { font: inherit; color: inherit; background: var(--page);
@@ -410,8 +422,8 @@ const STYLE = `
 .llmkit-reader pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 12px/1.5 var(--jp-code-font-family, monospace); margin: 4px 0; color: inherit; background: none; }
 .llmkit-reader .notes { border-top: 1px solid var(--line); padding-top: 8px; margin-top: 8px; } .llmkit-reader dl.notes:empty { display: none; }
 .llmkit-reader dt { font-weight: 600; font-size: 12px; } .llmkit-reader dd { margin: 0 0 4px; }
-.llmkit-reader p { margin: 4px 0; white-space: pre-wrap; } .llmkit-reader .heading { font-weight: 600; } .llmkit-reader td { border: 1px solid var(--line); padding: 2px 6px; }
-.llmkit-reader ul, .llmkit-reader ol { margin: 4px 0; padding-left: 22px; } .llmkit-reader blockquote { margin: 4px 0; padding-left: 10px; border-left: 3px solid var(--line); }
+.llmkit-reader p { margin: 4px 0; white-space: pre-wrap; } .llmkit-reader .heading { font-weight: 600; } .llmkit-reader :is(td, th) { border: 1px solid var(--line); padding: 2px 6px; }
+.llmkit-reader ul, .llmkit-reader ol { margin: 4px 0; padding-left: 22px; } .llmkit-reader li > p { margin: 0; } .llmkit-reader blockquote { margin: 4px 0; padding-left: 10px; border-left: 3px solid var(--line); }
 @container (max-width: 700px) { .llmkit-reader .panes { grid-template: minmax(0, 9fr) minmax(0, 11fr) / 1fr; } .llmkit-reader .list { border-right: none; border-bottom: 1px solid var(--line); } }
 `;
 

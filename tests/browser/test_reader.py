@@ -125,6 +125,21 @@ def test_scripts_from_right_to_left_keep_their_place(opened):
     assert places == sorted(places)
 
 
+def test_lists_and_code_are_read_as_they_were_meant(opened):
+    """Numbers go on after a blank line or code, lists stay in each other, and nothing that was answered is left out."""
+    answer = "1. **One**\n\n2. Two\n   - `a*b`\n   - c*d\n```\nx\n```\n3. Three\n\n````\n```\n````\n```y``` \\*z\\*"
+    page = opened(data([("a", answer, "ok", None), ("b", ">" * 3_000 + " deep", "ok", None)]))
+    lists = page.locator(".answer .text > ol")
+    assert [int(each.get_attribute("start")) for each in lists.all()] == [1, 3]
+    assert page.locator(".answer ol > li > ul > li").all_inner_texts() == ["a*b", "c*d"]
+    assert page.locator(".answer pre").all_inner_texts() == ["x", "```"]
+    assert "y" in page.locator(".answer .text > p").last.inner_text()
+    assert "*z*" in page.locator(".answer .text > p").last.inner_text()
+    page.locator(".list").focus()
+    page.keyboard.press("j")
+    assert page.locator(".answer").inner_text().endswith("deep")
+
+
 def test_a_failure_leads_to_all_probes_that_failed_so(opened):
     """The button beside an error shows the probes of that code only; the filters offer values with their counts."""
     page = opened(

@@ -78,3 +78,23 @@ def test_a_run_in_progress_is_followed_to_its_end(lab, database):
     lab.page.wait_for_function(
         "() => JSON.stringify(window.notebook.context.model.toJSON()).split('srcdoc').length === 2"
     )
+
+
+def test_a_filter_stays_as_it_was_chosen_while_the_run_goes_on(lab, database):
+    """New answers take away neither a list that is open nor the way back from what no answer has any more."""
+    opening = f"import llmkit, math\nkit = llmkit.open({str(database)!r}, simulate=True)"
+    notebook = lab.notebook("filtered", opening, RUN)
+    notebook.run()
+    reader = notebook.output().locator(".llmkit-reader")
+    status = reader.get_by_label("Status")
+    status.locator("option", has_text="pending (10)").wait_for(state="attached")
+    status.focus()
+    opened = status.element_handle()
+    status.select_option("=pending")
+    notebook.run_code("sim.set(latency=0)")
+    reader.get_by_role("status").get_by_text("0 of 15", exact=True).wait_for()
+    assert opened.evaluate("select => select === document.activeElement")
+    reader.get_by_label("Search in all turns").focus()
+    status.locator("option", has_text="pending (0)").wait_for(state="attached")
+    status.select_option("")
+    assert reader.get_by_role("status").inner_text() == "15 of 15"
