@@ -16,8 +16,16 @@ const describe = (root) => {
   for (const label of root.querySelectorAll("label, label span")) label.classList.add("tex2jax_ignore", "mathjax_ignore");
 };
 
-// Code asks for the focus, and to be scrolled to, by a new number in the class "go-to=1".
-const goTo = ({ target, oldValue }) => {
+// Code asks for the focus, and to be scrolled to, by a new number in the class "go-to=1". What has just been added to the
+// page, such as a view of a page that was loaded again, has its classes from before: nobody asks now.
+let added = [];
+const add = (...nodes) => {
+  if (!added.length) setTimeout(() => { added = []; });
+  added.push(...nodes);
+};
+const goTo = ({ target, oldValue, addedNodes }) => {
+  if (addedNodes.length) add(...addedNodes);
+  if (added.some((node) => node.contains(target))) return;
   const asked = [...target.classList].find((name) => name.startsWith("go-to="));
   if (!asked || !oldValue || oldValue.split(" ").includes(asked)) return;
   target.focus({ preventScroll: true });
@@ -55,6 +63,7 @@ export default {
       widget.processMessage({ type: "before-attach" });
       put(place, { node: widget.node, focused: null });
       widget.processMessage({ type: "after-attach" });
+      add(widget.node);
       describe(widget.node);
       new MutationObserver((changes) => changes.forEach((change) => { describe(change.target); goTo(change); }))
         .observe(widget.node, { subtree: true, childList: true, attributeFilter: ["class"], attributeOldValue: true });

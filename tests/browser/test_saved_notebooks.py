@@ -73,6 +73,22 @@ def test_a_panel_keeps_working_while_its_saved_form_is_renewed(lab, database):
     assert "Haiku the second" in lab.open("renewed.ipynb", kernel=False).output().inner_text()
 
 
+def test_a_notebook_opened_again_leaves_the_page_where_it_is(lab, database):
+    """What a click once went to does not take the focus, or scroll the page, when its form is drawn anew."""
+    cells = (CELLS[0].format(path=str(database)), "kit.models_panel()")
+    notebook = lab.notebook("again", *cells)
+    notebook.run()
+    notebook.panel().get_by_role("button", name="Claude Fable 5", exact=True).click()
+    lab.page.wait_for_function("() => document.activeElement.classList.contains('widget-vbox')")
+    notebook.save()
+    lab.page.evaluate("window.notebook.dispose()")
+    reopened = lab.open("again.ipynb")
+    edit = reopened.panel().get_by_role("button", name="Edit")
+    edit.wait_for()
+    edit.locator("xpath=ancestor::*[contains(@class, 'go-to=')]").wait_for()
+    assert not lab.page.evaluate("document.activeElement.closest('.widget-vbox')")
+
+
 def test_a_form_says_that_its_kernel_has_ended(lab, database):
     """After a restart a form is no longer clickable and says what to do, above what it showed last."""
     notebook = lab.notebook("restarted", CELLS[0].format(path=str(database)), "kit.models_panel()")
