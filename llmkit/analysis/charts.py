@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from llmkit.analysis.shares import OTHER, share_table
-from llmkit.money.amounts import billed, dollars
+from llmkit.money.amounts import billed_row, dollars
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import short
@@ -49,7 +49,7 @@ def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "mo
     for row in shown.to_dict("records"):
         cost = row["estimated_cost"]
         ax.annotate(
-            billed(cost, row.get("unpriced", 0)), (0 if pd.isna(cost) else cost, row["place"]), (4, 0),
+            billed_row(row), (0 if pd.isna(cost) else cost, row["place"]), (4, 0),
             textcoords="offset points", va="center", fontsize="small", color=GREY, parse_math=False,
         )  # fmt: skip
     ax.margins(x=0.15)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from llmkit.analysis import markdown
 from llmkit.analysis.comparison import HasProbes
-from llmkit.money.amounts import dollars
+from llmkit.money.amounts import billed, dollars
 from llmkit.records import columns
 
 MODULE = (resources.files(__package__) / "reader.mjs").read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ LEFT_OUT = "{:,} more answers are in the catalog: run.view() in a kernel, or run
 
 _TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens")
 _READ = ("probe_id", "run_id", "scenario_id", "prompt", "system", "followups", "config", "model", "sample", "status",
-         "error_code", "error_message", "estimated_cost", "latency_s")  # fmt: skip
+         "error_code", "error_message", "estimated_cost", "cost_source", "maybe_billed", "latency_s")  # fmt: skip
 _HEIGHT = 640  # pixels
 _THEMES = """<style>
 [data-jp-theme-light="true"] .llmkit-answers { color-scheme: light }
@@ -141,10 +141,16 @@ def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str,
         "status": row["status"],
         "code": row["error_code"],
         "message": row["error_message"],
-        "cost": None if row["estimated_cost"] is None else dollars(row["estimated_cost"]),
+        "cost": _cost(row),
         "latency": row["latency_s"],
         "turns": turns,
     }
+
+
+def _cost(row: Mapping[str, Any]) -> str | None:
+    """The cost in words; ``None`` if nothing was billed."""
+    cost, unpriced = row["estimated_cost"], str(row["cost_source"]).endswith("unpriced") + (row["maybe_billed"] or 0)
+    return None if cost is None and not unpriced else billed(cost, unpriced)
 
 
 def _turns(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

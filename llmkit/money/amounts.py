@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from llmkit.records import Rates
 
@@ -26,6 +28,11 @@ def billed(known: Decimal | float | None, unpriced: int, *, exact: bool = False)
     """The known amount billed, and the number of unpriced requests; an unknown amount is never shown as $0."""
     amount = dollars(known or None if unpriced else known, exact=exact)
     return amount if amount == "unpriced" or not unpriced else f"{amount} and {unpriced:,} unpriced"
+
+
+def billed_row(row: Mapping[Any, Any]) -> str:
+    """:func:`billed` of a row of ``run.costs()``: a lost answer may have been billed, so it counts as unpriced."""
+    return billed(row["estimated_cost"], row.get("unpriced", 0) + row.get("maybe_billed", 0))
 
 
 def in_words(rates: Rates) -> str:

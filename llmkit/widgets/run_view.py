@@ -13,8 +13,8 @@ import pandas as pd
 
 from llmkit.analysis import Run, charts
 from llmkit.analysis.stored_progress import stored_progress
-from llmkit.money.amounts import billed, dollars
-from llmkit.records.checks.texts import short
+from llmkit.money.amounts import billed, billed_row, dollars
+from llmkit.records.checks.texts import counted, short
 from llmkit.runs import RunHandle
 from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
@@ -92,9 +92,8 @@ class RunView(Panel):
         costs = html.table(_COSTS, _cost_rows(self._costs), right=_NUMBERS)
         parts = [html.heading("Costs", html.muted("tokens, and US dollars")), costs]
         if maybe := int(self._costs["maybe_billed"].sum()):
-            parts.append(
-                html.quiet(f"{maybe:,} more may have been billed, though no answer arrived: see run.attempts.")
-            )
+            lost = counted(maybe, "unpriced request")
+            parts.append(html.quiet(f"{lost} may have been billed, though no answer arrived: see run.attempts."))
         if failures := _failures(self._probes):
             parts.append(html.heading("Failures"))
             parts.append(html.table(_FAILURES, failures))
@@ -155,7 +154,7 @@ def _cost_rows(costs: pd.DataFrame) -> list[tuple[str, ...]]:
             row["model"],
             *(_count(row[name]) for name in ("ok", "failed")),
             *(_count(row[name]) for name in ("input_tokens", "output_tokens")),
-            billed(row["estimated_cost"], row["unpriced"]) if row["unpriced"] or row["ok"] or row["failed"] else "",
+            billed_row(row) if row["unpriced"] or row["ok"] or row["failed"] else "",
             _per_answer(row),
         )
         for row in ranked.to_dict("records")

@@ -172,11 +172,21 @@ def test_a_bare_run_is_its_view(kit, sim):
 
 
 def test_a_probe_that_was_never_asked_can_be_listed(kit, sim):
-    """It has no answer, cost or time; it is there all the same, and its cost is unknown."""
+    """It has no answer, cost or time; it is there all the same."""
     sim.script("openai", ["auth"])
     kit.catalog.update_provider("openai", max_parallel_requests=1)
     probes = shown_answers(kit.run(["a", "b"], LUNA).result(30).view())["probes"]
     assert {probe["status"]: probe["cost"] for probe in probes} == {"failed": "$0.00", "skipped": None}
+
+
+def test_a_lost_answer_counts_as_unpriced_everywhere(kit, sim):
+    """The title, the table, its chart and the reader say alike that a request may have been billed."""
+    sim.script("mistral", ["disconnect"])
+    view = kit.run("a", SMALL, max_tokens=20, retry=RetryPolicy(scale=0.001)).result(30).view()
+    assert view._repr_mimebundle_()["text/plain"].count("and 1 unpriced") == 2
+    assert "1 unpriced request may have been billed" in text_of(view.widget)
+    assert shown_answers(view)["probes"][0]["cost"].endswith("and 1 unpriced")
+    assert view.run.plot_costs().texts[0].get_text().endswith("and 1 unpriced")
 
 
 def test_a_reader_says_when_its_files_are_gone(database, monkeypatch):
