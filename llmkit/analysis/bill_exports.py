@@ -28,6 +28,7 @@ import pandas as pd
 from llmkit.errors import ValidationError
 from llmkit.records import Usage
 from llmkit.records.checks import shapes, texts
+from llmkit.records.user_warnings import warn
 
 _DAYS = ("start_time_iso", "start_time", "starting_at", "usage_date_utc", "date", "day", "created_at")
 _MODELS = ("model_permaslug", "model", "line_item")
@@ -69,7 +70,7 @@ def _records(source: Any) -> list[Mapping[str, Any]]:
         content = file.read_bytes()
     try:
         text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
-        return list(_flat(json.loads(text))) if text.lstrip()[:1] in ("{", "[") else list(_table(text))
+        return list(_pages(json.loads(text))) if text.lstrip()[:1] in ("{", "[") else list(_table(text))
     except (ValueError, AttributeError, TypeError, csv.Error):
         raise ValidationError(
             f"{file.name} is neither a CSV nor a JSON file of a bill.", field="path_or_frame"
@@ -85,6 +86,16 @@ def _table(text: str) -> Iterable[Mapping[str, Any]]:
         if separator != ",":
             values = {name: _WITH_COMMA.sub(r"\1.\2", str(value)) for name, value in values.items()}
         yield values
+
+
+def _pages(bill: Any) -> Iterable[Mapping[str, Any]]:
+    """The results of a page, or of a list of them; says so if the last one is not there."""
+    if bill and all(page.get("has_more") for page in (bill if isinstance(bill, list) else [bill])):
+        warn(
+            "The export goes on on another page (has_more), whose days count as missing: fetch all pages, or more days "
+            "a page (limit=31), and give them as a list in one file."
+        )
+    return _flat(bill)
 
 
 def _flat(page: Any) -> Iterable[Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """Exports as they come from people's hands: saved again by a spreadsheet, in other zones, or no export at all."""
 
 import json
+import warnings
 from decimal import Decimal
 
 import pandas as pd
@@ -75,6 +76,19 @@ def test_what_is_no_file_is_refused_in_a_sentence(source):
     """With what to give instead."""
     with pytest.raises(llmkit.ValidationError):
         read_bill(source)
+
+
+def test_an_export_whose_last_page_is_not_there_says_so(tmp_path):
+    """OpenAI and Anthropic give seven days a page unless asked for more: the others would seem to be missing."""
+    file = tmp_path / "bill.json"
+    first, last = ({"data": [], "has_more": more} for more in (True, False))
+    file.write_text(json.dumps(first))
+    with pytest.warns(UserWarning, match="another page"):
+        assert lines(file) == []
+    for whole in (last, [first, last], [last, first], []):
+        file.write_text(json.dumps(whole))
+        with warnings.catch_warnings(action="error"):
+            assert lines(file) == []
 
 
 def test_an_empty_export_holds_nothing(tmp_path):
