@@ -23,6 +23,7 @@ from llmkit.store.lease import CONFIG, confine
 from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
 from llmkit.store.tables import literal, quoted
+from llmkit.store.trouble import stoppable
 
 T = TypeVar("T")
 
@@ -103,6 +104,7 @@ class Folder:
         return connection
 
 
+@stoppable()
 def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
     """Run a query on archived runs."""
     try:

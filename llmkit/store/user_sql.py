@@ -40,6 +40,7 @@ def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
     )
 
 
+@trouble.stoppable()
 def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path | None = None) -> pd.DataFrame:
     """Run a SELECT; damage of the database at ``path`` is raised as DuckDB's error."""
     try:

@@ -1,5 +1,7 @@
 """The user's own SQL: what comes back is what DuckDB says, and what query failed is told in a sentence."""
 
+import signal
+
 import pandas as pd
 import pytest
 
@@ -64,3 +66,17 @@ def test_what_cannot_be_answered_is_told(kit, sql, params, field, words):
     with pytest.raises(llmkit.ValidationError, match=words) as caught:
         kit.sql(sql, params)
     assert caught.value.field == field
+
+
+def test_stop_ends_a_query_as_it_ends_all_else(kit, tmp_path):
+    """A query that Stop interrupts raises KeyboardInterrupt, which no ``except Exception`` of a script swallows."""
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+    kit.run("a", "openai:gpt-6-luna").result(30).archive(tmp_path)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for sql in (kit.sql, llmkit.dataset(tmp_path).sql):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                sql(endless)
+    finally:
+        signal.signal(signal.SIGALRM, before)
