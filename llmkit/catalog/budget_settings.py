@@ -8,17 +8,16 @@ from typing import Any
 
 from llmkit.catalog import rules
 from llmkit.errors import ValidationError
-from llmkit.records import SharedBudget, is_month
+from llmkit.records import BUDGETS, SharedBudget, is_month
 from llmkit.records.checks import numbers, texts
 from llmkit.store import CatalogState, Edit
 
-KEY = "budgets"
 _ALMOST_A_MONTH = re.compile(r"\d{4}[-/.]?\d{1,2}")
 
 
 def budgets_of(state: CatalogState) -> tuple[SharedBudget, ...]:
     """All shared budgets, in the order in which they were set."""
-    return tuple(map(SharedBudget.from_row, state.settings.get(KEY) or ()))
+    return SharedBudget.all_of(state.settings.get(BUDGETS))
 
 
 def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any) -> None:
@@ -33,7 +32,7 @@ def set_budget(edit: Edit, scope: Any, amount: Any, provider: Any, alert_at: Any
         raise ValidationError("amount cannot be negative; None removes the budget.", field="amount")
     others = [each for each in budgets_of(edit.state) if each.key != budget.key]
     chosen = others if amount is None else [*others, budget]
-    edit.put_setting(KEY, [each.to_row() for each in chosen], "set_budget")
+    edit.put_setting(BUDGETS, [each.to_row() for each in chosen], "set_budget")
 
 
 def check_project(value: Any) -> None:

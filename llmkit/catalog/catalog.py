@@ -26,7 +26,7 @@ from llmkit.errors import ModelNotFound, OriginNotApproved, ValidationError
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.providers.credentials import how_to_approve, names_api_key
-from llmkit.records import EXACT, Model, ModelStatus, Provider, dialect_at
+from llmkit.records import BUDGETS, EXACT, Model, ModelStatus, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.user_warnings import warn
@@ -536,7 +536,7 @@ class Catalog:
         """
         if not isinstance(key, str) or not key.isidentifier() or key.startswith("_") or len(key) > 100:
             raise ValidationError("A setting's key is a word such as 'my_setting'.", field="key")
-        if key == budget_settings.KEY:
+        if key == BUDGETS:
             raise ValidationError("Budgets are set with kit.set_budget('2026-12', 200).", field="key")
         kept = texts.json_value(value, "value")
         purpose = purpose_name(key)

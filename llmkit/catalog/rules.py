@@ -116,8 +116,10 @@ def find_purpose(name: Any) -> Purpose:
 def infra_reference(state: CatalogState, purpose: Any) -> Any:
     """The reference set for a purpose, or else for its fallback; ``None`` when neither is set."""
     registered = find_purpose(purpose)
-    own = state.settings.get(registered.key)
-    return infra_reference(state, registered.fallback) if own is None and registered.fallback else own
+    own = state.settings.get(registered.key)  # anything, where SQL wrote it
+    if own is None and registered.fallback:
+        return infra_reference(state, registered.fallback)
+    return own if isinstance(own, str) else None
 
 
 def purposes_of(state: CatalogState, reference: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import copyreg
 from types import MappingProxyType
 from typing import Any
 
-from llmkit.records.budgets import SharedBudget, is_month, month_of
+from llmkit.records.budgets import BUDGETS, SharedBudget, is_month, month_of
 from llmkit.records.calls import Call, Message, Params, Scenario
 from llmkit.records.completions import (
     TOKEN_COLUMNS,
@@ -54,7 +54,7 @@ copyreg.pickle(MappingProxyType, lambda frozen: (_frozen, (dict(frozen),)))
 
 
 __all__ = [
-    "BATCH_TIER", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
+    "BATCH_TIER", "BUDGETS", "DIALECTS", "EXACT", "PRICE_COLUMNS", "PRICE_PARTS", "RATE_COLUMNS", "STANDARD",
     "STANDARD_TIER", "TOKEN_COLUMNS", "WIRE_NAMES", "Call", "Completion", "Config", "CostSource", "DatedPrice",
     "Dialect", "Failure", "FinishReason", "HttpResponse", "Message", "Model", "ModelStatus", "Params", "Price",
     "PriceTier", "PriceVariant", "PriceWindow", "Provider", "Question", "RateInfo", "Rates", "RemoteModel", "Request",

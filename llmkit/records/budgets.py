@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from llmkit.records.rows import Row
 
+BUDGETS = "budgets"
+"""The setting of the catalog that holds all shared budgets."""
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
@@ -38,6 +41,11 @@ class SharedBudget(Row):
     def key(self) -> str:
         """A unique, readable name: ``2026-12 at openai``."""
         return self.scope if self.provider is None else f"{self.scope} at {self.provider}"
+
+    @classmethod
+    def all_of(cls, setting: Any) -> tuple[SharedBudget, ...]:
+        """The budgets in the setting :data:`BUDGETS`, in the order in which they were set."""
+        return tuple(map(cls.from_row, setting or ()))
 
     def covers(self, provider: str, project: str | None, month: str) -> bool:
         """Whether a request counts against it."""

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import duckdb
 
 from llmkit.errors import ValidationError
-from llmkit.records import PRICE_COLUMNS, DatedPrice, Model, Price, Provider, price_on
+from llmkit.records import BUDGETS, PRICE_COLUMNS, DatedPrice, Model, Price, Provider, SharedBudget, price_on
+from llmkit.records.checks import numbers
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.checks.texts import first_of
 from llmkit.records.rows import Row, as_json
@@ -128,8 +129,7 @@ def _changed_entries(
             continue  # it was renamed: the entry with that id is restored
         try:
             after = record.from_row(row)
-            if isinstance(after, Model) and after.api_config != getattr(before, "api_config", None):
-                api_config(after.api_config)
+            _check(before, after)
         except _UNREADABLE as error:
             if before is None:
                 raise ValidationError(f"The row of {reference} in the catalog cannot be read: {error}.") from error
@@ -141,6 +141,15 @@ def _changed_entries(
             yield f"{'update' if before else 'add'}_{entity}", reference, before, after
     for reference in recorded.keys() - present.keys():
         yield "restore", reference, recorded[reference], recorded[reference]
+
+
+def _check(before: Any, after: Any) -> None:
+    """Refuse what can be read as a row, but not used."""
+    if isinstance(after, Model) and after.api_config != getattr(before, "api_config", None):
+        api_config(after.api_config)
+    if isinstance(after, _Setting) and after.key == BUDGETS:
+        for budget in SharedBudget.all_of(after.value):
+            numbers.amount(budget.amount, "amount")
 
 
 def _price(
