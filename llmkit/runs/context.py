@@ -28,7 +28,7 @@ from llmkit.runs.progress import EventKind, Tracker
 from llmkit.runs.remote import Sender
 from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
-from llmkit.runs.stop_rules import Watch
+from llmkit.runs.stop_rules import StopCheck
 from llmkit.runs.targets import Target
 from llmkit.runs.tickets import waiting_words
 from llmkit.store import Event, Store, events
@@ -63,7 +63,7 @@ class RunContext:
     services: Services
     budget: Budget
     tracker: Tracker
-    watch: Watch | None = None
+    stop_check: StopCheck | None = None
     """Decides when the run has enough answers."""
     session: int = 0
     """The number of the state with which the run was resumed; 0 in a new run."""
@@ -104,7 +104,7 @@ class RunContext:
     def forget(self) -> None:
         """Let go of what was asked: the journal has it, and the run's handle lives as long as its kit."""
         self.spec = replace(self.spec, plan=replace(self.spec.plan, scenarios=(), order="sequential"))
-        self.watch = None
+        self.stop_check = None
 
     def warmed(self, probe: Probe) -> contextlib.AbstractAsyncContextManager[None]:
         """Let the first of the probes that share a beginning fill the provider's cache before the others are sent."""

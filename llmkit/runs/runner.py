@@ -31,7 +31,7 @@ from llmkit.runs.remote import Place, RemoteSender
 from llmkit.runs.replay import conversations, late_answers, lost_outcome, reused_conversations
 from llmkit.runs.session import Session
 from llmkit.runs.spec import RunSpec, config_row, scenario_row, settings_row
-from llmkit.runs.stop_rules import watch_of
+from llmkit.runs.stop_rules import stop_check
 from llmkit.store import CatalogState, events, queries, run_rows, totals
 from llmkit.store.apply_runs import prepare
 
@@ -198,7 +198,7 @@ class Runner(Generic[T]):
             session=session,
             reused_versions=spec.reused.versions(spec.plan),
         )
-        context.watch = watch_of(spec.stop_when, spec.plan, context.note)
+        context.stop_check = stop_check(spec.stop_when, spec.plan, context.note)
         portions = self.services.gate.portions
         how: dict[str, Any] = {"simulated": spec.simulated, "on_alert": context.note, "portions": portions}
         context.budget.shared = self.services.spending.money(spec.shared_budgets, run_id, spec.project, **how)

@@ -185,7 +185,7 @@ class Session:
 
     async def _affect_others(self, conversation: Conversation, failure: Failure | None) -> None:
         """Apply what the end of a probe means for the others."""
-        if self.context.watch is not None and self.context.watch.is_over(conversation):
+        if self.context.stop_check is not None and self.context.stop_check.is_over(conversation):
             for queue in self.queues.values():  # requests in flight still finish
                 queue.clear()
         if failure is not None and failure.scope == "run":
@@ -257,7 +257,7 @@ class Session:
 
     async def _end(self, problem: BaseException | None) -> BaseException | None:
         """Write how the run ended; returns the problem that made it fail, if any."""
-        enough = self.context.watch.outcome if self.context.watch is not None else None
+        enough = self.context.stop_check.outcome if self.context.stop_check is not None else None
         cancelled = enough or (self._cancelled and not self.tracker.is_complete)  # the last answers may have come since
         status = "failed" if problem is not None else "cancelled" if cancelled else "completed"
         message = str(problem) if problem else enough

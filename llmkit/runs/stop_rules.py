@@ -53,7 +53,7 @@ def _answer_fields(plan: Plan) -> set[str] | None:
 
 
 @dataclass(slots=True)
-class Watch:
+class StopCheck:
     """Applies a rule to a run's answers whenever their number has grown by five per cent."""
 
     rule: StopRule
@@ -82,9 +82,9 @@ class Watch:
         return self.outcome is not None
 
 
-def watch_of(rule: StopRule | None, plan: Plan, say: Callable[[str], None]) -> Watch | None:
-    """The watch over a run of this plan; ``say`` gets a sentence if the rule can use no answer."""
-    return None if rule is None else Watch(rule, tuple(config.label for config in plan.configs), len(plan), say)
+def stop_check(rule: StopRule | None, plan: Plan, say: Callable[[str], None]) -> StopCheck | None:
+    """The check of a run of this plan; ``say`` gets a sentence if the rule can use no answer."""
+    return None if rule is None else StopCheck(rule, tuple(config.label for config in plan.configs), len(plan), say)
 
 
 def _row(conversation: Conversation) -> dict[str, Any]:
