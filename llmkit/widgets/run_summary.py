@@ -24,7 +24,10 @@ _TONES: Mapping[str, html.Tone] = {
 _BAR = {"ok": html.TONES["good"], "failed": html.TONES["bad"], "skipped": html.TONES["warn"]}
 _WIDTHS = {"Model": "22%", "Progress": "auto", "Done": "48px", "Failed": "48px", "In flight": "62px",
            "Waiting": "60px", "Cost": "66px"}  # fmt: skip
-_WAIT_WORDS = {"slot": "all parallel requests are in use", "budget": "others have reserved the rest of a budget"}
+_WAIT_WORDS = {
+    "slot": "all parallel requests are in use",
+    "budget": "others have reserved the rest of a budget, or the team has yet to agree on it",
+}
 """Replacements for the gate's internal terms."""
 
 
