@@ -40,7 +40,8 @@ class BatchDesk:
     """The batches of one model in one run; lives on the background loop.
 
     ``queue`` holds probes not yet begun, ``moving`` counts conversations that are neither waiting here nor over.
-    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.without_outcome` that an earlier process left.
+    ``earlier`` are the rows of :func:`~llmkit.store.run_rows.without_outcome` that an earlier process left. ``trouble``
+    is why the provider's last reply about a batch was of no use, if it was not.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class BatchDesk:
     handed_in: int = 0
     back: int = 0
     open: dict[str, Batch] = field(default_factory=dict)
+    trouble: str = ""
     _waiting: list[Ticket] = field(default_factory=list)
     _stirred: anyio.Event = field(default_factory=anyio.Event)
     _named: int = 0
@@ -280,7 +282,12 @@ class BatchDesk:
 
     async def _asked(self, request: Request, read: Callable[[HttpResponse], T | Failure]) -> T | Failure:
         response = await self.send(request)
-        return response if isinstance(response, Failure) else await apart(response.body, read, response)
+        result = response if isinstance(response, Failure) else await apart(response.body, read, response)
+        trouble = result.message if isinstance(result, Failure) else ""
+        if isinstance(result, Failure) and trouble != self.trouble:
+            log.warning("batch not read", extra={"run": self.run_id, "code": result.code})
+        self.trouble = trouble
+        return result
 
     def _custom_id(self, key: Key) -> str:
         return "-".join([self.run_id, *map(str, key)])

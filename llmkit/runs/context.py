@@ -149,7 +149,9 @@ class RunContext:
             return dict.fromkeys(providers, holdup)
         waits = dict.fromkeys(self.budget.waiting().intersection(providers), BUDGET)
         waits |= {name: words(block) for name, block in self.services.gate.waiting().items() if name in providers}
-        return waits | dict.fromkeys(self.batching, self.status)
+        waits |= dict.fromkeys(self.batching, self.status)
+        troubles = {reference.partition(":")[0]: desk.trouble for reference, desk in self.desks.items() if desk.trouble}
+        return waits | {name: f"{self.status}. {troubles[name]}" for name in self.batching & troubles.keys()}
 
     async def cancel_batches(self, grace: float) -> None:
         """Cancel all batches at their providers, and wait at most ``grace`` seconds for their answers."""

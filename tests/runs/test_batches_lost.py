@@ -133,6 +133,15 @@ def test_a_file_that_cannot_be_uploaded_cost_nothing(kit, provider):
     assert "POST /batches" not in provider.seen
 
 
+def test_a_batch_that_cannot_be_looked_at_says_why(kit, provider):
+    """A key that was revoked meanwhile would keep a run waiting without a word."""
+    provider.replies["GET /batches/b"] = 401, {"error": {"message": "Revoked."}}
+    handle = kit.run("Why?", "openai:gpt-6-luna", **HOW)
+    assert until(lambda: "does not accept the API key: Revoked." in handle.progress.waiting.get("openai", ""))
+    provider.replies["GET /batches/b"] = 200, {"id": "b", "status": "cancelled"}
+    assert handle.result(100).probes["status"].tolist() == ["cancelled"]
+
+
 def test_a_batch_that_is_being_handed_in_when_its_run_is_cancelled_is_cancelled_too(kit, provider):
     """It is accepted a moment later, and would be billed although nobody waits for it."""
     provider.accepts.clear()
