@@ -283,10 +283,9 @@ class BatchDesk:
     async def _asked(self, request: Request, read: Callable[[HttpResponse], T | Failure]) -> T | Failure:
         response = await self.send(request)
         result = response if isinstance(response, Failure) else await apart(response.body, read, response)
-        trouble = result.message if isinstance(result, Failure) else ""
-        if isinstance(result, Failure) and trouble != self.trouble:
+        known, self.trouble = self.trouble, result.message if isinstance(result, Failure) else ""
+        if isinstance(result, Failure) and known != self.trouble:
             log.warning("batch not read", extra={"run": self.run_id, "code": result.code})
-        self.trouble = trouble
         return result
 
     def _custom_id(self, key: Key) -> str:
