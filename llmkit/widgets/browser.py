@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PATIENCE = 10.0
-"""Seconds after which a submission goes ahead unconfirmed, for notebooks that cannot link widgets in the browser."""
+"""Seconds after which a submission goes ahead unconfirmed, in notebooks that cannot link widgets in the browser."""
 
 _turn = threading.RLock()
 
@@ -46,15 +46,17 @@ class Confirmed:
     """Acts once all input typed into some controls has arrived.
 
     The browser copies a number to every control and returns it on the control's own channel, after everything typed
-    there before.
+    there before. It returns the first control's as soon as that is shown, which tells that it can: then however late
+    what was typed may be, on a slow machine or during a long computation, it is waited for.
     """
 
     def __init__(self, controls: Sequence[ipw.Widget]) -> None:
         self._controls = controls
-        self._asked = ipw.IntText()
+        self._asked = ipw.IntText(1)
+        self._is_linked = False
         self._action: Callable[[], Any] | None = None
-        for control in controls:
-            control.add_traits(heard=traitlets.Int(0).tag(sync=True))
+        for place, control in enumerate(controls):
+            control.add_traits(heard=traitlets.Int(min(place, 1)).tag(sync=True))
             control.observe(lambda _: self._hear(), "heard")
         self._links = [ipw.jsdlink((self._asked, "value"), (control, "heard")) for control in controls]
 
@@ -65,12 +67,14 @@ class Confirmed:
         elif self._action is None:
             self._action = action
             self._asked.value += 1
-            timer = threading.Timer(PATIENCE, in_turn(self._act), (self._asked.value,))
-            timer.daemon = True
-            timer.start()
+            if not self._is_linked:
+                timer = threading.Timer(PATIENCE, in_turn(self._act), (self._asked.value,))
+                timer.daemon = True
+                timer.start()
 
     @in_turn
     def _hear(self) -> None:
+        self._is_linked = True
         if all(control.heard == self._asked.value for control in self._controls):
             self._act(self._asked.value)
 
