@@ -16,11 +16,11 @@ from llmkit.widgets.table import Column, Row
 
 _UNIT = "US dollars per million tokens"
 COLUMNS = (
-    Column(title="Model id", width="minmax(80px, 1fr)"),
+    Column(title="Model id", width="minmax(80px, 3fr)"),
     Column(title="Input $/M", width="72px", sort="input", right=True, words=f"input price, {_UNIT}"),
     Column(title="Output $/M", width="80px", sort="output", right=True, words=f"output price, {_UNIT}"),
     Column(title="Context", width="52px", right=True),
-    Column(title="Status", width="minmax(118px, 205px)"),
+    Column(title="Status", width="minmax(118px, 2fr)"),
 )
 SIMULATED = "simulated"
 STATUSES = (("active", "ACTIVE"), ("deprecated", "DEPRECATED"))

@@ -28,7 +28,7 @@ class Looks:
 
     def __init__(self, room: str) -> None:
         self.name = ipw.Layout(**NAME)
-        self.control = ipw.Layout(display="flex", justify_content="flex-start", height="28px", **WHOLE)
+        self.control = ipw.Layout(height="28px", width="auto", max_width="100%", min_width="0", margin="0")
         self.cells = ipw.Layout(flex=room, **REST)
         self.text = ipw.HTML().style
         self.plain = ipw.ButtonStyle(button_color="transparent")

@@ -93,6 +93,23 @@ def test_what_makes_no_sense_is_said_beside_the_field_and_nothing_is_lost(models
     assert catalog(database).models[LUNA].cost_input_per_million == Decimal("0.1")
 
 
+def test_a_long_name_ends_in_an_ellipsis_and_ids_stay_on_a_line(lab, database):
+    """In a table 900 px wide a name that does not fit is seen to go on, and the id beside it is not broken."""
+    rename = f"kit.catalog.update_model({LUNA!r}, display_name={'A long name ' * 9!r})"
+    notebook = lab.notebook("narrow_names", *cells(database, rename, "kit.models_panel()"))
+    lab.page.set_viewport_size({"width": 900, "height": 900})
+    notebook.run()
+    panel = notebook.panel()
+    panel.get_by_label("Filter").fill("luna")
+    button = panel.get_by_role("button", name="A long name")
+    assert button.evaluate(
+        "node => { const { display, textOverflow } = getComputedStyle(node);"
+        " return [display === 'flex', textOverflow, node.scrollWidth > node.clientWidth]; }"
+    ) == [False, "ellipsis", True]
+    lines = "id => { const text = document.createRange(); text.selectNodeContents(id); "
+    assert panel.get_by_text("gpt-6-luna", exact=True).evaluate(lines + "return text.getClientRects().length; }") == 1
+
+
 def test_what_a_row_opens_comes_into_sight(models):
     """A click on the first of 25 rows: its buttons, below the last row, are on the screen, and one Tab away; so are the
     form that they open, and the sentence about what it saved.
