@@ -171,6 +171,8 @@ class Page:
 
     def text(self) -> str:
         """The table as plain text."""
+        if self.frame.empty:
+            return self.title
         plain = self.frame.assign(**{name: self.frame[name].map(unmarked) for name in self.markup})
         return f"{self.title}\n{plain.to_string(index=False, max_rows=MOST_ROWS)}"
 

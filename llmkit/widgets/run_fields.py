@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -45,13 +46,7 @@ def settings(projects: Sequence[str] = ()) -> list[Field]:
 
 def read_prompts(typed: str) -> list[str]:
     """Split prompts at empty lines; a prompt may have several lines."""
-    blocks: list[list[str]] = [[]]
-    for row in typed.splitlines():
-        if row.strip():
-            blocks[-1].append(row)
-        elif blocks[-1]:
-            blocks.append([])
-    return ["\n".join(block).strip() for block in blocks if block]
+    return [prompt for each in re.split(r"\n\s*\n", typed) if (prompt := each.strip())]
 
 
 def read_samples(typed: str, label: str) -> int | None:

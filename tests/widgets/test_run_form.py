@@ -406,6 +406,7 @@ def test_prompts_are_separated_by_empty_lines():
     """A prompt may have several lines; blanks around it do not count."""
     assert read_prompts("one\ntwo\n\n  \n three \n\n") == ["one\ntwo", "three"]
     assert read_prompts("\n \n") == []
+    assert read_prompts("from\x0ca\u2028PDF\r\n\r\nnext") == ["from\x0ca\u2028PDF", "next"]
 
 
 def test_a_given_frame_travels_along(kit, sim):
