@@ -32,6 +32,8 @@ _ROWS = 8_192
 """Rows of a row group, DuckDB's unit of compression: each operation recompresses the last group of each table."""
 _LARGE = 1 << 29
 """Bytes of a database from which on two threads read it: a table of costs takes half the time, a third more memory."""
+_INTERRUPTED = "Query interrupted"
+"""DuckDB's message when a query is interrupted (Stop, Ctrl-C)."""
 _BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 """The suffixes of a database and of the files that DuckDB keeps with it."""
 
@@ -143,7 +145,7 @@ class Lease:
         # Starting DuckDB takes ten times as long as opening a file, so the engine stays, with no database attached.
         mode = "READ_ONLY" if read_only else "READ_WRITE"
         try:
-            with trouble.stoppable(), _private_files():
+            with _private_files():
                 engine = self._started()
                 is_new = not (self.path.exists() or self.has_wal)
                 engine.execute(f"ATTACH {literal(self.path)} AS catalog (TYPE duckdb, {mode}, ROW_GROUP_SIZE {_ROWS})")
@@ -160,6 +162,10 @@ class Lease:
         except duckdb.Error as error:
             self.close()
             raise self._translate(error) from error
+        except RuntimeError as error:
+            if str(error) == _INTERRUPTED:
+                raise KeyboardInterrupt from None
+            raise
 
     @contextlib.contextmanager
     def connect_confined(self) -> Iterator[duckdb.DuckDBPyConnection]:

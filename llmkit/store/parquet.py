@@ -23,7 +23,7 @@ from llmkit.store.lease import CONFIG, confine
 from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
 from llmkit.store.tables import literal, quoted
-from llmkit.store.trouble import stoppable
+from llmkit.store.user_sql import stoppable
 
 T = TypeVar("T")
 
@@ -104,11 +104,11 @@ class Folder:
         return connection
 
 
-@stoppable()
 def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
     """Run a query on archived runs."""
+    cursor = connection.cursor()
     try:
-        return question(connection.cursor())
+        return stoppable(cursor, lambda: question(cursor))
     except duckdb.Error as error:
         raise ValidationError(f"This query of the archived runs failed: {error}", field="sql") from None
 

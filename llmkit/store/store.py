@@ -218,8 +218,8 @@ class Store:
                 result does not fit into a DataFrame.
         """
         given = user_sql.checked(params)
-        with contextlib.suppress(user_sql.TakesLong):
-            return self.look(lambda c: user_sql.ask_briefly(c, sql, given, self.path), confined=True)
+        with contextlib.suppress(TimeoutError):
+            return self.look(lambda c: user_sql.ask(c, sql, given, self.path, user_sql.PATIENCE), confined=True)
         with self.snapshot() as copy:
             lease.confine(copy)
             return user_sql.ask(copy, sql, given)

@@ -5,12 +5,10 @@ Never decided by words that a path or a query could contain.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +26,8 @@ _PID = re.compile(r"\(PID (\d+)\)")
 _SUSPECT = duckdb.IOException | duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException
 
 
-_STOPPED = "Query interrupted"
-"""The message of DuckDB's RuntimeError when a query is interrupted by Stop or Ctrl-C."""
-
-
 class OutOfReach(LlmkitError):
     """The system does not let the database be opened, locked or written; the file itself may be fine."""
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Raise what stops a query as what it is."""
-    try:
-        yield
-    except RuntimeError as error:
-        if str(error) == _STOPPED:
-            raise KeyboardInterrupt from None
-        raise
 
 
 def is_held(error: duckdb.Error) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pandas as pd
@@ -15,15 +15,13 @@ from llmkit.records.checks.shapes import unboxed
 from llmkit.store import queries, trouble
 from llmkit.store.tables import quoted
 
+T = TypeVar("T")
+
 PATIENCE = 3.0
 """Seconds for which a statement may hold the database while others wait."""
 
 _NOT_IN_A_FRAME = (ValueError, TypeError, OverflowError, NotImplementedError, RecursionError)
 """Raised by Arrow and pandas for values that they cannot represent, such as the date 'infinity'."""
-
-
-class TakesLong(Exception):
-    """The statement was interrupted after ``PATIENCE`` seconds; internal to the store, which reruns it on a copy."""
 
 
 Params = list[Any] | dict[str, Any]
@@ -40,30 +38,37 @@ def checked(params: Sequence[Any] | Mapping[str, Any] | None) -> Params:
     )
 
 
-@trouble.stoppable()
-def ask(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path | None = None) -> pd.DataFrame:
-    """Run a SELECT; damage of the database at ``path`` is raised as DuckDB's error."""
+def ask(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    params: Params,
+    path: Path | None = None,
+    patience: float | None = None,
+) -> pd.DataFrame:
+    """Run a SELECT; damage of the database at ``path`` is raised as DuckDB's error.
+
+    Raises:
+        TimeoutError: it took longer than ``patience`` seconds.
+        ValidationError: it failed, with DuckDB's reason.
+    """
     try:
-        return queries.frame(connection, sql, params)
+        return stoppable(connection, lambda: queries.frame(connection, sql, params), patience)
     except (duckdb.Error, *_NOT_IN_A_FRAME, ValidationError) as error:
         if path is not None and isinstance(error, duckdb.Error) and trouble.is_damage(error, path):
             raise
         raise ValidationError(f"This query failed (access is read-only): {error}", field="sql") from error
 
 
-def ask_briefly(connection: duckdb.DuckDBPyConnection, sql: str, params: Params, path: Path) -> pd.DataFrame:
-    """Run a SELECT as :func:`ask` does, but raise :class:`TakesLong` after :data:`PATIENCE` seconds."""
-    clock = threading.Timer(PATIENCE, connection.interrupt)
-    clock.name = "llmkit-user-sql"
-    clock.start()
-    try:
-        return ask(connection, sql, params, path)
-    except ValidationError as error:
-        if isinstance(error.__cause__, duckdb.InterruptException):
-            raise TakesLong from None
-        raise error from None
-    finally:
-        clock.cancel()
+def stoppable(connection: duckdb.DuckDBPyConnection, query: Callable[[], T], patience: float | None = None) -> T:
+    """Run a query in a thread of its own: while DuckDB waits for its other threads it takes no notice of Stop."""
+    with ThreadPoolExecutor(1, "llmkit-sql") as thread:
+        asked = thread.submit(query)
+        try:
+            return asked.result(patience)
+        finally:
+            while not asked.done():  # an interruption before the query begins has no effect
+                connection.interrupt()
+                wait([asked], 0.05)
 
 
 def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
