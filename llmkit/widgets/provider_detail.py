@@ -117,4 +117,8 @@ class ProviderDetail(Detail):
             f"{url} is a new address for {provider.display_name}. May {key} be sent there? "
             "Approve it only if you trust whoever runs it."
         )
-        form.ask(question, "Approve and save", lambda: self._save(form, provider, approve_origin=True))
+
+        def approve() -> None:  # the address that the question names, not what was typed since
+            self._save(form, provider, approve_origin=form["base_url"].control.value == url)
+
+        form.ask(question, "Approve and save", approve)

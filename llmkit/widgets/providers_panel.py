@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 
 import pandas as pd
 
@@ -64,8 +63,8 @@ class ProvidersPanel(EntriesPanel):
         form = provider_form.add_form(lambda: self._submit(form), self._close_form)
         self._open(form, html.heading("Add a provider") + html.quiet(hint))
 
-    def _submit(self, form: Form) -> None:
-        """Add the provider; one with a key must be confirmed, because the key will be sent to its address."""
+    def _submit(self, form: Form, approved: tuple[str, str] | None = None) -> None:
+        """Add the provider. If it has a key, that the key will be sent to its address must have been ``approved``."""
         form.withdraw()
         try:
             _, values = provider_form.new_provider(form)
@@ -73,15 +72,14 @@ class ProvidersPanel(EntriesPanel):
         except LlmkitError as error:
             form.refuse(error)
             return
-        if not values.get("api_key_env"):
-            self._add(form, lambda: self._added(form))
-            return
-        question = f"The key in {values['api_key_env']} will be sent to {values['base_url']}. Is that right?"
-        approved = partial(self._added, form, approve_origin=True)
-        form.ask(question, "Approve and add", lambda: self._add(form, approved))
+        key, url = values.get("api_key_env"), values["base_url"]
+        if key and (key, url) != approved:
+            question = f"The key in {key} will be sent to {url}. Is that right?"
+            form.ask(question, "Approve and add", lambda: self._submit(form, (key, url)))
+        else:
+            self._add(form, lambda: self._added(form, approve_origin=(key, url) == approved))
 
-    def _added(self, form: Form, *, approve_origin: bool = False) -> tuple[str, str]:
-        form.withdraw()
+    def _added(self, form: Form, *, approve_origin: bool) -> tuple[str, str]:
         name, values = provider_form.new_provider(form)
         added = self._catalog.add_provider(name, approve_origin=approve_origin, **values)
         return name, f"Added {added.display_name}. Test the connection to see its models."

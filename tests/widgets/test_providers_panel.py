@@ -154,6 +154,25 @@ def test_a_new_address_is_approved_before_the_key_goes_there(panel, kit, events)
     assert kit.catalog.provider("openai").base_url == "https://proxy.example.org/v1"
 
 
+def test_only_the_address_in_the_question_is_approved(panel, kit):
+    """Another that was typed meanwhile is asked about anew, for a new provider too."""
+    form = select(panel, "openai")
+    type_into(form, base_url="https://proxy.example.org/v1")
+    form.submit_button.click()
+    type_into(form, base_url="https://elsewhere.example.org/v1")
+    buttons(form.aside)["Approve and save"].click()
+    assert "elsewhere" in text_of(form.aside)
+    assert kit.catalog.provider("openai").base_url == "https://api.openai.com/v1"
+    form = open_add(panel, base_url="https://openrouter.ai/api/v1", api_key_env="OPENROUTER_API_KEY")
+    form.submit_button.click()
+    type_into(form, base_url="https://elsewhere.example.org/v1")
+    buttons(form.aside)["Approve and add"].click()
+    assert "elsewhere" in text_of(form.aside)
+    assert "lab" not in kit.catalog.state().providers
+    buttons(form.aside)["Approve and add"].click()
+    assert kit.catalog.provider("lab").base_url == "https://elsewhere.example.org/v1"
+
+
 def test_an_address_on_this_machine_needs_no_approval(panel, kit):
     """A local proxy is saved at once."""
     form = select(panel, "openai")
