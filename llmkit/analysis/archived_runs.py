@@ -22,7 +22,7 @@ from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
 from llmkit.records.checks.texts import counted
 from llmkit.runs import request_texts, stored_plan
-from llmkit.store import Snapshot, Store, events, parquet, queries
+from llmkit.store import Snapshot, Store, events, parquet, user_sql
 from llmkit.store.tables import quoted
 
 T = TypeVar("T")
@@ -68,9 +68,9 @@ class Dataset:
         ``params``: values for each ``?``, or a dict for ``$names``.
 
         Raises:
-            ValidationError: DuckDB rejects the query, with its reason.
+            ValidationError: as in ``kit.sql``.
         """
-        return self.look(lambda c: queries.frame(c, query, params))
+        return user_sql.ask(self._connection.cursor(), query, user_sql.checked(params))
 
     def probes(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.RecordBatchReader:
         """Stream probes as Arrow batches, in no particular order; they need not fit into memory.

@@ -23,6 +23,7 @@ from llmkit.store.lease import CONFIG, confine
 from llmkit.store.queries import answer_fields, column, dimension_names, pointer
 from llmkit.store.schema import USAGE
 from llmkit.store.tables import literal, quoted
+from llmkit.store.trouble import words
 from llmkit.store.user_sql import stoppable
 
 T = TypeVar("T")
@@ -85,6 +86,15 @@ class Folder:
         if is_empty:
             raise ValidationError(f"There are no archived runs at {self.url}: run.archive writes them.", field="url")
         connection = duckdb.connect(config=CONFIG)
+        try:
+            self._make_views(connection)
+        except duckdb.Error as error:
+            raise ValidationError(
+                f"The archive at {self.url} is incomplete: {words(error)}. Archive its runs again.", field="url"
+            ) from None
+        return connection
+
+    def _make_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         if self.place != self._root:
             connection.register_filesystem(self._files)
         pattern = glob.escape(self.place)  # taken literally: "study [2026]" could match other folders
@@ -101,7 +111,6 @@ class Folder:
             f"SET allowed_directories = [{literal(self.place)}, {literal(pattern)}]"
         )
         confine(connection)
-        return connection
 
 
 def ask(connection: duckdb.DuckDBPyConnection, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:

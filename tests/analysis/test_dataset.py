@@ -1,5 +1,6 @@
 """Archived runs: the same sums to the last digit, wherever the files are, and nothing else within reach."""
 
+import shutil
 from decimal import Decimal
 
 import pandas as pd
@@ -97,17 +98,23 @@ def test_archives_reach_nothing_else_and_say_what_is_wrong(kit, runs, tmp_path):
     """Other files, unknown columns, bad conditions, empty folders, places that cannot be written."""
     runs[1].archive(tmp_path / "a")
     (tmp_path / "secret.txt").write_text("secret")
+    shutil.rmtree(shutil.copytree(tmp_path / "a", tmp_path / "half") / "turns")
     archived = llmkit.dataset(tmp_path / "a")
     refused = {
-        "archived runs failed": [
+        "query failed": [
             lambda: archived.sql(f"FROM read_text('{tmp_path}/secret.txt')"),
             lambda: archived.sql(f"COPY probes TO '{tmp_path}/out.csv'"),
+            lambda: archived.sql("SELECT 'infinity'::DATE"),
+        ],
+        "params is a list": [lambda: archived.sql("SELECT ?", 5)],
+        "archived runs failed": [
             lambda: archived.probes(where="no_such = 1"),
             lambda: archived.probes(where=f"1 = (SELECT 1 FROM read_text('{tmp_path}/secret.txt'))"),
         ],
-        "failed: Parser Error: syntax error": [lambda: archived.sql("SELEC 1")],
+        "Parser Error: syntax error": [lambda: archived.sql("SELEC 1")],
         "There is no column": [lambda: archived.probes(columns=["nonsense"]), lambda: archived.probes("nonsense")],
         "grouped by": [lambda: archived.costs("nonsense")],
+        "half is incomplete": [lambda: llmkit.dataset(tmp_path / "half")],
         "no archived runs": [lambda: llmkit.dataset(tmp_path / "empty")],
         "cannot be": [lambda: llmkit.dataset("nonsense://x"), lambda: runs[1].archive(tmp_path / "secret.txt")],
         "path": [lambda: llmkit.dataset(None), lambda: runs[1].archive(7)],
