@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,29 +12,10 @@ import pandas as pd
 
 from llmkit.catalog import rules
 from llmkit.money import pricing
-from llmkit.records import CostSource, Model, Price, Rates, Usage, price_on, since, source_of_sum
+from llmkit.money.tariffs import FindTariff, Tariff, recorded
+from llmkit.records import CostSource, Price, Usage, price_on, source_of_sum
 from llmkit.records.checks import texts
 from llmkit.store import CatalogState, Store, queries, run_rows, totals
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """The prices of a model. ``trusts_reports``: use the costs that the provider reported."""
-
-    model: str
-    price: Price
-    fallback: Rates | None
-    trusts_reports: bool = False
-
-    def cost(self, usage: Usage | None, asked_at: datetime, tier: str | None) -> pricing.Cost:
-        """The cost of one answer."""
-        if usage is not None and not self.trusts_reports:
-            usage = replace(usage, reported_cost=None)
-        return pricing.cost(usage, self.price, asked_at, tier=tier, fallback=self.fallback)
-
-
-FindTariff = Callable[[str, datetime], Tariff]
-"""Finds the tariff of a model (by reference) for a request made at a time."""
 
 
 def reprice(
@@ -51,27 +31,9 @@ def reprice(
             totals.billed_attempts(c, run_id),
         )
     )
-    tariff = _noted(run) if moment is None and model is None else _listed(state, moment or datetime.now(UTC), model)
+    own = moment is None and model is None
+    tariff = recorded(run["models"], run["changes"]) if own else _listed(state, moment or datetime.now(UTC), model)
     return _frame(probes, _costs(attempts, tariff), tariff)
-
-
-def _noted(run: Mapping[str, Any]) -> FindTariff:
-    """The prices recorded when the run was started, and from each resumption on those recorded then."""
-    tariffs: defaultdict[str, list[tuple[datetime, Tariff]]] = defaultdict(list)
-    rows = [(since(None), row) for row in run["models"]]
-    rows += [(each["at"], row) for each in run["changes"] for row in each["changes"].get("models", {}).values()]
-    for begins, row in rows:
-        reference = f"{row['provider']}:{row['model_id']}"
-        defaults = row.get("default_costs")
-        fallback = Price.from_row(defaults) if defaults else None
-        model = Model.from_row(row)
-        tariff = Tariff(model.priced_as, model.full_price, fallback, trusts_reports=True)
-        tariffs[reference].append((begins, tariff))
-
-    def find(reference: str, asked_at: datetime) -> Tariff:
-        return [tariff for begins, tariff in tariffs[reference] if begins <= asked_at][-1]
-
-    return find
 
 
 def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:

@@ -83,7 +83,7 @@ class Attempt:
         desk = run.desks.get(model.reference)
         try:
             async with self._admitted(desk) as admission:
-                if (refusal := STOPPED if run.is_stopped else run.breaker.refusal(model)) is not None:
+                if (refusal := STOPPED if run.is_stopped else run.refused(model, self.key)) is not None:
                     admission.waive()
                     return refusal
                 try:
@@ -102,7 +102,7 @@ class Attempt:
     def _admitted(self, desk: BatchDesk | None) -> AbstractAsyncContextManager[Admission]:
         model, run = self.target.model, self.run
         if desk is not None:
-            return desk.admit(self._key(), model.reference, self._purse(), self.worst_case)
+            return desk.admit(self.key, model.reference, self._purse(), self.worst_case)
         return run.services.gate.admit(
             model.provider,
             run_id=run.run_id,
@@ -113,7 +113,8 @@ class Attempt:
             adaptive=run.spec.adaptive,
         )
 
-    def _key(self) -> tuple[int, int, int]:
+    @property
+    def key(self) -> tuple[int, int, int]:
         """Position, turn, and the number of the next attempt."""
         conversation = self.conversation
         return conversation.probe.position, conversation.turn, conversation.turn_attempts.get(conversation.turn, 0) + 1
@@ -161,7 +162,7 @@ class Attempt:
     async def _in_batch(self, desk: BatchDesk, admission: Admission) -> tuple[HttpResponse | Failure, float]:
         """Send it with the next batch. If cancelled after it was submitted, it counts at its worst case."""
         ticket = Ticket(
-            self._key(),
+            self.key,
             self.request,
             begin=lambda started_at: self._begin(started_at, admission),
             line=lambda batch: self._intent(admission, batch),
@@ -197,6 +198,7 @@ class Attempt:
     def _begin(self, started_at: datetime, admission: Admission) -> None:
         """Count the attempt; the time decides the price in force."""
         conversation, turn = self.conversation, self.conversation.turn
+        self.target = self.run.priced(self.target, started_at)
         number = conversation.begin_attempt(started_at, admission.waited_s, self.request.left_out)
         place = {"position": conversation.probe.position, "turn": turn, "attempt": number}
         self.started_at, self.identity = started_at, {"run_id": self.run.run_id, **place}

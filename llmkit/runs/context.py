@@ -8,6 +8,7 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,7 @@ from llmkit.errors import Code
 from llmkit.limiter import BUDGET, Budget, Gate
 from llmkit.money import pricing
 from llmkit.money.amounts import dollars
+from llmkit.money.tariffs import FindTariff
 from llmkit.records import Failure, Model
 from llmkit.records.user_warnings import warn
 from llmkit.runs.batch_desk import BatchDesk
@@ -30,7 +32,7 @@ from llmkit.runs.spec import RunSpec
 from llmkit.runs.spending import Spending
 from llmkit.runs.stop_rules import StopCheck
 from llmkit.runs.targets import Target
-from llmkit.runs.tickets import waiting_words
+from llmkit.runs.tickets import Key, waiting_words
 from llmkit.store import Event, Store, events
 
 log = logging.getLogger("llmkit.runs")
@@ -85,6 +87,8 @@ class RunContext:
     batched: tuple[int, int] = (0, 0)
     """The requests that earlier processes of the run got back from batches, and those that they submitted."""
     targets: dict[str, Target] = field(default_factory=dict)
+    tariff: FindTariff | None = None
+    """The prices by when a request was made, in a resumed run whose prices have changed."""
     reused_versions: dict[str, set[str | None]] = field(default_factory=dict)
     """By model reference, the versions whose answers were reused, until the model gives its first new answer."""
 
@@ -95,6 +99,18 @@ class RunContext:
             provider, in_batches = self.spec.providers[model.provider], model.reference in self.spec.batched
             target = self.targets[model.reference] = Target.of(model, provider, in_batches=in_batches)
         return target
+
+    def priced(self, target: Target, at: datetime) -> Target:
+        """The same target at the prices of a request made at a time: an earlier process may have sent it."""
+        if self.tariff is None:
+            return target
+        tariff = self.tariff(target.model.reference, at)
+        return replace(target, price=tariff.price, fallback=tariff.fallback)
+
+    def refused(self, model: Model, key: Key) -> Failure | None:
+        """Why a request may not be sent, if so; one whose answer only has to be fetched from a batch is sent."""
+        desk = self.desks.get(model.reference)
+        return None if desk is not None and key in desk.earlier else self.breaker.refusal(model)
 
     def conversing(self, model: Model) -> contextlib.AbstractContextManager[None]:
         """Have the model's batch desk, if any, count a conversation while the block lasts."""

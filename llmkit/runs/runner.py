@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from llmkit.errors import Code, LlmkitError, ValidationError
 from llmkit.limiter import Budget
+from llmkit.money.tariffs import FindTariff, recorded
 from llmkit.records.user_warnings import warn
 from llmkit.runs import background
 from llmkit.runs.context import RunContext, Services
@@ -132,6 +133,7 @@ class Runner(Generic[T]):
             context = self._context(run_id, spec, positions, number, spent)
             context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
             context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
+            context.tariff = _tariff(store.run(run_id))
             begun = conversations(spec, run_id, rows, late)
             return self._launch(context, positions, remote, earlier, conversations=begun, late=late, catalog=catalog)
 
@@ -241,6 +243,12 @@ class Runner(Generic[T]):
 def _refuse_remote_batches(spec: RunSpec, remote: RemoteSender | None) -> None:
     if remote is not None and spec.batched:
         raise ValidationError("Batches are submitted from here and need no cluster: leave out on=.", field="on")
+
+
+def _tariff(row: Mapping[str, Any]) -> FindTariff | None:
+    """The prices of a stored run by time, if they have changed."""
+    changes = [each for each in row["changes"] if "models" in each["changes"]]
+    return recorded(row["models"], changes) if changes else None
 
 
 def _tokens(spec: RunSpec) -> dict[str, float]:

@@ -194,12 +194,13 @@ class Session:
             await self._skip_rest(conversation.probe.model)
 
     async def _skip_rest(self, model: Model) -> None:
-        """Mark the remaining probes of a model, or of its provider, as skipped, if either is closed."""
+        """Skip the rest of a model or its provider, if either is closed, but what an earlier process paid for."""
         refusal, plan = self.context.breaker.refusal(model), self.context.spec.plan
         if refusal is None:
             return
         reference, queue = affected(model, refusal), self.queues.get(model.provider, deque())
-        rest = [p for p in queue if reference in (model.provider, plan.model_of(p).reference)]
+        asked = {*self.late, *(position for desk in self.context.desks.values() for position, _, _ in desk.earlier)}
+        rest = [p for p in queue if p not in asked and reference in (model.provider, plan.model_of(p).reference)]
         if not rest:
             return
         others = set(queue).difference(rest)

@@ -24,10 +24,9 @@ async def ask_turn(run: RunContext, conversation: Conversation) -> Failure | Non
 
     async def attempt() -> Completion | Failure:
         nonlocal rejects
-        if (refusal := run.breaker.refusal(model)) is not None:
-            return refusal
         rejects = run.target(model).rejects
-        return await Attempt.of(run, conversation).make()
+        asking = Attempt.of(run, conversation)
+        return run.refused(model, asking.key) or await asking.make()
 
     on_wait = partial(_tell_wait, run, conversation)
     while True:

@@ -193,6 +193,26 @@ def test_a_run_that_waits_says_so_and_outlives_its_kit(kit, sim, tmp_path):
         assert later.runs()["status"].tolist() == ["completed"]
 
 
+def test_answers_on_their_way_are_fetched_at_their_price_whatever_was_edited_meanwhile(kit, sim, tmp_path):
+    """A model deprecated overnight has answered and is paid for, and one that was repriced was asked before that."""
+    sim.set(batch_delay=3600)
+    run_id = _when_waiting(kit, MODELS[:2]).run_id
+    before = kit.catalog.model(MODELS[1]).price.cost_input_per_million
+    kit.close()
+    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as later:
+        later.use_simulator(sim)
+        with pytest.warns(UserWarning, match="is deprecated"):
+            later.catalog.deprecate_model(MODELS[0])
+        later.catalog.update_model(MODELS[1], cost_input_per_million=77, cost_output_per_million=77)
+        sim.set(batch_delay=0)
+        with pytest.warns(UserWarning, match="was changed"):
+            run = later.resume(run_id).result(60)
+        assert set(run.probes["status"]) == {"ok"}
+        repriced = run.probes[run.probes["model"] == MODELS[1]]
+        assert set(repriced["cost_input_per_million"]) == {float(before) / 2}
+        assert run.reprice().attrs["difference"] == 0
+
+
 def test_cancelling_a_run_cancels_its_batches(kit, sim, caplog):
     """What had been answered is saved, the rest is cancelled at the provider; resumed, that is asked again."""
     caplog.set_level(logging.INFO, logger="llmkit.runs")
