@@ -40,7 +40,17 @@ def _stops(value: Any, field: str) -> tuple[str, ...]:
 
 def _body(value: Any, field: str) -> Any:
     """The fields to merge into the request body, as plain JSON values."""
-    return texts.json_value(shapes.mapping(value, field, "{'service_tier': 'flex'}"), field)
+    body = shapes.mapping(value, field, "{'service_tier': 'flex'}")
+    if ours := sorted(_OURS.keys() & body.keys()):
+        raise ValidationError(f"{field} cannot hold {ours[0]!r}: {_OURS[ours[0]]}.", field=field)
+    return texts.json_value(body, field)
+
+
+_OURS = {
+    "model": "its answers would have another model's price. Name the model in models=",
+    "stream": "answers are read whole",
+}
+"""What ``extra_body`` may not replace, and why."""
 
 
 _CHECKS: Mapping[str, Callable[[Any, str], Any]] = {

@@ -40,6 +40,8 @@ ASKED = [
     ({"options": {"strict": "yes"}}, "strict", "True or False"),
     ({"options": {"extra_body": 5}}, "extra_body", "a dict such as"),
     ({"options": {"extra_body": {"a": set()}}}, "extra_body", "JSON can hold"),
+    ({"options": {"extra_body": {"model": "gpt-6-sol"}}}, "extra_body", "Name the model in models="),
+    ({"options": {"extra_body": {"stream": True}}}, "extra_body", "read whole"),
     ({"options": {"extra_body": {"a": float("nan")}}}, "extra_body", "JSON can hold"),
     ({"options": {"reasoning_effort": ["high"]}}, "reasoning_effort", "must be text, not list"),
     ({"options": {"reasoning_effort": 5}}, "reasoning_effort", "must be text, not int"),
