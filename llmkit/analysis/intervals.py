@@ -17,6 +17,7 @@ stats = Later("scipy.stats")
 multitest = Later("statsmodels.stats.multitest")
 proportion = Later("statsmodels.stats.proportion")
 regression = Later("statsmodels.regression.linear_model")
+weightstats = Later("statsmodels.stats.weightstats")
 
 ALPHA = 0.05
 _EQUAL = 1e-12
@@ -146,8 +147,8 @@ def effect_size(a: pd.Series[float], b: pd.Series[float], *, share: bool) -> flo
     freedom = len(a) + len(b) - 2
     if min(len(a), len(b)) < 1 or freedom < 1:
         return nan
-    pooled = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / freedom
-    return float((a.mean() - b.mean()) / pooled**0.5) if pooled > 0 else nan
+    pooled = ((((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / freedom) ** 0.5
+    return float((a.mean() - b.mean()) / pooled) if pooled > _EQUAL * _size(a, b) else nan
 
 
 def holm(p: pd.Series[float]) -> pd.Series[float]:
@@ -190,9 +191,9 @@ def _welch(a: pd.Series[float], b: pd.Series[float], method: str) -> Interval:
     size = _size(a, b)
     if _is_constant(a, size) and _is_constant(b, size):
         return _without_variation(estimate, n, size)
-    result = stats.ttest_ind(a, b, equal_var=False)
-    low, high = result.confidence_interval(1 - ALPHA)
-    return Interval(estimate, float(low), float(high), float(result.pvalue), n, method)
+    compared = weightstats.CompareMeans.from_data(a, b)  # unlike scipy's test, it does not warn of equal answers
+    low, high = compared.tconfint_diff(ALPHA, usevar="unequal")
+    return Interval(estimate, float(low), float(high), float(compared.ttest_ind(usevar="unequal")[1]), n, method)
 
 
 def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
