@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from llmkit.limiter import Admission, Purse
 from llmkit.providers.transport import RetryPolicy, apart, retrying
 from llmkit.providers.wires import LOST, BatchApi, BatchItem, BatchState, Listed
 from llmkit.records import Failure, HttpResponse, Request
-from llmkit.runs.tickets import LOOKS, PAGES, SKEW, Batch, Key, Ticket
+from llmkit.runs.tickets import KEPT, LOOKS, PAGES, SKEW, Batch, Key, Ticket
 from llmkit.store import Store, events
 
 log = logging.getLogger("llmkit.runs")
@@ -52,6 +52,7 @@ class BatchDesk:
     policy: RetryPolicy
     queue: deque[int]
     looks: tuple[float, float] = LOOKS
+    kept: timedelta = KEPT
     earlier: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
     moving: int = 0
     handed_in: int = 0
@@ -199,10 +200,8 @@ class BatchDesk:
             await anyio.sleep(self._pause(9))
 
     async def _create(self, batch: Batch) -> BatchState | Failure:
-        if batch.is_doubtful:
-            same = await self._find(batch)
-            if same is not None:
-                return same
+        if batch.is_doubtful and (same := await self._find(batch)) is not None:
+            return same
         items = [BatchItem(name, ticket.request) for name, ticket in batch.tickets.items()]
         upload = self.api.upload(items)
         file_id = "" if upload is None else await self._asked(upload, self.api.read_upload)
@@ -243,7 +242,8 @@ class BatchDesk:
             state = await self._asked(self.api.poll(batch.batch_id or ""), self.api.read)
             if isinstance(state, BatchState) and state.ended:
                 return state.rejection or state
-            if isinstance(state, Failure) and state.status == 404:
+            is_old = datetime.now(UTC) - batch.started_at > self.kept
+            if isinstance(state, Failure) and state.status == 404 and is_old:  # else another account's key may be set
                 return LOST
             await anyio.sleep(self._pause(looks))
             looks += 1
@@ -264,8 +264,8 @@ class BatchDesk:
         if state.name is None and not is_ours:  # another batch of the same size
             self._foreign.add(state.batch_id)
             batch.batch_id, batch.is_doubtful = None, True
-            return None
-        await self._deliver(batch, dict.fromkeys(batch.tickets, state.unanswered))
+        else:
+            await self._deliver(batch, dict.fromkeys(batch.tickets, state.unanswered))
         return None
 
     async def _deliver(self, batch: Batch, replies: Mapping[str, HttpResponse | Failure]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from llmkit.runs.batch_desk import BatchDesk
 from llmkit.runs.context import RunContext
-from llmkit.runs.tickets import looks
+from llmkit.runs.tickets import KEPT, looks
 
 
 def desks_of(
@@ -33,6 +34,7 @@ def desks_of(
             policy=spec.policy,
             queue=queues[model.provider],
             looks=looks(spec.poll_s, spec.simulated),
+            kept=timedelta(0) if spec.simulated else KEPT,
         )
     for row in earlier:
         key = row["position"], row["turn"], row["attempt"]

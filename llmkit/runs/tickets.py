@@ -17,6 +17,8 @@ REHEARSED = 0.01
 """The factor on these intervals with a simulator."""
 SKEW = timedelta(minutes=5)
 """The most that a provider's clock may differ from ours."""
+KEPT = timedelta(days=2)
+"""How long every provider remembers a batch; simulators end with their kits."""
 PAGES = 20
 """The most pages of a provider's list that are searched for a batch."""
 

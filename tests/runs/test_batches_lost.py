@@ -133,11 +133,12 @@ def test_a_file_that_cannot_be_uploaded_cost_nothing(kit, provider):
     assert "POST /batches" not in provider.seen
 
 
-def test_a_batch_that_cannot_be_looked_at_says_why(kit, provider):
-    """A key that was revoked meanwhile would keep a run waiting without a word."""
-    provider.replies["GET /batches/b"] = 401, {"error": {"message": "Revoked."}}
+@pytest.mark.parametrize(("status", "words"), [(401, "Revoked."), (404, "No batch found.")])
+def test_a_batch_that_cannot_be_looked_at_says_why(kit, provider, status, words):
+    """The key may be revoked, or that of an account without the batch, whose answers wait for the right key."""
+    provider.replies["GET /batches/b"] = status, {"error": {"message": words}}
     handle = kit.run("Why?", "openai:gpt-6-luna", **HOW)
-    assert until(lambda: "does not accept the API key: Revoked." in handle.progress.waiting.get("openai", ""))
+    assert until(lambda: words in handle.progress.waiting.get("openai", ""))
     provider.replies["GET /batches/b"] = 200, {"id": "b", "status": "cancelled"}
     assert handle.result(100).probes["status"].tolist() == ["cancelled"]
 
