@@ -101,7 +101,9 @@ class Form:
                 field.control.on_msg(self._take_message)
         self.grid = ipw.GridBox(
             [field.widget for field in fields],
-            layout=ipw.Layout(grid_template_columns="repeat(auto-fit, minmax(280px, 1fr))", grid_gap="2px 24px"),
+            layout=ipw.Layout(
+                grid_template_columns="repeat(auto-fit, minmax(min(330px, 100%), 1fr))", grid_gap="2px 24px"
+            ),
         )
         self.buttons = line(*filter(None, (self.submit_button, self.more_button, self.cancel_button)))
         above = [ipw.HTML(html.quiet(hint))] if hint else []

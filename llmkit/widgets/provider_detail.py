@@ -79,7 +79,7 @@ class ProviderDetail(Detail):
                 provider.name, approve_origin=approve_origin, expected_updated_at=provider.updated_at, **changes
             )
             self._fill(saved)
-            return f"Saved {provider.display_name}. Running runs use the new limits at once."
+            return f"Saved {saved.display_name}. Running runs use the new limits at once."
 
         def refuse(error: LlmkitError) -> None:
             if isinstance(error, OriginNotApproved):
