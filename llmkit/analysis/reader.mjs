@@ -140,6 +140,7 @@ const SPARSE = ["code", "mark"]; // filters that are useful with a single value
 export function show(root, data, live = null) {
   prepare(data);
   const state = { filters: {}, text: "", selected: null, side: false, raw: false, matching: [] };
+  const own = `llmkit-${Math.random().toString(36).slice(2)}`; // a notebook may show several readers
   const byId = new Map(data.probes.map((probe) => [probe.id, probe]));
   const text = (value) => (value == null ? null : typeof value === "string" ? value : JSON.stringify(value));
   const filters = () => [...FILTERS, ...data.columns.map((name, i) => [`:${name}`, name, (probe) => text(probe.values[i])]),
@@ -230,7 +231,7 @@ export function show(root, data, live = null) {
     const chosen = probe === state.selected;
     const last = probe.turns.at(-1);
     const chips = probe.values.map(text).filter(Boolean);
-    const node = h("div", { class: "row" + (chosen ? " chosen" : ""), role: "option", id: `${root.dataset.id ?? "llmkit"}-${place}`,
+    const node = h("div", { class: "row" + (chosen ? " chosen" : ""), role: "option", id: `${own}-${place}`,
       "aria-selected": String(chosen), "aria-posinset": place + 1, "aria-setsize": state.matching.length,
       style: `top: ${place * ROW}px`, onclick: () => select(place) },
       h("div", { class: "line" }, probe.notes.mark ? "★ " : null, short(probe.scenario.prompts[0])),
@@ -290,12 +291,12 @@ export function show(root, data, live = null) {
     const keep = async (name, value, change) => {
       const before = probe.notes[name];
       probe.notes[name] = value;
-      again(probe);
+      again(probe, name);
       const { error } = await live.note(probe, change);
       said.textContent = error ?? "";
       if (!error) return;
       probe.notes[name] = before;
-      again(probe);
+      again(probe, name);
       read();
     };
     const field = (name, label, change) => {
@@ -318,11 +319,13 @@ export function show(root, data, live = null) {
     return h("div", { class: "notes" }, mark, field("comment", "Comment", (comment) => ({ comment })), codes, fresh);
   }
 
-  // Updates the list, search and filters for a changed probe.
-  function again(probe) {
+  // Updates the list, search and filters for a changed note. Nothing else is drawn anew: a click on another row or a filter
+  // saves what was typed as it begins, and ends on what is there then.
+  function again(probe, note) {
     prepare({ ...data, probes: [probe] });
-    offer();
-    draw(true);
+    if (note !== "comment") offer();
+    const place = state.matching.indexOf(probe);
+    spacer.querySelector(`[aria-posinset="${place + 1}"]`)?.replaceWith(row(probe, place));
   }
 
   const part = (who, what, note, ...more) => h("section", { class: who.toLowerCase() }, h("div", { class: "who" }, who,

@@ -61,7 +61,7 @@ VIEWS.coding = function (root, data, live) {
   }
 
   draw();
-  form.focus({ preventScroll: true });
+  if (!document.activeElement?.matches("input, textarea, select, [contenteditable=true]")) form.focus({ preventScroll: true });
   return null;
 };
 

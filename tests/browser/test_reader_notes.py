@@ -11,6 +11,26 @@ kit.reader({run!r})
 """
 
 
+def test_a_click_elsewhere_saves_a_comment_and_is_a_click(lab, database):
+    """What was typed is kept for its answer, and the row that was clicked is the one that is read and marked."""
+    with llmkit.open(database, simulate=True) as kit:
+        run = kit.run([f"Question {n}?" for n in range(4)], ["openai:gpt-6-luna"]).result()
+    notebook = lab.notebook("clicking", OPEN.format(path=str(database), run=run.id))
+    notebook.run()
+    reader = notebook.output().locator(".llmkit-reader")
+    reader.locator(".row").first.wait_for()
+    reader.locator(".list").focus()
+    lab.page.keyboard.press("c")
+    lab.page.keyboard.type("later")
+    reader.locator(".row").nth(2).click()
+    lab.page.keyboard.press("m")
+    reader.locator(".row", has_text="★ Question 2?").wait_for()
+    assert reader.get_by_label("Comment").input_value() == ""
+    reader.locator(".row", has_text="Question 0?").click()
+    assert reader.get_by_label("Comment").input_value() == "later"
+    assert reader.locator(".row", has_text="★").count() == 1
+
+
 def test_ten_answers_are_read_two_marked_and_saved_with_the_keyboard_alone(lab, database, tmp_path):
     """j and k go from answer to answer, m marks, l codes, c comments, e saves a file; all of it is in the results."""
     with llmkit.open(database, simulate=True) as kit:
