@@ -97,8 +97,9 @@ class Client:
         if origin not in self._sessions:
             if self._certificates is None and origin.startswith("https:"):
                 self._certificates = _trusted()  # they may have been fixed by now
+            # servers on uvicorn (vLLM) or Node close what is idle for 5 s: a request on its way then would be lost
             self._sessions[origin] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0, ssl=self._certificates or True),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ssl=self._certificates or True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 proxy=_proxy_for(origin),
