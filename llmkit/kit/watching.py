@@ -20,7 +20,10 @@ def watching(handle: RunHandle[Any]) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
     if in_notebook():
         return _panel(handle)
-    return progress_line(handle) if sys.stderr.isatty() else contextlib.nullcontext()
+    with contextlib.suppress(AttributeError, ValueError):  # programs without a console have no stderr, or a closed one
+        if sys.stderr.isatty():
+            return progress_line(handle)
+    return contextlib.nullcontext()
 
 
 def in_notebook() -> bool:

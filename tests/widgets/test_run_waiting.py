@@ -41,6 +41,15 @@ def test_where_nobody_looks_nothing_is_written(kit, sim, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("closed", [None, io.StringIO()], ids=["none", "closed"])
+def test_a_program_without_a_console_waits_as_well(kit, sim, monkeypatch, closed):
+    """pythonw, a service or a daemon has no standard error, or a closed one."""
+    if closed is not None:
+        closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    assert kit.run("a", LUNA, max_tokens=50).result(30).status == "completed"
+
+
 def test_a_thread_that_waits_writes_nothing(kit, sim, monkeypatch):
     """Several runs that are waited for in threads do not write over each other."""
     screen = Terminal()
