@@ -154,3 +154,18 @@ def test_a_batch_that_is_being_handed_in_when_its_run_is_cancelled_is_cancelled_
     handle.wait(100)
     assert "POST /batches/b/cancel" in provider.seen
     assert handle.run.probes["status"].tolist() == ["cancelled"]
+
+
+def test_a_cancellation_that_fails_is_asked_for_again(kit, provider):
+    """A batch that its provider does not stop is billed in full."""
+
+    def state(_):
+        is_over = provider.seen.count("POST /batches/b/cancel") > 1
+        return 200, {"id": "b", "status": "cancelled" if is_over else "in_progress"}
+
+    provider.replies |= {"GET /batches/b": state, "POST /batches/b/cancel": (500, {})}
+    handle = kit.run("Why?", "openai:gpt-6-luna", **HOW)
+    assert until(lambda: "GET /batches/b" in provider.seen)
+    handle.cancel(grace=20)
+    handle.wait(100)
+    assert provider.seen.count("POST /batches/b/cancel") > 1
