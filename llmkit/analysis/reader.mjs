@@ -224,7 +224,13 @@ export function show(root, data, live = null) {
     const range = `${first} ${last}`;
     if (!again && range === drawn) return;
     drawn = range;
-    spacer.replaceChildren(...state.matching.slice(first, last).map((probe, i) => row(probe, first + i)));
+    const before = [...spacer.children];
+    const rows = state.matching.slice(first, last).map((probe, i) => row(probe, first + i));
+    rows.forEach((node, i) => { // a row that is as it was stays: it may be about to be clicked
+      if (!before[i]) spacer.append(node);
+      else if (!before[i].isEqualNode(node)) before[i].replaceWith(node);
+    });
+    before.slice(rows.length).forEach((node) => node.remove());
   }
 
   function row(probe, place) {
@@ -319,13 +325,11 @@ export function show(root, data, live = null) {
     return h("div", { class: "notes" }, mark, field("comment", "Comment", (comment) => ({ comment })), codes, fresh);
   }
 
-  // Updates the list, search and filters for a changed note. Nothing else is drawn anew: a click on another row or a filter
-  // saves what was typed as it begins, and ends on what is there then.
+  // Updates the list, search and filters for a changed note; the filters know no comments.
   function again(probe, note) {
     prepare({ ...data, probes: [probe] });
     if (note !== "comment") offer();
-    const place = state.matching.indexOf(probe);
-    spacer.querySelector(`[aria-posinset="${place + 1}"]`)?.replaceWith(row(probe, place));
+    draw(true);
   }
 
   const part = (who, what, note, ...more) => h("section", { class: who.toLowerCase() }, h("div", { class: "who" }, who,
