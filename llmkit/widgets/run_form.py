@@ -152,11 +152,12 @@ class RunForm(FollowingPanel):
         wrong = [each.short_label for name, each in self.form.fields.items() if name not in {"budget", *values}]
         if wrong:
             return None, f"No estimate until {' and '.join(wrong)} can be read."
-        if not prompts or not usable:
+        none_offered = all(row.disabled for row in self.picker.rows)  # then the error says which keys to set
+        if not prompts or not (usable or none_offered):
             return None, "No estimate without prompts." if usable else ""  # each model says why it is not usable
         try:
-            sent = {name: values[name] for name in ("system", "max_tokens", "temperature", "service_tier")}
-            return self._kit.estimate(prompts, usable, values["samples"], reuse=values["reuse"], mode=mode, **sent), ""
+            sent = {name: values[name] for name in ("system", "max_tokens", "temperature", "service_tier", "reuse")}
+            return self._kit.estimate(prompts, usable or None, values["samples"], mode=mode, **sent), ""
         except LlmkitError as error:
             return None, self.form.worded(getattr(error, "problems", (error,))[0])
 

@@ -196,6 +196,14 @@ def test_a_service_tier_is_asked_for(form, kit, sim):
     assert "steerage" in errors(form.form)["service_tier"]
 
 
+def test_a_form_without_any_key_says_what_to_do(keyless_kit, monkeypatch):
+    """Where no model can be ticked, the variables to set and the rehearsal stand where the estimate would."""
+    monkeypatch.delenv("MISTRAL_API_KEY")
+    form = keyless_kit.run_form("Why?")
+    assert "OPENAI_API_KEY" in form.estimate.value
+    assert "llmkit.open(simulate=True)" in form.estimate.value
+
+
 def test_a_missing_estimate_says_why(form):
     """A dash beside each model alone would leave one guessing which setting is at fault."""
     type_into(form.form, samples="lots", max_tokens="x", budget="lots")
