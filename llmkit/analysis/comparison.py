@@ -117,12 +117,16 @@ def concat(runs: Iterable[HasProbes]) -> pd.DataFrame:
     ``within=["run_id", "scenario_id"]``.
 
     Raises:
-        ValidationError: no runs, or objects that are not runs.
+        ValidationError: no runs, objects that are not runs, or a run that is listed twice.
     """
     listed: tuple[HasProbes, ...] = shapes.several(runs, "runs", "a list of runs, as in llmkit.concat([run, other])")
     if not listed or not all(hasattr(type(run), "probes") for run in listed):
         raise ValidationError("Give the runs to combine: llmkit.concat([run, other]).", field="runs")
-    return pd.concat([run.probes.assign(run_name=run.name) for run in listed], ignore_index=True)
+    table = pd.concat([run.probes.assign(run_name=run.name) for run in listed], ignore_index=True)
+    if (twice := table["probe_id"].duplicated()).any():
+        run_id = table.loc[twice, "run_id"].iloc[0]
+        raise ValidationError(f"Run {run_id} is listed twice: its answers would count double.", field="runs")
+    return table
 
 
 def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) -> dict[str, Any]:
