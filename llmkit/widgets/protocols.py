@@ -40,7 +40,7 @@ class HasCatalog(Protocol):
 class StartsRuns(HasCatalog, Protocol):
     """The part used by the run form."""
 
-    def estimate(self, prompts: Prompts, models: Sequence[str], samples: int, **how: Any) -> Estimate:
+    def estimate(self, prompts: Prompts, models: Sequence[str] | None, samples: int, **how: Any) -> Estimate:
         """Estimate a run with some of the form's settings as keywords."""
 
     def budgets(self) -> pd.DataFrame:
