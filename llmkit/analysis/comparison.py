@@ -15,6 +15,8 @@ from llmkit.analysis.charts import By, axes
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
+from llmkit.records.checks.texts import first_of
+from llmkit.records.user_warnings import warn
 
 _BETWEEN_NAMES = " · "
 
@@ -117,15 +119,14 @@ def concat(runs: Iterable[HasProbes]) -> pd.DataFrame:
     ``within=["run_id", "scenario_id"]``.
 
     Raises:
-        ValidationError: no runs, objects that are not runs, or a run that is listed twice.
+        ValidationError: no runs, or objects that are not runs.
     """
     listed: tuple[HasProbes, ...] = shapes.several(runs, "runs", "a list of runs, as in llmkit.concat([run, other])")
     if not listed or not all(hasattr(type(run), "probes") for run in listed):
         raise ValidationError("Give the runs to combine: llmkit.concat([run, other]).", field="runs")
     table = pd.concat([run.probes.assign(run_name=run.name) for run in listed], ignore_index=True)
-    if (twice := table["probe_id"].duplicated()).any():
-        run_id = table.loc[twice, "run_id"].iloc[0]
-        raise ValidationError(f"Run {run_id} is listed twice: its answers would count double.", field="runs")
+    if twice := list(dict.fromkeys(table["run_id"][table.duplicated("probe_id")])):
+        warn(f"Given twice, so that answers and costs count double: {first_of(twice)}.")
     return table
 
 
