@@ -26,8 +26,10 @@ _DOCUMENT = """<!doctype html>
 </html>
 """
 _STYLE = """\
-body { margin: 2em auto; max-width: 52em; padding: 0 1em; font-family: system-ui, sans-serif; line-height: 1.5 }
-table { border-collapse: collapse } th, td { border-bottom: 1px solid #8888; padding: 4px 8px; text-align: left }
+body { margin: 2em auto; max-width: 52em; padding: 0 1em; font-family: system-ui, sans-serif; line-height: 1.5;
+  overflow-wrap: break-word }
+table { border-collapse: collapse; display: block; overflow-x: auto }
+th, td { border-bottom: 1px solid #8888; padding: 4px 8px; text-align: left }
 figure { margin: 1em 0 } figure svg { max-width: 100%; height: auto } figcaption { font-size: smaller }
 pre { border: 1px solid #8888; padding: 8px; white-space: pre-wrap; overflow-wrap: anywhere }"""
 

@@ -9,7 +9,7 @@ import pytest
 from lab_page import PATIENCE, plain
 
 import llmkit
-from llmkit.analysis import reader_data
+from llmkit.analysis import markdown, reader_data
 
 PAYLOADS = (
     "<img src=x onerror=window.hacked=1>",
@@ -163,6 +163,18 @@ def test_ten_thousand_answers_are_at_hand(opened):
     page.locator(".list").focus()
     page.keyboard.press("End")
     assert "Prompt 9999" in plain(page.locator(".row.chosen").inner_text())
+
+
+def test_a_report_fits_a_narrow_page(browser, tmp_path):
+    """A long word breaks, and a wide table scrolls by itself."""
+    file = tmp_path / "report.html"
+    cells = [["a wide cell"] * 20]
+    file.write_text(markdown.page("Report", f"{'x' * 500}\n\n{markdown.table(['n'] * 20, cells)}"), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 600, "height": 760})
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 600
+    assert page.locator("table").evaluate("table => table.scrollWidth > table.clientWidth")
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
