@@ -82,9 +82,12 @@ class Dataset:
             ValidationError: an unknown column, or a condition that DuckDB does not understand.
         """
         stored = self.look(lambda c: c.sql("FROM probes").columns)
-        chosen = _chosen(columns, [name for name in stored if name != parquet.ANSWER])
-        shown = f'SELECT * EXCLUDE ("{parquet.ANSWER}") REPLACE ("{parquet.ANSWER}" AS answer) FROM probes'
-        source = f"({shown})" if parquet.ANSWER in stored else "probes"
+        shown = [name for name in parquet.HIDDEN if parquet.archived(name) in stored]
+        chosen = _chosen(columns, [name for name in stored if name not in map(parquet.archived, shown)])
+        source = "probes"
+        for name in shown:
+            value = quoted(parquet.archived(name))
+            source = f"(SELECT * EXCLUDE ({value}) REPLACE ({value} AS {name}) FROM {source})"
         names, condition = ", ".join(map(quoted, chosen)), "" if where is None else f" WHERE ({where})"
         return self.look(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
 
@@ -138,10 +141,11 @@ def batches(store: Store, run_id: str, table: str, columns: Sequence[str] | None
 
 
 def _shown(page: pa.Table) -> pa.Table:
-    if parquet.ANSWER not in page.column_names:
-        return page
-    place = page.column_names.index("answer")
-    return page.set_column(place, "answer", page[parquet.ANSWER]).drop_columns([parquet.ANSWER])
+    for name in parquet.HIDDEN:
+        if (stored := parquet.archived(name)) in page.column_names:
+            place = page.column_names.index(name)
+            page = page.set_column(place, name, page[stored]).drop_columns([stored])
+    return page
 
 
 def _chosen(columns: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:

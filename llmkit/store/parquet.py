@@ -31,8 +31,9 @@ T = TypeVar("T")
 TABLES = ("attempts", "turns", "probes", "scenarios", "runs")
 """In the order of writing: a run listed in ``runs`` is complete."""
 
-ANSWER = "answer."
-"""The archive's column of answers to questions; ``answer`` holds, as JSON, everything read from each."""
+HIDDEN = ("answer", "dimensions", "notes", "position", "price_snapshot", "template")
+"""Columns that ``run.probes`` lacks, or has with other values: what it shows under such a name is archived as
+``<name>.``. ``answer`` holds, as JSON, everything read from each answer."""
 
 PAGED = ("attempts", "turns", "probes")
 PAGE = 50_000
@@ -138,6 +139,11 @@ def page(connection: duckdb.DuckDBPyConnection, table: str, run_id: str, first: 
     return connection.sql(sql, params={"run": run_id, **bounds}).to_arrow_table()
 
 
+def archived(name: str) -> str:
+    """The archive's column for one of ``run.probes``."""
+    return f"{name}." if name in HIDDEN else name
+
+
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]:
     """The row counts and costs of a run's tables, which are equal in a catalog and its archive."""
     counts = ", ".join(
@@ -154,14 +160,14 @@ def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[Any, ...]
 
 def _columns(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
     """Dimensions, answer fields and notes as SQL columns typed by their values, under names that are not yet taken."""
-    own = set(column(connection, "DESCRIBE probes"))
+    own = {*column(connection, "DESCRIBE probes")}.difference(HIDDEN)
     dimensions = [(name, "dimensions", name) for name in dimension_names(connection, run_id) if name not in own]
-    fields = answer_fields(connection, run_id)
-    answers = [(answer_column(name) if name else ANSWER, "answer", name) for name in fields]
+    answers = [(answer_column(name), "answer", name) for name in answer_fields(connection, run_id)]
     named = "SELECT DISTINCT unnest(json_keys(notes)) AS name FROM probe_notes WHERE run_id = ? ORDER BY name"
     taken = own.union(name for name, *_ in dimensions)
     notes = [(note_column(name, taken), "notes", name) for name in column(connection, named, [run_id])]
-    return [_column(connection, run_id, *each) for each in [*dimensions, *answers, *notes]]
+    columns = [*dimensions, *answers, *notes]
+    return [_column(connection, run_id, archived(name), *each) for name, *each in columns]
 
 
 def _column(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, source: str, key: str) -> str:

@@ -94,6 +94,19 @@ def test_answers_to_questions_are_read_as_the_run_shows_them(kit, runs, tmp_path
     assert llmkit.dataset(tmp_path).costs("answer")["probes"].sum() == len(run.probes) + 1
 
 
+def test_carried_columns_are_archived_whatever_their_name(kit, tmp_path):
+    """Also under a name of a column that the archive needs itself, beside runs that have no such column."""
+    carried = {name: ["left", "right"] for name in parquet.HIDDEN}
+    run = kit.run(pd.DataFrame({"prompt": ["a", "b"], **carried}), models=MODELS[:1]).result()
+    for each in (run, kit.run("c", models=MODELS[:1]).result()):
+        each.archive(tmp_path)
+    archived = llmkit.dataset(tmp_path)
+    for reader in (run.batches(columns=list(carried)), archived.probes(list(carried), where="position = 'left'")):
+        assert reader.read_all().to_pylist()[0] == dict.fromkeys(carried, "left")
+    assert archived.costs("notes")["probes"].tolist() == [1, 1, 1]
+    assert not {f"{name}." for name in carried} & {*run.batches().read_all().column_names}
+
+
 def test_archives_reach_nothing_else_and_say_what_is_wrong(kit, runs, tmp_path):
     """Other files, unknown columns, bad conditions, empty folders, places that cannot be written."""
     runs[1].archive(tmp_path / "a")
