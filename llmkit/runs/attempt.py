@@ -89,6 +89,7 @@ class Attempt:
                 try:
                     sent = await (run.services.transport.ready() if desk is None else self._in_batch(desk, admission))
                 except BaseException:  # such as a cancellation; begun, it may be on its way in a batch
+                    self.conversation.maybe_billed += bool(self.identity)
                     admission.settle(tokens=0, cost=None if self.identity else Decimal(0), ok=None)
                     raise
                 guard.shield = True
@@ -140,11 +141,8 @@ class Attempt:
 
     async def take(self, late: LateAnswer) -> None:
         """Process the late reply to an attempt that is on disk, as if it arrived now."""
-        admission = Admission(
-            model=self.target.model.reference,
-            started_at=late.started_at.timestamp(),
-            waited_s=late.waited_s,
-        )
+        began = late.started_at.timestamp()
+        admission = Admission(model=self.target.model.reference, started_at=began, waited_s=late.waited_s)
         self._begin(late.started_at, admission)
         self.run.emit("asked", self.conversation)
         await self._conclude(late.kept.response, late.kept.latency_s, admission)

@@ -143,7 +143,7 @@ class BatchDesk:
         while some := [batch for batch in self.open.values() if batch.batch_id is not None or batch.is_followed]:
             for batch_id in {batch.batch_id for batch in some if batch.batch_id is not None} - told:
                 reply = await self.send(self.api.cancel(batch_id))
-                told |= {batch_id} if isinstance(reply, HttpResponse) and reply.status < 500 else set()
+                told |= {batch_id} if isinstance(reply, HttpResponse) and reply.status < 429 else set()
             await anyio.sleep(self._pause(0))  # by then, one that was just being submitted has its id
 
     def _gathered(self) -> list[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -169,3 +170,23 @@ def test_a_cancellation_that_fails_is_asked_for_again(kit, provider):
     handle.cancel(grace=20)
     handle.wait(100)
     assert provider.seen.count("POST /batches/b/cancel") > 1
+
+
+def test_what_a_batch_may_still_answer_has_no_known_cost(kit, provider):
+    """Its provider would not cancel it; the resumed run finds out that it was not billed."""
+
+    def created(sent):
+        state = {"id": "b", "status": "in_progress", "metadata": json.loads(sent)["metadata"]}
+        provider.replies["GET /batches/b"] = 200, state
+        return 200, state
+
+    provider.replies["POST /batches"] = created
+    handle = kit.run("Why?", "openai:gpt-6-luna", **HOW)
+    assert until(lambda: "GET /batches/b" in provider.seen)
+    handle.cancel(grace=0)
+    handle.wait(100)
+    row = handle.run.probes.iloc[0]
+    assert (row["status"], row["maybe_billed"]) == ("cancelled", 1)
+    assert math.isnan(row["estimated_cost"])
+    provider.replies["GET /batches/b"][1]["status"] = "cancelled"
+    assert kit.resume(handle.run_id).result(100).probes["estimated_cost"].tolist() == [0]
