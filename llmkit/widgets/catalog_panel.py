@@ -69,7 +69,11 @@ class CatalogPanel(FollowingPanel):
 
 
 class Detail(ABC):
-    """What is shown of the selected row, below the table; ``notice`` says what was done there."""
+    """What is shown of the selected row, below the table; ``form`` is its form, if one is open, and ``notice`` says
+    what was done there.
+    """
+
+    form: Form | None = None
 
     def __init__(self) -> None:
         self.notice = Sentence()
@@ -103,8 +107,16 @@ class EntriesPanel(CatalogPanel):
     def _lay_out(self, *above: ipw.Widget) -> None:
         self.table.detail = self.detail.widget
         self.widget.children = (*above, self.table.widget, self.detail.widget)
-        self.table.observe(lambda change: self.attempt(lambda: self.detail.show(change.new)), "selected")
+        self.table.observe(lambda change: self.attempt(lambda: self._show(change.old, change.new)), "selected")
         self.refresh()
+
+    def _show(self, before: str | None, key: str | None) -> None:
+        form = self.detail.form
+        is_unsaved = form is not None and form.touched(*form.fields)
+        self.detail.show(key)
+        if is_unsaved:
+            place = self.detail.notice if key else self.notice
+            place.show(f"What you typed for {before} was not saved.", "warn")
 
     def _close(self) -> None:
         self.detail.close()

@@ -27,7 +27,6 @@ class ModelDetail(Detail):
         self._catalog = catalog
         self._panel = panel
         self._model: Model | None = None
-        self.form: Form | None = None
         self.question: ipw.VBox | None = None
         self.edit_button = self._button("Edit", self._edit)
         self.default_button = self._button("Set as default", self._set_default)

@@ -94,6 +94,8 @@ class Panel(ABC):
         finally:
             self._acting = False
         warning = " ".join(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
+        if sentence and warning.startswith(sentence.partition(". ")[0]):
+            sentence = None  # the warning says it, and more
         if sentence or warning:
             place.show(" ".join(filter(None, (sentence, warning))), "warn" if warning else "good")
         return True

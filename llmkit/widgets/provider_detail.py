@@ -23,7 +23,6 @@ class ProviderDetail(Detail):
         self._kit = kit
         self._panel = panel
         self._provider: Provider | None = None
-        self.form: Form | None = None
         self.remote: RemoteModels | None = None
         self.delete_button = panel.button("Delete", self._ask_delete, tooltip="Only if no run has used it")
         self.widget.children = (self._title, self._place)

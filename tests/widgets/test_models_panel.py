@@ -352,6 +352,7 @@ def test_deprecating_names_its_consequences_and_then_they_happen(panel, kit):
     assert kit.catalog.model(LUNA).is_active
     buttons(detail.question)["Deprecate"].click()
     assert not kit.catalog.model(LUNA).is_active
+    assert detail.notice.text.count("is deprecated") == 1
     assert kit.catalog.defaults()["openai"].reference == LUNA_BEFORE
     assert "Default" in next(row.cells[-1] for row in panel.table.rows if row.key == LUNA_BEFORE)
     assert "Deprecated" in panel.table.visible[0].cells[-1]

@@ -154,6 +154,17 @@ def test_a_new_address_is_approved_before_the_key_goes_there(panel, kit, events)
     assert kit.catalog.provider("openai").base_url == "https://proxy.example.org/v1"
 
 
+def test_what_was_typed_for_another_provider_is_not_lost_without_a_word(panel):
+    """Choosing another row, or none, with unsaved changes says so; without, it says nothing."""
+    type_into(select(panel, "openai"), requests_per_minute="77")
+    select(panel, "xai")
+    assert panel.detail.notice.text == "What you typed for openai was not saved."
+    type_into(select(panel, "openai"), requests_per_minute="77")
+    assert not panel.detail.notice.text
+    panel.table.button_of("openai").click()
+    assert panel.notice.text == "What you typed for openai was not saved."
+
+
 def test_only_the_address_in_the_question_is_approved(panel, kit):
     """Another that was typed meanwhile is asked about anew, for a new provider too."""
     form = select(panel, "openai")
