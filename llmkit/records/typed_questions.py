@@ -137,14 +137,17 @@ class Question(Row):
         raise ValueError(f"The answer {str(value)[:80]!r} is not one of the options: {listed}.")
 
     def _number(self, value: Any) -> float | int:
+        written = (
+            value.strip("*`").replace("\u2212", "-") if isinstance(value, str) else value
+        )  # **5**, or a typeset minus
         try:
-            number = float(value) if not isinstance(value, bool) else None
+            number = float(written) if not isinstance(value, bool) else None
         except (TypeError, ValueError, OverflowError):
             number = None
         if number is None or number != number or number in (float("inf"), float("-inf")):
             raise ValueError(f"The answer {str(value)[:80]!r} is not a number.")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
-            raise ValueError(f"The answer {number:g} is out of bounds.{self._bounds()}")
+            raise ValueError(f"The answer {str(value)[:80]} is out of bounds.{self._bounds()}")
         return int(number) if number.is_integer() and abs(number) < 2**53 else number  # beyond, floats skip integers
 
     def _ranks(self, value: Any, order: Order) -> dict[str, Any]:
