@@ -52,6 +52,8 @@ class Store:
         self._upkeep = Upkeep(self._lease, self.journal, lambda: self.peers.editing(waits=False), adopt=adopt)
         with shapes.reaching(path, "opened"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.stat()  # from Python 3.14 on, exists() is False for what cannot be opened, such as too long a name
             self.is_read_only = not all(os.access(place, os.W_OK) for place in (path.parent, path) if place.exists())
             if not (adopt or path.exists() or self._lease.was_used):
                 damage.check_orphaned(path, self.journal)
