@@ -40,6 +40,10 @@ def scenarios_from_csv(path: AnyPath, *, sep: str = ",") -> list[Scenario]:
         ValidationError: the file cannot be read, or holds no scenarios.
     """
     text = _read(path)
+    first = text.partition("\n")[0].strip()
+    for other in ",;\t|":
+        if other != sep and other in first and "prompt" in (name.strip('"') for name in first.split(other)):
+            raise ValidationError(f"The columns of {path} are separated by {other!r}: pass sep={other!r}.", field="sep")
     try:
         # without header and index, pandas refuses rows longer than the first instead of shifting columns
         table = pd.read_csv(

@@ -1,5 +1,7 @@
 """Scenarios in CSV and YAML files."""
 
+import re
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -77,6 +79,14 @@ def test_csv_that_is_not_a_table_is_refused(tmp_path, text):
     """An unquoted comma must not shift the columns or cut a prompt off."""
     with pytest.raises(ValidationError, match="quotes"):
         scenarios_from_csv(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(("sep", "other"), [(",", ";"), (",", "\t"), (";", ",")])
+def test_csv_with_another_separator_says_which(tmp_path, sep, other):
+    """As a spreadsheet writes it, which depends on the country; commas in the texts do not hide it."""
+    text = f'"city"{other}"prompt"\r\n"Rome"{other}"Hello, world"\r\n'
+    with pytest.raises(ValidationError, match=re.escape(f"pass sep={other!r}")):
+        scenarios_from_csv(write(tmp_path, text), sep=sep)
 
 
 @pytest.mark.parametrize("text", ["question\na\n", "prompt\n", "prompt,model\na,b\n", "prompt,x,x\na,b,c\n"])
