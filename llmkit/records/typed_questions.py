@@ -137,9 +137,8 @@ class Question(Row):
         raise ValueError(f"The answer {str(value)[:80]!r} is not one of the options: {listed}.")
 
     def _number(self, value: Any) -> float | int:
-        written = (
-            value.strip("*`").replace("\u2212", "-") if isinstance(value, str) else value
-        )  # **5**, or a typeset minus
+        # models also write **5**, or a typeset minus
+        written = value.strip("*`").replace("\u2212", "-") if isinstance(value, str) else value
         try:
             number = float(written) if not isinstance(value, bool) else None
         except (TypeError, ValueError, OverflowError):
