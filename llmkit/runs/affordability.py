@@ -50,7 +50,7 @@ def budget_warnings(estimate: Estimate, budget: Decimal | None) -> Iterator[str]
     if budget is not None and estimate.total is not None and estimate.total > budget:
         yield (
             f"This run will probably cost {dollars(estimate.total)}, and its budget of "
-            f"{dollars(budget, exact=True)} covers only {budget / estimate.total:.0%} of that: it will stop "
+            f"{dollars(budget, exact=True)} covers only {int(100 * budget / estimate.total)}% of that: it will stop "
             "there, and kit.resume(run_id, budget=...) continues it."
         )
 
@@ -74,11 +74,10 @@ def check_budget(
         call, request = plan.call(plan.probe(index * plan.samples)), requests[config.label]
         target = Target.of(model, spec.providers[model.provider], in_batches=model.reference in spec.batched)
         bound = target.bound(config, request)
-        if bound.max_output_tokens is None:
+        worst, most = bound.worst_case(most_input_tokens(call, request)), bound.max_output_tokens
+        if worst is None and most is None:
             problems.append(BudgetExceeded(f"{model.reference} has no limit on its answers: set max_tokens=."))
-            continue
-        worst = bound.worst_case(most_input_tokens(call, request))
-        if worst is None:
+        elif worst is None:
             problems.append(
                 BudgetExceeded(
                     f"{model.reference} has no price, so no budget can be enforced. Set one with "
@@ -89,9 +88,9 @@ def check_budget(
         elif worst > max(least, Decimal(0)):  # what is free needs no money, even if more than a budget is spent
             problems.append(
                 BudgetExceeded(
-                    f"One request to {model.reference} can cost up to {dollars(worst)} (answers of up to "
-                    f"{bound.max_output_tokens:,} tokens), more than {words}. Lower max_tokens=, or raise "
-                    f"{name}."
+                    f"One request to {model.reference} can cost up to {dollars(worst)}"
+                    f"{'' if most is None else f' (answers of up to {most:,} tokens)'}, more than {words}. "
+                    f"Lower max_tokens=, or raise {name}."
                 )
             )
     refuse(problems)

@@ -24,7 +24,9 @@ class Bound(NamedTuple):
     def worst_case(self, input_tokens: int) -> Decimal | None:
         """The most that a request of ``input_tokens`` can cost; ``None`` when unlimited or unknown."""
         most = self.max_output_tokens
-        return None if most is None else pricing.most_of(self.rates, input_tokens, most)
+        if most is None and any(written != 0 for _, _, written in self.rates):  # what is free needs no limit
+            return None
+        return pricing.most_of(self.rates, input_tokens, most or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

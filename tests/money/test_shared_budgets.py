@@ -75,7 +75,13 @@ def test_what_is_free_is_asked_when_more_than_a_budget_is_spent(paying, sim):
     assert rows["local:free"] == {"ok"}
     assert "skipped" in rows[LOCAL]
     paying.set_budget(MONTH, "0.0001")
-    assert paying.run(PROMPTS, "local:free", max_tokens=10).result(60).status == "completed"
+    assert paying.run(PROMPTS, "local:free").result(60).status == "completed"  # however long its answers
+    paying.catalog.update_model("local:free", cost_output_per_million=1)
+    with pytest.raises(llmkit.BudgetExceeded, match="no limit on its answers"):
+        paying.run(PROMPTS, "local:free")
+    paying.catalog.update_model("local:free", cost_output_per_million=0, cost_input_per_million=1_000)
+    with pytest.raises(llmkit.BudgetExceeded, match=r"local:free can cost up to .*, more than"):
+        paying.run(PROMPTS, "local:free")
 
 
 def test_the_alert_is_seen_once(paying, sim):
