@@ -178,8 +178,9 @@ def _place_of(value: Any, options: Sequence[Any]) -> int | None:
 
 
 def bare(value: Any) -> str:
-    """The text by which values are told apart: neither case nor the form of a Unicode character tells them."""
-    return normalize("NFKC", str(value)).strip().casefold()
+    """The text by which values are told apart: neither case nor the form of a character or number tells them."""
+    whole = isinstance(value, float) and value.is_integer()
+    return normalize("NFKC", str(int(value) if whole else value)).strip().casefold()
 
 
 def _plain(value: Any) -> str:

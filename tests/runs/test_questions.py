@@ -176,6 +176,8 @@ def test_plain_words_count_where_they_are_clear(kind, text, answer):
         ((-1, 0, 1), "-1", -1),
         ((-1, 0, 1), "- 1.", 1),
         ((1, 2, 3), '{"answer": -1}', None),
+        ((1, 2, 3), '{"answer": 3.0}', 3),
+        ((1, 2, 3), '{"answer": 2.5}', None),
         ((5, 10), ".5", None),
         (("A", "A-", "B"), '{"answer": "a-"}', "A-"),
         (("A", "A-", "B"), "**A**", "A"),
