@@ -282,9 +282,10 @@ class Run:
     ) -> axes.Axes:
         """How often each model gave each answer, in per cent, with 95% Wilson intervals.
 
-        ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; by default the first field of
-        structured answers (``answer.…``) with few values. Answers without a value do not count, and beyond seven values
-        the rarest are merged. Intervals are clustered by scenario, as in :meth:`compare`.
+        ``of`` is a column of :attr:`probes`, or the table of ``kit.code(run, codebook)``; by default the answers to
+        questions (``answer``), or the first field of structured answers (``answer.…``) with few values. Answers without
+        a value do not count, and beyond seven values the rarest are merged. Intervals are clustered by scenario, as in
+        :meth:`compare`.
 
         Raises:
             ValidationError: there is no such column, or nothing to count.

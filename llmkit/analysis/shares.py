@@ -18,8 +18,9 @@ _CODES = ("category", "code")
 def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int) -> pd.DataFrame:
     """One row per group and value of ``of``: the columns of ``by``, value, count, n, share, low, high.
 
-    Rows without a value do not count. The most frequent values come first; beyond ``most`` the rarest are merged into
-    :data:`OTHER`. Intervals come from :func:`intervals.mean`, clustered where a group has answers to several scenarios.
+    Rows without a value do not count. Values come in the order of their scale or, without one, the most frequent first;
+    beyond ``most`` the rarest are merged into :data:`OTHER`. Intervals come from :func:`intervals.mean`, clustered
+    where a group has answers to several scenarios.
     """
     counted = answers[answers[of].notna()]
     values = counted[of].map(str)
@@ -27,6 +28,9 @@ def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int)
     if len(ranked) > most:
         ranked = [*ranked[: most - 1], OTHER]
         values = values.where(values.isin(ranked), OTHER)
+    if isinstance(counted[of].dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(counted[of]):
+        scale = [*map(str, counted[of].drop_duplicates().sort_values()), OTHER]
+        ranked.sort(key=scale.index)
     rows = []
     for group, own in values.groupby([counted[name] for name in by], sort=False, dropna=False):
         scenarios = counted["scenario_id"][own.index] if "scenario_id" in counted else None
@@ -40,8 +44,8 @@ def share_table(answers: pd.DataFrame, of: str, by: Sequence[str], *, most: int)
 
 
 def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
-    """The probes and the column to count: a named one, the codes of ``kit.code``, or the first field of structured
-    answers with few values."""
+    """The probes and the column to count: a named one, the codes of ``kit.code``, or the first of answers to questions,
+    fields of structured answers, and codes that has few values."""
     if isinstance(of, pd.DataFrame):
         column = next((name for name in _CODES if name in of), None)
         if column is None or "probe_id" not in of:
@@ -50,7 +54,7 @@ def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.
         return probes.drop(columns="code", errors="ignore").merge(codes, on="probe_id", how="left"), "code"
     if of is not None:
         return probes, columns_named([of], probes.columns, "of")[0]
-    fields = [name for name in probes if str(name).startswith("answer.") or name in _CODES]
+    fields = [name for name in probes if str(name).startswith("answer.") or name in ("answer", *_CODES)]
     few = [name for name in fields if 0 < probes[name].dropna().map(str).nunique() <= _MOST_VALUES]
     if not few:
         raise ValidationError(

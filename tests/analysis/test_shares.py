@@ -98,6 +98,17 @@ def test_a_run_of_choices_is_drawn_by_model_and_dimension(tmp_path):
                     draw(by=nothing)
 
 
+def test_answers_to_questions_are_counted_in_the_order_of_their_scale(tmp_path):
+    """What was answered counts, not where the chosen option stood; the legend follows the scale."""
+    questions = [llmkit.question.likert(f"Law {number} is a good idea.") for number in range(8)]
+    with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
+        kit.catalog.update_provider("mistral", max_parallel_requests=20, requests_per_minute=6000)
+        run = kit.run(questions, "mistral:mistral-small-2603", samples=2).result(60)
+        drawn = [text.get_text() for text in run.plot_shares(ax=Figure().subplots()).get_legend().get_texts()]
+    assert drawn == [option for option in questions[0].question.options if option in set(run.probes["answer"])]
+    assert [*dict.fromkeys(share_table(run.probes, "answer.score", ["model"], most=3)["value"])][-1] == OTHER
+
+
 def test_codes_are_counted_from_their_own_table():
     """The table of kit.code is joined by probe; what was not coded does not count."""
     probes = table(model=["m", "m", "n"])
