@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from importlib.metadata import version
 from itertools import groupby
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from llmkit.analysis.markdown import plain, table, verbatim
 from llmkit.analysis.run_words import period, served
 from llmkit.money import pricing
-from llmkit.money.amounts import billed
+from llmkit.money.amounts import billed, dollars
 from llmkit.records import Params, Scenario
 from llmkit.records.checks.texts import counted
 from llmkit.runs import stored_plan
@@ -56,6 +57,8 @@ class _Facts:
     configs: list[dict[str, Any]]
     unanswered: list[dict[str, Any]]
     versions: list[dict[str, Any]]
+    worst: Decimal
+    """The most that requests of unknown cost may have cost."""
 
     def count(self, name: str) -> int:
         """A count over all configurations."""
@@ -63,8 +66,12 @@ class _Facts:
 
     @property
     def cost(self) -> str:
-        """The exact cost of the run, and the number of unpriced probes."""
-        return billed(pricing.total(each["cost"] for each in self.configs), self.count("unknown"), exact=True)
+        """The exact cost of the run, the number of unpriced probes, and what lost answers may have cost."""
+        known = billed(pricing.total(each["cost"] for each in self.configs), self.count("unpriced"), exact=True)
+        if not (lost := self.count("maybe_billed")):
+            return known
+        most = f"up to {dollars(self.worst, exact=True)}" if self.worst else "an unknown amount"
+        return f"{known}, and {most} for {counted(lost, 'request')} whose outcome is unknown"
 
 
 def report(store: Store, run_id: str) -> str:
@@ -76,6 +83,7 @@ def report(store: Store, run_id: str) -> str:
         configs=store.read(lambda c: totals.by_configuration(c, run_id)),
         unanswered=store.read(lambda c: totals.unanswered(c, run_id)),
         versions=store.read(lambda c: totals.versions(c, run_id)),
+        worst=store.read(lambda c: totals.worst_unknown(c, run_id)),
     )
     checklist = [*_known(facts), *((item, BLANK) for item in _AUTHOR)]
     parts = (
@@ -158,7 +166,7 @@ def _configured(config: Configuration, shared: Params) -> str:
     own, common = asdict(config.params), asdict(shared)
     changed = [f"{name} {value}" for name, value in own.items() if value != common[name]]
     system = ["a system prompt of its own (see the appendix)"] if config.system is not None else []
-    how = f", with {', '.join([*changed, *system])}" if changed or system else ""
+    how = f", with {' and '.join(filter(None, (', '.join(changed), *system)))}" if changed or system else ""
     return f"“{config.label}” is {config.model.reference}{how}."
 
 
@@ -188,7 +196,7 @@ def _outcome(facts: _Facts) -> str:
     lost = f"; excluded for lack of an answer: {', '.join(missing)}" if missing else "; none was excluded"
     cut = f"; {facts.count('cut'):,} were cut off at the token limit" if facts.count("cut") else ""
     reused = f"; {facts.count('reused'):,} were reused from earlier runs" if facts.count("reused") else ""
-    return f"Of {counted(len(facts.plan), 'conversation')} {facts.count('ok'):,} were answered{cut}{reused}{lost}"
+    return f"Of {counted(len(facts.plan), 'conversation')}, {facts.count('ok'):,} were answered{cut}{reused}{lost}"
 
 
 # --- the lists -------------------------------------------------------------------------------------------------------
@@ -215,7 +223,7 @@ def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
 def _cost_row(each: Mapping[str, Any]) -> list[object]:
     names = ("probes", "ok", "failed", "unasked", "input_tokens", "output_tokens")
     counts = ["–" if each[name] is None else f"{each[name]:,}" for name in names]
-    return [each["config"], *counts, billed(each["cost"], each["unknown"], exact=True)]
+    return [each["config"], *counts, billed(each["cost"], each["unpriced"] + each["maybe_billed"], exact=True)]
 
 
 def _appendix(plan: Plan) -> Iterable[str]:

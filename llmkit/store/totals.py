@@ -36,11 +36,12 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
     """The state of each configuration of a run, in the order of the plan.
 
     Columns: config, probes, ok, failed, unasked, cut (ok, but cut off at a token limit), reused, left_out (parameters
-    not sent), input_tokens, output_tokens, cost (what is known, exact), ``unknown`` as in :func:`tally`.
+    not sent), input_tokens, output_tokens, cost (what is known, exact), unpriced, and maybe_billed (requests whose
+    answers were lost).
     """
     return rows(
         connection,
-        f"""
+        """
         SELECT config, count(*) AS probes, count(*) FILTER (status = 'ok') AS ok,
             count(*) FILTER (status = 'failed') AS failed,
             count(*) FILTER (status NOT IN ('ok', 'failed')) AS unasked,
@@ -50,7 +51,7 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
                 coalesce(list(left_out::VARCHAR[]) FILTER (json_type(left_out) = 'ARRAY'), [])))) AS left_out,
             sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens,
             coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER ({UNKNOWN}) AS "unknown"
+            count(*) FILTER (cost_source LIKE '%unpriced') AS unpriced, sum(maybe_billed)::BIGINT AS maybe_billed
         FROM probe_states WHERE run_id = ? GROUP BY config ORDER BY min(position)
         """,
         [run_id],

@@ -1,6 +1,7 @@
 """Stopping a run: what is on its way may arrive, what does not is marked, and the rest can be asked later."""
 
 import math
+import re
 import threading
 from collections import Counter
 
@@ -53,6 +54,7 @@ def test_after_the_grace_requests_are_cut_and_may_have_been_billed(kit, sim):
     resumed = kit.resume(run.id).result(60)
     assert Counter(resumed.probes["status"]) == {"ok": 20}
     assert int(resumed.attempts["maybe_billed"].sum()) == 5
+    assert re.search(r"Cost: \S+, and up to \S+ for 5 requests whose outcome is unknown\.", resumed.report())
 
 
 def test_a_run_that_has_ended_keeps_the_process_no_longer(kit, sim):
