@@ -59,7 +59,8 @@ def corrected_mean(
     (``model``) and those of the ``rest``. ``clusters`` (of the labelled, of the rest) make the errors cluster-robust.
 
     Without clusters it equals ``ppi_mean_ci`` of ppi_py; with them the quantile is of t with Satterthwaite's degrees of
-    freedom. Where model and people never differ, the variance is as if they had in two of four additional answers.
+    freedom. Where model and people never differ, the variance is as if they had in two of four additional answers;
+    where people gave one code only, it makes Wilson's interval that of as many answers (or clusters).
     """
     n, others = len(hand), len(rest)
     weight = _weight(hand, model, rest)
@@ -77,7 +78,11 @@ def corrected_mean(
     both = first + second + squares[2] - squares[0] - squares[1]
     if clusters is not None and first + second:
         freedom = (first + second) ** 2 / (first**2 / (sizes[0] - 2) + second**2 / (sizes[1] - 1))
-    if not np.ptp(hand - model) and set(np.unique(hand)) <= {0.0, 1.0}:
+    if not np.ptp(hand) and hand[0] in (0.0, 1.0):
+        count = n if clusters is None else len(np.unique(clusters[0]))
+        first = both = _LEAST / count
+        freedom = np.inf if clusters is None else max(1, count - 1)
+    elif not np.ptp(hand - model) and set(np.unique(hand)) <= {0.0, 1.0}:
         least = 2 / (n + 4) * (1 - 2 / (n + 4)) / n
         first, both = max(first, least), max(both, least + second)
     return Corrected(estimate, both, first, second, weight, float(stats.t.isf(ALPHA / 2, freedom)))

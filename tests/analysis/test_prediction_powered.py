@@ -74,6 +74,17 @@ def test_corrected_shares_cover_in_few_studies():
     assert width < 0.85
 
 
+@pytest.mark.parametrize(("within", "answers"), [(None, 10), ("scenario_id", 5)])
+def test_hand_codes_that_are_all_the_same_leave_an_interval(within, answers):
+    """Ten times "yes", whatever the model said, is Wilson's interval of ten answers, or of as many clusters."""
+    table = pd.DataFrame({"category": ["yes", "no"] * 10, "hand": ["yes"] * 10 + [None] * 10})
+    rows = corrected_shares(table.assign(scenario_id=np.arange(20) // 2), None, within).set_index("category")
+    quantile = stats.norm.ppf(0.975) if within is None else stats.t.ppf(0.975, answers - 1)
+    least = answers / (answers + quantile**2)
+    assert rows.loc["yes", ["low", "share", "high"]].tolist() == pytest.approx([least, 1, 1])
+    assert rows.loc["no", ["low", "share", "high"]].tolist() == pytest.approx([0, 0, 1 - least])
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("scenarios", "labels", "how"),
