@@ -32,7 +32,7 @@ from llmkit.records.user_warnings import warn
 
 _DAYS = ("start_time_iso", "start_time", "starting_at", "usage_date_utc", "date", "day", "created_at")
 _MODELS = ("model_permaslug", "model", "line_item")
-_AMOUNTS = ("amount_value", "cost_usd", "usage", "cost_total")
+_AMOUNTS = ("amount_value", "cost_usd", "usage", "cost_total", "amount")
 _LARGEST = 10**15  # tokens or dollars in one line; no bill has more
 _CURRENCIES = ("amount_currency", "currency")
 _OWN_KEY = "byok_usage_inference"
@@ -64,7 +64,7 @@ def read_bill(source: Any) -> list[BillLine]:
 
 def _records(source: Any) -> list[Mapping[str, Any]]:
     if isinstance(source, pd.DataFrame):
-        return [{str(name): value for name, value in row.items()} for row in source.to_dict("records")]
+        return [_with_amount({str(name): value for name, value in row.items()}) for row in source.to_dict("records")]
     file = shapes.path(source, "path_or_frame")
     with shapes.reaching(file, "read", "path_or_frame"):
         content = file.read_bytes()

@@ -46,6 +46,13 @@ def test_the_same_bill_in_other_clothes_is_the_same(tmp_path, content):
     assert lines(file) == [(day, model, Decimal(amount)) for day, model, amount in ROWS]
 
 
+@pytest.mark.parametrize("amount", [1.5, "$1.50", {"value": 1.5, "currency": "usd"}])
+def test_an_amount_in_a_frame_counts_whatever_tokens_are_beside_it(amount):
+    """A bill written by hand, or the results of the costs API as they are: its amount, not our price of its tokens."""
+    row = {"date": "2026-11-26", "model": "one", "amount": amount, "input_tokens": 10, "output_tokens": 20}
+    assert lines(pd.DataFrame([row])) == [("2026-11-26", "one", Decimal("1.5"))]
+
+
 def test_a_frame_with_times_in_a_zone_counts_by_days_in_utc():
     """As the provider bills them."""
     day = pd.Timestamp("2026-11-26T20:00", tz="US/Pacific")
