@@ -99,6 +99,12 @@ class Handle(Generic[T]):
             stop.args = (self.after_stop,)
         return stop.with_traceback(None)
 
+    if not TYPE_CHECKING:  # with it, type checkers would accept any name
+
+        def __getattr__(self, name):
+            message = f"{type(self).__name__} has no {name!r}. Its result may: use await or .result() first."
+            raise AttributeError(message, name=name, obj=self)
+
     def _forget(self) -> None:
         """Fail in a forked child, where nothing would ever end it."""
         if not self.done():

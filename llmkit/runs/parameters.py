@@ -8,6 +8,7 @@ from typing import Any
 from llmkit.errors import ValidationError
 from llmkit.records import Params
 from llmkit.records.checks import numbers, shapes, texts
+from llmkit.records.checks.near_names import hint, near
 
 MAX_SEED = 2**63 - 1
 """APIs read seeds as 64-bit integers."""
@@ -20,9 +21,11 @@ def make_params(
     ``others`` may be written next to them and are read elsewhere."""
     names = _CHECKS.keys() - direct.keys()
     if unknown := sorted(options.keys() - names):
+        listed = sorted({*names, *others})
+        meant = hint(near(unknown[0], {*listed, *direct} - {*unknown}))
         raise ValidationError(
-            f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
-            f"Choose from: {', '.join(sorted({*names, *others}))}.",
+            f"Unknown option{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}.{meant} "
+            f"Choose from: {', '.join(listed)}.",
             field="options",
         )
     values = {name: _CHECKS[name](value, name) for name, value in {**options, **direct}.items()}

@@ -35,7 +35,11 @@ ASKED = [
     ({"options": "x"}, "options", "a dict such as"),
     ({"options": [("top_p", 1)]}, "options", "a dict such as"),
     ({"options": {1: 2}}, "options", "a dict such as"),
-    ({"options": {"polls": 5}}, "options", "Unknown option 'polls'. Choose from: adaptive, .*poll_s, .*top_p"),
+    (
+        {"options": {"polls": 5}},
+        "options",
+        r"option 'polls'\. Did you mean 'poll_s'\? Choose from: adaptive, .*top_p",
+    ),
     ({"options": {"stop": 5}}, "stop", "a non-empty string or a list"),
     ({"options": {"strict": "yes"}}, "strict", "True or False"),
     ({"options": {"extra_body": 5}}, "extra_body", "a dict such as"),

@@ -276,6 +276,14 @@ def test_events_tell_what_happens(kit):
         seen[0].kind = "other"
 
 
+def test_who_forgets_to_wait_is_told_to(kit):
+    """A handle that is taken for its run says how to get it; type checkers still refuse the name."""
+    handle = kit.run("a", TWO)
+    with pytest.raises(AttributeError, match=r"RunHandle has no 'probes'\. .* \.result\(\) first"):
+        handle.probes  # noqa: B018
+    assert len(handle.result(60).probes) == 2
+
+
 def test_progress_adds_up(kit):
     """At the end all probes are done, and the cost shown is the cost of the run."""
     handle = kit.run(["a", "b"], TWO)
