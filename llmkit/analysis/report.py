@@ -125,7 +125,7 @@ def _methods(facts: _Facts) -> str:
         f"Models: {_served(facts)}.",
         f"Parameters: {_params(plan.params)}; all others were left to the providers' defaults.",
         *(_configured(config, plan.params) for config in plan.configs if _differs(config, plan.params)),
-        *(_without(each["config"], each["left_out"]) for each in facts.configs if each["left_out"]),
+        *_without(facts.configs),
         f"{_order(plan)}.",
         f"{_outcome(facts)}.",
         f"Cost: {facts.cost}.",
@@ -170,8 +170,14 @@ def _configured(config: Configuration, shared: Params) -> str:
     return f"“{config.label}” is {config.model.reference}{how}."
 
 
-def _without(label: str, names: Iterable[str]) -> str:
-    return f"{', '.join(names)} was not sent for “{label}”, whose model does not accept it."
+def _without(configs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    labels: dict[str, list[str]] = {}
+    for each in configs:
+        if each["left_out"]:
+            labels.setdefault(", ".join(each["left_out"]), []).append(f"“{each['config']}”")
+    if labels:
+        listed = "; ".join(f"{names} for {', '.join(where)}" for names, where in labels.items())
+        yield f"Parameters that a model does not accept were not sent: {listed}."
 
 
 def _order(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from llmkit.store.queries import column, rows
-from llmkit.store.schema import COUNTS, UNKNOWN
+from llmkit.store.schema import COUNTS
 
 
 def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
@@ -18,14 +18,14 @@ def total_cost(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
 
 
 def tally(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
-    """The state of a run: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes were
-    or may have been billed at a cost not fully known.
+    """The state of a run: its probes by status, ``cost`` (what is known, exact), and ``unknown``, how many probes are
+    unpriced and how many requests without an answer may have been billed.
     """
     return rows(
         connection,
         f"""
         SELECT {COUNTS}, coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER ({UNKNOWN}) AS "unknown"
+            count(*) FILTER (cost_source LIKE '%unpriced') + coalesce(sum(maybe_billed), 0)::BIGINT AS "unknown"
         FROM probe_states WHERE run_id = ?
         """,
         [run_id],
@@ -51,8 +51,12 @@ def by_configuration(connection: duckdb.DuckDBPyConnection, run_id: str) -> list
                 coalesce(list(left_out::VARCHAR[]) FILTER (json_type(left_out) = 'ARRAY'), [])))) AS left_out,
             sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens,
             coalesce(sum(estimated_cost), 0)::DECIMAL(38, 10) AS cost,
-            count(*) FILTER (cost_source LIKE '%unpriced') AS unpriced, sum(maybe_billed)::BIGINT AS maybe_billed
-        FROM probe_states WHERE run_id = ? GROUP BY config ORDER BY min(position)
+            count(*) FILTER (cost_source LIKE '%unpriced') AS unpriced,
+            sum(maybe_billed + coalesce(in_flight, 0))::BIGINT AS maybe_billed
+        FROM probe_states LEFT JOIN (
+            SELECT run_id, position, count(*) AS in_flight FROM open_attempts WHERE batch IS NULL GROUP BY ALL
+        ) USING (run_id, position)
+        WHERE run_id = ? GROUP BY config ORDER BY min(position)
         """,
         [run_id],
     )

@@ -53,7 +53,7 @@ def test_a_report_says_what_the_journal_knows(kit, sim):
     for fact in (
         "# Report of Pilot", "2 scenarios were put to 2 configurations of 1 model 2 times each (8 conversations)",
         run.probes["model_version"].dropna().iloc[0], f"{run.probes['started_at'].min():%Y-%m-%d}", "temperature 0.5",
-        "temperature was not sent for “nurse”",
+        "does not accept were not sent: temperature for “plain”, “nurse”.",
         "max_tokens 90", f"“nurse” is {MODEL}, with a system prompt of its own", "7 were answered",
         f"1 failed ({failed.iloc[0]})", f"seed {run.settings['order_seed']}", "You are a nurse.", "Why?",
         "Rent control is a good idea.", "Choose one of these", "A rehearsal",

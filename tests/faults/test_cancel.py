@@ -54,6 +54,7 @@ def test_after_the_grace_requests_are_cut_and_may_have_been_billed(kit, sim):
     resumed = kit.resume(run.id).result(60)
     assert Counter(resumed.probes["status"]) == {"ok": 20}
     assert int(resumed.attempts["maybe_billed"].sum()) == 5
+    assert repr(resumed).endswith(" and 5 unpriced>")
     assert re.search(r"Cost: \S+, and up to \S+ for 5 requests whose outcome is unknown\.", resumed.report())
 
 
