@@ -28,7 +28,7 @@ def find_provider(state: CatalogState, name: Any) -> Provider:
     near = near_names.near(str(name), state.providers)
     raise UnsupportedProvider(
         f"There is no provider {name!r}.{near_names.hint(near)} The catalog has: "
-        f"{', '.join(state.providers) or 'none yet'}; add_provider() adds any OpenAI-compatible endpoint.",
+        f"{', '.join(state.providers) or 'none yet'}; kit.catalog.add_provider() adds any OpenAI-compatible endpoint.",
         suggestions=near,
     )
 
@@ -54,7 +54,7 @@ def find_model(state: CatalogState, ref: Any) -> Model:
         find_provider(state, provider)
     raise ModelNotFound(
         f"There is no model {ref!r} in the catalog.{near_names.hint(near)} A reference is provider:model_id; "
-        "models() lists them all, add_model() adds one.",
+        "kit.catalog.models() lists them all, kit.catalog.add_model() adds one.",
         suggestions=near,
     )
 
