@@ -787,11 +787,11 @@ class Kit:
         ``llmkit restore FILE`` turns it back into a catalog.
 
         Raises:
-            ValidationError: the file exists already or cannot be written.
+            ValidationError: the file exists already or cannot be written, or the journal is incomplete.
         """
         file = shapes.path(path)
         self._store.peers.fetch()
-        archive.backup(self._store.journal, file)
+        archive.backup(self._store, file)
         return file
 
     def export(self, folder: str | os.PathLike[str]) -> Path:

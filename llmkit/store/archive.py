@@ -5,19 +5,31 @@ The journal is append-only, so it can be archived while runs go on: the archive 
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks import shapes
+from llmkit.records.checks.texts import counted
+from llmkit.store import damage
 from llmkit.store.journal import Journal
+from llmkit.store.store import Store
 
 _FOLDER = "journal"
 
 
-def backup(journal: Journal, file: Path) -> int:
+def backup(store: Store, file: Path) -> int:
     """Archive the journal; returns the number of its segments."""
+    journal = store.journal
+    if lost := store.read(lambda connection: damage.lost(connection, journal)):
+        raise ValidationError(
+            f"A backup is made of {journal.directory}, which lacks {counted(len(lost), 'segment')} that "
+            f"{store.path.name} still has: restore the folder, or copy it and the database while no program uses them.",
+            field="path",
+        )
     sizes = journal.sizes()
     with shapes.reaching(file, "written"):
         if file.exists():
@@ -56,14 +68,16 @@ def _segments(file: Path) -> dict[str, bytes]:
     """The segments in an archive, by name; anything but plain files of a journal is ignored."""
     segments: dict[str, bytes] = {}
     try:
-        with tarfile.open(file, "r:gz") as archive:
+        with gzip.open(file) as whole, tarfile.open(fileobj=whole) as archive:
             for entry in archive:
                 place = PurePosixPath(entry.name)
                 content = archive.extractfile(entry) if entry.isreg() else None
                 if content is not None and place.parts == (_FOLDER, place.name) and place.suffix == ".jsonl":
                     segments[place.name] = content.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise ValidationError(f"{file} is not an llmkit archive: {error}", field="file") from error
+            while whole.read(1 << 20):  # up to its checksum: what is damaged can look like an early end
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValidationError(f"{file} is not an llmkit archive, or it is damaged: {error}", field="file") from error
     if not segments:
         raise ValidationError(f"{file} is not an llmkit archive: it contains no journal.", field="file")
     return segments

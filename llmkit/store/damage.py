@@ -22,19 +22,14 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
     """What is wrong with the journal of the database at ``path``, compared with what the database knows of it, and what
     to do: one sentence or two per fault.
     """
-    sizes, folder = journal.sizes(), f"{path.name}.journal"
-    rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
-    lines = {name: line for name, _, line in rows if not name.endswith(HEAD)}
-    headers = {name: header for name, line in lines.items() if (header := Header.of(line)) is not None}
+    sizes, folder, headers = journal.sizes(), f"{path.name}.journal", _headers(connection)
     times = Counter(header.id for header in headers.values())
-    gone = {name for name, *_ in rows if name not in sizes and not is_copy(name)}
-    missing = sorted(gone | _named(headers.values()).difference(map(whole_of, sizes)))
-    lost = [*missing, *(name for name, end, _ in rows if end > sizes.get(name, end))]
+    gaps = lost(connection, journal)
     foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
     ignored = [name for name in foreign if name in sizes]
     copies = [name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes]
     told = (
-        (lost, f"The journal of {path.name} is incomplete: {_names(lost)} missing or truncated. The database still "
+        (gaps, f"The journal of {path.name} is incomplete: {_names(gaps)} missing or truncated. The database still "
                f"has what was lost, but could not be rebuilt: keep a copy of it, or restore the folder {folder}."),
         (ignored, f"{_names(ignored)} from a different journal than {folder}, and ignored. Move the files elsewhere, "
                   "or import their runs with llmkit.open(path, adopt=True)."),
@@ -42,6 +37,22 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
                  "copies; delete them."),
     )  # fmt: skip
     return [words for names, words in told if names]
+
+
+def lost(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[str]:
+    """The segments that the database or a later segment rests on, and that are missing from the journal or cut."""
+    sizes = journal.sizes()
+    ends = connection.execute("SELECT segment, applied_bytes FROM journal_segments ORDER BY ALL").fetchall()
+    gone = {name for name, _ in ends if name not in sizes and not is_copy(name)}
+    missing = gone | _named(_headers(connection).values()).difference(map(whole_of, sizes))
+    return [*sorted(missing), *(name for name, end in ends if end > sizes.get(name, end))]
+
+
+def _headers(connection: duckdb.DuckDBPyConnection) -> dict[str, Header]:
+    """What the database knows of the segments that it rests on, by name; of heads nothing."""
+    rows = connection.execute("SELECT segment, header FROM journal_segments ORDER BY ALL").fetchall()
+    lines = {name: line for name, line in rows if not name.endswith(HEAD)}
+    return {name: header for name, line in lines.items() if (header := Header.of(line)) is not None}
 
 
 def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ()) -> None:

@@ -2,6 +2,7 @@ import os
 import shutil
 import tarfile
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -188,6 +189,35 @@ def test_nothing_is_restored_over_a_catalog_or_from_a_foreign_archive(path, tmp_
     assert main(["restore", str(hostile), "--db", str(tmp_path / "new.duckdb")]) == 1
     assert "not an llmkit archive" in capsys.readouterr().err
     assert not list(tmp_path.parent.rglob("evil.jsonl"))
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9, 1])
+def test_a_damaged_archive_is_not_restored_in_part(path, tmp_path, capsys, place):
+    """One changed byte, wherever it is, or a missing end: refused, rather than a catalog with fewer runs."""
+    file, new = tmp_path / "study.tar.gz", tmp_path / "new.duckdb"
+    with llmkit.open(path, simulate=True) as kit:
+        kit.run(["a", "b"], LUNA).result()
+        kit.backup(file)
+    data = bytearray(file.read_bytes())
+    data[int(len(data) * place) - 1] ^= 0x55
+    file.write_bytes(data)
+    assert main(["restore", str(file), "--db", str(new)]) == 1
+    assert "damaged" in capsys.readouterr().err
+    file.write_bytes(data[:-9])
+    assert main(["restore", str(file), "--db", str(new)]) == 1
+    assert not new.exists()
+
+
+@pytest.mark.filterwarnings("ignore:The journal")
+def test_a_journal_that_lost_a_run_is_not_backed_up(path, tmp_path):
+    """The database still has the run, but the archive would not: it is refused, and nothing is written."""
+    with llmkit.open(path, simulate=True) as kit:
+        kit.run("a", LUNA).result()
+    for segment in sorted(Path(f"{path}.journal").iterdir(), reverse=True):
+        segment.unlink()
+        with llmkit.open(path) as kit, pytest.raises(llmkit.ValidationError, match=r"lacks \d segment"):
+            kit.backup(tmp_path / "study.tar.gz")
+    assert not (tmp_path / "study.tar.gz").exists()
 
 
 def test_all_runs_are_exported_as_parquet(path, tmp_path, capsys):
