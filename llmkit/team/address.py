@@ -38,10 +38,14 @@ class Address:
         try:
             if not isinstance(url, str) or not url.startswith(("postgresql://", "postgres://")):
                 raise ValueError(url)
-            self._parameters: dict[str, Any] = {**_HOW, **conninfo_to_dict(url)}
+            if url.partition("?")[0].count("@") > 1:  # one ends the password: its rest would be shown as the host
+                raise ValueError(url)
+            self._parameters: dict[str, Any] = {**_HOW, **conninfo_to_dict(url.strip())}
         except (ValueError, psycopg.Error):  # whose message may quote the URL
             raise ValidationError(
-                "team= is the URL of a PostgreSQL database, such as postgresql://lab@host/llmkit.", field="team"
+                "team= is the URL of a PostgreSQL database, such as postgresql://lab@host/llmkit; in a password, @ is "
+                "written %40.",
+                field="team",
             ) from None
 
     def __repr__(self) -> str:

@@ -48,6 +48,19 @@ def test_what_is_no_url_of_postgresql_is_refused_without_quoting_it(wrong, tmp_p
     assert "geheim" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", ["lab:ge@heim@127.0.0.1:1/x", "lab:g@h/geheim@127.0.0.1:1/x"])
+def test_a_password_with_an_unescaped_at_sign_is_not_taken_for_a_host(wrong, tmp_path):
+    """PostgreSQL's library would, and the error would show the rest of the password."""
+    with pytest.raises(llmkit.ValidationError, match="%40") as refused:
+        llmkit.open(tmp_path / "k.duckdb", team=f"postgresql://{wrong}")
+    assert "heim" not in str(refused.value)
+
+
+def test_an_address_read_from_a_file_may_end_with_its_line(url, member):
+    """What surrounds it is no part of the database's name."""
+    assert member("anna", team=f"{url}\n").team()["actor"].tolist() == ["anna"]
+
+
 def test_the_password_is_nowhere(url, member, tmp_path, caplog, capsys):
     """Not in what a kit shows, logs or writes, and not in the error of a login that fails."""
     caplog.set_level(logging.DEBUG)
