@@ -55,6 +55,8 @@ class Link:
                 "on= is a client of a Dask cluster that is not asynchronous: on=distributed.Client(cluster).",
                 field="on",
             )
+        if client.status != "running":
+            raise ValidationError("on= is a client that is closed or has lost its scheduler.", field="on")
         known = client.scheduler_info()
         for address in (known["address"], *known["workers"]):
             if not self._is_safe(address):

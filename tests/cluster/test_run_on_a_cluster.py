@@ -54,6 +54,14 @@ def test_workers_are_asked_once_for_each_key(path, client, monkeypatch):
     assert len(asked) == len(set(asked)) > 1
 
 
+def test_a_closed_client_is_refused(kit, cluster):
+    """With our error, whichever one Dask raises: it depends on what else is open."""
+    with Client(cluster) as closed:
+        pass
+    with pytest.raises(llmkit.ValidationError, match=r"on= .* closed"):
+        kit.run("Hello", "openai:gpt-6-luna", on=closed)
+
+
 def test_a_cluster_without_workers_is_refused(kit):
     """The sentence says how to start some."""
     with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty, Client(empty) as client:
