@@ -58,7 +58,7 @@ def _key(target: Any) -> Any:
         return target.baseFilename
     if isinstance(target, logging.StreamHandler):
         return id(target.stream)
-    return id(target) if hasattr(target, "write") else os.path.abspath(shapes.path(target))
+    return id(target) if hasattr(target, "write") else os.path.realpath(shapes.path(target))
 
 
 def _new(target: Any) -> logging.Handler:

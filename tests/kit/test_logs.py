@@ -136,3 +136,9 @@ def test_edits_carry_the_name_of_who_opened_the_catalog(database):
         assert kit.catalog.model(LUNA).display_name != "Ada's"
     with pytest.raises(llmkit.ValidationError, match="actor must be one line"):
         llmkit.open(database, actor=5)
+
+
+def test_a_file_with_two_names_is_one_target(tmp_path):
+    """An event is written once, also when a link to the log is named."""
+    (tmp_path / "link.log").symlink_to(tmp_path / "a.log")
+    assert llmkit.log_to(tmp_path / "link.log") is llmkit.log_to(tmp_path / "a.log")
