@@ -107,8 +107,11 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
     groups = list(_groups(table, by))
     shown = groups[:MOST][::-1]
     values = list(table["value"].drop_duplicates())
-    ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)))
-    for number, value in enumerate(values):
+    labels = [short(str(value), _LONGEST) for value in values]
+    names = [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown]
+    columns = _columns(labels, names)
+    ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)) + len(values) // columns // 2)
+    for number, (value, label) in enumerate(zip(values, labels, strict=True)):
         percent = 100 * pd.concat(rows[rows["value"] == value] for _, rows in shown)[["share", "low", "high"]]
         offset = 0.7 * (0.5 - (number + 0.5) / len(values))
         ax.errorbar(
@@ -119,12 +122,12 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
             markersize=4,
             linewidth=1.2,
             color=GREY if value == OTHER else COLOURS[number],
-            label=short(str(value), _LONGEST),
+            label=label,
         )
-    _finish(ax, [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown], "Share of answers (%)", len(groups))
+    _finish(ax, names, "Share of answers (%)", len(groups))
     ax.set_xlim(-1, 101)
     if values:
-        legend_above(ax)
+        legend_above(ax, columns)
     return ax
 
 
@@ -256,12 +259,17 @@ def axes_for(ax: axes.Axes | None, rows: int) -> axes.Axes:
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 
-def legend_above(ax: axes.Axes) -> None:
+def legend_above(ax: axes.Axes, columns: int = 4) -> None:
     """Put the legend above the axes, clear of the data."""
     where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
-    legend = ax.legend(frameon=False, fontsize="small", ncols=4, labelcolor=GREY, **where)
+    legend = ax.legend(frameon=False, fontsize="small", ncols=columns, labelcolor=GREY, **where)
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def _columns(labels: Sequence[str], names: Sequence[str]) -> int:
+    """How many columns of a legend fit beside the names of rows, at most four; 90 characters fill our width."""
+    return min(4, max(1, (90 - max(map(len, names), default=0)) // (max(map(len, labels), default=0) + 6)))
 
 
 def nothing_yet(ax: axes.Axes) -> None:

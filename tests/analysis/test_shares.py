@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 import llmkit
@@ -99,13 +100,18 @@ def test_a_run_of_choices_is_drawn_by_model_and_dimension(tmp_path):
 
 
 def test_answers_to_questions_are_counted_in_the_order_of_their_scale(tmp_path):
-    """What was answered counts, not where the chosen option stood; the legend follows the scale."""
+    """What was answered counts, not where the chosen option stood; the legend follows the scale, in the picture."""
     questions = [llmkit.question.likert(f"Law {number} is a good idea.") for number in range(8)]
     with llmkit.open(tmp_path / "k.duckdb", simulate=True) as kit:
         kit.catalog.update_provider("mistral", max_parallel_requests=20, requests_per_minute=6000)
         run = kit.run(questions, "mistral:mistral-small-2603", samples=2).result(60)
-        drawn = [text.get_text() for text in run.plot_shares(ax=Figure().subplots()).get_legend().get_texts()]
-    assert drawn == [option for option in questions[0].question.options if option in set(run.probes["answer"])]
+        legend = run.plot_shares().get_legend()
+    legend.figure.savefig(tmp_path / "shares.png")
+    assert legend.get_window_extent().x1 <= legend.figure.bbox.x1
+    pyplot.close(legend.figure)
+    assert [text.get_text() for text in legend.get_texts()] == [
+        option for option in questions[0].question.options if option in set(run.probes["answer"])
+    ]
     assert [*dict.fromkeys(share_table(run.probes, "answer.score", ["model"], most=3)["value"])][-1] == OTHER
 
 
