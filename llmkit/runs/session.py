@@ -290,7 +290,8 @@ class Session:
     def _stopped_by(self, refusal: str) -> str:
         count = self.tracker.refused()
         asked = f"{counted(count, 'probe')} of {len(self.context.spec.plan):,} ended without an answer"
-        return f"{refusal} So {asked}; kit.resume({self.run_id!r}, budget=...) asks them."
+        raised = "" if "kit.set_budget" in refusal else ", budget=..."
+        return f"{refusal} So {asked}; kit.resume({self.run_id!r}{raised}) asks them."
 
     def _deduct(self) -> None:
         """Deduct what was spent from the balances, during the run."""

@@ -42,6 +42,7 @@ def test_runs_stop_at_a_budget_that_they_share(paying, sim, scope, provider):
     spent = first.total_cost + second.total_cost
     assert second.status == "budget"
     assert scope in repr(second)
+    assert second.message.endswith(f"kit.resume({second.id!r}) asks them.")
     assert Decimal("0.054") < spent <= Decimal("0.06")
     now = row(paying, scope)
     assert (now["amount"], now["reserved"]) == (0.06, 0)
