@@ -116,6 +116,7 @@ _REHEARSAL = "A rehearsal: the answers come from a simulator, not from the model
 
 def _methods(facts: _Facts) -> str:
     plan, row = facts.plan, facts.row
+    params = _params(plan.params)
     times = "once" if plan.samples == 1 else f"{plan.samples:,} times"
     scenarios = f"{counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
     sentences = [
@@ -123,7 +124,7 @@ def _methods(facts: _Facts) -> str:
         f"{times} each ({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(row)}) with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
-        f"Parameters: {_params(plan.params)}; all others were left to the providers' defaults.",
+        f"Parameters: {f'{params}; all others' if params else 'all'} were left to the providers' defaults.",
         *(_configured(config, plan.params) for config in plan.configs if _differs(config, plan.params)),
         *_without(facts.configs),
         f"{_order(plan)}.",
@@ -155,7 +156,7 @@ def _params(params: Params) -> str:
     values = {name: value for name, value in asdict(params).items() if value not in (None, (), {}, False)}
     if "schema" in values:
         values["schema"] = "a JSON schema"
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or "none set"
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _differs(config: Configuration, shared: Params) -> bool:
@@ -215,7 +216,7 @@ def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
         ("Models and versions", _served(facts)),
         ("Access", f"API; service tier: {', '.join(tiers)}"),
         ("Dates of data collection", _dates(row)),
-        ("Parameters", _params(plan.params)),
+        ("Parameters", _params(plan.params) or "none set"),
         ("Prompts, verbatim", "appendix"),
         ("Samples of each prompt", f"{plan.samples:,}"),
         ("Order and randomization", _order(plan)),
