@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import psycopg
@@ -13,6 +14,8 @@ from llmkit.errors import CatalogBusy, ValidationError
 
 PATIENCE = 10
 """Seconds to wait for a lock."""
+SILENCE = 15
+"""Seconds after which a server that says nothing counts as gone; a lock is refused sooner."""
 LOCKS = 0x6C6C6D6B
 """The first key of advisory locks other than those on gates."""
 _HOW = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
@@ -29,6 +32,28 @@ _STEPS = (
         spent NUMERIC NOT NULL, wants NUMERIC NOT NULL, PRIMARY KEY (budget, run))""",
 )
 """The schema as a list of migrations, which is only ever appended to."""
+
+
+class _Session(psycopg.Connection[tuple[Any, ...]]):
+    """A session that ends when its server hangs. TCP does not notice that: the server's system still answers."""
+
+    def wait(self, gen: Generator[Any, Any, Any], *how: Any, **more: Any) -> Any:
+        """As the library does, with an end."""
+        return super().wait(self._heard(gen), *how, **more)
+
+    def _heard(self, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        heard_at = time.monotonic()
+        try:
+            wanted = next(steps)
+            while True:
+                if ready := (yield wanted):
+                    heard_at = time.monotonic()
+                elif time.monotonic() > heard_at + SILENCE:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer for {SILENCE} s")
+                wanted = steps.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 class Address:
@@ -54,7 +79,7 @@ class Address:
 
     def session(self, *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
         """A new session; inside :meth:`reached`."""
-        return psycopg.connect(autocommit=autocommit, prepare_threshold=None, **self._parameters)
+        return _Session.connect(autocommit=autocommit, prepare_threshold=None, **self._parameters)
 
     @contextlib.contextmanager
     def reached(self) -> Iterator[None]:

@@ -4,9 +4,11 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import psycopg
@@ -29,6 +31,12 @@ def free_port():
         with contextlib.suppress(OSError), socket.socket() as free:
             free.bind(("127.0.0.1", port))
             return port
+
+
+def _signal(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 class Server:
@@ -62,6 +70,21 @@ class Server:
     def stop(self):
         """End it, with all sessions."""
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-w", "stop")
+
+    @contextlib.contextmanager
+    def hanging(self):
+        """Have it say nothing, with its connections open; for half a minute at most, so that a test ends."""
+        with psycopg.connect(self.url("postgres")) as session:
+            rows = session.execute("SELECT pid FROM pg_stat_activity WHERE pid != pg_backend_pid()").fetchall()
+        pids = [int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), *(pid for (pid,) in rows)]
+        end = threading.Timer(30, _signal, [pids, signal.SIGCONT])
+        end.start()
+        _signal(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            end.cancel()
+            _signal(pids, signal.SIGCONT)
 
     def database(self, name):
         """A new database; returns its URL."""

@@ -6,9 +6,11 @@ import sys
 import psycopg
 import pytest
 from postgres import PASSWORD
+from waiting import until
 
 import llmkit
 from llmkit.cli import main
+from llmkit.team import address
 
 
 def test_preparing_twice_changes_nothing(url, member, capsys):
@@ -76,6 +78,20 @@ def test_the_password_is_nowhere(url, member, tmp_path, caplog, capsys):
     for secret in (PASSWORD, "geheim"):
         assert not any(secret in text for text in [*shown, caplog.text, str(refused.value), *capsys.readouterr()])
         assert secret.encode() not in written
+
+
+def test_a_server_that_hangs_is_not_waited_for(server, member, monkeypatch):
+    """TCP does not notice it: an edit is refused, a run continues, the kit closes; later all is exchanged."""
+    monkeypatch.setattr(address, "SILENCE", 0.5)
+    anna, ben = member("anna"), member("ben")
+    with server.hanging():
+        with pytest.raises(llmkit.CatalogBusy, match="does not answer"):
+            anna.catalog.set_balance("openai", 5)
+        run = anna.run("What is fair?", "openai:gpt-6-luna").result(60)
+        assert run.status == "completed"
+        anna.close()
+    member("anna").catalog.set_balance("openai", 5)
+    until(lambda: run.id in ben.runs()["run_id"].tolist())
 
 
 def test_without_the_extra_everything_else_works(tmp_path, monkeypatch):
