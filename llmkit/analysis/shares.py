@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,8 @@ from llmkit.records.checks.near_names import columns_named
 
 OTHER = "all others"
 _MOST_VALUES = 50
+_LONGEST = 50
+"""Characters of a category that is no option; longer ones are prose."""
 _CODES = ("category", "code")
 
 
@@ -55,7 +58,7 @@ def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.
     if of is not None:
         return probes, columns_named([of], probes.columns, "of")[0]
     fields = [name for name in probes if str(name).startswith("answer.") or name in ("answer", *_CODES)]
-    few = [name for name in fields if 0 < probes[name].dropna().map(str).nunique() <= _MOST_VALUES]
+    few = [name for name in fields if _are_few(probes[name].dropna())]
     if not few:
         raise ValidationError(
             "There are no categories to count: pass the table of kit.code(run, codebook) as of=, name a column, or "
@@ -63,3 +66,11 @@ def categories(probes: pd.DataFrame, of: str | pd.DataFrame | None) -> tuple[pd.
             field="of",
         )
     return probes, str(few[0])
+
+
+def _are_few(values: pd.Series[Any]) -> bool:
+    """Whether these are categories: options, or short values of which there are few."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return not values.empty
+    texts = values.map(str)
+    return 0 < texts.nunique() <= _MOST_VALUES and max(map(len, texts)) <= _LONGEST

@@ -130,6 +130,8 @@ def test_nothing_to_count_is_explained():
     """A run of plain answers says what to do for shares."""
     with pytest.raises(llmkit.ValidationError, match=r"kit\.code"):
         categories(table(model=["m"], response=["hello"]), None)
+    with pytest.raises(llmkit.ValidationError, match=r"kit\.code"):
+        categories(table(model=["m"], answer=["In my view, it depends on who pays for it, and on how much."]), None)
 
 
 def test_unknown_costs_have_no_bar_and_no_axis():
