@@ -145,4 +145,4 @@ def reaching(file: Path, doing: str, field: str = "path") -> Iterator[None]:
 
 def kind(value: Any) -> str:
     """The kind of a value in one word; never the value itself, which could be a key."""
-    return "nothing" if value is None else type(value).__name__
+    return "None" if value is None else type(value).__name__
