@@ -102,7 +102,8 @@ class Handle(Generic[T]):
     if not TYPE_CHECKING:  # with it, type checkers would accept any name
 
         def __getattr__(self, name):
-            message = f"{type(self).__name__} has no {name!r}. Its result may: use await or .result() first."
+            hint = "If you mean its result's, await it or call .result() first."
+            message = f"{type(self).__name__} has no {name!r}. {hint}"
             raise AttributeError(message, name=name, obj=self)
 
     def _forget(self) -> None:
