@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -24,7 +24,7 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
     """
     sizes, folder, headers = journal.sizes(), f"{path.name}.journal", _headers(connection)
     times = Counter(header.id for header in headers.values())
-    gaps = lost(connection, journal)
+    gaps = _lost(connection, sizes, headers)
     foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
     ignored = [name for name in foreign if name in sizes]
     copies = [name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes]
@@ -41,10 +41,13 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
 
 def lost(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[str]:
     """The segments that the database or a later segment rests on, and that are missing from the journal or cut."""
-    sizes = journal.sizes()
+    return _lost(connection, journal.sizes(), _headers(connection))
+
+
+def _lost(connection: duckdb.DuckDBPyConnection, sizes: Mapping[str, int], headers: Mapping[str, Header]) -> list[str]:
     ends = connection.execute("SELECT segment, applied_bytes FROM journal_segments ORDER BY ALL").fetchall()
     gone = {name for name, _ in ends if name not in sizes and not is_copy(name)}
-    missing = gone | _named(_headers(connection).values()).difference(map(whole_of, sizes))
+    missing = gone | _named(headers.values()).difference(map(whole_of, sizes))
     return [*sorted(missing), *(name for name, end in ends if end > sizes.get(name, end))]
 
 
