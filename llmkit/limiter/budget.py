@@ -50,6 +50,8 @@ class Budget:
         self._queue: deque[_Asking] = deque()
         self.passed: dict[str, Decimal] = {}
         """By how much budgets were exceeded, by key; that of the run's own is empty."""
+        self.refused_by: str | None = None
+        """The key of the budget that was the first to refuse a request."""
         self._needs: defaultdict[Hashable, list[Decimal]] = defaultdict(list)
 
     @property
@@ -123,6 +125,7 @@ class Budget:
                 else:
                     key, account = min(accounts.items(), key=lambda entry: entry[1].left)
                     asking.refusal = refusal(key, account, amount)
+                    self.refused_by = key if self.refused_by is None else self.refused_by
             self._queue.popleft()
             asking.answered.set()
 

@@ -290,7 +290,7 @@ class Session:
     def _stopped_by(self, refusal: str) -> str:
         count = self.tracker.refused()
         asked = f"{counted(count, 'probe')} of {len(self.context.spec.plan):,} ended without an answer"
-        raised = "" if "kit.set_budget" in refusal else ", budget=..."
+        raised = "" if self.context.budget.refused_by else ", budget=..."  # another budget is not raised by resuming
         return f"{refusal} So {asked}; kit.resume({self.run_id!r}{raised}) asks them."
 
     def _deduct(self) -> None:
