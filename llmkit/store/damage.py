@@ -22,9 +22,9 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
     """What is wrong with the journal of the database at ``path``, compared with what the database knows of it, and what
     to do: one sentence or two per fault.
     """
-    sizes, folder, headers = journal.sizes(), f"{path.name}.journal", _headers(connection)
+    sizes, folder, (ends, headers) = journal.sizes(), f"{path.name}.journal", _known(connection)
     times = Counter(header.id for header in headers.values())
-    gaps = _lost(connection, sizes, headers)
+    gaps = _lost(sizes, ends, headers)
     foreign = column(connection, "SELECT segment FROM journal_quarantine WHERE reason = ? ORDER BY ALL", [FOREIGN])
     ignored = [name for name in foreign if name in sizes]
     copies = [name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes]
@@ -41,21 +41,21 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
 
 def lost(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[str]:
     """The segments that the database or a later segment rests on, and that are missing from the journal or cut."""
-    return _lost(connection, journal.sizes(), _headers(connection))
+    return _lost(journal.sizes(), *_known(connection))
 
 
-def _lost(connection: duckdb.DuckDBPyConnection, sizes: Mapping[str, int], headers: Mapping[str, Header]) -> list[str]:
-    ends = connection.execute("SELECT segment, applied_bytes FROM journal_segments ORDER BY ALL").fetchall()
-    gone = {name for name, _ in ends if name not in sizes and not is_copy(name)}
+def _lost(sizes: Mapping[str, int], ends: Mapping[str, int], headers: Mapping[str, Header]) -> list[str]:
+    gone = {name for name in ends if name not in sizes and not is_copy(name)}
     missing = gone | _named(headers.values()).difference(map(whole_of, sizes))
-    return [*sorted(missing), *(name for name, end in ends if end > sizes.get(name, end))]
+    return [*sorted(missing), *(name for name, end in ends.items() if end > sizes.get(name, end))]
 
 
-def _headers(connection: duckdb.DuckDBPyConnection) -> dict[str, Header]:
-    """What the database knows of the segments that it rests on, by name; of heads nothing."""
-    rows = connection.execute("SELECT segment, header FROM journal_segments ORDER BY ALL").fetchall()
-    lines = {name: line for name, line in rows if not name.endswith(HEAD)}
-    return {name: header for name, line in lines.items() if (header := Header.of(line)) is not None}
+def _known(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], dict[str, Header]]:
+    """Up to where the database applied each segment, and the first lines of all but heads; both by name."""
+    rows = connection.execute("SELECT segment, applied_bytes, header FROM journal_segments ORDER BY ALL").fetchall()
+    lines = {name: line for name, _, line in rows if not name.endswith(HEAD)}
+    headers = {name: header for name, line in lines.items() if (header := Header.of(line)) is not None}
+    return {name: end for name, end, _ in rows}, headers
 
 
 def check_complete(path: Path, journal: Journal, rests_on: Collection[str] = ()) -> None:
