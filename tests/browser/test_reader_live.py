@@ -64,14 +64,20 @@ def test_a_view_that_came_late_asks_for_the_answers(lab, database):
     lab.open("late.ipynb").output().locator(".llmkit-reader .row").wait_for()
 
 
-def test_a_run_in_progress_is_followed_to_its_end(lab, database):
-    """Answers that come after the reader was opened are shown, and saved when the run ends."""
+def following(lab, database, name):
+    """A notebook with a run of which ten answers are held back, its reader, and the reader's filter by status."""
     opening = f"import llmkit, math\nkit = llmkit.open({str(database)!r}, simulate=True)"
-    notebook = lab.notebook("followed", opening, RUN)
+    notebook = lab.notebook(name, opening, RUN)
     notebook.run()
     reader = notebook.output().locator(".llmkit-reader")
     status = reader.get_by_label("Status")
     status.locator("option", has_text="pending (10)").wait_for(state="attached")
+    return notebook, reader, status
+
+
+def test_a_run_in_progress_is_followed_to_its_end(lab, database):
+    """Answers that come after the reader was opened are shown, and saved when the run ends."""
+    notebook, reader, status = following(lab, database, "followed")
     notebook.run_code("sim.set(latency=0)")
     status.wait_for(state="detached")  # all are ok: there is nothing to choose
     assert "15 of 15" in reader.inner_text()
@@ -82,12 +88,7 @@ def test_a_run_in_progress_is_followed_to_its_end(lab, database):
 
 def test_a_filter_stays_as_it_was_chosen_while_the_run_goes_on(lab, database):
     """New answers take away neither a list that is open nor the way back from what no answer has any more."""
-    opening = f"import llmkit, math\nkit = llmkit.open({str(database)!r}, simulate=True)"
-    notebook = lab.notebook("filtered", opening, RUN)
-    notebook.run()
-    reader = notebook.output().locator(".llmkit-reader")
-    status = reader.get_by_label("Status")
-    status.locator("option", has_text="pending (10)").wait_for(state="attached")
+    notebook, reader, status = following(lab, database, "filtered")
     status.focus()
     opened = status.element_handle()
     status.select_option("=pending")

@@ -11,15 +11,21 @@ kit.reader({run!r})
 """
 
 
-def test_a_click_elsewhere_saves_a_comment_and_is_a_click(lab, database):
-    """What was typed is kept for its answer, and the row that was clicked is the one that is read and marked."""
+def reading(lab, database, name, questions):
+    """A run of so many questions, its notebook, and the reader there, with the focus in the list."""
     with llmkit.open(database, simulate=True) as kit:
-        run = kit.run([f"Question {n}?" for n in range(4)], ["openai:gpt-6-luna"]).result()
-    notebook = lab.notebook("clicking", OPEN.format(path=str(database), run=run.id))
+        run = kit.run([f"Question {n}?" for n in range(questions)], ["openai:gpt-6-luna"]).result()
+    notebook = lab.notebook(name, OPEN.format(path=str(database), run=run.id))
     notebook.run()
     reader = notebook.output().locator(".llmkit-reader")
     reader.locator(".row").first.wait_for()
     reader.locator(".list").focus()
+    return run, notebook, reader
+
+
+def test_a_click_elsewhere_saves_a_comment_and_is_a_click(lab, database):
+    """What was typed is kept for its answer, and the row that was clicked is the one that is read and marked."""
+    _, _, reader = reading(lab, database, "clicking", 4)
     lab.page.keyboard.press("c")
     lab.page.keyboard.type("later")
     reader.locator(".row").nth(2).click()
@@ -33,13 +39,7 @@ def test_a_click_elsewhere_saves_a_comment_and_is_a_click(lab, database):
 
 def test_ten_answers_are_read_two_marked_and_saved_with_the_keyboard_alone(lab, database, tmp_path):
     """j and k go from answer to answer, m marks, l codes, c comments, e saves a file; all of it is in the results."""
-    with llmkit.open(database, simulate=True) as kit:
-        run = kit.run([f"Question {n}?" for n in range(10)], ["openai:gpt-6-luna"]).result()
-    notebook = lab.notebook("reading", OPEN.format(path=str(database), run=run.id))
-    notebook.run()
-    reader = notebook.output().locator(".llmkit-reader")
-    reader.locator(".row").first.wait_for()
-    reader.locator(".list").focus()
+    run, notebook, reader = reading(lab, database, "reading", 10)
     keyboard, seen = lab.page.keyboard, []
     for place in range(10):
         seen.append(reader.locator(".detail .prompt").inner_text())
