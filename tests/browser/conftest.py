@@ -20,6 +20,15 @@ def pytest_runtest_teardown(item, nextitem):
         resources.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the page showed, with a test that failed."""
+    report = yield
+    if report.failed and (lab := item.funcargs.get("lab")):
+        report.sections.append(("the page", lab.describe()))
+    return report
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, python):
     """A JupyterLab without a token on a free port of this machine."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import axe_core_python
 import nbformat
+from playwright.sync_api import Error
 
 PATIENCE = 60_000  # ms, for a machine that does other things as well
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -103,6 +104,9 @@ class Lab:
         self.page = page
         self.server = server
         self.alerts = []
+        self.messages = []
+        page.on("console", lambda message: self.messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.messages.append(f"page error: {error}"))
         page.on("dialog", lambda dialog: (self.alerts.append(dialog.message), dialog.dismiss()))
         self.load()
 
@@ -153,6 +157,14 @@ class Lab:
         light = "false" if "Dark" in name else "true"
         self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
         self.page.wait_for_timeout(300)  # the style sheet of the theme is swapped after the attribute
+
+    def describe(self):
+        """The page as a screen reader has it, and what its console said last."""
+        try:
+            shown = self.page.locator("body").aria_snapshot(timeout=5_000)
+        except Error as error:  # the page may have crashed or hang
+            shown = repr(error)
+        return "\n".join((shown, *self.messages[-20:]))
 
     def close_all(self):
         """Close every tab and stop every kernel."""
