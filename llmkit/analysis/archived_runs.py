@@ -84,12 +84,12 @@ class Dataset:
         stored = self.look(lambda c: c.sql("FROM probes").columns)
         shown = [name for name in parquet.HIDDEN if parquet.archived(name) in stored]
         chosen = _chosen(columns, [name for name in stored if name not in map(parquet.archived, shown)])
-        source = "probes"
-        for name in shown:
-            value = quoted(parquet.archived(name))
-            source = f"(SELECT * EXCLUDE ({value}) REPLACE ({value} AS {name}) FROM {source})"
+        values = {name: quoted(parquet.archived(name)) for name in shown}
+        swapped = ", ".join(f"{value} AS {name}" for name, value in values.items())
+        stars = f"* EXCLUDE ({', '.join(values.values())}) REPLACE ({swapped})" if values else "*"
         names, condition = ", ".join(map(quoted, chosen)), "" if where is None else f" WHERE ({where})"
-        return self.look(lambda c: c.sql(f"SELECT {names} FROM {source}{condition}").to_arrow_reader(BATCH))
+        query = f"SELECT {names} FROM (SELECT {stars} FROM probes){condition}"
+        return self.look(lambda c: c.sql(query).to_arrow_reader(BATCH))
 
     def look(self, question: Callable[[Snapshot], T], about: str | None = None) -> T:
         """Run a query written for a store's snapshot on the archived tables."""

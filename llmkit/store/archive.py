@@ -44,18 +44,14 @@ def backup(store: Store, file: Path) -> int:
 
 def is_catalog(path: Path) -> bool:
     """Whether there is a database, or a journal to make one from."""
-    return path.exists() or bool(_journal(path).sizes())
-
-
-def _journal(path: Path) -> Journal:
-    return Journal(path.with_name(path.name + ".journal"))
+    return path.exists() or bool(Journal.of(path).sizes())
 
 
 def restore(file: Path, path: Path) -> int:
     """Unpack an archive next to ``path``, where the database will be made; returns the number of segments."""
     if is_catalog(path):
         raise ValidationError(f"There is a catalog at {path} already: name another, or move it away.", field="path")
-    journal = _journal(path)
+    journal = Journal.of(path)
     with shapes.reaching(file, "read"):
         segments = _segments(file)
     with shapes.reaching(journal.directory, "written"):

@@ -69,6 +69,11 @@ class Journal:
         self._tag = secrets.token_hex(4)
         _JOURNALS.add(self)
 
+    @classmethod
+    def of(cls, database: Path) -> Journal:
+        """The journal of a database file, in the folder next to it."""
+        return cls(database.with_name(f"{database.name}.journal"))
+
     def append(self, events: Sequence[Event]) -> Commit:
         """Queue events; they are on disk when the returned commit is done.
 

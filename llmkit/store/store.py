@@ -44,7 +44,7 @@ class Store:
 
     def __init__(self, path: Path, *, adopt: bool = False) -> None:
         self.path = path
-        self.journal = Journal(path.with_name(path.name + ".journal"))
+        self.journal = Journal.of(path)
         self._lease = Lease(path)
         self.peers = Peers(self.journal)
         self.unfinished: list[str] = []  # real runs not ended on opening; empty if it could not be opened
