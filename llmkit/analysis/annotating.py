@@ -46,7 +46,7 @@ def table(store: Store, run_id: str) -> pd.DataFrame:
 
 def positions(run_id: str, probe_ids: str | Sequence[str], most: int) -> list[int]:
     """The positions of probes of a run of ``most``, by their ids."""
-    chosen = shapes.strings(probe_ids, "probe_id")
+    chosen = shapes.strings([None] if probe_ids is None else probe_ids, "probe_id")
     return [_position(run_id, probe_id, most) for probe_id in dict.fromkeys(chosen)]
 
 

@@ -26,7 +26,7 @@ class Lines(logging.Formatter):
         return " ".join([super().format(record), *(f"{name}={_value(value)}" for name, value in fields.items())])
 
 
-def log_to(target: str | os.PathLike[str] | TextIO, level: int | str = "INFO") -> logging.Handler:
+def log_to(path_or_stream: str | os.PathLike[str] | TextIO, level: int | str = "INFO") -> logging.Handler:
     """Write llmkit's log to a file (appended to, readable only by you) or a stream such as ``sys.stderr``.
 
     One line per event: a run's start and end, retries, pauses, resumed runs, edits of the catalog, at ``"DEBUG"`` also
@@ -40,7 +40,7 @@ def log_to(target: str | os.PathLike[str] | TextIO, level: int | str = "INFO") -
     if not isinstance(number, int):
         raise ValidationError(f"level is one of DEBUG, INFO, WARNING and ERROR, not {level!r}.", field="level")
     root = logging.getLogger("llmkit")
-    handler = _existing(root, target) or _new(target)
+    handler = _existing(root, path_or_stream) or _new(path_or_stream)
     handler.setLevel(number)
     root.addHandler(handler)  # does not add it twice
     root.setLevel(min(number, root.level or number))

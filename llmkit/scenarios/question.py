@@ -15,7 +15,7 @@ from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.records import Question, Scenario
-from llmkit.records.checks import shapes
+from llmkit.records.checks import shapes, texts
 from llmkit.records.typed_questions import bare
 
 __all__ = ["choice", "free", "likert", "matrix", "number", "rank", "yes_no"]
@@ -96,6 +96,7 @@ def free(prompt: str | Scenario, **scenario: Any) -> Scenario:
 
 def _asked(prompt: str | Scenario, question: Question, more: dict[str, Any]) -> Scenario:
     """A scenario with the question; its template names the kind, because answers of a kind are similar in length."""
+    texts.known_names(more, Scenario.__dataclass_fields__, f"llmkit.question.{question.kind}")
     scenario = replace(prompt, **more) if isinstance(prompt, Scenario) else Scenario(prompt, **more)
     template = " ".join(filter(None, (scenario.template, question.kind)))
     return replace(scenario, question=question, template=template)
@@ -113,5 +114,5 @@ def _options(values: Sequence[Any], name: str = "options", least: int = 2) -> tu
     if not all(folded) or not all(isinstance(each, str | bool) or shapes.is_number(each) for each in options):
         raise ValidationError(f"{name} are texts or numbers, none of them empty.", field=name)
     if len(set(folded)) < max(len(options), least):
-        raise ValidationError(f"{name} needs at least {least} entries, and no duplicates.", field=name)
+        raise ValidationError(f"{name} needs {least} or more entries, and no duplicates.", field=name)
     return options

@@ -1,4 +1,4 @@
-"""A loader for untrusted YAML, with limits on expansion by aliases and on nesting."""
+"""A loader for untrusted YAML, with limits on expansion by aliases and on nesting, and no key twice."""
 
 from __future__ import annotations
 
@@ -40,4 +40,15 @@ class BoundedLoader(yaml.SafeLoader):
         self._sizes.setdefault(id(node), self._count - before)
         if self._count > MOST_NODES:
             raise yaml.MarkedYAMLError(problem=f"more than {MOST_NODES:,} values with its aliases", problem_mark=mark)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Refuse a key that stands twice, of which YAML would silently drop the first."""
+        node = cast("Any", super()).compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(name)
         return node

@@ -98,6 +98,15 @@ def test_a_probe_of_no_such_place_is_refused(run, place):
         run.annotate(f"{run.id}.{place}", mark=True)
 
 
+def test_nothing_is_no_probe(run):
+    """``None`` where an id belongs is a mistake; an empty selection is none."""
+    with pytest.raises(llmkit.ValidationError) as error:
+        run.annotate(None, mark=True)
+    assert error.value.field == "probe_id"
+    run.annotate(run.probes.query("status == 'failed'")["probe_id"], mark=True)
+    assert run.annotations.empty
+
+
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
     """A catalog for many runs, with a limit that none of them reaches."""

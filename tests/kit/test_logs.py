@@ -87,7 +87,7 @@ def test_log_to_a_file_writes_one_line_an_event(kit, sim, tmp_path):
     """With its fields, readable by its owner only, and never twice however often it is called."""
     path = tmp_path / "llmkit.log"
     llmkit.log_to(path)
-    llmkit.log_to(str(path))
+    llmkit.log_to(path_or_stream=str(path))
     sim.script("openai", ["rate_limit"])
     run = kit.run("a question\nwith lines", LUNA, retry=RETRY).result(60)
     lines = path.read_text().splitlines()

@@ -241,6 +241,7 @@ def test_every_order_holds_every_option_once(options, seed):
         lambda: question.rank("Rank.", ["position", "speed"]),
         lambda: question.matrix("Rate.", []),
         lambda: question.yes_no("Fair?", followups=["Why?"]),
+        lambda: question.yes_no("Fair?", topic="a sugar tax"),
     ],
 )
 def test_questions_that_make_no_sense_are_refused(make):

@@ -143,6 +143,8 @@ dimensions:
         ("{template: '[A]', dimensions: {A: [yes]}}", "quotes"),
         ("{template: '[A]', dimensions: {A: }}", "list"),
         ("{template: '[A]', dimensions: {A: [x]}, followups: 5}", "follow"),
+        ("{template: '[A]', dimensions: {A: [x], A: [y]}}", "'A' stands twice"),
+        ("template: a\ntemplate: b\n", "'template' stands twice"),
     ],
 )
 def test_yaml_template_mistakes_are_sentences(tmp_path, text, says):
