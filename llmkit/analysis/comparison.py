@@ -40,8 +40,9 @@ class Comparison:
     value: str
     levels: pd.DataFrame
     """One row per level: by, mean (of true and false: the share of true), low, high, n (answers that count),
-    n_clusters, missing (answers that failed or have no value), method, and cost (known US dollars) if recorded. Where
-    a level has no answer at all in clusters that other levels answered completely: adjusted_mean, adjusted_low and
+    n_clusters, missing (probes without a value), method, and, if recorded, failed (those of the missing ones that are
+    not ``ok``; the others were answered, such as questions that have no score) and cost (known US dollars). Where a
+    level has no answer at all in clusters that other levels answered completely: adjusted_mean, adjusted_low and
     adjusted_high, for all clusters (see :func:`llmkit.analysis.intervals.adjusted_mean`); NaN for the other levels."""
     differences: pd.DataFrame
     """One row per pair of levels: a, b, difference (a minus b), low, high, p, p_holm (corrected for all pairs), effect
@@ -79,7 +80,7 @@ def compare(run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: 
         within: the clusters of correlated answers, such as ``"scenario_id"``: standard errors are clustered by them,
             and levels that share clusters are compared in pairs. ``None`` treats all answers as independent.
 
-    Probes that are not ``ok`` and answers without a value are counted as ``missing``.
+    Probes that are not ``ok`` and answers without a value are counted as ``missing``, the former as ``failed`` too.
 
     Raises:
         ValidationError: there is no such column, no answer, or a value that is not a number.
@@ -97,13 +98,14 @@ def compare(run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: 
 def answers_by_level(
     run_or_frame: HasProbes | pd.DataFrame, value: str, by: By, within: By | None = None
 ) -> tuple[dict[Any, pd.DataFrame], dict[Any, pd.DataFrame], bool]:
-    """Return, by level, the answers that count and all rows, as tables with ``value`` and, if any, ``within`` and
-    ``cost``; and whether all values are 0 or 1. Arguments and errors are those of :func:`compare`."""
+    """Return, by level, the answers that count and all rows, as tables with ``value`` and, if any, ``within``,
+    ``failed`` and ``cost``; and whether all values are 0 or 1. Arguments and errors are those of :func:`compare`."""
     frame = _frame(run_or_frame)
     column, share = _numbers(_column(frame, value, "value"), value)
-    if "status" in frame:
-        column = column.where(frame["status"].astype(object) == "ok")
     data = pd.DataFrame({"by": _key(frame, by, "by"), "value": column})
+    if "status" in frame:
+        data["failed"] = frame["status"].astype(object) != "ok"
+        data["value"] = column.mask(data["failed"])
     if within is not None:
         data["within"] = _key(frame, within, "within")
     if "estimated_cost" in frame:
@@ -143,6 +145,8 @@ def _level(level: Any, rows: pd.DataFrame, answered: pd.DataFrame, share: bool) 
         "missing": len(rows) - len(answered),
         "method": mean.method,
     }
+    if "failed" in rows:
+        row["failed"] = int(rows["failed"].sum())
     return row | ({"cost": float(rows["cost"].sum(min_count=1))} if "cost" in rows else {})
 
 

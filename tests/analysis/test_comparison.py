@@ -128,13 +128,17 @@ def test_clustered_shares_allow_for_answers_that_are_alike():
 
 
 def test_failed_answers_are_missing_whatever_stands_in_their_row():
-    """A probe that is not ok does not count, though a column of the user's own has a value for it; it is not hidden."""
+    """A probe that is not ok does not count, though a column of the user's own has a value for it; it is not hidden,
+    and is told from an answer without a value, as to a question that has no score.
+    """
     frame = _study().assign(status="ok", estimated_cost=0.01)
+    frame.loc[4, "score"] = None
     frame.loc[:3, "status"] = "failed"
     frame.loc[:3, "estimated_cost"] = None
     levels = llmkit.compare(frame, "score", "config").levels
-    assert levels["missing"].tolist() == [3, 1, 0]
-    assert levels["n"].tolist() == [24, 26, 27]
+    assert levels["missing"].tolist() == [3, 2, 0]
+    assert levels["failed"].tolist() == [3, 1, 0]
+    assert levels["n"].tolist() == [24, 25, 27]
     assert levels["cost"].tolist() == pytest.approx([0.24, 0.26, 0.27])
 
 
