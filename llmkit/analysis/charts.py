@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from llmkit.analysis.chart_labels import GREY, legend_above, legend_columns, spread
 from llmkit.analysis.shares import OTHER, share_table
 from llmkit.money.amounts import billed_row, dollars
 from llmkit.records.checks import shapes
@@ -22,10 +23,11 @@ from llmkit.records.later import Later
 
 if TYPE_CHECKING:
     from matplotlib import axes as axes  # also for those who have charts of their own
+    from matplotlib import text
 else:  # slow to load
     axes = Later("matplotlib.axes")
 
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#767676"
+BLUE, ORANGE = "#0072B2", "#E69F00"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B0A000")  # Okabe and Ito's, the yellow darker
 MOST = 30
 """The most bars in a chart: the most expensive, slowest or longest ones."""
@@ -77,6 +79,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
     answered = _answered(probes, by)
     ax = axes_for(ax, 12)
     groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
+    labels: list[text.Annotation] = []
     for number, (name, group) in enumerate(groups[:MOST]):
         seconds, costs = float(group["latency_s"].median()), group["estimated_cost"].astype(float)
         priced = int(costs.notna().sum())
@@ -86,10 +89,11 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
         colour = COLOURS[number % len(COLOURS)]
         cost = float(costs.mean()) if known else 0.0
         ax.plot([seconds], [cost], "o", color=colour, markerfacecolor=colour if known else "none", **at)
-        ax.annotate(
+        labels.append(ax.annotate(
             name + words, (seconds, cost), (6, 4), textcoords="offset points",
             xycoords="data" if known else ax.get_xaxis_transform(), fontsize="small", color=GREY, parse_math=False,
-        )  # fmt: skip
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkB": 0}, in_layout=False,
+        ))  # fmt: skip
     _say_how_many(ax, len(groups))
     ax.margins(x=0.25, y=0.2)
     ax.set_ylim(bottom=0)
@@ -98,6 +102,7 @@ def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, 
     ax.set_ylabel("Cost of an answer (US dollars)")
     ax.yaxis.set_major_formatter(lambda cost, _: dollars(cost))
     ax.spines[["top", "right"]].set_visible(False)
+    spread(ax, labels)
     return ax
 
 
@@ -109,7 +114,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
     values = list(table["value"].drop_duplicates())
     labels = [short(str(value), _LONGEST) for value in values]
     names = [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown]
-    columns = _columns(labels, names)
+    columns = legend_columns(labels, names)
     ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)) + len(values) // columns // 2)
     for number, (value, label) in enumerate(zip(values, labels, strict=True)):
         percent = 100 * pd.concat(rows[rows["value"] == value] for _, rows in shown)[["share", "low", "high"]]
@@ -257,19 +262,6 @@ def axes_for(ax: axes.Axes | None, rows: int) -> axes.Axes:
     if given := shapes.instance(ax, axes.Axes, "ax", "matplotlib's plt.subplots()[1]"):
         return given
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
-
-
-def legend_above(ax: axes.Axes, columns: int = 4) -> None:
-    """Put the legend above the axes, clear of the data."""
-    where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
-    legend = ax.legend(frameon=False, fontsize="small", ncols=columns, labelcolor=GREY, **where)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def _columns(labels: Sequence[str], names: Sequence[str]) -> int:
-    """How many columns of a legend fit beside the names of rows, at most four; 90 characters fill our width."""
-    return min(4, max(1, (90 - max(map(len, names), default=0)) // (max(map(len, labels), default=0) + 6)))
 
 
 def nothing_yet(ax: axes.Axes) -> None:

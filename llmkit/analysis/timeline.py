@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.analysis.charts import BLUE, GREY, ORANGE, axes, axes_for, legend_above, nothing_yet
+from llmkit.analysis.chart_labels import GREY, legend_above
+from llmkit.analysis.charts import BLUE, ORANGE, axes, axes_for, nothing_yet
 from llmkit.errors import Code
 
 _LANE = 0.8

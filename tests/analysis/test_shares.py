@@ -1,5 +1,6 @@
 """Shares of answers: counted exactly, with intervals, and drawn with what is unknown left unknown."""
 
+import itertools
 import math
 
 import pandas as pd
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import llmkit
 from llmkit.analysis import charts
@@ -149,6 +151,16 @@ def test_an_unknown_cost_is_no_point_at_zero():
     ax = charts.plot_cost_and_latency(probes)
     assert words(ax) == ["a", "b (unpriced)"]
     assert [line.get_markerfacecolor() == "none" for line in ax.lines] == [False, True]
+
+
+def test_no_label_of_a_point_covers_another():
+    """However close the points are, the names of models can be read, and stay in the chart."""
+    models = [f"provider:a-model-of-ours-{number}" for number in range(8)]
+    ax = charts.plot_cost_and_latency(table(model=models, latency_s=[2.0] * 8, estimated_cost=[0.5] * 7 + [math.nan]))
+    ax.figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(ax.bbox.contains(*corner) for box in boxes for corner in box.corners())
 
 
 def test_one_answer_is_a_chart_too():
