@@ -50,15 +50,19 @@ class Confirmed:
     what was typed may be, on a slow machine or during a long computation, it is waited for.
     """
 
-    def __init__(self, controls: Sequence[ipw.Widget]) -> None:
-        self._controls = controls
+    def __init__(self, controls: Sequence[ipw.Widget] = ()) -> None:
         self._asked = ipw.IntText(1)
         self._is_linked = False
         self._action: Callable[[], Any] | None = None
-        for place, control in enumerate(controls):
-            control.add_traits(heard=traitlets.Int(min(place, 1)).tag(sync=True))
-            control.observe(lambda _: self._hear(), "heard")
-        self._links = [ipw.jsdlink((self._asked, "value"), (control, "heard")) for control in controls]
+        self._links: dict[ipw.Widget, ipw.Widget] = {}
+        for control in controls:
+            self.add(control)
+
+    def add(self, control: ipw.Widget) -> None:
+        """Wait for what is typed into this control too."""
+        control.add_traits(heard=traitlets.Int(self._asked.value if self._links else 0).tag(sync=True))
+        control.observe(lambda _: self._hear(), "heard")
+        self._links[control] = ipw.jsdlink((self._asked, "value"), (control, "heard"))
 
     def then(self, action: Callable[[], Any]) -> None:
         """Run the action when all input has arrived; at once if called by code rather than a browser."""
@@ -75,7 +79,7 @@ class Confirmed:
     @in_turn
     def _hear(self) -> None:
         self._is_linked = True
-        if all(control.heard == self._asked.value for control in self._controls):
+        if all(control.heard == self._asked.value for control in self._links):
             self._act(self._asked.value)
 
     def _act(self, asked: int) -> None:

@@ -82,6 +82,11 @@ class Detail(ABC):
         layout = ipw.Layout(display="none", width="100%", min_height="130px", padding="8px 0 0 0")
         self.widget = ipw.VBox(layout=layout)  # as high as its buttons with a sentence, which are scrolled to together
 
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether something was typed into the open form."""
+        return self.form is not None and self.form.touched(*self.form.fields)
+
     @abstractmethod
     def show(self, key: str | None) -> None:
         """Show a row, or none."""
@@ -102,7 +107,7 @@ class EntriesPanel(CatalogPanel):
         self.table = table
         self.form: Form | None = None
         self._place = ipw.VBox()
-        self.add_button = self.button(label, self._open_form, primary=True)
+        self.add_button = self.button(label, self._start_adding, primary=True)
 
     def _lay_out(self, *above: ipw.Widget) -> None:
         self.table.detail = self.detail.widget
@@ -111,15 +116,19 @@ class EntriesPanel(CatalogPanel):
         self.refresh()
 
     def _show(self, before: str | None, key: str | None) -> None:
-        form = self.detail.form
-        is_unsaved = form is not None and form.touched(*form.fields)
+        is_unsaved = self.detail.is_unsaved
         self.detail.show(key)
         if is_unsaved:
             place = self.detail.notice if key else self.notice
             place.show(f"What you typed for {before} was not saved.", "warn")
 
     def _close(self) -> None:
-        self.detail.close()
+        if not self.detail.is_unsaved:
+            self.detail.close()
+
+    def _start_adding(self) -> None:
+        if self.form is None:  # else it keeps what was typed
+            self._open_form()
 
     @abstractmethod
     def _open_form(self) -> None:

@@ -78,6 +78,9 @@ class ModelDetail(Detail):
         """A button that closes what is open and passes on the model, if it still exists."""
 
         def click() -> None:
+            if self.is_unsaved:
+                self.notice.show("Save or cancel what you typed first.", "warn")
+                return
             self.close()
             if self._model is not None:
                 handler(self._model)

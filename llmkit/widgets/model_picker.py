@@ -13,11 +13,11 @@ from llmkit.errors import Code
 from llmkit.money.pricing import price_order
 from llmkit.records import Model
 from llmkit.widgets import html
-from llmkit.widgets.browser import in_turn
+from llmkit.widgets.browser import Confirmed, in_turn
 from llmkit.widgets.form import Field
 from llmkit.widgets.model_rows import both_prices, identity, key_badge
 from llmkit.widgets.table import Column, Row, Table
-from llmkit.widgets.table_line import WHOLE, TableLine
+from llmkit.widgets.table_line import WHOLE
 from llmkit.widgets.typed_values import read_text
 
 _ABOUT_MODELS = (Code.MODEL_DEPRECATED, Code.MISSING_API_KEY, Code.MODEL_NOT_FOUND)
@@ -35,13 +35,15 @@ COLUMNS = (
 
 
 class ModelPicker(Table):
-    """Models by provider with a checkbox each. Observe ``chosen``, the ticked references; ``field`` shows errors."""
+    """Models by provider with a checkbox each. Observe ``chosen``, the ticked references; ``field`` shows errors, and
+    ``ticked`` waits for what was ticked in a browser.
+    """
 
     chosen = traitlets.Tuple()
     room = "2 1 300px"
 
     def __init__(self, chosen: Sequence[str]) -> None:
-        self._drawing = False
+        self.ticked = Confirmed()
         super().__init__(COLUMNS, name="Model", group="Provider", status="Show", statuses=[("chosen", "chosen")])
         self.chosen = tuple(chosen)
         self.field = Field("models", self.text, read=read_text, also=_ABOUT_MODELS)
@@ -49,23 +51,16 @@ class ModelPicker(Table):
         self.widget.children = (self.filters, self.error.widget, *self.widget.children)
         self.observe(lambda _: self._draw(), "chosen")
 
-    def _line(self) -> TableLine:
-        layout = ipw.Layout(**{**WHOLE, "margin": "0 0 0 4px"})
-        line = TableLine(self._looks, ipw.Checkbox(indent=False, layout=layout))
-        line.control.observe(in_turn(lambda change: self._tick(str(line.key), bool(change.new))), "value")
-        return line
+    def _control(self, key: str) -> ipw.Checkbox:
+        control = ipw.Checkbox(indent=False, layout=ipw.Layout(**{**WHOLE, "margin": "0 0 0 4px"}))
+        control.observe(in_turn(lambda change: self._tick(key, bool(change.new))), "value")
+        self.ticked.add(control)
+        return control
 
     def _tick(self, reference: str, ticked: bool) -> None:
-        if not self._drawing:
+        if ticked != (reference in self.chosen):  # drawing sets it too
             others = tuple(name for name in self.chosen if name != reference)
             self.chosen = (*others, reference) if ticked else others
-
-    def _draw(self) -> None:
-        self._drawing = True
-        try:
-            super()._draw()
-        finally:
-            self._drawing = False
 
     def _is_chosen(self, row: Row) -> bool:
         return row.key in self.chosen

@@ -14,7 +14,6 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
-from llmkit.widgets.browser import Confirmed
 from llmkit.widgets.budget_words import budget_words, project_words, projects
 from llmkit.widgets.catalog_panel import FollowingPanel
 from llmkit.widgets.estimate_view import estimate_html
@@ -58,12 +57,11 @@ class RunForm(FollowingPanel):
             [model.reference for model in kit.catalog.defaults().values() if not access.blocking(model)]
         )
         typed = [run_fields.prompts()] if self._given is None else []
-        self._ticked = Confirmed([line.control for line in self.picker.lines])
         self.form = Form(
             [*typed, *run_fields.settings(projects(kit.budgets()))],
             others=[self.picker.field],
             label="Start",
-            submit=lambda: self._ticked.then(self._start),
+            submit=lambda: self.picker.ticked.then(self._start),
         )
         self.form.show({"samples": 1, "mode": "live", "reuse": False})
         self.start_button = self.form.submit_button

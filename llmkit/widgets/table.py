@@ -1,12 +1,12 @@
-"""A long table that stays fast: 25 row widgets, created once and refilled for every page.
+"""A long table that stays fast: pages of 25 rows, whose widgets are created when they are shown first.
 
 ``rows`` and ``selected`` are its whole interface, so that another table can replace it. A widget per cell took 33 s for
-1,000 rows; here a keystroke in the filter changes the text of at most 25 rows.
+1,000 rows. A widget never shows another row than its own: a click that the browser sent before it had redrawn the table
+would be taken for that one.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,9 +64,9 @@ class Table(traitlets.HasTraits):
     """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line of filters.
 
     ``rows`` are all rows, sorted by group. ``selected`` is the key of the selected row or ``None``; observe it.
-    ``lines`` are the widgets of a page, ``sorters`` the buttons that sort by a column; ``detail``, if any, is what a
-    click on a row opens. Subclasses whose rows react differently to clicks override the methods under *row behaviour*.
-    ``room`` is the CSS ``flex`` of the cells next to the name.
+    ``sorters`` are the buttons that sort by a column; ``detail``, if any, is what a click on a row opens. Subclasses
+    whose rows react differently to clicks override the methods under *row behaviour*. ``room`` is the CSS ``flex`` of
+    the cells next to the name.
     """
 
     room = "4 0 434px"
@@ -102,17 +102,18 @@ class Table(traitlets.HasTraits):
         self.sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
         self._looks = Looks(self.room)
-        self.lines = [self._line() for _ in range(PAGE)]
+        self._lines: dict[str, TableLine] = {}
+        self._headings: dict[str, ipw.HTML] = {}
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
         self._position = ipw.HTML()
         self._pager = line(self.previous, self._position, self.next)
         self.filters = line(self.text, self.group, self.status)
-        lines = [part for row in self.lines for part in row.parts]
-        table = ipw.VBox([self._header(), *lines], layout=ipw.Layout(width="100%", display="block"))
-        described(table, role="table", aria_label=name + "s")
-        self.widget = ipw.VBox([table, self._empty, self._pager], layout=ipw.Layout(width="100%"))
+        self._header = self._titles()
+        self._table = ipw.VBox([self._header], layout=ipw.Layout(width="100%", display="block"))
+        described(self._table, role="table", aria_label=name + "s")
+        self.widget = ipw.VBox([self._table, self._empty, self._pager], layout=ipw.Layout(width="100%"))
         for control in (self.text, self.group, self.status):
             control.observe(in_turn(lambda _: self._show_first_page()), "value")
         self.observe(lambda _: self._take_rows(), "rows")
@@ -123,9 +124,9 @@ class Table(traitlets.HasTraits):
         """The rows on the current page."""
         return self._found[self._page * PAGE : (self._page + 1) * PAGE]
 
-    def button_of(self, key: str) -> ipw.Button:
-        """The button of a row on the current page."""
-        return next(line.control for line in self.lines if line.key == key)
+    def line_of(self, key: str) -> TableLine:
+        """The widgets of a row that is or was on the page."""
+        return self._lines[key]
 
     def page(self, title: str) -> html.Page:
         """All rows without a kernel."""
@@ -136,15 +137,15 @@ class Table(traitlets.HasTraits):
         return html.Page(title, kept, [column.title for column in self._columns if column.right], names)
 
     def reveal(self, key: str) -> None:
-        """Select a row, turn to its page and scroll to it; filters that hide it are cleared."""
+        """Select a row, turn to its page and go to what it opens; filters that hide it are cleared."""
         if not any(row.key == key for row in self._found):
             self.text.value = self.group.value = self.status.value = ""
         self._page = next(n for n, row in enumerate(self._found) if row.key == key) // PAGE
         self.selected = key
         self._draw()
-        self.button_of(key).focus()
+        self._go_to_detail()
 
-    def _header(self) -> ipw.HBox:
+    def _titles(self) -> ipw.HBox:
         self._heads = {
             name: ipw.Box([sorter], layout=ipw.Layout(**(NAME if name == "name" else WHOLE)))
             for name, sorter in self.sorters.items()
@@ -206,14 +207,18 @@ class Table(traitlets.HasTraits):
 
     # --- row behaviour ---
 
-    def _line(self) -> TableLine:
-        line = TableLine(self._looks, ipw.Button(style=self._looks.plain, layout=self._looks.control))
-        line.control.on_click(in_turn(lambda _: self._choose(str(line.key))))
-        return line
+    def _control(self, key: str) -> ipw.Button | ipw.Checkbox:
+        control = ipw.Button(style=self._looks.plain, layout=self._looks.control)
+        control.on_click(in_turn(lambda _: self._choose(key)))
+        return control
 
     def _choose(self, key: str) -> None:
         self.selected = None if self.selected == key else key
-        if self.selected is not None and self.detail is not None:
+        if self.selected is not None:
+            self._go_to_detail()
+
+    def _go_to_detail(self) -> None:
+        if self.detail is not None:
             go_to(self.detail)  # it may be below the screen, and is 25 Tabs away
 
     def _is_chosen(self, row: Row) -> bool:
@@ -228,29 +233,35 @@ class Table(traitlets.HasTraits):
     # --- drawing ---
 
     def _draw(self) -> None:
-        above = None
-        for slot, row in itertools.zip_longest(self.lines, self.visible):
-            if row is None:
-                slot.hide()
-            else:
-                chosen = self._is_chosen(row)
-                slot.show(
-                    row.key,
-                    self._cells(row),
-                    heading=row.heading if row.group != above else None,
-                    columns=1 + len(self._columns),
-                    chosen=chosen,
-                    description=row.name,
-                    tooltip=row.tooltip or row.name,
-                    **self._state(row, chosen),
-                )
-                above = row.group
+        children: list[ipw.Widget] = [self._header]
+        above = ""
+        for row in self.visible:
+            if row.heading and row.group != above:
+                children.append(self._heading(row))
+            children.append(self._line(row).box)
+            above = row.group
+        self._table.children = children
         first, total = self._page * PAGE, len(self._found)
         shown(self._empty, not total)
         shown(self._pager, total > PAGE)
         self._position.value = html.quiet(f"{first + 1}–{min(first + PAGE, total)} of {total:,}")
         self.previous.disabled = first == 0
         self.next.disabled = first + PAGE >= total
+
+    def _heading(self, row: Row) -> ipw.HTML:
+        if row.group not in self._headings:
+            self._headings[row.group] = self._looks.heading()
+        heading = self._headings[row.group]
+        heading.value = f'<div role="cell" aria-colspan="{1 + len(self._columns)}">{row.heading}</div>'
+        return heading
+
+    def _line(self, row: Row) -> TableLine:
+        if row.key not in self._lines:
+            self._lines[row.key] = TableLine(self._looks, self._control(row.key))
+        chosen = self._is_chosen(row)
+        told = {"description": row.name, "tooltip": row.tooltip or row.name, **self._state(row, chosen)}
+        self._lines[row.key].show(self._cells(row), chosen=chosen, **told)
+        return self._lines[row.key]
 
     def _cells(self, row: Row) -> str:
         cells = "".join(

@@ -1,4 +1,4 @@
-"""The widgets of a table row: created once, and refilled."""
+"""The widgets of a table row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from llmkit.widgets import html
-from llmkit.widgets.panel import described, shown
+from llmkit.widgets.panel import described
 
 NAME = {"flex": "1 1 140px", "min_width": "0", "margin": "0", "width": "auto", "padding": "0 8px 0 0"}
 REST = {"min_width": "0", "margin": "0", "width": "auto"}
@@ -33,41 +33,34 @@ class Looks:
         self.text = ipw.HTML().style
         self.plain = ipw.ButtonStyle(button_color="transparent")
         self.chosen = ipw.ButtonStyle(button_color="transparent", font_weight="bold")
+        self.row, self.chosen_row = (
+            ipw.Layout(border_left=f"3px solid {color}", **ROW) for color in ("transparent", html.ACCENT)
+        )
+
+    def heading(self) -> ipw.HTML:
+        """A line above a group of rows."""
+        made = ipw.HTML(style=self.text, layout=ipw.Layout(margin="8px 0 2px 0"))
+        described(made, role="row")
+        return made
 
 
 class TableLine:
-    """A heading if the row starts a group, a control with the row's name, and the cells.
-    ``key`` is the key of the displayed row, if any.
-    """
+    """A control with the row's name, and the cells, side by side in ``box``."""
 
     def __init__(self, looks: Looks, control: ipw.Button | ipw.Checkbox) -> None:
-        self.key: str | None = None
-        self.heading = ipw.HTML(style=looks.text, layout=ipw.Layout(display="none", margin="8px 0 2px 0"))
+        self._looks = looks
         self.control = control
         name = ipw.Box([control], layout=looks.name)
         self.cells = ipw.HTML(style=looks.text, layout=looks.cells)
-        self.box = ipw.HBox([name, self.cells], layout=ipw.Layout(display="none", **ROW))
-        self.parts = (self.heading, self.box)
+        self.box = ipw.HBox([name, self.cells], layout=looks.row)
         described(name, role="rowheader")
         described(self.box, role="row")
-        described(self.heading, role="row")
 
-    def show(self, key: str, cells: str, *, heading: str | None, columns: int, chosen: bool, **control: Any) -> None:
-        """Show a row, with these traits of the control; only differences are sent."""
-        self.key = key
+    def show(self, cells: str, *, chosen: bool, **control: Any) -> None:
+        """Show the row's current state, with these traits of the control; only differences are sent."""
         with self.control.hold_sync():
             for name, value in control.items():
                 setattr(self.control, name, value)
-        if heading:
-            self.heading.value = f'<div role="cell" aria-colspan="{columns}">{heading}</div>'
         self.cells.value = cells
-        shown(self.heading, bool(heading))
-        shown(self.box, True)
-        self.box.layout.border_left = f"3px solid {html.ACCENT if chosen else 'transparent'}"
+        self.box.layout = self._looks.chosen_row if chosen else self._looks.row
         described(self.box, aria_selected=str(chosen).lower())
-
-    def hide(self) -> None:
-        """Hide the row."""
-        self.key = None
-        shown(self.heading, False)
-        shown(self.box, False)
