@@ -54,7 +54,7 @@ def _listed(state: CatalogState, at: datetime, model: str | None) -> FindTariff:
 def _costs(
     attempts: Iterable[Mapping[str, Any]], tariff: FindTariff
 ) -> dict[str, tuple[Decimal | None, CostSource | None]]:
-    """The cost of each probe that was billed at all; ``None`` when part of it is unknown."""
+    """What is known of the cost of each probe that was billed at all, and its source."""
     parts: dict[str, list[pricing.Cost]] = {}
     for row in attempts:
         usage = None if row["usage"] is None else Usage.from_row(row["usage"])
@@ -64,8 +64,8 @@ def _costs(
 
 
 def _sum(costs: list[pricing.Cost]) -> tuple[Decimal | None, CostSource | None]:
-    unknown = any(cost.amount is None for cost in costs)
-    return None if unknown else pricing.total(cost.amount for cost in costs), source_of_sum([c.source for c in costs])
+    source = source_of_sum([cost.source for cost in costs])
+    return None if source == "unpriced" else pricing.total(cost.amount for cost in costs), source
 
 
 def _frame(

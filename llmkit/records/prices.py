@@ -15,8 +15,8 @@ EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 any sum of DECIMAL(18,8) prices times factors times token counts, so that only the last step rounds."""
 
 CostSource = Literal["unpriced", "partly unpriced", "provider_default", "computed", "provider_reported", "reused"]
-"""Where a cost comes from, least certain first. A partly unpriced cost covers the tokens but not the calls; ``reused``
-answers cost nothing."""
+"""Where a cost comes from, least certain first. A partly unpriced cost lacks calls, or turns, whose price is unknown;
+``reused`` answers cost nothing."""
 _SOURCES: tuple[CostSource, ...] = get_args(CostSource)
 
 STANDARD_TIER = "standard"
@@ -26,8 +26,12 @@ BATCH_TIER = "batch"
 
 
 def source_of_sum(sources: Collection[CostSource]) -> CostSource | None:
-    """The source of a sum of costs: that of its least certain part; ``None`` without parts."""
-    return next((source for source in _SOURCES if source in sources), None)
+    """The source of a sum of costs: that of its least certain part; ``None`` without parts.
+
+    An unpriced part makes the sum partly unpriced if another part has a price: what is known was billed.
+    """
+    least = next((source for source in _SOURCES if source in sources), None)
+    return "partly unpriced" if least == "unpriced" and {*sources} - {"unpriced", "reused"} else least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

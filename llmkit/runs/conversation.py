@@ -32,7 +32,7 @@ class Conversation:
     turn_attempts: dict[int, int] = field(default_factory=dict)
     maybe_billed: int = 0
     tokens: dict[str, int] = field(default_factory=dict)
-    cost: Decimal | None = Decimal(0)
+    cost: Decimal = Decimal(0)
     wasted: Decimal = Decimal(0)
     original_cost: Decimal | None = Decimal(0)
     reused_from: str | None = None
@@ -85,7 +85,7 @@ class Conversation:
             self.maybe_billed += result.maybe_billed
         if isinstance(result, Completion) or result.usage is not None:
             self.sources.add(cost.source)
-            self.cost = None if self.cost is None or cost.amount is None else self.cost + cost.amount
+            self.cost += cost.amount or 0
         if isinstance(result, Failure) and result.usage is not None:
             self.wasted += cost.amount or 0
         if result.usage is not None:
@@ -154,9 +154,9 @@ class Conversation:
         }
 
     def _known_cost(self) -> Decimal | None:
-        if self.cost == 0 and not self.sources and (self.maybe_billed or not self.turn_attempts):
+        if not self.sources and (self.maybe_billed or not self.turn_attempts):
             return None  # nothing was asked, or only the provider knows whether it was billed
-        return self.cost
+        return None if source_of_sum(self.sources) == "unpriced" else self.cost
 
     def _count(self, usage: Usage) -> None:
         if usage.total_tokens is None:

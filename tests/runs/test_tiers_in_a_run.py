@@ -204,6 +204,21 @@ def test_calls_without_a_price_make_a_cost_partly_unpriced(paying, provider):
     assert "and 1 unpriced" in repr(handle)
 
 
+def test_a_turn_without_a_price_leaves_what_the_others_cost(paying, provider):
+    """A conversation whose last turn was served at an unknown tier costs what the first did, everywhere."""
+
+    def unknown_from_now_on(event):
+        provider.tier = "scale" if event.kind == "answered" else provider.tier
+
+    run = paying.run("Yes?", SOL, followups="Sure?", max_tokens=100, on_event=unknown_from_now_on).result(60)
+    first, last = run.attempts.to_dict("records")
+    assert (first["cost_source"], last["cost_source"]) == ("computed", "unpriced")
+    known = Decimal(str(first["cost"]))
+    assert run.total_cost == run.reprice().attrs["total"] == run.reprice().attrs["total_before"] == known > 0
+    assert only(run)["cost_source"] == "partly unpriced"
+    assert run.costs()[["unpriced", "estimated_cost"]].values.tolist() == [[1, float(known)]]
+
+
 def test_a_pinned_snapshot_is_billed_as_its_family_and_says_so(paying, provider):
     """It is asked under its own id, with a warning; repricing names the family, now and at another day's price."""
     pinned = f"{SOL}-2026-10-01"
