@@ -570,9 +570,11 @@ class Catalog:
             ValidationError: there is nothing to undo, or runs refer to what was added.
             EditConflict: an entry was changed again since.
         """
-        events = self._last_edit()
-        with self._edit() as edit:
-            return undo.take_back(edit, events, self._clock())
+        while True:
+            events = self._last_edit()
+            with self._edit() as edit:
+                if undo.last_edit(edit.history())[0]["edit_id"] == events[0]["edit_id"]:  # no one was faster
+                    return undo.take_back(edit, events, self._clock())
 
     def last_change(self) -> str:
         """Describe what :meth:`undo` would revert: each entry with its values before and after.

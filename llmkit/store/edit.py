@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
+
+import pandas as pd
 
 from llmkit.records import DatedPrice, Model, Provider, since
 from llmkit.records.rows import as_json
@@ -21,8 +23,10 @@ Entry = TypeVar("Entry", Provider, Model)
 class Edit:
     """The catalog as it will be. Made by :meth:`llmkit.store.Store.edit`, which writes it if the block succeeds."""
 
-    def __init__(self, state: CatalogState, actor: str) -> None:
+    def __init__(self, state: CatalogState, history: Callable[[], pd.DataFrame], actor: str) -> None:
         self.state = state
+        self.history = history
+        """The events before this edit, oldest first."""
         self.edit_id = secrets.token_hex(8)
         self.events: list[Event] = []
         self._actor = actor

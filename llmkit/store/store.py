@@ -259,7 +259,8 @@ class Store:
     def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit]:
         with contextlib.ExitStack() as opening:
             connection = opening.enter_context(self._upkeep.up_to_date(catalog_only=True, in_parts=False))
-            edit = Edit(queries.catalog_state(connection), actor)
+            history = partial(queries.catalog_events, connection, None)
+            edit = Edit(queries.catalog_state(connection), history, actor)
             stack.enter_context(opening.pop_all())
         return connection, edit
 

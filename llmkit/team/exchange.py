@@ -31,24 +31,37 @@ class Exchange:
 
     def __init__(self, journal: Journal, member: str) -> None:
         self._journal, self._member = journal, member
+        self._forget()
+
+    def _forget(self) -> None:
         self._until = 0
         self._ends: dict[str, int] = {}
         self.short: set[str] = set()
         """The runs of which only heads are here."""
-        self.has_joined = False
         self._edits: tuple[str, int] | None = None
 
     def catch_up(self, relay: Relay) -> None:
-        """Compare everything anew. The first call, for which the edit lock must be held, also uploads local edits.
+        """Compare everything anew, and upload local edits that are not there: in a new team, or one made anew.
 
         Raises:
             ValidationError: both sides have edits that the other one lacks.
         """
-        self._until, self._ends, self.short = 0, {}, set()
+        self._forget()
+        self._ends = relay.ends(0)[1]
+        if self._due(edits=True):
+            relay.lock_edits()  # until the session ends, if this fails
+            self._ends = relay.ends(0)[1]
+            if any(segment(name).about == CATALOG for name in self._behind(self._ends, self._journal.sizes())):
+                folder = self._journal.directory
+                raise ValidationError(
+                    f"The catalog of {folder.stem} is not the one of this team, or was edited outside the team. Name a "
+                    f"new file; to bring the runs along, copy their files (all but those with -{CATALOG}- in the name) "
+                    f"from {folder.name} into the folder of its journal.",
+                    field="team",
+                )
+            self.push(relay, edits=True)
+            relay.unlock_edits()
         self.pull(relay)
-        if not self.has_joined:
-            self.push(relay)
-            self.has_joined = True
 
     def pull(self, relay: Relay) -> None:
         """Fetch what others have uploaded since the last time."""
@@ -62,15 +75,6 @@ class Exchange:
             for name, size in self._behind(ends, sizes).items()
             if name.endswith(HEAD) != (segment(name).about in whole or head_of(whole_of(name)) not in self._ends)
         }
-        is_changed = any(segment(name).about == CATALOG for name in behind)
-        if not self.has_joined and is_changed and self._due(sizes):
-            folder = self._journal.directory
-            raise ValidationError(
-                f"The catalog of {folder.stem} is not the one of this team, or was edited outside the team. Name a "
-                f"new file; to bring the runs along, copy their files (all but those with -{CATALOG}- in the name) "
-                f"from {folder.name} into the folder of its journal.",
-                field="team",
-            )
         self._keep(relay.beyond(behind))
 
     def fetch(self, relay: Relay, runs: Collection[str]) -> None:
@@ -79,9 +83,9 @@ class Exchange:
         self._keep(relay.beyond(self._behind(names, self._journal.sizes())))
         self.short.difference_update(runs)
 
-    def push(self, relay: Relay) -> None:
-        """Upload what runs have written here; before this database has joined, its catalog."""
-        names = self._due(self._journal.sizes())
+    def push(self, relay: Relay, *, edits: bool = False) -> None:
+        """Upload what runs have written here, or local edits, for which the lock must be held."""
+        names = self._due(edits=edits)
         blocks = itertools.chain.from_iterable(
             self._journal.blocks(segment(name), self._ends.get(name, 0), _BLOCK) for name in names
         )
@@ -105,9 +109,9 @@ class Exchange:
     def _behind(self, names: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
         return {name: sizes.get(name, 0) for name in names if sizes.get(name, 0) < self._ends[name]}
 
-    def _due(self, sizes: Mapping[str, int]) -> list[str]:
-        ours = [name for name in sizes if not is_copy(name) and (segment(name).about == CATALOG) != self.has_joined]
-        return [name for name in ours if sizes[name] > self._ends.get(name, 0)]
+    def _due(self, *, edits: bool) -> list[str]:
+        due = [name for name, size in self._journal.sizes().items() if size > self._ends.get(name, 0)]
+        return [name for name in due if not is_copy(name) and (segment(name).about == CATALOG) == edits]
 
     def _parts(self, block: Block) -> Iterator[Part]:
         (name, about), lines = block.segment, block.lines

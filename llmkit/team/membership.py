@@ -139,11 +139,7 @@ class Team(Peers):
             try:
                 if self._relay is None:
                     self._relay = Relay(self._address)
-                    with contextlib.ExitStack() as joining:
-                        if not self._exchange.has_joined:
-                            self._relay.lock_edits()
-                            joining.callback(self._relay.unlock_edits)
-                        self._exchange.catch_up(self._relay)
+                    self._exchange.catch_up(self._relay)
                 yield self._relay
             except BaseException:
                 self._disconnect()

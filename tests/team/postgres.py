@@ -92,6 +92,11 @@ class Server:
             session.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def drop(self, url):
+        """Drop the database at a URL, with all sessions there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as session:
+            session.execute(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
+
     def url(self, database):
         """Where a database is."""
         return f"postgresql://lab:{_QUOTED}@127.0.0.1:{self.port}/{database}"

@@ -7,6 +7,7 @@ from same_tables import assert_same_tables
 from waiting import until
 
 import llmkit
+from llmkit.cli import main
 
 EDITOR = """
 import sys
@@ -109,6 +110,36 @@ def test_who_leaves_works_on_with_what_was_received(url, member, tmp_path):
     anna.catalog.set_balance("openai", 5)
     with pytest.raises(llmkit.ValidationError, match="edited outside the team"):
         member("ben")
+
+
+def test_undo_takes_back_the_last_change_there_is(member, monkeypatch):
+    """Also a colleague's that has not arrived here yet."""
+    monkeypatch.setattr("llmkit.team.membership.BEAT", 3_600)  # so that nothing arrives but for an edit
+    anna, ben = member("anna"), member("ben")
+    anna.catalog.set_setting("colour", "red")
+    ben.catalog.set_setting("shape", "round")
+    assert anna.catalog.undo() == ("shape",)
+    assert anna.catalog.undo() == ("colour",)
+    with pytest.raises(llmkit.ValidationError, match="no change to undo"):
+        anna.catalog.undo()
+
+
+def test_a_team_made_anew_gets_the_catalog_of_its_members_again(server, url, member):
+    """Its database is dropped and prepared again while members are at work: no edit is lost, before or after."""
+    anna, ben = member("anna"), member("ben")
+    anna.catalog.set_setting("colour", "red")
+    assert until(lambda: "colour" in set(ben.catalog.settings()["key"]))
+    server.drop(url)
+    assert until(lambda: not ben.team()["is_on"].any())
+    server.database(url.rpartition("/")[2])
+    assert main(["team", "init", url]) == 0
+    assert until(lambda: anna.team()["is_on"].all() and ben.team()["is_on"].all())
+    for kit, setting in ((anna, "shape"), (ben, "size")):
+        kit.catalog.set_setting(setting, "new")
+        assert kit.catalog.get_setting(setting) == "new"
+    ours = {"colour", "shape", "size"}
+    assert until(lambda: all(ours <= set(kit.catalog.settings()["key"]) for kit in (anna, ben)))
+    assert_equal([anna, ben, member("newcomer")])
 
 
 def test_what_is_changed_with_sql_is_an_edit_of_the_team(member, tmp_path):
