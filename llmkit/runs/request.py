@@ -87,9 +87,9 @@ class RunRequest:
         seconds = self.options.get("poll_s")
         if seconds is None:
             return None
-        if (number := numbers.amount(seconds, "poll_s")) < 0:
+        if (number := numbers.amount(seconds, "poll_s")) <= 0:  # 0 would ask without a pause
             raise ValidationError(
-                "poll_s is the number of seconds between checks of a batch: 0 or more.", field="poll_s"
+                "poll_s is the number of seconds between checks of a batch: more than 0.", field="poll_s"
             )
         return float(number)
 
