@@ -13,15 +13,16 @@ import logging
 import pickle
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from llmkit.cluster import part
-from llmkit.cluster.link import Link, Lost
+from llmkit.cluster.link import Link, Lost, unfit_words
 from llmkit.cluster.part import Parcel
 from llmkit.errors import Code, MissingApiKey, refuse
 from llmkit.providers.wires import Wire
@@ -51,12 +52,12 @@ class Local(Reach, Protocol):
 @dataclass(eq=False, slots=True)
 class Mate:
     """A worker from the client's view. ``flights`` are the requests handed to it and not yet answered, ``outbox`` those
-    of them that it has not been sent, and ``done`` the ones whose responses it can forget. It is not used while it is
-    ``lacking`` keys.
+    of them that it has not been sent, and ``done`` the ones whose responses it can forget. ``unfit``: why it is not
+    used.
     """
 
     address: str
-    lacking: Sequence[Provider] = ()
+    unfit: Sequence[str] = ()
     token: str = field(default_factory=lambda: secrets.token_hex(4))
     outbox: list[Parcel] = field(default_factory=list)
     flights: dict[Place, asyncio.Future[HttpResponse | Failure | None]] = field(default_factory=dict)
@@ -85,11 +86,11 @@ class Crew:
 
     is_remote = True
 
-    def __init__(self, link: Link, local: Local) -> None:
+    def __init__(self, link: Link, local: Local, providers: Collection[Provider]) -> None:
         self._link = link
         self._local = local
         self.simulating = local.simulating
-        self._has_key: dict[str, bool] = {}
+        self._providers = providers
         self._run_id = ""
         self._asked: tuple[Sequence[Provider], Mapping[str, str]] = (), {}
         self._mates: dict[str, Mate] = {}
@@ -106,26 +107,26 @@ class Crew:
         if self._mates:
             return None
         left = max(0, round(self._until - time.monotonic()))
-        return f"{self._keyless() or 'no worker of the cluster answers'}; waiting for one, {left} s"
+        return f"{self._unfit() or 'no worker of the cluster answers'}; waiting for one, {left} s"
 
     def has_key(self, provider: Provider) -> bool:
         """Whether the client or any worker has the provider's key; :meth:`check` names the workers that lack it."""
-        if provider.name not in self._has_key:
-            anywhere = self._local.has_key(provider) or not all(self._lacking([provider]).values())
-            self._has_key[provider.name] = anywhere
-        return self._has_key[provider.name]
+        return self._local.has_key(provider) or any(provider.name not in each for each in self._keyless_at.values())
 
     def check(self, providers: Sequence[Provider]) -> None:
         """Refuse addresses that were not approved, and workers without a key."""
         self._local.check(providers)
         simulators = {each.name: self._local.simulator_for(each) for each in providers} if self.simulating else {}
         self._asked = () if self.simulating else tuple(providers), simulators
-        lacking = sorted(self._lacking(providers).items())
-        refuse([MissingApiKey(f"{words}.") for address, without in lacking for words in _told(address, without)])
+        lacking = {at: [each for each in providers if each.name in names] for at, names in self._keyless_at.items()}
+        told = (words for at, without in sorted(lacking.items()) for words in _told(at, without))
+        refuse([MissingApiKey(f"{words}.") for words in told])
 
-    def _lacking(self, providers: Sequence[Provider]) -> Mapping[str, Sequence[Provider]]:
-        """The providers for which a worker has no key, by worker."""
-        return self._link.call_all(part.lacking, () if self.simulating else providers)
+    @cached_property
+    def _keyless_at(self) -> Mapping[str, Collection[str]]:
+        """The providers for which a worker has no key, by worker. All are asked once: a silent one takes its time."""
+        answers = self._link.call_all(part.lacking, () if self.simulating else tuple(self._providers))
+        return {address: {each.name for each in without} for address, without in answers.items()}
 
     def kept(self, run_id: str) -> dict[Place, Kept]:
         """The responses that workers have kept for a run whose client died; waits for requests still in flight."""
@@ -158,7 +159,7 @@ class Crew:
                     self._await_worker()
                 before = there
                 for address in self._served.keys() - there:
-                    self._served[address].scope.cancel()
+                    self._served.pop(address).scope.cancel()
                 for address in there - self._served.keys():
                     mate = self._served[address] = Mate(address)
                     self._tasks.start_soon(self._serve, mate)
@@ -192,24 +193,25 @@ class Crew:
                 return response
 
     def _nobody(self) -> Failure:
-        why = f" ({keyless})" if (keyless := self._keyless()) else ""
+        why = f" ({unfit})" if (unfit := self._unfit()) else ""
         message = (
             f"No worker of the cluster could be used for {self._link.patience} s{why}, so the run was stopped. Start "
             f"workers (cluster.scale(2) starts two), then kit.resume({self._run_id!r}, on=client) asks the rest."
         )
         return Failure(code=Code.CANCELLED, message=message, scope="run")
 
-    def _keyless(self) -> str:
-        """Which workers are not used for want of a key, in words."""
-        return "; ".join(words for mate in tuple(self._served.values()) for words in _told(mate.address, mate.lacking))
+    def _unfit(self) -> str:
+        """Which workers are not used, and why, in words."""
+        return "; ".join(words for mate in tuple(self._served.values()) for words in mate.unfit)
 
     async def _serve(self, mate: Mate) -> None:
         """Work with a worker from its arrival to its loss."""
         reason, may_return = "it is gone", True
         try:
             with mate.scope:
-                mate.lacking = await self._tell(mate, part.begin, self._link.timeout / 2, *self._asked, is_first=True)
-                if mate.lacking:
+                lacking = await self._tell(mate, part.begin, self._link.timeout / 2, *self._asked, is_first=True)
+                mate.unfit = _told(mate.address, lacking)
+                if mate.unfit:
                     log.warning("worker without a key", extra={"run": self._run_id, "reason": mate.address})
                     await anyio.sleep_forever()
                 self._mates[mate.address] = mate
@@ -221,9 +223,10 @@ class Crew:
                         await self._gather()
         except* Lost as lost:
             reason = str(lost.exceptions[0])
-        except* Exception as errors:  # noqa: BLE001 - such as an answer of another version of llmkit
-            reason, may_return = f"its answer is of no use: {errors.exceptions[0]!r}", False
-        if may_return:
+        except* Exception as errors:  # noqa: BLE001 - whatever another version of llmkit may raise or answer
+            reason, may_return = unfit_words(mate.address, errors.exceptions[0]), False
+            mate.unfit = [reason]
+        if may_return and self._served.get(mate.address) is mate:
             del self._served[mate.address]
         if self._mates.pop(mate.address, None) is not None:
             if not self._mates:

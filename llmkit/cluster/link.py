@@ -81,9 +81,12 @@ class Link:
 
         Raises:
             Lost: it does not answer, or is gone.
+            Exception: what the function has raised, or why it cannot be called: llmkit is missing there, or differs.
         """
-        run = partial(self._client.run, function, *args, workers=[address])
+        run = partial(self._client.run, function, *args, workers=[address], on_error="return")
         answers: dict[str, T] = await self._answer(address, run, self.patience if is_first else self.timeout)
+        if isinstance(error := answers[address], Exception):
+            raise Lost(_silent(address, error)) if isinstance(error, OSError | TimeoutError) else error
         return answers[address]
 
     def call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
@@ -99,10 +102,11 @@ class Link:
     async def _call_all(self, function: Callable[..., Awaitable[T]], *args: Any) -> dict[str, T]:
         there = tuple(await self.addresses())
         calls = (self.call(address, function, *args, is_first=True) for address in there)
-        results = zip(there, await asyncio.gather(*calls, return_exceptions=True), strict=True)
+        results = tuple(zip(there, await asyncio.gather(*calls, return_exceptions=True), strict=True))
         answers = {address: result for address, result in results if not isinstance(result, BaseException)}
         if not answers:
-            raise LlmkitError("No worker of the cluster answers: cluster.scale(2) starts two.")
+            unfit = (unfit_words(*each) for each in results if not isinstance(each[1], Lost))
+            raise LlmkitError(f"{next(unfit, 'No worker of the cluster answers: cluster.scale(2) starts two')}.")
         return answers
 
     async def addresses(self) -> set[str]:
@@ -121,4 +125,13 @@ class Link:
                 future = asyncio.run_coroutine_threadsafe(ask(asynchronous=True), self._client.loop.asyncio_loop)
                 return await asyncio.wrap_future(future)
         except Exception as error:
-            raise Lost(f"{whose} does not answer: {type(error).__name__}.") from error
+            raise Lost(_silent(whose, error)) from error
+
+
+def _silent(whose: str, error: Exception) -> str:
+    return f"{whose} does not answer: {type(error).__name__}."
+
+
+def unfit_words(address: str, error: object) -> str:
+    """Why a worker that answers is of no use, without the full stop."""
+    return f"Worker {address} needs the same version of llmkit as this process ({type(error).__name__}: {error})"

@@ -23,6 +23,11 @@ async def exchange(*_):
 
 part.exchange = exchange
 """
+WITHOUT = """
+from llmkit.cluster import part
+
+vars(part).pop({!r}, None)
+"""
 
 
 def started(program, *options):
@@ -181,9 +186,10 @@ def test_a_run_whose_client_was_closed_stops_and_is_resumed(kit, sim, cluster, c
     assert_completed(kit.resume(run.id, on=client).result(timeout=100), sim)
 
 
-def test_a_worker_that_answers_nonsense_is_given_up(kit, sim, bare, doomed, tmp_path, caplog):
+@pytest.mark.parametrize("other", [OTHER_VERSION, WITHOUT.format("exchange")], ids=["nonsense", "missing"])
+def test_a_worker_that_answers_nonsense_is_given_up(kit, sim, bare, doomed, tmp_path, caplog, other):
     """As one with another version of llmkit may: the others do the work, and what it was given is flagged."""
-    (tmp_path / "other.py").write_text(OTHER_VERSION)
+    (tmp_path / "other.py").write_text(other)
     bare.add("--preload", str(tmp_path / "other.py"))
     doomed.wait_for_workers(3)
     sim.set(latency=1)  # so that the run is not over before this worker is asked
@@ -193,7 +199,22 @@ def test_a_worker_that_answers_nonsense_is_given_up(kit, sim, bare, doomed, tmp_
         _killed(bare.workers.pop())
     assert_completed(run, sim)
     assert sum(flagged(run).values()) <= 24
-    assert ["of no use" in lost.reason for lost in caplog.records if lost.getMessage() == "worker lost"] == [True]
+    assert [
+        "needs the same version" in lost.reason for lost in caplog.records if lost.getMessage() == "worker lost"
+    ] == [True]
+
+
+def test_workers_with_another_version_of_llmkit_or_none_are_named(kit, bare, tmp_path):
+    """Where all are such, more of them would be of no use."""
+    (tmp_path / "other.py").write_text(WITHOUT.format("lacking"))
+    bare.kill_workers()
+    bare.revive(0)
+    bare.add("--preload", str(tmp_path / "other.py"))
+    with Client(scheduler_file=str(bare.file)) as client:
+        client.wait_for_workers(1)
+        with pytest.raises(llmkit.LlmkitError, match=r"Worker tcp://.* same version of llmkit .*'lacking'"):
+            ask(kit, client, 1)
+    bare.kill_workers()
 
 
 @pytest.fixture

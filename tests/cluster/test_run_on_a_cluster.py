@@ -40,18 +40,23 @@ def test_a_network_that_others_may_read_is_refused_unless_trusted(kit, sim):
     assert trusted.probes["status"].tolist() == ["ok"] * 3
 
 
-def test_workers_are_asked_once_for_each_key(path, client, monkeypatch):
-    """And not for each model of a provider: a single worker that does not answer takes half a minute each time."""
+def test_workers_are_asked_for_their_keys_once(path, client, monkeypatch):
+    """And not for each provider: a single worker that does not answer takes half a minute each time."""
     asked, call_all = [], Link.call_all
 
     def noted(link, function, providers):
-        asked.extend(each.name for each in providers)
+        asked.append([each.name for each in providers])
         return call_all(link, function, providers)
 
     monkeypatch.setattr(Link, "call_all", noted)
     with llmkit.open(path) as kit, pytest.raises(llmkit.LlmkitError, match="OPENAI_API_KEY"):
         kit.run("Hello", on=client)
-    assert len(asked) == len(set(asked)) > 1
+    [names] = asked
+    assert len(names) > 1
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-only-the-client-has-this")
+    with llmkit.open(path) as kit, pytest.raises(llmkit.RunRefused, match="Worker"):
+        kit.run("Hello", ["openai:gpt-6-luna"], on=client)
+    assert asked == [names] * 2
 
 
 def test_a_closed_client_is_refused(kit, cluster):
