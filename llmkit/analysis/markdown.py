@@ -67,7 +67,7 @@ def page(title: str, text: str, figures: Mapping[str, Sequence[tuple[str, str]]]
     for heading, drawn in (figures or {}).items():
         shown = "".join(_figure(svg, caption) for svg, caption in drawn)
         body = body.replace(f"<h2>{heading}</h2>", f"<h2>{heading}</h2>\n{shown}", 1)
-    return document(title, _STYLE, body)
+    return document(title, _STYLE, f"<main>\n{body}</main>")
 
 
 def _figure(svg: str, caption: str) -> str:

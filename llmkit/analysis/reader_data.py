@@ -32,7 +32,10 @@ _THEMES = """<style>
 _STYLE = """\
 body { margin: 0; font-family: system-ui, sans-serif }
 main { box-sizing: border-box; height: 100vh; padding: 12px; display: flex; flex-direction: column }
-h1 { font-size: 16px; margin: 0 } #reader { flex: 1; min-height: 420px; display: grid }"""
+h1 { font-size: 16px; margin: 0 } #reader { flex: 1; min-height: 420px; display: grid }
+@media print { /* the whole conversation, and nothing else */
+  main { height: auto } #reader, #reader .panes { display: block; border: 0 } #reader :is(.bar, .list) { display: none }
+}"""
 _BODY = """<main><h1>{title}</h1><div id="reader"></div></main>
 <script type="module">
 {module}

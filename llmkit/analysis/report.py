@@ -119,9 +119,10 @@ def _methods(facts: _Facts) -> str:
     params = _params(plan.params)
     times = "once" if plan.samples == 1 else f"{plan.samples:,} times"
     scenarios = f"{counted(len(plan.scenarios), 'scenario')} {'was' if len(plan.scenarios) == 1 else 'were'}"
+    several = f"{counted(len(plan.configs), 'configuration')} of " if len(plan.configs) > len(plan.models) else ""
     sentences = [
-        f"{scenarios} put to {counted(len(plan.configs), 'configuration')} of {counted(len(plan.models), 'model')} "
-        f"{times} each ({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(row)}) with llmkit "
+        f"{scenarios} put to {several}{counted(len(plan.models), 'model')} {times} each "
+        f"({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(row)}) with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
         f"Parameters: {f'{params}; all others' if params else 'all'} were left to the providers' defaults.",

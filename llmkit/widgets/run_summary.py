@@ -10,7 +10,7 @@ from llmkit.widgets import html
 from llmkit.widgets.durations import duration
 
 MOST = 25
-"""The most models listed; unfinished ones come first."""
+"""The most models listed; unfinished ones come first, then those with failures."""
 
 _TONES: Mapping[str, html.Tone] = {
     "running": "accent",
@@ -100,7 +100,7 @@ def _slowest(now: Progress) -> str:
 def _lines(now: Progress) -> str:
     models = list(now.models.items())
     if len(models) > MOST:
-        models = sorted(models, key=lambda entry: entry[1].done >= entry[1].total)[:MOST]
+        models = sorted(models, key=lambda entry: (entry[1].done >= entry[1].total, not entry[1].failed))[:MOST]
     widths = {name: width for name, width in _WIDTHS.items() if name != "In flight" or now.running}
     rows = [[cells[name] for name in widths] for cells in (_cells(*entry) for entry in models)]
     more = html.more(len(now.models) - len(models), "model")

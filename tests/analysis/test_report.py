@@ -68,7 +68,9 @@ def test_a_report_says_what_the_journal_knows(kit, sim):
 def test_a_report_becomes_a_file_of_its_name(kit, tmp_path):
     """Markdown or a page, by the end of the name; another one is refused before anything is written."""
     run = kit.run("Why?", MODEL).result()
-    assert run.report(tmp_path / "r.md") == (tmp_path / "r.md").read_text(encoding="utf-8")
+    text = run.report(tmp_path / "r.md")
+    assert text == (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "1 scenario was put to 1 model once each" in text
     run.report(tmp_path / "r.HTML")
     page = (tmp_path / "r.HTML").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")

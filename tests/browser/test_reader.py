@@ -165,6 +165,17 @@ def test_ten_thousand_answers_are_at_hand(opened):
     assert "Prompt 9999" in plain(page.locator(".row.chosen").inner_text())
 
 
+def test_a_conversation_is_printed_whole(opened):
+    """Of an exported reader, paper shows the open conversation to its end, and neither the list nor the filters."""
+    page = opened(data([("Prompt", "\n\n".join(f"Paragraph {n}" for n in range(200)), "ok", None)]))
+    page.locator(".row").click()
+    page.emulate_media(media="print")
+    last = page.get_by_text("Paragraph 199").last.bounding_box()
+    assert 760 < last["y"] < page.evaluate("document.documentElement.scrollHeight")
+    assert not page.locator(".list").is_visible()
+    assert not page.get_by_label("Search in all turns").is_visible()
+
+
 def test_a_report_fits_a_narrow_page(browser, tmp_path):
     """A long word breaks, and a wide table scrolls by itself."""
     file = tmp_path / "report.html"

@@ -155,11 +155,12 @@ def test_no_name_becomes_markup():
 
 
 def test_of_many_models_those_with_something_to_do_are_listed():
-    """Thirty finished models do not push the one that goes on off the screen."""
-    models = {f"p:done-{n}": ModelProgress(total=1, ok=1) for n in range(30)} | {"p:open": ModelProgress(total=2)}
+    """Thirty finished models do not push the one that goes on, and the one that failed, off the screen."""
+    models = {f"p:done-{n}": ModelProgress(total=1, ok=1) for n in range(30)}
+    models |= {"p:failed": ModelProgress(total=1, failed=1), "p:open": ModelProgress(total=2)}
     drawn = summary_html("r", Progress(status="running", started_at=datetime.now(UTC), models=models))
-    assert "p:open" in drawn
-    assert "and 6 more models" in drawn
+    assert drawn.index("p:open") < drawn.index("p:failed")
+    assert "and 7 more models" in drawn
 
 
 def test_what_was_skipped_is_not_done():
