@@ -53,8 +53,7 @@ class CodingForm(Panel):
     def code(self, place: int, category: str | None) -> None:
         """Code the answer at a place of the sample, from 0, like a key press; ``None`` removes the code."""
         self.run.annotate(self._sample["probe_id"][place], codes={self._name: category})
-        if self.df["category"].notna().all():
-            self.island.save()
+        self.island.save()
 
     def _data(self) -> Mapping[str, Any]:
         """The data sent to the browser, which does not reveal who answered."""

@@ -202,7 +202,7 @@ class Form:
 
     def _offer_reread(self) -> None:
         if self._reread:
-            self.aside.children = (button("Reload", self._reread),)
+            self.aside.children = (line(button("Reload", self._reread)),)
 
     def ask(self, question: str, label: str, on_yes: Callable[[], Any]) -> None:
         """Ask a question below the buttons; ``label`` is the text of the confirming button."""

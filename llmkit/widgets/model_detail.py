@@ -51,7 +51,9 @@ class ModelDetail(Detail):
     def update(self, models: Any) -> None:
         """Show the catalog's current values; an open form keeps what was typed."""
         if self._model is not None:
-            self._model = models.get(self._model.reference)
+            before, self._model = self._model, models.get(self._model.reference)
+            if self.form is not None and self._model != before:
+                self.form.say_changed()
             self._draw()
 
     def close(self) -> None:

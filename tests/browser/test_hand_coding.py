@@ -18,7 +18,9 @@ def _form(notebook):
 
 
 def test_twenty_answers_are_coded_and_the_next_kernel_goes_on_at_the_21st(lab, database):
-    """Digits code, Backspace goes back, Delete takes back; nothing on the screen says who answered."""
+    """Digits code, Backspace goes back, Delete takes back; nothing on the screen says who answered; what is saved says
+    how many are coded.
+    """
     models = ["openai:gpt-6-luna", "mistral:mistral-small-2603"]
     with llmkit.open(database, simulate=True) as kit:
         run = kit.run([f"Question {n}?" for n in range(16)], models).result()
@@ -42,6 +44,8 @@ def test_twenty_answers_are_coded_and_the_next_kernel_goes_on_at_the_21st(lab, d
     assert len(codes) == 20
     assert set(codes["infra_model"]) == {"anna"}
     assert codes["category"].value_counts().to_dict() == {"warm": 8, "cold": 6, "other": 6}
+    notebook.save()
+    assert "Coding by hand: 20 of 24 answers" in (lab.server.root / "coding.ipynb").read_text(encoding="utf-8")
     notebook.restart()
     form = _form(notebook)
     form.locator("[role=status]").get_by_text("Answer 21 of 24, 20 coded").wait_for()

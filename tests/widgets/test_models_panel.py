@@ -348,6 +348,18 @@ def test_a_model_changed_elsewhere_is_not_overwritten(panel, kit):
     assert kit.catalog.model(LUNA).cost_input_per_million == 9
 
 
+def test_an_open_form_says_that_its_model_was_changed(panel, kit):
+    """As soon as the panel shows another price than the form, so that nobody types before it is read again."""
+    detail = select(panel, LUNA)
+    detail.edit_button.click()
+    kit.catalog.update_model(LUNA, cost_input_per_million="0.3")
+    panel.refresh_button.click()
+    assert detail.form.error.text == "This was changed elsewhere."
+    buttons(detail.form.widget)["Reload"].click()
+    assert detail.form["cost_input_per_million"].control.value == "0.30"
+    assert not detail.form.error.text
+
+
 # --- lifecycle ---
 
 
