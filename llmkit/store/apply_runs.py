@@ -61,6 +61,8 @@ _SHORT = {
     "answer": {name: kind for name, kind in _ANSWER.items() if name != "response"},
 }  # fmt: skip
 """The fields of an outcome except its texts."""
+_IN_PROGRESS = ("estimated_cost", *TOKEN_COLUMNS, "turns", "attempts", "maybe_billed", "started_at")
+"""The columns of a probe's result that are known before it ends."""
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
     "changes": "JSON",
@@ -193,18 +195,19 @@ _STATEMENTS = (
         SELECT * EXCLUDE (turn, attempt) FROM temp.new_outcomes WHERE session IS NOT NULL
         QUALIFY row_number() OVER (PARTITION BY run_id, position ORDER BY session DESC) = 1
         {_AGAIN} {_LATEST}"""),
-    # costs of probes in progress: an interrupted run has spent them even if its probes never end
+    # what probes in progress took: an interrupted run has spent it even if its probes never end
     ("outcome", f"""
         INSERT INTO results BY NAME
         SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
+            {", ".join(f"sum(o.{name})::BIGINT AS {name}" for name in TOKEN_COLUMNS)},
             count(*) FILTER (o.error_code IS NULL) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
-            min(i.started_at) AS started_at
+            count(*) FILTER (o.maybe_billed) AS maybe_billed, min(i.started_at) AS started_at
         FROM outcomes o SEMI JOIN temp.new_outcomes n ON {_AT_KEY}
             ANTI JOIN (FROM results WHERE status IS NOT NULL AND run_id IN (FROM incoming)) n ON {_AT_KEY}
             LEFT JOIN intents i ON i.run_id = o.run_id AND i.position = o.position AND i.turn = o.turn
                 AND i.attempt = o.attempt
         GROUP BY o.run_id, o.position
-        ON CONFLICT DO UPDATE SET {_set(("estimated_cost", "turns", "attempts", "started_at"))}
+        ON CONFLICT DO UPDATE SET {_set(_IN_PROGRESS)}
         WHERE results.status IS NULL"""),
     ("note", f"""
         INSERT INTO annotations BY NAME

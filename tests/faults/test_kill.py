@@ -126,8 +126,9 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
 
 
 def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
-    """The cost of a killed run is the sum of all that was answered, finished probe or not."""
+    """A killed run has the cost, the tokens and the lost answers of all its requests, their probes finished or not."""
     hold_after(sim, 20)
+    sim.set(faults={"disconnect": [False, False, True]})
     child = zygote.start(catalog, prompts=10, models=MODELS[:1], followups=["and?", "why?", "really?"])
     assert until(lambda: len(child.answered()) >= 8)
     child.kill()
@@ -138,6 +139,11 @@ def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
         assert (run.probes["status"] == "pending").any()
         assert run.costs()["estimated_cost"].sum() == pytest.approx(float(run.total_cost))
         assert run.probes["turns"].sum() == len(run.turns)
+        assert run.probes["output_tokens"].sum() == run.turns["output_tokens"].sum()
+        lost = run.attempts[run.attempts["maybe_billed"] & run.attempts["ended_at"].notna()]
+        pending = run.probes[run.probes["status"] == "pending"]
+        assert run.probes["maybe_billed"].sum() == len(lost) > 0
+        assert pending["maybe_billed"].sum() == lost["probe_id"].isin(pending["probe_id"]).sum()
 
 
 def test_a_run_is_not_taken_up_twice(zygote, sim, catalog):

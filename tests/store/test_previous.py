@@ -43,8 +43,9 @@ def previous(up_to_date, copy_catalog, tmp_path):
 
 
 def known(found):
-    """The tables without what a newer catalog adds when it is opened."""
+    """The tables without what a newer catalog adds when it is opened, such as the tokens of probes in progress."""
     kept = {name: rows for name, rows in found.items() if name not in ("models", "catalog_events")}
+    kept["probes"] = [[*row[:9], None, None, *row[11:]] if row[1] == "pending" else row for row in kept["probes"]]
     return kept | {"system_settings": [row for row in kept["system_settings"] if row[0] != FINGERPRINT]}
 
 
