@@ -180,6 +180,7 @@ class Kit:
         self._is_closed = True
         process_end.closed(self)
         closed: Any = _Closed(self.path)
+        self.catalog._store = closed  # also for whoever kept a reference, such as c = kit.catalog
         self.catalog = self._store = self._made = closed
         self._team = self._team and closed
 
@@ -1008,5 +1009,5 @@ def _without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an estimate, without those of a run that do not affect its cost."""
     merged = shapes.mapping(options.get("options"), "options", runs.OPTIONS_EXAMPLE)
     merged |= {name: value for name, value in options.items() if name != "options"}
-    unpriced = ("name", "budget", "on_event", "stop_when", "retry", "project", *runs.RUN_OPTIONS)
+    unpriced = ("name", "budget", "on", "on_event", "stop_when", "retry", "project", *runs.RUN_OPTIONS)
     return {name: value for name, value in merged.items() if name not in unpriced}

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import decimal
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +286,14 @@ def test_text_columns_of_an_empty_catalog_are_text(kit):
     assert runs.dtypes.to_dict() == kit.runs().dtypes.to_dict() | {"message": runs["message"].dtype}
     assert runs["status"].dtype == runs["message"].dtype == "str"
     assert calibration.dtypes.to_dict() == kit.calibration().dtypes.to_dict()
+
+
+def test_an_estimate_takes_the_arguments_of_a_run(kit):
+    """Every parameter of ``run``, since one dict of them serves both; those that change no price are ignored."""
+    arguments = {
+        name: parameter.default
+        for name, parameter in inspect.signature(llmkit.Kit.run).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    assert "on" in arguments
+    assert kit.estimate("a", **arguments).total == kit.estimate("a").total

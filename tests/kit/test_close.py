@@ -38,10 +38,16 @@ CALLS = [
 
 def test_every_call_of_a_closed_kit_says_that_it_is_closed(kit, sim):
     """One clear error that names the way back; closing again does nothing."""
-    run = kit.run("a", LUNA).result(60)
+    run, kept = kit.run("a", LUNA).result(60), kit.catalog
     kit.close()
     kit.close()
-    for call in [*CALLS, lambda kit: kit.use_simulator(sim)]:
+    kept_calls = [
+        lambda _: kept.models(),
+        lambda _: kept.deprecate_model(LUNA),
+        lambda _: kept.set_balance("openai", 5),
+        lambda _: kept.history(),
+    ]
+    for call in [*CALLS, *kept_calls, lambda kit: kit.use_simulator(sim)]:
         with pytest.raises(llmkit.LlmkitError, match=r"This kit is closed: open the catalog again with llmkit\.open"):
             call(kit)
     assert repr(kit) == f"<llmkit.Kit {kit.path} (closed)>"
