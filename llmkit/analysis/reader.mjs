@@ -114,18 +114,19 @@ export async function unpack(bytes) {
 const money = (amount) => (amount == null ? "" : ` · ${amount}`); // what was never billed has none
 const seconds = (time) => (time == null ? "" : `${time.toFixed(1)} s`);
 
-// A probe with its scenario's texts, and with its searchable text computed once.
+// A probe with its texts, and with its searchable text computed once.
 function prepare(data) {
   for (const probe of data.probes) {
-    const scenario = (probe.scenario = data.scenarios[probe.s]);
-    probe.words = [scenario.system, ...scenario.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
-      probe.message, probe.model, ...Object.values(probe.notes).map(String)].filter(Boolean).join("\n").toLowerCase();
+    probe.prompts = data.scenarios[probe.s].prompts;
+    probe.words = [data.systems[probe.system], ...probe.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
+      probe.message, probe.model, probe.config, ...Object.values(probe.notes).map(String)].filter(Boolean).join("\n").toLowerCase();
   }
   return data;
 }
 
 const FILTERS = [
-  ["config", "Model", (probe) => probe.config],
+  ["model", "Model", (probe) => probe.model],
+  ["config", "Configuration", (probe) => (probe.config === probe.model ? null : probe.config)],
   ["status", "Status", (probe) => probe.status],
   ["code", "Failure", (probe) => probe.code],
   ["run", "Run", (probe) => probe.runName],
@@ -197,7 +198,7 @@ export function show(root, data, live = null) {
         else delete state.filters[name];
         filter();
       } }, h("option", { value: "" }, `${label}: all`));
-      const order = name === "status" ? STATUSES.filter((s) => tally.has(s)) : [...tally.keys()].sort();
+      const order = name === "status" ? STATUSES.filter((s) => tally.has(s)) : [...tally.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
       for (const value of order) select.append(h("option", { value: "=" + value }, `${value} (${tally.get(value)})`));
       if (name in state.filters) select.value = "=" + state.filters[name];
       selects.append(select);
@@ -240,7 +241,7 @@ export function show(root, data, live = null) {
     const node = h("div", { class: "row" + (chosen ? " chosen" : ""), role: "option", id: `${own}-${place}`,
       "aria-selected": String(chosen), "aria-posinset": place + 1, "aria-setsize": state.matching.length,
       style: `top: ${place * ROW}px`, onclick: () => select(place) },
-      h("div", { class: "line" }, probe.notes.mark ? "★ " : null, short(probe.scenario.prompts[0])),
+      h("div", { class: "line" }, probe.notes.mark ? "★ " : null, short(probe.prompts[0])),
       h("div", { class: "line quiet" }, probe.status === "ok" ? short(last?.response) : `${probe.code ?? probe.status} ${probe.message ?? ""}`),
       h("div", { class: "chips" }, h("bdi", {}, probe.config), ` · ${probe.sample}`, probe.status === "ok" ? "" : ` · ${probe.status}`,
         money(probe.cost), chips.flatMap((chip) => [" · ", h("bdi", {}, chip)])));
@@ -271,9 +272,9 @@ export function show(root, data, live = null) {
   const body = (words) => (state.raw ? h("pre", {}, words) : h("div", { class: "text" }, markdown(words)));
 
   function conversation(probe) {
-    const parts = [h("div", { class: "about" }, h("bdi", { class: "who" }, probe.config), ` · sample ${probe.sample} · ${probe.status}${money(probe.cost)}`,
+    const parts = [h("div", { class: "about" }, h("bdi", { class: "who" }, probe.config), probe.config === probe.model ? "" : ` · ${probe.model}`, ` · sample ${probe.sample} · ${probe.status}${money(probe.cost)}`,
       probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
-    const { system, prompts } = probe.scenario;
+    const { prompts } = probe, system = data.systems[probe.system];
     if (system) parts.push(part("System", body(system)));
     for (let i = 0; i < Math.max(probe.turns.length, 1) && i < prompts.length; i++) {
       parts.push(part("Prompt", body(prompts[i])));
@@ -306,7 +307,7 @@ export function show(root, data, live = null) {
       read();
     };
     const field = (name, label, change) => {
-      const input = h("input", { type: "text", "aria-label": label, placeholder: label, class: name === "comment" ? name : "code",
+      const input = h("input", { type: "text", "aria-label": label, placeholder: name === "comment" ? label : null, class: name === "comment" ? name : "code",
         onchange: () => keep(name, input.value.trim() || null, change(input.value.trim())) });
       input.value = probe.notes[name] ?? "";
       return input;
@@ -321,7 +322,7 @@ export function show(root, data, live = null) {
       read();
       [...detail.querySelectorAll(".read .code")].at(-2)?.focus();
     } });
-    const codes = data.codes.map((name) => field(`code.${name}`, name, (value) => ({ codes: { [name]: value } })));
+    const codes = data.codes.map((name) => h("label", {}, h("bdi", {}, name), " ", field(`code.${name}`, name, (value) => ({ codes: { [name]: value } }))));
     return h("div", { class: "notes" }, mark, field("comment", "Comment", (comment) => ({ comment })), codes, fresh);
   }
 
@@ -380,7 +381,7 @@ export function show(root, data, live = null) {
   return {
     isPartial: () => Boolean(data.more),
     update(fresh) {
-      Object.assign(data, { scenarios: fresh.scenarios, columns: fresh.columns, more: false });
+      Object.assign(data, { scenarios: fresh.scenarios, systems: fresh.systems, columns: fresh.columns, more: false });
       for (const name of fresh.codes) if (!data.codes.includes(name)) data.codes.push(name);
       for (const probe of prepare({ ...data, probes: fresh.probes }).probes) {
         const known = byId.get(probe.id);

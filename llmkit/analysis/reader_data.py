@@ -61,13 +61,15 @@ class Answered(HasProbes, Protocol):
 
 
 def answers(runs: Iterable[Answered]) -> dict[str, Any]:
-    """The reader's data, JSON-ready: ``scenarios`` (each text once), ``probes`` with their turns and notes, ``columns``
-    (names of the researcher's own columns, in the order of each probe's values) and ``codes`` (names of codes in use).
+    """The reader's data, JSON-ready: ``scenarios`` and ``systems`` (each text once), ``probes`` with their turns and
+    notes, ``columns`` (names of the researcher's own columns, in the order of each probe's values) and ``codes`` (names
+    of codes in use).
     """
     frames = [(run, *_without_notes(run)) for run in runs]
     own = list(dict.fromkeys(str(n) for _, frame, _ in frames for n in frame.columns if n not in columns.PROBES))
     places: dict[tuple[str, str], int] = {}
     scenarios: list[dict[str, Any]] = []
+    systems: dict[str | None, int] = {}  # of scenarios or configurations
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
         turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
@@ -75,13 +77,13 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
             key = (run.id, row["scenario_id"])
             if key not in places:
                 places[key] = len(scenarios)
-                prompts = [row["prompt"], *(row["followups"] or ())]
-                scenarios.append({"system": row["system"], "prompts": prompts})
+                scenarios.append({"prompts": [row["prompt"], *(row["followups"] or ())]})
             values = [_plain(row.get(name)) for name in own]
-            more = {"s": places[key], "values": values, "notes": notes.get(row["probe_id"], {}), "runName": name}
+            texts = {"s": places[key], "system": systems.setdefault(row["system"], len(systems))}
+            more = texts | {"values": values, "notes": notes.get(row["probe_id"], {}), "runName": name}
             probes.append(_probe(row, turns.get(row["probe_id"], [])) | more)
     codes = sorted({name.removeprefix("code.") for p in probes for name in p["notes"] if name.startswith("code.")})
-    return {"columns": own, "codes": codes, "scenarios": scenarios, "probes": probes}
+    return {"columns": own, "codes": codes, "scenarios": scenarios, "systems": list(systems), "probes": probes}
 
 
 def pack(data: Mapping[str, Any]) -> bytes:
@@ -121,7 +123,12 @@ def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any
     named = {name: note if (note := f"note.{name}") in frame else name for name in names}
     columns = {name: column for name, column in named.items() if column in frame}
     notes = {
-        row["probe_id"]: {name: row[column] for name, column in columns.items() if row[column] is not None}
+        row["probe_id"]: {
+            name: row[column]
+            for name, column in columns.items()
+            if row[column] is not None
+            and (name != "mark" or row[column])  # a code may be false, a mark is there or not
+        }
         for row in records(frame[["probe_id", *columns.values()]])
     }
     return frame.drop(columns=list(columns.values())), notes

@@ -68,7 +68,17 @@ def test_the_reader_gets_what_was_noted(run):
     assert data["codes"] == ["tone", "x"]
     notes = {p["id"]: p["notes"] for p in data["probes"]}
     assert notes.pop(probe) == {"mark": True, "code.tone": 0, "code.x": False}
-    assert all(rest == {"mark": False} for rest in notes.values())
+    assert not any(notes.values())
+
+
+def test_each_configuration_has_its_own_system_prompt(tmp_path):
+    """Of one scenario asked in three ways, the reader gets what was sent with each."""
+    ways = [llmkit.Config(TWO[0], label=role, system=f"You are a {role}.") for role in ("nurse", "poet")]
+    with llmkit.open(tmp_path / "c.duckdb", simulate=True) as kit:
+        data = reader_data.answers([kit.run("Why?", [*ways, TWO[0]]).result()])
+    assert len(data["scenarios"]) == 1
+    told = {probe["config"]: data["systems"][probe["system"]] for probe in data["probes"]}
+    assert told == {"nurse": "You are a nurse.", "poet": "You are a poet.", TWO[0]: None}
 
 
 def test_the_head_of_a_run_has_its_first_probes(run):

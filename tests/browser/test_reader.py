@@ -30,12 +30,13 @@ def data(probes, columns=("country",)):
     return {
         "columns": list(columns),
         "codes": [],
-        "scenarios": [{"system": None, "prompts": [prompt]} for prompt in prompts],
+        "scenarios": [{"prompts": [prompt]} for prompt in prompts],
+        "systems": [None],
         "probes": [
             {
                 "id": str(i), "run": "r", "config": f"m{i % 2}", "model": f"m{i % 2}", "sample": 1, "status": status,
                 "code": code, "message": answer if code else None, "cost": "$0.01", "latency": 1.0,
-                "turns": [] if code else [{"response": answer, "note": ""}], "s": prompts.index(prompt),
+                "turns": [] if code else [{"response": answer, "note": ""}], "s": prompts.index(prompt), "system": 0,
                 "values": ["DE" if i % 2 else "FR"], "notes": {},
             }
             for i, (prompt, answer, status, code) in enumerate(probes)
@@ -163,6 +164,24 @@ def test_ten_thousand_answers_are_at_hand(opened):
     page.locator(".list").focus()
     page.keyboard.press("End")
     assert "Prompt 9999" in plain(page.locator(".row.chosen").inner_text())
+
+
+def test_configurations_are_told_apart(opened):
+    """Each shows its model and the system prompt that it was sent; the filter counts as people do."""
+    content = data([("Prompt", "x", "ok", None), ("Prompt", "y", "ok", None)]) | {
+        "systems": ["Be a nurse.", "Be a poet."]
+    }
+    for place, label in enumerate(("way 10", "way 2")):
+        content["probes"][place] |= {"config": label, "system": place}
+    page = opened(content)
+    page.get_by_role("button", name="Side by side").click()
+    texts = [plain(text) for text in page.locator("article").all_inner_texts()]
+    assert [text[: text.index(" Prompt")] for text in texts] == [
+        "way 10 · m0 · sample 1 · ok · $0.01 · 1.0 s System Be a nurse.",
+        "way 2 · m1 · sample 1 · ok · $0.01 · 1.0 s System Be a poet.",
+    ]
+    options = page.get_by_label("Configuration").locator("option").all_inner_texts()
+    assert options == ["Configuration: all", "way 2 (1)", "way 10 (1)"]
 
 
 def test_a_conversation_is_printed_whole(opened):
