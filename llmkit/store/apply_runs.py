@@ -61,8 +61,6 @@ _SHORT = {
     "answer": {name: kind for name, kind in _ANSWER.items() if name != "response"},
 }  # fmt: skip
 """The fields of an outcome except its texts."""
-_IN_PROGRESS = ("estimated_cost", *TOKEN_COLUMNS, "turns", "attempts", "maybe_billed", "started_at")
-"""The columns of a probe's result that are known before it ends."""
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
     "changes": "JSON",
@@ -103,6 +101,24 @@ _SCENARIOS = f"""
     )"""
 _LATEST = f"""ON CONFLICT DO UPDATE SET {_set(list(_RESULT)[1:])}
         WHERE results.status IS NULL OR excluded.session >= results.session"""
+
+
+def _spent(positions: str) -> str:
+    """Note what probes in progress took: an interrupted run has spent it even if its probes never end."""
+    known = ("estimated_cost", *TOKEN_COLUMNS, "turns", "attempts", "maybe_billed", "started_at")
+    return f"""
+        INSERT INTO results BY NAME
+        SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
+            {", ".join(f"sum(o.{name})::BIGINT AS {name}" for name in TOKEN_COLUMNS)},
+            count(*) FILTER (o.error_code IS NULL) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
+            count(*) FILTER (o.maybe_billed) AS maybe_billed, min(i.started_at) AS started_at
+        FROM outcomes o SEMI JOIN {positions} n ON {_AT_KEY}
+            ANTI JOIN (FROM results WHERE status IS NOT NULL AND run_id IN (FROM incoming)) n ON {_AT_KEY}
+            LEFT JOIN intents i USING (run_id, position, turn, attempt) GROUP BY o.run_id, o.position
+        ON CONFLICT DO UPDATE SET {_set(known)}
+        WHERE results.status IS NULL"""
+
+
 _STATEMENTS = (
     ("scenarios", f"INSERT INTO run_scenarios BY NAME {_SCENARIOS} {_AGAIN} ON CONFLICT DO NOTHING"),
     ("run", f"""
@@ -195,20 +211,7 @@ _STATEMENTS = (
         SELECT * EXCLUDE (turn, attempt) FROM temp.new_outcomes WHERE session IS NOT NULL
         QUALIFY row_number() OVER (PARTITION BY run_id, position ORDER BY session DESC) = 1
         {_AGAIN} {_LATEST}"""),
-    # what probes in progress took: an interrupted run has spent it even if its probes never end
-    ("outcome", f"""
-        INSERT INTO results BY NAME
-        SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
-            {", ".join(f"sum(o.{name})::BIGINT AS {name}" for name in TOKEN_COLUMNS)},
-            count(*) FILTER (o.error_code IS NULL) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
-            count(*) FILTER (o.maybe_billed) AS maybe_billed, min(i.started_at) AS started_at
-        FROM outcomes o SEMI JOIN temp.new_outcomes n ON {_AT_KEY}
-            ANTI JOIN (FROM results WHERE status IS NOT NULL AND run_id IN (FROM incoming)) n ON {_AT_KEY}
-            LEFT JOIN intents i ON i.run_id = o.run_id AND i.position = o.position AND i.turn = o.turn
-                AND i.attempt = o.attempt
-        GROUP BY o.run_id, o.position
-        ON CONFLICT DO UPDATE SET {_set(_IN_PROGRESS)}
-        WHERE results.status IS NULL"""),
+    ("outcome", _spent("temp.new_outcomes")),
     ("note", f"""
         INSERT INTO annotations BY NAME
         SELECT run_id, event_id, {_fields(list(_NOTE))} FROM {_parsed("note", _NOTE)}
@@ -221,13 +224,13 @@ _SELDOM = (
         UPDATE runs SET name = nullif(n.notes ->> '$.name', '') FROM probe_notes n
         WHERE n.run_id = runs.id AND n.run_id IN (SELECT run_id FROM incoming) AND n.position = {OF_RUN}
             AND json_exists(n.notes, '$.name')"""),
-    # resumed: probes without an answer are pending again
-    ("probe run_state", "resumed", """
-        UPDATE results SET status = NULL, error_code = NULL, error_message = NULL, retryable = NULL
-        FROM run_states s
+    # resumed: probes without an answer are pending again, whatever of their next session was applied before
+    ("probe run_state", "resumed", f"""
+        UPDATE results SET {_set(list(RESULT), "NULL")} FROM run_states s
         WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
             AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
                 OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
+    ("probe run_state", "resumed", _spent("(FROM results WHERE attempts IS NULL AND run_id IN (FROM incoming))")),
     # the texts of lines whose heads came first
     ("scenarios", HEAD, f"""
         UPDATE run_scenarios o SET {_set(SCENARIO_TEXTS, "n.{}")} FROM ({_SCENARIOS}) n
