@@ -117,8 +117,8 @@ const seconds = (time) => (time == null ? "" : `${time.toFixed(1)} s`);
 // A probe with its texts, and with its searchable text computed once.
 function prepare(data) {
   for (const probe of data.probes) {
-    probe.prompts = data.scenarios[probe.s].prompts;
-    probe.words = [data.systems[probe.system], ...probe.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
+    Object.assign(probe, data.scenarios[probe.s]);
+    probe.words = [data.systems[probe.system], ...probe.earlier.map((turn) => turn.content), ...probe.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
       probe.message, probe.model, probe.config, ...Object.values(probe.notes).map(String)].filter(Boolean).join("\n").toLowerCase();
   }
   return data;
@@ -276,6 +276,7 @@ export function show(root, data, live = null) {
       probe.latency == null ? "" : ` · ${seconds(probe.latency)}`)];
     const { prompts } = probe, system = data.systems[probe.system];
     if (system) parts.push(part("System", body(system)));
+    for (const { role, content } of probe.earlier) parts.push(part(role === "assistant" ? "Answer" : "Prompt", body(content), "from the scenario"));
     for (let i = 0; i < Math.max(probe.turns.length, 1) && i < prompts.length; i++) {
       parts.push(part("Prompt", body(prompts[i])));
       const turn = probe.turns[i];

@@ -56,6 +56,10 @@ class Answered(HasProbes, Protocol):
         """As :attr:`llmkit.Run.turns`."""
 
     @property
+    def earlier_turns(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """As :attr:`llmkit.Run.earlier_turns`."""
+
+    @property
     def annotations(self) -> pd.DataFrame:
         """As :attr:`llmkit.Run.annotations`."""
 
@@ -73,11 +77,13 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
         turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
+        earlier = run.earlier_turns
         for row in records(frame[[name for name in frame if name in _READ or name not in columns.PROBES]]):
             key = (run.id, row["scenario_id"])
             if key not in places:
                 places[key] = len(scenarios)
-                scenarios.append({"prompts": [row["prompt"], *(row["followups"] or ())]})
+                prompts = [row["prompt"], *(row["followups"] or ())]
+                scenarios.append({"earlier": earlier.get(row["scenario_id"], ()), "prompts": prompts})
             values = [_plain(row.get(name)) for name in own]
             texts = {"s": places[key], "system": systems.setdefault(row["system"], len(systems))}
             more = texts | {"values": values, "notes": notes.get(row["probe_id"], {}), "runName": name}

@@ -159,6 +159,11 @@ class Run:
         return pd.concat([frame[list(columns.PROBES)], *parts], axis=1)
 
     @property
+    def earlier_turns(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """The turns before the prompt (role, content), by scenario_id, of scenarios with ``messages``."""
+        return self._look(queries.earlier_turns)
+
+    @property
     def annotations(self) -> pd.DataFrame:
         """The latest note of each person, per answer and name: probe_id, name, value, actor, at."""
         return annotating.table(self._store, self.id)

@@ -170,6 +170,16 @@ def questions(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[s
     return [row["question"] for row in result]
 
 
+def earlier_turns(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, list[dict[str, str]]]:
+    """The turns before the prompt, by scenario_id, of the scenarios of a run that have any."""
+    result = rows(
+        connection,
+        "SELECT scenario_id, messages FROM run_scenarios WHERE run_id = ? AND json_array_length(messages) > 0",
+        [run_id],
+    )
+    return {row["scenario_id"]: row["messages"] for row in result}
+
+
 def dimension_names(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> list[str]:
     """The names of all dimensions and carried columns, in order of first appearance."""
     return column(

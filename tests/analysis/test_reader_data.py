@@ -71,6 +71,18 @@ def test_the_reader_gets_what_was_noted(run):
     assert not any(notes.values())
 
 
+def test_the_turns_before_a_prompt_go_with_it(tmp_path):
+    """Earlier turns of a scenario are in the reader's data; other scenarios have none."""
+    earlier = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    with llmkit.open(tmp_path / "c.duckdb", simulate=True) as kit:
+        run = kit.run([llmkit.Scenario("And then?", messages=earlier), llmkit.Scenario("How?")], TWO[0]).result()
+        data = reader_data.answers([run])
+    assert data["scenarios"] == [
+        {"earlier": earlier, "prompts": ["And then?"]},
+        {"earlier": (), "prompts": ["How?"]},
+    ]
+
+
 def test_each_configuration_has_its_own_system_prompt(tmp_path):
     """Of one scenario asked in three ways, the reader gets what was sent with each."""
     ways = [llmkit.Config(TWO[0], label=role, system=f"You are a {role}.") for role in ("nurse", "poet")]

@@ -30,7 +30,7 @@ def data(probes, columns=("country",)):
     return {
         "columns": list(columns),
         "codes": [],
-        "scenarios": [{"prompts": [prompt]} for prompt in prompts],
+        "scenarios": [{"earlier": [], "prompts": [prompt]} for prompt in prompts],
         "systems": [None],
         "probes": [
             {
@@ -164,6 +164,17 @@ def test_ten_thousand_answers_are_at_hand(opened):
     page.locator(".list").focus()
     page.keyboard.press("End")
     assert "Prompt 9999" in plain(page.locator(".row.chosen").inner_text())
+
+
+def test_earlier_turns_are_a_part_of_the_conversation(opened):
+    """What a scenario gives as said before is read and found, above the prompt."""
+    content = data([("And then?", "x", "ok", None)])
+    content["scenarios"][0]["earlier"] = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    page = opened(content)
+    text = plain(page.get_by_role("region", name="Conversation").inner_text())
+    assert "Prompt from the scenario Why? Answer from the scenario So. Prompt And then?" in text
+    page.get_by_label("Search in all turns").fill("so.")
+    assert page.get_by_role("status").inner_text() == "1 of 1"
 
 
 def test_configurations_are_told_apart(opened):

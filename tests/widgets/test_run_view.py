@@ -69,7 +69,7 @@ def test_every_turn_can_be_read_in_its_order(kit, sim):
     """The reader has the system prompt, the prompts, and the answer to each."""
     run = kit.run(["first"], TWO, followups=["second"], system="Be brief.", max_tokens=50).result(30)
     data = shown_answers(run.view())
-    assert data["scenarios"] == [{"prompts": ["first", "second"]}]
+    assert data["scenarios"] == [{"earlier": (), "prompts": ["first", "second"]}]
     assert data["systems"] == ["Be brief."]
     probe = next(probe for probe in data["probes"] if probe["model"] == SMALL)
     turns = run.turns[run.turns["probe_id"] == probe["id"]]
