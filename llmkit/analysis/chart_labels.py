@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
 GREY = "#767676"
 _BESIDE, _ABOVE = 6, 4  # points from a point to its label
 _MOVES = sorted(range(-300, 306, 6), key=abs)
+_LONGEST = 48
+
+
+def shortened(label: str) -> str:
+    """The beginning of a label, which leaves room for the chart; Chinese, Japanese and Korean letters count twice."""
+    ends = list(itertools.accumulate(2 if unicodedata.east_asian_width(letter) in "FW" else 1 for letter in label))
+    if not ends or ends[-1] <= _LONGEST:
+        return label
+    return label[: bisect(ends, _LONGEST - 1)].rstrip() + "…"
 
 
 def spread(ax: Axes, labels: Sequence[Annotation]) -> None:

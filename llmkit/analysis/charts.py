@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llmkit.analysis.chart_labels import GREY, legend_above, legend_columns, spread
+from llmkit.analysis.chart_labels import GREY, legend_above, legend_columns, shortened, spread
 from llmkit.analysis.shares import OTHER, share_table
 from llmkit.money.amounts import billed_row, dollars
 from llmkit.records.checks import shapes
 from llmkit.records.checks.near_names import columns_named
-from llmkit.records.checks.texts import short
 from llmkit.records.later import Later
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ BLUE, ORANGE = "#0072B2", "#E69F00"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B0A000")  # Okabe and Ito's, the yellow darker
 MOST = 30
 """The most bars in a chart: the most expensive, slowest or longest ones."""
-_LONGEST = 48
 
 By = str | Sequence[str]
 
@@ -112,7 +110,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
     groups = list(_groups(table, by))
     shown = groups[:MOST][::-1]
     values = list(table["value"].drop_duplicates())
-    labels = [short(str(value), _LONGEST) for value in values]
+    labels = [shortened(str(value)) for value in values]
     names = [f"{name} (n = {rows['n'].iloc[0]:,})" for name, rows in shown]
     columns = legend_columns(labels, names)
     ax = axes_for(ax, max(len(shown), round(len(shown) * len(values) / 3)) + len(values) // columns // 2)
@@ -152,7 +150,7 @@ def plot_forest(
         if whole:
             ax.plot([row["low"], row["high"]], [place, place], color=BLUE, linewidth=1.5)
         ax.plot([row[of]], [place], "s", color=BLUE, markersize=5, markerfacecolor=BLUE if whole else "none")
-    _finish(ax, [short(name, _LONGEST) for name in shown["name"]], f"{label}, with 95% intervals", len(table))
+    _finish(ax, [shortened(name) for name in shown["name"]], f"{label}, with 95% intervals", len(table))
     ax.xaxis.label.set_parse_math(False)
     return ax
 
@@ -237,7 +235,7 @@ def _names(frame: pd.DataFrame, by: By) -> list[str]:
 
 
 def _name(values: Iterable[object]) -> str:
-    return short(" · ".join(map(str, values)), _LONGEST)
+    return shortened(" · ".join(map(str, values)))
 
 
 def svg(plot: Callable[..., Any], rows: int) -> str:

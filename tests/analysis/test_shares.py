@@ -153,6 +153,16 @@ def test_an_unknown_cost_is_no_point_at_zero():
     assert [line.get_markerfacecolor() == "none" for line in ax.lines] == [False, True]
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_labels_of_wide_letters_leave_room_for_the_chart():
+    """A long name in Chinese is cut like one in English, so that neither it nor another name is off the picture."""
+    ax = charts.plot_latency(table(model=["漢字" * 40, "b" * 80], latency_s=[1.0, 2.0]))
+    ax.figure.draw_without_rendering()
+    names = ax.get_yticklabels()
+    assert all(name.get_window_extent().x0 >= 0 for name in names)
+    assert sorted(name.get_text() for name in names) == ["b" * 47 + "… (n = 1)", "漢字" * 11 + "漢… (n = 1)"]
+
+
 def test_no_label_of_a_point_covers_another():
     """However close the points are, the names of models can be read, and stay in the chart."""
     models = [f"provider:a-model-of-ours-{number}" for number in range(8)]
