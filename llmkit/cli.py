@@ -22,6 +22,7 @@ from llmkit.kit import doctor
 from llmkit.kit.kit import catalog_path, teams
 from llmkit.kit.watching import progress_line
 from llmkit.money.amounts import dollars
+from llmkit.records.checks import texts
 from llmkit.store import archive
 
 DEMO_PACE = 120
@@ -103,7 +104,8 @@ def _demo(args: argparse.Namespace) -> int:
             if provider.requests_per_minute < DEMO_PACE:
                 kit.catalog.update_provider(name, requests_per_minute=DEMO_PACE)
         scenarios = sample_scenarios()[: max(1, args.prompts)]
-        print(f"Asking {len(scenarios)} prompts of the default model of each provider (simulated, nothing is billed).")
+        prompts = texts.counted(len(scenarios), "prompt")
+        print(f"Asking {prompts} of the default model of each provider (simulated, nothing is billed).")
         handle = kit.run(scenarios, name="demo", max_tokens=400)
         with progress_line(handle):
             handle.wait()
@@ -165,7 +167,7 @@ def _restore(args: argparse.Namespace) -> None:
     path = catalog_path(args.db)
     archive.restore(Path(args.file), path)
     with llmkit.open(path, adopt=True) as kit:
-        print(f"Restored {len(kit.runs(archived=None)):,} runs to {path}")
+        print(f"Restored {texts.counted(len(kit.runs(archived=None)), 'run')} to {path}")
 
 
 def _export(args: argparse.Namespace) -> None:

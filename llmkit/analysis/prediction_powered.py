@@ -97,8 +97,8 @@ def corrected_shares(table: pd.DataFrame, by: str | None, within: str | None) ->
         labelled, rest = own[own["hand"].notna()], own[own["hand"].isna()]
         if len(labelled) < 2:
             raise ValidationError(
-                f"{'' if by is None else f'{level!r}: '}{len(labelled)} answers are coded by hand and by the "
-                "model, and two are needed: kit.coding_form(run, codebook) codes more.",
+                f"Two answers coded by hand and by the model are needed{'' if by is None else f' for {level!r}'}, not "
+                f"{len(labelled)}: kit.coding_form(run, codebook) codes more.",
                 field="codes",
             )
         for category in _categories(own):

@@ -237,7 +237,7 @@ class Run:
         amounts as Decimal; ``None`` when nothing is known.
 
         Raises:
-            ModelNotFound: no such model.
+            ModelNotFound, UnsupportedProvider: no such model.
             ValidationError: a time that cannot be read.
         """
         return reprice(self._store, self.id, as_of=as_of, model=model)

@@ -20,7 +20,7 @@ from llmkit.catalog.rules import purposes_of
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
 from llmkit.records import Provider
-from llmkit.records.checks import near_names
+from llmkit.records.checks import near_names, texts
 from llmkit.store import Store, damage, project, queries
 from llmkit.widgets import html
 
@@ -132,7 +132,8 @@ def _database(store: Store) -> Finding:
     store.sync()
     sizes = store.journal.sizes()
     size = sum(sizes.values()) / 2**20
-    return Finding("database", "ok", f"up to date with {len(sizes)} segments of its journal, {size:.1f} MiB")
+    segments = texts.counted(len(sizes), "segment")
+    return Finding("database", "ok", f"up to date with {segments} of its journal, {size:.1f} MiB")
 
 
 def _journal(store: Store) -> Finding:
@@ -203,5 +204,5 @@ def _key(connections: Connections, provider: Provider, others: Collection[str | 
 
 
 def _reached(connections: Connections, provider: Provider) -> Finding:
-    models = connections.list_models(provider).result()
-    return Finding(f"address of {provider.name}", "ok", f"{provider.base_url} answers with {len(models)} models.")
+    models = texts.counted(len(connections.list_models(provider).result()), "model")
+    return Finding(f"address of {provider.name}", "ok", f"{provider.base_url} answers with {models}.")

@@ -32,7 +32,7 @@ def test_a_healthy_catalog_has_nothing_bad(path):
         frame = kit.doctor()
     assert list(frame.columns) == ["about", "health", "finding", "remedy"]
     assert not frame["health"].eq("bad").any()
-    assert frame.set_index("about").loc["database", "finding"].startswith("up to date")
+    assert frame.set_index("about").loc["database", "finding"].startswith("up to date with 1 segment of")
 
 
 def test_a_key_is_told_missing_or_set_and_never_shown(path, monkeypatch):
@@ -168,6 +168,7 @@ def test_what_is_backed_up_deleted_and_restored_is_the_same(path, tmp_path, caps
     path.unlink()
     shutil.rmtree(f"{path}.journal")
     assert main(["restore", str(file), "--db", str(path)]) == 0
+    assert f"Restored 1 run to {path}\n" in capsys.readouterr().out
     with llmkit.open(path, simulate=True) as kit:
         for old, new in zip(before, frames(kit), strict=True):
             pd.testing.assert_frame_equal(old, new)
