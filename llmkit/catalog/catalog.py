@@ -123,7 +123,7 @@ class Catalog:
             and (status is None or model.status == status)
             and (available(model) or not available_only)
         )
-        return frames.models(state, chosen, available=available, at=self._clock())
+        return frames.models(state, chosen, available=available, at=rules.moment(state, self._clock()))
 
     def provider(self, name: str) -> Provider:
         """One provider.
@@ -392,7 +392,7 @@ class Catalog:
         new = changes.model_changes({**name, **costs, **more})
         texts.flag(set_as_default, "set_as_default")
         with self._edit() as edit:
-            note = changes.price_note(source, valid_from, self._clock())
+            note = changes.price_note(source, valid_from, rules.moment(edit.state, self._clock()))
             model = changes.new_model(edit.state, ref)
             if model.reference in edit.state.models:
                 raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
@@ -433,7 +433,7 @@ class Catalog:
             texts.flag(is_default, "is_default")
         with self._edit() as edit:
             # the time inside the edit: what another kernel wrote while this one waited must be earlier
-            note = changes.price_note(source, valid_from, self._clock())
+            note = changes.price_note(source, valid_from, rules.moment(edit.state, self._clock()))
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
             after = changes.updated(edit, before, new, note)
@@ -519,7 +519,7 @@ class Catalog:
             raise ValidationError("rows is the DataFrame of check_prices(), or a part of it.", field="rows")
         records = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
         with self._edit() as edit:
-            return price_checks.accept(edit, records, self._clock())
+            return price_checks.accept(edit, records, rules.moment(edit.state, self._clock()))
 
     # --- budgets and settings ---
 
@@ -574,7 +574,7 @@ class Catalog:
             events = self._last_edit()
             with self._edit() as edit:
                 if undo.last_edit(edit.history())[0]["edit_id"] == events[0]["edit_id"]:  # no one was faster
-                    return undo.take_back(edit, events, self._clock())
+                    return undo.take_back(edit, events, rules.moment(edit.state, self._clock()))
 
     def last_change(self) -> str:
         """Describe what :meth:`undo` would revert: each entry with its values before and after.

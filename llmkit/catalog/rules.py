@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from llmkit.catalog.purposes import PURPOSES, Purpose
@@ -89,6 +89,13 @@ def _nearest_models(state: CatalogState, wanted: str) -> Sequence[str]:
     return tuple(dict.fromkeys(near))[:5]
 
 
+def moment(state: CatalogState, at: datetime) -> datetime:
+    """``at``, but not before a price that held when it was written: a clock may have been set back since, and those of
+    colleagues differ. One that was ahead by more than a day is not believed.
+    """
+    return state.priced_at if state.priced_at and at < state.priced_at < at + timedelta(days=1) else at
+
+
 def in_force(state: CatalogState, at: datetime) -> CatalogState:
     """The catalog with every model at its price in force at ``at``, even if the table does not have it yet."""
     return replace(state, models={**state.models, **{model.reference: model for model in due(state, at)}})
@@ -96,6 +103,7 @@ def in_force(state: CatalogState, at: datetime) -> CatalogState:
 
 def due(state: CatalogState, at: datetime) -> list[Model]:
     """The models for which a dated price has come into force but is not written yet, at that price."""
+    at = moment(state, at)
     now = ((model, priced(model, state.prices.get(reference, ()), at)) for reference, model in state.models.items())
     return [after for before, after in now if after is not before]
 

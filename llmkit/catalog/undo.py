@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import pandas as pd
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.amounts import column_in_words, dollars
-from llmkit.records import DatedPrice, Model, Price, Provider, price_on
+from llmkit.records import DatedPrice, Model, Price, Provider, price_on, since
 from llmkit.store import Edit
 
 ACTION = "undo"
@@ -132,15 +133,22 @@ def _before(record: type[Entry], event: Event, entries: Mapping[str, Entry]) -> 
 
 
 def _price(edit: Edit, event: Event, now: datetime) -> None:
-    """Append the price that would be in force without the entry, from its day but not before now."""
-    entry = DatedPrice.from_row(event["after"])
+    """From the entry's day but not before now, append prices until those hold that held before it was made."""
+    entry, history = DatedPrice.from_row(event["after"]), edit.history()
     if entry.reference not in edit.state.models:
         return  # its model was added by the same edit
-    entries = list(edit.state.prices[entry.reference])
-    entries.remove(entry)
-    begins = now if entry.valid_from is None else max(entry.valid_from, now)
-    before = price_on(entries, begins) or DatedPrice(reference=entry.reference, price=Price())
-    edit.add_price(replace(before, valid_from=begins.astimezone(UTC)), ACTION)
+    ours = history["entity"].eq("price") & history["reference"].eq(entry.reference) & ~history["actor"].isin(OWN_ACTORS)
+    kept = list(reversed(edit.state.prices[entry.reference]))
+    for after in history["after"][ours & history["event_id"].ge(event["event_id"])]:  # all undone, or made by undoing
+        with contextlib.suppress(ValueError):  # SQL has removed it
+            kept.remove(DatedPrice.from_row(after))
+    kept.reverse()
+    first = max(since(entry.valid_from), now)
+    for begins in sorted({first, *(since(each.valid_from) for each in edit.state.prices[entry.reference])}):
+        before = price_on(kept, begins) or DatedPrice(reference=entry.reference, price=Price())
+        current = price_on(edit.state.prices[entry.reference], begins)
+        if begins == first or (begins > first and current and before.price != current.price):
+            edit.add_price(replace(before, valid_from=begins.astimezone(UTC)), ACTION)
 
 
 def _setting(edit: Edit, event: Event, now: datetime) -> None:

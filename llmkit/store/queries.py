@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,9 @@ from llmkit.store.tables import literal
 
 T = TypeVar("T")
 
+_PRICED_AT = """max(valid_from) FILTER (
+    valid_from <= make_timestamp(try_cast('0x' || left(event_id, 16) AS BIGINT) // 1000)) OVER () AS priced_at"""
+
 
 class Source(Protocol):
     """Something that runs these queries: a catalog, or archived runs."""
@@ -36,7 +39,7 @@ class CatalogState:
     """The whole catalog, read consistently.
 
     ``models`` and ``prices`` are keyed by reference; models are sorted by provider, then by when they were added;
-    prices are oldest first.
+    prices are oldest first. ``priced_at`` is the latest moment from which a price holds that held when it was written.
     """
 
     providers: Mapping[str, Provider] = field(default_factory=dict)
@@ -44,6 +47,7 @@ class CatalogState:
     settings: Mapping[str, Any] = field(default_factory=dict)
     setting_ids: Mapping[str, int] = field(default_factory=dict)
     prices: Mapping[str, tuple[DatedPrice, ...]] = field(default_factory=dict)
+    priced_at: datetime | None = None
 
 
 def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
@@ -58,8 +62,12 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
         )
     ]
     prices: dict[str, list[DatedPrice]] = {}
-    for row in rows(connection, "SELECT * FROM llm_model_prices ORDER BY valid_from NULLS FIRST, event_id"):
+    priced_at = None
+    for row in rows(
+        connection, f"SELECT *, {_PRICED_AT} FROM llm_model_prices ORDER BY valid_from NULLS FIRST, event_id"
+    ):
         prices.setdefault(row["reference"], []).append(DatedPrice.from_row(row))
+        priced_at = row["priced_at"]
     settings = rows(connection, "SELECT id, key, value FROM system_settings")
     return CatalogState(
         providers={provider.name: provider for provider in providers},
@@ -67,6 +75,7 @@ def catalog_state(connection: duckdb.DuckDBPyConnection) -> CatalogState:
         settings={row["key"]: row["value"] for row in settings},
         setting_ids={row["key"]: row["id"] for row in settings},
         prices={reference: tuple(entries) for reference, entries in prices.items()},
+        priced_at=priced_at,
     )
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from llmkit.errors import EditConflict, ValidationError
+from llmkit.records import price_on
 
 
 def cost(catalog, ref="alpha:one"):
@@ -166,3 +167,40 @@ def test_undo_of_a_balance_keeps_what_was_spent(bench):
         edit.set_balance("alpha", Decimal("28.5"), "spent")
     catalog.undo()
     assert catalog.provider("alpha").balance == Decimal("8.5")
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_last_price_holds_even_if_the_clock_is_set_back(bench):
+    """The one before it neither stays for an hour nor returns after it; an announced price still waits for its day."""
+    bench.now = datetime.now(UTC)
+    catalog = bench.catalog
+    catalog.update_model("alpha:one", cost_input_per_million=5)
+    bench.now -= timedelta(hours=1)
+    assert cost(catalog) == 5
+    catalog.update_model("alpha:one", cost_input_per_million=7)
+    catalog.update_model("alpha:two", cost_input_per_million=9, valid_from=bench.now + timedelta(hours=3))
+    for hours, announced in ((0, "1.5"), (2, "1.5"), (2, "9")):
+        bench.now += timedelta(hours=hours)
+        prices = catalog.models().set_index("model")["cost_input_per_million"]
+        assert prices["alpha:one"] == cost(catalog) == 7
+        assert prices["alpha:two"] == float(announced)
+
+
+@pytest.mark.filterwarnings("ignore:.*the catalog has another price")
+def test_undoing_price_changes_one_by_one_restores_each_price_before(bench):
+    """Now and for the days to come, whether a price took effect at once, was announced or was entered late."""
+    catalog, told = bench.catalog, []
+
+    def prices():
+        then = [price_on(catalog.state().prices["alpha:one"], bench.now + timedelta(days=days)) for days in (0, 4, 7)]
+        return [cost(catalog), *(entry.price.cost_input_per_million for entry in then)]
+
+    for days, price in ((0, 2), (6, 3), (-5, 4), (3, 5), (6, 6), (0, 7), (0, 8)):
+        told.append(prices())
+        when = {"valid_from": bench.now + timedelta(days=days)} if days else {}
+        catalog.update_model("alpha:one", cost_input_per_million=price, **when)
+    while told:
+        assert catalog.undo() == ("alpha:one",)
+        assert prices() == told.pop()
+    with pytest.raises(ValidationError, match="no change"):
+        catalog.undo()
