@@ -118,3 +118,17 @@ def test_several_problems_come_whole_from_another_process():
     assert (str(back), back.code) == (str(refused), llmkit.Code.MISSING_API_KEY)
     assert [type(each) for each in back.problems] == [llmkit.MissingApiKey, llmkit.ValidationError]
     assert back.problems[1].field == "samples"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: llmkit.Scenario("Why?", dimensions={"city": "Rome", "n": n}),
+        lambda n: llmkit.question.choice("Which?", ["a", "b"], dimensions={"n": n}),
+        lambda n: llmkit.Config("openai:gpt-6-luna", temperature=n),
+        lambda n: llmkit.Model(provider="openai", model_id="m", display_name="M", api_config={"n": n}),
+    ],
+)
+def test_records_can_be_kept_in_sets(make):
+    """Equal ones are one, so that duplicates are dropped as of any value; others stay apart."""
+    assert len({make(1), make(1), make(2)}) == 2

@@ -40,7 +40,7 @@ class Scenario:
     system: str | None = None
     followups: tuple[str, ...] = _NOTHING
     scenario_id: str | None = None
-    dimensions: Mapping[str, Any] = field(default_factory=lambda: _NO_DIMENSIONS)
+    dimensions: Mapping[str, Any] = field(default_factory=lambda: _NO_DIMENSIONS, hash=False)
     template: str | None = None
     messages: tuple[Message, ...] = _NOTHING
     question: Question | None = None

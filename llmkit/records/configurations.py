@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +28,7 @@ class Config:
 
     ref: str
     label: str
-    how: Mapping[str, Any]
+    how: Mapping[str, Any] = field(hash=False)
 
     def __init__(self, ref: str | Model, label: str | None = None, **how: Any) -> None:
         reference = ref.reference if isinstance(ref, Model) else ref

@@ -67,7 +67,7 @@ class Model(Row):
     context_window: int | None = None
     max_output_tokens: int | None = None
     retires_on: date | None = None
-    api_config: Mapping[str, Any] = field(default_factory=dict)
+    api_config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     id: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
