@@ -50,9 +50,9 @@ def _page(team: pd.DataFrame) -> html.Page:
             "Machine": team["hosts"],
             "Runs": [", ".join(runs) for runs in team["runs"]],
             "Asks": [", ".join(providers) for providers in team["asking"]],
-            "Spent this month": [
+            "This month": [
                 billed(spent, unpriced) for spent, unpriced in zip(team["spent"], team["unpriced"], strict=True)
             ],
         }
     )
-    return html.Page("Team", frame, right=("Spent this month",))
+    return html.Page("Team", frame, right=("This month",))
