@@ -21,14 +21,14 @@ function h(tag, attributes = {}, ...children) {
 
 // Markdown as DOM nodes, as far as answers use it. Links and images stay text, since an answer must not lead away.
 const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+/;
-const DEEPEST = 20; // lists and quotes in each other; what is deeper stays text
+const DEEPEST = 20; // lists, quotes and emphasis in each other; what is deeper stays text
 
 function markdown(text, depth = 0) {
   const out = document.createDocumentFragment();
   const lines = text.split("\n");
   for (let i = 0; i < lines.length; ) {
     const line = lines[i];
-    const fence = line.match(/^\s*(`{3,}(?!.*`)|~{3,})/);
+    const fence = line.match(/^\s*(`{3,99}(?!`|.*`)|~{3,99})/);
     const heading = line.match(/^(#{1,6})\s+(.*)/);
     const item = line.match(ITEM);
     const take = (test) => { const from = i; while (i < lines.length && test(lines[i])) i++; return lines.slice(from, i); };
@@ -69,17 +69,19 @@ function markdown(text, depth = 0) {
   return out;
 }
 
-function inline(text) {
+function inline(text, depth = 0) {
+  if (depth > DEEPEST) return text;
   const out = document.createDocumentFragment();
-  const pattern = /\\([*_`])|`([^`]+)`|\*\*((?:`[^`]+`|[^`])+?)\*\*|(?<!\w)__(.+?)__(?!\w)|\*(?![*\s])((?:`[^`]+`|[^*`])+?)(?<!\\)\*|!?\[([^\]]*)\]\(([^)\s]*)[^)]*\)/gs;
+  // Bounded where the end is looked for anew from each beginning, which takes hours in an answer that repeats itself.
+  const pattern = /\\([*_`])|`([^`]+)`|\*\*((?:`[^`]+`|[^`])+?)\*\*|(?<!\w)__(.{1,2000}?)__(?!\w)|\*(?![*\s])((?:`[^`]+`|[^*`])+?)(?<!\\)\*|!?\[([^\]]{0,500})\]\(([^)\s]{0,2000})(?:\s[^)]{0,2000})?\)/gs;
   let end = 0;
   for (const match of text.matchAll(pattern)) {
     out.append(text.slice(end, match.index));
     const [all, escaped, code, bold, strong, emphasis, label, url] = match;
     if (escaped) out.append(escaped);
     else if (code) out.append(h("code", {}, code));
-    else if (bold ?? strong) out.append(h("strong", {}, inline(bold ?? strong)));
-    else if (emphasis) out.append(h("em", {}, inline(emphasis)));
+    else if (bold ?? strong) out.append(h("strong", {}, inline(bold ?? strong, depth + 1)));
+    else if (emphasis) out.append(h("em", {}, inline(emphasis, depth + 1)));
     else out.append(label || "", h("span", { class: "quiet" }, ` (${url})`));
     end = match.index + all.length;
   }

@@ -141,6 +141,14 @@ def test_lists_and_code_are_read_as_they_were_meant(opened):
     assert page.locator(".answer").inner_text().endswith("deep")
 
 
+@pytest.mark.parametrize("part", ["[a](b", "[a](", "_", "`", "*", "[", "**_*`", "> ", "|"])
+def test_an_answer_that_repeats_itself_is_read(opened, part):
+    """Markup that opens and never ends, as a model writes that got stuck, does not stop the browser."""
+    page = opened(data([("Prompt", part * (60_000 // len(part)) + "\n\nThe end.", "ok", None)]))
+    page.locator(".row").click()
+    assert page.get_by_role("region", name="Conversation").get_by_text("The end.", exact=True).is_visible()
+
+
 def test_a_failure_leads_to_all_probes_that_failed_so(opened):
     """The button beside an error shows the probes of that code only; the filters offer values with their counts."""
     page = opened(
