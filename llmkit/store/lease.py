@@ -97,10 +97,13 @@ class Lease:
     def _opened(self, path: Path, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
         """A file to lock; ``None`` in a read-only folder that has none."""
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if not exclusive and error.errno in (errno.EROFS, errno.EACCES):
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                if exclusive or error.errno not in (errno.EROFS, errno.EACCES):
+                    raise
                 return open(path, "rb") if path.exists() else contextlib.nullcontext()
+        except OSError as error:
             raise OutOfReach(f"{path} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
         return open(fd, "rb+", buffering=0)
 
@@ -276,12 +279,12 @@ if hasattr(os, "register_at_fork"):  # Windows does not fork
     os.register_at_fork(before=_before_fork, after_in_parent=_forking.close, after_in_child=_forking.close)
 
 
-_mutexes: dict[Path, threading.RLock] = {}
+_mutexes: dict[str, threading.RLock] = {}
 
 
 def _mutex(path: Path) -> threading.RLock:
     """One lock per database in this process: ``flock`` alone would let a thread lock itself out."""
-    return _mutexes.setdefault(path.resolve(), threading.RLock())
+    return _mutexes.setdefault(os.path.realpath(path), threading.RLock())
 
 
 @contextlib.contextmanager

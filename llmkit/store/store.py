@@ -72,7 +72,10 @@ class Store:
             return
         except OutOfReach as error:
             if not self.journal.sizes():
-                raise ValidationError(str(error), field="path") from error
+                words = str(error)
+                if self.is_read_only and not self.path.exists():
+                    words = f"{self.path.parent} cannot be written: name a file in another folder."
+                raise ValidationError(words, field="path") from error
             self._upkeep.tell(str(error))
 
     # --- writing ---

@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from concurrent.futures import Future
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from portalocker import LockFlags
@@ -226,6 +228,44 @@ def test_a_link_and_its_file_are_one_catalog(tmp_path):
     with llmkit.open(tmp_path / "study" / "k.duckdb") as kit:
         assert kit.catalog.get_setting("colour") == "red"
     assert [file.name for file in tmp_path.glob("link*")] == ["link.duckdb"]
+
+
+@pytest.fixture
+def foreign():
+    """A folder that everybody may look into, and a call that makes this process anybody."""
+    user, folder = os.getuid(), Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder, lambda: os.setresuid(65_534, 65_534, user) if user == 0 else None
+    os.setresuid(user, user, user)
+    for place in (folder, *folder.rglob("*")):
+        place.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.* cannot be opened. Permission denied")
+def test_what_others_may_only_read_is_refused_in_a_sentence_or_read(store, foreign):  # noqa: F811
+    """A study whose lock is its owner's alone is read from its journal; there is no new file in such a folder."""
+    store.close()
+    folder, become_anybody = foreign
+    study = Path(shutil.copytree(store.path.parent, folder / "study"))
+    (study / f"{store.path.name}.lock").touch()
+    for place in (study, *study.rglob("*")):
+        place.chmod(0o555 if place.is_dir() else 0o000 if place.suffix == ".lock" else 0o444)
+    become_anybody()
+    opened = Store(study / store.path.name)
+    assert opened.catalog().models.keys() == {"acme:a", "acme:b"}
+    with pytest.raises(llmkit.LlmkitError, match="Permission denied"), opened.edit():
+        pass
+    opened.close()
+    with pytest.raises(llmkit.ValidationError, match=f"{study} cannot be written: name a file in another folder"):
+        Store(study / "new.duckdb")
+
+
+def test_a_link_to_itself_is_refused(tmp_path):
+    """As any file that cannot be opened."""
+    (tmp_path / "loop.duckdb").symlink_to(tmp_path / "loop.duckdb")
+    with pytest.raises(llmkit.ValidationError, match="cannot be opened"):
+        llmkit.open(tmp_path / "loop.duckdb")
 
 
 def test_a_study_that_is_read_only_is_read_as_it_is(store, tmp_path):  # noqa: F811
