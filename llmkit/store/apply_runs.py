@@ -110,7 +110,7 @@ def _spent(positions: str) -> str:
         INSERT INTO results BY NAME
         SELECT o.run_id, o.position, 0 AS session, TRY_CAST(sum(o.cost) AS DECIMAL(18, 10)) AS estimated_cost,
             {", ".join(f"sum(o.{name})::BIGINT AS {name}" for name in TOKEN_COLUMNS)},
-            count(*) FILTER (o.error_code IS NULL) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
+            count(*) FILTER (o.is_answer AND NOT o.is_superseded) AS turns, count(*) FILTER (o.attempt > 0) AS attempts,
             count(*) FILTER (o.maybe_billed) AS maybe_billed, min(i.started_at) AS started_at
         FROM outcomes o SEMI JOIN {positions} n ON {_AT_KEY}
             ANTI JOIN (FROM results WHERE status IS NOT NULL AND run_id IN (FROM incoming)) n ON {_AT_KEY}

@@ -146,27 +146,6 @@ def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
         assert pending["maybe_billed"].sum() == lost["probe_id"].isin(pending["probe_id"]).sum()
 
 
-def test_what_an_interrupted_resumption_cost_is_counted(zygote, sim, catalog):
-    """Probes that failed in a first session, and got answers in a killed one, count in a database rebuilt at once."""
-    with llmkit.open(catalog, simulate=True) as kit:
-        kit.use_simulator(sim)
-        sim.set(faults={"server_error": 1})
-        once = llmkit.RetryPolicy(max_attempts=1)
-        prompts = [f"Word {n}?" for n in range(10)]
-        run_id = kit.run(prompts, MODELS[:1], followups=["and?", "why?"], retry=once).result(60).id
-    sim.set(faults={})
-    hold_after(sim, 12)
-    child = zygote.start(catalog, resume=run_id)
-    assert until(lambda: len(child.answered()) >= 8)
-    child.kill()
-    catalog.unlink()
-    with llmkit.open(catalog, simulate=True, adopt=True) as kit:
-        run = kit.load(run_id)
-        answered = kit.sql("SELECT sum(cost)::VARCHAR AS cost FROM attempts WHERE run_id = ?", [run.id])
-        assert str(run.total_cost) == answered["cost"][0]
-        assert run.probes["turns"].sum() == len(run.turns) > 0
-
-
 def test_a_run_is_not_taken_up_twice(zygote, sim, catalog):
     """While another process runs it, resuming is refused with a sentence."""
     sim.set(latency=60)

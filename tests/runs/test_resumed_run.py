@@ -1,5 +1,6 @@
 """A run that goes on with more money, or at other prices."""
 
+import shutil
 import warnings
 from decimal import Decimal
 
@@ -59,3 +60,29 @@ def test_a_resumed_run_asks_at_the_price_of_the_day(kit, stopped):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kit.resume(run.id).result(60)
+
+
+def test_a_resumption_adds_up_wherever_it_was_interrupted(kit, sim, database, tmp_path):
+    """Whichever of its lines came last, a database made of them has the cost, tokens and answers of its requests."""
+    sim.set(faults={"malformed_json": 1})
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    run = kit.run("Count!", LUNA, max_tokens=60, schema=schema).result(60)
+    kit.resume(run.id).result(60)
+    kit.close()
+    journal = database.with_name("k.duckdb.journal")
+    resumed = max(journal.glob(f"*{run.id}*.jsonl"))
+    lines = resumed.read_bytes().splitlines(keepends=True)
+    found = []
+    for kept in range(2, len(lines)):
+        path = tmp_path / str(kept) / "k.duckdb"
+        cut = shutil.copytree(journal, path.with_name(journal.name)) / resumed.name
+        cut.write_bytes(b"".join(lines[:kept]))
+        with llmkit.open(path, simulate=True, adopt=True) as rebuilt:
+            run = rebuilt.load(run.id)
+            (probe,) = run.probes.to_dict("records")
+            paid = rebuilt.sql("SELECT cost, usage FROM attempts WHERE cost IS NOT NULL")
+            assert float(run.total_cost) == pytest.approx(paid["cost"].sum())
+            assert probe["output_tokens"] == sum(usage["output_tokens"] for usage in paid["usage"])
+            assert probe["turns"] == len(run.turns) == 1
+            found.append((probe["status"], probe["attempts"]))
+    assert set(found) == {("pending", 1), ("pending", 2), ("failed", 2)}
