@@ -95,11 +95,7 @@ class Address:
         except psycopg.Error as error:
             line, secret = (str(error).splitlines() or [type(error).__name__])[0], self._parameters.get("password")
             line = line.replace(str(secret), "***") if secret else line
-            raise CatalogBusy(
-                f"The team's database {self!r} does not answer: {line}. Runs continue; those that share a "
-                "budget wait once they have used their part of it. As soon as it is back, your colleagues' work "
-                "appears here and the catalog can be edited."
-            ) from None
+            raise CatalogBusy(f"The team's database {self!r} cannot be used: {line}.") from None
 
     def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:
         """The version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none)."""

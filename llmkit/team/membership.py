@@ -37,6 +37,11 @@ BEAT = 1.0
 """Seconds between exchanges."""
 REST = 0.1
 """Minimum seconds between exchanges, however many are requested."""
+MEANWHILE = (
+    "Runs continue; those that share a budget wait once they have used their part of it. As soon as it is back, your "
+    "colleagues' work appears here and the catalog can be edited."
+)
+"""What is said of an outage to whoever has a copy of the catalog here."""
 
 
 class Team(Peers):
@@ -87,7 +92,7 @@ class Team(Peers):
         except CatalogBusy as error:
             if not any(segment(name).about == CATALOG for name in self.journal.sizes()):
                 raise
-            warn(str(error))
+            warn(f"{error} {MEANWHILE}")
             self._go_on_alone()
         self._start()
 

@@ -50,6 +50,18 @@ def test_what_is_no_url_of_postgresql_is_refused_without_quoting_it(wrong, tmp_p
     assert "geheim" not in capsys.readouterr().err
 
 
+def test_a_database_that_cannot_be_prepared_says_why_and_nothing_of_runs(url, tmp_path, capsys):
+    """A name that is not there, a password that is not right: there is no work yet that could go on."""
+    for wrong, reason in ((f"{url}x", "does not exist"), (url.replace("geheim", "falsch"), "authentication failed")):
+        assert main(["team", "init", wrong]) == 1
+        with pytest.raises(llmkit.CatalogBusy) as refused:
+            llmkit.open(tmp_path / "k.duckdb", team=wrong)
+        for told in (capsys.readouterr().err, str(refused.value)):
+            assert "cannot be used: " in told
+            assert reason in told
+            assert "Runs continue" not in told
+
+
 @pytest.mark.parametrize("wrong", ["lab:ge@heim@127.0.0.1:1/x", "lab:g@h/geheim@127.0.0.1:1/x"])
 def test_a_password_with_an_unescaped_at_sign_is_not_taken_for_a_host(wrong, tmp_path):
     """PostgreSQL's library would, and the error would show the rest of the password."""
@@ -85,7 +97,7 @@ def test_a_server_that_hangs_is_not_waited_for(server, member, monkeypatch):
     monkeypatch.setattr(address, "SILENCE", 0.5)
     anna, ben = member("anna"), member("ben")
     with server.hanging():
-        with pytest.raises(llmkit.CatalogBusy, match="does not answer"):
+        with pytest.raises(llmkit.CatalogBusy, match="cannot be used: "):
             anna.catalog.set_balance("openai", 5)
         run = anna.run("What is fair?", "openai:gpt-6-luna").result(60)
         assert run.status == "completed"

@@ -266,7 +266,7 @@ def test_an_outage_delays_edits_and_colleagues_and_no_run(member, sim, server, m
     monkeypatch.setattr("llmkit.team.membership.PATIENCE", 0.5)
     server.stop()
     try:
-        with pytest.raises(llmkit.CatalogBusy, match="does not answer") as busy:
+        with pytest.raises(llmkit.CatalogBusy, match="cannot be used: ") as busy:
             anna.catalog.set_balance("openai", 1)
         assert busy.value.retryable
         begun = ben.run(["begun in the outage"], "local:gpt-6-luna")
