@@ -226,8 +226,8 @@ _SELDOM = (
             AND json_exists(n.notes, '$.name')"""),
     # resumed: probes without an answer are pending again, whatever of their next session was applied before
     ("probe run_state", "resumed", f"""
-        UPDATE results SET {_set(list(RESULT), "NULL")} FROM run_states s
-        WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
+        UPDATE results SET {_set(("status", "error_code", "error_message", "retryable", "attempts"), "NULL")}
+        FROM run_states s WHERE s.run_id = results.run_id AND s.run_id IN (FROM incoming) AND s.status = 'running'
             AND results.session < s.number AND (results.status IN ('cancelled', 'skipped')
                 OR results.status = 'failed' AND list_contains(s.again::VARCHAR[], results.error_code))"""),
     ("probe run_state", "resumed", _spent("(FROM results WHERE attempts IS NULL AND run_id IN (FROM incoming))")),

@@ -84,5 +84,6 @@ def test_a_resumption_adds_up_wherever_it_was_interrupted(kit, sim, database, tm
             assert float(run.total_cost) == pytest.approx(paid["cost"].sum())
             assert probe["output_tokens"] == sum(usage["output_tokens"] for usage in paid["usage"])
             assert probe["turns"] == len(run.turns) == 1
+            assert probe["cost_source"] == "computed"
             found.append((probe["status"], probe["attempts"]))
     assert set(found) == {("pending", 1), ("pending", 2), ("failed", 2)}
