@@ -95,7 +95,9 @@ class Address:
         except psycopg.Error as error:
             line, secret = (str(error).splitlines() or [type(error).__name__])[0], self._parameters.get("password")
             line = line.replace(str(secret), "***") if secret else line
-            raise CatalogBusy(f"The team's database {self!r} cannot be used: {line}.") from None
+            raise CatalogBusy(
+                f"The team's database {self!r} cannot be used: {line}. Check its address, or try again when it is back."
+            ) from None
 
     def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:
         """The version of the database's schema: the current one, or with ``is_new`` any earlier one (0: none)."""
