@@ -19,7 +19,7 @@ import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.records import BUDGETS, PRICE_COLUMNS, DatedPrice, Model, Price, Provider, SharedBudget, price_on
-from llmkit.records.checks import numbers
+from llmkit.records.checks import numbers, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.checks.texts import first_of
 from llmkit.records.rows import Row, as_json
@@ -131,7 +131,9 @@ def _changed_entries(
             after = record.from_row(row)
             _check(before, after)
         except _UNREADABLE as error:
-            if before is None:
+            if before is None and entity == "setting":
+                before = _Setting(id=row["id"], key=reference, updated_at=row["updated_at"])  # it was not set
+            elif before is None:
                 raise ValidationError(f"The row of {reference} in the catalog cannot be read: {error}.") from error
             yield "restore", reference, before, before
             continue
@@ -149,7 +151,10 @@ def _check(before: Any, after: Any) -> None:
         api_config(after.api_config)
     if isinstance(after, _Setting) and after.key == BUDGETS:
         for budget in SharedBudget.all_of(after.value):
-            numbers.amount(budget.amount, "amount")
+            texts.text(budget.scope, "scope")
+            numbers.share(budget.alert_at, "alert_at")
+            if numbers.amount(budget.amount, "amount") < 0:
+                raise ValidationError("amount cannot be negative.", field="amount")
 
 
 def _price(

@@ -221,25 +221,24 @@ def test_what_llmkit_writes_is_not_taken_for_sql(path):
 
 
 @pytest.mark.parametrize(
-    "value", ["5", "true", '"all"', "[1]", '[{"scope": "2026-12"}]', '[{"scope": "x", "amount": "NaN"}]']
+    "value",
+    [
+        *("5", "true", '"all"', "[1]", '[{"scope": "2026-12"}]', '[{"scope": "x", "amount": "NaN"}]'),
+        *('[{"scope": 5, "amount": "5"}]', '[{"scope": "x", "amount": "-5"}]'),
+        '[{"scope": "x", "amount": "5", "alert_at": "NaN"}]',
+    ],
 )
-def test_budgets_that_sql_made_unreadable_are_put_back_with_a_warning(path, value):
-    """Runs go on under the budgets of before."""
-    with llmkit.open(path, simulate=True) as kit:
-        kit.set_budget("2026-12", 200)
-    run_sql(path, f"UPDATE system_settings SET value = '{value}' WHERE key = 'budgets'")
-    with pytest.warns(UserWarning, match="budgets: what was .* made unreadable with SQL was restored"):
-        kit = llmkit.open(path, simulate=True)
-    with kit:
-        assert kit.budgets()["amount"].tolist() == [200]
-        assert kit.run("Hello", MODEL).result(60).status == "completed"
-
-
-def test_budgets_that_sql_wrote_unreadable_are_refused_by_name(path):
-    """There is nothing to put back."""
-    run_sql(path, "INSERT INTO system_settings VALUES (9001, 'budgets', '5', now()::TIMESTAMP)")
-    with pytest.raises(llmkit.ValidationError, match="The row of budgets in the catalog cannot be read"):
-        llmkit.open(path, simulate=True)
+def test_budgets_that_sql_made_unusable_are_put_back_with_a_warning(path, value):
+    """Runs go on under the budgets of before, which are none where none were set."""
+    run_sql(path, f"INSERT INTO system_settings VALUES (9001, 'budgets', '{value}', now()::TIMESTAMP)")
+    for before in ([], [200]):
+        with pytest.warns(UserWarning, match="budgets: what was .* made unreadable with SQL was restored"):
+            kit = llmkit.open(path, simulate=True)
+        with kit:
+            assert kit.budgets()["amount"].tolist() == before
+            assert kit.run("Hello", MODEL).result(60).status == "completed"
+            kit.set_budget("2026-12", 200)
+        run_sql(path, f"UPDATE system_settings SET value = '{value}' WHERE key = 'budgets'")
 
 
 def test_an_internal_model_that_sql_made_unreadable_counts_as_unset(path):
