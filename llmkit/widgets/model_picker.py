@@ -44,6 +44,8 @@ class ModelPicker(Table):
 
     def __init__(self, chosen: Sequence[str]) -> None:
         self.ticked = Confirmed()
+        self._tick_layout = ipw.Layout(**{**WHOLE, "margin": "0 0 0 4px"})
+        self._tick_style = ipw.Checkbox().style
         super().__init__(COLUMNS, name="Model", group="Provider", status="Show", statuses=[("chosen", "chosen")])
         self.chosen = tuple(chosen)
         self.field = Field("models", self.text, read=read_text, also=_ABOUT_MODELS)
@@ -51,8 +53,8 @@ class ModelPicker(Table):
         self.widget.children = (self.filters, self.error.widget, *self.widget.children)
         self.observe(lambda _: self._draw(), "chosen")
 
-    def _control(self, key: str) -> ipw.Checkbox:
-        control = ipw.Checkbox(indent=False, layout=ipw.Layout(**{**WHOLE, "margin": "0 0 0 4px"}))
+    def _control(self, key: str, **told: Any) -> ipw.Checkbox:
+        control = ipw.Checkbox(indent=False, style=self._tick_style, layout=self._tick_layout, **told)
         control.observe(in_turn(lambda change: self._tick(key, bool(change.new))), "value")
         self.ticked.add(control)
         return control

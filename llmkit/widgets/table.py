@@ -7,6 +7,7 @@ would be taken for that one.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +104,7 @@ class Table(traitlets.HasTraits):
         self._grid = " ".join(column.width for column in columns)
         self._looks = Looks(self.room)
         self._lines: dict[str, TableLine] = {}
-        self._headings: dict[str, ipw.HTML] = {}
+        self._headings = defaultdict[str, ipw.HTML](self._looks.heading)
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
         self.next = button("Next", lambda: self._turn(1))
@@ -207,8 +208,8 @@ class Table(traitlets.HasTraits):
 
     # --- row behaviour ---
 
-    def _control(self, key: str) -> ipw.Button | ipw.Checkbox:
-        control = ipw.Button(style=self._looks.plain, layout=self._looks.control)
+    def _control(self, key: str, **told: Any) -> ipw.Button | ipw.Checkbox:
+        control = ipw.Button(layout=self._looks.control, **told)
         control.on_click(in_turn(lambda _: self._choose(key)))
         return control
 
@@ -249,18 +250,17 @@ class Table(traitlets.HasTraits):
         self.next.disabled = first + PAGE >= total
 
     def _heading(self, row: Row) -> ipw.HTML:
-        if row.group not in self._headings:
-            self._headings[row.group] = self._looks.heading()
         heading = self._headings[row.group]
         heading.value = f'<div role="cell" aria-colspan="{1 + len(self._columns)}">{row.heading}</div>'
         return heading
 
     def _line(self, row: Row) -> TableLine:
-        if row.key not in self._lines:
-            self._lines[row.key] = TableLine(self._looks, self._control(row.key))
-        chosen = self._is_chosen(row)
+        cells, chosen = self._cells(row), self._is_chosen(row)
         told = {"description": row.name, "tooltip": row.tooltip or row.name, **self._state(row, chosen)}
-        self._lines[row.key].show(self._cells(row), chosen=chosen, **told)
+        if row.key in self._lines:
+            self._lines[row.key].show(cells, chosen=chosen, **told)
+        else:
+            self._lines[row.key] = TableLine(self._looks, self._control(row.key, **told), cells, chosen=chosen)
         return self._lines[row.key]
 
     def _cells(self, row: Row) -> str:

@@ -45,22 +45,29 @@ class Looks:
 
 
 class TableLine:
-    """A control with the row's name, and the cells, side by side in ``box``."""
+    """A control with the row's name, and the cells, side by side in ``box``. Each widget is sent as it is shown first:
+    a row is four messages.
+    """
 
-    def __init__(self, looks: Looks, control: ipw.Button | ipw.Checkbox) -> None:
+    def __init__(self, looks: Looks, control: ipw.Button | ipw.Checkbox, cells: str, *, chosen: bool) -> None:
         self._looks = looks
         self.control = control
-        name = ipw.Box([control], layout=looks.name)
-        self.cells = ipw.HTML(style=looks.text, layout=looks.cells)
-        self.box = ipw.HBox([name, self.cells], layout=looks.row)
-        described(name, role="rowheader")
-        described(self.box, role="row")
+        name = ipw.Box([control], layout=looks.name, _dom_classes=("role=rowheader",))
+        self.cells = ipw.HTML(cells, style=looks.text, layout=looks.cells)
+        self.box = ipw.HBox([name, self.cells], **self._chosen(chosen))
 
     def show(self, cells: str, *, chosen: bool, **control: Any) -> None:
         """Show the row's current state, with these traits of the control; only differences are sent."""
-        with self.control.hold_sync():
-            for name, value in control.items():
-                setattr(self.control, name, value)
+        _set(self.control, **control)
         self.cells.value = cells
-        self.box.layout = self._looks.chosen_row if chosen else self._looks.row
-        described(self.box, aria_selected=str(chosen).lower())
+        _set(self.box, **self._chosen(chosen))
+
+    def _chosen(self, chosen: bool) -> dict[str, Any]:
+        layout = self._looks.chosen_row if chosen else self._looks.row
+        return {"layout": layout, "_dom_classes": ("role=row", f"aria-selected={str(chosen).lower()}")}
+
+
+def _set(widget: ipw.Widget, **traits: Any) -> None:
+    with widget.hold_sync():
+        for name, value in traits.items():
+            setattr(widget, name, value)
