@@ -120,6 +120,8 @@ const seconds = (time) => (time == null ? "" : `${time.toFixed(1)} s`);
 function prepare(data) {
   for (const probe of data.probes) {
     Object.assign(probe, data.scenarios[probe.s]);
+    const question = data.questions[probe.question];
+    if (question) probe.prompts = [`${probe.prompts[0]}\n\n${question}`, ...probe.prompts.slice(1)];
     probe.words = [data.systems[probe.system], ...probe.earlier.map((turn) => turn.content), ...probe.prompts, ...probe.turns.map((turn) => turn.response), probe.code,
       probe.message, probe.model, probe.config, ...Object.values(probe.notes).map(String)].filter(Boolean).join("\n").toLowerCase();
   }
@@ -384,7 +386,7 @@ export function show(root, data, live = null) {
   return {
     isPartial: () => Boolean(data.more),
     update(fresh) {
-      Object.assign(data, { scenarios: fresh.scenarios, systems: fresh.systems, columns: fresh.columns, more: false });
+      Object.assign(data, { scenarios: fresh.scenarios, systems: fresh.systems, questions: fresh.questions, columns: fresh.columns, more: false });
       for (const name of fresh.codes) if (!data.codes.includes(name)) data.codes.push(name);
       for (const probe of prepare({ ...data, probes: fresh.probes }).probes) {
         const known = byId.get(probe.id);

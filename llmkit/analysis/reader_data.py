@@ -60,24 +60,29 @@ class Answered(HasProbes, Protocol):
         """As :attr:`llmkit.Run.earlier_turns`."""
 
     @property
+    def question_texts(self) -> Mapping[str, str]:
+        """As :attr:`llmkit.Run.question_texts`."""
+
+    @property
     def annotations(self) -> pd.DataFrame:
         """As :attr:`llmkit.Run.annotations`."""
 
 
 def answers(runs: Iterable[Answered]) -> dict[str, Any]:
-    """The reader's data, JSON-ready: ``scenarios`` and ``systems`` (each text once), ``probes`` with their turns and
-    notes, ``columns`` (names of the researcher's own columns, in the order of each probe's values) and ``codes`` (names
-    of codes in use).
+    """The reader's data, JSON-ready: ``scenarios``, ``systems`` and ``questions`` (each text once), ``probes`` with
+    their turns and notes, ``columns`` (names of the researcher's own columns, in the order of each probe's values) and
+    ``codes`` (names of codes in use).
     """
     frames = [(run, *_without_notes(run)) for run in runs]
     own = list(dict.fromkeys(str(n) for _, frame, _ in frames for n in frame.columns if n not in columns.PROBES))
     places: dict[tuple[str, str], int] = {}
     scenarios: list[dict[str, Any]] = []
     systems: dict[str | None, int] = {}  # of scenarios or configurations
+    questions: dict[str | None, int] = {}  # with their options, in each order in which they were asked
     probes: list[dict[str, Any]] = []
     for run, frame, notes in frames:
         turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
-        earlier = run.earlier_turns
+        earlier, asked = run.earlier_turns, run.question_texts
         for row in records(frame[[name for name in frame if name in _READ or name not in columns.PROBES]]):
             key = (run.id, row["scenario_id"])
             if key not in places:
@@ -86,10 +91,12 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
                 scenarios.append({"earlier": earlier.get(row["scenario_id"], ()), "prompts": prompts})
             values = [_plain(row.get(name)) for name in own]
             texts = {"s": places[key], "system": systems.setdefault(row["system"], len(systems))}
+            texts["question"] = questions.setdefault(asked.get(row["probe_id"]), len(questions))
             more = texts | {"values": values, "notes": notes.get(row["probe_id"], {}), "runName": name}
             probes.append(_probe(row, turns.get(row["probe_id"], [])) | more)
     codes = sorted({name.removeprefix("code.") for p in probes for name in p["notes"] if name.startswith("code.")})
-    return {"columns": own, "codes": codes, "scenarios": scenarios, "systems": list(systems), "probes": probes}
+    shared = {"scenarios": scenarios, "systems": list(systems), "questions": list(questions)}
+    return {"columns": own, "codes": codes, **shared, "probes": probes}
 
 
 def pack(data: Mapping[str, Any]) -> bytes:

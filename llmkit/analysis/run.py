@@ -37,6 +37,7 @@ from llmkit.records import columns
 from llmkit.records.checks import numbers, shapes, texts
 from llmkit.records.checks.near_names import columns_named
 from llmkit.runs import request_texts, stored_plan
+from llmkit.runs.plan import Plan
 from llmkit.store import Snapshot, Store, events, queries, run_rows, totals
 
 T = TypeVar("T")
@@ -162,6 +163,15 @@ class Run:
     def earlier_turns(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
         """The turns before the prompt (role, content), by scenario_id, of scenarios with ``messages``."""
         return self._look(queries.earlier_turns)
+
+    @property
+    def question_texts(self) -> Mapping[str, str]:
+        """What followed the prompt, by probe_id, where a scenario is a question: its options in the order sent."""
+        if not self._look(queries.questions):
+            return {}
+        plan = self._plan()
+        texts = {position: plan.question_text_of(position) for position in range(len(plan))[: self._first]}
+        return {events.probe_id(self.id, position): text for position, text in texts.items() if text}
 
     @property
     def annotations(self) -> pd.DataFrame:
@@ -504,11 +514,13 @@ class Run:
 
     def _requests(self, attempts: pd.DataFrame) -> list[str | None]:
         """The request body of each attempt, rebuilt."""
-        plan = stored_plan(self._store.run(self.id, with_scenarios=True))
         turns = self._table("turns", ("position", "turn"))
         answers = zip(turns["position"], turns["response"], strict=True)
         rows: list[Any] = attempts.to_dict("records")
-        return request_texts(plan, self._store.catalog().providers, rows, answers)
+        return request_texts(self._plan(), self._store.catalog().providers, rows, answers)
+
+    def _plan(self) -> Plan:
+        return stored_plan(self._store.run(self.id, with_scenarios=True))
 
     def _table(self, name: str, order: Sequence[str]) -> pd.DataFrame:
         run_rows.check_texts(self._row())

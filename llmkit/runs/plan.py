@@ -126,6 +126,11 @@ class Plan:
         about = f"{self.option_seed} {config.model.reference} {self._question_repeats[place]} {sample}"
         return scenario.question.order(b"\n".join((about.encode(), *parts_of(asked(scenario, config)))))
 
+    def question_text_of(self, position: int) -> str:
+        """What follows the prompt at a position: its question with the options in their order, or nothing."""
+        question = self.scenarios[self._place_of(position)[0]].question
+        return "" if question is None else question.text(self.order_of(position))
+
     def check_of(self, position: int, shared: Check | None) -> Check | None:
         """The parser of the last answer at a position: its question's, else the run's ``shared`` one."""
         question = self.scenarios[self._place_of(position)[0]].question

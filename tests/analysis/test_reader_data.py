@@ -83,6 +83,20 @@ def test_the_turns_before_a_prompt_go_with_it(tmp_path):
     ]
 
 
+def test_a_question_is_read_as_each_model_was_asked(tmp_path):
+    """The reader gets what was sent below the prompt, its options in the order of that probe, and nothing elsewhere."""
+    scenarios = [llmkit.question.choice("Which?", ["red", "green", "blue"]), "How?"]
+    with llmkit.open(tmp_path / "c.duckdb", simulate=True) as kit:
+        run = kit.run(scenarios, TWO[0], samples=4).result()
+        data = reader_data.answers([run])
+        requests = run.attempts.set_index("probe_id")["request"].map(json.loads)
+        assert set(run.head(1).question_texts) == {data["probes"][0]["id"]}
+    texts = [data["questions"][probe["question"]] for probe in data["probes"]]
+    shown = [f"Which?\n\n{text}" if text else "How?" for text in texts]
+    assert shown == [requests[probe["id"]]["messages"][-1]["content"] for probe in data["probes"]]
+    assert len(set(texts)) > 2  # at least two orders, and none
+
+
 def test_each_configuration_has_its_own_system_prompt(tmp_path):
     """Of one scenario asked in three ways, the reader gets what was sent with each."""
     ways = [llmkit.Config(TWO[0], label=role, system=f"You are a {role}.") for role in ("nurse", "poet")]

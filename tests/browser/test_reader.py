@@ -32,12 +32,13 @@ def data(probes, columns=("country",)):
         "codes": [],
         "scenarios": [{"earlier": [], "prompts": [prompt]} for prompt in prompts],
         "systems": [None],
+        "questions": [None],
         "probes": [
             {
                 "id": str(i), "run": "r", "config": f"m{i % 2}", "model": f"m{i % 2}", "sample": 1, "status": status,
                 "code": code, "message": answer if code else None, "cost": "$0.01", "latency": 1.0,
                 "turns": [] if code else [{"response": answer, "note": ""}], "s": prompts.index(prompt), "system": 0,
-                "values": ["DE" if i % 2 else "FR"], "notes": {},
+                "question": 0, "values": ["DE" if i % 2 else "FR"], "notes": {},
             }
             for i, (prompt, answer, status, code) in enumerate(probes)
         ],
@@ -183,6 +184,18 @@ def test_earlier_turns_are_a_part_of_the_conversation(opened):
     assert "Prompt from the scenario Why? Answer from the scenario So. Prompt And then?" in text
     page.get_by_label("Search in all turns").fill("so.")
     assert page.get_by_role("status").inner_text() == "1 of 1"
+
+
+def test_a_question_is_read_with_its_options(opened):
+    """What followed the prompt is read and found below it, side by side in each one's order."""
+    content = data([("Which?", "x", "ok", None), ("Which?", "y", "ok", None)]) | {"questions": ["- red", "- blue"]}
+    content["probes"][1]["question"] = 1
+    page = opened(content)
+    page.get_by_role("button", name="Side by side").click()
+    texts = [plain(text) for text in page.locator("article").all_inner_texts()]
+    assert ["Prompt Which? red Answer" in texts[0], "Prompt Which? blue Answer" in texts[1]] == [True, True]
+    page.get_by_label("Search in all turns").fill("blue")
+    assert page.get_by_role("status").inner_text() == "1 of 2"
 
 
 def test_configurations_are_told_apart(opened):
