@@ -36,6 +36,7 @@ def run_notebook(path: Path) -> None:
             timeout=300,
             record_timing=False,
             store_widget_state=False,
+            coalesce_streams=True,
             resources={"metadata": {"path": home}},
         )
         client.execute(env={**os.environ, "LLMKIT_DB": f"{home}/catalog.duckdb", "LLMKIT_CONFIG_DIR": home})
