@@ -171,7 +171,7 @@ def _present(value: Any) -> Any:
 
 def _number(value: Any) -> Decimal:
     try:
-        number = Decimal(str(value).strip().removeprefix("$"))
+        number = Decimal(str(value).strip().replace("$", "", 1))  # refunds are "-$5.00"
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or abs(number) > _LARGEST:

@@ -125,6 +125,8 @@ def _cause(ours: _Side, theirs: _Side | None, has_day: bool, model: Model | None
         return "missing model: the export has no line for it" if has_day else "missing day: the export lacks it"
     if theirs.copies > 1:
         return f"duplicate: the export has the same line {theirs.copies} times"
+    if theirs.amount < 0:
+        return "credit: the bill takes money off"
     if not ours.requests:
         return "not asked here: other programs, or another catalog, used the same key"
     if (tier := _other_tier(ours, theirs, model)) is not None:

@@ -506,8 +506,9 @@ class Kit:
 
         Columns: day; model (a reference; the export's own name if the catalog has no such model; missing if the export
         does not tell models apart); ``ours``, ``theirs`` and ``difference`` (theirs − ours) in US dollars; ``requests``
-        (ours); and ``likely_cause`` of a difference: ``missing day``, ``missing model``, ``duplicate``, ``not asked
-        here``, ``other tier``, ``unknown`` (requests that may have been billed) or another price, with details.
+        (ours); and ``likely_cause`` of a difference: ``missing day``, ``missing model``, ``duplicate``, ``credit``,
+        ``not asked here``, ``other tier``, ``unknown`` (requests that may have been billed) or another price, with
+        details.
 
         Raises:
             UnsupportedProvider: there is no such provider.

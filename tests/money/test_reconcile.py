@@ -137,6 +137,17 @@ def test_a_duplicate_is_found(asked, tmp_path):
     assert causes(kit, page, tmp_path)[TODAY, "local:one"].startswith("duplicate: the export has the same line 2 times")
 
 
+def test_a_refund_is_no_spending_of_others(asked, tmp_path):
+    """A line that takes money off, as spreadsheets write it and without a model."""
+    kit, costs = asked
+    lines = [f"{TODAY},{name},${cost}" for name, cost in costs.items()]
+    file = tmp_path / "bill.csv"
+    file.write_text("\n".join(["date,model,cost_usd", *lines, f"{TODAY},,-$1.50"]))
+    found = kit.reconcile(file, "local").set_index("difference")["likely_cause"]
+    assert found[-1.5] == "credit: the bill takes money off"
+    assert found[0].isna().all()
+
+
 def test_totals_of_a_day_are_compared_with_totals(asked, tmp_path):
     """Costs that are not grouped say nothing of models."""
     kit, costs = asked
