@@ -1,7 +1,6 @@
 """Our costs held against what providers export of their bills."""
 
 import json
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pandas as pd
@@ -10,14 +9,22 @@ from test_money_unknown import answer
 
 import llmkit
 
-TODAY = datetime.now(UTC).strftime("%Y-%m-%d")
-MIDNIGHT = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
 MODELS = {"one": "local:one", "two": "local:two"}
+
+
+def day_of(run):
+    """The day of a run in UTC, which may begin between two tests."""
+    return f"{run.attempts['started_at'].iloc[0]:%Y-%m-%d}"
+
+
+def midnight(day):
+    """When a day begins, in Unix time."""
+    return int(pd.Timestamp(day, tz="UTC").timestamp())
 
 
 @pytest.fixture
 def asked(paying, sim):
-    """A kit that has asked two models; and what each cost."""
+    """A kit that has asked two models, what each cost, and on which day."""
     variants = [{"service_tier": "priority", "factor": "2"}]
     for name in MODELS:
         paying.catalog.add_model(
@@ -29,10 +36,10 @@ def asked(paying, sim):
         name: Decimal(str(run.costs().set_index("model").loc[ref, "estimated_cost"])) for name, ref in MODELS.items()
     }
     assert set(costs.values()) == {Decimal("0.0055")}
-    return paying, costs
+    return paying, costs, day_of(run)
 
 
-def openai_costs(costs, day=MIDNIGHT):
+def openai_costs(costs, day):
     """A page of the costs API, grouped by line item."""
     results = [
         {"object": "organization.costs.result", "amount": {"value": float(cost * part), "currency": "usd"},
@@ -42,33 +49,35 @@ def openai_costs(costs, day=MIDNIGHT):
     ]  # fmt: skip
     return {
         "object": "page",
-        "data": [{"object": "bucket", "start_time": day, "end_time": day + 86400, "results": results}],
+        "data": [
+            {"object": "bucket", "start_time": midnight(day), "end_time": midnight(day) + 86400, "results": results}
+        ],
     }
 
 
-def anthropic_report(costs):
+def anthropic_report(costs, day):
     """A cost report, in cents."""
     results = [
         {"amount": str(cost * 100), "currency": "USD", "cost_type": "tokens", "model": name, "service_tier": "standard"}
         for name, cost in costs.items()
     ]
-    return {"data": [{"starting_at": f"{TODAY}T00:00:00Z", "ending_at": f"{TODAY}T00:00:00Z", "results": results}]}
+    return {"data": [{"starting_at": f"{day}T00:00:00Z", "ending_at": f"{day}T00:00:00Z", "results": results}]}
 
 
-def openrouter_activity(costs):
+def openrouter_activity(costs, day):
     """Rows of activity, a part of them billed by the provider itself."""
     rows = [
-        {"date": TODAY, "model": name, "model_permaslug": f"{name}-2026-03-05", "usage": float(cost / 2),
+        {"date": day, "model": name, "model_permaslug": f"{name}-2026-03-05", "usage": float(cost / 2),
          "byok_usage_inference": float(cost / 2), "requests": 5, "prompt_tokens": 500, "completion_tokens": 1250}
         for name, cost in costs.items()
     ]  # fmt: skip
     return {"data": rows}
 
 
-def openai_usage(_):
+def openai_usage(_, day):
     """Tokens without amounts."""
     rows = [
-        {"start_time": MIDNIGHT, "model": name, "batch": False, "service_tier": "default", "num_model_requests": 5,
+        {"start_time": midnight(day), "model": name, "batch": False, "service_tier": "default", "num_model_requests": 5,
          "input_tokens": 500, "input_cached_tokens": 0, "output_tokens": 1250}
         for name in MODELS
     ]  # fmt: skip
@@ -79,8 +88,8 @@ def openai_usage(_):
 @pytest.mark.parametrize("kind", ["json", "csv", "frame"])
 def test_a_clean_export_has_no_difference(asked, tmp_path, export, kind):
     """In each of the formats, by file and by table."""
-    kit, costs = asked
-    page = export(costs)
+    kit, costs, day = asked
+    page = export(costs, day)
     rows = [
         {**{n: v for n, v in entry.items() if n != "results"}, **result}
         for entry in page["data"]
@@ -112,37 +121,37 @@ def causes(kit, page, tmp_path):
 
 def test_a_missing_day_is_found(asked, tmp_path):
     """An export of the month that does not have the day."""
-    kit, _ = asked
-    other = TODAY[:8] + ("02" if TODAY.endswith("01") else "01")
+    kit, _, day = asked
+    other = day[:8] + ("02" if day.endswith("01") else "01")
     page = {"data": [{"date": other, "model": "one", "usage": 0.001}]}
     found = causes(kit, page, tmp_path)
-    assert found[TODAY, "local:one"].startswith("missing day")
+    assert found[day, "local:one"].startswith("missing day")
     assert found[other, "local:one"].startswith("not asked here")
 
 
 def test_a_model_billed_at_another_tier_is_found(asked, tmp_path):
     """By its amount, which is what our tokens cost there."""
-    kit, costs = asked
-    found = causes(kit, openai_costs({**costs, "two": costs["two"] * 2}), tmp_path)
-    assert found[TODAY, "local:two"] == "other tier: it was billed as priority"
-    assert pd.isna(found[TODAY, "local:one"])
+    kit, costs, day = asked
+    found = causes(kit, openai_costs({**costs, "two": costs["two"] * 2}, day), tmp_path)
+    assert found[day, "local:two"] == "other tier: it was billed as priority"
+    assert pd.isna(found[day, "local:one"])
 
 
 def test_a_duplicate_is_found(asked, tmp_path):
     """A line that is there twice."""
-    kit, costs = asked
-    page = openai_costs(costs)
+    kit, costs, day = asked
+    page = openai_costs(costs, day)
     results = page["data"][0]["results"]
     results.append(results[0])
-    assert causes(kit, page, tmp_path)[TODAY, "local:one"].startswith("duplicate: the export has the same line 2 times")
+    assert causes(kit, page, tmp_path)[day, "local:one"].startswith("duplicate: the export has the same line 2 times")
 
 
 def test_a_refund_is_no_spending_of_others(asked, tmp_path):
     """A line that takes money off, as spreadsheets write it and without a model."""
-    kit, costs = asked
-    lines = [f"{TODAY},{name},${cost}" for name, cost in costs.items()]
+    kit, costs, day = asked
+    lines = [f"{day},{name},${cost}" for name, cost in costs.items()]
     file = tmp_path / "bill.csv"
-    file.write_text("\n".join(["date,model,cost_usd", *lines, f"{TODAY},,-$1.50"]))
+    file.write_text("\n".join(["date,model,cost_usd", *lines, f"{day},,-$1.50"]))
     found = kit.reconcile(file, "local").set_index("difference")["likely_cause"]
     assert found[-1.5] == "credit: the bill takes money off"
     assert found[0].isna().all()
@@ -150,8 +159,8 @@ def test_a_refund_is_no_spending_of_others(asked, tmp_path):
 
 def test_totals_of_a_day_are_compared_with_totals(asked, tmp_path):
     """Costs that are not grouped say nothing of models."""
-    kit, costs = asked
-    page = openai_costs({"all": sum(costs.values())})
+    kit, costs, day = asked
+    page = openai_costs({"all": sum(costs.values())}, day)
     for result in page["data"][0]["results"]:
         result["line_item"] = None
     file = tmp_path / "page.json"
@@ -164,9 +173,10 @@ def test_totals_of_a_day_are_compared_with_totals(asked, tmp_path):
 def test_requests_of_unknown_cost_explain_a_bill(paying, sim, tmp_path):
     """An answer never came, but was billed."""
     sim.script("openai", ["disconnect"])
-    paying.run("q", "local:gpt-6-luna", retry=llmkit.RetryPolicy.fast(max_attempts=1)).result(60)
-    page = {"data": [{"date": TODAY, "model": "gpt-6-luna", "usage": 0.001}]}
-    assert causes(paying, page, tmp_path)[TODAY, "local:gpt-6-luna"].startswith("unknown: 1 request may")
+    run = paying.run("q", "local:gpt-6-luna", retry=llmkit.RetryPolicy.fast(max_attempts=1)).result(60)
+    day = day_of(run)
+    page = {"data": [{"date": day, "model": "gpt-6-luna", "usage": 0.001}]}
+    assert causes(paying, page, tmp_path)[day, "local:gpt-6-luna"].startswith("unknown: 1 request may")
 
 
 @pytest.mark.parametrize(
@@ -197,9 +207,9 @@ def test_what_is_no_bill_is_refused(paying, tmp_path, text):
 
 def test_a_bill_may_name_models_as_people_do(asked):
     """Like the Console's CSV; an id that is another model's display name stays an id."""
-    kit, costs = asked
+    kit, costs, day = asked
     kit.catalog.update_model("local:one", display_name="Model One 5.5")
     kit.catalog.update_model("local:two", display_name="one")
-    bill = pd.DataFrame({"date": TODAY, "model": ["Model One 5.5", "two"], "cost_usd": list(costs.values())})
+    bill = pd.DataFrame({"date": day, "model": ["Model One 5.5", "two"], "cost_usd": list(costs.values())})
     assert kit.reconcile(bill, "local")["model"].tolist() == ["local:one", "local:two"]
     assert kit.reconcile(bill.replace("Model One 5.5", "one"), "local")["difference"].tolist() == [0, 0]
