@@ -14,9 +14,13 @@ from test_money_unknown import NO_RETRY, answer
 
 import llmkit
 
-MONTH = datetime.now(UTC).strftime("%Y-%m")
 COST = Decimal("0.0011")  # 100 tokens of input at $1 and 250 of output at $4 a million
 PROMPTS = [f"q{n}" for n in range(40)]
+
+
+def this_month():
+    """The month of now, which may begin between two tests."""
+    return f"{datetime.now(UTC):%Y-%m}"
 
 
 def script(sim, count=400):
@@ -24,17 +28,18 @@ def script(sim, count=400):
     sim.script("openai", [answer(prompt_tokens=100, completion_tokens=250, total_tokens=350)] * count)
 
 
-def row(kit, scope=MONTH):
+def row(kit, scope=None):
     """A budget as the table has it."""
     table = kit.budgets()
-    return table[table["scope"] == scope].iloc[0]
+    return table[table["scope"] == (scope or this_month())].iloc[0]
 
 
-@pytest.mark.parametrize("scope", [MONTH, "grant 7"])
+@pytest.mark.parametrize("scope", ["this month", "grant 7"])
 @pytest.mark.parametrize("provider", [None, "local"])
 def test_runs_stop_at_a_budget_that_they_share(paying, sim, scope, provider):
     """The second run ends where both together have spent it; its status and its words name the budget."""
     script(sim)
+    scope = this_month() if scope == "this month" else scope
     paying.set_budget(scope, "0.06", provider=provider, alert_at=1)
     first = paying.run(PROMPTS, LOCAL, max_tokens=300, project="grant 7").result(60)
     assert first.status == "completed"
@@ -55,7 +60,7 @@ def test_other_months_projects_and_providers_are_not_limited(paying, sim):
     script(sim)
     paying.set_budget("2001-01", 0)
     paying.set_budget("another", 0)
-    paying.set_budget(MONTH, 0, provider="openai")
+    paying.set_budget(this_month(), 0, provider="openai")
     assert paying.run(PROMPTS, LOCAL, project="mine").result(60).status == "completed"
     assert paying.budgets()["spent"].tolist() == [0, 0, 0]
     paying.set_budget("mine", 0)
@@ -75,7 +80,7 @@ def test_what_is_free_is_asked_when_more_than_a_budget_is_spent(paying, sim):
     assert both.status == "budget"
     assert rows["local:free"] == {"ok"}
     assert "skipped" in rows[LOCAL]
-    paying.set_budget(MONTH, "0.0001")
+    paying.set_budget(this_month(), "0.0001")
     assert paying.run(PROMPTS, "local:free").result(60).status == "completed"  # however long its answers
     paying.catalog.update_model("local:free", cost_output_per_million=1)
     with pytest.raises(llmkit.BudgetExceeded, match="no limit on its answers"):
@@ -88,14 +93,14 @@ def test_what_is_free_is_asked_when_more_than_a_budget_is_spent(paying, sim):
 def test_the_alert_is_seen_once(paying, sim):
     """When the share is spent that was chosen, in the run in which it was; in the form from then on."""
     script(sim)
-    paying.set_budget(MONTH, "0.08", alert_at=0.5)
+    paying.set_budget(this_month(), "0.08", alert_at=0.5)
     seen = []
     for _ in range(2):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             handle = paying.run(PROMPTS, LOCAL, max_tokens=300)
             handle.result(60)
-        seen.append([str(each.message) for each in caught if f"Of the budget {MONTH}" in str(each.message)])
+        seen.append([str(each.message) for each in caught if f"Of the budget {this_month()}" in str(each.message)])
     assert [len(sentences) for sentences in seen] == [1, 0]
     assert "of $0.08" in seen[0][0]
     assert "$0.08" in paying.run_form("q").form["budget"].error.text
@@ -105,7 +110,7 @@ def test_the_form_asks_for_a_project_where_one_has_a_budget(paying, sim):
     """It says what is left of it, and starts the run for it; without such a budget there is no such field."""
     script(sim)
     assert "project" not in paying.run_form("q").form.fields
-    paying.set_budget(MONTH, 10)
+    paying.set_budget(this_month(), 10)
     paying.set_budget("grant 7", "0.50")
     paying.set_budget("grant 7", 5, provider="local")
     paying.run(PROMPTS, LOCAL, max_tokens=300, project="grant 7").result(60)
@@ -124,9 +129,9 @@ def test_the_form_asks_for_a_project_where_one_has_a_budget(paying, sim):
 
 def test_an_alert_at_once_is_no_alert_at_the_end(paying):
     """A share of 0 stays 0; ``None`` is all of it."""
-    paying.set_budget(MONTH, 1, alert_at=0)
+    paying.set_budget(this_month(), 1, alert_at=0)
     paying.set_budget("study", 1, alert_at=None)
-    assert paying.budgets().set_index("scope")["alert_at"].to_dict() == {MONTH: 0, "study": 1}
+    assert paying.budgets().set_index("scope")["alert_at"].to_dict() == {this_month(): 0, "study": 1}
 
 
 def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
@@ -135,7 +140,7 @@ def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
     paying.catalog.update_provider("local", max_parallel_requests=2)
     handle = paying.run([f"q{n}" for n in range(200)], LOCAL, max_tokens=300)
     assert sim.wait_until(lambda: sim.count("requests") >= 2, timeout=60)
-    paying.set_budget(MONTH, "0.00001")
+    paying.set_budget(this_month(), "0.00001")
     run = handle.result(60)
     assert run.status == "budget"
     assert (run.probes["status"] == "ok").sum() < 200
@@ -144,7 +149,7 @@ def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_it(paying, sim):
 def test_an_unpriced_model_is_refused_under_a_budget(paying):
     """Nobody could say whether the budget holds."""
     paying.catalog.add_model("local:secret", cost_input_per_million=None, cost_output_per_million=None)
-    paying.set_budget(MONTH, 5)
+    paying.set_budget(this_month(), 5)
     with pytest.raises(llmkit.LlmkitError, match=r"no price|no limit"):
         paying.run("q", "local:secret")
 
@@ -155,9 +160,9 @@ def test_an_unpriced_model_is_refused_under_a_budget(paying):
         ({"scope": "2026-13", "amount": 1}, "scope"),
         ({"scope": "", "amount": 1}, "scope"),
         ({"scope": None, "amount": 1}, "scope"),
-        ({"scope": MONTH, "amount": -1}, "amount"),
-        ({"scope": MONTH, "amount": "much"}, "amount"),
-        ({"scope": MONTH, "amount": 1, "alert_at": 1.5}, "alert_at"),
+        ({"scope": "2026-12", "amount": -1}, "amount"),
+        ({"scope": "2026-12", "amount": "much"}, "amount"),
+        ({"scope": "2026-12", "amount": 1, "alert_at": 1.5}, "alert_at"),
     ],
 )
 def test_what_is_no_budget_is_refused(kit, arguments, field):
@@ -166,7 +171,7 @@ def test_what_is_no_budget_is_refused(kit, arguments, field):
         kit.set_budget(**arguments)
     assert refused.value.field == field
     with pytest.raises(llmkit.UnsupportedProvider):
-        kit.set_budget(MONTH, 1, provider="nobody")
+        kit.set_budget(this_month(), 1, provider="nobody")
     with pytest.raises(llmkit.ValidationError, match="month"):
         kit.run("q", project="2026-12")
     with pytest.raises(llmkit.ValidationError, match="set_budget"):
@@ -175,7 +180,7 @@ def test_what_is_no_budget_is_refused(kit, arguments, field):
 
 def test_a_third_of_a_total_is_rounded_down(paying):
     """No column holds that many decimals, and nobody should have to round them."""
-    paying.set_budget(MONTH, Decimal(1) / 3)
+    paying.set_budget(this_month(), Decimal(1) / 3)
     assert paying.catalog.state().settings["budgets"][0]["amount"] == "0.3333333333"
     run = paying.run("q", LOCAL, budget=Decimal(2) / 3).result(60)
     assert run.settings["budget"] == "0.6666666666"
@@ -196,7 +201,7 @@ def test_two_processes_with_four_runs_never_pass_a_month(paying, sim):
     """At least nine tenths are used, nothing more than there is; and the alert comes once."""
     script(sim)
     sim.set(latency=0.01)
-    paying.set_budget(MONTH, "0.10")
+    paying.set_budget(this_month(), "0.10")
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     workers = [context.Process(target=_run_twice, args=(paying.path, barrier)) for _ in range(2)]
@@ -229,7 +234,7 @@ with llmkit.open(sys.argv[1]) as kit:
 def test_what_a_killed_run_spent_counts(paying, sim, python):
     """Under the budget at once, off the balance when the catalog is opened next; and never twice."""
     script(sim)
-    paying.set_budget(MONTH, "0.05")
+    paying.set_budget(this_month(), "0.05")
     paying.catalog.set_balance("local", 5)
     gone = subprocess.run([*python, "-c", KILLED, str(paying.path), LOCAL], timeout=120, check=False)
     assert gone.returncode == 9
@@ -272,7 +277,7 @@ def test_an_account_that_owes_money_is_not_asked(paying):
 def test_rehearsals_have_accounts_of_their_own(kit, tmp_path):
     """What a rehearsal spends is nobody's money, but it is stopped as a real run is."""
     whole = kit.run(PROMPTS, "openai:gpt-6-luna", max_tokens=200).result(60).total_cost
-    kit.set_budget(MONTH, whole * Decimal("1.5"))
+    kit.set_budget(this_month(), whole * Decimal("1.5"))
     run = kit.run(PROMPTS, "openai:gpt-6-luna", max_tokens=200).result(60)
     assert run.status == "budget"
     assert float(whole) < row(kit)["spent"] <= row(kit)["amount"]
@@ -283,7 +288,7 @@ def test_rehearsals_have_accounts_of_their_own(kit, tmp_path):
 def test_a_lost_ledger_is_counted_anew(paying, sim):
     """It is a cache of the journal."""
     script(sim)
-    paying.set_budget(MONTH, "0.06")
+    paying.set_budget(this_month(), "0.06")
     spent = paying.run(PROMPTS, LOCAL, max_tokens=300).result(60).total_cost
     file = paying.path.with_name(paying.path.name + ".gate") / "budgets"
     assert json.loads(file.read_text())
