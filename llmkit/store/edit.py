@@ -26,7 +26,7 @@ class Edit:
     def __init__(self, state: CatalogState, history: Callable[[], pd.DataFrame], actor: str) -> None:
         self.state = state
         self.history = history
-        """The events before this edit, oldest first."""
+        """The events before this edit, oldest first; read once, when they are needed."""
         self.edit_id = secrets.token_hex(8)
         self.events: list[Event] = []
         self._actor = actor

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -262,7 +262,7 @@ class Store:
     def _begin_edit(self, stack: contextlib.ExitStack, actor: str) -> tuple[duckdb.DuckDBPyConnection, Edit]:
         with contextlib.ExitStack() as opening:
             connection = opening.enter_context(self._upkeep.up_to_date(catalog_only=True, in_parts=False))
-            history = partial(queries.catalog_events, connection, None)
+            history = cache(partial(queries.catalog_events, connection, None))
             edit = Edit(queries.catalog_state(connection), history, actor)
             stack.enter_context(opening.pop_all())
         return connection, edit
