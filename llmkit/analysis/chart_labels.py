@@ -8,9 +8,13 @@ from bisect import bisect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit.records.later import Later
+
 if TYPE_CHECKING:
+    from matplotlib import text
     from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
+else:  # slow to load
+    text = Later("matplotlib.text")
 
 GREY = "#767676"
 _BESIDE, _ABOVE = 6, 4  # points from a point to its label
@@ -26,17 +30,15 @@ def shortened(label: str) -> str:
     return label[: bisect(ends, _LONGEST - 1)].rstrip() + "…"
 
 
-def spread(ax: Axes, labels: Sequence[Annotation]) -> None:
+def spread(ax: Axes, labels: Sequence[text.Annotation]) -> None:
     """Put the labels of points beside them, each where it covers no point and no other label, as near as there is room
     in the axes.
     """
-    from matplotlib.text import Text  # slow to load
-
     figure = ax.figure.get_figure(root=True)
     figure.draw_without_rendering()  # lays out the axes
     taken = [point.get_window_extent() for point in ax.lines]
     for label in labels:
-        at_right = Text.get_window_extent(label)  # without the line to its point
+        at_right = text.Text.get_window_extent(label)  # without the line to its point
         for up, is_left in itertools.product(_MOVES, (False, True)):
             across = -at_right.width - 2 * _BESIDE * figure.dpi / 72 if is_left else 0
             box = at_right.translated(across, up * figure.dpi / 72)
@@ -52,8 +54,8 @@ def legend_above(ax: Axes, columns: int = 4) -> None:
     """Put the legend above the axes, clear of the data."""
     where: Mapping[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
     legend = ax.legend(frameon=False, fontsize="small", ncols=columns, labelcolor=GREY, **where)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    for entry in legend.get_texts():
+        entry.set_parse_math(False)
 
 
 def legend_columns(labels: Sequence[str], names: Sequence[str]) -> int:
