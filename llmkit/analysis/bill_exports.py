@@ -38,6 +38,7 @@ _CURRENCIES = ("amount_currency", "currency")
 _OWN_KEY = "byok_usage_inference"
 _CENTS = Decimal(100)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DOLLAR = re.compile(r"^\$|(?<=^-)\$")  # refunds are "-$5.00"
 _WITH_COMMA = re.compile(r"^\s*(-?\d+),(\d+)\s*$")
 
 
@@ -171,7 +172,7 @@ def _present(value: Any) -> Any:
 
 def _number(value: Any) -> Decimal:
     try:
-        number = Decimal(str(value).strip().replace("$", "", 1))  # refunds are "-$5.00"
+        number = Decimal(_DOLLAR.sub("", str(value).strip()))
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or abs(number) > _LARGEST:

@@ -188,6 +188,7 @@ def test_requests_of_unknown_cost_explain_a_bill(paying, sim, tmp_path):
         '{"data": 5}',
         "date,usage\nyesterday,1\n",
         "date,usage\n2026-11-01,x\n",
+        "date,usage\n2026-11-01,1$2\n",
     ],
 )
 def test_what_is_no_bill_is_refused(paying, tmp_path, text):
