@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llmkit.simulator.formats.body_values import json_object
-from llmkit.simulator.formats.served_batches import Batch, Call, Item, Result
+from llmkit.simulator.formats.routes import Route
+from llmkit.simulator.formats.served_batches import Batch, Item, Result, ServedBatches
 from llmkit.simulator.problems import Rejected
 from llmkit.simulator.stats import Received
 
@@ -24,32 +25,32 @@ class Batches:
         self._files: dict[str, bytes] = {}
         self.all: dict[str, Batch] = {}
 
-    def serve(self, call: Call, received: Received, raw: bytes, delay: float) -> Any:
+    def serve(self, route: Route, received: Received, raw: bytes, delay: float) -> Any:
         """Serve a request: return an object, or the objects of JSON lines. ``delay`` is how long a batch takes.
 
         Raises:
             Rejected: the provider would reject it.
             LookupError: there is no such batch or file.
         """
-        if call.action == "upload":
+        action, reference, api = route.action, route.reference, route.server.batches
+        assert api is not None
+        if action == "upload":
             return self._stored(received.headers.get("content-type", ""), raw)
-        if call.action == "create":
-            return call.api.state(self._created(call, received))
+        if action == "create":
+            return api.state(self._created(api, received))
         now, own = received.at, [batch for batch in self.all.values() if batch.provider == received.provider]
         for batch in own:
             if batch.ended_at is None and now >= batch.created_at + delay:
                 self._end(batch, now)
-        if call.action == "list":
-            return call.api.listing(own[::-1])
-        if call.action == "file":
-            return _file(call.reference, len(self._files[call.reference]))
-        batch = self.all[re.sub(r"^file-(in|out|err)-", "", call.reference)]
-        if call.action == "cancel" and batch.ended_at is None:
+        if action == "list":
+            return api.listing(own[::-1])
+        if action == "file":
+            return _file(reference, len(self._files[reference]))
+        batch = self.all[re.sub(r"^file-(in|out|err)-", "", reference)]
+        if action == "cancel" and batch.ended_at is None:
             batch.cancelled_at = now
             self._end(batch, now, share=min(1.0, (now - batch.created_at) / delay) if delay else 1.0)
-        if call.action == "results":
-            return call.api.results(batch, call.reference)
-        return call.api.state(batch)
+        return api.results(batch, reference) if action == "results" else api.state(batch)
 
     def listed(self) -> list[dict[str, Any]]:
         """See ``Simulator.batches``."""
@@ -65,8 +66,8 @@ class Batches:
         self._files[file_id] = content
         return _file(file_id, len(content))
 
-    def _created(self, call: Call, received: Received) -> Batch:
-        batch = call.api.read(json_object(received.body), self._files, received.path)
+    def _created(self, api: ServedBatches, received: Received) -> Batch:
+        batch = api.read(json_object(received.body), self._files, received.path)
         prefix = "batches/" if received.provider == "google" else "batch_"
         batch.batch_id = f"{prefix}{len(self.all) + 1:08d}"
         batch.provider, batch.created_at = received.provider, received.at

@@ -12,6 +12,7 @@ from aiohttp import web
 from llmkit.simulator.faults import Delivery
 from llmkit.simulator.formats.routes import Route, route
 from llmkit.simulator.formats.served_format import KEY_HEADERS, decoded, encoded
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.questions import Question
 from llmkit.simulator.service import Service, Visit
 from llmkit.simulator.stats import Received
@@ -50,10 +51,8 @@ async def _handle(service: Service, request: web.Request) -> web.StreamResponse:
     # take the time after the last await, so that arrivals are in order
     received = _received(request, target, headers, raw, service.now())
     visit = service.visit(target, received, has_key=target.takes_key(headers, request.query))
-    if target.action == "list_models":
-        return _response(service.list_models(visit))
-    if target.action == "batch":
-        return _response(service.batch(visit, raw))
+    if target.action != "answer":
+        return _response(service.manage(visit, raw))
     service.stats.arrived(target.provider, received.at)
     return await _visit(service, visit, request)
 
@@ -63,12 +62,11 @@ async def _visit(service: Service, visit: Visit, request: web.Request) -> web.St
     delivery: Delivery | None = None
     begun: web.StreamResponse | None = None
     try:
-        admitted = service.admit(visit)
-        if isinstance(admitted, Delivery):
-            delivery = admitted
-        else:
-            begun = await _wait(service, visit, request, admitted)
-            delivery = service.conclude(visit, admitted)
+        question = service.admit(visit)
+        begun = await _wait(service, visit, request, question)
+        delivery = service.conclude(visit, question)
+    except Rejected as rejected:
+        delivery = service.error(visit, rejected)
     finally:
         service.leave(visit, delivery)
     if delivery.cut_after is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import Literal
 
-from llmkit.simulator.problems import Problem
+from llmkit.simulator.problems import Rejected
 from llmkit.simulator.stats import MINUTE
 
 LimiterKind = Literal["token_bucket", "sliding_window", "fixed_window"]
@@ -125,20 +126,24 @@ class Limiter:
         self.requests = _rate(limits.kind, limits.rpm, limits.bucket, self.now)
         self.tokens = _rate(limits.kind, limits.tpm, limits.tpm or 0, self.now)
 
-    def admit(self, tokens: int, now: float) -> Problem | None:
-        """Admit a request with this many input tokens, or return why not. A refused request uses nothing."""
+    def admit(self, tokens: int, now: float, model: str = "") -> None:
+        """Admit a request with this many input tokens.
+
+        Raises:
+            Rejected: it exceeds a limit; it uses nothing.
+        """
         limits = self.limits
+        refused = partial(Rejected, kind="rate_limit", model=model)
         if limits.max_concurrent is not None and self.in_flight >= limits.max_concurrent:
-            return Problem(kind="rate_limit", unit="concurrent", limit=limits.max_concurrent, retry_after=1.0)
+            raise refused(unit="concurrent", limit=limits.max_concurrent, retry_after=1.0)
         if self.requests is not None and (wait := self.requests.wait(1, now)) > 0:
-            return Problem(kind="rate_limit", unit="requests", limit=limits.rpm or 0, retry_after=wait)
+            raise refused(unit="requests", limit=limits.rpm, retry_after=wait)
         if self.tokens is not None and (wait := self.tokens.wait(tokens, now)) > 0:
-            return Problem(kind="rate_limit", unit="tokens", limit=limits.tpm or 0, retry_after=wait)
+            raise refused(unit="tokens", limit=limits.tpm, retry_after=wait)
         if self.requests is not None:
             self.requests.take(1, now)
         self.spend(tokens, now)
         self.in_flight += 1
-        return None
 
     def spend(self, tokens: int, now: float) -> None:
         """Count tokens that become known later: the output."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 ProblemKind = Literal[
     "rate_limit",
@@ -42,10 +42,12 @@ class Problem:
 
 
 class Rejected(Exception):
-    """The provider rejects the request: for a missing or invalid value of ``param``, or whatever ``kind`` says."""
+    """The provider rejects the request: for a missing or invalid value of ``param``, or whatever ``kind`` says.
+    ``more`` are other fields of its ``problem``.
+    """
 
     def __init__(
-        self, message: str = "", param: str | None = None, *, kind: ProblemKind = "invalid", model: str = ""
+        self, message: str = "", param: str | None = None, *, kind: ProblemKind = "invalid", **more: Any
     ) -> None:
         super().__init__(message)
-        self.problem = Problem(kind=kind, message=message, param=param, model=model)
+        self.problem = Problem(kind=kind, message=message, param=param, **more)

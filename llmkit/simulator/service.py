@@ -19,7 +19,7 @@ from llmkit.simulator.formats.routes import Route, route, server_of
 from llmkit.simulator.formats.served_batches import Batch, Item, Result
 from llmkit.simulator.formats.served_format import decoded, encoded
 from llmkit.simulator.limiter import Limiter
-from llmkit.simulator.problems import Problem, ProblemKind, Rejected
+from llmkit.simulator.problems import ProblemKind, Rejected
 from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number
 from llmkit.simulator.schema_answers import Twist
@@ -38,7 +38,7 @@ class Visit:
     route: Route
     received: Received
     request_id: str
-    has_key: bool = True
+    has_key: bool
     fault: Fault | None = None
     admitted: bool = False
     held: int | None = None
@@ -47,6 +47,11 @@ class Visit:
     def kind(self) -> str | None:
         """The kind of its fault."""
         return None if self.fault is None else self.fault.kind
+
+    def check_key(self) -> None:
+        """Reject a request without a key that the provider accepts."""
+        if not self.has_key:
+            raise Rejected(kind="auth")
 
     def prolonged(self, kind: str) -> float:
         """Seconds that a fault of this kind adds."""
@@ -93,30 +98,24 @@ class Service:
         self._arrivals += 1
         return Visit(route, received, f"{number(self._seed, 'request', self._arrivals):016x}", has_key)
 
-    def list_models(self, visit: Visit) -> Delivery:
-        """The provider's list of models."""
-        server = visit.route.server
-        if visit.has_key:
-            models = self.behaviour.known_models(server.provider)
-            body = server.model_list(server_of(server.provider).models if models is None else models)
-            delivery = Delivery(status=200, body=encoded(body))
-        else:
-            delivery = self._error(visit, Problem(kind="auth"))
-        self.stats.served(visit.received, None, delivery.status, None)
-        return delivery
-
-    def batch(self, visit: Visit, raw: bytes) -> Delivery:
-        """The response of a batch API."""
-        call = visit.route.call
-        if not visit.has_key or call is None:
-            return self._error(visit, Problem(kind="auth"))
+    def manage(self, visit: Visit, raw: bytes) -> Delivery:
+        """The response to a request for a list of models, or about batches."""
+        route = visit.route
         try:
-            content = self.batches.serve(call, visit.received, raw, self.behaviour.batch_delay)
+            visit.check_key()
+            if route.action == "list_models":
+                models = self.behaviour.known_models(route.provider)
+                content: Any = route.server.model_list(server_of(route.provider).models if models is None else models)
+            else:
+                content = self.batches.serve(route, visit.received, raw, self.behaviour.batch_delay)
+            delivery = self._good(visit, *(content if isinstance(content, list) else [content]))
         except Rejected as rejected:
-            return self._error(visit, rejected.problem)
+            delivery = self.error(visit, rejected)
         except LookupError:
-            return self._error(visit, Problem(kind="not_found", model=call.reference))
-        return self._good(visit, *(content if isinstance(content, list) else [content]))
+            delivery = self.error(visit, Rejected(kind="not_found", model=route.reference))
+        if route.action == "list_models":
+            self.stats.served(visit.received, None, delivery.status, None)
+        return delivery
 
     def _answer_in_batch(self, batch: Batch, item: Item) -> Result:
         """Process a request of a batch like any other, but without limits and cut connections."""
@@ -142,20 +141,19 @@ class Service:
         try:
             delivery = self.conclude(visit, self._read(visit))
         except Rejected as rejected:
-            delivery = self._error(visit, rejected.problem)
+            delivery = self.error(visit, rejected)
         self._count(visit, delivery)
         return Result(delivery.status, decoded(delivery.body))
 
-    def admit(self, visit: Visit) -> Question | Delivery:
-        """The question, let through all limits, or the error that ends the visit."""
-        if not visit.has_key:
-            return self._error(visit, Problem(kind="auth"))
-        try:
-            question = self._read(visit)
-        except Rejected as rejected:
-            return self._error(visit, rejected.problem)
-        if problem := self._limiter(question.provider).admit(input_tokens(question), self.now()):
-            return self._error(visit, replace(problem, model=question.model))
+    def admit(self, visit: Visit) -> Question:
+        """The question, let through all limits.
+
+        Raises:
+            Rejected: the provider rejects it.
+        """
+        visit.check_key()
+        question = self._read(visit)
+        self._limiter(question.provider).admit(input_tokens(question), self.now(), question.model)
         visit.admitted = True
         self.stats.began(question.provider)
         visit.fault = self.faults.draw(visit.received)
@@ -183,8 +181,8 @@ class Service:
         if fault is not None and kind in _PROBLEMS and not (kind == "blocked" and visit.route.format.blocks_prompts):
             limit = self._limiter(question.provider).limits.rpm or _USUAL_RPM
             wait = fault.retry_after if kind == "rate_limit" else None
-            problem = Problem(kind=_PROBLEMS[fault.kind], retry_after=wait, limit=limit, model=question.model)
-            delivery = self._error(visit, problem)
+            rejected = Rejected(kind=_PROBLEMS[fault.kind], retry_after=wait, limit=limit, model=question.model)
+            delivery = self.error(visit, rejected)
             return replace(delivery, status=200) if kind == "error_200" else delivery
         held = self._caches.held(question, self.now()) if visit.held is None else visit.held
         answer = self._answer_to(replace(question, held=held), kind)
@@ -207,7 +205,7 @@ class Service:
     def _read(self, visit: Visit) -> Question:
         route, received = visit.route, visit.received
         body = json_object(received.body)
-        question = route.format.read(route.model, body, received.headers)
+        question = route.format.read(route.reference, body, received.headers)
         if body.get("stream"):
             raise Rejected("Invalid value for 'stream': it must be false, since answers come in one piece.", "stream")
         known = self.behaviour.known_models(route.provider)
@@ -228,8 +226,9 @@ class Service:
     def _good(self, visit: Visit, *lines: Any) -> Delivery:
         return Delivery(status=200, body=b"\n".join(map(encoded, lines)), headers=self._headers(visit, {}))
 
-    def _error(self, visit: Visit, problem: Problem) -> Delivery:
-        server, asked = visit.route.server, {}
+    def error(self, visit: Visit, rejected: Rejected) -> Delivery:
+        """The provider's own error."""
+        server, problem, asked = visit.route.server, rejected.problem, {}
         status, body = server.error(problem, visit.request_id)
         if (wait := problem.retry_after) is not None:  # in whole seconds and in milliseconds, rounded up
             waits = {"retry-after": max(1, ceil(wait - 1e-6)), "retry-after-ms": ceil(wait * 1000)}

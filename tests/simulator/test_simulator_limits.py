@@ -13,6 +13,7 @@ from sim_client import MODELS, ask, request_for
 from llmkit.errors import ValidationError
 from llmkit.simulator import serve
 from llmkit.simulator.limiter import Limiter, LimiterKind, Limits, TokenBucket, Window
+from llmkit.simulator.problems import Rejected
 
 
 def _rush(sim, provider, n):
@@ -155,11 +156,11 @@ def test_the_wait_is_enough_and_needed(kind, steps):
 def test_changing_one_limit_keeps_the_other():
     """What is used up of the requests stays used up when only the tokens change."""
     limiter = Limiter(Limits(rpm=60, burst=2, tpm=1000), 0.0)
-    assert limiter.admit(10, 0.0) is None
-    assert limiter.admit(10, 0.0) is None
+    limiter.admit(10, 0.0)
+    limiter.admit(10, 0.0)
     changed = limiter.changed(Limits(rpm=60, burst=2, tpm=5000), 0.0)
     assert changed.in_flight == 2
-    refused = changed.admit(10, 0.0)
-    assert refused is not None
-    assert refused.unit == "requests"
-    assert changed.changed(Limits(rpm=120, burst=2), 0.0).admit(10, 0.0) is None
+    with pytest.raises(Rejected) as refused:
+        changed.admit(10, 0.0)
+    assert refused.value.problem.unit == "requests"
+    changed.changed(Limits(rpm=120, burst=2), 0.0).admit(10, 0.0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import quote
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.served_anthropic import Anthropic
-from llmkit.simulator.formats.served_batches import Call
+from llmkit.simulator.formats.served_batches import Action, Routes
 from llmkit.simulator.formats.served_chat import Chat
 from llmkit.simulator.formats.served_format import Format, Server
 from llmkit.simulator.formats.served_gemini import Gemini
@@ -28,13 +27,11 @@ _OWN = {each.usual: each for each in FORMATS.values() if each.usual not in DIALE
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The destination of a request. ``model`` is the one in the URL (Gemini), else empty."""
+    """The destination of a request. ``reference`` is the model (Gemini), batch or file in the URL, else empty."""
 
     format: Format
-    action: Literal["answer", "list_models", "batch"]
-    model: str = ""
-    call: Call | None = None
-    """The batch operation, if any."""
+    action: Action
+    reference: str = ""
 
     def takes_key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether the request's key is accepted: any but ``invalid``. Unknown providers need none."""
@@ -62,14 +59,12 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     if method == "GET" and path.endswith("/models"):
         kind = _of_list(provider, path, headers)
         return Route(kind(provider or kind.usual), "list_models")
-    formats = [kind(provider or kind.usual) for kind in FORMATS.values()]
-    for each in formats:
-        api = each.server.batches
-        if api is not None and (call := api.call(method, path)):
-            return Route(each, "batch", call=call)
-    for each in formats if method == "POST" else ():
-        if match := each.path.search(path):
-            return Route(each, "answer", match.groupdict().get("model", ""))
+    for kind in FORMATS.values():
+        each = kind(provider or kind.usual)
+        of_batches: Routes = () if each.server.batches is None else each.server.batches.routes
+        for verb, pattern, action in (*of_batches, ("POST", each.path, "answer")):
+            if verb == method and (match := re.search(pattern, path)):
+                return Route(each, action, next(iter(match.groups()), ""))
     return None
 
 

@@ -36,7 +36,7 @@ class Anthropic(OwnFormat):
 
     name: ClassVar[WireName] = "anthropic_messages"
     usual = "anthropic"
-    path = re.compile(r"/messages$")
+    path = r"/messages$"
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
     batches = AnthropicServed()
 

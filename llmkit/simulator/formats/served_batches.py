@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from llmkit.simulator.problems import Rejected
 
-Action = Literal["upload", "file", "create", "poll", "cancel", "list", "results"]
+Action = Literal["answer", "list_models", "upload", "file", "create", "poll", "cancel", "list", "results"]
 GivenUp = Literal["expired", "cancelled"]
 
 
@@ -77,15 +76,6 @@ class Batch:
         return sum(result.outcome == outcome for result in self.results.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The meaning of a batch URL: an action on a batch or file."""
-
-    api: ServedBatches
-    action: Action
-    reference: str = ""
-
-
 Routes = Sequence[tuple[str, str, Action]]
 """Method, end of the path (a group captures the batch or file), action."""
 
@@ -105,13 +95,6 @@ class ServedBatches(ABC):
     """One provider's batch API."""
 
     routes: ClassVar[Routes]
-
-    def call(self, method: str, path: str) -> Call | None:
-        """The meaning of a request; ``None`` if it is not about batches."""
-        for verb, pattern, action in self.routes:
-            if verb == method and (match := re.search(pattern, path)):
-                return Call(self, action, next(iter(match.groups()), ""))
-        return None
 
     @abstractmethod
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:

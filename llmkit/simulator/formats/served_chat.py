@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ class Chat(OpenAIFormat):
     """``POST /chat/completions``."""
 
     name: ClassVar[WireName] = "openai_chat"
-    path = re.compile(r"/chat/completions$")
+    path = r"/chat/completions$"
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -63,8 +62,8 @@ class Format(ABC):
     name: ClassVar[WireName]
     usual: ClassVar[str]
     """The provider of URLs that name none."""
-    path: ClassVar[re.Pattern[str]]
-    """The path of a request for an answer, with a group ``model`` if it names the model."""
+    path: ClassVar[str]
+    """A pattern for the path of a request for an answer, with a group for the model if it is there."""
     blocks_prompts: ClassVar[bool] = False
     """Whether a blocked prompt is reported by an answer rather than an error."""
     server: Server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ class Gemini(OwnFormat):
 
     name: ClassVar[WireName] = "gemini"
     usual = "google"
-    path = re.compile(r"/models/(?:models/)?(?P<model>.+):generateContent$")
+    path = r"/models/(?:models/)?(.+):generateContent$"
     blocks_prompts = True
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
     batches = GeminiServed()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -20,7 +19,7 @@ class Responses(OpenAIFormat):
     """``POST /responses``."""
 
     name: ClassVar[WireName] = "openai_responses"
-    path = re.compile(r"/responses$")
+    path = r"/responses$"
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
