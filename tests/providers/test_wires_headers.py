@@ -52,27 +52,34 @@ def response(headers: dict[str, str]) -> HttpResponse:
 )
 def test_waits_are_read_in_every_notation(text: str, wait: float | None) -> None:
     """Seconds, Go durations, HTTP dates and RFC 3339 give seconds; nonsense gives nothing."""
-    assert seconds(text, NOW) == (None if wait is None else pytest.approx(wait))
+    assert seconds(text, response({})) == (None if wait is None else pytest.approx(wait))
 
 
 @given(st.integers(0, 100_000))
 def test_an_http_date_is_the_wait_until_then(wait: int) -> None:
     """A Retry-After date is as far away as it says."""
     when = datetime.fromtimestamp(NOW.timestamp() + wait, UTC)
-    assert retry_after({"retry-after": format_datetime(when, usegmt=True)}, NOW) == wait
+    assert retry_after(response({"retry-after": format_datetime(when, usegmt=True)})) == wait
 
 
 @given(st.text(max_size=30))
 def test_any_text_gives_a_finite_wait_or_none(text: str) -> None:
     """No header value raises, and no wait is negative or endless."""
-    wait = seconds(text, NOW)
+    wait = seconds(text, response({}))
     assert wait is None or 0 <= wait < float("inf")
+
+
+@pytest.mark.parametrize("moment", ["Mon, 23 Nov 2026 15:00:41 GMT", "2026-11-23T15:00:41Z", "1795446041"])
+@pytest.mark.parametrize(("date", "wait"), [("Mon, 23 Nov 2026 15:00:00 GMT", 41.0), ("just now", 10_841.0)])
+def test_a_moment_is_by_the_clock_of_the_server(moment: str, date: str, wait: float) -> None:
+    """Where it tells the time: the clock of whichever machine has sent the request may be hours off."""
+    assert retry_after(response({"retry-after": moment, "date": date})) == wait
 
 
 def test_milliseconds_are_more_exact_than_seconds() -> None:
     """OpenAI sends both; the finer one counts."""
-    assert retry_after({"retry-after-ms": "742", "retry-after": "1"}, NOW) == pytest.approx(0.742)
-    assert retry_after({}, NOW) is None
+    assert retry_after(response({"retry-after-ms": "742", "retry-after": "1"})) == pytest.approx(0.742)
+    assert retry_after(response({})) is None
 
 
 def test_openai_headers_tell_what_is_left() -> None:

@@ -20,28 +20,28 @@ _LONGEST_NUMBER = 15  # digits: more is an attack or a mistake
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # from here on a number is a moment: no server asks to wait 31 years
 
 
-def seconds(text: str, now: datetime) -> float | None:
-    """A wait in seconds, written as seconds (``1.5``), a Go duration (``6m0s``, ``12ms``), or a moment.
+def seconds(text: str, response: HttpResponse) -> float | None:
+    """A wait in seconds, told by a response as seconds (``1.5``), a Go duration (``6m0s``, ``12ms``), or a moment.
 
-    A moment is an HTTP date, RFC 3339, or seconds or milliseconds since the epoch; one in the past means a wait of 0.
-    Anything else is ``None``.
+    A moment is an HTTP date, RFC 3339, or seconds or milliseconds since the epoch, by the clock of the server; one in
+    the past means a wait of 0. Anything else is ``None``.
     """
     text = text.strip()
     number = _number(text)
     if number is not None:
-        return _wait(number, now)
+        return _wait(number, response)
     if _DURATION.fullmatch(text):
         return _finite(sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text)))
     at = _moment(text)
-    return None if at is None else max(0.0, (at - now).total_seconds())
+    return None if at is None else max(0.0, at.timestamp() - _now(response))
 
 
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+def retry_after(response: HttpResponse) -> float | None:
     """The wait in seconds requested by ``retry-after-ms`` or ``retry-after``, if any."""
-    milliseconds = _number(headers.get("retry-after-ms", ""))
+    milliseconds = _number(response.headers.get("retry-after-ms", ""))
     if milliseconds is not None:
-        return _wait(milliseconds / 1000, now)
-    return seconds(headers.get("retry-after", ""), now)
+        return _wait(milliseconds / 1000, response)
+    return seconds(response.headers.get("retry-after", ""), response)
 
 
 def exhausted_reset(info: RateInfo | None) -> float | None:
@@ -66,7 +66,7 @@ def rate_info(response: HttpResponse) -> RateInfo | None:
     for field, names in _NAMES.items():
         text = next((response.headers[name] for name in names if name in response.headers), "")
         if text and field.endswith("reset"):
-            values[field] = seconds(text, response.received_at)
+            values[field] = seconds(text, response)
         elif (number := _number(text)) is not None:
             values[field] = int(number)
     return RateInfo(**values) if any(value is not None for value in values.values()) else None
@@ -99,11 +99,16 @@ def _number(text: str) -> float | None:
     return _finite(float(text))
 
 
-def _wait(number: float, now: datetime) -> float:
+def _wait(number: float, response: HttpResponse) -> float:
     """The wait given by a number: seconds, or the time until a moment."""
     if number < _EPOCH_SECONDS:
         return number
-    return max(0.0, (number / 1000 if number >= _EPOCH_MILLISECONDS else number) - now.timestamp())
+    return max(0.0, (number / 1000 if number >= _EPOCH_MILLISECONDS else number) - _now(response))
+
+
+def _now(response: HttpResponse) -> float:
+    """When it came, by the server's own clock where it tells: this machine's may be hours off."""
+    return (_moment(response.headers.get("date", "")) or response.received_at).timestamp()
 
 
 def _finite(value: float) -> float | None:

@@ -157,14 +157,14 @@ def _delay(response: HttpResponse, error: Any, message: str) -> float | None:
 
     For a rate limit without any of these, the reset time of the exhausted limit, if shown.
     """
-    told = headers.retry_after(response.headers, response.received_at)
+    told = headers.retry_after(response)
     if told is not None:
         return told
     for detail in items(dig(error, "details")):
         delay = string(dig(detail, "retryDelay"))
         if delay:
-            return headers.seconds(delay, response.received_at)
+            return headers.seconds(delay, response)
     words = _WAIT.search(message)
     if words:
-        return headers.seconds("".join(words.groups()).rstrip("."), response.received_at)
+        return headers.seconds("".join(words.groups()).rstrip("."), response)
     return headers.exhausted_reset(headers.rate_info(response)) if response.status == 429 else None
