@@ -10,11 +10,9 @@ from urllib.parse import quote
 from llmkit.records import WireName
 from llmkit.simulator.formats.served_anthropic import Anthropic
 from llmkit.simulator.formats.served_batches import Action, Routes
-from llmkit.simulator.formats.served_chat import Chat
 from llmkit.simulator.formats.served_format import Format, Server
 from llmkit.simulator.formats.served_gemini import Gemini
-from llmkit.simulator.formats.served_openai import DIALECTS
-from llmkit.simulator.formats.served_responses import Responses
+from llmkit.simulator.formats.served_openai import DIALECTS, Chat, Responses
 
 FORMATS: Mapping[WireName, type[Format]] = {each.name: each for each in (Gemini, Anthropic, Responses, Chat)}
 """The formats by the name of their wire."""
