@@ -9,7 +9,7 @@ from random import Random
 
 from llmkit.simulator.questions import CHARACTERS_PER_TOKEN, Answer, Question, fraction, number
 from llmkit.simulator.reasoning import reasoning_factor
-from llmkit.simulator.schema_answers import Twist, schema_in, structured
+from llmkit.simulator.schema_answers import schema_in, structured
 from llmkit.simulator.vocabulary import CLOSINGS, OPENINGS, REFUSAL, sentence, sentences, topics
 
 _MESSAGE_OVERHEAD = 3  # tokens around each message
@@ -32,22 +32,20 @@ class Answers:
         self._seed = seed
         self._asked_before: dict[str, int] = {}
 
-    def answer(
-        self, question: Question, *, twist: Twist | None = None, empty: bool = False, refuse: bool = False
-    ) -> Answer:
-        """The answer to a request; ``twist`` corrupts a structured one, ``empty`` leaves out the text, ``refuse``
-        declines."""
+    def answer(self, question: Question, fault: str | None = None) -> Answer:
+        """The answer to a request, spoiled by a fault that concerns its text."""
         digest = question.digest()
         rng = Random(number(self._seed, digest, self._sample(question, digest)))
         reasoning = _reasoning_tokens(question, rng)
         limit = None if question.max_tokens is None else max(0, question.max_tokens - reasoning)
-        text = "" if empty else REFUSAL if refuse else self._text(question, twist, rng)
+        is_refused = fault == "refusal"
+        text = "" if fault == "empty" else REFUSAL if is_refused else self._text(question, fault, rng)
         text, stopped = _cut_at_stop(text, question.stop)
         if is_cut := limit is not None and not stopped and tokens(text) > limit:
             text = text[: limit * CHARACTERS_PER_TOKEN].rstrip()
         return Answer(
-            text="" if refuse else text,
-            refusal=text if refuse else None,
+            text="" if is_refused else text,
+            refusal=text if is_refused else None,
             input_tokens=input_tokens(question),
             text_tokens=tokens(text),
             reasoning_tokens=reasoning,
@@ -61,12 +59,12 @@ class Answers:
         self._asked_before[digest] = before + 1
         return "0" if question.temperature == 0 else str(before)
 
-    def _text(self, question: Question, twist: Twist | None, rng: Random) -> str:
+    def _text(self, question: Question, fault: str | None, rng: Random) -> str:
         if question.schema is None and not question.wants_json:
             return _prose(question, rng)
         schema = question.schema or schema_in(question.characters) or _ANY_JSON
-        text = json.dumps(structured(schema, question.prompt, rng, twist), ensure_ascii=False)
-        if twist == "malformed_json":
+        text = json.dumps(structured(schema, question.prompt, rng, fault), ensure_ascii=False)
+        if fault == "malformed_json":
             return f"Here is the JSON you asked for: {text[: max(1, len(text) // 2)]}"
         return text
 

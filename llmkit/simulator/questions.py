@@ -17,7 +17,7 @@ class Question:
 
     ``effort`` is the reasoning effort in OpenAI's terms, ``None`` when unspecified. The provider's prompt cache stores
     any prefixes, or if ``marks`` is set those that end at a mark, looked up at ``text_ends``; both are positions in
-    ``characters``. ``held`` tokens were cached when the request arrived.
+    ``characters``.
     """
 
     provider: str
@@ -33,7 +33,6 @@ class Question:
     wants_json: bool = False
     marks: tuple[int, ...] | None = None
     text_ends: tuple[int, ...] = ()
-    held: int = 0
     sample: str | None = None
 
     @property

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from llmkit.simulator.vocabulary import QUESTIONS, SENTENCES, sentence, topics
 
-Twist = Literal["malformed_json", "too_few", "duplicates"]
 _USUAL_LENGTH = 3
 _MOST_ASKED = 500
 _TRIES = 20  # to find a value that is not used yet
@@ -48,14 +47,14 @@ def _is_valid(text: str) -> bool:
     return True
 
 
-def structured(schema: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None = None) -> Any:
-    """A value that validates against the schema, or one corrupted by ``twist``.
+def structured(schema: Mapping[str, Any], prompt: str, rng: Random, fault: str | None = None) -> Any:
+    """A value that validates against the schema, or one that the faults ``too_few`` or ``duplicates`` have spoiled.
 
     Lists have as many entries as the prompt asks for, within the schema's bounds, and no duplicates. To rehearse the
     coding of texts, ids are taken from the prompt (``"id": "7"``) and quotes from the text that follows them. Not
     supported: ``pattern``, ``if``, ``not``, ``patternProperties``.
     """
-    return _Maker(schema, prompt, rng, twist).value(schema, "", 0, None)
+    return _Maker(schema, prompt, rng, fault).value(schema, "", 0, None)
 
 
 def schema_in(text: str) -> Mapping[str, Any] | None:
@@ -75,8 +74,8 @@ def schema_in(text: str) -> Mapping[str, Any] | None:
 class _Maker:
     """Walks a schema. ``place`` is the index of the entry of the outermost list."""
 
-    def __init__(self, root: Mapping[str, Any], prompt: str, rng: Random, twist: Twist | None) -> None:
-        self._root, self._prompt, self._rng, self._twist = root, prompt, rng, twist
+    def __init__(self, root: Mapping[str, Any], prompt: str, rng: Random, fault: str | None) -> None:
+        self._root, self._prompt, self._rng, self._fault = root, prompt, rng, fault
         self._topics = topics(prompt)
         self._numbered = dict[int | None, tuple[str, str]](enumerate(_numbered_texts(prompt)))
         self._used: set[str] = set()
@@ -144,9 +143,9 @@ class _Maker:
             if made in entries and schema.get("uniqueItems") and len(first) + len(entries) >= schema.get("minItems", 0):
                 break  # no more distinct values, as with enums
             entries.append(made)
-        if place is None and self._twist == "duplicates" and len(entries) > 1:
+        if place is None and self._fault == "duplicates" and len(entries) > 1:
             entries = [entries[0]] * len(entries)
-        if place is None and self._twist == "too_few":
+        if place is None and self._fault == "too_few":
             entries = entries[: len(entries) // 2]
         return first + entries
 

@@ -22,12 +22,10 @@ from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import ProblemKind, Rejected
 from llmkit.simulator.prompt_caches import PromptCaches
 from llmkit.simulator.questions import Answer, Question, number
-from llmkit.simulator.schema_answers import Twist
 from llmkit.simulator.stats import Received, Stats
 
 _BATCH_HEADERS = {"anthropic-version": "2023-06-01"}
 _USUAL_RPM = 60  # stated in the error of an injected rate limit
-_TWISTS: Mapping[str, Twist] = {kind: kind for kind in get_args(Twist)}
 _PROBLEMS: Mapping[str, ProblemKind] = {kind: kind for kind in get_args(ProblemKind)} | {"error_200": "server_error"}
 
 
@@ -185,7 +183,7 @@ class Service:
             delivery = self.error(visit, rejected)
             return replace(delivery, status=200) if kind == "error_200" else delivery
         held = self._caches.held(question, self.now()) if visit.held is None else visit.held
-        answer = self._answer_to(replace(question, held=held), kind)
+        answer = self._answer_to(question, held, kind)
         self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
         self._limiter(question.provider).spend(answer.output_tokens, self.now())
         return damaged(self._good(visit, visit.route.format.write(question, answer, visit.request_id)), kind)
@@ -213,14 +211,12 @@ class Service:
             raise Rejected(kind="not_found", model=question.model)
         return replace(question, sample=received.sample)
 
-    def _answer_to(self, question: Question, kind: str | None) -> Answer:
-        answer = self.answers.answer(
-            question, twist=_TWISTS.get(kind or ""), empty=kind == "empty", refuse=kind == "refusal"
-        )
+    def _answer_to(self, question: Question, held: int, kind: str | None) -> Answer:
+        answer = self.answers.answer(question, kind)
         if kind == "blocked":
             return replace(answer, text="", text_tokens=0, reasoning_tokens=0, blocked=True)
-        cached = min(question.held, answer.input_tokens)
-        written = min(self._caches.keep(question, self.now()), answer.input_tokens - cached)
+        cached = min(held, answer.input_tokens)
+        written = min(self._caches.keep(question, held, self.now()), answer.input_tokens - cached)
         return replace(answer, cached=cached, written=written)
 
     def _good(self, visit: Visit, *lines: Any) -> Delivery:

@@ -50,7 +50,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
-        self._by_provider: dict[str, dict[str, int]] = {}
+        self._by_provider = defaultdict[str, dict[str, int]](_NONE.copy)
         self.clear()
 
     @contextmanager
@@ -59,14 +59,12 @@ class Stats:
             yield
             self.changed.notify_all()
 
-    def _of(self, provider: str) -> dict[str, int]:
-        return self._by_provider.setdefault(provider, dict(_NONE))
-
     def clear(self) -> None:
         """Forget everything except what is in flight."""
         with self._changing():
             flying = {name: counts["in_flight"] for name, counts in self._by_provider.items() if counts["in_flight"]}
-            self._by_provider = {name: {**_NONE, "in_flight": n, "max_in_flight": n} for name, n in flying.items()}
+            self._by_provider.clear()
+            self._by_provider |= {name: {**_NONE, "in_flight": n, "max_in_flight": n} for name, n in flying.items()}
             self._total_max_in_flight = sum(flying.values())
             self._starts = defaultdict[str, list[float]](list)
             self._billed_by_probe = defaultdict[str, list[str]](list)
@@ -76,14 +74,14 @@ class Stats:
     def arrived(self, provider: str, now: float | None) -> None:
         """Count a request for an answer; ``now`` is ``None`` in a batch, which does not count towards limits."""
         with self._changing():
-            self._of(provider)["requests"] += 1
+            self._by_provider[provider]["requests"] += 1
             if now is not None:
                 self._starts[provider].append(now)
 
     def began(self, provider: str) -> None:
         """Count an admitted request."""
         with self._changing():
-            counts = self._of(provider)
+            counts = self._by_provider[provider]
             counts["in_flight"] += 1
             counts["max_in_flight"] = max(counts["max_in_flight"], counts["in_flight"])
             self._total_max_in_flight = max(self._total_max_in_flight, self.count("in_flight"))
@@ -91,12 +89,12 @@ class Stats:
     def ended(self, provider: str) -> None:
         """Count the end of an admitted request."""
         with self._changing():
-            self._of(provider)["in_flight"] -= 1
+            self._by_provider[provider]["in_flight"] -= 1
 
     def billed(self, received: Received, input_tokens: int, output_tokens: int) -> None:
         """Count the tokens charged for an answer, whether or not it arrives."""
         with self._changing():
-            counts = self._of(received.provider)
+            counts = self._by_provider[received.provider]
             counts["billed"] += 1
             counts["input_tokens"] += input_tokens
             counts["output_tokens"] += output_tokens
@@ -109,7 +107,7 @@ class Stats:
             as_received = {each.name: getattr(received, each.name) for each in fields(Received)}
             self._served.append(Served(**as_received, status=status, fault=fault))
             if outcome is not None:
-                self._of(received.provider)[outcome] += 1
+                self._by_provider[received.provider][outcome] += 1
             if fault is not None:
                 self._faults[fault] += 1
 

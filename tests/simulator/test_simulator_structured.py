@@ -104,15 +104,15 @@ def test_coding_uses_the_ids_and_quotes_the_texts(shown, kind):
 
 
 @pytest.mark.parametrize(
-    ("twist", "wrong"),
+    ("fault", "wrong"),
     [
         ("too_few", lambda entries: len(entries) < 6),
         ("duplicates", lambda entries: len(entries) == 6 and all(each == entries[0] for each in entries)),
     ],
 )
-def test_twists_spoil_lists(twist, wrong):
+def test_faults_spoil_lists(fault, wrong):
     """Lists come too short, or repeat one entry."""
-    value = structured(SCENARIOS, "Write 6 scenarios.", Random(1), twist)
+    value = structured(SCENARIOS, "Write 6 scenarios.", Random(1), fault)
     assert wrong(value["scenarios"])
 
 
