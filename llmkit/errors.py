@@ -202,7 +202,8 @@ class RequestFailed(LlmkitError):
 
 
 def refuse(problems: Sequence[LlmkitError]) -> None:
-    """Raise a single problem as it is, several as one :class:`RunRefused`."""
+    """Raise a single problem as it is, several as one :class:`RunRefused`; those with the same words count once."""
+    problems = [*{str(problem): problem for problem in problems}.values()]
     if len(problems) == 1:
         raise problems[0]
     if problems:

@@ -191,6 +191,12 @@ def test_problems_are_told_together_before_anything_is_sent(kit, sim):
     assert kit.runs().empty
 
 
+def test_a_problem_of_several_models_is_told_once(kit):
+    """Three models of a provider that is not there are one sentence, as one such model is."""
+    with pytest.raises(llmkit.UnsupportedProvider, match=r"There is no provider 'lab'"):
+        kit.run("hello", ["lab:a", "lab:b", "lab:c"])
+
+
 def test_without_keys_the_error_names_the_variables(tmp_path):
     """A newcomer is told which environment variables to set, and how to rehearse."""
     with llmkit.open(tmp_path / "k.duckdb") as kit:

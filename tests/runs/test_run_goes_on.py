@@ -20,6 +20,9 @@ REFUSED = {
 }
 
 
+QUOTED = "litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key provided."
+
+
 class Node(BaseModel):
     """A thing that holds others of its kind."""
 
@@ -61,6 +64,16 @@ def test_an_answer_that_no_check_can_read_is_kept(kit, sim):
     assert (probe["status"], probe["error_code"]) == ("failed", "INVALID_RESPONSE")
     assert probe["response"] == text
     assert probe["estimated_cost"] > 0
+
+
+def test_a_key_behind_one_model_of_a_gateway_stops_that_model_only(kit, sim):
+    """What a gateway reports of one model's provider says nothing about its other models."""
+    body = {"error": {"message": QUOTED, "type": "authentication_error", "param": None, "code": "401"}}
+    sim.script("openai", [Fault(kind="raw", status=401, body=json.dumps(body))])
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
+    probes = kit.run(["one", "two", "three"], [MODEL, "openai:gpt-6-astra"]).result(60).probes
+    statuses = {model: sorted(rows) for model, rows in probes.groupby("model")["status"]}
+    assert sorted(statuses.values()) == [["failed", "skipped", "skipped"], ["ok"] * 3]
 
 
 def test_a_rehearsal_teaches_the_catalog_nothing(kit, sim):

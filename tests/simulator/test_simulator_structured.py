@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from sim_client import MODELS, answer
+from sim_client import MODELS, answer, ask
 
 from llmkit.simulator.schema_answers import schema_in, structured
 
@@ -63,6 +63,17 @@ def test_every_provider_answers_with_the_schema(sim, provider):
     prompts = [each["prompt"] for each in value["scenarios"]]
     assert len(prompts) == 12
     assert len({json.dumps(each) for each in value["scenarios"]}) == 12
+
+
+def test_google_takes_names_in_snake_case_too(sim):
+    """Gateways send the other spelling of its JSON: the schema counts, and an unknown name is refused."""
+    schema = {"type": "OBJECT", "properties": {"wet_water": {"type": "BOOLEAN"}}, "required": ["wet_water"]}
+    config = {"response_mime_type": "application/json", "response_schema": schema}
+    system = {"parts": [{"text": "Be brief."}]}
+    assert json.loads(answer(sim, "google", generation_config=config, system_instruction=system)).keys() == {
+        "wet_water"
+    }
+    assert ask(sim, "google", system_prompt=system).status_code == 400
 
 
 def test_a_hundred_scenarios_are_all_different():

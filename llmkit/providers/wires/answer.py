@@ -93,14 +93,15 @@ def defective(response: HttpResponse, answer: Answer, mark: str) -> Failure:
 def classify(response: HttpResponse, problem: Problem, answer: Answer, *, maybe_billed: bool = False) -> Failure:
     """Classify a problem as a failure, which keeps what the wire has read of the answer, above all its usage.
 
-    ``retry_after`` is kept only if waiting helps: Gemini asks for seconds even when a daily quota is used up.
+    ``retry_after`` is kept only if waiting helps: Gemini asks for seconds even when a daily quota is used up. What a
+    gateway quotes does not affect its other models, which have other providers behind them.
     """
     rule, words = rule_for(problem), short(problem.message, _LONGEST_SENTENCE)
     scope, says = rule.meaning
     return Failure(
         code=rule.code,
         message=f"{says}: {words}" if words else f"{says}.",
-        scope=scope,
+        scope="model" if scope == "provider" and problem.is_quoted else scope,
         retry_after=problem.delay if rule.code.retryable else None,
         status=response.status,
         usage=answer.usage,

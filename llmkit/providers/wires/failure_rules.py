@@ -85,14 +85,15 @@ RULES: tuple[Rule, ...] = (
     Rule(Code.QUOTA_EXHAUSTED, statuses="402"),
     Rule(
         Code.QUOTA_EXHAUSTED,
-        statuses="2..|400|403|429",
-        signs="insufficient_quota|credit_balance_exhausted|organization_spend_limit_exceeded|"
+        statuses="2..|400|403|422|429",
+        signs="insufficient_quota|budget_exceeded|credit_balance_exhausted|organization_spend_limit_exceeded|"
         "project_spend_limit_exceeded|organization_usage_limit_exceeded|billing_not_active|"
         "billing_hard_limit_reached|enforced_spend_limit_reached|contract_spend_limit_reached|"
         "linked_organization_spend_limit_reached|linked_organization_billing_unavailable|"
         "personal-team-blocked:spending-limit",
         phrases="used all available credits|monthly spending limit|specified api usage limits|"
-        "credit balance is too low|insufficient balance|insufficient credits|credits are depleted",
+        "credit balance is too low|insufficient balance|insufficient credits|credits are depleted|"
+        "openaiexception - you exceeded your current quota",  # as LiteLLM quotes OpenAI; Google's minutes say the same
     ),
     Rule(
         Code.QUOTA_EXHAUSTED,
@@ -147,11 +148,18 @@ RULES: tuple[Rule, ...] = (
         r"(?<![\w,.])429(?![\w,])",
     ),
     # keys
+    Rule(
+        Code.MODEL_NOT_FOUND,
+        "The API key may not be used for this model",
+        statuses="401|403",
+        signs=r"\w+_model_access_denied",
+        phrases="not allowed to access model",
+    ),
     Rule(Code.AUTH_ERROR, statuses="401"),
     Rule(
         Code.AUTH_ERROR,
         statuses="2..|400",
-        signs="api_key_invalid|authentication_error",
+        signs="api_key_invalid|authentication_error|no_db_connection",  # LiteLLM without a database knows one key only
         phrases="incorrect api key|api key not valid",
     ),
     Rule(
@@ -166,13 +174,13 @@ RULES: tuple[Rule, ...] = (
         statuses="2..|400|403",
         signs="content_filter|content_policy_violation|invalid_prompt|bio_policy|misalignment_policy_violation",
         phrases="violates usage guidelines|content exists risk|content filtering policy|"
-        "content management policy|input was flagged",
+        "content management policy|input was flagged|contentpolicyviolationerror",
     ),
     Rule(
         Code.MODEL_NOT_FOUND,
         statuses="2..|400|403",
         signs="model_not_found|invalid_model|model_decommissioned",
-        phrases="model not exist|model not found|is not a valid model",
+        phrases="model not exist|model not found|is not a valid model|invalid model name",
     ),
     # unambiguous statuses
     Rule(Code.MODEL_NOT_FOUND, "The provider does not know the model, or the base URL is wrong", statuses="404|410"),

@@ -37,11 +37,14 @@ def seconds(text: str, response: HttpResponse) -> float | None:
 
 
 def retry_after(response: HttpResponse) -> float | None:
-    """The wait in seconds requested by ``retry-after-ms`` or ``retry-after``, if any."""
-    milliseconds = _number(response.headers.get("retry-after-ms", ""))
+    """The wait in seconds requested by ``retry-after-ms`` or ``retry-after``, if any; LiteLLM passes on a provider's
+    headers under longer names.
+    """
+    told = response.headers
+    milliseconds = _number(told.get("retry-after-ms", ""))
     if milliseconds is not None:
         return _wait(milliseconds / 1000, response)
-    return seconds(response.headers.get("retry-after", ""), response)
+    return seconds(told.get("retry-after", told.get("llm_provider-retry-after", "")), response)
 
 
 def exhausted_reset(info: RateInfo | None) -> float | None:

@@ -14,9 +14,14 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import HttpResponse
 
 _SIGN_KEYS = ("code", "type", "status", "reason", "error_code", "quotaId")
+_FACTS = (*_SIGN_KEYS, "retryDelay")
 _ANSWERS = {"choices", "candidates", "content", "output"}
+_ECHOES = ("input", "ctx")  # may repeat the request
+_JSON = re.compile(r"(?:\[\s*)?\{")
+_QUOTE = "litellm."  # how LiteLLM's proxy begins what it was told by the provider behind a model
 _LONGEST_MESSAGE = 4000  # characters examined; what a user sees is cut much shorter
 _DEEPEST = 6
+_DECODER = json.JSONDecoder()
 _MOST_WORDS = 100  # sentences and signs examined
 _WAIT = re.compile(  # "in 6m0.5s", "after 20 seconds", but nothing in "in 5 months"
     r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?((?:ms|s|m(?!il|on)|h)[\d.msh]*)", re.IGNORECASE
@@ -28,7 +33,8 @@ class Problem:
     """A failure as reported by the provider. ``status`` is the one in the body if HTTP's was 2xx.
 
     ``signs`` are its machine-readable words, in lower case; ``param`` is the parameter it names, by the provider's
-    name; ``delay`` is the wait in seconds that it asks for.
+    name; ``delay`` is the wait in seconds that it asks for. ``is_quoted``: a gateway reports what the provider behind
+    one of its models has said.
     """
 
     status: int
@@ -36,6 +42,7 @@ class Problem:
     message: str = ""
     param: str = ""
     delay: float | None = None
+    is_quoted: bool = False
     headers: Mapping[str, str]
 
     @property
@@ -49,14 +56,16 @@ def read_problem(response: HttpResponse, body: Any, error: Any) -> Problem:
 
     ``body`` is the decoded JSON, or ``None`` if the body is not JSON; then its text is the message.
     """
-    facts = islice(_facts(error if error is not None else body), _MOST_WORDS)
+    error, body = _opened(error), _opened(body)
+    facts = [*islice(_facts(error if error is not None else body), _MOST_WORDS)]
     message = _joined(error) or _joined(body) or _plain_text(response, body)
     return Problem(
         status=_status(response.status, dig(error, "code")),
-        signs=frozenset(facts),
+        signs=frozenset(sign for name, sign in facts if name in _SIGN_KEYS),
         message=message[:_LONGEST_MESSAGE],
         param=string(dig(error, "param")) or _forbidden_field(error),
-        delay=_delay(response, error, message),
+        delay=_delay(response, dict(facts).get("retryDelay", ""), message),
+        is_quoted=message.startswith(_QUOTE),
         headers=response.headers,
     )
 
@@ -82,30 +91,50 @@ def error_in(body: Any) -> Any:
     return body if flat or (body.get("code") is not None and string(body.get("message"))) else None
 
 
-def _facts(value: Any, depth: int = 0) -> Iterator[str]:
-    """Every machine-readable word in an error, at any depth; parts that may echo the request are skipped."""
+def _opened(value: Any, depth: int = 0) -> Any:
+    """The value with errors in JSON that its texts quote (OpenRouter's raw, LiteLLM's sentences) in their place."""
+    if depth > _DEEPEST:
+        return value
+    if isinstance(value, dict):
+        some = islice(value.items(), _MOST_WORDS)
+        return {key: inner if key in _ECHOES else _opened(inner, depth + 1) for key, inner in some}
+    if isinstance(value, list):
+        return [_opened(inner, depth + 1) for inner in value[:_MOST_WORDS]]
+    found = _JSON.search(value, 0, _LONGEST_MESSAGE) if isinstance(value, str) else None
+    if found is None:
+        return value
+    try:
+        inner, end = _DECODER.raw_decode(value, found.start())
+    except (ValueError, RecursionError):
+        return value
+    around = [value[: found.start()].strip(), value[end:].strip()]
+    if any(around) and error_in(inner) is None:
+        return value
+    return [around[0], _opened(inner, depth + 1), around[1]]
+
+
+def _facts(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every machine-readable word in an error, at any depth, with its name; parts that may echo the request are
+    skipped, and what OpenRouter was told, which has other providers for the next attempt.
+    """
     if depth > _DEEPEST:
         return
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key in _SIGN_KEYS and isinstance(inner, str | int):
-                yield string(inner)[:_LONGEST_MESSAGE].lower() if isinstance(inner, str) else str(inner)
-            elif key not in ("input", "ctx"):
+            if key in _FACTS and isinstance(inner, str | int):
+                yield key, string(inner)[:_LONGEST_MESSAGE].lower() if isinstance(inner, str) else str(inner)
+            elif key not in (*_ECHOES, "raw"):
                 yield from _facts(inner, depth + 1)
     for inner in items(value):
         yield from _facts(inner, depth + 1)
 
 
 def _messages(value: Any, depth: int = 0) -> Iterator[str]:
-    """The human-readable sentences of an error, outermost first. JSON in a sentence is parsed (OpenRouter's raw)."""
+    """The human-readable sentences of an error, outermost first."""
     if depth > _DEEPEST:
         return
     if isinstance(value, str):
-        inner = _json_inside(value)
-        if inner is None:
-            yield " ".join(string(value[:_LONGEST_MESSAGE]).split())
-        else:
-            yield from _messages(inner, depth + 1)
+        yield " ".join(string(value[:_LONGEST_MESSAGE]).split())
     elif isinstance(value, dict):
         for key in ("message", "msg", "error", "detail", "raw", "metadata"):
             yield from _messages(value.get(key), depth + 1)
@@ -115,16 +144,7 @@ def _messages(value: Any, depth: int = 0) -> Iterator[str]:
 
 def _joined(value: Any) -> str:
     # Mistral and OpenRouter repeat some sentences
-    return " ".join(dict.fromkeys(islice(_messages(value), _MOST_WORDS)))
-
-
-def _json_inside(text: str) -> Any:
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    return " ".join(filter(None, dict.fromkeys(islice(_messages(value), _MOST_WORDS))))
 
 
 def _plain_text(response: HttpResponse, body: Any) -> str:
@@ -152,18 +172,16 @@ def _forbidden_field(error: Any) -> str:
     return ""
 
 
-def _delay(response: HttpResponse, error: Any, message: str) -> float | None:
-    """The requested wait: from headers, else Gemini's RetryInfo, else words such as "try again in 5.2s".
+def _delay(response: HttpResponse, told: str, message: str) -> float | None:
+    """The requested wait: from headers, else Gemini's RetryInfo (``told``), else words such as "try again in 5.2s".
 
     For a rate limit without any of these, the reset time of the exhausted limit, if shown.
     """
-    told = headers.retry_after(response)
-    if told is not None:
-        return told
-    for detail in items(dig(error, "details")):
-        delay = string(dig(detail, "retryDelay"))
-        if delay:
-            return headers.seconds(delay, response)
+    asked = headers.retry_after(response)
+    if asked is not None:
+        return asked
+    if told:
+        return headers.seconds(told, response)
     words = _WAIT.search(message)
     if words:
         return headers.seconds("".join(words.groups()).rstrip("."), response)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -42,22 +43,23 @@ class Gemini(OwnFormat):
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
-        for name in body:
+        fields = _camel(body)
+        for name in fields:
             if name not in _FIELDS:
                 raise Rejected(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.', name)
-        generation = mapping(body.get("generationConfig"), "generation_config")
+        generation = _camel(mapping(fields.get("generationConfig"), "generation_config"))
         schema = generation.get("responseJsonSchema") or _modern(generation.get("responseSchema"))
         json_type = generation.get("responseMimeType") == "application/json"
         return Question(
             provider=self.provider,
             model=model,
-            system=text_of(mapping(body.get("systemInstruction"), "system_instruction").get("parts")),
-            messages=_messages(body.get("contents")),
+            system=text_of(mapping(fields.get("systemInstruction"), "system_instruction").get("parts")),
+            messages=_messages(fields.get("contents")),
             max_tokens=integer(generation, "maxOutputTokens"),
             temperature=real(generation, "temperature", most=2.0),
             seed=integer(generation, "seed", least=-(2**31)),
             stop=texts(generation.get("stopSequences")),
-            effort=_effort(mapping(generation.get("thinkingConfig"), "thinking_config")),
+            effort=_effort(_camel(mapping(generation.get("thinkingConfig"), "thinking_config"))),
             schema=schema_of(schema, "generation_config.response_schema") if json_type else None,
             wants_json=json_type,
         )
@@ -105,6 +107,11 @@ class Gemini(OwnFormat):
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
         return {"models": [_entry(model) for model in models]}
+
+
+def _camel(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by their names in camel case: protobuf's JSON may name them in snake case too, as gateways do."""
+    return {re.sub("_([a-z])", lambda found: found[1].upper(), name): value for name, value in fields.items()}
 
 
 def _modern(schema: Any) -> Any:
