@@ -10,7 +10,7 @@ from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import learned_rejects, merged, named, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
 from llmkit.providers.wires.served import service_tier
-from llmkit.providers.wires.usage import chat_usage, with_calls
+from llmkit.providers.wires.usage import openai_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, Dialect, FinishReason, Model, Request, Usage
 
@@ -72,7 +72,7 @@ class OpenAIChat(OpenAIWire):
         return Answer(
             text=text,
             finish_reason=FINISH.get(reason, "other"),
-            usage=_with_search(chat_usage(dig(body, "usage"), self.dialect), message),
+            usage=_with_search(openai_usage(dig(body, "usage"), "prompt", "completion", self.dialect), message),
             service_tier=service_tier(dig(body, "service_tier") or dig(body, "usage", "service_tier")),
             model_version=string(dig(body, "model")) or None,
             request_id=string(dig(body, "id")) or None,

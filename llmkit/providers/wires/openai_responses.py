@@ -10,7 +10,7 @@ from llmkit.providers.wires.openai_models import OpenAIWire
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.schemas import json_schema_format
 from llmkit.providers.wires.served import service_tier
-from llmkit.providers.wires.usage import responses_usage, with_calls
+from llmkit.providers.wires.usage import openai_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import Call, FinishReason, Request
 
@@ -62,7 +62,7 @@ class OpenAIResponses(OpenAIWire):
             text=text,
             finish_reason="stop" if status == "completed" else _INCOMPLETE.get(incomplete, "other"),
             usage=with_calls(
-                responses_usage(dig(body, "usage"), self.dialect),
+                openai_usage(dig(body, "usage"), "input", "output", self.dialect),
                 searches=calls.count(_SEARCH),
                 other_calls=sum(call not in _FREE_CALLS for call in calls),
             ),

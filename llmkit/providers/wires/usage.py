@@ -23,23 +23,12 @@ _SHORTEST = ("ephemeral_5m_input_tokens", "ttl_30m_tokens")
 _TICK = Decimal("1e-10")  # xai-sdk cost.py: cost_in_usd_ticks, 10^10 ticks to the US dollar
 
 
-def chat_usage(usage: Any, dialect: Dialect) -> Usage | None:
-    """Usage of an OpenAI-style chat completion.
+def openai_usage(usage: Any, read: str, said: str, dialect: Dialect) -> Usage | None:
+    """Usage in either of OpenAI's formats, which have their own words for what was ``read`` and ``said``. The input
+    includes cached tokens, and the output reasoning, unless the total says otherwise.
 
     DeepSeek may report only its cache hits and misses. A proxied Claude may report Anthropic's cache tokens next to a
     prompt that does not include them. A reported cost is in US dollars (OpenRouter) or ticks (xAI).
-    """
-    return _openai_usage(usage, "prompt", "completion", dialect)
-
-
-def responses_usage(usage: Any, dialect: Dialect) -> Usage | None:
-    """Usage of an OpenAI response: the counts of a chat completion under other names."""
-    return _openai_usage(usage, "input", "output", dialect)
-
-
-def _openai_usage(usage: Any, read: str, said: str, dialect: Dialect) -> Usage | None:
-    """The usage, in which a format has its words for what was ``read`` and ``said``. The input includes cached tokens,
-    and the output reasoning, unless the total says otherwise.
     """
     reported = _reported(usage, dialect)
     whole, output = count(dig(usage, f"{read}_tokens")), count(dig(usage, f"{said}_tokens"))
