@@ -98,11 +98,7 @@ class Faults:
         self._drawn: dict[str, int] = {}
 
     def set(self, chances: Mapping[str, Chance | Chances] | None) -> None:
-        """Replace the chances: kind → chance for every provider, or provider → (kind → chance) for one.
-
-        Raises:
-            ValidationError: an unknown kind, or invalid probabilities, or ones that add up to more than 1.
-        """
+        """Replace the chances: kind → chance for every provider, or provider → (kind → chance) for one."""
         if chances is not None and not isinstance(chances, Mapping):
             raise ValidationError("faults is a dict such as {'rate_limit': 0.1}, or None.", field="faults")
         common: dict[str, Chance] = {}

@@ -127,11 +127,7 @@ class Limiter:
         self.tokens = _rate(limits.kind, limits.tpm, limits.tpm or 0, self.now)
 
     def admit(self, tokens: int, now: float, model: str = "") -> None:
-        """Admit a request with this many input tokens.
-
-        Raises:
-            Rejected: it exceeds a limit; it uses nothing.
-        """
+        """Admit a request with this many input tokens, or raise ``Rejected``. A refused request uses nothing."""
         limits = self.limits
         refused = partial(Rejected, kind="rate_limit", model=model)
         if limits.max_concurrent is not None and self.in_flight >= limits.max_concurrent:

@@ -144,11 +144,7 @@ class Service:
         return Result(delivery.status, decoded(delivery.body))
 
     def admit(self, visit: Visit) -> Question:
-        """The question, let through all limits.
-
-        Raises:
-            Rejected: the provider rejects it.
-        """
+        """The question, let through all limits, or raise ``Rejected``."""
         visit.check_key()
         question = self._read(visit)
         self._limiter(question.provider).admit(input_tokens(question), self.now(), question.model)

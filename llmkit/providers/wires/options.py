@@ -50,10 +50,8 @@ def settle(
     """The parameters to send, and the names of requested ones that are left out because the model does not accept them.
 
     ``untaken`` names parameters that are not part of the wire's format; ``indispensable`` those that it sends even if
-    an answer once refused them (in another form, if any); ``defaults`` replace keys missing from ``api_config``.
-
-    Raises:
-        ValidationError: a parameter would be left out and ``call.params.strict`` is set.
+    an answer once refused them (in another form, if any); ``defaults`` replace keys missing from ``api_config``. See
+    ``Wire.build`` for what is raised.
     """
     config = {**(defaults or {}), **call.model.api_config}
     names = [name for name, unset in _UNSET.items() if getattr(call.params, name) != unset]

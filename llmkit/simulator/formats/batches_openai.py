@@ -144,11 +144,7 @@ def name_in(body: Mapping[str, Any]) -> str | None:
 
 
 def lines_of(files: Mapping[str, bytes], file_id: Any) -> list[Item]:
-    """The requests of a stored file.
-
-    Raises:
-        Rejected: there is no such file, or it is not JSON lines.
-    """
+    """The requests of a stored file."""
     if file_id not in files:
         raise Rejected(f"No such File object: {file_id}", "input_file_id")
     try:

@@ -41,9 +41,6 @@ class Result:
 class Batch:
     """A batch, with its items, creation time (``created_at``, seconds since the epoch) and results, which arrive all at
     once.
-
-    Raises:
-        Rejected: it is empty, or ids are not unique.
     """
 
     name: str | None
