@@ -61,19 +61,18 @@ class Target:
         """The bounds on all requests of a configuration, of which ``request`` is one."""
         bound = self._bounds.get(config.label)
         if bound is None:
-            find = self.wire.batch_tiers if self.in_batches else self.wire.may_serve
-            tiers = map(self._billed_tier, find(request.body or {}, askable(self.price)))
+            tiers = map(self._billed_tier, self.wire.may_serve(request.body or {}, askable(self.price)))
             rates = pricing.dearest(self.price, tiers, self.fallback)
             bound = self._bounds[config.label] = Bound(most_output_tokens(request, self.model), rates)
         return bound
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
-        """The service tier of a reply: as reported, else as requested; in batches, combined with the batch tier."""
-        tier = result.service_tier or self.wire.asked_tier(request.body or {})
-        return self._billed_tier(in_batch(tier) if self.in_batches else tier)
+        """The service tier of a reply: as reported, else as requested."""
+        return self._billed_tier(result.service_tier or self.wire.asked_tier(request.body or {}))
 
     def _billed_tier(self, tier: str | None) -> str | None:
-        return at_host(self.price, tier, self.provider.base_url)
+        """The tier, combined with that of batches if it is served in one, and with that of the provider's host."""
+        return at_host(self.price, in_batch(tier) if self.in_batches else tier, self.provider.base_url)
 
     def without(self, parameter: str) -> Target:
         """The same target without a parameter."""

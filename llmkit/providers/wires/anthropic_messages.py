@@ -16,7 +16,7 @@ from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
 from llmkit.providers.wires.values import dig, first_count, first_day, items, string
-from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, FinishReason, RemoteModel, Request
+from llmkit.records import STANDARD_TIER, Call, FinishReason, RemoteModel, Request
 from llmkit.records.checks.json_text import plain
 
 # The last version to accept temperature and top_p where a model does: 2026-10-21 rejects both on every model
@@ -118,15 +118,6 @@ class AnthropicMessages(Wire):
     def batches(self) -> BatchApi | None:
         """See ``Wire.batches``."""
         return AnthropicBatches(VERSION)
-
-    def batch_tiers(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
-        """See ``Wire.batch_tiers``. The place of inference affects batches too."""
-        place = body.get("inference_geo")
-        tiers = super().batch_tiers(body, listed)
-        at_home = frozenset({f"{BATCH_TIER}+{_HOME}"})
-        if place == _HOME:
-            return at_home
-        return tiers if place or _HOME not in listed else tiers | at_home
 
     def _read(self, body: Any) -> Answer:
         content, usage = dig(body, "content"), dig(body, "usage")

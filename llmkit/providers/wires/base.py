@@ -12,7 +12,6 @@ from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.failure_rules import NO_ANSWER
 from llmkit.providers.wires.values import dig
 from llmkit.records import (
-    BATCH_TIER,
     STANDARD,
     STANDARD_TIER,
     Call,
@@ -73,10 +72,6 @@ class Wire(ABC):
     def batches(self) -> BatchApi | None:
         """The provider's batch API; ``None`` if it has none."""
         return None
-
-    def batch_tiers(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
-        """The tiers at which a request in a batch may be served."""
-        return frozenset({BATCH_TIER})
 
     @abstractmethod
     def _read(self, body: Any) -> Answer:
