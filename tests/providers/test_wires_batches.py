@@ -12,8 +12,7 @@ from llmkit.errors import Code
 from llmkit.providers.wires.anthropic_batches import AnthropicBatches
 from llmkit.providers.wires.batch_api import CANCELLED, EXPIRED, LOST, BatchApi, BatchState, Results
 from llmkit.providers.wires.gemini_batches import GeminiBatches
-from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches
-from llmkit.providers.wires.xai_batches import XaiBatches
+from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches, XaiBatches
 from llmkit.records import Failure, HttpResponse
 
 

@@ -16,7 +16,7 @@ from google.genai import types
 from llmkit.catalog import load_seed
 from llmkit.errors import Code
 from llmkit.providers.wires import BatchItem, BatchState, wire_for
-from llmkit.providers.wires.xai_batches import XaiBatches
+from llmkit.providers.wires.openai_batches import XaiBatches
 from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Params, Request
 
 MODELS = (

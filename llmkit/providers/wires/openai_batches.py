@@ -19,17 +19,20 @@ from llmkit.providers.wires.batch_api import (
     BatchItem,
     BatchState,
     Reply,
+    Results,
     form,
     http_status,
+    opened,
     reply,
 )
-from llmkit.providers.wires.values import count, dig, moment, string
-from llmkit.records import HttpResponse, Request
+from llmkit.providers.wires.values import count, dig, items, moment, string
+from llmkit.records import Failure, HttpResponse, Request
 from llmkit.records.rows import dumps
 
 _ENDED = ("completed", "failed", "expired", "cancelled", "success", "timeout_exceeded")
 _FILES = ("output_file_id", "error_file_id", "output_file", "error_file")
 _GIVEN_UP = {"batch_expired": EXPIRED, "batch_cancelled": CANCELLED, "batch_timeout_exceeded": EXPIRED}
+_XAI_PAGE = 1_000
 _WAITS = ("token_limit_exceeded",)  # the account's queue is full; the same batch may be accepted later
 
 
@@ -110,6 +113,56 @@ class MistralBatches(OpenAIBatches):
             "timeout_hours": self.hours,
         }
         return Request(path=self.root, body=body)
+
+
+class XaiBatches(OpenAIBatches):
+    """The same file and paths, but no status field, and results in pages."""
+
+    cancel_path = ":cancel"
+    list_key = "batches"
+    next_key = next_param = "pagination_token"
+
+    def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
+        """See ``BatchApi.create``."""
+        return Request(path="/batches", body={"name": name, "input_file_id": file_id})
+
+    def results(self, state: BatchState) -> Sequence[Request]:
+        """See ``BatchApi.results``."""
+        return [self._get(self._results(state))]
+
+    def read_results(self, state: BatchState, response: HttpResponse) -> Results | Failure:
+        """See ``BatchApi.read_results``."""
+        body, failure = opened(response)
+        lines = items(body.get("results"))
+        replies = ((string(dig(line, "batch_request_id")), self._reply(response, line)) for line in lines)
+        return failure or Results.of(replies, self._next_page(self._results(state), body))
+
+    def _reply(self, response: HttpResponse, line: Any) -> Reply:
+        answer, error = (dig(line, "batch_result", name) for name in ("response", "error"))
+        if isinstance(answer, dict) and answer:  # under the name of its endpoint: chat_get_completion
+            return reply(response, 200, next(iter(answer.values())))
+        if not isinstance(error, dict):
+            return LOST
+        code, text = error.get("code"), string(error.get("message")) or "no answer"
+        return reply(response, http_status(code), {"code": str(code), "error": text})
+
+    def _results(self, state: BatchState) -> str:
+        return f"{self._path(state.batch_id)}/results?limit={_XAI_PAGE}"
+
+    def _state(self, body: Any) -> BatchState:
+        names = ("num_requests", "num_pending", "num_success", "num_error")
+        total, pending, answered, failed = (count(dig(body, "state", name)) or 0 for name in names)
+        by_xai = string(dig(body, "cancel_by_xai_message"))
+        given_up = CANCELLED if dig(body, "cancel_time") or by_xai else EXPIRED
+        return BatchState(
+            batch_id=string(dig(body, "batch_id")) or string(dig(body, "id")),
+            ended=bool(by_xai) or (total > 0 and pending == 0),
+            name=string(dig(body, "name")) or None,
+            total=total,
+            created_at=moment(dig(body, "create_time")),
+            rejection=rejected(400, {"message": by_xai}) if by_xai and not answered else None,
+            unanswered=given_up if answered + failed < total else LOST,
+        )
 
 
 def rejected(status: int, error: Any) -> HttpResponse:

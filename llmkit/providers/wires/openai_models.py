@@ -10,10 +10,9 @@ from typing import Any
 
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
-from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches
+from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches, XaiBatches
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.values import dig, first_count, first_day, items, money, string
-from llmkit.providers.wires.xai_batches import XaiBatches
 from llmkit.records import BATCH_TIER, EXACT, STANDARD_TIER, Params, Price, RemoteModel
 
 _BATCHES: Mapping[str, BatchApi] = {"openai": OpenAIBatches(), "mistral": MistralBatches(), "xai": XaiBatches()}
