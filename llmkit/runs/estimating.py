@@ -17,7 +17,7 @@ from llmkit.money.estimates import ModelEstimate, Workload, estimate_model
 from llmkit.money.history import HISTORY_LIMIT, History, Observation
 from llmkit.money.price_changes import price_changes
 from llmkit.money.service_tiers import at_host, at_tier
-from llmkit.providers.wires import Wire, answer_limit, wire_for
+from llmkit.providers.wires import Wire, answer_limit, asked_tier, wire_for
 from llmkit.records import BATCH_TIER, STANDARD_TIER, DatedPrice, Model, Params, Price, Request, Usage
 from llmkit.runs.plan import Plan, asked, with_options
 from llmkit.runs.prefixes import BYTES_PER_TOKEN, Beginning
@@ -80,7 +80,7 @@ def estimate_spec(
     for index, config in enumerate(plan.configs):
         model, request = config.model, requests[config.label]
         target = Target.of(model, spec.providers[model.provider])
-        tier = target.wire.asked_tier(request.body or {}) or STANDARD_TIER
+        tier = asked_tier(request.body or {}) or STANDARD_TIER
         tier = BATCH_TIER if model.reference in spec.batched else tier
         left, answered = _left(plan, index, reused)
         if not left:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from llmkit.money import pricing
 from llmkit.money.service_tiers import askable, at_host, in_batch
-from llmkit.providers.wires import Wire, wire_for
+from llmkit.providers.wires import Wire, asked_tier, wire_for
 from llmkit.records import Completion, Failure, Model, Price, Provider, Rates, Request
 from llmkit.runs.plan import Configuration, most_output_tokens
 
@@ -68,7 +68,7 @@ class Target:
 
     def served_tier(self, request: Request, result: Completion | Failure) -> str | None:
         """The service tier of a reply: as reported, else as requested."""
-        return self._billed_tier(result.service_tier or self.wire.asked_tier(request.body or {}))
+        return self._billed_tier(result.service_tier or asked_tier(request.body or {}))
 
     def _billed_tier(self, tier: str | None) -> str | None:
         """The tier, combined with that of batches if it is served in one, and with that of the provider's host."""

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_requests import ANTHROPIC, CHAT, GEMINI, RESPONSES, build, spoken
+from wire_requests import ANTHROPIC, CHAT, GEMINI, RESPONSES, build
 
 from llmkit.providers.wires import WIRES
-from llmkit.providers.wires.served import service_tier
+from llmkit.providers.wires.served import asked_tier, service_tier
 
 LISTED = {"batch", "fast", "flex", "priority", "us"}
 ASKED = [
@@ -48,9 +48,9 @@ def test_a_tier_is_asked_for_in_the_wires_words_and_read_back(
     names = ("service_tier", "serviceTier", "speed", "inference_geo")
     asked, silent = build(wire, provider, service_tier=tier).body or {}, build(wire, provider).body or {}
     assert {name: asked[name] for name in names if name in asked} == words
-    assert spoken(wire, provider).asked_tier(asked) == (tier if words else None)
+    assert asked_tier(asked) == (tier if words else None)
     assert not {*names} & {*silent}
-    assert spoken(wire, provider).asked_tier(silent) is None
+    assert asked_tier(silent) is None
 
 
 @pytest.mark.parametrize(("wire", "body", "tiers"), SERVED)
@@ -59,7 +59,7 @@ def test_a_request_may_be_served_at_what_it_asks_for_or_what_the_account_is_set_
 ) -> None:
     """Nobody is served in a batch, or at a tier that has no price, without asking."""
     assert WIRES[wire].may_serve(body, LISTED) == tiers
-    assert WIRES[wire].may_serve(body, set()) == {"standard", WIRES[wire].asked_tier(body) or "standard"}
+    assert WIRES[wire].may_serve(body, set()) == {"standard", asked_tier(body) or "standard"}
 
 
 def test_fast_mode_says_that_it_knows_the_beta() -> None:

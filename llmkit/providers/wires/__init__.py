@@ -18,6 +18,7 @@ from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.headers import rate_info
 from llmkit.providers.wires.openai_chat import OpenAIChat
 from llmkit.providers.wires.openai_responses import OpenAIResponses
+from llmkit.providers.wires.served import asked_tier
 from llmkit.records import DIALECTS, STANDARD, WIRE_NAMES, Model, Provider
 from llmkit.records.checks import texts
 
@@ -27,7 +28,7 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
 
 __all__ = [
     "LOST", "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked",
-    "rate_info", "wire_for",
+    "asked_tier", "rate_info", "wire_for",
 ]  # fmt: skip
 
 

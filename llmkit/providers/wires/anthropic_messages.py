@@ -100,11 +100,6 @@ class AnthropicMessages(Wire):
         """The headers that carry the key."""
         return {"x-api-key": key}
 
-    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. By default, the account decides on priority and the place of inference."""
-        tier = body.get("service_tier")
-        return service_tier(None if tier == "auto" else tier, body.get("speed"), body.get("inference_geo"))
-
     def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
         """See ``Wire.may_serve``. A workspace can set a default place of inference, which combines with any tier."""
         tiers = super().may_serve(body, listed)

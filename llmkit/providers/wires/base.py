@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from llmkit.providers.wires.answer import Answer, body_or_failure, conclude, defective
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.failure_rules import NO_ANSWER
+from llmkit.providers.wires.served import asked_tier
 from llmkit.providers.wires.values import dig
 from llmkit.records import (
     STANDARD,
@@ -54,15 +55,11 @@ class Wire(ABC):
         body, failure = body_or_failure(response, self._read)
         return failure or conclude(response, self._read(body))
 
-    @abstractmethod
-    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """Our name for the service tier that a request asks for; ``None`` if it leaves that to the provider."""
-
     def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
         """The tiers at which a request may be served: the standard one (the requested one may not be available), and
         the requested one, or without one those of ``listed`` that an account setting can select.
         """
-        asked = self.asked_tier(body)
+        asked = asked_tier(body)
         return frozenset({STANDARD_TIER, *([asked] if asked else self._by_account(listed))})
 
     def _by_account(self, listed: Collection[str]) -> Iterable[str]:

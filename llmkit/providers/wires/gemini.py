@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -70,10 +69,6 @@ class Gemini(Wire):
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
         return {"x-goog-api-key": key}
-
-    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. The default is the standard tier."""
-        return service_tier(body.get("serviceTier"))
 
     def batches(self) -> BatchApi | None:
         """See ``Wire.batches``."""

@@ -11,7 +11,6 @@ from typing import Any
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches, XaiBatches
-from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.values import dig, first_count, first_day, items, money, string
 from llmkit.records import BATCH_TIER, EXACT, STANDARD_TIER, Params, Price, RemoteModel
 
@@ -24,11 +23,6 @@ class OpenAIWire(Wire):
     """The common part of the chat completions and responses wires."""
 
     models_path = "/models"
-
-    def asked_tier(self, body: Mapping[str, Any]) -> str | None:
-        """See ``Wire.asked_tier``. The default is ``auto``: the project's setting."""
-        word = body.get("service_tier")
-        return None if word == "auto" else service_tier(word)
 
     def _by_account(self, listed: Collection[str]) -> Iterable[str]:
         return (name for name in listed if name != BATCH_TIER)
