@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmkit.errors import LlmkitError, RequestFailed, ValidationError, refuse
 from llmkit.providers.credentials import Credentials
 from llmkit.providers.transport import Transport
-from llmkit.providers.wires import wire_for
+from llmkit.providers.wires import parse_models, wire_for
 from llmkit.records import Failure, Model, Provider, RemoteModel
 from llmkit.runs import Handle, background
 
@@ -56,7 +56,7 @@ class Connections:
             response = await self.transport.send(
                 provider, wire, wire.list_models(), simulated=self.simulating, timeout=LIST_TIMEOUT
             )
-            models = response if isinstance(response, Failure) else wire.parse_models(response)
+            models = response if isinstance(response, Failure) else parse_models(response)
             if isinstance(models, Failure):
                 raise RequestFailed(f"{provider.display_name}: {models.message}", code=models.code)
             return models

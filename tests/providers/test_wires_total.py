@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_requests import spoken
 
-from llmkit.providers.wires import WIRES, rate_info
+from llmkit.providers.wires import WIRES, parse_models, rate_info
 from llmkit.records import Call, Completion, Failure, HttpResponse, Message, Model, RateInfo, RemoteModel
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -87,7 +87,7 @@ def check(name: str, provider: str, response: HttpResponse) -> None:
         assert 0 <= usage.reasoning_tokens <= (usage.output_tokens or 0)
         json.dumps(usage.to_row())
     assert isinstance(rate_info(response), RateInfo | None)
-    listed = wire.parse_models(response)
+    listed = parse_models(response)
     assert isinstance(listed, Failure) or all(isinstance(model, RemoteModel) for model in listed)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sim_client import CLIENT, MODELS
 
 from llmkit.errors import Code
-from llmkit.providers.wires import WIRES, rate_info
+from llmkit.providers.wires import WIRES, parse_models, rate_info
 from llmkit.records import DIALECTS, STANDARD, Call, Completion, Failure, HttpResponse, Message, Model, Params
 
 RESPONSES = ("openai:gpt-5.4-pro", "xai:grok-4.20-multi-agent-0309")
@@ -119,10 +119,10 @@ def test_faults_are_classified(sim, reference, kind):
 def test_model_lists_are_read(sim, reference):
     """The list of models of each provider is parsed, and a bad key is an AUTH_ERROR."""
     wire, call = _wire(reference), _call(reference, "x")
-    listed = wire.parse_models(_send(sim, call, wire.list_models()))
+    listed = parse_models(_send(sim, call, wire.list_models()))
     assert listed
     assert all(each.model_id for each in listed)
-    refused = wire.parse_models(_send(sim, call, wire.list_models(), key="invalid"))
+    refused = parse_models(_send(sim, call, wire.list_models(), key="invalid"))
     assert refused.code == Code.AUTH_ERROR
 
 
@@ -147,7 +147,7 @@ def test_a_provider_that_nobody_described_is_served_in_its_format(sim, wire):
     model = Model(provider="groq", model_id="fresh-1", display_name="Fresh", max_output_tokens=64_000)
     call = Call(model=model, messages=(Message("user", "Do you like bees?"),))
     assert isinstance(wire.parse(call, _send(sim, call, wire.build(call), wire=wire)), Completion)
-    listed = wire.parse_models(_send(sim, call, wire.list_models(), wire=wire))
+    listed = parse_models(_send(sim, call, wire.list_models(), wire=wire))
     assert [each.model_id for each in listed] == ["simulated"]
     sim.script("groq", ["quota"])
     failure = wire.parse(call, _send(sim, call, wire.build(call), wire=wire))

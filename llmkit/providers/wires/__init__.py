@@ -16,6 +16,7 @@ from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.batch_api import LOST, BatchApi, BatchItem, BatchState, Listed
 from llmkit.providers.wires.gemini import Gemini
 from llmkit.providers.wires.headers import rate_info
+from llmkit.providers.wires.model_lists import parse_models
 from llmkit.providers.wires.openai_chat import OpenAIChat
 from llmkit.providers.wires.openai_responses import OpenAIResponses
 from llmkit.providers.wires.served import asked_tier
@@ -28,7 +29,7 @@ WIRES: Mapping[str, Wire] = MappingProxyType(
 
 __all__ = [
     "LOST", "WIRES", "BatchApi", "BatchItem", "BatchState", "Listed", "Wire", "answer_limit", "answers_asked",
-    "asked_tier", "rate_info", "wire_for",
+    "asked_tier", "parse_models", "rate_info", "wire_for",
 ]  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from llmkit.providers.wires.cache_marks import marked
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import anthropic_usage
-from llmkit.providers.wires.values import dig, first_count, first_day, items, string
-from llmkit.records import STANDARD_TIER, Call, FinishReason, RemoteModel, Request
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import STANDARD_TIER, Call, FinishReason, Request
 from llmkit.records.checks.json_text import plain
 
 # The last version to accept temperature and top_p where a model does: 2026-10-21 rejects both on every model
@@ -129,19 +129,6 @@ class AnthropicMessages(Wire):
             request_id=string(dig(body, "id")) or None,
             mark=mark,
             words=string(dig(body, "stop_details", "explanation")) or string(dig(body, "stop_details", "category")),
-        )
-
-    @staticmethod
-    def _remote_model(entry: Any) -> RemoteModel | None:
-        model_id = string(dig(entry, "id"))
-        if not model_id or dig(entry, "lifecycle") == "retired":
-            return None
-        return RemoteModel(
-            model_id=model_id,
-            display_name=string(dig(entry, "display_name")) or None,
-            context_window=first_count(entry, "max_input_tokens"),
-            max_output_tokens=first_count(entry, "max_tokens"),
-            retires_on=first_day(entry, "retires_at"),
         )
 
 

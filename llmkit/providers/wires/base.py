@@ -7,11 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from llmkit.providers.wires.answer import Answer, body_or_failure, conclude, defective
+from llmkit.providers.wires.answer import Answer, body_or_failure, conclude
 from llmkit.providers.wires.batch_api import BatchApi
-from llmkit.providers.wires.failure_rules import NO_ANSWER
 from llmkit.providers.wires.served import asked_tier
-from llmkit.providers.wires.values import dig
 from llmkit.records import (
     STANDARD,
     STANDARD_TIER,
@@ -20,7 +18,6 @@ from llmkit.records import (
     Dialect,
     Failure,
     HttpResponse,
-    RemoteModel,
     Request,
 )
 from llmkit.records.entries import WireName
@@ -35,7 +32,6 @@ class Wire(ABC):
     """Whether the provider caches only the prefixes marked in a request, instead of any prefix automatically."""
     models_path: ClassVar[str]
     """Where the provider lists its models, as many on a page as it allows."""
-    models_key: ClassVar[str] = "data"
     headers: ClassVar[Mapping[str, str]] = {}
     """The headers of requests for that list."""
     dialect: Dialect = STANDARD
@@ -81,18 +77,3 @@ class Wire(ABC):
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""
         return Request(path=self.models_path, method="GET", headers=self.headers)
-
-    def parse_models(self, response: HttpResponse) -> list[RemoteModel] | Failure:
-        """The models of a ``list_models`` response, without those that it calls retired or unable to chat."""
-        body, failure = body_or_failure(response)
-        if failure is not None:
-            return failure
-        entries = body if isinstance(body, list) else dig(body, self.models_key)
-        if not isinstance(entries, list):
-            return defective(response, Answer(), NO_ANSWER)
-        return [model for entry in entries if (model := self._remote_model(entry)) is not None]
-
-    @staticmethod
-    @abstractmethod
-    def _remote_model(entry: Any) -> RemoteModel | None:
-        """A model in the list; ``None`` if it is not to be shown."""

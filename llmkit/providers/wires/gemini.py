@@ -13,8 +13,8 @@ from llmkit.providers.wires.gemini_batches import GeminiBatches
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import gemini_usage, with_calls
-from llmkit.providers.wires.values import dig, first_count, first_day, items, string
-from llmkit.records import Call, FinishReason, Params, RemoteModel, Request
+from llmkit.providers.wires.values import dig, items, string
+from llmkit.records import Call, FinishReason, Params, Request
 from llmkit.records.checks.json_text import plain
 
 # From Google's documentation of its OpenAI-compatible endpoint: efforts as thinking budgets of the 2.5 models.
@@ -35,7 +35,6 @@ class Gemini(Wire):
 
     name = "gemini"
     models_path = "/v1beta/models?pageSize=1000"
-    models_key = "models"
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``."""
@@ -95,20 +94,6 @@ class Gemini(Wire):
             or string(dig(candidate, "finishMessage"))
             or blocked
             or (reason if reason not in ("STOP", "MAX_TOKENS") else ""),
-        )
-
-    @staticmethod
-    def _remote_model(entry: Any) -> RemoteModel | None:
-        model_id = string(dig(entry, "name")).removeprefix("models/")
-        methods = dig(entry, "supportedGenerationMethods")
-        if not model_id or (isinstance(methods, list) and "generateContent" not in methods):
-            return None
-        return RemoteModel(
-            model_id=model_id,
-            display_name=string(dig(entry, "displayName")) or None,
-            context_window=first_count(entry, "inputTokenLimit"),
-            max_output_tokens=first_count(entry, "outputTokenLimit"),
-            retires_on=first_day(dig(entry, "modelStatus"), "retirementTime"),
         )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
-from llmkit.providers.wires.openai_models import OpenAIWire
+from llmkit.providers.wires.base import Wire
+from llmkit.providers.wires.batch_api import BatchApi
+from llmkit.providers.wires.openai_batches import MistralBatches, OpenAIBatches, XaiBatches
 from llmkit.providers.wires.options import learned_rejects, merged, named, settle
 from llmkit.providers.wires.schemas import asks_for_json, json_schema_format
 from llmkit.providers.wires.served import service_tier
 from llmkit.providers.wires.usage import openai_usage, with_calls
 from llmkit.providers.wires.values import dig, items, string
-from llmkit.records import Call, Dialect, FinishReason, Model, Request, Usage
+from llmkit.records import BATCH_TIER, STANDARD_TIER, Call, Dialect, FinishReason, Model, Params, Request, Usage
 
 FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -27,6 +30,27 @@ _MARKS = {
     "error": failure_rules.ERROR_ANSWER,
 }  # DeepSeek; Mistral, OpenRouter
 _OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+_BATCHES: Mapping[str, BatchApi] = {"openai": OpenAIBatches(), "mistral": MistralBatches(), "xai": XaiBatches()}
+
+
+class OpenAIWire(Wire):
+    """The common part of the chat completions and responses wires."""
+
+    models_path = "/models"
+
+    def _by_account(self, listed: Collection[str]) -> Iterable[str]:
+        return (name for name in listed if name != BATCH_TIER)
+
+    def _tier(self, params: Params) -> dict[str, str]:
+        """The service tier's field in a body."""
+        word = self.dialect.standard_tier if params.service_tier == STANDARD_TIER else params.service_tier
+        return {} if word is None else {"service_tier": word}
+
+    def batches(self) -> BatchApi | None:
+        """See ``Wire.batches``. The dialect decides."""
+        return _BATCHES.get(self.dialect.batches or "")
 
 
 class OpenAIChat(OpenAIWire):

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
-from llmkit.providers.wires.openai_models import OpenAIWire
+from llmkit.providers.wires.openai_chat import OpenAIWire
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.schemas import json_schema_format
 from llmkit.providers.wires.served import service_tier
