@@ -25,7 +25,7 @@ from llmkit.catalog.undo import Event
 from llmkit.errors import ModelNotFound, OriginNotApproved, ValidationError
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
-from llmkit.providers.credentials import how_to_approve, names_api_key
+from llmkit.providers.credentials import Credentials, how_to_approve, names_api_key
 from llmkit.records import BUDGETS, EXACT, Model, ModelStatus, Provider, dialect_at
 from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
@@ -41,28 +41,24 @@ class Catalog:
     holds the database open, ``ValidationError`` (with ``field``) for an invalid value or argument, ``ModelNotFound``
     and ``UnsupportedProvider`` for names that are not in the catalog.
 
-    ``approve_origin`` and ``origin_allowed`` take a provider's name, an origin such as ``https://openrouter.ai``, and
-    the variable of its key; ``list_models`` asks providers for their lists of models; ``actor`` is recorded with
-    changes.
+    ``credentials`` know where keys may be sent; ``list_models`` asks providers for their lists of models; ``actor`` is
+    recorded with changes.
     """
 
     def __init__(
         self,
         store: Store,
+        credentials: Credentials,
         *,
         has_key: Callable[[Provider], bool],
-        approve_origin: Callable[[str, str, str | None], None],
-        origin_allowed: Callable[[str, str, str | None], bool],
         list_models: ListModels = lambda names: {},
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         actor: str = "user",
         card: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        self._store, self._has_key, self._clock = store, has_key, clock
+        self._store, self._credentials, self._has_key, self._clock = store, credentials, has_key, clock
         self._actor = actor
         self._list_models = list_models
-        self._approve_origin = approve_origin
-        self._origin_allowed = origin_allowed
         self._card = card
         self._listeners: set[Callable[[], object]] = set()
 
@@ -334,11 +330,11 @@ class Catalog:
             raise ValidationError(f"{what}, as runs refer to it: {remedy}.", field="name")
 
     def _is_approved(self, provider: Provider) -> bool:
-        return self._origin_allowed(*_approval_key(provider))
+        return self._credentials.origin_allowed(provider.name, provider.base_url, provider.api_key_env)
 
     def _approve(self, provider: Provider) -> None:
         if not self._is_approved(provider):
-            self._approve_origin(*_approval_key(provider))
+            self._credentials.approve_origin(provider.name, provider.base_url, provider.api_key_env)
 
     def set_balance(self, provider: str, amount: Any) -> Provider:
         """Set what is left on a provider's account, in US dollars; ``None`` stops tracking it. Runs deduct from it."""
@@ -638,11 +634,6 @@ def _check_unneeded(state: CatalogState, name: str) -> None:
 def _is_own(provider: Provider) -> bool:
     """Whether adding it implies approval: the address is on this machine, and the variable is named like an API key."""
     return addresses.is_loopback(provider.base_url) and names_api_key(provider.api_key_env or "")
-
-
-def _approval_key(provider: Provider) -> tuple[str, str, str | None]:
-    """The provider, origin and key variable that an approval is for."""
-    return provider.name, addresses.origin_of(provider.base_url), provider.api_key_env
 
 
 def _sends_elsewhere(before: Provider, after: Provider) -> bool:

@@ -76,15 +76,7 @@ class Kit:
     """Providers, models, prices and settings."""
     _made: engine.Engine
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        simulate: bool = False,
-        actor: str = "user",
-        adopt: bool = False,
-        team: str | None = None,
-    ) -> None:
+    def __init__(self, path: Path, *, simulate: bool, actor: str, adopt: bool, team: str | None) -> None:
         self._store = store = Store(path, adopt=adopt)
         self.path, self._actor, self._simulate = path, actor, simulate
         self._is_closed = False
@@ -97,9 +89,8 @@ class Kit:
             seed_catalog(store)
         self.catalog = Catalog(
             store,
+            self._credentials,
             has_key=lambda provider: self._engine.connections.has_key(provider),
-            approve_origin=self._credentials.approve_origin,
-            origin_allowed=self._credentials.origin_allowed,
             list_models=self._list_models,
             actor=actor,
             card=self._repr_mimebundle_,

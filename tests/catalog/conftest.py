@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.catalog import Catalog, load_seed, seed_catalog
+from llmkit.providers.credentials import Credentials
 from llmkit.records import DatedPrice, Model, Price, Provider, split_reference
 from llmkit.store import Store
 
@@ -17,11 +18,11 @@ PRICES = (("1.5", "6"), ("0", "0"))
 
 @dataclass
 class Bench:
-    """A catalog with what stands around it: keys that are set, origins that were approved, a clock to move."""
+    """A catalog with what stands around it: keys that are set, approvals, a clock to move."""
 
     store: Store
     keys: set[str] = field(default_factory=set)
-    approved: set[tuple[str, str, str | None]] = field(default_factory=set)
+    credentials: Credentials = field(default_factory=Credentials)
     now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
     @property
@@ -29,9 +30,8 @@ class Bench:
         """The catalog over the store."""
         return Catalog(
             self.store,
+            self.credentials,
             has_key=lambda provider: provider.api_key_env in self.keys,
-            approve_origin=lambda name, origin, variable: self.approved.add((name, origin, variable)),
-            origin_allowed=lambda name, origin, variable: (name, origin, variable) in self.approved,
             clock=self.tick,
         )
 
@@ -71,7 +71,9 @@ def two_providers(tmp_path_factory) -> Path:
 def bench(two_providers, copy_catalog, tmp_path) -> Bench:
     """Two providers: ``alpha`` with a key variable and three models, the first its default; ``local`` without a key."""
     copy_catalog(two_providers, tmp_path)
-    return Bench(Store(tmp_path / "catalog.duckdb"), approved={("alpha", "https://alpha.example", "ALPHA_KEY")})
+    bench = Bench(Store(tmp_path / "catalog.duckdb"))
+    bench.credentials.approve_origin("alpha", "https://alpha.example", "ALPHA_KEY")
+    return bench
 
 
 @pytest.fixture

@@ -7,14 +7,10 @@ SET_DEFAULTS = """
 import sys
 from pathlib import Path
 from llmkit.catalog import Catalog
+from llmkit.providers.credentials import Credentials
 from llmkit.store import Store
 
-catalog = Catalog(
-    Store(Path(sys.argv[1])),
-    has_key=lambda provider: False,
-    approve_origin=lambda name, origin, variable: None,
-    origin_allowed=lambda name, origin, variable: True,
-)
+catalog = Catalog(Store(Path(sys.argv[1])), Credentials(), has_key=lambda provider: False)
 for turn in range(int(sys.argv[3])):
     catalog.set_default_model(f"alpha:{('one', 'two', 'three')[(turn + int(sys.argv[2])) % 3]}")
     catalog.add_model(f"alpha:from-{sys.argv[2]}-{turn}", cost_input_per_million=turn, cost_output_per_million=turn)

@@ -6,17 +6,13 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from llmkit.catalog import Catalog, frames
+from llmkit.providers.credentials import Credentials
 from llmkit.store import CatalogState, Store
 
 
 def test_an_empty_catalog_has_the_same_columns_and_types(tmp_path, shipped):
     """Code that works on a full catalog works on an empty one."""
-    empty = Catalog(
-        Store(tmp_path / "empty.duckdb"),
-        has_key=lambda provider: False,
-        approve_origin=lambda name, origin, variable: None,
-        origin_allowed=lambda name, origin, variable: False,
-    )
+    empty = Catalog(Store(tmp_path / "empty.duckdb"), Credentials(), has_key=lambda provider: False)
     for frame in ("models", "providers", "settings"):
         full, bare = getattr(shipped.catalog, frame)(), getattr(empty, frame)()
         assert len(full) > 0

@@ -9,7 +9,6 @@ import pytest
 
 from llmkit.errors import EditConflict, OriginNotApproved, UnsupportedProvider, ValidationError
 from llmkit.kit import open_kit
-from llmkit.providers.credentials import Credentials
 from llmkit.providers.wires import wire_for
 from llmkit.records import Call, HttpResponse, Model
 from llmkit.records.dialects import DIALECTS
@@ -57,12 +56,13 @@ def test_addresses_are_https_or_local(catalog, n_events, subtests):
 
 
 def test_this_machine_is_always_allowed(bench, subtests):
-    """A loopback address needs no approval, with or without a key."""
+    """A loopback address needs no approval, and is one for this provider alone."""
     for host in ("localhost", "127.0.0.1", "127.1.2.3", "[::1]", "LOCALHOST"):
         with subtests.test(host=host):
             bench.catalog.update_provider("alpha", base_url=f"http://{host}:8000/v1")
             assert bench.catalog.provider("alpha").base_url == f"http://{host.lower()}:8000/v1"
-    assert {(name, variable) for name, _, variable in bench.approved} == {("alpha", "ALPHA_KEY")}
+            assert bench.credentials.origin_allowed("alpha", f"http://{host}:8000", "ALPHA_KEY")
+            assert not bench.credentials.origin_allowed("beta", f"http://{host}:8000", "ALPHA_KEY")
 
 
 PRIVATE = (
@@ -91,7 +91,7 @@ def test_a_key_over_http_on_a_private_network_needs_approval(bench, n_events, su
                 bench.catalog.update_provider("alpha", base_url=url)
     assert n_events() == before
     bench.catalog.add_provider("lab", base_url=PRIVATE[0], api_key_env="LAB_KEY", approve_origin=True)
-    assert ("lab", "http://192.168.1.5:8000", "LAB_KEY") in bench.approved
+    assert bench.credentials.origin_allowed("lab", "http://192.168.1.5:8000", "LAB_KEY")
 
 
 def test_plain_http_never_crosses_a_public_network(catalog, subtests):
@@ -101,14 +101,11 @@ def test_plain_http_never_crosses_a_public_network(catalog, subtests):
             catalog.add_provider("beta", base_url=url)
 
 
-def test_what_the_catalog_takes_as_this_machine_gets_its_key(tmp_path, bench):
+def test_what_the_catalog_takes_as_this_machine_gets_its_key(bench):
     """Adding a provider and sending to it agree on what this machine is."""
-    credentials = Credentials(tmp_path)
     for number, host in enumerate(("app.localhost", "localhost", "127.0.0.2", "[::1]")):
         added = bench.catalog.add_provider(f"p{number}", base_url=f"http://{host}:8000/v1", api_key_env="ANY_KEY")
-        for way in bench.approved:
-            credentials.approve_origin(*way)
-        credentials.check(added)
+        bench.credentials.check(added)
 
 
 def test_a_new_address_for_a_key_needs_approval(bench, n_events):
@@ -119,7 +116,7 @@ def test_a_new_address_for_a_key_needs_approval(bench, n_events):
     assert "https://evil.example" in str(caught.value)
     assert n_events() == before
     bench.catalog.update_provider("alpha", base_url="https://good.example/v1", approve_origin=True)
-    assert ("alpha", "https://good.example", "ALPHA_KEY") in bench.approved
+    assert bench.credentials.origin_allowed("alpha", "https://good.example", "ALPHA_KEY")
     bench.catalog.update_provider("alpha", base_url="https://good.example/v2")
     with pytest.raises(OriginNotApproved):
         bench.catalog.update_provider("alpha", base_url="https://good.example:8443/v2")
@@ -129,13 +126,13 @@ def test_a_new_remote_provider_is_added_but_gets_no_key_before_approval(bench):
     """Adding warns and says how to approve; approving later or at once both work."""
     with pytest.warns(UserWarning, match=r"update_provider\('router'.*approve_origin=True"):
         bench.catalog.add_provider("router", base_url="https://router.example/api/v1", api_key_env="ROUTER_KEY")
-    assert not [name for name, *_ in bench.approved if name == "router"]
+    assert not bench.credentials.origin_allowed("router", "https://router.example", "ROUTER_KEY")
     bench.catalog.update_provider("router", approve_origin=True)
-    assert ("router", "https://router.example", "ROUTER_KEY") in bench.approved
+    assert bench.credentials.origin_allowed("router", "https://router.example", "ROUTER_KEY")
     bench.catalog.add_provider(
         "second", base_url="https://second.example/v1", api_key_env="SECOND_KEY", approve_origin=True
     )
-    assert ("second", "https://second.example", "SECOND_KEY") in bench.approved
+    assert bench.credentials.origin_allowed("second", "https://second.example", "SECOND_KEY")
 
 
 def test_a_key_given_to_an_unapproved_address_needs_approval(catalog):

@@ -11,6 +11,7 @@ import pytest
 from llmkit.catalog import Catalog, load_seed, sample_scenarios, seed_catalog
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.money.pricing import rates_at
+from llmkit.providers.credentials import Credentials
 from llmkit.providers.wires.options import PARAMETERS
 from llmkit.records import RATE_COLUMNS
 from llmkit.records.checks import addresses
@@ -48,9 +49,8 @@ def catalog(seed, tmp_path_factory):
     seed_catalog(store, seed)
     return Catalog(
         store,
+        Credentials(),
         has_key=lambda provider: False,
-        approve_origin=lambda name, origin, variable: None,
-        origin_allowed=lambda name, origin, variable: False,
         clock=lambda: datetime(2026, 11, 23, 12, tzinfo=UTC),
     )
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from llmkit.catalog import Catalog, load_seed, seed_catalog
+from llmkit.providers.credentials import Credentials
 from llmkit.records import DatedPrice, Price
 from llmkit.store import Store
 
@@ -26,12 +27,7 @@ def store(tmp_path):
 @pytest.fixture
 def catalog(store):
     """Its catalog."""
-    return Catalog(
-        store,
-        has_key=lambda provider: False,
-        approve_origin=lambda name, origin, variable: None,
-        origin_allowed=lambda name, origin, variable: True,
-    )
+    return Catalog(store, Credentials(), has_key=lambda provider: False)
 
 
 def changed(reference, *, price=None, **columns):
