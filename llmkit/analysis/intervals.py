@@ -61,7 +61,7 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         return Interval(nan, nan, nan, nan, 0, "no answers")
     estimate = float(values.mean())
     if share and clusters is None:
-        return Interval(estimate, *_wilson(estimate, count), nan, count, "Wilson")
+        return Interval(estimate, *wilson(estimate, count), nan, count, "Wilson")
     if count == 1:
         return Interval(estimate, nan, nan, nan, 1, f"one {'answer' if clusters is None else 'cluster'}: no interval")
     model = regression.OLS(values.to_numpy(), np.ones(len(values)))
@@ -159,7 +159,9 @@ def holm(p: pd.Series[float]) -> pd.Series[float]:
     return corrected
 
 
-def _wilson(share: float, count: float, alpha: float = ALPHA) -> tuple[float, float]:
+def wilson(share: float, count: float, quantile: float | None = None) -> tuple[float, float]:
+    """Wilson's score interval of a share for this many answers; ``quantile`` is another one than the normal one."""
+    alpha = ALPHA if quantile is None else 2 * stats.norm.sf(quantile)
     low, high = proportion.proportion_confint(share * count, count, alpha=alpha, method="wilson")
     return float(max(min(low, share), 0.0)), float(min(max(high, share), 1.0))  # rounding can leave the share outside
 
@@ -169,8 +171,7 @@ def _clustered_wilson(share: float, error: float, n: int, count: int) -> tuple[f
         effective = float(count)
     else:
         effective = share * (1 - share) / error**2 if error > _EQUAL else float(n)
-    as_normal = 2 * stats.norm.sf(stats.t.isf(ALPHA / 2, count - 1))
-    return _wilson(share, effective, as_normal)
+    return wilson(share, effective, stats.t.isf(ALPHA / 2, count - 1))
 
 
 def _paired(differences: pd.Series[float], a: pd.Series[float], b: pd.Series[float], *, share: bool) -> Interval:

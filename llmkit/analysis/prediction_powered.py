@@ -7,13 +7,12 @@ that minimises the interval, Angelopoulos, Duchi and Zrnic, arXiv:2311.01453 (20
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from llmkit.analysis.intervals import ALPHA, stats
+from llmkit.analysis.intervals import ALPHA, stats, wilson
 from llmkit.errors import ValidationError
 
 _LEAST = 0.01
@@ -46,10 +45,7 @@ class Corrected:
         where the estimate is low."""
         share = min(1.0, max(0.0, self.estimate))
         spread = max(share * (1 - share), _LEAST)
-        middle = max(0.0, self.variance) * self.quantile**2 / spread
-        half = sqrt(middle * share * (1 - share) + middle**2 / 4)
-        low, high = ((share + middle / 2 + sign * half) / (1 + middle) for sign in (-1, 1))
-        return max(0.0, low), min(1.0, high)
+        return wilson(share, spread / self.variance, self.quantile) if self.variance > 0 else (share, share)
 
 
 def corrected_mean(
