@@ -48,12 +48,8 @@ def choose(
     """The model configured for a purpose; if it cannot be used, the cheapest active model that can do the task.
 
     ``avoid`` holds references not to fall back on: a run's own models. ``structured``: the fallback must support JSON
-    schemas or JSON mode; ``context``: input tokens that it must accept.
-
-    Raises:
-        ValidationError: there is no such purpose.
-        ModelNotFound, ModelDeprecated, MissingApiKey: why the configured model cannot be used, if ``strict`` or there
-            is no other.
+    schemas or JSON mode; ``context``: input tokens that it must accept. If ``strict``, or if there is no other, it
+    raises the error why the configured model cannot be used.
     """
     texts.flag(strict, "strict")
     state = access.state

@@ -34,11 +34,8 @@ def find_provider(state: CatalogState, name: Any) -> Provider:
 
 
 def find_model(state: CatalogState, ref: Any) -> Model:
-    """The model with that reference.
-
-    Raises:
-        ModelNotFound: there is no such model; suggests the nearest references, for a bare model id at every provider.
-        UnsupportedProvider: there is no such provider.
+    """The model with that reference; raises :class:`ModelNotFound` with the nearest references, for a bare model id at
+    every provider, or :class:`UnsupportedProvider`.
     """
     if isinstance(ref, Model):
         ref = ref.reference

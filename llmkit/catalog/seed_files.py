@@ -67,11 +67,7 @@ def shipped_fingerprint() -> str:
 
 @cache
 def load_seed() -> Seed:
-    """The shipped catalog, read once.
-
-    Raises:
-        ValidationError: a file holds an invalid value; the message names the file.
-    """
+    """The shipped catalog, read once."""
     providers, models, prices, settings, origins, left_out = {}, {}, {}, {}, {}, {}
     for file in _files("catalog"):
         content = _toml(file)

@@ -30,9 +30,6 @@ def seed_catalog(store: Store, seed: Seed | None = None, *, now: datetime | None
     In one edit by the actor ``seed``, missing entries are added and existing ones updated field by field, except for
     fields that a user has ever changed. A default that a user chose stays while it is active. Nothing is removed:
     models that are no longer shipped stay.
-
-    Raises:
-        CatalogBusy: another program holds the database open.
     """
     fingerprint = shipped_fingerprint() if seed is None else seed.fingerprint
     while True:

@@ -69,10 +69,8 @@ class Answer:
     cost: float = 0.0
 
     def entries(self, name: str) -> list[Any]:
-        """The list ``name`` in the answer's JSON, or the JSON itself if it is a list.
-
-        Raises:
-            ValueError: there is none; its message is a sentence.
+        """The list ``name`` in the answer's JSON, or the JSON itself if it is a list; else raises ``ValueError`` with a
+        sentence.
         """
         if self.text is None:
             raise ValueError(self.problem)
