@@ -92,22 +92,21 @@ class ProviderDetail(Detail):
         provider, form = self._provider, self.form
         if provider is None or form is None:
             return
-        form.withdraw()
-        try:
+
+        def ask() -> None:
             self._kit.catalog.check_deletable(provider.name)
-        except LlmkitError as error:
-            self._refuse_delete(error)
-        else:
             question = f"Delete {provider.display_name} and its models? Undo brings them back."
             form.ask(question, "Delete", lambda: self._delete(form, provider.name))
+
+        form.withdraw()
+        self._panel.act(ask, at=self.notice)
 
     def _delete(self, form: Form, name: str) -> None:
         form.withdraw()
         deleted = self._kit.catalog.delete_provider
-        self._panel.act(lambda: f"Deleted {deleted(name).display_name}.", on_error=self._refuse_delete)
-
-    def _refuse_delete(self, error: LlmkitError) -> None:
-        self.notice.show(str(error), "bad")
+        self._panel.act(
+            lambda: f"Deleted {deleted(name).display_name}.", on_error=lambda error: self.notice.show(str(error), "bad")
+        )
 
     def _ask_approval(self, form: Form, provider: Provider) -> None:
         url = form["base_url"].control.value

@@ -65,9 +65,9 @@ class Table(traitlets.HasTraits):
     """Rows by group, with sortable columns, and pages of 25; ``filters`` is the line of filters.
 
     ``rows`` are all rows, sorted by group. ``selected`` is the key of the selected row or ``None``; observe it.
-    ``sorters`` are the buttons that sort by a column; ``detail``, if any, is what a click on a row opens. Subclasses
-    whose rows react differently to clicks override the methods under *row behaviour*. ``room`` is the CSS ``flex`` of
-    the cells next to the name.
+    ``sorters`` are the buttons that sort by a column, ``lines`` the widgets of the rows that were shown, by key;
+    ``detail``, if any, is what a click on a row opens. Subclasses whose rows react differently to clicks override the
+    methods under *row behaviour*. ``room`` is the CSS ``flex`` of the cells next to the name.
     """
 
     room = "4 0 434px"
@@ -103,7 +103,7 @@ class Table(traitlets.HasTraits):
         self.sorters = {str(column.sort): _sorter(column, self._sort_by) for column in sortable}
         self._grid = " ".join(column.width for column in columns)
         self._looks = Looks(self.room)
-        self._lines: dict[str, TableLine] = {}
+        self.lines: dict[str, TableLine] = {}
         self._headings = defaultdict[str, ipw.HTML](self._looks.heading)
         self._empty = ipw.HTML(html.quiet("Nothing matches the filter."))
         self.previous = button("Previous", lambda: self._turn(-1))
@@ -124,10 +124,6 @@ class Table(traitlets.HasTraits):
     def visible(self) -> list[Row]:
         """The rows on the current page."""
         return self._found[self._page * PAGE : (self._page + 1) * PAGE]
-
-    def line_of(self, key: str) -> TableLine:
-        """The widgets of a row that is or was on the page."""
-        return self._lines[key]
 
     def page(self, title: str) -> html.Page:
         """All rows without a kernel."""
@@ -257,11 +253,11 @@ class Table(traitlets.HasTraits):
     def _line(self, row: Row) -> TableLine:
         cells, chosen = self._cells(row), self._is_chosen(row)
         told = {"description": row.name, "tooltip": row.tooltip or row.name, **self._state(row, chosen)}
-        if row.key in self._lines:
-            self._lines[row.key].show(cells, chosen=chosen, **told)
+        if row.key in self.lines:
+            self.lines[row.key].show(cells, chosen=chosen, **told)
         else:
-            self._lines[row.key] = TableLine(self._looks, self._control(row.key, **told), cells, chosen=chosen)
-        return self._lines[row.key]
+            self.lines[row.key] = TableLine(self._looks, self._control(row.key, **told), cells, chosen=chosen)
+        return self.lines[row.key]
 
     def _cells(self, row: Row) -> str:
         cells = "".join(

@@ -26,13 +26,13 @@ def ids(table):
 
 def test_dropping_keeping_and_editing_by_clicks(table):
     """A row opens below; its buttons do what they say, and the ids of the others stay."""
-    table.table.line_of("s0002").control.click()
+    table.table.lines["s0002"].control.click()
     table.drop_button.click()
     assert ids(table) == ["s0001", "s0003"]
     assert table.keep_button.layout.display is None
     table.keep_button.click()
     assert ids(table) == ["s0001", "s0002", "s0003"]
-    table.table.line_of("s0003").control.click()
+    table.table.lines["s0003"].control.click()
     table.prompt.value = "  Three, but better?  "
     table.save_button.click()
     assert [scenario.prompt for scenario in table.scenarios] == ["One?", HOSTILE, "Three, but better?"]
@@ -41,17 +41,17 @@ def test_dropping_keeping_and_editing_by_clicks(table):
 
 def test_what_was_typed_but_not_saved_is_kept_for_later(table):
     """Choosing another row loses nothing: a sentence says so, and the text is there when its row is chosen again."""
-    table.table.line_of("s0001").control.click()
+    table.table.lines["s0001"].control.click()
     table.prompt.value = "One, but"
-    table.table.line_of("s0003").control.click()
+    table.table.lines["s0003"].control.click()
     assert "s0001 is not saved" in table.notice.text
     assert (table.prompt.value, table.scenarios[0].prompt) == ("Three?", "One?")
-    table.table.line_of("s0001").control.click()
+    table.table.lines["s0001"].control.click()
     assert (table.prompt.value, table.notice.text) == ("One, but", "")
     table.save_button.click()
     assert table.scenarios[0].prompt == "One, but"
     table.edit("s0001", "One by a function")
-    table.table.line_of("s0003").control.click()
+    table.table.lines["s0003"].control.click()
     assert table.notice.text == ""
 
 
@@ -79,7 +79,7 @@ def test_an_unknown_scenario_is_refused_and_nothing_changes(table, action):
 
 def test_an_empty_prompt_is_refused_in_the_table(table):
     """The sentence stands in the panel, and the scenario is as it was."""
-    table.table.line_of("s0001").control.click()
+    table.table.lines["s0001"].control.click()
     table.prompt.value = "   "
     table.save_button.click()
     assert "needs a prompt" in table.notice.text

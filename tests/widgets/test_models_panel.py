@@ -24,7 +24,7 @@ def panel(kit):
 def select(panel, reference):
     """Find a model by its id and click on it."""
     panel.table.text.value = reference
-    panel.table.line_of(reference).control.click()
+    panel.table.lines[reference].control.click()
     return panel.detail
 
 
@@ -113,7 +113,7 @@ def test_pages_show_twenty_five_rows_each(panel, kit):
 def test_a_click_opens_the_model_that_was_seen(panel):
     """Sent by a browser that had not redrawn the table for a filter yet, it still opens the model that was clicked."""
     seen = panel.table.visible[0].key
-    clicked = panel.table.line_of(seen).control
+    clicked = panel.table.lines[seen].control
     panel.table.text.value = "mistral"
     assert seen not in [row.key for row in panel.table.visible]
     clicked.click()
@@ -129,7 +129,7 @@ def test_rows_are_rows_to_a_screen_reader(panel):
     assert roles == {"role=table": 1, "role=row": 3, "role=columnheader": 6, "role=rowheader": 1}
     sorts = [name for names in said for name in names if name.startswith("aria-sort=")]
     assert sorted(sorts) == ["aria-sort=ascending", "aria-sort=none", "aria-sort=none"]
-    line = panel.table.line_of(LUNA)
+    line = panel.table.lines[LUNA]
     assert "aria-selected=true" in line.box._dom_classes
     assert 'role="cell"' in line.cells.value
 

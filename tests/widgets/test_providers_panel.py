@@ -17,7 +17,7 @@ def panel(kit):
 
 def select(panel, name):
     """Click on a provider; returns its form."""
-    panel.table.line_of(name).control.click()
+    panel.table.lines[name].control.click()
     return panel.detail.form
 
 
@@ -161,7 +161,7 @@ def test_what_was_typed_for_another_provider_is_not_lost_without_a_word(panel):
     assert panel.detail.notice.text == "What you typed for openai was not saved."
     type_into(select(panel, "openai"), requests_per_minute="77")
     assert not panel.detail.notice.text
-    panel.table.line_of("openai").control.click()
+    panel.table.lines["openai"].control.click()
     assert panel.notice.text == "What you typed for openai was not saved."
 
 

@@ -40,7 +40,7 @@ def only(form, *references):
 def row_of(form, reference):
     """The checkbox of a model, after filtering for it."""
     form.picker.text.value = reference
-    return form.picker.line_of(reference).control
+    return form.picker.lines[reference].control
 
 
 # --- models ---
@@ -117,7 +117,7 @@ def _count(widget):
 def test_a_tick_is_for_the_model_that_was_seen(form):
     """Sent by a browser that had not redrawn the table for a filter yet, it still ticks the model that was clicked."""
     seen = next(row.key for row in form.picker.visible if row.key not in form.picker.chosen)
-    ticked = form.picker.line_of(seen).control
+    ticked = form.picker.lines[seen].control
     before = form.picker.chosen
     form.picker.text.value = "mistral"
     ticked.value = True
