@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.errors import ValidationError
-from llmkit.records import Usage
+from llmkit.records import Usage, columns
 from llmkit.records.checks import shapes, texts
 from llmkit.records.user_warnings import warn
 
@@ -65,7 +65,7 @@ def read_bill(source: Any) -> list[BillLine]:
 
 def _records(source: Any) -> list[Mapping[str, Any]]:
     if isinstance(source, pd.DataFrame):
-        return [_with_amount({str(name): value for name, value in row.items()}) for row in source.to_dict("records")]
+        return list(map(_with_amount, columns.rows(source)))
     file = shapes.path(source, "path_or_frame")
     with shapes.reaching(file, "read", "path_or_frame"):
         content = file.read_bytes()

@@ -83,7 +83,7 @@ def answers(runs: Iterable[Answered]) -> dict[str, Any]:
     for run, frame, notes in frames:
         turns, name = _turns(run.turns), f"{run.name} ({run.id})" if run.name else run.id
         earlier, asked = run.earlier_turns, run.question_texts
-        for row in records(frame[[name for name in frame if name in _READ or name not in columns.PROBES]]):
+        for row in columns.rows(frame[[name for name in frame if name in _READ or name not in columns.PROBES]]):
             key = (run.id, row["scenario_id"])
             if key not in places:
                 places[key] = len(scenarios)
@@ -134,24 +134,17 @@ def _without_notes(run: Answered) -> tuple[pd.DataFrame, dict[str, dict[str, Any
     """The probes without people's notes, and the notes by probe and name."""
     frame, names = run.probes, run.annotations["name"].unique()
     named = {name: note if (note := f"note.{name}") in frame else name for name in names}
-    columns = {name: column for name, column in named.items() if column in frame}
+    shown = {name: column for name, column in named.items() if column in frame}
     notes = {
         row["probe_id"]: {
             name: row[column]
-            for name, column in columns.items()
+            for name, column in shown.items()
             if row[column] is not None
             and (name != "mark" or row[column])  # a code may be false, a mark is there or not
         }
-        for row in records(frame[["probe_id", *columns.values()]])
+        for row in columns.rows(frame[["probe_id", *shown.values()]])
     }
-    return frame.drop(columns=list(columns.values())), notes
-
-
-def records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
-    """The rows of a table, with ``None`` for missing values."""
-    names = [str(name) for name in table]
-    whole = table.astype(object).where(table.notna(), None)
-    return [dict(zip(names, row, strict=True)) for row in whole.itertuples(index=False, name=None)]
+    return frame.drop(columns=list(shown.values())), notes
 
 
 def _probe(row: Mapping[str, Any], turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -178,7 +171,7 @@ def _cost(row: Mapping[str, Any]) -> str | None:
 
 def _turns(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     turns: dict[str, list[dict[str, Any]]] = {}
-    for row in records(table[["probe_id", "response", "finish_reason", *_TOKENS, "cost", "latency_s"]]):
+    for row in columns.rows(table[["probe_id", "response", "finish_reason", *_TOKENS, "cost", "latency_s"]]):
         turns.setdefault(row["probe_id"], []).append({"response": row["response"], "note": _note(row)})
     return turns
 

@@ -26,7 +26,7 @@ from llmkit.errors import ModelNotFound, OriginNotApproved, ValidationError
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.providers.credentials import Credentials, how_to_approve, names_api_key
-from llmkit.records import BUDGETS, EXACT, Model, ModelStatus, Provider, dialect_at
+from llmkit.records import BUDGETS, EXACT, Model, ModelStatus, Provider, columns, dialect_at
 from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.user_warnings import warn
@@ -108,18 +108,13 @@ class Catalog:
         access = self.access()
         state = access.state
         name = None if provider is None else rules.find_provider(state, provider).name
-
-        def available(model: Model) -> bool:
-            return access.blocking(model) is None
-
-        chosen = (
-            model
-            for model in state.models.values()
-            if (name is None or model.provider == name)
-            and (status is None or model.status == status)
-            and (available(model) or not available_only)
+        frame = frames.models(
+            state, available=lambda model: access.blocking(model) is None, at=rules.moment(state, self._clock())
         )
-        return frames.models(state, chosen, available=available, at=rules.moment(state, self._clock()))
+        for column, wanted in (("provider", name), ("status", status), ("is_available", available_only or None)):
+            if wanted is not None:
+                frame = frame[frame[column] == wanted]
+        return frame.reset_index(drop=True)
 
     def provider(self, name: str) -> Provider:
         """One provider.
@@ -513,9 +508,8 @@ class Catalog:
         """
         if not isinstance(rows, pd.DataFrame):
             raise ValidationError("rows is the DataFrame of check_prices(), or a part of it.", field="rows")
-        records = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
         with self._edit() as edit:
-            return price_checks.accept(edit, records, rules.moment(edit.state, self._clock()))
+            return price_checks.accept(edit, columns.rows(rows), rules.moment(edit.state, self._clock()))
 
     # --- budgets and settings ---
 

@@ -53,10 +53,8 @@ def providers(
     return _frame(rows, PROVIDER_COLUMNS)
 
 
-def models(
-    state: CatalogState, chosen: Iterable[Model], *, available: Callable[[Model], bool], at: datetime
-) -> pd.DataFrame:
-    """One row per model, in the given order, with source and day of reading of its price in force at ``at``."""
+def models(state: CatalogState, *, available: Callable[[Model], bool], at: datetime) -> pd.DataFrame:
+    """One row per model, with source and day of reading of its price in force at ``at``."""
     rows = (
         model.to_row()
         | {name: shown(getattr(model.price, name)) or None for name in PRICE_PARTS}
@@ -67,7 +65,7 @@ def models(
             "price_source": entry.source if entry else None,
             "price_read_on": entry.read_on if entry else None,
         }
-        for model in chosen
+        for model in state.models.values()
         for entry in (price_on(state.prices.get(model.reference, ()), at),)
     )
     return _frame(rows, MODEL_COLUMNS)

@@ -26,8 +26,8 @@ from llmkit.records import PRICE_COLUMNS, RemoteModel
 from llmkit.records.user_warnings import warn
 from llmkit.store import CatalogState, Edit
 
-ListModels = Callable[[Sequence[str]], Mapping[str, Sequence[RemoteModel] | LlmkitError]]
-"""Asks providers, by name, for their own lists of models."""
+ListModels = Callable[[Sequence[str]], Mapping[str, Callable[[], Sequence[RemoteModel]]]]
+"""Asks providers, by name, for their own lists of models; returns functions that wait for these."""
 
 
 def check(
@@ -45,11 +45,11 @@ def check(
     lists: dict[str, Sequence[RemoteModel]] = {}
     unanswered: dict[str, str] = {}
     for provider, answer in ask(providers).items():
-        if isinstance(answer, LlmkitError):
-            unanswered[provider] = str(answer)
-            warn(f"{provider} was not asked for its models: {answer}")
-        else:
-            lists[provider] = answer
+        try:
+            lists[provider] = answer()
+        except LlmkitError as error:
+            unanswered[provider] = str(error)
+            warn(f"{provider} was not asked for its models: {error}")
     listed = list(list_differences(state.models, lists, upstream, at))
     stated = {(each.model, each.what) for each in listed}
     others = [
@@ -96,14 +96,10 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
             continue
         if what not in (*PRICE_COLUMNS, "retires_on", NEW):
             raise ValidationError(f"what={what!r} cannot be applied.", field="rows")
-        key = (str(row["model"]), _unless_missing(row.get("valid_from")), _unless_missing(row.get("source")))
+        key = (str(row["model"]), row.get("valid_from"), row.get("source"))
         if what == NEW and not isinstance(theirs, Mapping):
             raise ValidationError(
                 "theirs of a new model is a dict of its columns, as check_prices() gives it.", field="rows"
             )
-        groups.setdefault(key, {}).update(theirs if what == NEW else {what: _unless_missing(theirs)})
+        groups.setdefault(key, {}).update(theirs if what == NEW else {what: theirs})
     return groups
-
-
-def _unless_missing(value: Any) -> Any:
-    return None if value is None or value is pd.NaT or value != value else value

@@ -14,7 +14,7 @@ import pandas as pd
 from llmkit.catalog.rules import OWN_ACTORS
 from llmkit.errors import EditConflict, ValidationError
 from llmkit.money.amounts import column_in_words, dollars
-from llmkit.records import DatedPrice, Model, Price, Provider, price_on, since
+from llmkit.records import DatedPrice, Model, Price, Provider, columns, price_on, since
 from llmkit.store import Edit
 
 ACTION = "undo"
@@ -27,15 +27,11 @@ Entry = TypeVar("Entry", Provider, Model)
 
 
 def last_edit(events: pd.DataFrame) -> Sequence[Event]:
-    """The events of the users' last edit that is not undone yet, oldest first.
-
-    Raises:
-        ValidationError: there is none.
-    """
+    """The events of the users' last edit that is not undone yet, oldest first."""
     mine = events[~events["actor"].isin(OWN_ACTORS) & events["action"].ne("restore")]  # that changed nothing
     open_edits: list[Sequence[Event]] = []
-    for _, rows in mine.groupby("edit_id", sort=False):
-        edit = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+    for _, entries in mine.groupby("edit_id", sort=False):
+        edit = columns.rows(entries)
         if edit[0]["action"] != ACTION:
             open_edits.append(edit)
         elif open_edits:

@@ -877,10 +877,9 @@ class Kit:
     def _run_view(self, run: analysis.Run) -> Any:
         return run_view.RunView(run, self.resume)
 
-    def _list_models(self, names: Sequence[str]) -> dict[str, list[RemoteModel] | LlmkitError]:
-        """The model lists of these providers, requested concurrently; none in a rehearsal, which has no real lists."""
-        handles = {} if self.simulated else {name: self.test_connection(name) for name in names}
-        return {name: _result_or_error(handle) for name, handle in handles.items()}
+    def _list_models(self, names: Sequence[str]) -> Mapping[str, Callable[[], list[RemoteModel]]]:
+        """Request the model lists of these providers; of none in a rehearsal, which has no real lists."""
+        return {} if self.simulated else {name: self.test_connection(name).result for name in names}
 
 
 class _Closed:
@@ -979,13 +978,6 @@ def catalog_path(path: str | os.PathLike[str] | None = None) -> Path:
     if is_folder:
         raise ValidationError(f"{file} is a folder: name a file in it, such as {file / DEFAULT_NAME}.", field="path")
     return file
-
-
-def _result_or_error(handle: runs.Handle[list[RemoteModel]]) -> list[RemoteModel] | LlmkitError:
-    try:
-        return handle.result()
-    except LlmkitError as error:
-        return error
 
 
 def _login_name() -> str:

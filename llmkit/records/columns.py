@@ -50,6 +50,13 @@ def column(values: Sequence[Any], index: pd.Index[Any] | None = None) -> pd.Seri
     return common if is_kept else objects
 
 
+def rows(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
+    """The rows of a table, with ``None`` for missing values."""
+    names = [str(name) for name in table]
+    whole = table.astype(object).where(table.notna(), None)
+    return [dict(zip(names, row, strict=True)) for row in whole.itertuples(index=False, name=None)]
+
+
 PROBES = tuple(_PROBES)
 """One row for each scenario × model × sample. Costs in US dollars, prices per million tokens, times in UTC.
 

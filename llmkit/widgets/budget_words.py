@@ -11,7 +11,7 @@ import pandas as pd
 
 from llmkit.money.amounts import dollars
 from llmkit.money.estimate_table import Estimate
-from llmkit.records import is_month, month_of
+from llmkit.records import columns, is_month, month_of
 
 
 def projects(shared: pd.DataFrame) -> list[str]:
@@ -21,7 +21,7 @@ def projects(shared: pd.DataFrame) -> list[str]:
 
 def project_words(project: str | None, shared: pd.DataFrame) -> str:
     """What is left of the budgets of a project."""
-    own = shared[shared["scope"] == project].to_dict("records")
+    own = columns.rows(shared[shared["scope"] == project])
     return " ".join(
         f"{dollars(row['left'])} of {dollars(row['amount'], exact=True)} are left{_where(row)}." for row in own
     )
@@ -34,11 +34,11 @@ def budget_words(estimate: Estimate | None, budget: Decimal | None, shared: pd.D
     if budget is not None and expected is not None and expected > budget:
         words.append(f"The estimate is {dollars(expected)}: the run will stop at {dollars(budget, exact=True)}.")
     now = shared[shared["is_alert"] & (shared["scope"] == month_of(datetime.now(UTC)))]
-    for row in now.to_dict("records"):
+    for row in columns.rows(now):
         spent, amount = dollars(row["spent"]), dollars(row["amount"])
         words.append(f"Of the budget {row['scope']}{_where(row)}, {spent} of {amount} is spent.")
     return " ".join(words)
 
 
 def _where(row: Mapping[Any, Any]) -> str:
-    return "" if pd.isna(row["provider"]) else f" at {row['provider']}"
+    return f" at {row['provider']}" if row["provider"] else ""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmkit.analysis import Run, reader_data
 from llmkit.errors import ValidationError
+from llmkit.records import columns
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel
 from llmkit.widgets.reader import AnswersWidget, Reply
@@ -59,11 +60,10 @@ class CodingForm(Panel):
         """The data sent to the browser, which does not reveal who answered."""
         turns = self.run.turns.groupby("probe_id", sort=False)
         items = []
-        for row in self.df.to_dict("records"):
+        for row in columns.rows(self.df):
             own = turns.get_group(row["probe_id"])
             texts = [{"prompt": p, "response": r} for p, r in zip(own["prompt"], own["response"], strict=True)]
-            category = row["category"] if isinstance(row["category"], str) else None
-            items.append({"turns": texts, "category": category})
+            items.append({"turns": texts, "category": row["category"]})
         return {"categories": list(self._categories.items()), "items": items}
 
     def _reply(self, content: Mapping[str, Any]) -> Reply:

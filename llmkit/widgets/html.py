@@ -184,6 +184,7 @@ class Page:
         return table(list(shown.columns), rows, right=self.right, markup=self.markup) + rest
 
 
-def static(pages: Iterable[Page]) -> str:
-    """Tables under their titles."""
-    return literal("".join(heading(page.title) + page.table() for page in pages))
+def static(pages: Sequence[Page]) -> tuple[str, str]:
+    """Tables under their titles, as HTML and as plain text."""
+    shown = literal("".join(heading(page.title) + page.table() for page in pages))
+    return shown, "\n\n".join(page.text() for page in pages)

@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as ipw
@@ -120,18 +120,13 @@ class Panel(ABC):
 
     def _static(self) -> tuple[str, str]:
         """The panel without a kernel, as HTML and as plain text."""
-        return static(self._pages())
+        return html.static(self._pages())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return self.island.bundle()
 
     def _ipython_display_(self) -> None:
         self.island.show()
-
-
-def static(pages: Sequence[html.Page]) -> tuple[str, str]:
-    """Tables as HTML and as plain text."""
-    return html.static(pages), "\n\n".join(page.text() for page in pages)
 
 
 class Sentence:

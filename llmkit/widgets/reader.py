@@ -13,8 +13,9 @@ import traitlets
 
 from llmkit.analysis import Run, exports, reader_data
 from llmkit.errors import CatalogBusy, LlmkitError
+from llmkit.records import columns
 from llmkit.widgets import html
-from llmkit.widgets.panel import Panel, static
+from llmkit.widgets.panel import Panel
 
 SAVED = 1_900_000
 """The most bytes of packed answers saved in a notebook; base64 makes them a third larger."""
@@ -127,7 +128,7 @@ class Reader(Panel):
         attempts = self._runs[content["run"]].attempts
         chosen = attempts[attempts["probe_id"] == content["probe"]]
         shown = chosen[["turn", "attempt", "status_code", "error_code", "request", "reply"]]
-        return {"attempts": reader_data.records(shown)}, []
+        return {"attempts": columns.rows(shown)}, []
 
     def _note(self, content: Mapping[str, Any]) -> Reply:
         """Save a note."""
@@ -166,7 +167,7 @@ class Reader(Panel):
     def _static(self) -> tuple[str, str]:
         data = self._shown if self.answers.coming else self._read()
         packed, left_out = reader_data.fitting(data, SAVED)
-        table, text = static([self._first(data)])
+        table, text = html.static([self._first(data)])
         rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
         first = f": the first {_PLAIN}" if len(data["probes"]) > _PLAIN else ""
         plain = f'<details><summary style="{html.FONT}">As plain text{first}</summary>{table}</details>'

@@ -80,7 +80,7 @@ def test_token_counts_are_short(number, shown):
 
 def test_a_long_table_is_cut_with_a_word_about_the_rest():
     """A saved notebook does not hold a thousand rows; it says how many more there are."""
-    page = html.static([html.Page("Many", pd.DataFrame({"n": range(1000)}))])
+    page, _ = html.static([html.Page("Many", pd.DataFrame({"n": range(1000)}))])
     assert page.count("<tr>") == html.MOST_ROWS + 1
     assert f"and {1000 - html.MOST_ROWS:,} more rows<" in page
     assert "and 1 more row<" in html.Page("Many", pd.DataFrame({"n": range(html.MOST_ROWS + 1)})).table()
