@@ -3,18 +3,16 @@
 from llmkit.analysis import capsule, replication
 from llmkit.analysis.archived_runs import Dataset, dataset
 from llmkit.analysis.bill_exports import read_bill
-from llmkit.analysis.budget_table import budget_table
 from llmkit.analysis.calibration import calibration
 from llmkit.analysis.coder_agreement import Agreement, agreement
 from llmkit.analysis.comparison import Comparison, compare, concat
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
-from llmkit.analysis.mode_table import mode_table, refuse_chosen_mode
+from llmkit.analysis.kit_tables import RunList, budget_table, mode_table, refuse_chosen_mode
 from llmkit.analysis.power import Design, design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.replication import Replication
 from llmkit.analysis.run import Run, Table
-from llmkit.analysis.run_list import RunList
 from llmkit.analysis.run_words import effective_status
 from llmkit.analysis.stopping import HalfWidth, half_width
 

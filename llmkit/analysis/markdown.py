@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import starmap
 
 _MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
 """Inline markup; the underscore in a name such as max_tokens is none."""
@@ -58,15 +59,13 @@ def verbatim(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def page(title: str, text: str, figures: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> str:
-    """A self-contained HTML page without scripts. ``figures`` are SVG documents with captions, by the heading that they
-    go under."""
+def page(title: str, text: str, heading: str = "", figures: Iterable[tuple[str, str]] = ()) -> str:
+    """A self-contained HTML page without scripts, with ``figures`` (SVG documents and captions) under the heading."""
     from markdown_it import MarkdownIt  # imported only to write a page
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    for heading, drawn in (figures or {}).items():
-        shown = "".join(_figure(svg, caption) for svg, caption in drawn)
-        body = body.replace(f"<h2>{heading}</h2>", f"<h2>{heading}</h2>\n{shown}", 1)
+    shown = "".join(starmap(_figure, figures))
+    body = body.replace(f"<h2>{heading}</h2>", f"<h2>{heading}</h2>\n{shown}", 1)
     return document(title, _STYLE, f"<main>\n{body}</main>")
 
 

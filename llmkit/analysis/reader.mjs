@@ -285,7 +285,6 @@ export function show(root, data, live = null) {
       parts.push(part("Prompt", body(prompts[i])));
       const turn = probe.turns[i];
       if (!turn) continue;
-      if (turn.reasoning) parts.push(h("details", {}, h("summary", {}, "Reasoning"), body(turn.reasoning)));
       parts.push(part("Answer", body(turn.response), turn.note,
         h("button", { type: "button", title: "Copy this answer", onclick: () => copy(turn.response) }, "Copy")));
     }

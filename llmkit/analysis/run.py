@@ -467,7 +467,7 @@ class Run:
             (partial(charts.plot_latency, probes), "Time to an answer: median, quartiles, middle 90%."),
         )
         drawn = [(charts.svg(partial(plot, by="config"), len(costs)), caption) for plot, caption in plots]
-        return markdown.page(report.title(self._row()), text, {"Costs": drawn})
+        return markdown.page(report.title(self._row()), text, "Costs", drawn)
 
     def _named(self, table: Table) -> pd.DataFrame:
         shapes.one_of(table, Table, "table")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmkit.catalog import budget_settings, changes, frames, lifecycle, price_age, price_checks, rules, undo
+from llmkit.catalog import budget_settings, changes, frames, lifecycle, price_checks, rules, undo
 from llmkit.catalog.lifecycle import DefaultChange, Deprecation
 from llmkit.catalog.obstacles import Access
 from llmkit.catalog.price_checks import ListModels
@@ -160,7 +160,7 @@ class Catalog:
         """A warning if prices of active models were read too long ago; else an empty text."""
         state = self.state()
         active = (reference for reference, model in state.models.items() if model.is_active)
-        return price_age.old_prices(state, active, self._clock())
+        return price_checks.old_prices(state, active, self._clock())
 
     def settings(self) -> pd.DataFrame:
         """One row per setting: ``key`` and ``value``; internal ones, which start with ``_``, are left out."""
@@ -308,7 +308,10 @@ class Catalog:
         """
         entry = self.check_deletable(name)
         with self._edit() as edit:
-            _drop(edit, entry)
+            _check_unneeded(edit.state, entry.name)  # again: it may have been set meanwhile
+            if edit.state.providers[entry.name].balance is not None:
+                edit.set_balance(entry.name, None)
+            edit.drop_provider(entry.name, "delete_provider")
         return entry
 
     def check_deletable(self, name: str) -> Provider:
@@ -491,9 +494,9 @@ class Catalog:
         upstream, theirs, now = read_price_list(fresh), read_retirements(retirements), self._clock()
         differences = price_checks.check(state, upstream, theirs, names, self._list_models, now)
         day = now.date().isoformat()
-        if state.settings.get(price_age.CHECKED) != day and not self._store.is_read_only:
+        if state.settings.get(price_checks.CHECKED) != day and not self._store.is_read_only:
             with self._store.edit(actor="system") as edit:
-                edit.put_setting(price_age.CHECKED, day, "check_prices")
+                edit.put_setting(price_checks.CHECKED, day, "check_prices")
         return differences
 
     def apply_prices(self, rows: pd.DataFrame) -> tuple[str, ...]:
@@ -604,14 +607,6 @@ class Catalog:
             return []
         with self._store.edit(actor="system") as edit:
             return [edit.put_model(model, "apply_due_price") for model in rules.due(edit.state, self._clock())]
-
-
-def _drop(edit: Edit, provider: Provider) -> None:
-    """Delete a provider and its balance, unless one of its models was set for an internal task meanwhile."""
-    _check_unneeded(edit.state, provider.name)
-    if edit.state.providers[provider.name].balance is not None:
-        edit.set_balance(provider.name, None)
-    edit.drop_provider(provider.name, "delete_provider")
 
 
 def _check_unneeded(state: CatalogState, name: str) -> None:

@@ -1,9 +1,9 @@
-"""Keep prices current: compare the catalog with published prices, and apply accepted differences."""
+"""Keep prices current: compare them with published ones, apply accepted differences, and warn of old prices."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -22,12 +22,15 @@ from llmkit.money.price_comparison import (
 )
 from llmkit.money.retirements import Retirements
 from llmkit.money.upstream_prices import PriceList
-from llmkit.records import PRICE_COLUMNS, RemoteModel
+from llmkit.records import PRICE_COLUMNS, RemoteModel, price_on
 from llmkit.records.user_warnings import warn
 from llmkit.store import CatalogState, Edit
 
 ListModels = Callable[[Sequence[str]], Mapping[str, Callable[[], Sequence[RemoteModel]]]]
 """Asks providers, by name, for their own lists of models; returns functions that wait for these."""
+CHECKED = "_prices_checked_on"
+"""The setting with the day of the last comparison with published prices; the underscore hides it from users."""
+OLD = timedelta(days=30)
 
 
 def check(
@@ -103,3 +106,24 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, Any, Any], di
             )
         groups.setdefault(key, {}).update(theirs if what == NEW else {what: theirs})
     return groups
+
+
+def read_on(state: CatalogState, references: Iterable[str], at: datetime) -> date | None:
+    """The day on which the oldest of the models' prices in force was read, or the later day of the last comparison;
+    ``None`` if no day is recorded.
+    """
+    entries = [price_on(state.prices.get(reference, ()), at) for reference in references]
+    days = [entry.read_on for entry in entries if entry is not None and entry.read_on is not None]
+    checked = state.settings.get(CHECKED)
+    return max(min(days), date.fromisoformat(checked) if checked else date.min) if days else None
+
+
+def old_prices(state: CatalogState, references: Iterable[str], at: datetime) -> str:
+    """A warning if prices of these models are old; else an empty text."""
+    day = read_on(state, references, at)
+    if day is None or at.date() - day <= OLD:
+        return ""
+    return (
+        f"Prices in the catalog were read {(at.date() - day).days:,} days ago, on {day}: "
+        "kit.catalog.check_prices() compares them with published ones."
+    )

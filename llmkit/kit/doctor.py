@@ -15,7 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
-from llmkit.catalog import Access, ObstacleKind, price_age
+from llmkit.catalog import Access, ObstacleKind, price_checks
 from llmkit.catalog.rules import purposes_of
 from llmkit.errors import LlmkitError
 from llmkit.kit.connections import Connections
@@ -180,9 +180,9 @@ def _models(store: Store) -> Finding:
 def _prices(store: Store) -> Finding:
     state, now = store.catalog(), datetime.now(UTC)
     active = [reference for reference, model in state.models.items() if model.is_active]
-    day = price_age.read_on(state, active, now)
+    day = price_checks.read_on(state, active, now)
     words = f"read on {day}" if day else "The catalog does not say when they were read."
-    is_old = day is None or price_age.old_prices(state, active, now)
+    is_old = day is None or price_checks.old_prices(state, active, now)
     return Finding("prices", *(("look", words, "kit.catalog.check_prices()") if is_old else ("ok", words)))
 
 

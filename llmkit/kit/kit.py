@@ -114,7 +114,7 @@ class Kit:
                 simulate=self._simulate,
                 actor=self._actor,
                 load=self._run,
-                panel=self._run_panel,
+                panel=lambda handle: run_panel.RunPanel(handle, self.resume),
             )
             if vars(self).setdefault("_made", made) is made:  # else another thread was first: this one has done nothing
                 self._parts[:0] = [made.connections, gate]
@@ -863,19 +863,13 @@ class Kit:
         return replace(self._engine.checker, reach=crew), crew
 
     def _run(self, run_id: str) -> analysis.Run:
-        return analysis.Run(run_id, self._store, self._run_view, self._actor)
+        return analysis.Run(run_id, self._store, lambda run: run_view.RunView(run, self.resume), self._actor)
 
     def _as_run(self, run: analysis.Run | str) -> analysis.Run:
         return run if isinstance(run, analysis.Run) else self.load(run)
 
     def _own_kind(self, simulated: bool | None) -> bool:
         return self.simulated if simulated is None else texts.flag(simulated, "simulated")
-
-    def _run_panel(self, handle: handles.RunHandle[analysis.Run]) -> Any:
-        return run_panel.RunPanel(handle, self.resume)
-
-    def _run_view(self, run: analysis.Run) -> Any:
-        return run_view.RunView(run, self.resume)
 
     def _list_models(self, names: Sequence[str]) -> Mapping[str, Callable[[], list[RemoteModel]]]:
         """Request the model lists of these providers; of none in a rehearsal, which has no real lists."""

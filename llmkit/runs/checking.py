@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from llmkit.catalog import Access
 from llmkit.catalog.budget_settings import budgets_of
-from llmkit.catalog.price_age import old_prices
+from llmkit.catalog.price_checks import old_prices
 from llmkit.errors import MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import nan
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from llmkit.catalog.infra_models import Choice
 from llmkit.errors import Code, LlmkitError
 from llmkit.money.pricing import total
 from llmkit.providers.wires.schemas import asks_for_json
-from llmkit.records import EXACT, Scenario
+from llmkit.records import EXACT, Scenario, columns
 from llmkit.records.checks.json_text import parse_json
 from llmkit.records.checks.texts import one_line
 from llmkit.records.user_warnings import warn
@@ -245,17 +246,13 @@ def announce(choice: Choice) -> Choice:
 
 
 def _read_answers(run: Run) -> list[Answer]:
-    answers = []
-    for row in run.probes.astype({"estimated_cost": float}).to_dict("records"):
-        text, code = row["response"], row["error_code"]
-        failed = row["error_message"] if isinstance(row["error_message"], str) else f"It was {row['status']}."
-        answers.append(
-            Answer(
-                run_id=run.id,
-                text=text if isinstance(text, str) and text.strip() else None,
-                problem="" if row["status"] == "ok" else failed,
-                code=Code(code) if isinstance(code, str) else Code.CANCELLED,
-                cost=row["estimated_cost"],
-            )
+    return [
+        Answer(
+            run_id=run.id,
+            text=row["response"] if (row["response"] or "").strip() else None,
+            problem="" if row["status"] == "ok" else row["error_message"] or f"It was {row['status']}.",
+            code=Code(row["error_code"] or Code.CANCELLED),
+            cost=nan if row["estimated_cost"] is None else float(row["estimated_cost"]),
         )
-    return answers
+        for row in columns.rows(run.probes)
+    ]

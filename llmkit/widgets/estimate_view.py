@@ -10,7 +10,6 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.money.estimates import ModelEstimate
 from llmkit.records.checks.texts import counted
 from llmkit.widgets import html
-from llmkit.widgets.durations import roughly
 
 MOST = 15
 """The most models listed: the most expensive ones."""
@@ -89,7 +88,7 @@ def _time(estimate: Estimate) -> str:
     within = "within" if estimate.batched else "about"
     slowest = max(hours, key=hours.__getitem__)
     who = f", {slowest} is the slowest" if len(hours) > 1 else ""
-    return f", {within} {roughly(3600 * hours[slowest])}{who}"
+    return f", {within} {html.roughly(3600 * hours[slowest])}{who}"
 
 
 _BASIS: Mapping[str, str] = {

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from llmkit.money.amounts import billed, dollars
 from llmkit.runs import ModelProgress, Progress
 from llmkit.widgets import html
-from llmkit.widgets.durations import duration
 
 MOST = 25
 """The most models listed; unfinished ones come first, then those with failures."""
@@ -71,9 +70,9 @@ def _facts(now: Progress) -> str:
         facts["Failed"] = f"{now.failed:,}"
     if now.running:
         facts["Rate"] = f"{now.rate:,.0f} a minute" if now.rate else "–"
-        facts["Time left"] = "–" if now.eta_s is None else f"about {duration(now.eta_s)}{_slowest(now)}"
+        facts["Time left"] = "–" if now.eta_s is None else f"about {html.duration(now.eta_s)}{_slowest(now)}"
     if now.seconds:
-        facts["Running for" if now.running else "Took"] = duration(now.seconds)
+        facts["Running for" if now.running else "Took"] = html.duration(now.seconds)
     cells = "".join(
         f'<div><div style="color: {html.QUIET}; font-size: 11px">{html.esc(name)}</div>'
         f'<div style="font-size: 14px; font-variant-numeric: tabular-nums">{html.esc(value)}</div></div>'

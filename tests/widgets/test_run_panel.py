@@ -14,7 +14,7 @@ from llmkit.money.amounts import dollars
 from llmkit.providers.transport import RetryPolicy
 from llmkit.runs import ModelProgress, Progress
 from llmkit.simulator import Fault
-from llmkit.widgets.durations import duration
+from llmkit.widgets.html import duration
 from llmkit.widgets.run_summary import summary_html
 
 

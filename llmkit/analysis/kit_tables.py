@@ -1,0 +1,78 @@
+"""Tables that a kit returns: its runs, on a page; its shared budgets; the modes of a run beside each other."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from llmkit.errors import LlmkitError, ValidationError
+from llmkit.runs import Standing
+
+SHOWN = ("run_id", "name", "status", "started_at", "n_probes", "ok", "failed", "estimated_cost")
+"""The columns of runs in HTML."""
+_MONEY = ("amount", "spent", "reserved", "left", "share", "alert_at")
+_BUDGETS = {"scope": "str", "provider": "str", **dict.fromkeys(_MONEY, "float64"), "is_alert": "bool"}
+MODES: Mapping[str, Mapping[str, str]] = {"live": {}, "batch": {"mode": "batch"}, "flex": {"service_tier": "flex"}}
+_OF_MODES = ["model", "config", "mode", "requests", "cost", "low", "high", "hours"]
+
+
+class RunList(pd.DataFrame):
+    """Runs, with all columns; the HTML form shows the most useful ones, with times to the minute."""
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return RunList
+
+    def _repr_html_(self) -> Any:
+        if not {*SHOWN} <= {*self.columns}:
+            return pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
+        shown: Any = pd.DataFrame(self)[list(SHOWN)].rename(columns={"started_at": "started_at (UTC)"})
+        shown["started_at (UTC)"] = shown["started_at (UTC)"].dt.strftime("%Y-%m-%d %H:%M")
+        shown["name"] = shown["name"].fillna("")
+        rest = ", ".join(str(name) for name in self.columns if name not in SHOWN)
+        return f"{shown._repr_html_()}<div>Columns not shown: {html.escape(rest)}.</div>"
+
+
+def budget_table(standings: Iterable[Standing]) -> pd.DataFrame:
+    """One row per budget, in US dollars; see :meth:`llmkit.Kit.budgets`."""
+    return pd.DataFrame(map(_budget, standings), columns=list(_BUDGETS)).astype(_BUDGETS)
+
+
+def _budget(now: Standing) -> dict[str, object]:
+    budget, account = now
+    return {
+        "scope": budget.scope,
+        "provider": budget.provider,
+        "amount": float(budget.amount),
+        "spent": float(account.spent),
+        "reserved": float(account.reserved),
+        "left": float(account.left),
+        "share": float(account.spent / budget.amount) if budget.amount else None,
+        "alert_at": float(budget.alert_at),
+        "is_alert": account.has_reached(budget.alert_at),
+    }
+
+
+def refuse_chosen_mode(options: Collection[str]) -> None:
+    """Refuse options that would select one of the compared modes."""
+    for name in sorted({"mode", "service_tier"}.intersection(options)):
+        raise ValidationError(
+            f"plan_modes compares {', '.join(MODES)}: leave {name} out, or use kit.estimate(..., {name}=...) for one.",
+            field=name,
+        )
+
+
+def mode_table(models: Iterable[Any], estimate: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    """One row per model and mode that it supports; ``estimate(model, **options)`` gives the rows of one."""
+    frames = []
+    for model in models:
+        for mode, options in MODES.items():
+            try:
+                frames.append(estimate(model, **options).assign(mode=mode))
+            except LlmkitError:
+                if mode == "live":  # the mode is not what is wrong
+                    raise
+    return pd.concat(frames, ignore_index=True)[_OF_MODES]
