@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -82,21 +82,20 @@ def _job(
     too_long = f"long for the context of {choice.model.reference}."
     if all(item_tokens(item) > free for item in items):
         raise ValidationError(f"Every answer is too {too_long}", field="run")
-    coded = _Coded(
-        categories, {item.key: f"The answer is too {too_long}" for item in items if item_tokens(item) > free}
-    )
-    return task, _rounds(task, coded, items, free)
+    coded = {item.key: _Coded(item, f"The answer is too {too_long}") for item in items}
+    return task, _rounds(task, categories, coded, free)
 
 
-def _rounds(task: Task, coded: _Coded, items: Sequence[Item], free: int) -> Rounds[pd.DataFrame]:
+def _rounds(task: Task, categories: Mapping[str, str], coded: Mapping[str, _Coded], free: int) -> Rounds[pd.DataFrame]:
     """Send every answer that fits, and once more those that come back without a category."""
-    missing = [item for item in items if item.key not in coded.errors]
+    missing = [each.item for each in coded.values() if item_tokens(each.item) <= free]
     for _ in range(2):
         if sent := batches(missing, free, MOST_AT_ONCE):
             for batch, answer in zip(sent, (yield [document(batch) for batch in sent]), strict=True):
-                coded.take(batch, answer)
-        missing = [item for item in missing if item.key not in coded.codes]
-    frame = coded.frame(items, task)
+                _take([coded[item.key] for item in batch], answer, categories)
+        missing = [item for item in missing if coded[item.key].category is None]
+    rows = [each.row(task.choice.model.reference) for each in coded.values()]
+    frame = pd.DataFrame(rows).astype({"quote_found": "boolean", "cost": "float64"})
     uncoded, misquoted = int(frame["category"].isna().sum()), int((frame["quote_found"] == False).sum())  # noqa: E712
     if uncoded:
         task.warnings.append(f"No category for {counted(uncoded, 'answer')} of {len(frame):,}: see the column error.")
@@ -137,57 +136,54 @@ def occurs(quote: str, text: str) -> bool:
 
 @dataclass(slots=True)
 class _Coded:
-    """The code (category and quote) or the error of each answer, by probe id."""
+    """An answer with its category and quote, or the error why it has none."""
 
-    categories: Mapping[str, str]
-    errors: dict[str, str] = field(default_factory=dict)
-    codes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
-    runs: dict[str, str | None] = field(default_factory=dict)
+    item: Item
+    error: str
+    category: str | None = None
+    quote: str = ""
+    cost: float = 0.0
+    run_id: str | None = None
 
-    def take(self, batch: Sequence[Item], answer: Answer) -> None:
-        """Record all usable codes; the other answers of the batch get an error."""
-        for item in batch:
-            self.costs[item.key] = self.costs.get(item.key, 0.0) + answer.cost / len(batch)
-            self.runs[item.key] = answer.run_id or self.runs.get(item.key)
-            self.errors[item.key] = answer.problem or "The model left this answer out."
-        try:
-            entries = answer.entries("codes")
-        except ValueError as error:
-            self.errors.update(dict.fromkeys((item.key for item in batch), str(error)))
-            return
-        for entry in entries:
-            self._take(batch, entry)
+    def row(self, coder: str) -> dict[str, Any]:
+        """Its row in the result."""
+        is_coded = self.category is not None
+        return {
+            "probe_id": self.item.key,
+            "category": self.category,
+            "quote": self.quote or None,
+            "quote_found": occurs(self.quote, self.item.text) if is_coded else None,
+            "error": None if is_coded else self.error,
+            "cost": self.cost,
+            "infra_model": coder,
+            "infra_run_id": self.run_id,
+        }
 
-    def _take(self, batch: Sequence[Item], entry: Any) -> None:
-        number = str(entry.get("id")).strip() if isinstance(entry, Mapping) else ""
-        if not number.isdecimal() or not 1 <= int(number) <= len(batch):
-            return
-        key, name, quote = batch[int(number) - 1].key, str(entry.get("category")).strip(), entry.get("quote")
-        category = {each.casefold(): each for each in self.categories}.get(name.casefold())
-        if category is None:
-            self.errors[key] = f"The model gave {name[:80]!r}, which is not in the codebook."
-        elif key not in self.codes:
-            self.codes[key] = (category, quote if isinstance(quote, str) else "")
 
-    def frame(self, items: Sequence[Item], task: Task) -> pd.DataFrame:
-        """One row per answer, in the order of the run."""
-        rows = []
-        for item in items:
-            category, quote = self.codes.get(item.key, (None, None))
-            rows.append(
-                {
-                    "probe_id": item.key,
-                    "category": category,
-                    "quote": quote or None,
-                    "quote_found": None if category is None else occurs(quote or "", item.text),
-                    "error": None if category is not None else self.errors.get(item.key),
-                    "cost": self.costs.get(item.key, 0.0),
-                    "infra_model": task.choice.model.reference,
-                    "infra_run_id": self.runs.get(item.key),
-                }
-            )
-        return pd.DataFrame(rows).astype({"quote_found": "boolean", "cost": "float64"})
+def _take(batch: Sequence[_Coded], answer: Answer, categories: Mapping[str, str]) -> None:
+    """Record all usable codes; the other answers of the batch get an error."""
+    try:
+        entries, error = answer.entries("codes"), answer.problem or "The model left this answer out."
+    except ValueError as problem:
+        entries, error = [], str(problem)
+    for each in batch:
+        each.cost += answer.cost / len(batch)
+        each.run_id = answer.run_id or each.run_id
+        each.error = error
+    for entry in entries:
+        _take_entry(batch, entry, categories)
+
+
+def _take_entry(batch: Sequence[_Coded], entry: Any, categories: Mapping[str, str]) -> None:
+    number = str(entry.get("id")).strip() if isinstance(entry, Mapping) else ""
+    if not number.isdecimal() or not 1 <= int(number) <= len(batch):
+        return
+    coded, name, quote = batch[int(number) - 1], str(entry.get("category")).strip(), entry.get("quote")
+    category = {each.casefold(): each for each in categories}.get(name.casefold())
+    if category is None:
+        coded.error = f"The model gave {name[:80]!r}, which is not in the codebook."
+    elif coded.category is None:
+        coded.category, coded.quote = category, quote if isinstance(quote, str) else ""
 
 
 def _schema(categories: Mapping[str, str]) -> dict[str, Any]:
