@@ -5,8 +5,9 @@ A task is a generator without I/O: it yields the prompts of a round, is sent the
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import nan
@@ -166,8 +167,8 @@ class Task:
 
 
 class InfraHandle(Handle[T]):
-    """An internal task, or several with a joint result, in the background: ``await`` it, or call ``.result()``.
-    ``runs`` are the handles of its runs so far.
+    """An internal task, or several with a joint result, in the background: ``await`` it, or call ``.result()``;
+    either warns of problems with the result. ``runs`` are the handles of its runs so far.
     """
 
     def __init__(self, tasks: Sequence[Task], work: Callable[[], Awaitable[T]]) -> None:
@@ -190,29 +191,15 @@ class InfraHandle(Handle[T]):
         for task in self._tasks:
             task.stop()
 
-    def result(self, timeout: float | None = None) -> T:
-        """Wait at most ``timeout`` seconds and return the result; problems with it are issued as warnings.
-
-        Raises:
-            TimeoutError: it has not ended yet and continues.
-            LlmkitError: there was no usable answer.
-        """
-        value = super().result(timeout)
-        self._warn()
-        return value
-
     def __repr__(self) -> str:
         state = "done" if self.done() else "running"
         models = ", ".join(task.choice.model.reference for task in self._tasks)
         return f"<InfraHandle {self._tasks[0].name!r} {state}, {models}>"
 
-    async def _wait(self) -> T:
-        value = await super()._wait()
-        self._warn()
-        return value
-
-    def _warn(self) -> None:
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
         """Warn once, where the result is taken: a warning from the background thread would get lost in a notebook."""
+        yield
         for task in self._tasks:
             sentences, task.warnings = task.warnings, []
             for text in sentences:
