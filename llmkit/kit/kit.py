@@ -377,7 +377,7 @@ class Kit:
             budget: the most that the study may cost, in US dollars.
             pilot: a run of a few scenarios, to estimate variances (with at least two samples, to separate the variance
                 between scenarios from that between samples).
-            options: as in :meth:`estimate`.
+            options: as in :meth:`estimate`, without ``samples``.
 
         Costs come from :meth:`estimate`, which learns from the pilot's answers.
 
@@ -385,6 +385,8 @@ class Kit:
             ValidationError: an argument out of range, or a pilot with too few answers.
             LlmkitError: as :meth:`estimate` does.
         """
+        if "samples" in options:
+            raise ValidationError("design finds the number of samples: leave samples out.", field="samples")
         ready = inputs.as_scenarios(scenarios)
         spread, estimate = analysis.pilot_spread(pilot, value), self.estimate(ready, models, **options)
         priced = estimate.total is not None and not estimate.unpriced

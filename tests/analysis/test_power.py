@@ -110,6 +110,8 @@ def test_a_design_is_made_from_a_pilot_run(kit):
     assert "power" in repr(plan)
     with pytest.raises(llmkit.ValidationError, match="no column"):
         kit.design(statements, models, value="answer.points", detect=0.8, pilot=pilot)
+    with pytest.raises(llmkit.ValidationError, match="leave samples out"):
+        kit.design(statements, models, value="answer.score", detect=0.8, pilot=pilot, samples=4)
 
 
 # --- stopping early --------------------------------------------------------------------------------------------------
