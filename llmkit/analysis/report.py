@@ -57,6 +57,7 @@ class _Facts:
     configs: list[dict[str, Any]]
     unanswered: list[dict[str, Any]]
     versions: list[dict[str, Any]]
+    sessions: int
     worst: Decimal
     """The most that requests of unknown cost may have cost."""
 
@@ -83,6 +84,7 @@ def report(store: Store, run_id: str) -> str:
         configs=store.read(lambda c: totals.by_configuration(c, run_id)),
         unanswered=store.read(lambda c: totals.unanswered(c, run_id)),
         versions=store.read(lambda c: totals.versions(c, run_id)),
+        sessions=store.read(lambda c: totals.sessions(c, run_id)),
         worst=store.read(lambda c: totals.worst_unknown(c, run_id)),
     )
     checklist = [*_known(facts), *((item, BLANK) for item in _AUTHOR)]
@@ -122,7 +124,7 @@ def _methods(facts: _Facts) -> str:
     several = f"{counted(len(plan.configs), 'configuration')} of " if len(plan.configs) > len(plan.models) else ""
     sentences = [
         f"{scenarios} put to {several}{counted(len(plan.models), 'model')} {times} each "
-        f"({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(row)}) with llmkit "
+        f"({counted(len(plan), 'conversation')}) through the providers' APIs ({_dates(facts)}) with llmkit "
         f"{version('llmkit')} (run {row['id']}).",
         f"Models: {_served(facts)}.",
         f"Parameters: {f'{params}; all others' if params else 'all'} were left to the providers' defaults.",
@@ -130,14 +132,15 @@ def _methods(facts: _Facts) -> str:
         *_without(facts.configs),
         f"{_order(plan)}.",
         f"{_outcome(facts)}.",
+        *_stopped(row),
         f"Cost: {facts.cost}.",
     ]
     return plain(" ".join(sentences))
 
 
-def _dates(row: Mapping[str, Any]) -> str:
-    first, last = row["started_at"], row["ended_at"]
-    again = f", in {row['session'] + 1} sessions" if row["session"] else ""
+def _dates(facts: _Facts) -> str:
+    first, last = facts.row["started_at"], facts.row["ended_at"]
+    again = f", in {facts.sessions} sessions" if facts.sessions > 1 else ""
     if last is None:
         return f"started on {first:%Y-%m-%d %H:%M} UTC and not finished{again}"
     return f"{period(first, last)}{again}"
@@ -207,6 +210,12 @@ def _outcome(facts: _Facts) -> str:
     return f"Of {counted(len(facts.plan), 'conversation')}, {facts.count('ok'):,} were answered{cut}{reused}{lost}"
 
 
+def _stopped(row: Mapping[str, Any]) -> Iterable[str]:
+    """The rule that stopped the run, without what to do about it."""
+    if row["status"] == "cancelled" and row["message"]:
+        yield row["message"].partition(" kit.resume")[0]
+
+
 # --- the lists -------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +225,7 @@ def _known(facts: _Facts) -> Iterable[tuple[str, str]]:
     return (
         ("Models and versions", _served(facts)),
         ("Access", f"API; service tier: {', '.join(tiers)}"),
-        ("Dates of data collection", _dates(row)),
+        ("Dates of data collection", _dates(facts)),
         ("Parameters", _params(plan.params) or "none set"),
         ("Prompts, verbatim", "appendix"),
         ("Samples of each prompt", f"{plan.samples:,}"),

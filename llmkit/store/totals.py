@@ -72,6 +72,12 @@ def unanswered(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[dict[
     )
 
 
+def sessions(connection: duckdb.DuckDBPyConnection, run_id: str) -> int:
+    """How many times a run was started or resumed."""
+    resumed = "SELECT count(DISTINCT number) FROM run_states WHERE run_id = ? AND status = 'running' AND number > 0"
+    return 1 + int(column(connection, resumed, [run_id])[0])
+
+
 def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal:
     """The most that a run's requests of unknown cost may have cost, exact."""
     unknown = "cost IS NULL AND (maybe_billed OR error_code IS NULL)"

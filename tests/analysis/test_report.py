@@ -102,6 +102,20 @@ def test_a_report_of_a_run_without_answers(kit, sim):
     assert "0 were answered; excluded for lack of an answer: 1 failed" in words
 
 
+def test_a_report_tells_of_an_early_stop_and_counts_sessions(kit, sim):
+    """Why asking ended before the plan did, without advice; how often the run was begun, however each session ended."""
+    kit.use_simulator(sim)
+    kit.catalog.update_provider(MODEL.partition(":")[0], requests_per_minute=100_000)
+    questions = [llmkit.question.likert(f"Tax {number} is fair.") for number in range(40)]
+    run = kit.run(questions, MODEL, stop_when=llmkit.half_width("answer.score", 3)).result()
+    words = run.report()
+    assert "Stopped early, because answer.score is known to ± 3 for every configuration. Cost" in words
+    assert "sessions" not in words
+    words = kit.resume(run.id).result().report()
+    assert words.count("UTC, in 2 sessions") == 2
+    assert "Stopped early" not in words
+
+
 def test_every_text_is_in_the_appendix_once(kit):
     """Scenarios that ask the same stand together, and what many have as their system prompt is told once."""
     scenarios = [
