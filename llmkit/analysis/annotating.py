@@ -23,6 +23,11 @@ def note(
     store: Store, run_id: str, actor: str, notes: Mapping[str, Any], positions: Sequence[int] = (events.OF_RUN,)
 ) -> None:
     """Add notes, by name, to the probes at these positions, or by default to the run itself; ``None`` retracts one."""
+    if store.is_read_only:
+        raise ValidationError(
+            "This run is read-only, so no note can be kept: make it in the catalog that the run comes from, or in a "
+            "writable copy of that."
+        )
     if lines := [
         events.note(run_id=run_id, position=position, name=name, value=value, actor=actor)
         for position in positions

@@ -86,6 +86,7 @@ def unpack(file: Path, folder: Path) -> tuple[Store, str]:
             store = Store(folder / "capsule.duckdb", adopt=True)
         _restore(store, json.loads(archive.read("catalog.json")))
     store.journal.close()
+    store.is_read_only = True  # whatever was added would be lost with the folder
     return store, about["run_id"]
 
 

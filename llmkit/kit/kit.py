@@ -941,7 +941,7 @@ def teams() -> ModuleType:
 def open_capsule(path: str | os.PathLike[str]) -> analysis.Run:
     """Open a run from a capsule written by ``kit.export_capsule``, with the same DataFrames and costs, offline.
 
-    It is unpacked to a temporary folder, which is removed when the run is no longer used.
+    It is read-only, and unpacked to a temporary folder, which is removed when the run is no longer used.
 
     Raises:
         ValidationError: the file is not a capsule, or a byte of it has changed.

@@ -47,6 +47,19 @@ def test_a_capsule_gives_the_same_frames_and_costs(run, capsule, monkeypatch):
     assert "study" in opened.view()._repr_mimebundle_()["text/html"]
 
 
+def test_a_capsule_is_read_only(run, capsule):
+    """What would go with its temporary folder is refused: marks, codes, names and tags."""
+    opened = llmkit.open_capsule(capsule)
+    probe_id = opened.probes["probe_id"].iloc[0]
+    for change in (
+        lambda: opened.annotate(probe_id, mark=True), lambda: opened.rename("mine"), lambda: opened.tag("pilot"),
+        lambda: opened.note("read"), opened.hide,
+    ):  # fmt: skip
+        with pytest.raises(llmkit.ValidationError, match="read-only"):
+            change()
+    pd.testing.assert_frame_equal(opened.probes, run.probes)
+
+
 def test_a_capsule_holds_nothing_of_other_studies_and_no_balance(capsule):
     """Whatever stands beside the run in the catalog stays there."""
     with zipfile.ZipFile(capsule) as archive:
