@@ -142,9 +142,7 @@ def _journal(store: Store) -> Finding:
         return Finding("journal", "bad", f"{store.journal.directory} has no journal.", "llmkit restore FILE")
     told = store.read(lambda connection: damage.faults(connection, store.journal, store.path))
     if told:
-        return Finding(
-            "journal", "bad", " ".join(told), "Restore the folder from a copy, or keep a copy of the database."
-        )
+        return Finding("journal", "bad", *map(" ".join, zip(*told, strict=True)))
     aside = store.read(project.set_aside)
     if aside:
         return Finding("journal", "look", damage.aside(store.path, aside), "Upgrade llmkit, or inspect them.")

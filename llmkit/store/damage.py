@@ -18,9 +18,9 @@ FOREIGN = "of another journal"
 """The reason why a whole segment is set aside."""
 
 
-def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> list[str]:
+def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) -> list[tuple[str, str]]:
     """What is wrong with the journal of the database at ``path``, compared with what the database knows of it, and what
-    to do: one sentence or two per fault.
+    to do, per fault.
     """
     sizes, folder, (ends, headers) = journal.sizes(), f"{path.name}.journal", _known(connection)
     times = Counter(header.id for header in headers.values())
@@ -30,13 +30,14 @@ def faults(connection: duckdb.DuckDBPyConnection, journal: Journal, path: Path) 
     copies = [name for name, header in headers.items() if times[header.id] > 1 and is_copy(name) and name in sizes]
     told = (
         (gaps, f"The journal of {path.name} is incomplete: {_names(gaps)} missing or truncated. The database still "
-               f"has what was lost, but could not be rebuilt: keep a copy of it, or restore the folder {folder}."),
-        (ignored, f"{_names(ignored)} from a different journal than {folder}, and ignored. Move the files elsewhere, "
-                  "or import their runs with llmkit.open(path, adopt=True)."),
-        (copies, f"{_names(copies)} in {folder} twice, which does no harm. Programs that synchronize folders make such "
-                 "copies; delete them."),
+               "has what was lost, but could not be rebuilt.",
+         "Restore the folder from a copy, or keep a copy of the database."),
+        (ignored, f"{_names(ignored)} from a different journal than {folder}, and ignored.",
+         "Move the files elsewhere, or import their runs with llmkit.open(path, adopt=True)."),
+        (copies, f"{_names(copies)} in {folder} twice, which does no harm: programs that synchronize folders make such "
+                 "copies.", "Delete them."),
     )  # fmt: skip
-    return [words for names, words in told if names]
+    return [(fault, remedy) for names, fault, remedy in told if names]
 
 
 def lost(connection: duckdb.DuckDBPyConnection, journal: Journal) -> list[str]:

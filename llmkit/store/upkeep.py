@@ -146,8 +146,8 @@ class Upkeep:
             if count := project.set_aside(connection) - self._aside:
                 warn(damage.aside(self._path, count))
         self._aside = None
-        for words in damage.faults(connection, self._journal, self._path):
-            self.tell(words)
+        for fault in damage.faults(connection, self._journal, self._path):
+            self.tell(" ".join(fault))
 
     def tell(self, words: str) -> None:
         """Warn, once per message."""

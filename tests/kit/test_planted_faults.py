@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,11 @@ def segment_lost(path, patch):
     newest(path).unlink()
 
 
+def segment_doubled(path, patch):
+    """A program that synchronizes folders kept two versions of a file."""
+    shutil.copy(newest(path), newest(path).with_stem(f"{newest(path).stem} (conflicted copy)"))
+
+
 def line_damaged(path, patch):
     """A file of the journal was edited by hand."""
     with newest(path).open("a") as file:
@@ -128,6 +134,7 @@ PLANTED = {
     held_by_another_process: ["held open by process", "Close that connection"],
     database_missing: ["There is no database at", "llmkit.open(path, adopt=True)"],
     segment_lost: ["missing or truncated", "Restore the folder from a copy"],
+    segment_doubled: ["twice, which does no harm", "-> Delete them."],
     line_damaged: ["1 line of the journal of c.duckdb cannot be used", "journal_quarantine"],
     read_only: ["cannot be written", "Change its permissions, or name another file"],
     little_space: ["GiB free", "Free some space."],
