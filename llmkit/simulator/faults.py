@@ -72,7 +72,7 @@ class Fault:
 # with these, or no fault, the whole answer is delivered with a text
 USABLE = frozenset({None, "raw", "blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
 # faults of a connection, which cannot occur in a batch
-UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated"})
+UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated", "raw"})
 _GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 Chance = float | Sequence[bool] | Callable[[Received], bool]
 Chances = Mapping[str, Chance]

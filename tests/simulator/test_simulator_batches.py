@@ -108,17 +108,18 @@ def test_a_batch_is_answered_like_its_requests_alone(sim, catalog, reference):
 
 @pytest.mark.parametrize("reference", MODELS)
 def test_requests_of_a_batch_fail_as_they_would_alone(sim, catalog, reference):
-    """An error of one request keeps its code; the others are answered."""
+    """An error of one request keeps its code, what no batch can give is a server error; the others are answered."""
     account = Account(sim, catalog, reference)
     sim.set(batch_delay=0)
-    sim.script(account.model.provider, ["server_error", "rate_limit", None, "too_long"])
-    state = account.state(account.submit(4).batch_id)
+    sim.script(account.model.provider, ["server_error", "rate_limit", None, "too_long", "raw"])
+    state = account.state(account.submit(5).batch_id)
     codes = {key: getattr(each, "code", None) for key, each in account.results(state).items()}
     assert codes == {
         "id-0": Code.SERVER_ERROR,
         "id-1": Code.RATE_LIMITED,
         "id-2": None,
         "id-3": Code.CONTEXT_TOO_LONG,
+        "id-4": Code.SERVER_ERROR,
     }
 
 
