@@ -117,7 +117,6 @@ class Limiter:
 
     limits: Limits
     now: float
-    in_flight: int = 0
     requests: Rate | None = field(init=False)
     tokens: Rate | None = field(init=False)
 
@@ -126,11 +125,11 @@ class Limiter:
         self.requests = _rate(limits.kind, limits.rpm, limits.bucket, self.now)
         self.tokens = _rate(limits.kind, limits.tpm, limits.tpm or 0, self.now)
 
-    def admit(self, tokens: int, now: float, model: str = "") -> None:
+    def admit(self, tokens: int, now: float, in_flight: int = 0, model: str = "") -> None:
         """Admit a request with this many input tokens, or raise ``Rejected``. A refused request uses nothing."""
         limits = self.limits
         refused = partial(Rejected, kind="rate_limit", model=model)
-        if limits.max_concurrent is not None and self.in_flight >= limits.max_concurrent:
+        if limits.max_concurrent is not None and in_flight >= limits.max_concurrent:
             raise refused(unit="concurrent", limit=limits.max_concurrent, retry_after=1.0)
         if self.requests is not None and (wait := self.requests.wait(1, now)) > 0:
             raise refused(unit="requests", limit=limits.rpm, retry_after=wait)
@@ -139,16 +138,20 @@ class Limiter:
         if self.requests is not None:
             self.requests.take(1, now)
         self.spend(tokens, now)
-        self.in_flight += 1
 
     def spend(self, tokens: int, now: float) -> None:
         """Count tokens that become known later: the output."""
         if self.tokens is not None:
             self.tokens.take(tokens, now)
 
+    def left(self, now: float) -> dict[str, Left]:
+        """What is left of ``requests`` and ``tokens``, as far as they are limited."""
+        rates = {"requests": self.requests, "tokens": self.tokens}
+        return {what: rate.left(now) for what, rate in rates.items() if rate is not None}
+
     def changed(self, limits: Limits, now: float) -> Limiter:
-        """A limiter with new limits; requests stay in flight, and unchanged limits keep their state."""
-        other = Limiter(limits, now, self.in_flight)
+        """A limiter with new limits; unchanged ones keep their state."""
+        other = Limiter(limits, now)
         if (limits.kind, limits.rpm, limits.bucket) == (self.limits.kind, self.limits.rpm, self.limits.bucket):
             other.requests = self.requests
         if (limits.kind, limits.tpm) == (self.limits.kind, self.limits.tpm):

@@ -62,7 +62,6 @@ class Service:
     def __init__(self, behaviour: Behaviour, faults: Faults, stats: Stats, *, seed: int) -> None:
         self.faults, self.stats = faults, stats
         self.behaviour, self._seed, self._changed = behaviour, seed, asyncio.Event()
-        self._limiters: dict[str, Limiter] = {}
         self._begin()
         # seconds since the epoch, immune to clock adjustments
         self._epoch = time.time() - time.monotonic()
@@ -77,6 +76,7 @@ class Service:
 
     def _begin(self) -> None:
         self.answers, self._caches, self.batches = Answers(self._seed), PromptCaches(), Batches(self._answer_in_batch)
+        self._limiters: dict[str, Limiter] = {}
         self._arrivals = 0
 
     def clear(self) -> None:
@@ -84,8 +84,6 @@ class Service:
         self._begin()
         self.faults.clear()
         self.stats.clear()
-        for provider, limiter in self._limiters.items():
-            self._limiters[provider] = Limiter(limiter.limits, self.now(), limiter.in_flight)
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -147,7 +145,8 @@ class Service:
         """The question, let through all limits, or raise ``Rejected``."""
         visit.check_key()
         question = self._read(visit)
-        self._limiter(question.provider).admit(input_tokens(question), self.now(), question.model)
+        in_flight = self.stats.count("in_flight", question.provider)
+        self._limiter(question.provider).admit(input_tokens(question), self.now(), in_flight, question.model)
         visit.admitted = True
         self.stats.began(question.provider)
         visit.fault = self.faults.draw(visit.received)
@@ -187,7 +186,6 @@ class Service:
     def leave(self, visit: Visit, delivery: Delivery | None) -> None:
         """Count how the visit ended; ``None`` if the client disconnected first."""
         if visit.admitted:
-            self._limiter(visit.route.provider).in_flight -= 1
             self.stats.ended(visit.route.provider)
         self._count(visit, delivery)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import MistralServed
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.formats.served_format import left
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question, number
@@ -53,7 +52,7 @@ class Mistral(ServedDialect):
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """The limits per minute and what is left, without a reset time."""
         headers, limits = {}, {"requests": limiter.limits.rpm, "tokens": limiter.limits.tpm}
-        for what, allowance in left(limiter, now).items():
+        for what, allowance in limiter.left(now).items():
             name, limit = "req-minute" if what == "requests" else "tokens-minute", limits[what] or 0
             headers[f"x-ratelimit-limit-{name}"] = str(limit)
             headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - allowance.limit + allowance.remaining))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from llmkit.simulator.formats.batches_openai import OpenAIServed
-from llmkit.simulator.formats.served_format import Server, left
+from llmkit.simulator.formats.served_format import Server
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
@@ -94,7 +94,7 @@ class ServedDialect(Server):
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of each limit."""
         headers = {}
-        for what, allowance in left(limiter, now).items():
+        for what, allowance in limiter.left(now).items():
             headers[f"x-ratelimit-limit-{what}"] = str(allowance.limit)
             headers[f"x-ratelimit-remaining-{what}"] = str(allowance.remaining)
             headers[f"x-ratelimit-reset-{what}"] = duration(allowance.reset)

@@ -19,7 +19,7 @@ from llmkit.simulator.formats.body_values import (
     text_of,
     texts,
 )
-from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat, left
+from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
@@ -130,7 +130,7 @@ class Anthropic(OwnFormat):
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of requests, tokens and input tokens."""
-        allowances = left(limiter, now)
+        allowances = limiter.left(now)
         if "tokens" in allowances:
             allowances["input-tokens"] = allowances["tokens"]
         headers = {}

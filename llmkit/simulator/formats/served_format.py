@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from llmkit.records import WireName
 from llmkit.simulator.formats.served_batches import ServedBatches
-from llmkit.simulator.limiter import Left, Limiter
+from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem
 from llmkit.simulator.questions import Answer, Question
 
@@ -91,12 +91,6 @@ class OwnFormat(Format, Server):
 
     def __init__(self, provider: str) -> None:
         self.provider, self.server = provider, self
-
-
-def left(limiter: Limiter, now: float) -> dict[str, Left]:
-    """What is left of ``requests`` and ``tokens``, as far as they are limited."""
-    rates = {"requests": limiter.requests, "tokens": limiter.tokens}
-    return {what: rate.left(now) for what, rate in rates.items() if rate is not None}
 
 
 def encoded(body: Any) -> bytes:
