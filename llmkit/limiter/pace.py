@@ -111,7 +111,7 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
         minute, reason = self.minute, self.pause_reason.encode()
         totals = minute.first, minute.starts, minute.tokens, len(self.shares), minute.ring
         head = _HEAD.pack(_MAGIC, *self[:_NUMBERS], reason, *totals, self.seen.to_bytes())
-        rows = (_SHARE.pack(share.in_flight, share.wanted_at, share.started_at) for share in self.shares)
+        rows = (_SHARE.pack(*share) for share in self.shares)
         return (head + b"".join(rows)).ljust(STATE_BYTES, b"\0")
 
     def without(self, process: int) -> PaceState:

@@ -27,25 +27,20 @@ SHORTEST_REST = 0.0005  # timers are no finer
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """The limits of the provider, or of a model with its own, and this process's share of the slots."""
+    """The limits of the provider, or of a model with its own, and this process's share of the slots, now and as last
+    written.
+    """
 
     name: str
     whole: Limits
     slots: int | None = None
-    in_flight: int = 0
-    wanted_at: float = 0.0
-    started_at: float = 0.0
+    share: Share = NO_SHARE
     written: Share = NO_SHARE
 
     @property
     def limits(self) -> Limits:
         """The portion of the ``whole`` that corresponds to ``slots``; ``None``: all of it."""
         return self.whole if self.slots is None else limits_of(self.whole, self.slots)
-
-    @property
-    def share(self) -> Share:
-        """This process's share of the slots."""
-        return Share(self.in_flight, self.wanted_at, self.started_at)
 
 
 class ProviderQueue:
@@ -105,10 +100,10 @@ class ProviderQueue:
         """For each limit in use or wanted here, the number of parallel requests allowed, and in flight."""
         with self._lock:
             wanted = {waiter.model for waiter in self._queue}
-            tracks = {name: track for name, track in self._models.items() if track.in_flight or name in wanted}
+            tracks = {name: track for name, track in self._models.items() if track.share.in_flight or name in wanted}
             if wanted or self._flying:
                 tracks[self._name] = self._provider
-            return {name: (track.whole.max_parallel, track.in_flight) for name, track in tracks.items()}
+            return {name: (track.whole.max_parallel, track.share.in_flight) for name, track in tracks.items()}
 
     def _slots(self, name: str) -> int | None:
         return None if self._portions is None else self._portions.slots.get(name, 0)
@@ -171,7 +166,7 @@ class ProviderQueue:
         with self._lock:
             now = self._clock()
             for track in self._flying.pop(admission):
-                track.in_flight -= 1
+                track.share = track.share._replace(in_flight=track.share.in_flight - 1)
                 self._file.later(track.name, partial(admission.ended, now=now))
             if admission.adaptive and admission.ok is False:
                 self._adaptive = self._adaptive.refused()
@@ -231,7 +226,7 @@ class ProviderQueue:
         """Admit everything that may start; return the seconds until the next look."""
         blocks: dict[str, Block] = {}
         for track in (self._provider, *self._models.values()):
-            track.wanted_at = 0.0
+            track.share = track.share._replace(wanted_at=0.0)
         while PROVIDER not in blocks and (waiter := self._queue.turn(blocks)) is not None:
             if waiter.turn.done():  # cancelled
                 self._queue.remove(waiter)
@@ -271,7 +266,7 @@ class ProviderQueue:
     def _no_slot(self, track: Track, now: float) -> Block | None:
         state = self._file.get(track.name)
         rivals = {n: share for n, share in enumerate(state.shares) if n != self._file.me and share.is_active}
-        taken = track.in_flight + sum(share.in_flight for share in rivals.values())
+        taken = track.share.in_flight + sum(share.in_flight for share in rivals.values())
         if taken < track.limits.max_parallel and may_take(track.share, rivals.values(), now):
             return None
         if dead := [number for number in rivals if not self._file.is_alive(number)]:
@@ -281,14 +276,14 @@ class ProviderQueue:
             return self._no_slot(track, now)
         if not rivals:
             return Block(SLOT)
-        track.wanted_at = now
+        track.share = track.share._replace(wanted_at=now)
         return Block(SLOT, glance=GLANCE_FOR_SLOT)
 
     def _admit(self, waiter: Waiter, now: float) -> None:
         own = self._models.get(waiter.model)
         tracks = [self._provider] if own is None else [self._provider, own]
         for track in tracks:
-            track.in_flight, track.started_at = track.in_flight + 1, now
+            track.share = track.share._replace(in_flight=track.share.in_flight + 1, started_at=now)
         for name, limits in ((PROVIDER, self.limits), (waiter.model, own.limits if own else None)):
             self._file.put(name, start(self._file.get(name), limits, now, waiter.tokens))
         waited = self._blocks.waited(waiter.model, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 RECENT = 0.25  # seconds for which a process counts as wanting a slot
 TURN = 0.5  # seconds without a start after which a process with as many slots as ours takes precedence
@@ -11,8 +11,7 @@ TURN = 0.5  # seconds without a start after which a process with as many slots a
 MOST_PROCESSES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """One process's share of the slots: requests in flight, its last unsuccessful look, and its last start."""
 
     in_flight: int = 0
