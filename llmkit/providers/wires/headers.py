@@ -31,7 +31,8 @@ def seconds(text: str, response: HttpResponse) -> float | None:
     if number is not None:
         return _wait(number, response)
     if _DURATION.fullmatch(text):
-        return _finite(sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text)))
+        wait = sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text))
+        return wait if math.isfinite(wait) else None
     at = _moment(text)
     return None if at is None else max(0.0, at.timestamp() - _now(response))
 
@@ -99,7 +100,7 @@ def _number(text: str) -> float | None:
     text = text.strip()
     if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) or len(text) > _LONGEST_NUMBER:
         return None
-    return _finite(float(text))
+    return float(text)
 
 
 def _wait(number: float, response: HttpResponse) -> float:
@@ -112,10 +113,6 @@ def _wait(number: float, response: HttpResponse) -> float:
 def _now(response: HttpResponse) -> float:
     """When it came, by the server's own clock where it tells: this machine's may be hours off."""
     return (_moment(response.headers.get("date", "")) or response.received_at).timestamp()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _moment(text: str) -> datetime | None:
