@@ -110,7 +110,8 @@ def difference(
 
     If the sides share at least half of the smaller one's clusters (and two), these are paired: a t test of the
     differences of their means. Otherwise Welch's t test over cluster means, or over answers without clusters; shares
-    without clusters by Agresti and Caffo.
+    without clusters by Agresti and Caffo. Where nothing varies, t would be infinite even for two clusters: p is that of
+    the exact sign test or rank test.
     """
     if not len(a) or not len(b):
         return Interval(nan, nan, nan, nan, 0, "no answers")
@@ -177,8 +178,10 @@ def _clustered_wilson(share: float, error: float, n: int, count: int) -> tuple[f
 def _paired(differences: pd.Series[float], a: pd.Series[float], b: pd.Series[float], *, share: bool) -> Interval:
     size = _size(a, b)
     if _is_constant(differences, size):
-        constant = _without_variation(float(differences.iloc[0]), len(differences), size)
-        return _agresti_caffo(a, b) if share else constant
+        if share:
+            return _agresti_caffo(a, b)
+        estimate, n = float(differences.iloc[0]), len(differences)
+        return _without_variation(estimate, n, size, stats.binomtest(0, n).pvalue)
     result = stats.ttest_1samp(differences, 0)
     low, high = result.confidence_interval(1 - ALPHA)
     estimate = float(differences.mean())
@@ -191,7 +194,7 @@ def _welch(a: pd.Series[float], b: pd.Series[float], method: str) -> Interval:
         return Interval(estimate, nan, nan, nan, n, "one answer or cluster: no interval")
     size = _size(a, b)
     if _is_constant(a, size) and _is_constant(b, size):
-        return _without_variation(estimate, n, size)
+        return _without_variation(estimate, n, size, stats.mannwhitneyu(a, b, method="exact").pvalue)
     compared = weightstats.CompareMeans.from_data(a, b)  # unlike scipy's test, it does not warn of equal answers
     low, high = compared.tconfint_diff(ALPHA, usevar="unequal")
     return Interval(estimate, float(low), float(high), float(compared.ttest_ind(usevar="unequal")[1]), n, method)
@@ -205,9 +208,10 @@ def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
     return Interval(float(a.mean() - b.mean()), float(low), float(high), float(p), len(a) + len(b), "Agresti–Caffo")
 
 
-def _without_variation(estimate: float, n: int, size: float) -> Interval:
-    p = 1.0 if abs(estimate) <= _EQUAL * size else 0.0
-    return Interval(estimate, estimate, estimate, p, n, "answers do not vary")
+def _without_variation(estimate: float, n: int, size: float, ranked: float) -> Interval:
+    """No difference, or one of constant size, whose ``ranked`` p value does not ask how far apart the answers are."""
+    p = 1.0 if abs(estimate) <= _EQUAL * size else float(ranked)
+    return Interval(estimate, estimate, estimate, p, n, "answers do not vary: exact rank test")
 
 
 def _is_constant(values: pd.Series[float], size: float) -> bool:

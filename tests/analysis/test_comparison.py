@@ -180,11 +180,12 @@ def test_one_cluster_gives_no_interval_and_says_so():
 
 
 def test_answers_that_never_vary_are_compared_without_a_warning(recwarn):
-    """Equal constants do not differ; constants that do, do, by no number of standard deviations; and scipy has nothing
-    to complain about, neither there nor where one level alone varies."""
+    """Equal constants do not differ; constants that do, do, by no number of standard deviations, and as surely as their
+    number allows; and scipy has nothing to complain about, neither there nor where one level alone varies."""
     frame = pd.DataFrame({"s": [1, 2, 3] * 3, "m": np.repeat(["a", "b", "c"], 3), "x": np.repeat([0.1, 0.1, 7], 3)})
     table = llmkit.compare(frame, "x", "m", "s").differences
-    assert table["p"].tolist() == [1, 0, 0]
+    assert table["p"].tolist() == [1, 0.25, 0.25]  # three signs that agree: 2 / 2³
+    assert llmkit.compare(frame, "x", "m").differences["p"].tolist() == _approx([1, 0.1, 0.1])  # 2 of 20 orders
     assert table["effect"].isna().all()
     assert table["low"].tolist() == table["high"].tolist() == table["difference"].tolist()
     frame.loc[frame["m"] == "c", "x"] = [5, 6, 8]
