@@ -120,7 +120,10 @@ def read_codebook(codebook: Codebook) -> dict[str, str]:
     definitions = dict(codebook) if isinstance(codebook, Mapping) else dict.fromkeys(codebook, "")
     names = [name.strip() if isinstance(name, str) else "" for name in definitions]
     if not names or not all(names):
-        raise ValidationError("Every category of a codebook needs a name.", field="codebook")
+        raise ValidationError(
+            "A codebook names its categories with texts: {'yes': 'in favour', 'no': 'against'}, or ['yes', 'no'].",
+            field="codebook",
+        )
     folded = [name.casefold() for name in names]
     if len(set(folded)) < len(names) or (not isinstance(codebook, Mapping) and len(definitions) < len(list(codebook))):
         raise ValidationError("Two categories of the codebook have the same name.", field="codebook")
