@@ -106,7 +106,10 @@ class Link:
         answers = {address: result for address, result in results if not isinstance(result, BaseException)}
         if not answers:
             unfit = (unfit_words(*each) for each in results if not isinstance(each[1], Lost))
-            raise LlmkitError(f"{next(unfit, 'No worker of the cluster answers: cluster.scale(2) starts two')}.")
+            nobody = (
+                "No worker of the cluster answers: cluster.scale(2) starts two, client.wait_for_workers(2) awaits them"
+            )
+            raise LlmkitError(f"{next(unfit, nobody)}.")
         return answers
 
     async def addresses(self) -> set[str]:

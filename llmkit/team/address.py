@@ -63,7 +63,8 @@ class Address:
         try:
             if not isinstance(url, str) or not url.startswith(("postgresql://", "postgres://")):
                 raise ValueError(url)
-            if url.partition("?")[0].count("@") > 1:  # one ends the password: its rest would be shown as the host
+            # an @ ends the password, whose rest would be shown as the host; a NUL ends the URL
+            if url.partition("?")[0].count("@") > 1 or "\0" in url:
                 raise ValueError(url)
             self._parameters: dict[str, Any] = {**_HOW, **conninfo_to_dict(url.strip())}
         except (ValueError, psycopg.Error):  # whose message may quote the URL
@@ -96,7 +97,8 @@ class Address:
             line, secret = (str(error).splitlines() or [type(error).__name__])[0], self._parameters.get("password")
             line = line.replace(str(secret), "***") if secret else line
             raise CatalogBusy(
-                f"The team's database {self!r} cannot be used: {line}. Check its address, or try again when it is back."
+                f"The team's database {self!r} cannot be used: {line}. Check its address and what its user may do "
+                "there, or try again when it is back."
             ) from None
 
     def check(self, session: psycopg.Connection[tuple[Any, ...]], *, is_new: bool = False) -> int:

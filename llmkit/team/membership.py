@@ -106,7 +106,7 @@ class Team(Peers):
             with contextlib.suppress(LlmkitError), self._connected() as relay:  # then uploaded when next opened
                 self._exchange.push(relay)
                 self._call_the_roll(relay)
-                relay.leave(self._me.member)
+                relay.leave([self._me.member])
             self._disconnect()
         super().close()
 
@@ -254,6 +254,9 @@ class Team(Peers):
             uses = self._gate.uses()  # after the gate has been lowered
             taken = {name: Use(count, uses.get(name, (0, 0))[1]) for name, count in slots.items()}
             runs = sorted(run_id for run_id in running if not self._is_elsewhere(run_id))
+            killed = [each.member for each in members if not (each.is_on or each.runs) and each.actor == self._me.actor]
+            if killed:  # this process replaces them, and all entries are read with every beat
+                relay.leave(killed)
             relay.enter(self._me._replace(runs=runs, uses=taken))
             ceilings = self._treasury.agree(relay, running, now)
         self._share(slots)

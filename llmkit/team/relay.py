@@ -133,9 +133,10 @@ class Relay:
             [*entry[:4], list(entry.runs), json.dumps(entry.uses)],
         )
 
-    def leave(self, member: str) -> None:
-        """Delete a member's entry, and those that have not been seen for 30 days."""
-        self._ask("DELETE FROM llmkit_members WHERE member = %s OR seen_at < now() - INTERVAL '30 d'", [member])
+    def leave(self, members: Sequence[str]) -> None:
+        """Delete members' entries, and those that have not been seen for 30 days."""
+        query = "DELETE FROM llmkit_members WHERE member = ANY(%s) OR seen_at < now() - INTERVAL '30 d'"
+        self._ask(query, [list(members)])
 
     def stakes(self, budgets: Sequence[str], gate: str) -> list[tuple[str, str, str, Stake]]:
         """The stakes of runs in these budgets, and all unsettled ones at a gate: budget, run, gate, stake; inside

@@ -68,9 +68,11 @@ def test_a_closed_client_is_refused(kit, cluster):
 
 
 def test_a_cluster_without_workers_is_refused(kit):
-    """The sentence says how to start some."""
+    """The sentence says how to start some, and how to wait for those that are starting."""
     with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty, Client(empty) as client:
-        with pytest.raises(llmkit.LlmkitError, match=r"No worker .*cluster\.scale\(2\)"):
+        with pytest.raises(
+            llmkit.LlmkitError, match=r"No worker .*cluster\.scale\(2\) .*client\.wait_for_workers\(2\)"
+        ):
             ask(kit, client, 1)
     assert kit.runs().empty
 

@@ -39,7 +39,15 @@ def test_a_database_that_is_not_prepared_says_how_to(server, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["mysql://lab:geheim@host/x", "postgresql://lab:geheim@host/x?nonsense=geheim", "lab:geheim@host", 7]
+    "wrong",
+    [
+        "mysql://lab:geheim@host/x",
+        "postgresql://lab:geheim@host/x?nonsense=geheim",
+        "lab:geheim@host",
+        7,
+        "postgresql://lab:geheim@127.0.0.1:1/x\0y",
+        "postgresql://lab:127\0geheim@127.0.0.1:1/x",
+    ],
 )
 def test_what_is_no_url_of_postgresql_is_refused_without_quoting_it(wrong, tmp_path, capsys):
     """A password may be in it."""
@@ -51,8 +59,16 @@ def test_what_is_no_url_of_postgresql_is_refused_without_quoting_it(wrong, tmp_p
 
 
 def test_a_database_that_cannot_be_prepared_says_why_and_nothing_of_runs(url, tmp_path, capsys):
-    """A name that is not there, a password that is not right: there is no work yet that could go on."""
-    for wrong, reason in ((f"{url}x", "does not exist"), (url.replace("geheim", "falsch"), "authentication failed")):
+    """A name that is not there, a password that is not right, a user without rights: there is no work yet that could
+    go on.
+    """
+    with psycopg.connect(url) as session:
+        session.execute("CREATE ROLE guest LOGIN PASSWORD 'geheim/4711'")
+    for wrong, reason in (
+        (f"{url}x", "does not exist"),
+        (url.replace("geheim", "falsch"), "authentication failed"),
+        (url.replace("lab:", "guest:"), "permission denied for table llmkit_team. Check its address and what its user"),
+    ):
         assert main(["team", "init", wrong]) == 1
         with pytest.raises(llmkit.CatalogBusy) as refused:
             llmkit.open(tmp_path / "k.duckdb", team=wrong)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import psycopg
 import pytest
 from same_tables import assert_same_tables
 from waiting import until
@@ -65,3 +66,16 @@ def test_a_killed_member_leaves_a_team_that_agrees(url, member, tmp_path, monkey
     assert until(lambda: "running" not in set(here.runs()["status"]) and here.runs().equals(there.runs()))
     assert_same_tables(kits, ["catalog_events", "runs", "attempts"])
     print(f"{kills} kills over an exchange: 0 violations, {saved + 1} edits")
+
+
+def test_whoever_comes_back_takes_away_what_killed_processes_left(url, member, monkeypatch):
+    """All read it once a second; what is told of a run that is to be resumed stays, and so do colleagues."""
+    monkeypatch.setattr(relay, "LAPSE", 0)  # the test's server has not run for longer
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute("""
+            INSERT INTO llmkit_members
+            SELECT 'killed' || n, 'gate', CASE n WHEN 1 THEN 'bob' ELSE 'ann' END, 'host', now() - INTERVAL '1 d',
+                CASE n WHEN 2 THEN ARRAY['run'] ELSE '{}' END, '{}' FROM generate_series(1, 9) n""")
+        member("ann")
+        left = session.execute("SELECT member FROM llmkit_members WHERE host = 'host' ORDER BY member").fetchall()
+    assert left == [("killed1",), ("killed2",)]
