@@ -54,7 +54,7 @@ def plot_costs(costs: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "mo
         )  # fmt: skip
     ax.margins(x=0.15)
     ax.xaxis.set_major_formatter(lambda cost, _: dollars(cost))
-    _finish(ax, _names(shown, by), "Cost (US dollars)", len(ranked))
+    finish(ax, _names(shown, by), "Cost (US dollars)", len(ranked))
     if known.empty:
         ax.set_xticks([])
     return ax
@@ -127,7 +127,7 @@ def plot_shares(probes: pd.DataFrame, of: str, ax: axes.Axes | None = None, *, b
             color=GREY if value == OTHER else COLOURS[number],
             label=label,
         )
-    _finish(ax, names, "Share of answers (%)", len(groups))
+    finish(ax, names, "Share of answers (%)", len(groups))
     ax.set_xlim(-1, 101)
     if values:
         legend_above(ax, columns)
@@ -150,7 +150,7 @@ def plot_forest(
         if whole:
             ax.plot([row["low"], row["high"]], [place, place], color=BLUE, linewidth=1.5)
         ax.plot([row[of]], [place], "s", color=BLUE, markersize=5, markerfacecolor=BLUE if whole else "none")
-    _finish(ax, [shortened(name) for name in shown["name"]], f"{label}, with 95% intervals", len(table))
+    finish(ax, [shortened(name) for name in shown["name"]], f"{label}, with 95% intervals", len(table))
     ax.xaxis.label.set_parse_math(False)
     return ax
 
@@ -213,7 +213,7 @@ def _boxes(answered: pd.DataFrame, column: str, ax: axes.Axes | None, by: By, la
             medianprops={"color": ORANGE, "linewidth": 2},
         )
         ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
-    _finish(ax, [f"{name} (n = {len(values[name]):,})" for name in shown], label, len(ranked))
+    finish(ax, [f"{name} (n = {len(values[name]):,})" for name in shown], label, len(ranked))
     return ax
 
 
@@ -262,13 +262,8 @@ def axes_for(ax: axes.Axes | None, rows: int) -> axes.Axes:
     return neutral(pyplot.subplots(figsize=(6.5, height(rows)), layout="constrained")[1])
 
 
-def nothing_yet(ax: axes.Axes) -> None:
-    """Say so instead of an empty chart."""
-    ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
-
-
-def _finish(ax: axes.Axes, names: Sequence[str], label: str, count: int) -> None:
-    """Label bars and axes; names are literal text, so that a dollar sign starts no formula."""
+def finish(ax: axes.Axes, names: Sequence[str], label: str, count: int) -> None:
+    """Label bars, from the lowest, and axes; names are literal text, so that a dollar sign starts no formula."""
     ax.set_yticks(range(len(names)), list(names))
     ax.set_ylim(-0.6, max(len(names), 1) - 0.4)
     for text in ax.get_yticklabels():
@@ -278,7 +273,7 @@ def _finish(ax: axes.Axes, names: Sequence[str], label: str, count: int) -> None
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     if not names:
-        nothing_yet(ax)
+        ax.text(0.5, 0.5, "nothing to show yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
         ax.set_xticks([])
     _say_how_many(ax, count)
 

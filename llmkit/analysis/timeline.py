@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from llmkit.analysis.chart_labels import GREY, legend_above
-from llmkit.analysis.charts import BLUE, ORANGE, axes, axes_for, nothing_yet
+from llmkit.analysis.charts import BLUE, ORANGE, axes, axes_for, finish
 from llmkit.errors import Code
 
 _LANE = 0.8
@@ -34,13 +34,7 @@ def plot_timeline(attempts: pd.DataFrame, ax: axes.Axes | None = None) -> axes.A
     if len(sent):
         _draw(ax, _placed(sent, providers))
         legend_above(ax)
-    else:
-        nothing_yet(ax)
-    ax.set_yticks([place + _LANE / 2 for place in range(len(providers))], providers[::-1])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(-0.1, max(1, len(providers)))
-    ax.set_xlabel("Time since the first request (s)")
-    ax.spines[["top", "right", "left"]].set_visible(False)
+    finish(ax, providers[::-1], "Time since the first request (s)", len(providers))
     return ax
 
 
@@ -56,7 +50,7 @@ def _placed(sent: pd.DataFrame, providers: list[str]) -> pd.DataFrame:
             "begun": begun,
             "waited": begun - sent["waited_s"].astype("float64").fillna(0),
             "flew": begun + latency,
-            "y": len(providers) - 1 - provider.map(providers.index) + _LANE * (order + 0.5) / count,
+            "y": len(providers) - 1 - provider.map(providers.index) + _LANE * ((order + 0.5) / count - 0.5),
             "is_refused": refused.fillna(value=False),
             "is_failed": sent["error_code"].notna() & ~refused.fillna(value=False) & latency.notna(),
             "is_unanswered": latency.isna(),
