@@ -3,12 +3,11 @@
 from llmkit.analysis import capsule, replication
 from llmkit.analysis.archived_runs import Dataset, dataset
 from llmkit.analysis.bill_exports import read_bill
-from llmkit.analysis.calibration import calibration
 from llmkit.analysis.coder_agreement import Agreement, agreement
 from llmkit.analysis.comparison import Comparison, compare, concat
 from llmkit.analysis.costs import cost_table
 from llmkit.analysis.exports import to_parquet
-from llmkit.analysis.kit_tables import RunList, budget_table, mode_table, refuse_chosen_mode
+from llmkit.analysis.kit_tables import RunList, budget_table, calibration, mode_table, refuse_chosen_mode
 from llmkit.analysis.power import Design, design, pilot_spread
 from llmkit.analysis.reconciliation import reconcile
 from llmkit.analysis.replication import Replication

@@ -1,14 +1,17 @@
-"""Tables that a kit returns: its runs, on a page; its shared budgets; the modes of a run beside each other."""
+"""Tables that a kit returns: its runs, on a page; its budgets; estimates and what came; modes beside each other."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 
 import pandas as pd
 
 from llmkit.errors import LlmkitError, ValidationError
+from llmkit.money import pricing
+from llmkit.records.checks import shapes
 from llmkit.runs import Standing
 
 SHOWN = ("run_id", "name", "status", "started_at", "n_probes", "ok", "failed", "estimated_cost")
@@ -17,6 +20,12 @@ _MONEY = ("amount", "spent", "reserved", "left", "share", "alert_at")
 _BUDGETS = {"scope": "str", "provider": "str", **dict.fromkeys(_MONEY, "float64"), "is_alert": "bool"}
 MODES: Mapping[str, Mapping[str, str]] = {"live": {}, "batch": {"mode": "batch"}, "flex": {"service_tier": "flex"}}
 _OF_MODES = ["model", "config", "mode", "requests", "cost", "low", "high", "hours"]
+Per = Literal["model", "run"]
+_ESTIMATES = {
+    "run_id": "str", "name": "str", "started_at": "datetime64[us, UTC]", "model": "str", "probes": "Int64",
+    "ok": "Int64", **dict.fromkeys(("estimate", "low", "high", "actual", "ratio"), "float64"), "inside": "boolean",
+    "basis": "str", "observations": "Int64",
+}  # fmt: skip
 
 
 class RunList(pd.DataFrame):
@@ -76,3 +85,54 @@ def mode_table(models: Iterable[Any], estimate: Callable[..., pd.DataFrame]) -> 
                 if mode == "live":  # the mode is not what is wrong
                     raise
     return pd.concat(frames, ignore_index=True)[_OF_MODES]
+
+
+def calibration(rows: Iterable[Mapping[str, Any]], by: Per) -> pd.DataFrame:
+    """See :meth:`llmkit.Kit.calibration`; ``rows`` come from :func:`llmkit.store.past.estimates`."""
+    shapes.one_of(by, Per, "by")
+    lines = [_of_model(row) for row in rows] if by == "model" else list(_of_runs(rows))
+    columns = {name: kind for name, kind in _ESTIMATES.items() if by == "model" or name != "model"}
+    return pd.DataFrame(lines, columns=list(columns)).astype(columns)
+
+
+def _of_model(row: Mapping[str, Any]) -> dict[str, Any]:
+    entry = row["estimate"]["models"].get(row["config"], {})
+    return _estimate(row, entry, None if row["unpriced"] else row["actual"], entry.get("observations"))
+
+
+def _of_runs(rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """One row per run: its totals over the models that were priced in the estimate."""
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault(row["run_id"], []).append(row)
+    for parts in runs.values():
+        stored = parts[0]["estimate"]
+        models = stored["models"]
+        priced = [part for part in parts if part["model"] not in stored["unpriced"]]
+        counts = {name: sum(part[name] for part in parts) for name in ("probes", "ok")}
+        known = priced and not any(part["unpriced"] for part in priced)
+        actual = pricing.total(part["actual"] for part in priced) if known else None
+        observations = sum(entry["observations"] for entry in models.values())
+        yield _estimate({**parts[0], **counts}, {**stored, "cost": stored["total"]}, actual, observations)
+
+
+def _estimate(
+    row: Mapping[str, Any], entry: Mapping[str, Any], actual: Decimal | None, observations: int | None
+) -> dict[str, Any]:
+    estimate, low, high = (_decimal(entry.get(name)) for name in ("cost", "low", "high"))
+    inside = None if actual is None or low is None or high is None else low <= actual <= high
+    return {
+        **{name: row[name] for name in ("run_id", "name", "started_at", "model", "probes", "ok")},
+        "estimate": estimate,
+        "low": low,
+        "high": high,
+        "actual": actual,
+        "ratio": actual / estimate if actual is not None and estimate else None,
+        "inside": inside,
+        "basis": entry.get("basis"),
+        "observations": observations,
+    }
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

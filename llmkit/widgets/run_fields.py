@@ -1,14 +1,20 @@
-"""The fields of the run form, and the functions that read their values."""
+"""The fields of the run form, the functions that read their values, and the sentences beside its budgets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import ipywidgets as ipw
+import pandas as pd
 
 from llmkit.errors import Code, ValidationError
+from llmkit.money.amounts import dollars
+from llmkit.money.estimate_table import Estimate
+from llmkit.records import columns, is_month, month_of
 from llmkit.widgets.form import Field, choice_field, text_field, tick_field, whole_field
 from llmkit.widgets.typed_values import read_number, read_whole
 
@@ -27,8 +33,11 @@ def prompts() -> Field:
     return Field("prompts", control, read=lambda typed, _: read_prompts(typed))
 
 
-def settings(projects: Sequence[str] = ()) -> list[Field]:
-    """The fields for settings, named like the arguments of ``kit.run``; ``project`` only if there are ``projects``."""
+def settings(shared: pd.DataFrame) -> list[Field]:
+    """The fields for settings, named like the arguments of ``kit.run``; ``project`` only if one has a budget.
+    ``shared`` is the table of ``kit.budgets()``, here and below.
+    """
+    projects = [scope for scope in dict.fromkeys(shared["scope"]) if not is_month(scope)]
     project = [choice_field("project", "Project", [("none", None), *zip(projects, projects, strict=True)])]
     return [
         text_field("system", "System prompt", hint="none"),
@@ -68,3 +77,31 @@ def read_dollars(typed: str, label: str) -> Decimal | None:
     """A positive amount as people type it: ``2``, ``$1.50``; empty is none."""
     words = f"{label}: type an amount of US dollars above 0, such as 2.50; leave it empty for none."
     return read_number(typed, words, lambda number: number > 0)
+
+
+# --- budgets ---------------------------------------------------------------------------------------------------------
+
+
+def project_words(project: str | None, shared: pd.DataFrame) -> str:
+    """What is left of the budgets of a project."""
+    own = columns.rows(shared[shared["scope"] == project])
+    return " ".join(
+        f"{dollars(row['left'])} of {dollars(row['amount'], exact=True)} are left{_where(row)}." for row in own
+    )
+
+
+def budget_words(estimate: Estimate | None, budget: Decimal | None, shared: pd.DataFrame) -> str:
+    """Warnings, or an empty text."""
+    words = []
+    expected = None if estimate is None else estimate.total
+    if budget is not None and expected is not None and expected > budget:
+        words.append(f"The estimate is {dollars(expected)}: the run will stop at {dollars(budget, exact=True)}.")
+    now = shared[shared["is_alert"] & (shared["scope"] == month_of(datetime.now(UTC)))]
+    for row in columns.rows(now):
+        spent, amount = dollars(row["spent"]), dollars(row["amount"])
+        words.append(f"Of the budget {row['scope']}{_where(row)}, {spent} of {amount} is spent.")
+    return " ".join(words)
+
+
+def _where(row: Mapping[Any, Any]) -> str:
+    return f" at {row['provider']}" if row["provider"] else ""

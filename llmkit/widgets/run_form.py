@@ -14,7 +14,6 @@ from llmkit.money.estimate_table import Estimate
 from llmkit.records.checks.texts import counted, one_line
 from llmkit.scenarios import Prompts, as_scenarios
 from llmkit.widgets import html, run_fields
-from llmkit.widgets.budget_words import budget_words, project_words, projects
 from llmkit.widgets.catalog_panel import FollowingPanel
 from llmkit.widgets.estimate_view import estimate_html
 from llmkit.widgets.form import Form
@@ -58,7 +57,7 @@ class RunForm(FollowingPanel):
         )
         typed = [run_fields.prompts()] if self._given is None else []
         self.form = Form(
-            [*typed, *run_fields.settings(projects(kit.budgets()))],
+            [*typed, *run_fields.settings(kit.budgets())],
             others=[self.picker.field],
             label="Start",
             submit=lambda: self.picker.ticked.then(self._start),
@@ -162,9 +161,9 @@ class RunForm(FollowingPanel):
     def _warn_of_budget(self, values: dict[str, Any]) -> None:
         shared = self._kit.budgets()
         if "budget" in values:
-            self.form["budget"].error.show(budget_words(self._estimate, values["budget"], shared), "warn")
+            self.form["budget"].error.show(run_fields.budget_words(self._estimate, values["budget"], shared), "warn")
         if "project" in values:
-            self.form["project"].error.show(project_words(values["project"], shared))
+            self.form["project"].error.show(run_fields.project_words(values["project"], shared))
 
     def _over_balance(self, state: Any) -> dict[str, str]:
         """Warnings by provider whose balance the estimate exceeds."""
