@@ -8,7 +8,6 @@ allowance is fully restored is fixed (a fixed window: nothing is restored before
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from math import isfinite
 from operator import attrgetter
 from struct import Struct
 from typing import Self
@@ -77,10 +76,6 @@ class Allowance:
         believed = min(whole_at, now + MINUTE)
         return cls(float(limit), remaining - since, sent_at, believed, refill, rolling, anchor_at, anchor_whole)
 
-    def is_sound(self, now: float) -> bool:
-        """Whether it is plausible at ``now``; a file may contain anything."""
-        return all(map(isfinite, _figures(self))) and self.whole_at <= now + MINUTE + ROUNDING and self.refill >= 0
-
     def less(self, amount: float) -> Allowance:
         """The allowance after a start that uses ``amount``."""
         return replace(self, remaining=self.remaining - amount)
@@ -129,11 +124,6 @@ class Seen:
 
     def __bool__(self) -> bool:
         return self.requests is not None or self.tokens is not None
-
-    def is_sound(self, now: float) -> bool:
-        """Whether all of it is plausible at ``now``."""
-        told = [allowance for allowance in (self.requests, self.tokens) if allowance is not None]
-        return self.last_start <= now + MINUTE and all(allowance.is_sound(now) for allowance in told)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

@@ -14,12 +14,12 @@ transition returns a new one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from struct import Struct
 from typing import NamedTuple, Self
+from zlib import crc32
 
 from llmkit.limiter.allowance import NOTHING_SEEN, SEEN_BYTES, Seen
-from llmkit.limiter.minute import BUCKET, EMPTY, JITTER, MINUTE, RING_BYTES, STARTS, TOKENS, Minute
+from llmkit.limiter.minute import EMPTY, JITTER, MINUTE, RING_BYTES, STARTS, TOKENS, Minute
 from llmkit.limiter.slots import MOST_PROCESSES, NO_SHARE, Share, Shares, with_share
 from llmkit.records import Provider, RateInfo
 
@@ -37,14 +37,14 @@ CLOCK_STEP = 5.0  # seconds: a state from further in the future was written befo
 BACK_OFF = 0.7  # share of the pace kept after a pause
 RECOVERY = 0.3 / MINUTE  # share of the pace regained per second
 LEAST_SHARE = 0.1
-LEAST_CREDIT, MOST_CREDIT = -2.0, 1e6  # bounds beyond any legitimate credit
 FEW = 1.5  # credits: with fewer, there was no rest
 ALMOST = 1e-6  # tolerance for rounding of a whole credit
 
-_MAGIC = b"llmkit 2"
-_HEAD = Struct(f"<8s7d3?96s3QB{RING_BYTES}s{SEEN_BYTES}s")
+_MAGIC = b"llmkit 3"
+_MARK_BYTES = len(_MAGIC) + 4
+_HEAD = Struct(f"<7d3?96s3QB{RING_BYTES}s{SEEN_BYTES}s")
 _SHARE = Struct("<I2d")
-STATE_BYTES = _HEAD.size + MOST_PROCESSES * _SHARE.size
+STATE_BYTES = _MARK_BYTES + _HEAD.size + MOST_PROCESSES * _SHARE.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,12 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what ``to_bytes`` wrote; anything else (empty, torn, of another version) gives a fresh state."""
-        if len(data) < STATE_BYTES or not data.startswith(_MAGIC):
+        """Read what ``to_bytes`` wrote; anything else (empty, damaged, of another version) gives a fresh state."""
+        data, mark = data[_MARK_BYTES:STATE_BYTES], data[:_MARK_BYTES]
+        if mark != _mark(data):
             return cls()
-        _, *numbers, reason, first, starts, tokens, count, ring, seen = _HEAD.unpack_from(data)
-        shares = data[_HEAD.size : _HEAD.size + min(count, MOST_PROCESSES) * _SHARE.size]
+        *numbers, reason, first, starts, tokens, count, ring, seen = _HEAD.unpack_from(data)
+        shares = data[_HEAD.size : _HEAD.size + count * _SHARE.size]
         row = (
             *numbers,
             reason.rstrip(b"\0").decode(errors="ignore"),
@@ -110,9 +111,10 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
         """The state as ``STATE_BYTES`` bytes."""
         minute, reason = self.minute, self.pause_reason.encode()
         totals = minute.first, minute.starts, minute.tokens, len(self.shares), minute.ring
-        head = _HEAD.pack(_MAGIC, *self[:_NUMBERS], reason, *totals, self.seen.to_bytes())
+        head = _HEAD.pack(*self[:_NUMBERS], reason, *totals, self.seen.to_bytes())
         rows = (_SHARE.pack(*share) for share in self.shares)
-        return (head + b"".join(rows)).ljust(STATE_BYTES, b"\0")
+        data = (head + b"".join(rows)).ljust(STATE_BYTES - _MARK_BYTES, b"\0")
+        return _mark(data) + data
 
     def without(self, process: int) -> PaceState:
         """The state after a process turned out to be dead."""
@@ -121,7 +123,11 @@ class PaceState(NamedTuple):  # created several times per request, for which a d
 
 
 _NUMBERS = PaceState._fields.index("pause_reason")
-_times = attrgetter("updated_at", "credit_at", "pause_until", "trial_at", "share_at")
+
+
+def _mark(data: bytes) -> bytes:
+    """The version and checksum of a state. Nothing else is believed: a wrong time in it could stop everything."""
+    return _MAGIC + crc32(data).to_bytes(4)
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -130,27 +136,6 @@ _times = attrgetter("updated_at", "credit_at", "pause_until", "trial_at", "share
 def healed(state: PaceState, now: float) -> PaceState:
     """The state, or a fresh one if it was written in the future (the clock was set back)."""
     return PaceState() if state.updated_at > now + CLOCK_STEP else state
-
-
-def believed(state: PaceState, now: float) -> PaceState:
-    """The plausible part of a state from a file at ``now``: the file may be damaged, or of an earlier version.
-
-    So nothing waits longer than a pause or a minute's window can last.
-    """
-    if not _is_sound(state, now):
-        return PaceState()
-    return state if state.seen.is_sound(now) else state._replace(seen=NOTHING_SEEN)
-
-
-def _is_sound(state: PaceState, now: float) -> bool:
-    latest = max(now, state.pause_until) + CLOCK_STEP
-    return (
-        state.pause_until <= now + LONGEST_PAUSE
-        and LEAST_SHARE <= state.share <= 1.0
-        and LEAST_CREDIT <= state.credit <= MOST_CREDIT
-        and all(0.0 <= time <= latest for time in _times(state))
-        and state.minute.first * BUCKET <= now
-    )
 
 
 def is_paused(state: PaceState, now: float) -> bool:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-from llmkit.limiter.pace import STATE_BYTES, PaceState, believed, healed
+from llmkit.limiter.pace import STATE_BYTES, PaceState, healed
 from llmkit.limiter.slots import MOST_PROCESSES
 from llmkit.records.forks import forgetting
 from llmkit.records.private_files import replace_private
@@ -216,7 +216,7 @@ class PaceFile:
         data = b"" if page is None or self._held is None else os.pread(self._held, STATE_BYTES, page * PAGE)
         last = self._last.get(key)
         if last is None or last[0] != data:  # another process wrote it
-            last = self._last[key] = data, believed(PaceState.from_bytes(data), self._now)
+            last = self._last[key] = data, PaceState.from_bytes(data)
         return healed(last[1], self._now)
 
     def _write(self, fd: int, key: bytes, state: PaceState) -> None:

@@ -1,14 +1,12 @@
 """When a request may start, without waiting for it: the clock is a number."""
 
 import math
-import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.limiter.pace import (
-    LONGEST_PAUSE,
     RATE_LIMITED,
     REQUESTS_LEFT,
     REQUESTS_PER_MINUTE,
@@ -18,7 +16,6 @@ from llmkit.limiter.pace import (
     TRIAL,
     Limits,
     PaceState,
-    believed,
     headroom,
     healed,
     is_paused,
@@ -210,22 +207,15 @@ def test_anything_can_be_read_from_the_file(data):
     assert isinstance(PaceState.from_bytes(data), PaceState)
 
 
-@given(data=st.binary(min_size=STATE_BYTES, max_size=STATE_BYTES), kept=st.integers(8, STATE_BYTES), seed=st.data())
-def test_nothing_in_a_file_makes_anybody_wait_for_ever(data, kept, seed):
-    """NaN, 1e308, moments in a thousand years: what cannot have been written until now is not believed."""
+@given(data=st.binary(min_size=STATE_BYTES, max_size=STATE_BYTES), kept=st.integers(0, STATE_BYTES))
+def test_nothing_that_was_not_written_is_believed(data, kept):
+    """Whatever a file holds instead, such as moments in a thousand years, is no state; what was written is one."""
     info = RateInfo(requests_limit=9, requests_remaining=0)
     state = observe(started(PaceState(), LIMITS, T0, 77, count=3), info, T0, sent_at=T0)
     sound = state.to_bytes()
-    for _ in range(seed.draw(st.integers(0, 4))):
-        place = 8 * seed.draw(st.integers(1, 25))
-        odd = seed.draw(st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1e308, 4e9, -1.0, 0.0]))
-        sound = sound[:place] + struct.pack("<d", odd) + sound[place + 8 :]
-    for read in (sound, sound[:kept] + data[kept:]):
-        now = T0 + 1
-        state = believed(PaceState.from_bytes(read), now)
-        assert 0 <= next_start(state, LIMITS, now, 100)[0] <= LONGEST_PAUSE
-        assert 0 <= headroom(state.seen, now, 100)[0] <= 62
-        assert believed(state, now) is state
+    assert PaceState.from_bytes(sound + data) == state
+    damaged = sound[:kept] + data[kept:]
+    assert PaceState.from_bytes(damaged) == (state if damaged == sound else PaceState())
 
 
 @pytest.mark.parametrize("reset", [None, -5.0, 0.0, 59.0, 3600.0, 1e9, 1e308])
