@@ -30,7 +30,7 @@ class Batches:
 
         Raises:
             Rejected: the provider would reject it.
-            LookupError: there is no such batch or file.
+            LookupError: there is no such batch.
         """
         action, reference, api = route.action, route.reference, route.server.batches
         assert api is not None
@@ -44,8 +44,6 @@ class Batches:
                 self._end(batch, now)
         if action == "list":
             return api.listing(own[::-1])
-        if action == "file":
-            return _file(reference, len(self._files[reference]))
         batch = self.all[re.sub(r"^file-(in|out|err)-", "", reference)]
         if action == "cancel" and batch.ended_at is None:
             batch.cancelled_at = now
@@ -61,10 +59,17 @@ class Batches:
         ]
 
     def _stored(self, content_type: str, raw: bytes) -> dict[str, Any]:
-        content = _file_of(content_type, raw)
-        file_id = f"file-{len(self._files) + 1:08d}"
+        content, file_id = _file_of(content_type, raw), f"file-{len(self._files) + 1:08d}"
         self._files[file_id] = content
-        return _file(file_id, len(content))
+        return {
+            "id": file_id,
+            "object": "file",
+            "bytes": len(content),
+            "created_at": 1_788_220_800,
+            "filename": "batch.jsonl",
+            "purpose": "batch",
+            "status": "processed",
+        }
 
     def _created(self, api: ServedBatches, received: Received) -> Batch:
         batch = api.read(json_object(received.body), self._files, received.path)
@@ -82,18 +87,6 @@ class Batches:
             for number, item in enumerate(batch.items)
         }
         batch.ended_at = now
-
-
-def _file(file_id: str, size: int) -> dict[str, Any]:
-    return {
-        "id": file_id,
-        "object": "file",
-        "bytes": size,
-        "created_at": 1_788_220_800,
-        "filename": "batch.jsonl",
-        "purpose": "batch",
-        "status": "processed",
-    }
 
 
 def _file_of(content_type: str, raw: bytes) -> bytes:

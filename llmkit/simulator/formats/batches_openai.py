@@ -18,7 +18,7 @@ _CONTENT: tuple[str, str, Action] = ("GET", r"/files/([^/]+)/content$", "results
 class OpenAIServed(ServedBatches):
     """``/files`` and ``/batches``."""
 
-    routes = routes_at("/batches", _UPLOAD, _CONTENT, ("GET", r"/files/([^/]+)$", "file"))
+    routes = routes_at("/batches", _UPLOAD, _CONTENT)
 
     def read(self, body: Mapping[str, Any], files: Mapping[str, bytes], path: str) -> Batch:
         """See ``ServedBatches.read``."""

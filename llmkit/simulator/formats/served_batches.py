@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from llmkit.simulator.problems import Rejected
 
-Action = Literal["answer", "list_models", "upload", "file", "create", "poll", "cancel", "list", "results"]
+Action = Literal["answer", "list_models", "upload", "create", "poll", "cancel", "list", "results"]
 GivenUp = Literal["expired", "cancelled"]
 
 
