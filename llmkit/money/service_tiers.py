@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from llmkit.records import BATCH_TIER, EXACT, RATE_COLUMNS, STANDARD_TIER, Price, PriceTier, PriceVariant, Rates
 
-_ALONE = (STANDARD_TIER, BATCH_TIER, "flex", "priority", "scale")
+_ALONE = (STANDARD_TIER, BATCH_TIER, "fast", "flex", "priority", "scale")
 
 
 def at_tier(price: Price, tier: str | None) -> Price | None:
@@ -22,8 +22,9 @@ def at_tier(price: Price, tier: str | None) -> Price | None:
 
 
 def in_batch(tier: str | None) -> str:
-    """The tier of an answer from a batch: ``batch``, combined with the speed or place that the reply reports. Tiers for
-    single requests do not combine with it: OpenAI reports ``default``, whatever the request asks for.
+    """The tier of an answer from a batch: ``batch``, combined with the place that the reply reports. Tiers for single
+    requests do not combine with it: OpenAI reports ``default``, whatever the request asks for, and Anthropic has no
+    fast mode in batches.
     """
     others = [name for name in (tier or STANDARD_TIER).split("+") if name not in _ALONE]
     return "+".join([BATCH_TIER, *others])

@@ -154,10 +154,12 @@ def test_variants_that_make_no_sense_are_refused(rows: object, says: str) -> Non
         ("standard", "batch"),
         ("batch", "batch"),
         ("us", "batch+us"),
+        ("fast", "batch"),
+        ("fast+us", "batch+us"),
         ("flex", "batch"),
         ("scale", "batch"),
     ],
 )
 def test_a_batch_is_a_tier_of_its_own(told: str | None, tier: str) -> None:
-    """Only a place or a speed changes its price: half of half the price is nobody's."""
+    """Only a place changes its price: half of half the price is nobody's."""
     assert in_batch(told) == tier

@@ -91,6 +91,13 @@ def test_a_budget_holds_in_batches(kit, sim):
     assert sim.count("billed") == (probes["status"] == "ok").sum()
 
 
+def test_a_budget_counts_a_request_in_a_batch_at_the_price_of_batches(kit):
+    """However dear the tiers that an account may select for single requests: 1,000 tokens at $7.50 a million."""
+    run = kit.run("Why?", "openai:gpt-5.4", mode="batch", **HOW | {"max_tokens": 1000}).result(60)
+    worst = kit.sql("SELECT worst_case FROM attempts WHERE run_id = $id", {"id": run.id})["worst_case"]
+    assert worst.between(0.0075, 0.0080).all()
+
+
 def test_who_has_no_batches_is_refused_or_asked_at_once(kit, sim):
     """Refused before anything is sent; batch-or-live asks it live, and the others in batches."""
     models = ["deepseek:deepseek-flash", "openai:gpt-6-luna"]
