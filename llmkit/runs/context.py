@@ -56,8 +56,8 @@ class Services:
 class RunContext:
     """One run as its requests see it.
 
-    ``spent`` is the amount billed by provider, including what an earlier process of the run had not deducted from the
-    balances; ``deducted`` is the part of it that has been.
+    ``spent`` is the amount billed by provider, also to earlier processes of the run; ``deducted`` is the part of it
+    deducted from the balances.
     """
 
     run_id: str
@@ -176,13 +176,12 @@ class RunContext:
                 for desk in self.desks.values():
                     cancelling.start_soon(desk.cancel)
 
-    def to_deduct(self) -> dict[str, Decimal]:
-        """What was spent by provider since the last call."""
-        if self.spec.simulated:
-            return {}
-        before, self.deducted = self.deducted, dict(self.spent)
-        left = {name: amount - before.get(name, 0) for name, amount in sorted(self.deducted.items())}
-        return {name: min(amount, pricing.LARGEST) for name, amount in left.items()}
+    def state_line(self, number: int, status: str, message: str | None = None) -> Event:
+        """The journal line of the run's state, which deducts what was spent since the one before."""
+        before, spent = self.deducted, {} if self.spec.simulated else self.spent
+        self.deducted = {name: min(amount, pricing.LARGEST) for name, amount in sorted(spent.items())}
+        state: dict[str, Any] = {"number": number, "status": status, "message": message}
+        return events.run_state(run_id=self.run_id, **state, spent=self.deducted, deducted=before)
 
     def learn_dearer(self, model: str, cost: Decimal, worst_case: Decimal) -> None:
         """Raise the worst cases of a model after one of its requests has cost more than its worst case."""

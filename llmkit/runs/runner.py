@@ -131,7 +131,7 @@ class Runner(Generic[T]):
             log.info("resume", extra={"run": run_id, "probes": len(left)})
             positions = [position for position in spec.plan.asking_order() if position in left]
             context = self._context(run_id, spec, positions, number, spent)
-            context.spent |= store.read(lambda c: totals.undeducted(c, run_id))
+            context.spent, context.deducted = store.read(lambda c: totals.spent(c, run_id))
             context.batched = store.read(run_rows.in_batches).get(run_id, context.batched)
             context.tariff = _tariff(store.run(run_id))
             begun = conversations(spec, run_id, rows, late)
@@ -144,10 +144,11 @@ class Runner(Generic[T]):
             if store.is_live(run_id) or store.peers.left_elsewhere(run_id) or not store.claim_run(run_id):
                 continue
             try:
-                if spent := store.read(partial(totals.undeducted, run_id=run_id)):
+                spent, deducted = store.read(partial(totals.spent, run_id=run_id))
+                if any(amount > deducted.get(provider, 0) for provider, amount in spent.items()):
                     number = store.read(partial(queries.next_state, run_id=run_id)) - 1
-                    line = events.run_state(run_id=run_id, number=number, status="running", spent=spent)
-                    store.append([line]).result()
+                    how: dict[str, Any] = {"status": "running", "spent": spent, "deducted": deducted}
+                    store.append([events.run_state(run_id=run_id, number=number, **how)]).result()
             finally:
                 store.release_run(run_id, is_over=False)
 

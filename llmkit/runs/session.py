@@ -264,10 +264,8 @@ class Session:
         message = str(problem) if problem else enough
         if status == "completed" and self.context.refusal is not None:
             status, message = "budget", self._stopped_by(self.context.refusal)
-        number, spent = self.context.session + 1, self.context.to_deduct()
-        line = events.run_state(run_id=self.run_id, number=number, status=status, message=message, spent=spent)
         try:
-            await self.context.write([line])
+            await self.context.write([self.context.state_line(self.context.session + 1, status, message)])
             self.context.forget()
             await self._project()
         except Exception as error:  # noqa: BLE001 - the end is not saved: the run will be found interrupted
@@ -295,6 +293,6 @@ class Session:
 
     def _deduct(self) -> None:
         """Deduct what was spent from the balances, during the run."""
-        if any((spent := self.context.to_deduct()).values()):
-            line = events.run_state(run_id=self.run_id, number=self.context.session, status="running", spent=spent)
+        if not self.context.spec.simulated and self.context.spent != self.context.deducted:
+            line = self.context.state_line(self.context.session, "running")
             self.context.services.store.append([line]).result()

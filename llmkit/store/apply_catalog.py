@@ -63,7 +63,7 @@ BALANCES = f"""
     ), changes AS (
         SELECT event_id, reference AS provider, after ->> '$.delta' AS amount
         FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.delta')
-        UNION ALL SELECT event_id, provider, (-amount)::VARCHAR FROM provider_balance_deductions
+        UNION ALL SELECT event_id, provider, (-amount)::VARCHAR FROM deductions
     ), sums AS (
         SELECT e.provider, TRY_CAST(any_value(e.amount) AS DECIMAL(38, 10))
             + coalesce(sum(TRY_CAST(c.amount AS DECIMAL(38, 10))), 0) AS balance

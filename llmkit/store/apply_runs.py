@@ -63,7 +63,7 @@ _SHORT = {
 """The fields of an outcome except its texts."""
 _STATE = {
     "number": "INTEGER", "status": "VARCHAR", "message": "VARCHAR", "again": "JSON", "at": "TIMESTAMP", "spent": "JSON",
-    "changes": "JSON",
+    "spent_so_far": "JSON", "changes": "JSON",
 }  # fmt: skip
 _SKIP = {"session": "INTEGER", "reference": "VARCHAR", "error_code": "VARCHAR", "error_message": "VARCHAR"}
 _NOTE = {"position": "BIGINT", "name": "VARCHAR", "value": "JSON", "actor": "VARCHAR", "at": "TIMESTAMP"}
@@ -151,12 +151,11 @@ _STATEMENTS = (
         SELECT event_id, run_id, e.number, e.status, e.message, e.again, e."at", e.changes
         FROM {_parsed("run_state", _STATE)} {_AGAIN} ON CONFLICT DO NOTHING"""),
     ("run_state", f"""
-        INSERT INTO provider_balance_deductions
-        SELECT event_id, provider, run_id, TRY_CAST(spent ->> provider AS DECIMAL(18, 10)), "at"
-        FROM (
-            SELECT run_id, event_id, e.spent AS spent, e."at" AS "at", unnest(json_keys(e.spent)) AS provider
-            FROM {_parsed("run_state", _STATE)}
-        ) WHERE TRY_CAST(spent ->> provider AS DECIMAL(18, 10)) IS NOT NULL {_AGAIN} ON CONFLICT DO NOTHING"""),
+        INSERT INTO provider_balance_deductions BY NAME
+        SELECT event_id, provider, run_id, TRY_CAST(e.spent ->> provider AS DECIMAL(18, 10)) AS amount, e."at",
+            TRY_CAST(e.spent_so_far ->> provider AS DECIMAL(18, 10)) AS so_far
+        FROM (SELECT *, unnest(json_keys(e.spent)) AS provider FROM {_parsed("run_state", _STATE)})
+        WHERE amount IS NOT NULL {_AGAIN} ON CONFLICT DO NOTHING"""),
     ("run run_state", """
         UPDATE runs SET status = s.status, message = s.message, session = s.session,
             ended_at = CASE WHEN s.status != 'running' THEN s."at" END

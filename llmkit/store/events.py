@@ -192,22 +192,27 @@ def run_state(
     status: str,
     message: str | None = None,
     spent: Mapping[str, Decimal] | None = None,
+    deducted: Mapping[str, Decimal] | None = None,
     again: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Event:
     """A run was resumed or ended; ``number`` is one more than that of its previous state. A run that continues may
     repeat its state under the same number to have ``spent`` deducted.
 
-    ``spent`` is deducted from the providers' balances; ``again`` holds the error codes of failures to retry.
+    ``spent`` is what the run has cost so far by provider, of which ``deducted`` was deducted from the balances before.
+    Balances rest on the sums, since processes that do not know of each other may write the same difference, as where a
+    folder is synchronized; earlier versions have nothing else. ``again`` holds the error codes of failures to retry.
     ``changes`` is what differs from now on: the ``budget``, and by reference the ``models`` whose prices changed.
     """
+    so_far, before = spent or {}, deducted or {}
     return {
         "type": "run_state",
         "run_id": run_id,
         "number": number,
         "status": status,
         "message": message,
-        "spent": {provider: format(amount, "f") for provider, amount in (spent or {}).items()},
+        "spent": {name: format(amount - before.get(name, 0), "f") for name, amount in so_far.items()},
+        "spent_so_far": {name: format(amount, "f") for name, amount in so_far.items()},
         "again": list(again),
         "changes": changes,
         "at": now(),

@@ -29,6 +29,7 @@ _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
     "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE, **PIECES},
     "run_states": {"changes": "JSON"},
+    "provider_balance_deductions": {"so_far": "DECIMAL(18, 10)"},
     "intents": {"batch": "VARCHAR"},
     "run_scenarios": {"messages": "JSON", "question": "JSON"},
     "run_arms": {"config": "VARCHAR", "system": "VARCHAR"},
@@ -97,6 +98,14 @@ VIEWS: Mapping[str, str] = {
         FROM (FROM intents SEMI JOIN open USING (run_id)) i
             ANTI JOIN (FROM outcomes SEMI JOIN open USING (run_id)) o
             ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt""",
+    # what each event added to what is known to have been spent, whatever its process knew of others
+    "deductions": """
+        SELECT event_id, provider, run_id, known - lag(known, 1, 0) OVER events AS amount
+        FROM (
+            SELECT *, greatest(coalesce(max(so_far) OVER events, 0),
+                coalesce(sum(amount) FILTER (so_far IS NULL) OVER events, 0)) AS known
+            FROM provider_balance_deductions WINDOW events AS (PARTITION BY run_id, provider ORDER BY event_id)
+        ) WINDOW events AS (PARTITION BY run_id, provider ORDER BY event_id)""",
     # NULL rather than with a gap: who joins them compares the number of pieces
     "long_texts": """
         SELECT run_id, position, turn, attempt, name, string_agg(text, '' ORDER BY piece, part) AS text,

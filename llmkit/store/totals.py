@@ -85,20 +85,15 @@ def worst_unknown(connection: duckdb.DuckDBPyConnection, run_id: str) -> Decimal
     return Decimal(column(connection, f"SELECT {most} FROM attempts WHERE run_id = ?", [run_id])[0])
 
 
-def undeducted(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Decimal]:
-    """What a run spent by provider but did not deduct from the balance, since its process died before it could."""
-    spent = rows(
-        connection,
-        """
-        WITH deducted AS (
-            SELECT provider, sum(amount) AS amount FROM provider_balance_deductions WHERE run_id = ? GROUP BY provider
-        )
-        SELECT a.provider, (sum(a.cost) - coalesce(any_value(d.amount), 0))::DECIMAL(38, 10) AS amount
-        FROM attempts a LEFT JOIN deducted d ON d.provider = a.provider WHERE a.run_id = ? GROUP BY a.provider
-        """,
-        [run_id, run_id],
-    )
-    return {row["provider"]: row["amount"] for row in spent if row["amount"]}
+def spent(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """What a run has cost by provider, and what of it was deducted from the balances: all but what a process that died
+    had no time to deduct.
+    """
+    sums = """
+        SELECT provider, sum({0})::DECIMAL(38, 10) AS total FROM {1} WHERE run_id = ? GROUP BY ALL HAVING total > 0"""
+    cost = connection.execute(sums.format("cost", "attempts"), [run_id]).fetchall()
+    deducted = connection.execute(sums.format("amount", "deductions"), [run_id]).fetchall()
+    return dict(cost), dict(deducted)
 
 
 def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -8,7 +8,7 @@ import warnings
 from decimal import Decimal
 
 import pytest
-from local_provider import LOCAL
+from local_provider import LOCAL, add_local
 
 import llmkit
 from llmkit.store import Store, events
@@ -80,6 +80,24 @@ def test_what_a_killed_process_spent_is_taken_off_when_its_run_is_resumed(paying
     billed = paying.snapshot().execute("SELECT sum(cost) FROM attempts").fetchone()[0]
     assert balance(paying) == 5 - billed
     assert billed >= run.total_cost > 0
+
+
+def test_a_run_whose_journal_arrives_in_parts_is_taken_off_once(paying, sim, tmp_path):
+    """A folder that is synchronized brings the run's answers before its end; the catalog is opened in between."""
+    path = tmp_path / "theirs.duckdb"
+    with llmkit.open(path) as theirs:
+        add_local(theirs, sim)
+        theirs.catalog.set_balance("local", "5")
+    run = paying.run([f"q{n}" for n in range(20)], LOCAL).result(60)
+    paying.close()
+    [segment] = paying.path.with_name(f"{paying.path.name}.journal").glob(f"*{run.id}*.jsonl")
+    seen, lines = [], segment.read_bytes().splitlines(keepends=True)
+    for upto in (len(lines) * 3 // 4, len(lines) - 1, len(lines)):
+        path.with_name(f"{path.name}.journal").joinpath(segment.name).write_bytes(b"".join(lines[:upto]))
+        with llmkit.open(path, adopt=True) as theirs:
+            seen.append((5 - balance(theirs), theirs.load(run.id).total_cost))
+    assert [taken for taken, _ in seen] == [cost for _, cost in seen]
+    assert 0 < seen[0][0] < seen[1][0] == seen[2][0] == run.total_cost
 
 
 def _end_runs(path, worker, count, barrier) -> None:

@@ -214,7 +214,7 @@ def test_a_clock_that_goes_back_changes_nothing(store, monkeypatch):  # noqa: F8
     with later.edit() as edit:
         edit.put_setting("colour", "red")
     later.append([events.run_state(run_id="r", number=2, status="running")]).result()
-    later.append([events.run_state(run_id="r", number=3, status="completed", spent={"acme": Decimal(2)})]).result()
+    later.append([events.run_state(run_id="r", number=3, status="completed", spent={"acme": Decimal(3)})]).result()
 
     def told(of):
         return of.read(queries.runs)["status"].tolist(), of.catalog().providers["acme"].balance, of.catalog().settings

@@ -207,6 +207,22 @@ def test_what_a_run_spent_is_deducted_once(store):
     assert Store(store.path).catalog().providers["acme"].balance == Decimal("9.75")
 
 
+def test_amounts_of_earlier_versions_and_of_this_one_add_up(store):
+    """Earlier lines say what was new since the one before, later ones also what a run has spent in all; whoever writes
+    one again, in ignorance of the others, changes nothing.
+    """
+    run_a_little(store, spent=Decimal(1))
+    for amount in ("2", "3"):
+        [line] = [events.run_state(run_id="r1", status="running", spent={"acme": Decimal(amount)})]
+        del line["spent_so_far"]
+        store.append([line]).result()
+    for so_far in ("5", "7", "6"):
+        store.append([events.run_state(run_id="r1", status="running", spent={"acme": Decimal(so_far)})]).result()
+    assert store.catalog().providers["acme"].balance == 3
+    amounts = store.query("SELECT amount FROM deductions ORDER BY event_id")["amount"].tolist()
+    assert amounts == [1, 1, 3, 0, 2, 0]
+
+
 def test_an_outside_holder_is_named_and_reading_goes_on(store):
     """Another program's open connection stops edits with its process id; reading answers from the journal."""
     run_a_little(store)
