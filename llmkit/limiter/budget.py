@@ -11,6 +11,7 @@ from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -59,9 +60,11 @@ class Budget:
         """Whether requests cost so much more than their worst case that the rest no longer covers the reservations."""
         return self.total is not None and self.own.free < 0
 
-    def limits(self, provider: str) -> bool:
-        """Whether any budget limits spending at a provider."""
-        return self.total is not None or bool(self.shared and self.shared.keys(provider))
+    def keys(self, provider: str, at: datetime | None = None) -> tuple[str, ...]:
+        """The budgets that a request to a provider is charged to now, or was at another time; that of the run's own is
+        empty."""
+        own = () if self.total is None else (_OWN,)
+        return (*own, *(self.shared.keys(provider, at) if self.shared else ()))
 
     def waiting(self) -> set[str]:
         """The providers whose next requests wait for money that others have reserved."""
@@ -111,7 +114,7 @@ class Budget:
         """Grant or refuse the requests that can be decided, in order."""
         while self._queue:
             asking = self._queue[0]
-            with self._accounts(asking.purse.provider, glance) as accounts:
+            with self._opened(self.keys(asking.purse.provider), glance) as accounts:
                 left = min((account.left for account in accounts.values()), default=asking.whole)
                 amount = asking.amount(left, self.need(asking.purse.kind))
                 if amount <= max(left, ZERO):  # what is free needs no money, even if more than a budget is spent
@@ -129,9 +132,9 @@ class Budget:
             self._queue.popleft()
             asking.answered.set()
 
-    def recall(self, amount: Decimal, provider: str) -> Held:
+    def recall(self, amount: Decimal, keys: tuple[str, ...]) -> Held:
         """Reserve again an amount that counts as spent because its actual cost is not known yet."""
-        with self._accounts(provider) as accounts:
+        with self._opened(keys) as accounts:
             for account in accounts.values():
                 account.change(self._run_id, spent=-amount, reserved=amount)
         return Held(amount, tuple(accounts))
@@ -149,13 +152,9 @@ class Budget:
     def _run_id(self) -> str:
         return self.shared.run_id if self.shared else ""
 
-    def _accounts(self, provider: str, glance: bool = False) -> contextlib.AbstractContextManager[dict[str, Account]]:
-        """All accounts that a request to a provider is charged to, by the keys of their budgets."""
-        own = () if self.total is None else (_OWN,)
-        return self._opened((*own, *(self.shared.keys(provider) if self.shared else ())), glance)
-
     @contextlib.contextmanager
     def _opened(self, keys: tuple[str, ...], glance: bool = False) -> Iterator[dict[str, Account]]:
+        """The accounts of budgets, by their keys."""
         own = {_OWN: self.own} if _OWN in keys else {}
         others = tuple(key for key in keys if key != _OWN)
         if self.shared is None or not others:
@@ -185,14 +184,21 @@ class Purse:
     async def reserve(self, worst_case: Decimal | None) -> None:
         """Get the money for the next request from what is reserved already, or reserve it."""
         self._need = max(self._need, self._spent + (worst_case or ZERO))
-        if self._held is None or worst_case is None or self._held.amount < worst_case:
+        if not self.is_enough(worst_case):
             self.release()  # never wait for money while holding some
             self._held = await self.budget.reserve(worst_case, self)
         self._asked = worst_case
 
-    def recall(self, worst_case: Decimal) -> None:
+    def is_enough(self, worst_case: Decimal | None) -> bool:
+        """Whether what is reserved suffices for a request now: budgets may have been set since, or a month begun."""
+        if self._held is None or worst_case is None or self._held.amount < worst_case:
+            return False
+        return set(self._held.keys) == set(self.budget.keys(self.provider))
+
+    def recall(self, worst_case: Decimal, sent_at: datetime) -> None:
         """Reserve again what a request of an earlier process, which is still in flight, counts as."""
-        self._held = self.budget.recall(worst_case, self.provider)
+        self._held = self.budget.recall(worst_case, self.budget.keys(self.provider, sent_at))
+        self._asked = worst_case
 
     def settle(self, cost: Decimal | None) -> None:
         """Settle the request at its cost, the worst case if ``None`` (unknown); what the remaining turns may need stays

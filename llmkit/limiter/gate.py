@@ -118,7 +118,7 @@ class Gate:
         self, queue: ProviderQueue, waiter: Waiter, purse: Purse | None, worst_case: Decimal | None
     ) -> Admission:
         """Reserve the money, then wait for the provider; repeat if the money is gone by then, because other requests
-        cost more than their worst case.
+        cost more than their worst case, or was reserved in the budget of a month that is over.
         """
         if purse is None:
             return await queue.enter(waiter)
@@ -132,7 +132,7 @@ class Gate:
             except BaseException:
                 purse.release()
                 raise
-            if not worst_case or not purse.budget.is_overdrawn:
+            if not worst_case or (purse.is_enough(worst_case) and not purse.budget.is_overdrawn):
                 admission.purse = purse
                 return admission
             purse.release()

@@ -217,10 +217,14 @@ class ProviderQueue:
         assert self._loop is not None
         now = self._loop.time()
         if self._timer is not None:
-            if now < self._timer.when() <= now + seconds:  # an early look costs less than a timer per request
+            if self._timer.when() <= now + seconds:  # an early look costs less than a timer per request
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(now + seconds, self._look)
+        self._timer = self._loop.call_at(now + seconds, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None  # its time may still lie ahead, by less than the clock's resolution
+        self._look()
 
     def _let_in(self, now: float) -> float:
         """Admit everything that may start; return the seconds until the next look."""

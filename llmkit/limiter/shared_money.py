@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from llmkit.limiter.ledger import Account, Ledger
+from llmkit.limiter.pace_file import Clock
 from llmkit.limiter.portions import CENT, ZERO, Claim, Portions
 from llmkit.money.amounts import dollars
 from llmkit.records import SharedBudget, month_of
@@ -33,12 +34,13 @@ class SharedMoney:
     counted: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
     """What each run had spent according to the journal, by budget, at ``counted_at``."""
     counted_at: float = 0.0
+    clock: Clock = time.time
 
-    def keys(self, provider: str) -> tuple[str, ...]:
-        """The budgets that a request to a provider is charged to now."""
+    def keys(self, provider: str, at: datetime | None = None) -> tuple[str, ...]:
+        """The budgets that a request to a provider is charged to now, or was at another time."""
         if not self.budgets:
             return ()
-        month = month_of(datetime.now(UTC))
+        month = month_of(at or datetime.fromtimestamp(self.clock(), UTC))
         return tuple(budget.key for budget in self.budgets if budget.covers(provider, self.project, month))
 
     @contextlib.contextmanager

@@ -124,7 +124,7 @@ class Attempt:
         """The conversation's purse, updated with the worst case of its later turns; ``None`` without a budget."""
         conversation, model = self.conversation, self.conversation.probe.model
         prompts = conversation.probe.scenario.prompts
-        if conversation.purse is None and self.run.budget.limits(model.provider):
+        if conversation.purse is None and self.run.budget.keys(model.provider):
             conversation.purse = Purse(self.run.budget, model.provider, (model.reference, len(prompts)))
             conversation.purse.begun = bool(conversation.turn_attempts)
         if conversation.purse is not None:

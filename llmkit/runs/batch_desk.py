@@ -83,11 +83,11 @@ class BatchDesk:
         """Reserve the money of a request; rate limits do not apply in batches."""
         began = time.time()
         before = self.earlier.get(key)
-        if purse is not None and before is not None and before["worst_case"] is not None:
-            purse.recall(before["worst_case"])
         self._rest()
         try:
-            if purse is not None:
+            if purse is not None and before is not None and before["worst_case"] is not None:
+                purse.recall(before["worst_case"], before["started_at"])
+            elif purse is not None:
                 await purse.reserve(worst_case)
         finally:
             self.moving += 1
