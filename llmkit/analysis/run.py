@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -150,6 +151,12 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
+        if not self._store.is_live(self.id):
+            lost = Counter(row["position"] for row in self._look(run_rows.without_outcome))
+            # what has ended counts its own, such as one that was cancelled while its batch went on
+            more = frame["position"].map(lost).where(frame["status"] == "pending", 0)
+            for name in ("attempts", "maybe_billed"):
+                frame[name] += more
         names, questions = self._look(
             lambda c, run_id: (queries.dimension_names(c, run_id), queries.questions(c, run_id))
         )

@@ -61,10 +61,11 @@ PROBES = tuple(_PROBES)
 """One row for each scenario × model × sample. Costs in US dollars, prices per million tokens, times in UTC.
 
 ``estimated_cost`` is everything known to have been billed for the probe, including failed attempts (their share is
-``wasted_cost``); ``maybe_billed`` counts attempts that may have been billed at an unknown cost; ``left_out`` names
-parameters that the model does not accept; ``service_tier`` lists the tiers that served the answers, separated by
-commas. ``latency_s`` is the time on the wire of the answered turns, ``queued_s`` the time at the gate. ``reused_from``
-is the probe whose answers were reused, ``original_cost`` their cost when they were bought.
+``wasted_cost``); ``maybe_billed`` counts attempts that may have been billed at an unknown cost, those in flight when
+the run's process died included; ``left_out`` names parameters that the model does not accept; ``service_tier`` lists
+the tiers that served the answers, separated by commas. ``latency_s`` is the time on the wire of the answered turns,
+``queued_s`` the time at the gate. ``reused_from`` is the probe whose answers were reused, ``original_cost`` their cost
+when they were bought.
 """
 
 TURNS = (

@@ -107,20 +107,22 @@ def test_a_killed_run_is_listed_as_interrupted(zygote, sim, catalog):
     """kit.runs() says interrupted, and how many probes are done, pending and unknown; resume warns of the unknown."""
     hold_after(sim, 10)
     child = zygote.start(catalog, prompts=40, models=MODELS[:1])
-    assert until(lambda: len(child.answered()) >= 5)
+    assert until(lambda: len(child.answered()) >= 10 and sim.count("in_flight") == 5)
     child.kill()
     sim.set(latency=0)
     with llmkit.open(catalog, simulate=True) as kit:
         row = kit.runs().iloc[0]
         assert row["status"] == kit.load(row["run_id"]).status == "interrupted"
-        assert row["ok"] >= 5
+        assert row["ok"] >= 10
         assert row["ok"] + row["pending"] == row["n_probes"] == 40
-        assert 0 <= row["unknown"] <= 5
-        assert kit.load(row["run_id"]).attempts["maybe_billed"].sum() == row["unknown"]
+        assert row["unknown"] == 5
+        run = kit.load(row["run_id"])
+        assert run.attempts["maybe_billed"].sum() == run.probes["maybe_billed"].sum() == row["unknown"]
+        assert run.costs()["maybe_billed"].sum() == row["unknown"]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert set(kit.resume(row["run_id"]).result(60).probes["status"]) == {"ok"}
-        assert any("may have been billed" in str(entry.message) for entry in caught) == (row["unknown"] > 0)
+        assert any("may have been billed" in str(entry.message) for entry in caught)
         with pytest.raises(llmkit.RunNotFound):
             kit.resume("nonsense")
 
@@ -140,7 +142,7 @@ def test_what_an_interrupted_conversation_cost_is_counted(zygote, sim, catalog):
         assert run.costs()["estimated_cost"].sum() == pytest.approx(float(run.total_cost))
         assert run.probes["turns"].sum() == len(run.turns)
         assert run.probes["output_tokens"].sum() == run.turns["output_tokens"].sum()
-        lost = run.attempts[run.attempts["maybe_billed"] & run.attempts["ended_at"].notna()]
+        lost = run.attempts[run.attempts["maybe_billed"]]
         pending = run.probes[run.probes["status"] == "pending"]
         assert run.probes["maybe_billed"].sum() == len(lost) > 0
         assert pending["maybe_billed"].sum() == lost["probe_id"].isin(pending["probe_id"]).sum()
