@@ -125,7 +125,7 @@ _STATEMENTS = (
         INSERT INTO runs
         SELECT run_id, e.name, e.kind, 'running', NULL, e.simulated,
             e.n_scenarios * json_array_length(e.models) * e.samples, e.settings, e.models, e.estimate, e."at", NULL,
-            json_array_length(e.models) * e.samples, 0
+            json_array_length(e.models) * e.samples, 0, event_id
         FROM {_parsed("run", _RUN)} {_AGAIN} ON CONFLICT DO NOTHING"""),
     ("run", f"""
         INSERT INTO run_arms BY NAME

@@ -129,7 +129,7 @@ def page(connection: duckdb.DuckDBPyConnection, table: str, run_id: str, first: 
     rest = {name: kind for name, kind in USAGE.items() if name not in TOKEN_COLUMNS}
     usage = "".join(f", json_extract_string(usage, '$.{name}')::{kind} AS {name}" for name, kind in rest.items())
     sql = {
-        "runs": "SELECT *, id AS run_id FROM runs WHERE id = $run",
+        "runs": "SELECT * EXCLUDE (event_id), id AS run_id FROM runs WHERE id = $run",
         "scenarios": "FROM run_scenarios WHERE run_id = $run ORDER BY scenario",
         "probes": f"SELECT *{''.join(_columns(connection, run_id))} FROM probes {probes}" if table == "probes" else "",
         "turns": f"SELECT *, split_part(attempt_id, '.', 4)::INTEGER AS attempt{usage} FROM turns {probes}, turn",

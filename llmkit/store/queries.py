@@ -97,7 +97,9 @@ def catalog_events(connection: duckdb.DuckDBPyConnection, reference: str | None)
 
 
 def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """One row per run, newest first, with counts of probes by status, total cost, name, tags and note."""
+    """One row per run, newest first (by the journal, as clocks are set back), with counts of probes by status, total
+    cost, name, tags and note.
+    """
     return frame(
         connection,
         f"""
@@ -116,7 +118,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
                 SELECT run_id, count(*) AS "unknown" FROM open_attempts WHERE batch IS NULL GROUP BY run_id
             ) a ON a.run_id = r.id
             LEFT JOIN probe_notes n ON n.run_id = r.id AND n.position = {OF_RUN}
-        ORDER BY r.started_at DESC, r.id DESC
+        ORDER BY coalesce(r.event_id, format('{{:016x}}', epoch_ns(r.started_at))) DESC, r.id DESC
         """,
     )
 

@@ -28,6 +28,7 @@ PRICES: Mapping[str, str] = {**RATES, "cost_per_thousand_searches": RATES[RATE_C
 _DECLARED: Mapping[str, Mapping[str, str]] = {
     "results": RESULT,
     "outcomes": {**USAGE, **RATES, "service_tier": "VARCHAR", **REUSE, **PIECES},
+    "runs": {"event_id": "VARCHAR"},
     "run_states": {"changes": "JSON"},
     "provider_balance_deductions": {"so_far": "DECIMAL(18, 10)"},
     "intents": {"batch": "VARCHAR"},

@@ -227,6 +227,21 @@ def test_a_clock_that_goes_back_changes_nothing(store, monkeypatch):  # noqa: F8
     again.close()
 
 
+def test_a_run_made_after_the_clock_went_back_is_the_newest(store):  # noqa: F811
+    """By the order of the journal; also when the database is made again."""
+    for run_id, at in (("first", "2026-12-01"), ("second", "2026-11-30")):
+        how = {"name": None, "kind": "probe", "simulated": False, "settings": {}, "estimate": None}
+        lines = [*events.run(run_id=run_id, scenarios=[], models=[], samples=1, **how)]
+        lines[-1]["at"] = f"{at}T00:00:00+00:00"
+        store.append(lines).result()
+    assert store.read(queries.runs)["run_id"].tolist() == ["second", "first"]
+    store.close()
+    store.path.unlink()
+    again = Store(store.path)
+    assert again.read(queries.runs)["run_id"].tolist() == ["second", "first"]
+    again.close()
+
+
 def test_lines_that_a_later_version_knows_are_applied_then(store, monkeypatch):  # noqa: F811
     """A version that knows no skipping sets such lines aside and reads all others; the next one applies them."""
     with monkeypatch.context() as earlier:
