@@ -123,6 +123,12 @@ class Checker:
         if models := changed_models(before, spec):
             _warn(price_warnings(models, before.plan))
             changes["models"] = models
+        was_reached = row["status"] == "cancelled" and row["message"] is not None
+        if (rule := row["settings"].get("stop_when")) is not None and not was_reached:
+            warn(
+                f"Run {row['id']} was to stop when {rule}. Resumed, it asks whatever is left. To stop early, start it "
+                "again with kit.run(..., reuse=True, stop_when=...), which takes the answers that are here."
+            )
         if budget is not None:
             spec = replace(spec, budget=raised(budget, spent))
             changes["budget"] = settings_row(spec)["budget"]

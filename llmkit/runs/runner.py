@@ -82,6 +82,8 @@ class Runner(Generic[T]):
             positions = [p for p in plan.asking_order() if p not in spec.reused.whole] if spec.asks else []
             context = self._context(run_id, spec, positions)
             unfinished = {each.probe.position: each for each in begun if not each.finished}
+            if positions and context.stop_check is not None and any(map(context.stop_check.is_over, begun)):
+                positions, unfinished = [], {}
             return self._launch(context, positions, remote, conversations=unfinished)
 
     def resume(

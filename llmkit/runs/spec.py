@@ -133,6 +133,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
         "adaptive": spec.adaptive,
         "batched": sorted(spec.batched),
         "poll_s": spec.poll_s,
+        "stop_when": None if spec.stop_when is None else str(spec.stop_when),
     }
 
 

@@ -179,6 +179,27 @@ def test_a_run_stops_when_enough_is_known_and_is_resumed(kit, sim):
     assert (again.probes["status"] == "ok").all()
 
 
+def test_a_resumed_run_says_that_it_no_longer_stops_by_itself(kit):
+    """Nobody who was cut off should pay for all that is left without having been told."""
+    statements = [question.likert(f"Statement {number}.") for number in range(60)]
+    handle = kit.run(statements, "mistral:mistral-small-2603", stop_when=llmkit.half_width("answer.score", 0.001))
+    handle.cancel()
+    handle.wait()
+    with pytest.warns(UserWarning, match=r"was to stop when answer.score is known to ± 0.001.*reuse=True, stop_when="):
+        assert kit.resume(handle.run_id).result(60).status == "completed"
+
+
+def test_reused_answers_count_when_it_is_decided_whether_enough_is_known(kit, sim):
+    """Where they suffice, nothing is bought; a run of nothing but reused answers is complete."""
+    statements = [question.likert(f"Statement {number}.") for number in range(60)]
+    kit.run(statements[:40], "mistral:mistral-small-2603").result(60)
+    how = {"reuse": True, "stop_when": llmkit.half_width("answer.score", 3)}
+    run = kit.run(statements, "mistral:mistral-small-2603", **how).result(60)
+    assert (run.status, sim.stats()["requests"]) == ("cancelled", 40)
+    assert (run.probes["status"] == "ok").sum() == 40
+    assert kit.run(statements[:40], "mistral:mistral-small-2603", **how).result(60).status == "completed"
+
+
 @pytest.mark.parametrize(
     "arguments", [("", 1), ("score", 0), ("score", -1), ("score", float("nan")), ("score", "wide")]
 )
