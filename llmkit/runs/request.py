@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from llmkit.catalog.budget_settings import check_project
 from llmkit.errors import ValidationError
 from llmkit.providers.transport import RetryPolicy
 from llmkit.records import Config, Model
 from llmkit.records.checks import numbers, shapes, texts
+from llmkit.records.checks.shared_budgets import check_project
 from llmkit.runs.modes import Mode
 from llmkit.runs.plan import AskingOrder
 from llmkit.runs.progress import RunEvent

@@ -19,8 +19,8 @@ import duckdb
 
 from llmkit.errors import ValidationError
 from llmkit.records import BUDGETS, PRICE_COLUMNS, DatedPrice, Model, Price, Provider, SharedBudget, price_on
-from llmkit.records.checks import numbers, texts
 from llmkit.records.checks.api_config import api_config
+from llmkit.records.checks.shared_budgets import shared_budget
 from llmkit.records.checks.texts import first_of
 from llmkit.records.rows import Row, as_json
 from llmkit.records.user_warnings import warn
@@ -151,10 +151,7 @@ def _check(before: Any, after: Any) -> None:
         api_config(after.api_config)
     if isinstance(after, _Setting) and after.key == BUDGETS:
         for budget in SharedBudget.all_of(after.value):
-            texts.text(budget.scope, "scope")
-            numbers.share(budget.alert_at, "alert_at")
-            if numbers.amount(budget.amount, "amount") < 0:
-                raise ValidationError("amount cannot be negative.", field="amount")
+            shared_budget(budget.scope, budget.amount, budget.alert_at, budget.provider)
 
 
 def _price(

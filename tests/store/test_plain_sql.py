@@ -224,7 +224,7 @@ def test_what_llmkit_writes_is_not_taken_for_sql(path):
     "value",
     [
         *("5", "true", '"all"', "[1]", '[{"scope": "2026-12"}]', '[{"scope": "x", "amount": "NaN"}]'),
-        *('[{"scope": 5, "amount": "5"}]', '[{"scope": "x", "amount": "-5"}]'),
+        *('[{"scope": 5, "amount": "5"}]', '[{"scope": "x", "amount": "-5"}]', '[{"scope": "2026/12", "amount": "5"}]'),
         '[{"scope": "x", "amount": "5", "alert_at": "NaN"}]',
     ],
 )
