@@ -73,6 +73,7 @@ def test_a_resumed_run_in_a_new_panel_counts_what_was_there_before(kit, sim):
     ended(panel)
     assert dict(zip(panel.df["model"], panel.df["ok"], strict=True)) == {LUNA: 3, SMALL: 3}
     assert panel.progress.cost == run.total_cost
+    assert ">Took (resumed part)<" in panel.summary.value, "the time of before is not in it"
 
 
 def test_the_panel_says_what_a_provider_waits_for(kit, sim):
