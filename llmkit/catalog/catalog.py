@@ -386,11 +386,11 @@ class Catalog:
         new = changes.model_changes({**name, **costs, **more})
         texts.flag(set_as_default, "set_as_default")
         with self._edit() as edit:
-            note = changes.price_note(source, valid_from, rules.moment(edit.state, self._clock()))
-            model = changes.new_model(edit.state, ref)
+            model, now = changes.new_model(edit.state, ref), rules.moment(edit.state, self._clock())
             if model.reference in edit.state.models:
                 raise ValidationError(f"There is a model {ref!r} already; update_model() changes it.", field="ref")
-            model = edit.put_model(changes.updated(edit, model, new, note), "add_model")
+            model = changes.updated(edit, model, new, source=source, valid_from=valid_from, now=now)
+            model = edit.put_model(model, "add_model")
             return lifecycle.make_default(edit, model).model if set_as_default else model
 
     def update_model(
@@ -427,10 +427,10 @@ class Catalog:
             texts.flag(is_default, "is_default")
         with self._edit() as edit:
             # the time inside the edit: what another kernel wrote while this one waited must be earlier
-            note = changes.price_note(source, valid_from, rules.moment(edit.state, self._clock()))
+            now = rules.moment(edit.state, self._clock())
             before = rules.find_model(edit.state, ref)
             changes.unchanged_since(before, expected_updated_at, before.reference)
-            after = changes.updated(edit, before, new, note)
+            after = changes.updated(edit, before, new, source=source, valid_from=valid_from, now=now)
             if after != before:
                 after = edit.put_model(after, "update_model")
             return lifecycle.apply_standing(edit, after, status, is_default)

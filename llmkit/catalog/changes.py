@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -56,26 +56,14 @@ _ELSEWHERE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChanges:
-    """Checked values for a model: its own columns, and those of its price."""
-
-    columns: Mapping[str, Any]
-    price: Mapping[str, Any]
-
-
 def provider_changes(values: Mapping[str, Any]) -> dict[str, Any]:
     """Check the values of a provider."""
     return _checked(values, _PROVIDER, "provider")
 
 
-def model_changes(values: Mapping[str, Any]) -> ModelChanges:
-    """Check the values of a model."""
-    values = _checked(values, {**_MODEL, **_PRICE}, "model")
-    return ModelChanges(
-        columns={name: value for name, value in values.items() if name in _MODEL},
-        price={name: value for name, value in values.items() if name in _PRICE},
-    )
+def model_changes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the values of a model: its own columns, and those of its price."""
+    return _checked(values, {**_MODEL, **_PRICE}, "model")
 
 
 def _checked(values: Mapping[str, Any], checks: Mapping[str, Check], what: str) -> dict[str, Any]:
@@ -97,26 +85,6 @@ def unchanged_since(record: Provider | Model, expected_updated_at: Any, what: st
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceNote:
-    """The source of a price, and when it takes effect; ``None``: ``now``."""
-
-    source: str | None
-    read_on: date | None
-    valid_from: datetime | None
-    now: datetime
-
-
-def price_note(source: Any, valid_from: Any, now: datetime) -> PriceNote:
-    """Check the source and start of a price; a source counts as read today."""
-    return PriceNote(
-        source=None if source is None else texts.text(source, "source"),
-        read_on=None if source is None else now.date(),
-        valid_from=None if valid_from is None else texts.moment(valid_from, "valid_from"),
-        now=now,
-    )
-
-
 def new_model(state: CatalogState, reference: str) -> Model:
     """A model that is still to be added, called by its id."""
     name, model_id = split_reference(reference)
@@ -124,21 +92,25 @@ def new_model(state: CatalogState, reference: str) -> Model:
     return Model(provider=provider, model_id=texts.model_id(model_id), display_name=model_id)
 
 
-def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote) -> Model:
-    """The changed model, still to be put, at its price in force; a changed price is appended to its history.
+def updated(edit: Edit, before: Model, new: Mapping[str, Any], *, source: Any, valid_from: Any, now: datetime) -> Model:
+    """The changed model, still to be put, at its price in force; a changed price is appended to its history, with its
+    ``source``, as read today, and the moment from which it is valid, which is ``now`` if it is not given.
 
     Prices not in ``new`` are those in force on the day of the change. A new model's price has always been in force,
-    unless ``note`` says otherwise.
+    unless ``valid_from`` says otherwise.
     """
+    source = None if source is None else texts.text(source, "source")
+    chosen = None if valid_from is None else texts.moment(valid_from, "valid_from")
     is_new, entries = before.reference not in edit.state.models, edit.state.prices.get(before.reference, ())
-    begins = note.valid_from or note.now
+    begins = chosen or now
     entry = price_on(entries, begins)
     base = entry.price if entry else before.price
-    price, model = replace(base, **new.price), replace(before, **new.columns)
+    price = replace(base, **{name: value for name, value in new.items() if name in _PRICE})
+    model = replace(before, **{name: value for name, value in new.items() if name in _MODEL})
     if price == base:
         return model
     later = next_change(entries, begins)
-    if later is not None and later.valid_from is not None and note.valid_from is None:
+    if later is not None and later.valid_from is not None and chosen is None:
         day = later.valid_from.date()
         warn(
             f"{model.reference}: the catalog has another price from {day} on ({later.source or 'no source given'}), "
@@ -146,10 +118,10 @@ def updated(edit: Edit, before: Model, new: ModelChanges, note: PriceNote) -> Mo
         )
     entry = DatedPrice(
         reference=model.reference,
-        valid_from=note.valid_from if is_new else begins,
+        valid_from=chosen if is_new else begins,
         price=price,
-        source=note.source,
-        read_on=note.read_on,
+        source=source,
+        read_on=None if source is None else now.date(),
     )
     edit.add_price(entry, "add_model" if is_new else "update_model")
-    return rules.priced(model, edit.state.prices[model.reference], note.now)
+    return rules.priced(model, edit.state.prices[model.reference], now)

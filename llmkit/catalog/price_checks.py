@@ -74,10 +74,10 @@ def accept(edit: Edit, rows: Iterable[Mapping[str, Any]], now: datetime) -> tupl
     """Write accepted differences; return the references of models that change now or on an announced day."""
     changed: list[str] = []
     for (reference, valid_from, source), values in _grouped(rows).items():
-        note = changes.price_note(source, valid_from, now)
         before, prices = edit.state.models.get(reference), edit.state.prices.get(reference)
         model = before or changes.new_model(edit.state, reference)
-        after = changes.updated(edit, model, changes.model_changes(values), note)
+        new = changes.model_changes(values)
+        after = changes.updated(edit, model, new, source=source, valid_from=valid_from, now=now)
         if after != before:
             edit.put_model(after, "apply_prices")
         if after != before or edit.state.prices.get(reference) != prices:

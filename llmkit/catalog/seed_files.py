@@ -146,7 +146,7 @@ def _models(content: Mapping[str, Any]) -> Iterator[tuple[Model, tuple[DatedPric
             model_id=texts.model_id(row["model_id"]),
             status=row.get("status", "ACTIVE"),
             is_default=row["model_id"] == provider["default_model"],
-            **changes.model_changes(values).columns,
+            **changes.model_changes(values),
         )
         if model.status not in ("ACTIVE", "DEPRECATED") or (model.is_default and not model.is_active):
             raise ValidationError(f"{model.reference} has an invalid status.", field="status")
@@ -159,7 +159,7 @@ def _price(reference: str, row: Mapping[str, Any]) -> DatedPrice:
     return DatedPrice(
         reference=reference,
         valid_from=texts.moment(row["valid_from"], "valid_from") if "valid_from" in row else None,
-        price=Price(**changes.model_changes(values).price),
+        price=Price(**changes.model_changes(values)),
         source=texts.text(row["source"], "source"),
         read_on=texts.day(row["read_on"], "read_on"),
     )
