@@ -75,15 +75,14 @@ def load_seed() -> Seed:
             settings = {PURPOSES[purpose].key: ref for purpose, ref in content["infra"].items()}
             continue
         try:
-            provider, models_with_prices = _provider(content), _models(content)
+            provider = _provider(content)
             origins[provider.name] = frozenset(map(addresses.base_url, content["provider"]["origins"]))
+            for model, entries in _models(content):
+                models[model.reference], prices[model.reference] = model, entries
         except (ValidationError, KeyError, TypeError) as error:
             raise ValidationError(f"{file.name}: {error}") from error
         providers[provider.name] = provider
         left_out[provider.name] = tuple(content["provider"].get("left_out", ()))
-        for model, entries in models_with_prices:
-            models[model.reference] = model
-            prices[model.reference] = entries
     return Seed(
         providers=providers,
         unpriced_models=models,

@@ -1,6 +1,10 @@
 """The shipped catalog: what its files hold, and that the database shows exactly that."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +21,8 @@ from llmkit.records import RATE_COLUMNS
 from llmkit.records.checks import addresses
 from llmkit.store import Store
 
-FILES = sorted((Path(__file__).parents[2] / "data" / "catalog").glob("*.toml"))
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "data" / "catalog").glob("*.toml"))
 LIMITS = {
     "openai": (5, 60),
     "anthropic": (3, 40),
@@ -207,3 +212,16 @@ def test_sample_prompts_are_scenarios():
     assert len({scenario.scenario_id for scenario in scenarios}) == 5
     assert sum(len(scenario.followups) for scenario in scenarios) == 1
     assert all(scenario.dimensions["topic"] for scenario in scenarios)
+
+
+def test_a_wrong_value_names_its_file(tmp_path):
+    """Whoever edits the files of a checkout learns in which one a value is wrong, be it of a model."""
+    for folder in ("llmkit", "data"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    file = tmp_path / "data" / "catalog" / "mistral.toml"
+    wrong = re.sub(r"context_window = \d+", "context_window = -5", file.read_text("utf-8"), count=1)
+    file.write_text(wrong, encoding="utf-8")
+    python = [sys.executable, "-c", "from llmkit.catalog import load_seed; load_seed()"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(python, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert "mistral.toml: context_window must be" in ended.stderr
