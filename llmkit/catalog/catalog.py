@@ -106,11 +106,8 @@ class Catalog:
             shapes.one_of(status, ModelStatus, "status")
         texts.flag(available_only, "available_only")
         access = self.access()
-        state = access.state
-        name = None if provider is None else rules.find_provider(state, provider).name
-        frame = frames.models(
-            state, available=lambda model: access.blocking(model) is None, at=rules.moment(state, self._clock())
-        )
+        name = None if provider is None else rules.find_provider(access.state, provider).name
+        frame = frames.models(access, rules.moment(access.state, self._clock()))
         for column, wanted in (("provider", name), ("status", status), ("is_available", available_only or None)):
             if wanted is not None:
                 frame = frame[frame[column] == wanted]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from llmkit.catalog.obstacles import Access
 from llmkit.money.price_comparison import shown
-from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Model, Provider, price_on
+from llmkit.records import PRICE_PARTS, RATE_COLUMNS, Provider, price_on
 from llmkit.store import CatalogState
 
 _TEXT, _MONEY, _COUNT, _FLAG, _ANY = "str", "float64", "Int64", "bool", "object"
@@ -53,15 +54,16 @@ def providers(
     return _frame(rows, PROVIDER_COLUMNS)
 
 
-def models(state: CatalogState, *, available: Callable[[Model], bool], at: datetime) -> pd.DataFrame:
+def models(access: Access, at: datetime) -> pd.DataFrame:
     """One row per model, with source and day of reading of its price in force at ``at``."""
+    state = access.state
     rows = (
         model.to_row()
         | {name: shown(getattr(model.price, name)) or None for name in PRICE_PARTS}
         | {
             "model": model.reference,
             "provider_id": state.providers[model.provider].id,
-            "is_available": available(model),
+            "is_available": access.blocking(model) is None,
             "price_source": entry.source if entry else None,
             "price_read_on": entry.read_on if entry else None,
         }
