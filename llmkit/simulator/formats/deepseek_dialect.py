@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.simulator.formats.openai_dialect import THOUGHT, TOO_LONG, ServedDialect
-from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 
@@ -17,6 +16,7 @@ class DeepSeek(ServedDialect):
     prefix = ""
     models = ("deepseek-flash", "deepseek-v4-pro")
     id_header = "x-ds-trace-id"
+    reports_limits = False
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """JSON mode accepts no schema, and the prompt must mention JSON."""
@@ -44,10 +44,6 @@ class DeepSeek(ServedDialect):
     def entry(self, model: str) -> dict[str, Any]:
         """A model in the list, with little information."""
         return {"id": model, "object": "model", "owned_by": self.provider}
-
-    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
-        """DeepSeek sends none."""
-        return {}
 
     def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in OpenAI's shape with uninformative types and codes; only the status tells errors apart."""

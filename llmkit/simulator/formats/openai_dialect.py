@@ -52,6 +52,8 @@ class ServedDialect(Server):
     id_header: ClassVar[str] = "x-request-id"
     seed: ClassVar[str] = "seed"
     """The name of the seed parameter."""
+    reports_limits: ClassVar[bool] = True
+    """Whether its headers say what is left of the limits."""
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """Raise ``Rejected`` for a request, in either format, that the provider would reject."""
@@ -94,7 +96,7 @@ class ServedDialect(Server):
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of each limit."""
         headers = {}
-        for what, allowance in limiter.left(now).items():
+        for what, allowance in limiter.left(now).items() if self.reports_limits else ():
             headers[f"x-ratelimit-limit-{what}"] = str(allowance.limit)
             headers[f"x-ratelimit-remaining-{what}"] = str(allowance.remaining)
             headers[f"x-ratelimit-reset-{what}"] = duration(allowance.reset)
@@ -151,10 +153,6 @@ class OpenAI(ServedDialect):
         if question.model.startswith(("gpt-5.6", "gpt-5.7", "gpt-5.8", "gpt-5.9", "gpt-6")):
             usage[f"{read}_tokens_details"]["cache_write_tokens"] = answer.written
         return usage
-
-    def entry(self, model: str) -> dict[str, Any]:
-        """A model in the list, with its shutdown date."""
-        return super().entry(model) | {"shutdown_date": None}
 
 
 def duration(wait: float) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from llmkit.simulator.formats.batches_openai import XaiServed
 from llmkit.simulator.formats.openai_dialect import BUSY, THOUGHT, ServedDialect
-from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem, Rejected
 from llmkit.simulator.questions import Answer, Question
 
@@ -49,6 +48,7 @@ class Xai(ServedDialect):
 
     models = ("grok-4.3", "grok-4.5", "grok-4.7")
     batches = XaiServed()
+    reports_limits = False
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """Reasoning models accept neither ``stop`` nor penalties, and grok-4.20 no effort."""
@@ -72,10 +72,6 @@ class Xai(ServedDialect):
         counts = (answer.input_tokens - answer.cached, answer.cached, answer.output_tokens)
         cost = sum(count * rate for count, rate in zip(counts, rates, strict=True))
         return usage | {"cost_in_usd_ticks": cost * (2 if answer.input_tokens > _LONG else 1)}
-
-    def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
-        """xAI sends none."""
-        return {}
 
     def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:
         """An error in xAI's words."""
