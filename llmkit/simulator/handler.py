@@ -13,7 +13,6 @@ from llmkit.simulator.faults import Delivery
 from llmkit.simulator.formats.routes import Route, route
 from llmkit.simulator.formats.served_format import KEY_HEADERS, decoded, encoded
 from llmkit.simulator.problems import Rejected
-from llmkit.simulator.questions import Question
 from llmkit.simulator.service import Service, Visit
 from llmkit.simulator.stats import Received
 
@@ -63,7 +62,7 @@ async def _visit(service: Service, visit: Visit, request: web.Request) -> web.St
     begun: web.StreamResponse | None = None
     try:
         question = service.admit(visit)
-        begun = await _wait(service, visit, request, question)
+        begun = await _wait(service, visit, request)
         delivery = service.conclude(visit, question)
     except Rejected as rejected:
         delivery = service.error(visit, rejected)
@@ -77,9 +76,9 @@ async def _visit(service: Service, visit: Visit, request: web.Request) -> web.St
     return _response(delivery)
 
 
-async def _wait(service: Service, visit: Visit, request: web.Request, question: Question) -> web.StreamResponse | None:
+async def _wait(service: Service, visit: Visit, request: web.Request) -> web.StreamResponse | None:
     """Wait for as long as the answer takes; return the started response if blank lines keep the connection alive."""
-    await service.work(visit, question)
+    await service.work(visit)
     seconds = visit.prolonged("blank_lines")
     if not seconds:
         return None

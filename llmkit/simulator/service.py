@@ -39,7 +39,7 @@ class Visit:
     has_key: bool
     fault: Fault | None = None
     admitted: bool = False
-    held: int | None = None
+    held: int = 0
 
     @property
     def kind(self) -> str | None:
@@ -152,7 +152,7 @@ class Service:
         visit.fault = self.faults.draw(visit.received)
         return question
 
-    async def work(self, visit: Visit, question: Question) -> None:
+    async def work(self, visit: Visit) -> None:
         """Wait for as long as an answer takes; forever if the fault is a timeout."""
         rng = Random(number(self._seed, "latency", visit.request_id))
         while isinf(delay := self.behaviour.delay(visit.received, rng)):
@@ -160,8 +160,6 @@ class Service:
         delay += visit.prolonged("slow")
         if visit.kind == "timeout":
             await asyncio.Event().wait()
-        if delay:  # without a delay, no other request can come in between
-            visit.held = self._caches.held(question, self.now())
         await asyncio.sleep(delay)
 
     def conclude(self, visit: Visit, question: Question) -> Delivery:
@@ -177,8 +175,7 @@ class Service:
             rejected = Rejected(kind=_PROBLEMS[fault.kind], retry_after=wait, limit=limit, model=question.model)
             delivery = self.error(visit, rejected)
             return replace(delivery, status=200) if kind == "error_200" else delivery
-        held = self._caches.held(question, self.now()) if visit.held is None else visit.held
-        answer = self._answer_to(question, held, kind)
+        answer = self._answer_to(question, visit.held, kind)
         self.stats.billed(visit.received, answer.input_tokens, answer.output_tokens)
         self._limiter(question.provider).spend(answer.output_tokens, self.now())
         return damaged(self._good(visit, visit.route.format.write(question, answer, visit.request_id)), kind)
@@ -203,6 +200,7 @@ class Service:
         known = self.behaviour.known_models(route.provider)
         if known is not None and question.model not in known:
             raise Rejected(kind="not_found", model=question.model)
+        visit.held = self._caches.held(question, received.at)
         return replace(question, sample=received.sample)
 
     def _answer_to(self, question: Question, held: int, kind: str | None) -> Answer:
