@@ -69,15 +69,16 @@ def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWid
 
 
 def _half_width(clusters: Sequence[Sequence[float]]) -> float:
-    """Half the width of the confidence sequence, infinite for few clusters. The variance of shares is as if there were
-    two more answers of each kind: ten equal answers do not prove that all are equal."""
+    """Half the width of the confidence sequence, infinite for few clusters. The variance is at least as if two more
+    clusters had answered at either end of what was seen, or equal answers at zero too (zeros at one): ten equal answers
+    do not prove that all are equal."""
     n = len(clusters)
     if n < FEWEST:
         return float("inf")
-    means = [fmean(each) for each in clusters]
-    spread = variance(means)
-    if all(number in (0.0, 1.0) for each in clusters for number in each):
-        share = (sum(means) + 2) / (n + 4)
-        spread = max(spread, share * (1 - share) / max(map(len, clusters)))
+    answers, size = [number for each in clusters for number in each], max(map(len, clusters))
+    low, high = min(answers), max(answers)
+    answers += [low, high if low < high else float(not low)] * (2 * size)
+    center = fmean(answers)
+    spread = max(variance(map(fmean, clusters)), fmean((number - center) ** 2 for number in answers) / size)
     tuning = 1 / _TUNED_TO
     return sqrt(spread * 2 * (n * tuning + 1) / (n**2 * tuning) * log(sqrt(n * tuning + 1) / intervals.ALPHA))
