@@ -10,7 +10,6 @@ from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.anthropic_batches import AnthropicBatches
 from llmkit.providers.wires.base import Wire
-from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.cache_marks import marked
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
@@ -55,6 +54,8 @@ class AnthropicMessages(Wire):
     caches_what_is_marked = True
     models_path = "/v1/models?limit=1000"
     headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
+    key_header = "x-api-key"
+    batch_api = AnthropicBatches(VERSION)
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``.
@@ -96,10 +97,6 @@ class AnthropicMessages(Wire):
             left_out=left_out,
         )
 
-    def auth(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"x-api-key": key}
-
     def may_serve(self, body: Mapping[str, Any], listed: Collection[str]) -> frozenset[str]:
         """See ``Wire.may_serve``. A workspace can set a default place of inference, which combines with any tier."""
         tiers = super().may_serve(body, listed)
@@ -109,10 +106,6 @@ class AnthropicMessages(Wire):
 
     def _by_account(self, listed: Collection[str]) -> Iterable[str]:
         return {"priority"} & {*listed}
-
-    def batches(self) -> BatchApi | None:
-        """See ``Wire.batches``."""
-        return AnthropicBatches(VERSION)
 
     def _read(self, body: Any) -> Answer:
         content, usage = dig(body, "content"), dig(body, "usage")

@@ -34,6 +34,10 @@ class Wire(ABC):
     """Where the provider lists its models, as many on a page as it allows."""
     headers: ClassVar[Mapping[str, str]] = {}
     """The headers of requests for that list."""
+    key_header: ClassVar[str | None] = None
+    """The header that carries the key; without one it is a bearer token."""
+    batch_api: ClassVar[BatchApi | None] = None
+    """The batch API of all providers that use the format, if any."""
     dialect: Dialect = STANDARD
 
     @abstractmethod
@@ -64,7 +68,7 @@ class Wire(ABC):
 
     def batches(self) -> BatchApi | None:
         """The provider's batch API; ``None`` if it has none."""
-        return None
+        return self.batch_api
 
     @abstractmethod
     def _read(self, body: Any) -> Answer:
@@ -72,7 +76,7 @@ class Wire(ABC):
 
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry the key."""
-        return {"authorization": f"Bearer {key}"}
+        return {self.key_header: key} if self.key_header else {"authorization": f"Bearer {key}"}
 
     def list_models(self) -> Request:
         """The request for the provider's own list of models."""

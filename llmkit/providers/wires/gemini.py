@@ -8,7 +8,6 @@ from urllib.parse import quote
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
 from llmkit.providers.wires.base import Wire
-from llmkit.providers.wires.batch_api import BatchApi
 from llmkit.providers.wires.gemini_batches import GeminiBatches
 from llmkit.providers.wires.options import merged, named, settle
 from llmkit.providers.wires.served import service_tier
@@ -35,6 +34,8 @@ class Gemini(Wire):
 
     name = "gemini"
     models_path = "/v1beta/models?pageSize=1000"
+    key_header = "x-goog-api-key"
+    batch_api = GeminiBatches()
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``."""
@@ -64,14 +65,6 @@ class Gemini(Wire):
             body=merged(body, params.extra_body),
             left_out=left_out,
         )
-
-    def auth(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"x-goog-api-key": key}
-
-    def batches(self) -> BatchApi | None:
-        """See ``Wire.batches``."""
-        return GeminiBatches()
 
     def _read(self, body: Any) -> Answer:
         candidate, usage = dig(body, "candidates", 0), dig(body, "usageMetadata")
