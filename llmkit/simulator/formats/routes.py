@@ -83,4 +83,5 @@ def _is_known(provider: str) -> bool:
 def _of_list(provider: str, path: str, headers: Mapping[str, str]) -> type[Format]:
     if _is_known(provider):
         return _OWN.get(provider, Chat)
-    return next((each for each in FORMATS.values() if each.lists(path, headers)), Chat)
+    marks = {*path.split("/"), *headers}
+    return next((each for each in FORMATS.values() if each.list_marks & marks), Chat)

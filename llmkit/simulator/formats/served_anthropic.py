@@ -37,13 +37,9 @@ class Anthropic(OwnFormat):
     name: ClassVar[WireName] = "anthropic_messages"
     usual = "anthropic"
     path = r"/messages$"
+    list_marks = frozenset({"anthropic-version", "x-api-key"})
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
     batches = AnthropicServed()
-
-    @classmethod
-    def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
-        """Anthropic's clients send a version, or the key in a header of its own."""
-        return "anthropic-version" in headers or "x-api-key" in headers
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key, from either of two headers."""

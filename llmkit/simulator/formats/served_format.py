@@ -64,6 +64,8 @@ class Format(ABC):
     """The provider of URLs that name none."""
     path: ClassVar[str]
     """A pattern for the path of a request for an answer, with a group for the model if it is there."""
+    list_marks: ClassVar[frozenset[str]] = frozenset()
+    """Headers and parts of the path that tell a request for a list of models, at a URL without a provider."""
     blocks_prompts: ClassVar[bool] = False
     """Whether a blocked prompt is reported by an answer rather than an error."""
     server: Server
@@ -71,11 +73,6 @@ class Format(ABC):
     @abstractmethod
     def __init__(self, provider: str) -> None:
         """The format as a provider, known by this name or not, speaks it."""
-
-    @classmethod
-    def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request for a list of models, at a URL without a provider, is in this format."""
-        return False
 
     @abstractmethod
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:

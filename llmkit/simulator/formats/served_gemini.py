@@ -27,15 +27,11 @@ class Gemini(OwnFormat):
     name: ClassVar[WireName] = "gemini"
     usual = "google"
     path = r"/models/(?:models/)?(.+):generateContent$"
+    list_marks = frozenset({"v1beta", "x-goog-api-key"})
     blocks_prompts = True
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
     batches = GeminiServed()
     wait_headers = ()  # the wait is in the body, as RetryInfo
-
-    @classmethod
-    def lists(cls, path: str, headers: Mapping[str, str]) -> bool:
-        """Google's paths have a version of their own, or the key is in a header of its own."""
-        return "/v1beta/" in path or "x-goog-api-key" in headers
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key, from a header or the URL."""
