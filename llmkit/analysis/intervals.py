@@ -22,6 +22,8 @@ weightstats = Later("statsmodels.stats.weightstats")
 ALPHA = 0.05
 _EQUAL = 1e-12
 """Values whose relative difference is smaller differ by rounding only."""
+_CONSTANT = "answers do not vary"
+"""The method where an interval has no width, which is no certainty."""
 LARGEST = 1e150
 """The bound on values: squares of larger ones overflow."""
 
@@ -74,6 +76,7 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         limits = _clustered_wilson(estimate, fit.bse[0], len(values), count)
         return Interval(estimate, *limits, nan, count, "Wilson, clustered")
     low, high = fit.conf_int(ALPHA)[0]
+    method = _CONSTANT if _is_constant(values, _size(values, values)) else method
     return Interval(estimate, float(low), float(high), nan, count, method)
 
 
@@ -211,7 +214,7 @@ def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
 def _without_variation(estimate: float, n: int, size: float, ranked: float) -> Interval:
     """No difference, or one of constant size, whose ``ranked`` p value does not ask how far apart the answers are."""
     p = 1.0 if abs(estimate) <= _EQUAL * size else float(ranked)
-    return Interval(estimate, estimate, estimate, p, n, "answers do not vary: exact rank test")
+    return Interval(estimate, estimate, estimate, p, n, f"{_CONSTANT}: exact rank test")
 
 
 def _is_constant(values: pd.Series[float], size: float) -> bool:

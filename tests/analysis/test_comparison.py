@@ -183,7 +183,9 @@ def test_answers_that_never_vary_are_compared_without_a_warning(recwarn):
     """Equal constants do not differ; constants that do, do, by no number of standard deviations, and as surely as their
     number allows; and scipy has nothing to complain about, neither there nor where one level alone varies."""
     frame = pd.DataFrame({"s": [1, 2, 3] * 3, "m": np.repeat(["a", "b", "c"], 3), "x": np.repeat([0.1, 0.1, 7], 3)})
-    table = llmkit.compare(frame, "x", "m", "s").differences
+    comparison = llmkit.compare(frame, "x", "m", "s")
+    assert set(comparison.levels["method"]) == {"answers do not vary"}
+    table = comparison.differences
     assert table["p"].tolist() == [1, 0.25, 0.25]  # three signs that agree: 2 / 2³
     assert llmkit.compare(frame, "x", "m").differences["p"].tolist() == _approx([1, 0.1, 0.1])  # 2 of 20 orders
     assert table["effect"].isna().all()
