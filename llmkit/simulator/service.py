@@ -227,7 +227,7 @@ class Service:
         """The provider's headers, overridden by those of a fault."""
         server, of_fault = visit.route.server, {} if visit.fault is None else visit.fault.headers
         limits = server.limit_headers(self._limiter(server.provider), self.now())
-        return {**server.id_headers(visit.request_id), **limits, **more, **of_fault}
+        return {**dict.fromkeys(server.id_headers, f"req_{visit.request_id}"), **limits, **more, **of_fault}
 
     def _limiter(self, provider: str) -> Limiter:
         if provider not in self._limiters:

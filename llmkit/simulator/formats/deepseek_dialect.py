@@ -15,8 +15,9 @@ class DeepSeek(ServedDialect):
 
     prefix = ""
     models = ("deepseek-flash", "deepseek-v4-pro")
-    id_header = "x-ds-trace-id"
+    id_headers = ("x-ds-trace-id",)
     reports_limits = False
+    filters_refusals = True
 
     def check(self, question: Question, body: Mapping[str, Any]) -> None:
         """JSON mode accepts no schema, and the prompt must mention JSON."""
@@ -25,10 +26,6 @@ class DeepSeek(ServedDialect):
             raise Rejected("This response_format type is unavailable now", "response_format")
         if form.get("type") == "json_object" and "json" not in question.characters.lower():
             raise Rejected("Prompt must contain the word 'json' to use 'response_format' of type 'json_object'.")
-
-    def finish(self, answer: Answer) -> str:
-        """A refusal is reported as filtered content."""
-        return "content_filter" if answer.refusal is not None else answer.finish
 
     def message(self, answer: Answer) -> dict[str, Any]:
         """The message, with the reasoning in a field of its own."""

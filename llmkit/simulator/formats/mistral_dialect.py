@@ -16,7 +16,7 @@ class Mistral(ServedDialect):
     """Content that can be a list, another name for the seed, no extra fields, flat errors."""
 
     models = ("mistral-small-2603", "mistral-medium-3-5", "mistral-large-4")
-    id_header = "mistral-correlation-id"
+    id_headers = ("mistral-correlation-id",)
     seed = "random_seed"
     batches = MistralServed()
 

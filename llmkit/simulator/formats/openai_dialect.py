@@ -49,9 +49,11 @@ class ServedDialect(Server):
 
     prefix = "/v1"
     models: ClassVar[tuple[str, ...]] = ("simulated",)
-    id_header: ClassVar[str] = "x-request-id"
+    id_headers: ClassVar[tuple[str, ...]] = ("x-request-id",)
     seed: ClassVar[str] = "seed"
     """The name of the seed parameter."""
+    filters_refusals: ClassVar[bool] = False
+    """Whether it reports a refusal as filtered content."""
     reports_limits: ClassVar[bool] = True
     """Whether its headers say what is left of the limits."""
 
@@ -61,10 +63,6 @@ class ServedDialect(Server):
     def version(self, model: str) -> str:
         """The model version reported in answers."""
         return model
-
-    def finish(self, answer: Answer) -> str:
-        """Why a chat completion ended."""
-        return answer.finish
 
     def message(self, answer: Answer) -> dict[str, Any]:
         """The message of a chat completion."""
@@ -88,10 +86,6 @@ class ServedDialect(Server):
     def entry(self, model: str) -> dict[str, Any]:
         """A model in the list."""
         return {"id": model, "object": "model", "owned_by": self.provider, "created": CREATED}
-
-    def id_headers(self, request_id: str) -> dict[str, str]:
-        """The request's id."""
-        return {self.id_header: f"req_{request_id}"}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of each limit."""

@@ -40,6 +40,7 @@ class Anthropic(OwnFormat):
     list_marks = frozenset({"anthropic-version", "x-api-key"})
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
     batches = AnthropicServed()
+    id_headers = ("request-id",)
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key, from either of two headers."""
@@ -119,10 +120,6 @@ class Anthropic(OwnFormat):
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models."""
         return page([_entry(model) for model in models])
-
-    def id_headers(self, request_id: str) -> dict[str, str]:
-        """The request's id and its organization."""
-        return {"request-id": f"req_{request_id}", "anthropic-organization-id": "org-simulated"}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """What is left of requests, tokens and input tokens."""

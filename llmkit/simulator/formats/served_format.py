@@ -28,6 +28,8 @@ class Server(ABC):
     """The models that it lists."""
     batches: ClassVar[ServedBatches | None] = None
     """Its batch API, if any."""
+    id_headers: ClassVar[tuple[str, ...]] = ()
+    """The headers that carry a request's id."""
     wait_headers: ClassVar[tuple[str, ...]] = ("retry-after",)
     """Where it asks for a wait."""
 
@@ -46,10 +48,6 @@ class Server(ABC):
     @abstractmethod
     def model_list(self, models: Iterable[str]) -> dict[str, Any]:
         """The body of a list of models, in one page."""
-
-    def id_headers(self, request_id: str) -> dict[str, str]:
-        """The header that carries the request's id, if any does."""
-        return {}
 
     def limit_headers(self, limiter: Limiter, now: float) -> dict[str, str]:
         """Headers with what is left of the limits, if there are limits and the provider sends them."""

@@ -71,6 +71,7 @@ class Chat(OpenAIFormat):
 
     def write(self, question: Question, answer: Answer, request_id: str) -> dict[str, Any]:
         """The body of a 200."""
+        is_filtered = self.server.filters_refusals and answer.refusal is not None
         return {
             "id": f"chatcmpl-{request_id}",
             "object": "chat.completion",
@@ -81,7 +82,7 @@ class Chat(OpenAIFormat):
                     "index": 0,
                     "message": self.server.message(answer),
                     "logprobs": None,
-                    "finish_reason": self.server.finish(answer),
+                    "finish_reason": "content_filter" if is_filtered else answer.finish,
                 }
             ],
             "usage": self.server.usage(question, answer, "prompt", "completion"),
