@@ -55,20 +55,31 @@ def fold_balances(connection: duckdb.DuckDBPyConnection) -> None:
     """)
 
 
+def deducted(events: str = "true") -> str:
+    """SQL for what such events deducted for a run from a balance: what its processes, which may not know of each other,
+    know to have been spent so far; of lines of earlier versions the sum.
+    """
+    added_up = f"sum(amount) FILTER (so_far IS NULL AND {events})"
+    return f"coalesce(greatest(max(so_far) FILTER ({events}), {added_up}), 0)"
+
+
 BALANCES = f"""
     WITH entered AS (
-        SELECT reference AS provider, max(event_id) AS event_id,
-            max_by(coalesce(after ->> '$.amount', ''), event_id) AS amount
+        SELECT reference AS provider, max(event_id) AS entered_id,
+            max_by(coalesce(after ->> '$.amount', ''), event_id) AS entered
         FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.amount') GROUP BY ALL
     ), changes AS (
-        SELECT event_id, reference AS provider, after ->> '$.delta' AS amount
+        SELECT event_id, reference AS provider, event_id AS run_id, NULL AS so_far,
+            -TRY_CAST(after ->> '$.delta' AS DECIMAL(38, 10)) AS amount
         FROM catalog_events WHERE entity = 'balance' AND json_exists(after, '$.delta')
-        UNION ALL SELECT event_id, provider, (-amount)::VARCHAR FROM deductions
+        UNION ALL BY NAME SELECT event_id, provider, run_id, so_far, amount FROM provider_balance_deductions
+    ), by_run AS (
+        SELECT e.provider, any_value(entered) AS entered,
+            {deducted()} - {deducted("event_id <= entered_id")} AS amount
+        FROM entered e LEFT JOIN changes c ON c.provider = e.provider GROUP BY e.provider, run_id
     ), sums AS (
-        SELECT e.provider, TRY_CAST(any_value(e.amount) AS DECIMAL(38, 10))
-            + coalesce(sum(TRY_CAST(c.amount AS DECIMAL(38, 10))), 0) AS balance
-        FROM entered e LEFT JOIN changes c ON c.provider = e.provider AND c.event_id > e.event_id
-        GROUP BY e.provider
+        SELECT provider, TRY_CAST(any_value(entered) AS DECIMAL(38, 10)) - sum(amount) AS balance
+        FROM by_run GROUP BY provider
     )
     SELECT provider, {cast("balance", "DECIMAL(18, 10)")} AS balance FROM sums"""
 

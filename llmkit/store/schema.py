@@ -99,14 +99,6 @@ VIEWS: Mapping[str, str] = {
         FROM (FROM intents SEMI JOIN open USING (run_id)) i
             ANTI JOIN (FROM outcomes SEMI JOIN open USING (run_id)) o
             ON o.run_id = i.run_id AND o.position = i.position AND o.turn = i.turn AND o.attempt = i.attempt""",
-    # what each event added to what is known to have been spent, whatever its process knew of others
-    "deductions": """
-        SELECT event_id, provider, run_id, known - lag(known, 1, 0) OVER events AS amount
-        FROM (
-            SELECT *, greatest(coalesce(max(so_far) OVER events, 0),
-                coalesce(sum(amount) FILTER (so_far IS NULL) OVER events, 0)) AS known
-            FROM provider_balance_deductions WINDOW events AS (PARTITION BY run_id, provider ORDER BY event_id)
-        ) WINDOW events AS (PARTITION BY run_id, provider ORDER BY event_id)""",
     # NULL rather than with a gap: who joins them compares the number of pieces
     "long_texts": """
         SELECT run_id, position, turn, attempt, name, string_agg(text, '' ORDER BY piece, part) AS text,

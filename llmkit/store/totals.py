@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from llmkit.store.apply_catalog import deducted
 from llmkit.store.queries import column, rows
 from llmkit.store.schema import COUNTS
 
@@ -89,11 +90,10 @@ def spent(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[dict[str,
     """What a run has cost by provider, and what of it was deducted from the balances: all but what a process that died
     had no time to deduct.
     """
-    sums = """
-        SELECT provider, sum({0})::DECIMAL(38, 10) AS total FROM {1} WHERE run_id = ? GROUP BY ALL HAVING total > 0"""
-    cost = connection.execute(sums.format("cost", "attempts"), [run_id]).fetchall()
-    deducted = connection.execute(sums.format("amount", "deductions"), [run_id]).fetchall()
-    return dict(cost), dict(deducted)
+    sums = "SELECT provider, {0}::DECIMAL(38, 10) AS total FROM {1} WHERE run_id = ? GROUP BY ALL HAVING total > 0"
+    known = (("sum(cost)", "attempts"), (deducted(), "provider_balance_deductions"))
+    cost, taken = (connection.execute(sums.format(*each), [run_id]).fetchall() for each in known)
+    return dict(cost), dict(taken)
 
 
 def unfinished(connection: duckdb.DuckDBPyConnection) -> list[str]:
