@@ -24,31 +24,31 @@ JSON = st.recursive(
     max_leaves=25,
 )
 SOUND = {
-    "openai_chat": {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}]},
-    "openai_responses": {"model": "gpt-4.1", "input": "hi"},
-    "anthropic_messages": {"model": "c", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
-    "gemini": {"contents": [{"parts": [{"text": "hi"}]}]},
+    "Chat": {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}]},
+    "Responses": {"model": "gpt-4.1", "input": "hi"},
+    "Anthropic": {"model": "c", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
+    "Gemini": {"contents": [{"parts": [{"text": "hi"}]}]},
 }
 PROVIDERS = ["openai", "xai", "deepseek", "mistral", "anthropic", "google", "ollama"]
 
 
-@given(wire=st.sampled_from(list(FORMATS)), provider=st.sampled_from(PROVIDERS), odd=JSON, schema=JSON)
+@given(form=st.sampled_from(FORMATS), provider=st.sampled_from(PROVIDERS), odd=JSON, schema=JSON)
 @settings(max_examples=150)
-def test_any_body_is_answered_or_rejected(wire, provider, odd, schema):
+def test_any_body_is_answered_or_rejected(form, provider, odd, schema):
     """Sound requests with odd additions, and odd requests, in every format of every provider."""
     extra = odd if isinstance(odd, dict) else {"stop": odd}
     asks_for_schema = {
-        "openai_chat": {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
-        "openai_responses": {"text": {"format": {"type": "json_schema", "schema": schema}}},
-        "anthropic_messages": {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
-        "gemini": {"generationConfig": {"responseMimeType": "application/json", "responseSchema": schema}},
-    }[wire]
-    for body in (extra, SOUND[wire] | extra, SOUND[wire] | asks_for_schema):
+        "Chat": {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
+        "Responses": {"text": {"format": {"type": "json_schema", "schema": schema}}},
+        "Anthropic": {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+        "Gemini": {"generationConfig": {"responseMimeType": "application/json", "responseSchema": schema}},
+    }[form.__name__]
+    for body in (extra, SOUND[form.__name__] | extra, SOUND[form.__name__] | asks_for_schema):
         try:
-            question = FORMATS[wire](provider).read("m", body, {"anthropic-version": "2023-06-01"})
+            question = form(provider).read("m", body, {"anthropic-version": "2023-06-01"})
         except Rejected:
             continue
-        json.dumps(FORMATS[wire](provider).write(question, Answers(0).answer(question), "id"))
+        json.dumps(form(provider).write(question, Answers(0).answer(question), "id"))
 
 
 def test_a_schema_that_is_none_is_refused(sim):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from llmkit.records import WireName
 from llmkit.simulator.formats.served_anthropic import Anthropic
 from llmkit.simulator.formats.served_batches import Action, Routes
 from llmkit.simulator.formats.served_format import Format, Server
 from llmkit.simulator.formats.served_gemini import Gemini
 from llmkit.simulator.formats.served_openai import DIALECTS, Chat, Responses
 
-FORMATS: Mapping[WireName, type[Format]] = {each.name: each for each in (Gemini, Anthropic, Responses, Chat)}
-"""The formats by the name of their wire."""
+FORMATS: Sequence[type[Format]] = (Gemini, Anthropic, Responses, Chat)
 WRONG_KEY = "invalid"
 # first segments of a path that are not the name of a provider
 _NOT_A_PROVIDER = re.compile(r"v\d+(alpha|beta)?$|chat$|completions$|responses$|messages$|models$|files$|batch(es)?$")
-_OWN = {each.usual: each for each in FORMATS.values() if each.usual not in DIALECTS}
+_OWN = {each.usual: each for each in FORMATS if each.usual not in DIALECTS}
 """Providers with their own format."""
 
 
@@ -57,7 +55,7 @@ def route(method: str, path: str, headers: Mapping[str, str]) -> Route | None:
     if method == "GET" and path.endswith("/models"):
         kind = _of_list(provider, path, headers)
         return Route(kind(provider or kind.usual), "list_models")
-    for kind in FORMATS.values():
+    for kind in FORMATS:
         each = kind(provider or kind.usual)
         of_batches: Routes = () if each.server.batches is None else each.server.batches.routes
         for verb, pattern, action in (*of_batches, ("POST", each.path, "answer")):
@@ -84,4 +82,4 @@ def _of_list(provider: str, path: str, headers: Mapping[str, str]) -> type[Forma
     if _is_known(provider):
         return _OWN.get(provider, Chat)
     marks = {*path.split("/"), *headers}
-    return next((each for each in FORMATS.values() if each.list_marks & marks), Chat)
+    return next((each for each in FORMATS if each.list_marks & marks), Chat)

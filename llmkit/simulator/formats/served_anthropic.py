@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
-from llmkit.records import WireName
 from llmkit.simulator.formats.batches_anthropic import AnthropicServed, page
 from llmkit.simulator.formats.body_values import (
     integer,
@@ -34,7 +33,6 @@ _MOST_MARKS = 4
 class Anthropic(OwnFormat):
     """``POST /v1/messages``."""
 
-    name: ClassVar[WireName] = "anthropic_messages"
     usual = "anthropic"
     path = r"/messages$"
     list_marks = frozenset({"anthropic-version", "x-api-key"})

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from llmkit.records import WireName
 from llmkit.simulator.formats.served_batches import ServedBatches
 from llmkit.simulator.limiter import Limiter
 from llmkit.simulator.problems import Problem
@@ -57,7 +56,6 @@ class Server(ABC):
 class Format(ABC):
     """A format of requests and answers, as a ``server`` speaks it. Header names are lower case."""
 
-    name: ClassVar[WireName]
     usual: ClassVar[str]
     """The provider of URLs that name none."""
     path: ClassVar[str]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from llmkit.records import WireName
 from llmkit.simulator.formats.batches_gemini import GeminiServed
 from llmkit.simulator.formats.body_values import integer, mapping, real, schema_of, text_of, texts
 from llmkit.simulator.formats.served_format import CONTEXT, MAX_OUTPUT, OwnFormat
@@ -24,7 +23,6 @@ _FIELDS = frozenset(
 class Gemini(OwnFormat):
     """``POST /v1beta/models/{model}:generateContent``."""
 
-    name: ClassVar[WireName] = "gemini"
     usual = "google"
     path = r"/models/(?:models/)?(.+):generateContent$"
     list_marks = frozenset({"v1beta", "x-goog-api-key"})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from llmkit.records import WireName
 from llmkit.simulator.formats.body_values import (
     integer,
     mapping,
@@ -44,7 +43,6 @@ class OpenAIFormat(Format):
 class Chat(OpenAIFormat):
     """``POST /chat/completions``."""
 
-    name: ClassVar[WireName] = "openai_chat"
     path = r"/chat/completions$"
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
@@ -101,7 +99,6 @@ def _effort(body: Mapping[str, Any]) -> str | None:
 class Responses(OpenAIFormat):
     """``POST /responses``."""
 
-    name: ClassVar[WireName] = "openai_responses"
     path = r"/responses$"
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
