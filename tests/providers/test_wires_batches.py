@@ -51,7 +51,7 @@ EACH = pytest.mark.parametrize(
         (GeminiBatches(), gemini),
         (XaiBatches(), xai),
         (OpenAIBatches(), openai),
-        (AnthropicBatches("2023-06-01"), anthropic),
+        (AnthropicBatches(), anthropic),
     ],
     ids=["gemini", "xai", "openai", "anthropic"],
 )
@@ -102,7 +102,7 @@ def results(api: BatchApi, body: bytes) -> dict[str, Any]:
     ("api", "written", "expired"),
     [
         (OpenAIBatches(), openai, {"custom_id": "0", "error": {"code": "batch_expired"}}),
-        (AnthropicBatches("2023-06-01"), anthropic, {"custom_id": "0", "result": {"type": "expired"}}),
+        (AnthropicBatches(), anthropic, {"custom_id": "0", "result": {"type": "expired"}}),
     ],
 )
 def test_a_second_line_does_not_displace_an_answer(api: BatchApi, written: Any, expired: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def test_a_line_that_says_nothing_may_have_been_billed(api: BatchApi) -> None:
 def test_a_result_of_no_known_type_is_kept() -> None:
     """What it is decides the wire, which finds no answer in it; that it was not billed is not said."""
     line = json.dumps({"custom_id": "0", "result": {"type": "paused", "text": "x"}}).encode()
-    assert results(AnthropicBatches("2023-06-01"), line) == {"0": {"type": "paused", "text": "x"}}
+    assert results(AnthropicBatches(), line) == {"0": {"type": "paused", "text": "x"}}
 
 
 STATES: list[tuple[BatchApi, dict[str, Any], Failure]] = [
@@ -137,7 +137,7 @@ STATES: list[tuple[BatchApi, dict[str, Any], Failure]] = [
     (MistralBatches(), {"status": "TIMEOUT_EXCEEDED"}, EXPIRED),
     (GeminiBatches(), {"metadata": {"state": "BATCH_STATE_SUCCEEDED"}}, LOST),
     (GeminiBatches(), {"metadata": {"state": "BATCH_STATE_EXPIRED"}}, EXPIRED),
-    (AnthropicBatches("2023-06-01"), {"processing_status": "ended"}, LOST),
+    (AnthropicBatches(), {"processing_status": "ended"}, LOST),
     (XaiBatches(), {"state": {"num_requests": 2, "num_success": 1, "num_error": 1}}, LOST),
     (XaiBatches(), {"state": {"num_requests": 2, "num_success": 1}}, EXPIRED),
     (XaiBatches(), {"state": {"num_requests": 2, "num_success": 1}, "cancel_by_xai_message": "Stopped."}, CANCELLED),

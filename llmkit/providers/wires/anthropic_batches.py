@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from llmkit.providers.wires.batch_api import CANCELLED, EXPIRED, LOST, BatchApi, BatchItem, BatchState, Reply, reply
 from llmkit.providers.wires.values import count, dig, moment, string
 from llmkit.records import HttpResponse, Request
 
+# The last version to accept temperature and top_p where a model does: 2026-10-21 rejects both on every model
+# (platform.claude.com/docs/en/api/versioning).
+VERSION = "2023-06-01"
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 _GIVEN_UP = {"canceled": CANCELLED, "expired": EXPIRED}
 _STATUSES = {
@@ -24,9 +27,7 @@ class AnthropicBatches(BatchApi):
     most_bytes = 256_000_000
     root = "/v1/messages/batches"
     next_param = "after_id"
-
-    def __init__(self, version: str) -> None:
-        self.headers = {"anthropic-version": version}
+    headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
 
     def create(self, name: str, batch: Sequence[BatchItem], file_id: str) -> Request:
         """See ``BatchApi.create``."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from llmkit.providers.wires import failure_rules
 from llmkit.providers.wires.answer import Answer
-from llmkit.providers.wires.anthropic_batches import AnthropicBatches
+from llmkit.providers.wires.anthropic_batches import VERSION, AnthropicBatches
 from llmkit.providers.wires.base import Wire
 from llmkit.providers.wires.cache_marks import marked
 from llmkit.providers.wires.options import merged, named, settle
@@ -18,9 +18,6 @@ from llmkit.providers.wires.values import dig, items, string
 from llmkit.records import STANDARD_TIER, Call, FinishReason, Request
 from llmkit.records.checks.json_text import plain
 
-# The last version to accept temperature and top_p where a model does: 2026-10-21 rejects both on every model
-# (platform.claude.com/docs/en/api/versioning).
-VERSION = "2023-06-01"
 _NO_SAMPLING_SINCE = "2026-10-21"
 # The format requires a limit. Thinking counts towards it, so this leaves room for some.
 DEFAULT_MAX_TOKENS = 8192
@@ -55,7 +52,7 @@ class AnthropicMessages(Wire):
     models_path = "/v1/models?limit=1000"
     headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
     key_header = "x-api-key"
-    batch_api = AnthropicBatches(VERSION)
+    batch_api = AnthropicBatches()
 
     def build(self, call: Call) -> Request:
         """The request for one turn; see ``Wire.build``.

@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
@@ -110,7 +109,7 @@ class BatchApi(ABC):
     next_key: ClassVar[str] = "last_id"
     next_param: ClassVar[str] = "after"
     longest_state: ClassVar[int | None] = None
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def split(self, items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
         """Split the items, in order, into as few batches as the provider's limits allow."""
