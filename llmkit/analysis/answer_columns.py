@@ -12,12 +12,14 @@ from llmkit.records.columns import answer_column, column, note_column
 
 def answer_columns(answers: Sequence[Any], questions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Structured answers as columns ``answer.<field>``, by first appearance; answers to questions as ``answer``.
-    Choices become categoricals in the order of their options, ordered where these form one scale."""
+    Choices become categoricals in the order of their options, ordered where these form one scale; not where a row of a
+    matrix shares its column with something else."""
     rows = [answer if isinstance(answer, dict) else {} for answer in answers]
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {answer_column(name): column([row.get(name) for row in rows]) for name in names}
     for name, values in columns.items():
-        if (kind := _options_of(name, questions)) is not None:
+        kind = _options_of(name, questions)
+        if kind is not None and values.dropna().isin(kind.categories).all():
             columns[name] = values.astype(kind)
     return columns
 

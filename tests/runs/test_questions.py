@@ -67,6 +67,15 @@ def test_questions_scenarios_and_prompts_mix_in_one_run(kit):
     assert kit.load(run.id).probes["answer"].tolist()[2] == probes["answer"].tolist()[2]
 
 
+def test_a_row_named_like_another_column_takes_nothing_from_it(kit):
+    """Where a matrix has a row called position or score, other questions keep theirs beside its answers."""
+    grid = question.matrix("Rate them.", ["position", "score"], ["low", "high"])
+    probes = kit.run([EACH["likert"], grid], "openai:gpt-6-luna").result(60).probes
+    assert probes["answer.score"].iloc[0] in range(1, 6)
+    assert probes["answer.position"].iloc[0] in range(1, 6)
+    assert set(probes[["answer.position", "answer.score"]].iloc[1]) <= {"low", "high"}
+
+
 def test_options_are_shown_in_an_order_of_each_probe_and_put_back(kit, sim):
     """The same seed shows the same orders; positions say where the answer stood in what was sent."""
     ask = {"samples": 20, "options": {"order_seed": 3}}
