@@ -38,11 +38,8 @@ class Anthropic(OwnFormat):
     list_marks = frozenset({"anthropic-version", "x-api-key"})
     models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
     batches = AnthropicServed()
+    key_header = "x-api-key"
     id_headers = ("request-id",)
-
-    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The key, from either of two headers."""
-        return headers.get("x-api-key", "") or super().key(headers, query)
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""

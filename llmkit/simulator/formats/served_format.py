@@ -27,6 +27,8 @@ class Server(ABC):
     """The models that it lists."""
     batches: ClassVar[ServedBatches | None] = None
     """Its batch API, if any."""
+    key_header: ClassVar[str] = ""
+    """The header for the key, if it has one of its own."""
     id_headers: ClassVar[tuple[str, ...]] = ()
     """The headers that carry a request's id."""
     wait_headers: ClassVar[tuple[str, ...]] = ("retry-after",)
@@ -36,9 +38,9 @@ class Server(ABC):
         self.provider = provider
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The request's key, empty without one; usually the token of ``Authorization: Bearer``."""
-        value = headers.get("authorization", "")
-        return value[7:].strip() if value.lower().startswith("bearer ") else ""
+        """The request's key, empty without one: in a header of its own, in the URL (Google), or as a bearer token."""
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        return headers.get(self.key_header, "") or query.get("key", "") or (token if kind.lower() == "bearer" else "")
 
     @abstractmethod
     def error(self, problem: Problem, request_id: str) -> tuple[int, Any]:

@@ -29,11 +29,8 @@ class Gemini(OwnFormat):
     blocks_prompts = True
     models = ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon")
     batches = GeminiServed()
+    key_header = "x-goog-api-key"
     wait_headers = ()  # the wait is in the body, as RetryInfo
-
-    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The key, from a header or the URL."""
-        return headers.get("x-goog-api-key", "") or query.get("key", "")
 
     def read(self, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
         """See ``Format.read``."""
