@@ -253,6 +253,9 @@ class Crew:
         if data is None:
             mate.outbox += parcels
             raise Lost(f"{mate.address}: it was silent for too long, and has sent nothing")
+        self._receive(mate, data)
+
+    def _receive(self, mate: Mate, data: bytes) -> None:
         for place, kept in pickle.loads(data).items():
             self._longest = max(self._longest, kept.latency_s)
             mate.answer(place, kept.response)
@@ -261,11 +264,16 @@ class Crew:
         return await self._link.call(mate.address, function, self._run_id, mate.token, *args, is_first=is_first)
 
     async def _lose(self, mate: Mate) -> None:
-        """Have undelivered requests sent by other workers; report the rest as perhaps billed once they must be over."""
+        """Have undelivered requests sent by other workers, and take what has arrived at this one: it may be the client
+        that was suspended. Report the rest as perhaps billed once they must be over.
+        """
         for parcel in mate.outbox:
             mate.answer(parcel.place, None)
         # providers continue for a while with abandoned requests, so their slots stay taken
-        await anyio.sleep(min(self._longest, self._link.timeout))
+        with anyio.move_on_after(min(self._longest, self._link.timeout)):
+            with contextlib.suppress(Exception):  # whatever else it is, it is lost
+                self._receive(mate, await self._link.call(mate.address, part.arrived, self._run_id))
+            await anyio.sleep_forever()
         message = f"Worker {mate.address} was lost while this request was in flight; it may have been billed."
         for place in tuple(mate.flights):
             mate.answer(place, Failure(code=Code.NETWORK_ERROR, message=message, maybe_billed=True))

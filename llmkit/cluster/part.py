@@ -124,14 +124,19 @@ async def exchange(run_id: str, token: str, done: Sequence[Place], parcels: byte
     return pickle.dumps(await part.news(wait))
 
 
+async def arrived(run_id: str) -> bytes:
+    """All responses kept for a run, for a client that has lost this worker."""
+    part = PARTS.get(run_id)
+    return pickle.dumps({} if part is None else part.kept(tuple(part.answers)))
+
+
 async def leftovers(run_id: str, wait: float) -> bytes:
     """All responses kept for a run whose client died, including those that arrive within ``wait`` seconds."""
-    if (part := PARTS.get(run_id)) is None:
-        return pickle.dumps({})
-    part.token = ""
-    if part.answers:
-        await asyncio.wait(part.answers.values(), timeout=wait)
-    return pickle.dumps(part.kept(tuple(part.answers)))
+    if (part := PARTS.get(run_id)) is not None:
+        part.token = ""
+        if part.answers:
+            await asyncio.wait(part.answers.values(), timeout=wait)
+    return await arrived(run_id)
 
 
 async def end(run_id: str, token: str) -> None:

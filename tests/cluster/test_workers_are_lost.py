@@ -70,6 +70,24 @@ def test_a_client_is_killed_and_its_workers_keep_the_answers(path, kit, client, 
     assert len(served(sim)) == 240
 
 
+def test_a_client_that_was_suspended_takes_what_arrived_meanwhile(path, kit, client, sim):
+    """Its workers count as lost when it wakes, but have kept what was paid for: nothing is asked again."""
+    command = [sys.executable, str(CLIENT), client.scheduler.address, str(path), sim.url, "40"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        run_id = child.stdout.readline().strip()
+        assert sim.wait_until(lambda: sim.count("ok") >= 60, timeout=60)
+        sim.set(latency=4)  # longer than a worker hears nothing before it takes its client for dead
+        assert sim.wait_until(lambda: sim.count("in_flight") == 24, timeout=60)
+        child.send_signal(signal.SIGSTOP)
+        assert sim.wait_until(lambda: sim.count("in_flight") == 0, timeout=60)
+        sim.set(latency=0)
+        child.send_signal(signal.SIGCONT)
+        assert child.wait(60) == 0
+    assert kit.load(run_id).attempts["error_code"].isna().all()
+    assert len(served(sim)) == 240
+    assert set(served(sim).values()) == {1}
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(2_000)
 def test_twenty_workers_are_killed_in_twenty_thousand_probes(cluster, kit, client, sim):
