@@ -53,8 +53,9 @@ def half_width(value: str, width: float, within: str = "scenario_id") -> HalfWid
     column, such as ``"answer.score"``) is at most ± ``width`` for every configuration.
 
     Intervals come from an asymptotic confidence sequence over the means of ``within`` (Waudby-Smith et al., *Annals of
-    Statistics* 52, 2024): they hold however often one looks, so that ``run.compare`` still covers afterwards. Remaining
-    probes are cancelled; ``kit.resume`` runs them after all.
+    Statistics* 52, 2024): they hold however often one looks, so that ``run.compare`` still covers afterwards (less
+    often where scores are very skewed, as t does without stopping). Remaining probes are cancelled; ``kit.resume`` runs
+    them after all.
 
     Raises:
         ValidationError: no column, or a width that is not above 0; from ``kit.run``, when no answer can have such a
