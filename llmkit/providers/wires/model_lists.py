@@ -31,8 +31,8 @@ def parse_models(response: HttpResponse) -> list[RemoteModel] | Failure:
 
 def _remote_model(entry: Any) -> RemoteModel | None:
     """A model in the list of any provider; ``None`` if it is not to be shown."""
-    name = string(dig(entry, "name"))
-    model_id = string(dig(entry, "id")) or name.removeprefix("models/")  # Google
+    name = string(dig(entry, "name")).removeprefix("models/")  # Google
+    model_id = string(dig(entry, "id")) or name
     if not model_id or not _can_chat(entry):
         return None
     return RemoteModel(
