@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from llmkit.providers.wires.values import moment
@@ -115,6 +116,7 @@ def _now(response: HttpResponse) -> float:
     return (_moment(response.headers.get("date", "")) or response.received_at).timestamp()
 
 
+@lru_cache(maxsize=64)  # most replies of a second tell the same
 def _moment(text: str) -> datetime | None:
     try:
         at = moment(text) or parsedate_to_datetime(text)
