@@ -24,6 +24,7 @@ TIMEOUT = 30
 LOADING = 30
 """Minimum seconds that a worker has to answer the first time, when it loads llmkit."""
 _PROTECTED = ("tls", "wss", "inproc")
+_NOBODY = "No worker of the cluster answers: cluster.scale(2) starts two, client.wait_for_workers(2) awaits them"
 
 
 class Lost(LlmkitError):
@@ -106,10 +107,7 @@ class Link:
         answers = {address: result for address, result in results if not isinstance(result, BaseException)}
         if not answers:
             unfit = (unfit_words(*each) for each in results if not isinstance(each[1], Lost))
-            nobody = (
-                "No worker of the cluster answers: cluster.scale(2) starts two, client.wait_for_workers(2) awaits them"
-            )
-            raise LlmkitError(f"{next(unfit, nobody)}.")
+            raise LlmkitError(f"{next(unfit, _NOBODY)}.")
         return answers
 
     async def addresses(self) -> set[str]:
