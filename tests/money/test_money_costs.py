@@ -94,6 +94,7 @@ def test_groups_that_there_are_not_are_refused(kit, by):
 def test_shares_say_what_the_money_went_to(paying, sim):
     """Input, cached input, output and reasoning at their own rates; half price for cached input is half the share."""
     paying.catalog.update_model(LOCAL, cost_cached_input_per_million="0.5")
+    paying.catalog.update_provider("local", max_parallel_requests=1)  # a cache is filled by the answer before
     run = paying.run("a long question " * 400, LOCAL, samples=3).result(60)
     row, turns = run.costs().iloc[0], run.turns
     written = turns["cache_write_tokens"].sum()
