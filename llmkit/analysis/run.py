@@ -151,10 +151,11 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """One row per scenario × model × sample, whatever happened; see ``llmkit.records.columns.PROBES``."""
         frame = self._table("probes", ("position",))
-        if not self._store.is_live(self.id):
+        # what has ended counts its own, such as one that was cancelled while its batch went on
+        is_pending = frame["status"] == "pending"
+        if is_pending.any() and not self._store.is_live(self.id):
             lost = Counter(row["position"] for row in self._look(run_rows.without_outcome))
-            # what has ended counts its own, such as one that was cancelled while its batch went on
-            more = frame["position"].map(lost).where(frame["status"] == "pending", 0)
+            more = frame["position"].map(lost).where(is_pending, 0)
             for name in ("attempts", "maybe_billed"):
                 frame[name] += more
         names, questions = self._look(
