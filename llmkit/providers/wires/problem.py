@@ -56,9 +56,9 @@ def read_problem(response: HttpResponse, body: Any, error: Any) -> Problem:
 
     ``body`` is the decoded JSON, or ``None`` if the body is not JSON; then its text is the message.
     """
-    error, body = _opened(error), _opened(body)
-    facts = [*islice(_facts(error if error is not None else body), _MOST_WORDS)]
-    message = _joined(error) or _joined(body) or _plain_text(response, body)
+    told = _opened(body if error is None else error)
+    facts = [*islice(_facts(told), _MOST_WORDS)]
+    message = _joined(told) or _joined(_opened(body)) or _plain_text(response, body)
     return Problem(
         status=_status(response.status, dig(error, "code")),
         signs=frozenset(sign for name, sign in facts if name in _SIGN_KEYS),
