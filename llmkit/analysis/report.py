@@ -17,6 +17,7 @@ from llmkit.records import Params, Scenario
 from llmkit.records.checks.texts import counted
 from llmkit.runs import stored_plan
 from llmkit.runs.plan import Configuration, Plan, with_options
+from llmkit.runs.stop_rules import early_end
 from llmkit.store import Store, totals
 
 BLANK = "______"
@@ -132,7 +133,7 @@ def _methods(facts: _Facts) -> str:
         *_without(facts.configs),
         f"{_order(plan)}.",
         f"{_outcome(facts)}.",
-        *_stopped(row),
+        *filter(None, [early_end(row)]),
         f"Cost: {facts.cost}.",
     ]
     return plain(" ".join(sentences))
@@ -208,12 +209,6 @@ def _outcome(facts: _Facts) -> str:
     cut = f"; {facts.count('cut'):,} were cut off at the token limit" if facts.count("cut") else ""
     reused = f"; {facts.count('reused'):,} were reused from earlier runs" if facts.count("reused") else ""
     return f"Of {counted(len(facts.plan), 'conversation')}, {facts.count('ok'):,} were answered{cut}{reused}{lost}"
-
-
-def _stopped(row: Mapping[str, Any]) -> Iterable[str]:
-    """The rule that stopped the run, without what to do about it."""
-    if row["status"] == "cancelled" and row["message"]:
-        yield row["message"].partition(" kit.resume")[0]
 
 
 # --- the lists -------------------------------------------------------------------------------------------------------

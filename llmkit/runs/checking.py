@@ -35,7 +35,7 @@ from llmkit.runs.request import RunRequest
 from llmkit.runs.reuse import NOTHING, check_reuse, reused_answers
 from llmkit.runs.spec import RunSpec, changed_models, repriced, settings_row, stored_spec
 from llmkit.runs.spending import Spending
-from llmkit.runs.stop_rules import check_stop_rule
+from llmkit.runs.stop_rules import check_stop_rule, early_end
 from llmkit.scenarios import as_scenarios
 from llmkit.store import CatalogState
 
@@ -123,8 +123,7 @@ class Checker:
         if models := changed_models(before, spec):
             _warn(price_warnings(models, before.plan))
             changes["models"] = models
-        was_reached = row["status"] == "cancelled" and row["message"] is not None
-        if (rule := row["settings"].get("stop_when")) is not None and not was_reached:
+        if (rule := row["settings"].get("stop_when")) is not None and early_end(row) is None:
             warn(
                 f"Run {row['id']} was to stop when {rule}. Resumed, it asks whatever is left. To stop early, start it "
                 "again with kit.run(..., reuse=True, stop_when=...), which takes the answers that are here."

@@ -28,6 +28,7 @@ class StopRule(Protocol):
 
 
 _PLACE = ("scenario_id", "prompt", "system", "provider", "model", "config", "sample")
+_ADVICE = " kit.resume(run_id) asks the rest."
 _FIRST = 10
 """The number of answers after which a rule that could use none of them is reported."""
 
@@ -78,8 +79,16 @@ class StopCheck:
         if self.outcome is None and self._next <= count < self.most:
             self._next = count + 1 + count // 20
             if self.rule.reached(self._rows, self.configs):
-                self.outcome = f"Stopped early, because {self.rule}. kit.resume(run_id) asks the rest."
+                self.outcome = f"Stopped early, because {self.rule}.{_ADVICE}"
         return self.outcome is not None
+
+
+def early_end(row: Mapping[str, Any]) -> str | None:
+    """Why a rule stopped a stored run, without what to do about it; ``None`` if none did. ``row`` is that in ``runs``.
+
+    A run that somebody cancels has no message.
+    """
+    return row["message"].partition(_ADVICE)[0] if row["status"] == "cancelled" and row["message"] else None
 
 
 def stop_check(rule: StopRule | None, plan: Plan, say: Callable[[str], None]) -> StopCheck | None:
