@@ -264,3 +264,8 @@ class RunContext:
         model = conversation.probe.model
         names = {"provider": model.provider, "model": model.reference}
         return {"run": self.run_id, "probe": conversation.probe_id, **names, **fields}
+
+
+def is_undeducted(spent: Mapping[str, Decimal], deducted: Mapping[str, Decimal]) -> bool:
+    """Whether anything that was spent, by provider, is still to be deducted from the balances; what is free is not."""
+    return any(amount > deducted.get(name, 0) for name, amount in spent.items())

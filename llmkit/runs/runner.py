@@ -21,7 +21,7 @@ from llmkit.limiter import Budget
 from llmkit.money.tariffs import FindTariff, recorded
 from llmkit.records.user_warnings import warn
 from llmkit.runs import background
-from llmkit.runs.context import RunContext, Services
+from llmkit.runs.context import RunContext, Services, is_undeducted
 from llmkit.runs.desks import desks_of
 from llmkit.runs.following import set_limits
 from llmkit.runs.handle import RunHandle
@@ -147,7 +147,7 @@ class Runner(Generic[T]):
                 continue
             try:
                 spent, deducted = store.read(partial(totals.spent, run_id=run_id))
-                if any(amount > deducted.get(provider, 0) for provider, amount in spent.items()):
+                if is_undeducted(spent, deducted):
                     number = store.read(partial(queries.next_state, run_id=run_id)) - 1
                     how: dict[str, Any] = {"status": "running", "spent": spent, "deducted": deducted}
                     store.append([events.run_state(run_id=run_id, number=number, **how)]).result()

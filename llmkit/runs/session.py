@@ -20,7 +20,7 @@ from llmkit.records.checks.texts import counted
 from llmkit.runs.attempt import STOPPED, Attempt
 from llmkit.runs.background import first_error
 from llmkit.runs.circuit_breaker import affected
-from llmkit.runs.context import RunContext
+from llmkit.runs.context import RunContext, is_undeducted
 from llmkit.runs.conversation import Conversation
 from llmkit.runs.following import set_limits, withdrawn
 from llmkit.runs.progress import Progress, Tracker
@@ -293,6 +293,6 @@ class Session:
 
     def _deduct(self) -> None:
         """Deduct what was spent from the balances, during the run."""
-        if not self.context.spec.simulated and self.context.spent != self.context.deducted:
+        if not self.context.spec.simulated and is_undeducted(self.context.spent, self.context.deducted):
             line = self.context.state_line(self.context.session, "running")
             self.context.services.store.append([line]).result()
