@@ -230,7 +230,8 @@ class ProviderQueue:
         """Admit everything that may start; return the seconds until the next look."""
         blocks: dict[str, Block] = {}
         for track in (self._provider, *self._models.values()):
-            track.share = track.share._replace(wanted_at=0.0)
+            if track.share.wanted_at:
+                track.share = track.share._replace(wanted_at=0.0)
         while PROVIDER not in blocks and (waiter := self._queue.turn(blocks)) is not None:
             if waiter.turn.done():  # cancelled
                 self._queue.remove(waiter)
