@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from llmkit.catalog import Access
 from llmkit.catalog.budget_settings import budgets_of
 from llmkit.catalog.price_checks import old_prices
-from llmkit.errors import MissingApiKey, ValidationError, refuse
+from llmkit.errors import LlmkitError, MissingApiKey, ValidationError, refuse
 from llmkit.money.estimate_table import Estimate
 from llmkit.providers.transport import RetryPolicy
 from llmkit.providers.wires import wire_for
-from llmkit.records import Provider, Request
+from llmkit.records import Model, Provider, Request
 from llmkit.records.checks import shapes
 from llmkit.records.user_warnings import warn
 from llmkit.runs.affordability import (
@@ -27,7 +27,7 @@ from llmkit.runs.affordability import (
     raised,
     refuse_overdrawn,
 )
-from llmkit.runs.chosen_models import choose_configs, refuse_two_systems, request_params, with_shared
+from llmkit.runs.chosen_models import choose_configs, default_models, refuse_two_systems, request_params, with_shared
 from llmkit.runs.estimating import PastAnswers, estimate_spec
 from llmkit.runs.modes import batched_models
 from llmkit.runs.plan import AskingOrder, Plan, check_samples
@@ -74,7 +74,7 @@ class Checker:
         """
         asks = request.reuse != "only"
         if plan is None:
-            plan = make_plan(request, self._access(state, asks=asks))
+            plan = self._plan(request, state, asks=asks)
         if request.stop_when is not None:
             check_stop_rule(request.stop_when, plan)
         providers = {model.provider: state.providers[model.provider] for model in plan.models}
@@ -108,7 +108,7 @@ class Checker:
     def estimate(self, request: RunRequest, state: CatalogState, plan: Plan | None = None) -> Estimate:
         """The estimated cost of a request, from its ``plan`` if one exists."""
         if plan is None:  # an empty plan is falsy
-            plan = make_plan(request, self._access(state))
+            plan = self._plan(request, state)
         requests = first_requests(plan, state.providers)
         return self._estimate(self._unpriced(request, plan, state.providers, only_count=True), requests, state)
 
@@ -155,6 +155,24 @@ class Checker:
         self.reach.check(providers)
         retry_unknown = spec.retry_unknown or self._retries_unknown(spec.policy, spec.budget)
         return replace(spec, shared_budgets=budgets_of(state), retry_unknown=retry_unknown)
+
+    def _plan(self, request: RunRequest, state: CatalogState, *, asks: bool = True) -> Plan:
+        access = self._access(state, asks=asks)
+        if request.models is None and asks and not self.reach.simulating:
+            request = replace(request, models=self._reachable(default_models(access), state))
+        return make_plan(request, access)
+
+    def _reachable(self, models: Sequence[Model], state: CatalogState) -> Sequence[Model]:
+        """The models but those whose keys or addresses are refused, which a warning names; all, if that leaves none."""
+        refused = dict[str, LlmkitError]()
+        for model in models:
+            try:
+                self.reach.check([state.providers[model.provider]])
+            except LlmkitError as problem:
+                refused[model.reference] = problem
+        if left := [model for model in models if model.reference not in refused]:
+            _warn(f"{reference} is left out. {problem}" for reference, problem in refused.items())
+        return left or models
 
     def _access(self, state: CatalogState, *, asks: bool = True) -> Access:
         return Access(state, self.reach.has_key if asks else lambda _: True, datetime.now(UTC).date())

@@ -51,7 +51,7 @@ def choose_configs(request: RunRequest, params: Params, access: Access) -> tuple
     """The configurations of a run, in order; without ``models``, the default of every enabled provider with a key.
     Plain models get the run's ``params``.
     """
-    models = _defaults(access) if request.models is None else request.models
+    models = default_models(access) if request.models is None else request.models
     entries = each_model(models)
     if not entries:
         raise ValidationError("models is empty: name at least one, or leave it out for the defaults.", field="models")
@@ -121,7 +121,8 @@ def _named_twice(label: str, model: Model) -> ValidationError:
     return ValidationError(f"{label} is named twice: {remedy}.", field="models")
 
 
-def _defaults(access: Access) -> tuple[Model, ...]:
+def default_models(access: Access) -> tuple[Model, ...]:
+    """The default models that can be asked, of which there must be one."""
     state = access.state
     active = [model for model in state.models.values() if access.blocking(model) is None]
     defaults = tuple(model for model in active if model.is_default)

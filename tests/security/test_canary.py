@@ -128,6 +128,23 @@ def test_a_malformed_key_is_in_no_error(kit, sim, wrong, monkeypatch):
     assert sim.count("requests") == 0
 
 
+def test_a_malformed_key_is_no_obstacle_to_other_providers(kit, sim, monkeypatch):
+    """A run that names no models asks those that can be asked and says why not the other, which alone is refused."""
+    kit.catalog.add_provider("other", base_url=sim.url_for("other"))
+    kit.catalog.add_model("other:one", cost_input_per_million=0, cost_output_per_million=0, set_as_default=True)
+    kit.catalog.set_default_model("acme:one")
+    monkeypatch.setenv("ACME_KEY", f"{CANARY}é")
+    for ask in (kit.estimate, kit.run):
+        with pytest.warns(UserWarning, match=r"acme:one is left out\. The key in ACME_KEY.*Copy it again") as said:
+            asked = ask("hello")
+        assert not any(holds(str(each.message)) for each in said)
+    assert asked.result(60).probes["model"].tolist() == ["other:one"]
+    kit.catalog.update_provider("other", is_enabled=False)
+    with pytest.raises(llmkit.ValidationError, match=r"ACME_KEY.*Copy it again"):
+        kit.run("hello")
+    assert sim.count("requests") == 1
+
+
 @pytest.mark.parametrize("wrong", [f"{CANARY}\nsecond line", f"{CANARY}é"])
 def test_a_key_that_was_typed_wrongly_is_in_no_error(kit, monkeypatch, wrong):
     """Not even a traceback that shows local variables, as notebooks can, holds what was typed at the prompt."""
