@@ -200,9 +200,19 @@ RULES: tuple[Rule, ...] = (
     Rule(Code.SERVER_ERROR, "The provider asks to try again", statuses="4..", headers="x-should-retry: true"),
     Rule(Code.VALIDATION_ERROR, statuses="4.."),
     # errors in a 2xx response, which have no status of their own
-    Rule(Code.OVERLOADED, statuses="2..", signs="overloaded_error|server_is_overloaded|unavailable"),
+    Rule(
+        Code.OVERLOADED,
+        statuses="2..",
+        signs="overloaded_error|server_is_overloaded|unavailable|the service is currently unavailable",
+        phrases="service is too busy|service tier capacity exceeded",
+    ),
     Rule(Code.TIMEOUT, statuses="2..", signs="timeout_error|deadline_exceeded"),
-    Rule(Code.SERVER_ERROR, statuses="2..", signs=f"api_error|server_error|internal|{ERROR_ANSWER}"),
+    Rule(
+        Code.SERVER_ERROR,
+        statuses="2..",
+        signs=f"api_error|server_error|internal|internal error|internal_server_error|{ERROR_ANSWER}",
+        phrases="server error",
+    ),
     Rule(
         Code.VALIDATION_ERROR,
         statuses="2..",
