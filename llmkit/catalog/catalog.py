@@ -179,7 +179,7 @@ class Catalog:
             ModelNotFound: there is no such model.
         """
         state = self.state()
-        return lifecycle.successor(state, rules.find_model(state, ref))
+        return lifecycle.successor(state, rules.find_model(state, ref), self._clock().date())
 
     def infra_model(self, purpose: str) -> Model:
         """The model for an internal task: ``scenario_expansion``, ``summarization`` or ``judge``.
@@ -430,7 +430,7 @@ class Catalog:
             after = changes.updated(edit, before, new, source=source, valid_from=valid_from, now=now)
             if after != before:
                 after = edit.put_model(after, "update_model")
-            return lifecycle.apply_standing(edit, after, status, is_default)
+            return lifecycle.apply_standing(edit, after, status, is_default, now.date())
 
     def deprecate_model(self, ref: str) -> Deprecation:
         """Remove a model from new runs; its history stays. A default is succeeded by an active model of its provider:
@@ -438,7 +438,7 @@ class Catalog:
         warning gives both prices. A model that is deprecated already is left unchanged.
         """
         with self._edit() as edit:
-            return lifecycle.deprecate(edit, rules.find_model(edit.state, ref))
+            return lifecycle.deprecate(edit, rules.find_model(edit.state, ref), self._clock().date())
 
     def reactivate_model(self, ref: str) -> Model:
         """Allow a deprecated model in new runs again. It does not become the default."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 
 from llmkit.catalog import rules
+from llmkit.catalog.obstacles import is_retiring
 from llmkit.errors import ModelDeprecated
 from llmkit.money.amounts import in_words
 from llmkit.money.pricing import blended
@@ -55,10 +57,10 @@ class DefaultChange:
     previous_default: Model | None
 
 
-def apply_standing(edit: Edit, model: Model, status: str | None, is_default: bool | None) -> Model:
+def apply_standing(edit: Edit, model: Model, status: str | None, is_default: bool | None, today: date) -> Model:
     """Apply a status and a default flag to a model; ``None`` leaves either unchanged."""
     if status is not None:
-        model = reactivate(edit, model) if status == "ACTIVE" else deprecate(edit, model).model
+        model = reactivate(edit, model) if status == "ACTIVE" else deprecate(edit, model, today).model
     if is_default:
         return make_default(edit, model).model
     if is_default is False and model.is_default:
@@ -66,12 +68,12 @@ def apply_standing(edit: Edit, model: Model, status: str | None, is_default: boo
     return model
 
 
-def deprecate(edit: Edit, model: Model) -> Deprecation:
+def deprecate(edit: Edit, model: Model, today: date) -> Deprecation:
     """Deprecate a model; if it was the default, its successor becomes that."""
     used_for = rules.purposes_of(edit.state, model.reference)
     if not model.is_active:
         return Deprecation(model, None, used_for)
-    heir = successor(edit.state, model) if model.is_default else None
+    heir = successor(edit.state, model, today) if model.is_default else None
     deprecated = edit.put_model(replace(model, status="DEPRECATED", is_default=False), "deprecate_model")
     promoted = edit.put_model(replace(heir, is_default=True), "set_default_model") if heir else None
     result = Deprecation(deprecated, promoted, used_for)
@@ -103,22 +105,22 @@ def active(model: Model) -> Model:
     return model
 
 
-def successor(state: CatalogState, model: Model) -> Model | None:
+def successor(state: CatalogState, model: Model, today: date) -> Model | None:
     """The active model of the same provider that succeeds a deprecated default; ``None`` when there is none.
 
     Preferably one of the same family at half to twice the price; else the nearest in price (by the ratio of blended
-    prices). Unpriced models come last; if the model itself is unpriced, the cheapest succeeds it. Among equals, the
-    next in the catalog.
+    prices). If the model itself is unpriced, the cheapest succeeds it. Among equals, the next in the catalog. Unpriced
+    models come last but for those that are retired or soon will be.
     """
     siblings = [other for other in state.models.values() if other.provider == model.provider]
     place = next(i for i, other in enumerate(siblings) if other.reference == model.reference)
     candidates = [other for other in (*siblings[place + 1 :], *siblings[:place]) if other.is_active]
 
-    def order(other: Model) -> tuple[bool, bool, Decimal]:
+    def order(other: Model) -> tuple[bool, bool, bool, Decimal]:
         price, ratio = blended(other.price), _times_dearer(model, other)
         distance = (price or Decimal(0)) if ratio is None else max(ratio, 1 / ratio if ratio else _INFINITE)
         is_far = ratio is not None and distance > 2
-        return price is None, is_far or family(other) != family(model), distance
+        return is_retiring(other, today), price is None, is_far or family(other) != family(model), distance
 
     return min(candidates, key=order, default=None)
 

@@ -16,6 +16,11 @@ SOON = timedelta(days=30)
 """How long before a model's retirement the warnings start."""
 
 
+def is_retiring(model: Model, today: date) -> bool:
+    """Whether a model is retired or soon will be."""
+    return model.retires_on is not None and model.retires_on <= today + SOON
+
+
 class ObstacleKind(StrEnum):
     """The kinds of obstacles to using a model."""
 
@@ -72,6 +77,7 @@ class Access:
         """All obstacles to using a model, blocking ones first."""
         provider = rules.find_provider(self.state, model.provider)
         day, variable = model.retires_on, provider.api_key_env
+        is_past = day is not None and day < self.today
         rows = (
             (
                 not model.is_active, ObstacleKind.DEPRECATED, "deprecated", "is deprecated",
@@ -88,11 +94,11 @@ class Access:
                 f"Set this environment variable, or type the key for this session with kit.ask_key({provider.name!r}).",
             ),
             (
-                day is not None and day < self.today, ObstacleKind.RETIRED, f"retired {day}", f"was retired on {day}",
+                is_past, ObstacleKind.RETIRED, f"retired {day}", f"was retired on {day}",
                 "Its provider may refuse every request; choose another.",
             ),
             (
-                day is not None and self.today <= day <= self.today + SOON, ObstacleKind.RETIRES_SOON, f"retires {day}",
+                is_retiring(model, self.today) and not is_past, ObstacleKind.RETIRES_SOON, f"retires {day}",
                 f"retires on {day}", "Its provider will refuse requests from then on.",
             ),
         )  # fmt: skip

@@ -1,10 +1,12 @@
 """Adding, changing, deprecating models; the one default of a provider; settings."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from llmkit.catalog.lifecycle import family
+from llmkit.catalog.obstacles import is_retiring
 from llmkit.errors import EditConflict, ModelDeprecated, ModelNotFound, ValidationError
 from llmkit.money.pricing import blended
 
@@ -138,13 +140,14 @@ def test_a_deprecated_default_is_followed_by_the_nearest_in_price(shipped):
 
 
 def test_every_shipped_default_is_followed_at_a_price_near_its_own(shipped, recwarn):
-    """Of all that a provider offers nothing active is nearer, unless a relative at up to twice the price is; a
-    provider of one model has nothing to follow it.
+    """Of all that a provider offers nothing active that stays is nearer, unless a relative at up to twice the price
+    is; a provider of one model has nothing to follow it.
     """
     catalog = shipped.catalog
     for name, model in catalog.defaults().items():
         heir = catalog.deprecate_model(model.reference).new_default
-        others = [other for other in catalog.state().models.values() if other.provider == name and other.is_active]
+        offered = [other for other in catalog.state().models.values() if other.provider == name]
+        others = [other for other in offered if other.is_active and not is_retiring(other, shipped.now.date())]
         assert (heir is None) == (not others), name
         if heir is None:
             continue
@@ -182,6 +185,17 @@ def test_who_follows_by_family_and_price(catalog, default, prices, heir):
         catalog.add_model(reference, cost_input_per_million=price, cost_output_per_million=price)
     catalog.set_default_model(default)
     assert catalog.deprecate_model(default).new_default.reference == heir
+
+
+def test_what_retires_follows_last(bench):
+    """Not the next one, which is retired or will be within a month, unless there is no other."""
+    catalog = bench.catalog
+    for days in (-1, 30):
+        catalog.update_model("alpha:two", retires_on=bench.now.date() + timedelta(days))
+        assert catalog.heir("alpha:one").reference == "alpha:three"
+    assert catalog.deprecate_model("alpha:one").new_default.reference == "alpha:three"
+    assert catalog.update_model("alpha:three", status="DEPRECATED").status == "DEPRECATED"
+    assert defaults(catalog) == ["two"]
 
 
 def test_status_and_default_change_with_the_other_fields(catalog):
