@@ -66,6 +66,9 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         return Interval(estimate, *wilson(estimate, count), nan, count, "Wilson")
     if count == 1:
         return Interval(estimate, nan, nan, nan, 1, f"one {'answer' if clusters is None else 'cluster'}: no interval")
+    if not share and _is_constant(values, _size(values, values)):
+        constant = float(values.iloc[0])
+        return Interval(constant, constant, constant, nan, count, _CONSTANT)
     model = regression.OLS(values.to_numpy(), np.ones(len(values)))
     if clusters is None:
         fit, method = model.fit(), "t"
@@ -76,7 +79,6 @@ def mean(values: pd.Series[float], clusters: pd.Series[Any] | None, *, share: bo
         limits = _clustered_wilson(estimate, fit.bse[0], len(values), count)
         return Interval(estimate, *limits, nan, count, "Wilson, clustered")
     low, high = fit.conf_int(ALPHA)[0]
-    method = _CONSTANT if _is_constant(values, _size(values, values)) else method
     return Interval(estimate, float(low), float(high), nan, count, method)
 
 
@@ -138,6 +140,8 @@ def variance_components(values: pd.Series[float], clusters: pd.Series[Any]) -> t
     n, count = len(values), len(sizes)
     if count < 2 or n == count:
         return nan, nan
+    if _is_constant(values, _size(values, values)):
+        return 0.0, 0.0
     within = float(((values - groups.transform("mean")) ** 2).sum() / (n - count))
     size = (n - (sizes**2).sum() / n) / (count - 1)
     between = float((sizes * (means - values.mean()) ** 2).sum() / (count - 1))
@@ -215,8 +219,9 @@ def _agresti_caffo(a: pd.Series[float], b: pd.Series[float]) -> Interval:
 
 def _without_variation(estimate: float, n: int, size: float, ranked: float) -> Interval:
     """No difference, or one of constant size, whose ``ranked`` p value does not ask how far apart the answers are."""
-    p = 1.0 if abs(estimate) <= _EQUAL * size else float(ranked)
-    return Interval(estimate, estimate, estimate, p, n, f"{_CONSTANT}: exact rank test")
+    if abs(estimate) <= _EQUAL * size:
+        estimate, ranked = 0.0, 1.0
+    return Interval(estimate, estimate, estimate, float(ranked), n, f"{_CONSTANT}: exact rank test")
 
 
 def _is_constant(values: pd.Series[float], size: float) -> bool:

@@ -202,6 +202,16 @@ def test_answers_that_never_vary_are_compared_without_a_warning(recwarn):
     assert not len(recwarn)
 
 
+@pytest.mark.parametrize("within", [None, "s"])
+def test_answers_that_never_vary_show_no_rounding(within):
+    """The mean and both bounds are the answer, a difference is exactly 0, and no variance is split into shares."""
+    frame = pd.DataFrame({"m": ["a"] * 13 + ["b"] * 29, "x": 6.7}).assign(s=lambda rows: rows.index % 5)
+    comparison = llmkit.compare(frame, "x", "m", within)
+    assert comparison.levels[["mean", "low", "high"]].eq(6.7).all(axis=None)
+    assert comparison.differences[["difference", "low", "high"]].eq(0).all(axis=None)
+    assert comparison.variance["icc"].isna().all()
+
+
 @pytest.mark.parametrize("within", [None, "scenario_id"])
 def test_a_comparison_does_not_depend_on_the_unit(within):
     """Millionths of a cent are compared as dollars are: p values and effects stay, intervals shrink with the values."""
