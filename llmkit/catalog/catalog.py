@@ -472,7 +472,8 @@ class Catalog:
         self, *, fresh: bool | str = False, retirements: str | os.PathLike[str] | None = None
     ) -> pd.DataFrame:
         """Compare the catalog with the price data of the installed genai-prices, and with the model lists of the
-        providers whose key is set. Changes nothing except the recorded day of the last comparison.
+        providers whose key is set. Changes nothing; with ``fresh`` the day is recorded, which ends the warning of old
+        prices (how old the installed data are is not known).
 
         One row per difference: ``model``, ``what`` (a price field, ``retires_on``, ``new model``,
         ``missing upstream``), ``ours``, ``theirs``, ``valid_from`` (the day of an announced price), ``source``,
@@ -491,7 +492,7 @@ class Catalog:
         upstream, theirs, now = read_price_list(fresh), read_retirements(retirements), self._clock()
         differences = price_checks.check(state, upstream, theirs, names, self._list_models, now)
         day = now.date().isoformat()
-        if state.settings.get(price_checks.CHECKED) != day and not self._store.is_read_only:
+        if fresh and state.settings.get(price_checks.CHECKED) != day and not self._store.is_read_only:
             with self._store.edit(actor="system") as edit:
                 edit.put_setting(price_checks.CHECKED, day, "check_prices")
         return differences

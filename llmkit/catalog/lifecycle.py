@@ -109,8 +109,8 @@ def successor(state: CatalogState, model: Model, today: date) -> Model | None:
     """The active model of the same provider that succeeds a deprecated default; ``None`` when there is none.
 
     Preferably one of the same family at half to twice the price; else the nearest in price (by the ratio of blended
-    prices). If the model itself is unpriced, the cheapest succeeds it. Among equals, the next in the catalog. Unpriced
-    models come last but for those that are retired or soon will be.
+    prices). If the model itself is unpriced, the cheapest succeeds it. Among equals, the next in the catalog. Then come
+    unpriced models, and last what is retired or soon will be.
     """
     siblings = [other for other in state.models.values() if other.provider == model.provider]
     place = next(i for i, other in enumerate(siblings) if other.reference == model.reference)

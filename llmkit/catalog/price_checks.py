@@ -29,7 +29,8 @@ from llmkit.store import CatalogState, Edit
 ListModels = Callable[[Sequence[str]], Mapping[str, Callable[[], Sequence[RemoteModel]]]]
 """Asks providers, by name, for their own lists of models; returns functions that wait for these."""
 CHECKED = "_prices_checked_on"
-"""The setting with the day of the last comparison with published prices; the underscore hides it from users."""
+"""The setting with the day of the last comparison with fresh prices; the underscore hides it from users."""
+REMEDY = "kit.catalog.check_prices(fresh=True)"
 OLD = timedelta(days=30)
 
 
@@ -41,7 +42,8 @@ def check(
     ask: ListModels,
     at: datetime,
 ) -> pd.DataFrame:
-    """The differences as a frame; a provider that does not answer causes a warning and is listed in ``.attrs``.
+    """The differences as a frame, with their source in ``.attrs``; a provider that does not answer causes a warning and
+    is listed there too.
 
     A provider's own list takes precedence: what it says about a model is not repeated from other sources.
     """
@@ -66,7 +68,7 @@ def check(
             *(each for each in others if (each.model, each.what) not in stated),
         ]
     )
-    differences.attrs["unanswered"] = unanswered
+    differences.attrs |= {"source": upstream.source, "unanswered": unanswered}
     return differences
 
 
@@ -125,5 +127,5 @@ def old_prices(state: CatalogState, references: Iterable[str], at: datetime) -> 
         return ""
     return (
         f"Prices in the catalog were read {(at.date() - day).days:,} days ago, on {day}: "
-        "kit.catalog.check_prices() compares them with published ones."
+        f"{REMEDY} compares them with the latest."
     )

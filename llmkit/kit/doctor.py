@@ -181,7 +181,7 @@ def _prices(store: Store) -> Finding:
     day = price_checks.read_on(state, active, now)
     words = f"read on {day}" if day else "The catalog does not say when they were read."
     is_old = day is None or price_checks.old_prices(state, active, now)
-    return Finding("prices", *(("look", words, "kit.catalog.check_prices()") if is_old else ("ok", words)))
+    return Finding("prices", *(("look", words, price_checks.REMEDY) if is_old else ("ok", words)))
 
 
 def _key(connections: Connections, provider: Provider, others: Collection[str | None]) -> Finding:

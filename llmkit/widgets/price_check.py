@@ -64,7 +64,7 @@ class PriceCheck:
         except LlmkitError as error:
             self.result.show(str(error), "bad")
         else:
-            self._show("Every price is up to date.")
+            self._show(f"Every price is as in {self.found.attrs['source']}.")
         finally:
             self.check_button.disabled = False
 

@@ -34,7 +34,7 @@ def test_old_prices_are_said_once_in_a_session(paying, database):
     read(paying, LOCAL, date(2026, 1, 1))
     (words,) = said(paying)
     assert "on 2026-01-01" in words
-    assert "check_prices()" in words
+    assert "check_prices(fresh=True)" in words
     assert said(paying) == []
     with llmkit.open(database) as again:
         assert len(said(again)) == 1
@@ -49,16 +49,18 @@ def test_a_rehearsal_and_a_recent_price_are_nothing_to_warn_of(paying, sim):
     assert said(paying) == []
 
 
-def test_the_panel_the_form_and_the_doctor_say_it_until_prices_were_compared(paying):
-    """Of any active model; check_prices() is the remedy that is named, and it helps."""
+def test_the_panel_the_form_and_the_doctor_say_it_until_prices_were_compared(paying, pages):
+    """Of any active model. The remedy that is named helps; installed data may be as old as the prices."""
     panel, form = ModelsPanel(paying), RunForm(paying, "a question")
     assert panel._old_prices.text == form._old_prices.text == ""
     read(paying, LOCAL, date(2026, 1, 1))
+    paying.catalog.check_prices()
     for each in (panel, form):
         each.refresh()
         assert "on 2026-01-01" in each._old_prices.text
     assert paying.doctor().set_index("about").loc["prices", "health"] == "look"
-    paying.catalog.check_prices()
+    pages["/data.json"] = []
+    paying.catalog.check_prices(fresh=pages.url + "/data.json")
     for each in (panel, form):
         each.refresh()
         assert each._old_prices.text == ""
