@@ -26,7 +26,7 @@ from llmkit.errors import ModelNotFound, OriginNotApproved, ValidationError
 from llmkit.money.retirements import read_retirements
 from llmkit.money.upstream_prices import read_price_list
 from llmkit.providers.credentials import Credentials, how_to_approve, names_api_key
-from llmkit.records import BUDGETS, EXACT, Model, ModelStatus, Provider, columns, dialect_at
+from llmkit.records import BUDGETS, EXACT, Model, ModelStatus, Provider, columns, dialect_at, month_of
 from llmkit.records.checks import addresses, numbers, shapes, texts
 from llmkit.records.checks.api_config import api_config
 from llmkit.records.user_warnings import warn
@@ -517,7 +517,7 @@ class Catalog:
     def set_budget(self, scope: str, amount: Any, *, provider: str | None = None, alert_at: Any = 0.8) -> None:
         """See :meth:`llmkit.Kit.set_budget`."""
         with self._edit() as edit:
-            budget_settings.set_budget(edit, scope, amount, provider, alert_at)
+            budget_settings.set_budget(edit, scope, amount, provider, alert_at, month_of(self._clock()))
 
     def set_setting(self, key: str, value: Any) -> None:
         """Set a JSON-serialisable value; ``None`` clears it. ``infra_model_...`` takes references of active models.

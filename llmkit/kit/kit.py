@@ -473,7 +473,7 @@ class Kit:
         ``amount`` is in US dollars; ``None`` removes the budget. With ``provider`` it applies to that provider alone.
         A warning is given once when the share ``alert_at`` is spent. The budget also applies to runs in progress, and
         it holds before anything is sent: a request whose cost cannot be bounded is refused. Rehearsals are accounted
-        for separately.
+        for separately. A month that is over limits nothing, and a warning says so.
 
         Raises:
             ValidationError: not a month or project name, a negative amount, or a share above 1.

@@ -58,7 +58,8 @@ def test_runs_stop_at_a_budget_that_they_share(paying, sim, scope, provider):
 def test_other_months_projects_and_providers_are_not_limited(paying, sim):
     """A budget of nothing stops only what counts against it."""
     script(sim)
-    paying.set_budget("2001-01", 0)
+    with pytest.warns(UserWarning, match=f"2001-01 limits nothing.*'{this_month()}'"):
+        paying.set_budget("2001-01", 0)
     paying.set_budget("another", 0)
     paying.set_budget(this_month(), 0, provider="openai")
     assert paying.run(PROMPTS, LOCAL, project="mine").result(60).status == "completed"
