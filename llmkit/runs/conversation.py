@@ -29,6 +29,8 @@ class Conversation:
     probe: Probe
     probe_id: str
     answers: list[str] = field(default_factory=list)
+    is_rejected: bool = False
+    """Whether the turn to ask next has an answer that is not valid."""
     turn_attempts: dict[int, int] = field(default_factory=dict)
     maybe_billed: int = 0
     tokens: dict[str, int] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Conversation:
         """Count a result: an answer advances to the next turn; a failure may have cost something, too."""
         if isinstance(result, Completion):
             self.answers.append(result.text)
+            self.is_rejected = False
             self.latency_s += latency_s
         else:
             self.maybe_billed += result.maybe_billed
@@ -106,6 +109,7 @@ class Conversation:
     def discard_answer(self, cost: Cost) -> None:
         """Drop an invalid last answer: its turn is asked again, and its cost is wasted."""
         self.answers.pop()
+        self.is_rejected = True
         self.wasted += cost.amount or 0
 
     def end(self, failure: Failure | None, *, refused: bool, check: Callable[[str], Any] | None) -> None:
@@ -127,7 +131,7 @@ class Conversation:
 
     def row(self) -> dict[str, Any]:
         """The probe's final columns, JSON-ready."""
-        failure = self.failure
+        failure, turns = self.failure, len(self.answers) + self.is_rejected
         return {
             "status": self.status,
             "error_code": failure.code if failure else None,
@@ -142,11 +146,11 @@ class Conversation:
             "estimated_cost": as_json(self._known_cost()),
             "wasted_cost": as_json(self.wasted),
             "cost_source": source_of_sum(self.sources),
-            "turns": len(self.answers),
+            "turns": turns,
             "attempts": sum(self.turn_attempts.values()),
             "maybe_billed": self.maybe_billed,
             "left_out": sorted(self.left_out) or None,
-            "latency_s": self.latency_s if self.answers else None,
+            "latency_s": self.latency_s if turns else None,
             "queued_s": self.queued_s,
             "started_at": self.started_at.isoformat() if self.started_at else None,
             "reused_from": self.reused_from,

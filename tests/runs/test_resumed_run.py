@@ -1,5 +1,6 @@
 """A run that goes on with more money, or at other prices."""
 
+import math
 import shutil
 import warnings
 from decimal import Decimal
@@ -87,3 +88,27 @@ def test_a_resumption_adds_up_wherever_it_was_interrupted(kit, sim, database, tm
             assert probe["cost_source"] == "computed"
             found.append((probe["status"], probe["attempts"]))
     assert set(found) == {("pending", 1), ("pending", 2), ("failed", 2)}
+
+
+def test_a_rejected_answer_counts_until_another_replaces_it(kit, sim):
+    """A run that was resumed, and cancelled before it could ask again, has the turn, cost and time of the answer."""
+    kit.catalog.update_provider("openai", max_parallel_requests=1)
+    sim.script("openai", ["malformed_json"])
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    run = kit.run("Count!", LUNA, max_tokens=60, schema=schema).result(60)
+    (before,) = run.probes.to_dict("records")
+    sim.set(latency=math.inf)
+    other = kit.run("Wait!", LUNA)
+    assert sim.wait_until(lambda: sim.count("in_flight") == 1)
+    handle = kit.resume(run.id)
+    handle.cancel()
+    sim.set(latency=0)
+    run = handle.result(60)
+    other.result(60)
+    (after,) = run.probes.to_dict("records")
+    assert (before["status"], after["status"]) == ("failed", "cancelled")
+    assert before["turns"] == after["turns"] == len(run.turns) == 1
+    for name in ("response", "estimated_cost", "latency_s", "output_tokens", "attempts"):
+        assert before[name] == after[name], name
+    run = kit.resume(run.id).result(60)
+    assert run.probes[["status", "turns", "attempts"]].to_numpy().tolist() == [["ok", 1, 2]]
