@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.catalog import rules
-from llmkit.catalog.obstacles import Access
+from llmkit.catalog.obstacles import Access, is_retiring
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.money.pricing import price_order
@@ -45,7 +45,8 @@ def choose(
     context: int = 0,
     strict: bool = False,
 ) -> Choice:
-    """The model configured for a purpose; if it cannot be used, the cheapest active model that can do the task.
+    """The model configured for a purpose; if it cannot be used, the cheapest active model that can do the task
+    and stays, or else one that retires.
 
     ``avoid`` holds references not to fall back on: a run's own models. ``structured``: the fallback must support JSON
     schemas or JSON mode; ``context``: input tokens that it must accept. If ``strict``, or if there is no other, it
@@ -71,7 +72,7 @@ def choose(
         raise type(problem)(
             f"{problem} No other available model can do it either. {_CHOOSE.format(purpose)}, or set a provider's key."
         )
-    model = min(able, key=price_order)
+    model = min(able, key=lambda other: (is_retiring(other, access.today), *price_order(other)))
     note = f"{problem} {model.reference} is used instead, the cheapest available model that can do it."
     return _choice(state, purpose, model, configured, note)
 

@@ -80,11 +80,18 @@ class InfraPanel(CatalogPanel):
                 if dropdown.options != options:
                     dropdown.options = options
                 dropdown.value = chosen if chosen in state.models else ""
-                model, why = self._use(purpose)
-                tone: html.Tone = "bad" if model is None else "good" if model.reference == chosen else "warn"
-                self._now[purpose].show(why, tone)
+                self._now[purpose].show(*self._told(access, purpose))
         finally:
             self._showing = False
+
+    def _told(self, access: Access, purpose: str) -> tuple[str, html.Tone]:
+        """What is said of a task's model: what is used, and when that retires."""
+        model, why = self._use(purpose)
+        if model is None:
+            return why, "bad"
+        warnings = [each.sentence for each in access.obstacles(model)]
+        is_good = not warnings and model.reference == infra_reference(access.state, purpose)
+        return " ".join([why, *warnings]), "good" if is_good else "warn"
 
     def _choose(self, purpose: str, reference: str) -> None:
         if self._showing or not reference:

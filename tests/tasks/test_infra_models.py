@@ -72,21 +72,27 @@ def test_a_stand_in_is_said_and_strict_refuses_it(catalog, keys, error, says):
 
 
 def test_the_stand_in_is_the_cheapest_that_can_do_the_task():
-    """Deprecated, keyless, schemaless and small models and those of the run are passed over; unpriced ones are last."""
+    """Deprecated, keyless, schemaless and small models and those of the run are passed over; unpriced ones come late,
+    and later still those that are retired or soon will be.
+    """
     catalog = state(
         model("b:old", "0.1", status="DEPRECATED"),
         model("a:keyless", "0.2"),
         model("b:plain", "0.3", api_config={"structured": None}),
         model("b:small", "0.4", context_window=1_000),
         model("b:subject", "0.5"),
+        model("b:gone", "0.6", retires_on=date(2026, 11, 25)),
+        model("b:going", "0.7", retires_on=date(2026, 12, 26)),
         model("b:unpriced", None),
         model("b:dear", "3"),
         model("b:right", "2"),
     )
     options = {"keys": ("b",), "structured": True, "context": 5_000, "avoid": {"b:subject"}}
     assert chosen(catalog, **options).model.reference == "b:right"
-    unpriced = replace(catalog, models={"b:unpriced": catalog.models["b:unpriced"]})
+    unpriced = replace(catalog, models={name: catalog.models[name] for name in ("b:gone", "b:going", "b:unpriced")})
     assert chosen(unpriced, **options).model.reference == "b:unpriced"
+    only = replace(catalog, models={"b:gone": catalog.models["b:gone"]})
+    assert chosen(only, **options).model.reference == "b:gone"
 
 
 def test_output_tokens_count_less_than_input_tokens():

@@ -104,6 +104,12 @@ def test_a_deprecated_choice_is_shown_and_marked(kit):
     assert "deprecated" in text_of(panel.widget)
 
 
+def test_a_choice_that_retires_is_said_to(kit):
+    """It is used all the same, until another is chosen."""
+    kit.catalog.update_model(LUNA, retires_on="2026-01-31")
+    assert f"{LUNA} is used now. {LUNA} was retired on 2026-01-31." in text_of(InfraPanel(kit).widget)
+
+
 def test_choosing_what_was_deprecated_meanwhile_is_refused(panel, kit):
     """The catalog's sentence appears and the dropdown shows what is set."""
     kit.catalog.deprecate_model("mistral:mistral-small-2603")
