@@ -27,6 +27,7 @@ from llmkit.store.packs import SUFFIX, Pack
 from llmkit.store.segment_files import receive
 from llmkit.store.segment_writer import SegmentWriter
 from llmkit.store.segments import CATALOG, FIRST_LINE, Header, Segment, is_copy, machine, new_journal
+from llmkit.store.trouble import reason
 
 FORMAT = 2
 """The format that a segment's first line names; format 1 had no such line."""
@@ -232,7 +233,7 @@ class Journal:
         try:
             yield
         except OSError as error:
-            raise JournalError(f"The journal in {self.directory} cannot be read: {error.strerror or error}.") from error
+            raise JournalError(f"The journal in {self.directory} cannot be read: {reason(error)}.") from error
 
 
 _JOURNALS = forgetting(Journal)

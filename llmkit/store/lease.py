@@ -104,7 +104,7 @@ class Lease:
                     raise
                 return open(path, "rb") if path.exists() else contextlib.nullcontext()
         except OSError as error:
-            raise OutOfReach(f"{path} cannot be opened: {error.strerror or error}. {_REMEDY}") from error
+            raise OutOfReach(f"{path} cannot be opened: {trouble.reason(error)}. {_REMEDY}") from error
         return open(fd, "rb+", buffering=0)
 
     @property

@@ -18,7 +18,7 @@ from llmkit.store.journal import Journal
 from llmkit.store.lines import Event
 from llmkit.store.locks import try_lock
 from llmkit.store.segment_files import is_at
-from llmkit.store.trouble import OutOfReach
+from llmkit.store.trouble import OutOfReach, reason
 
 _LOOKED_AT = 0.3
 """Seconds for which a claim is tried: a process that merely checks whether a run is live briefly locks its file."""
@@ -70,8 +70,8 @@ class Peers:
                     return False
                 time.sleep(0.01)
         except OSError as error:
-            why = error.strerror or error
-            raise OutOfReach(f"The run cannot be started, because {path} cannot be written: {why}.") from error
+            why = f"because {path} cannot be written: {reason(error)}"
+            raise OutOfReach(f"The run cannot be started, {why}.") from error
         self._mine[run_id] = file
         return True
 

@@ -18,6 +18,7 @@ from llmkit.store.commit import Commit
 from llmkit.store.lines import Event, line
 from llmkit.store.locks import DISK
 from llmkit.store.segments import CATALOG
+from llmkit.store.trouble import reason
 
 _GATHER = 0.002
 """Seconds that a commit waits for others to join if the previous one had several."""
@@ -181,6 +182,6 @@ class SegmentWriter:
 
     def _explain(self, error: OSError, doubt: str = "") -> JournalError:
         return JournalError(
-            f"The journal in {self._directory} cannot be written: {error.strerror or error}. "
+            f"The journal in {self._directory} cannot be written: {reason(error)}. "
             f"Free some space or check the folder's permissions; everything acknowledged so far is saved.{doubt}"
         )

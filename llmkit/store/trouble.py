@@ -22,12 +22,22 @@ CONFIG: dict[str, Any] = {"errors_as_json": True}
 
 _HEADER = slice(8, 12)
 _MAGIC = b"DUCK"
+_DENIED = (
+    "If it is another user's: a catalog is its owner's alone. Open one of your own with llmkit.open(path), and share "
+    "runs by team=... or kit.export_capsule(run, path)"
+)
 _PID = re.compile(r"\(PID (\d+)\)")
 _SUSPECT = duckdb.IOException | duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException
 
 
 class OutOfReach(LlmkitError):
     """The system does not let the database be opened, locked or written; the file itself may be fine."""
+
+
+def reason(error: OSError) -> str:
+    """What the system says, and, where it denies access, what those do who share a folder."""
+    said = error.strerror or str(error)
+    return f"{said}. {_DENIED}" if isinstance(error, PermissionError) else said
 
 
 def is_held(error: duckdb.Error) -> bool:

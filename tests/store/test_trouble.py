@@ -261,6 +261,22 @@ def test_what_others_may_only_read_is_refused_in_a_sentence_or_read(store, forei
         Store(study / "new.duckdb")
 
 
+@pytest.mark.filterwarnings("ignore:.* cannot be opened. Permission denied")
+@pytest.mark.parametrize("denied", [".lock", ".journal"])
+def test_another_user_of_a_shared_folder_is_told_what_to_do(store, foreign, denied):  # noqa: F811
+    """Whatever else the group may open, a file that is its owner's alone is named, and so are the ways to share."""
+    store.close()
+    folder, become_anybody = foreign
+    study = Path(shutil.copytree(store.path.parent, folder / "study"))
+    for place in (study, *study.rglob("*")):
+        place.chmod(0o777 if place.is_dir() else 0o666)
+    (study / f"{store.path.name}{denied}").chmod(0o000)
+    become_anybody()
+    refused = rf"{denied} cannot be .*Permission denied.*another user's.*llmkit\.open.*team="
+    with pytest.raises(llmkit.LlmkitError, match=refused), Store(study / store.path.name).edit():
+        pass
+
+
 def test_a_link_to_itself_is_refused(tmp_path):
     """As any file that cannot be opened."""
     (tmp_path / "loop.duckdb").symlink_to(tmp_path / "loop.duckdb")
