@@ -24,7 +24,6 @@ _BUTTONS = {
     "set_default_model": "Set as default",
     "reactivate_model": "Reactivate",
     "set_infra_model": "the list of infrastructure models",
-    "check_prices": "Check prices",
 }
 """The control that corresponds to each function of ``kit.catalog`` named in error messages."""
 

@@ -12,12 +12,13 @@ from llmkit.widgets.models_panel import ModelsPanel
 from llmkit.widgets.run_form import RunForm
 
 
-def read(kit, ref, day):
-    """Enter a price that was read on that day."""
+def read(kit, day, *references):
+    """Enter prices that were read on that day."""
     price = Price(cost_input_per_million=Decimal(1), cost_output_per_million=Decimal(4))
-    entry = DatedPrice(reference=ref, valid_from=datetime.now(UTC), price=price, source="a page", read_on=day)
+    told = {"valid_from": datetime.now(UTC), "price": price, "source": "a page", "read_on": day}
     with kit._store.edit(actor="user") as edit:
-        edit.add_price(entry, "update_model")
+        for reference in references:
+            edit.add_price(DatedPrice(reference=reference, **told), "update_model")
 
 
 def said(kit, **how):
@@ -31,7 +32,7 @@ def said(kit, **how):
 def test_old_prices_are_said_once_in_a_session(paying, database):
     """At the first run that is paid and asks such a model; a new session says it again."""
     assert said(paying) == []
-    read(paying, LOCAL, date(2026, 1, 1))
+    read(paying, date(2026, 1, 1), LOCAL)
     (words,) = said(paying)
     assert "on 2026-01-01" in words
     assert "check_prices(fresh=True)" in words
@@ -42,22 +43,23 @@ def test_old_prices_are_said_once_in_a_session(paying, database):
 
 def test_a_rehearsal_and_a_recent_price_are_nothing_to_warn_of(paying, sim):
     """Nothing is paid in the one; the other is 30 days old at most."""
-    read(paying, LOCAL, datetime.now(UTC).date() - timedelta(days=30))
+    read(paying, datetime.now(UTC).date() - timedelta(days=30), LOCAL)
     assert said(paying) == []
-    read(paying, LOCAL, date(2026, 1, 1))
+    read(paying, date(2026, 1, 1), LOCAL)
     paying.use_simulator(sim)
     assert said(paying) == []
 
 
 def test_the_panel_the_form_and_the_doctor_say_it_until_prices_were_compared(paying, pages):
     """Of any active model. The remedy that is named helps; installed data may be as old as the prices."""
+    read(paying, datetime.now(UTC).date(), *paying.catalog.models(status="ACTIVE")["model"])
     panel, form = ModelsPanel(paying), RunForm(paying, "a question")
     assert panel._old_prices.text == form._old_prices.text == ""
-    read(paying, LOCAL, date(2026, 1, 1))
+    read(paying, date(2026, 1, 1), LOCAL)
     paying.catalog.check_prices()
     for each in (panel, form):
         each.refresh()
-        assert "on 2026-01-01" in each._old_prices.text
+        assert "on 2026-01-01: kit.catalog.check_prices(fresh=True)" in each._old_prices.text
     assert paying.doctor().set_index("about").loc["prices", "health"] == "look"
     pages["/data.json"] = []
     paying.catalog.check_prices(fresh=pages.url + "/data.json")
