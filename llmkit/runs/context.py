@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -124,20 +124,23 @@ class RunContext:
 
     def warmed(self, probe: Probe) -> contextlib.AbstractAsyncContextManager[None]:
         """Let the first of the probes that share a beginning fill the provider's cache before the others are sent."""
-        key = None if probe.model.reference in self.desks else self.spec.plan.warmed_by(probe.position)
-        return contextlib.nullcontext() if key is None else self._warmed(key)
+        keys = () if probe.model.reference in self.desks else self.spec.plan.warmed_by(probe.position)
+        return self._warmed(keys) if keys else contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
-    async def _warmed(self, key: Hashable) -> AsyncGenerator[None]:
-        if (warm := self._warm.get(key)) is not None:
-            await warm.wait()
-            yield
-            return
-        self._warm[key] = anyio.Event()
+    async def _warmed(self, keys: Iterable[Hashable]) -> AsyncGenerator[None]:
+        own: list[anyio.Event] = []
         try:
+            for key in keys:
+                if (warm := self._warm.get(key)) is not None:
+                    await warm.wait()
+                else:
+                    self._warm[key] = anyio.Event()
+                    own.append(self._warm[key])
             yield
         finally:
-            self._warm[key].set()
+            for warm in own:
+                warm.set()
 
     def stir(self) -> None:
         """Have the desks check whether batches can be submitted, when no probe is left to begin."""

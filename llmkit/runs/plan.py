@@ -184,12 +184,11 @@ class Plan:
         """The number of configurations with the same model and system prompt."""
         return self._repeats[config.model.reference, config.system]
 
-    def warmed_by(self, position: int) -> Hashable:
-        """The key of the probes for which the first one warms the cache; ``None`` when nothing is worth caching."""
-        block, config = self.block_of(position), self._place_of(position)[1]
-        if block is None or not self.worth_caching(config, block):
-            return None
-        return block.scenarios[0], config.model.reference, config.system
+    def warmed_by(self, position: int) -> tuple[Hashable, ...]:
+        """The keys of a probe's beginnings worth caching, shortest first; the first probe with each warms the cache."""
+        config = self._place_of(position)[1]
+        beginnings = self.worth_caching(config, self.block_of(position))
+        return tuple((beginning, config.model.reference, config.system) for beginning in beginnings)
 
     def alike(self, probe: Probe) -> Hashable:
         """Equal for probes whose calls differ only in their texts; ``None`` if its question makes a call different."""

@@ -63,6 +63,18 @@ def test_a_shared_beginning_is_read_from_the_cache_at_the_cost_that_was_predicte
         assert costs.loc[model, "cache_saved"] == pytest.approx(fell, rel=0.05)
 
 
+def test_a_beginning_of_several_longer_ones_is_paid_for_once(wide):
+    """Documents after the same instructions, all asked at once: these are written with the first document alone."""
+    documents = [f"Document {n}. " + "It says much. " * 600 for n in range(5)]
+    study = [Scenario(f"{document}\nQuestion {n}?", system=RULES) for document in documents for n in range(6)]
+    expected = wide.estimate(study, [AUTOMATIC, MARKED], max_tokens=40, order="cache").df.set_index("model")["cost"]
+    run = wide.run(study, [AUTOMATIC, MARKED], max_tokens=40, order="cache").result(60)
+    costs = run.costs().set_index("model")
+    written = len(RULES) + sum(map(len, documents))
+    assert costs.loc[MARKED, "cache_write_tokens"] == pytest.approx(written / 4, rel=0.01)
+    assert costs["estimated_cost"].to_dict() == pytest.approx(expected.to_dict(), rel=0.05)
+
+
 def test_marks_are_shown_and_change_no_question(kit, sim):
     """What was sent is shown with its marks and valid for the provider's SDK; answers are reused from either order."""
     first = kit.run(QUESTIONS[:3], MARKED, followups=["Why?"], order="cache").result(60)
