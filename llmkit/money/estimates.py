@@ -170,9 +170,9 @@ def estimate_model(
 
     ``effort`` is the reasoning effort to be requested, or the model's own default; ``None`` when the model does not
     reason or the effort is unknown. ``max_tokens`` caps the answers; ``fallback`` is as in :func:`pricing.cost`;
-    ``config`` is the label of the configuration, by default the model's reference. ``caching`` holds the shares of the
-    input expected to be read from and written to the provider's cache. The same arguments give the same estimate,
-    whatever other models are estimated alongside.
+    ``config`` is the label of the configuration, by default the model's reference. ``caching`` holds the shares of our
+    own text expected to be read from and written to the provider's cache, the latter infinite where all is that is not
+    read. The same arguments give the same estimate, whatever other models are estimated alongside.
     """
     label = model.reference if config is None else config
     basis, observations, spread = history.nearest(model, workload.template, effort, workload.turns)
@@ -198,7 +198,9 @@ def estimate_model(
     # cached shares depend on the prompts, so history says nothing about them for other prompts
     mix = ALL_PLAIN if spread else sample.mix
     if caching is not None:
-        mix = np.array([1 - sum(caching), *caching, 0])
+        read, written = (share * own.sum() / tokens.sum() for share in caching)
+        written = min(written, 1 - read)
+        mix = np.array([1 - read - written, read, written, 0])
     rates = _mean_rates(model.price, tokens, at, mix, fallback)
     if rates is None:
         return result

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
+from math import inf
 from typing import Any
 
 from llmkit.limiter.pace import Limits
@@ -139,8 +140,8 @@ def _left(plan: Plan, config: int, reused: Reused) -> tuple[Sequence[int], Seque
 def _caching(
     plan: Plan, index: int, left: Sequence[int], answered: Sequence[int], workload: Workload, wire: Wire
 ) -> tuple[float, float] | None:
-    """The shares of a configuration's input expected to be read from and written to the provider's cache; ``None`` when
-    nothing is worth caching.
+    """``caching`` of :func:`estimate_model`: what a configuration has in shared beginnings; ``None`` when nothing is
+    worth caching.
     """
     if not plan.blocks:
         return None
@@ -156,7 +157,7 @@ def _caching(
         return None
     whole, first = float(workload.chars.sum()) * workload.samples, 1 / plan.repeats(config)
     read = sum(extra[each] * (count - first) for each, count in uses.items()) / whole
-    written = sum(extra.values()) * first / whole if wire.caches_what_is_marked else 1 - read
+    written = sum(extra.values()) * first / whole if wire.caches_what_is_marked else inf
     return read, written
 
 

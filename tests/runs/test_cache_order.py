@@ -75,6 +75,17 @@ def test_a_beginning_of_several_longer_ones_is_paid_for_once(wide):
     assert costs["estimated_cost"].to_dict() == pytest.approx(expected.to_dict(), rel=0.05)
 
 
+def test_answers_that_are_sent_back_are_read_from_no_cache(wide):
+    """Of a conversation the shared beginning is, as the estimate knows: what was answered follows it."""
+    study = [Scenario(f"Question {n}?", system=RULES, followups=("Why?", "And then?")) for n in range(20)]
+    how = {"models": MARKED, "max_tokens": 400}
+    wide.run(study, **how).result(60)
+    expected = wide.estimate(study, **how, order="cache").total
+    assert float(wide.run(study, **how, order="cache").result(60).total_cost) == pytest.approx(
+        float(expected), rel=0.05
+    )
+
+
 def test_marks_are_shown_and_change_no_question(kit, sim):
     """What was sent is shown with its marks and valid for the provider's SDK; answers are reused from either order."""
     first = kit.run(QUESTIONS[:3], MARKED, followups=["Why?"], order="cache").result(60)
