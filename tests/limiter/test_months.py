@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from virtual_time import clock
+from virtual_time import BEGUN, clock
 
 from llmkit.errors import BudgetExceeded
 from llmkit.limiter import Budget, Ledger, Purse, SharedMoney
@@ -13,17 +13,15 @@ from llmkit.limiter.pace import Limits
 from llmkit.records import SharedBudget
 
 WORST = Decimal(1)
-BEGUN = datetime.fromtimestamp(1_800_000_000, UTC)
-"""The first moment of virtual time, in January 2027."""
-LEFT = (datetime(2027, 2, 1, tzinfo=UTC) - BEGUN).total_seconds()
-"""The seconds that are left of that month."""
+LEFT = (datetime(2100, 2, 1, tzinfo=UTC) - BEGUN).total_seconds()
+"""The seconds that are left of the month in which virtual time begins."""
 
 
 @pytest.fixture
 def budget(tmp_path):
     """The budget of a run that shares $5 with others in January, and $1 in February."""
     budget = Budget(None)
-    shared = [SharedBudget(scope=month, amount=Decimal(amount)) for month, amount in (("2027-01", 5), ("2027-02", 1))]
+    shared = [SharedBudget(scope=month, amount=Decimal(amount)) for month, amount in (("2100-01", 5), ("2100-02", 1))]
     ledger = Ledger(tmp_path / "budgets", lambda _: True)
     ledger.refresh(shared, {each.key: {} for each in shared}, set(), "r")
     budget.shared = SharedMoney(ledger, "r", None, print, shared, clock=clock)
@@ -32,7 +30,7 @@ def budget(tmp_path):
 
 def spent(budget):
     """What is spent of each month's budget."""
-    with budget.shared.open(["2027-01", "2027-02"]) as accounts:
+    with budget.shared.open(["2100-01", "2100-02"]) as accounts:
         return [account.spent for account in accounts.values()]
 
 
@@ -81,8 +79,8 @@ def test_a_request_still_in_a_batch_stays_charged_to_its_month(virtual, budget):
     """An earlier process submitted it in January, and it counts as spent there until its answer is fetched."""
 
     async def main():
-        with budget.shared.open(["2027-01"]) as accounts:
-            accounts["2027-01"].change("r", spent=WORST)
+        with budget.shared.open(["2100-01"]) as accounts:
+            accounts["2100-01"].change("r", spent=WORST)
         await anyio.sleep(LEFT)
         purse = Purse(budget, "p", "of one turn")
         purse.recall(WORST, BEGUN)

@@ -2,12 +2,16 @@
 
 import asyncio
 import selectors
+from datetime import UTC, datetime
+
+BEGUN = datetime(2100, 1, 15, 8, tzinfo=UTC)
+"""The first moment. What a real process wrote must not lie in its future, so it is later than the real time."""
 
 
 class _Jump(selectors.DefaultSelector):
     """Does not wait for time to pass: lets the loop's clock pass it."""
 
-    now = 1_800_000_000.0
+    now = BEGUN.timestamp()
 
     def select(self, timeout=None):
         """What is ready now; when nothing is, as if the time had passed."""
