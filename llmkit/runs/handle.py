@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
-from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -58,7 +59,7 @@ class Handle(Generic[T]):
             NotFinished: it has not ended yet, and continues in the background.
             LlmkitError: it failed, or this is called by a listener.
         """
-        seconds = numbers.between(timeout, "timeout", 0, TIMEOUT_MAX)
+        seconds = numbers.between(timeout, "timeout", 0, threading.TIMEOUT_MAX)
         if background.is_here() and not self.done():
             raise LlmkitError("A listener cannot wait for the run that calls it. Wait where the handle was created.")
         try:
@@ -74,16 +75,18 @@ class Handle(Generic[T]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until it ends, successfully or not, or ``timeout`` seconds have passed."""
-        wait([self._future], numbers.between(timeout, "timeout", 0, TIMEOUT_MAX))
+        wait([self._future], numbers.between(timeout, "timeout", 0, threading.TIMEOUT_MAX))
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
 
     async def _wait(self) -> T:
         try:
-            with self._watched():
+            with self._watched(), _interrupts() as interrupts:
                 while not self._future.done():
                     await anyio.sleep(TICK)
+                    if interrupts:
+                        raise KeyboardInterrupt
         except BaseException as stop:  # noqa: BLE001 - an interrupt or a cancelled cell: stop the task, then re-raise
             self._stop()
             raise self._stopped(stop) from None
@@ -170,7 +173,7 @@ class RunHandle(Handle[T]):
         self._end(grace, keeps_batches=True)
 
     def _end(self, grace: float, *, keeps_batches: bool) -> None:
-        seconds = numbers.between(grace, "grace", 0, TIMEOUT_MAX) or 0.0
+        seconds = numbers.between(grace, "grace", 0, threading.TIMEOUT_MAX) or 0.0
         if not self.done():
             background.start(partial(self._session.cancel, seconds, keeps_batches=keeps_batches))
 
@@ -206,6 +209,28 @@ class RunHandle(Handle[T]):
 def _spent(now: Progress) -> str:
     budget = "" if now.budget is None else f" of {dollars(now.budget, exact=True)}"
     return billed(now.cost, now.unpriced) + budget
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Sequence[int]]:
+    """Interrupts during the block, where Python's own handler would end the event loop, as in IPython's terminal, and
+    leave the coroutine asleep and the run going on. The second is raised at once.
+    """
+    pressed: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        signal.signal(number, signal.default_int_handler)
+        pressed.append(number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield pressed  # whoever handles them cancels the coroutine
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _HANDLES = forgetting(Handle)

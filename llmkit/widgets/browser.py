@@ -36,9 +36,14 @@ def in_turn(handler: Callable[P, T]) -> Callable[P, T]:
     return take_turn
 
 
+def kernel_here() -> Any:
+    """The kernel that runs this, or ``None`` on a terminal and in a script."""
+    return getattr(get_ipython(), "kernel", None)
+
+
 def from_browser() -> bool:
     """Whether the current code was triggered by a widget in a browser, rather than by a cell or a script."""
-    kernel = getattr(get_ipython(), "kernel", None)
+    kernel = kernel_here()
     return kernel is not None and kernel.get_parent().get("header", {}).get("msg_type") == "comm_msg"
 
 

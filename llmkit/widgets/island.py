@@ -18,6 +18,7 @@ import traitlets
 from IPython.display import publish_display_data
 
 from llmkit.widgets import html
+from llmkit.widgets.browser import kernel_here
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -59,8 +60,9 @@ class Island:
         """Show the panel in the output of the running cell; with ``words`` instead of its static form until
         :meth:`save` is called, if that takes long to make.
         """
-        self._display_id = uuid4().hex
-        self._publish(self._static() if words is None else (html.quiet(words), words), update=False)
+        self._display_id = uuid4().hex if kernel_here() else ""  # a terminal would print each update anew
+        later = words if self._display_id else None
+        self._publish(self._static() if later is None else (html.quiet(later), later), update=False)
 
     def save(self) -> None:
         """Update the saved form of the output; the live view is unaffected."""

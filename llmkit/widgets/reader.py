@@ -165,7 +165,7 @@ class Reader(Panel):
         return self._static()[0]
 
     def _static(self) -> tuple[str, str]:
-        data = self._shown if self.answers.coming else self._read()
+        data = (self.answers.coming and self._shown) or self._read()
         packed, left_out = reader_data.fitting(data, SAVED)
         table, text = html.static([self._first(data)])
         rest = "" if not left_out else html.quiet(reader_data.LEFT_OUT.format(left_out))
