@@ -7,7 +7,6 @@ is locked around open … close: exclusively to write, shared to read, and never
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import threading
@@ -95,17 +94,10 @@ class Lease:
             self._mutex.release()
 
     def _opened(self, path: Path, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
-        """A file to lock; ``None`` in a read-only folder that has none."""
         try:
-            try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                if exclusive or error.errno not in (errno.EROFS, errno.EACCES):
-                    raise
-                return open(path, "rb") if path.exists() else contextlib.nullcontext()
+            return locks.to_lock(path, exclusive)
         except OSError as error:
             raise OutOfReach(f"{path} cannot be opened: {trouble.reason(error)}. {_REMEDY}") from error
-        return open(fd, "rb+", buffering=0)
 
     @property
     def is_changed(self) -> bool:

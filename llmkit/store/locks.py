@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Sequence
@@ -26,6 +27,17 @@ TELL, GIVE_UP, AT_MOST = 2.0, 10.0, 120.0
 many that take turns."""
 DISK = 60.0
 """Seconds that a thread waits for its lines to be on disk."""
+
+
+def to_lock(path: Path, exclusive: bool) -> contextlib.AbstractContextManager[IO[Any] | None]:
+    """Open a file to lock it, for reading only if need be; ``None`` in a read-only folder that has none."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if exclusive or error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        return open(path, "rb") if path.exists() else contextlib.nullcontext()
+    return open(fd, "rb+", buffering=0)
 
 
 def try_lock(file: IO[Any], kind: LockFlags) -> bool:
