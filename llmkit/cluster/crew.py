@@ -130,8 +130,8 @@ class Crew:
 
     def kept(self, run_id: str) -> dict[Place, Kept]:
         """The responses that workers have kept for a run whose client died; waits for requests still in flight."""
-        answers = self._link.call_all(part.leftovers, run_id, self._link.timeout / 2)
-        return {place: kept for data in answers.values() for place, kept in pickle.loads(data).items()}
+        answers = filter(None, self._link.call_all(part.leftovers, run_id, None, self._link.timeout / 2).values())
+        return {place: kept for data in answers for place, kept in pickle.loads(data).items() if kept is not None}
 
     @contextlib.asynccontextmanager
     async def sending(self, run_id: str) -> AsyncIterator[None]:
@@ -226,14 +226,14 @@ class Crew:
         except* Exception as errors:  # noqa: BLE001 - whatever another version of llmkit may raise or answer
             reason, may_return = unfit_words(mate.address, errors.exceptions[0]), False
             mate.unfit = [reason]
-        if may_return and self._served.get(mate.address) is mate:
-            del self._served[mate.address]
         if self._mates.pop(mate.address, None) is not None:
             if not self._mates:
                 self._joined = anyio.Event()
                 self._await_worker()
             log.warning("worker lost", extra={"run": self._run_id, "reason": reason, "requests": len(mate.flights)})
             await self._lose(mate)
+        if may_return and self._served.get(mate.address) is mate:
+            del self._served[mate.address]
 
     async def _hurry(self, mate: Mate) -> None:
         while True:
@@ -250,30 +250,42 @@ class Crew:
         parcels = [parcel for parcel in mate.outbox if not mate.flights[parcel.place].done()]  # done: cut off
         done, mate.done, mate.outbox = mate.done, [], []
         data = await self._tell(mate, part.exchange, done, pickle.dumps(parcels), wait)
-        if data is None:
-            mate.outbox += parcels
-            raise Lost(f"{mate.address}: it was silent for too long, and has sent nothing")
-        self._receive(mate, data)
+        self._receive(mate, pickle.loads(data))
 
-    def _receive(self, mate: Mate, data: bytes) -> None:
-        for place, kept in pickle.loads(data).items():
-            self._longest = max(self._longest, kept.latency_s)
-            mate.answer(place, kept.response)
+    def _receive(self, mate: Mate, answers: Mapping[Place, Kept | None]) -> None:
+        for place, kept in answers.items():
+            if kept is not None:
+                self._longest = max(self._longest, kept.latency_s)
+                mate.answer(place, kept.response)
 
-    async def _tell(self, mate: Mate, function: Callable[..., Awaitable[T]], *args: Any, is_first: bool = False) -> T:
-        return await self._link.call(mate.address, function, self._run_id, mate.token, *args, is_first=is_first)
+    async def _tell(
+        self, mate: Mate, function: Callable[..., Awaitable[T | None]], *args: Any, is_first: bool = False
+    ) -> T:
+        answer = await self._link.call(mate.address, function, self._run_id, mate.token, *args, is_first=is_first)
+        if answer is None:
+            raise Lost(f"{mate.address}: it leaves, or was silent for too long, and sends nothing more")
+        return answer
 
     async def _lose(self, mate: Mate) -> None:
-        """Have undelivered requests sent by other workers, and take what has arrived at this one: it may be the client
-        that was suspended. Report the rest as perhaps billed once they must be over.
+        """Have undelivered requests sent by other workers, and take what arrives at this one, while it answers: it may
+        be leaving, or the client was suspended. Report the rest as perhaps billed once they must be over.
         """
         for parcel in mate.outbox:
             mate.answer(parcel.place, None)
         # providers continue for a while with abandoned requests, so their slots stay taken
-        with anyio.move_on_after(min(self._longest, self._link.timeout)):
+        within = min(self._longest, self._link.timeout)
+        with anyio.move_on_after(within) as scope:
             with contextlib.suppress(Exception):  # whatever else it is, it is lost
-                self._receive(mate, await self._link.call(mate.address, part.arrived, self._run_id))
-            await anyio.sleep_forever()
+                while mate.flights:
+                    answers = pickle.loads(await self._tell(mate, part.leftovers, within / 2))
+                    for place in mate.flights.keys() - answers.keys():  # it never sent these
+                        mate.answer(place, None)
+                    self._receive(mate, answers)
+                    scope.deadline = anyio.current_time() + within
+                with anyio.move_on_after(within, shield=True):  # it may leave at last, even if the run is over
+                    await self._tell(mate, part.end)
+            if mate.flights:
+                await anyio.sleep_forever()
         message = f"Worker {mate.address} was lost while this request was in flight; it may have been billed."
         for place in tuple(mate.flights):
             mate.answer(place, Failure(code=Code.NETWORK_ERROR, message=message, maybe_billed=True))
