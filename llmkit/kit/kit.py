@@ -83,7 +83,7 @@ class Kit:
         self._credentials = Credentials(shipped=shipped_origins)
         self._parts: list[process_end.Closes] = [store]
         self._gate: Gate | None = None if team is None else engine.gate_of(path)
-        self._team = None if team is None else teams().join(store, self._gate, team, actor)
+        self._team: Any = None if team is None else teams().join(store, self._gate, team, actor)
         may_edit = not store.is_read_only and (self._team is None or self._team.is_reached)
         if may_edit:
             seed_catalog(store)
@@ -173,7 +173,6 @@ class Kit:
         closed: Any = _Closed(self.path)
         self.catalog._store = closed  # also for whoever kept a reference, such as c = kit.catalog
         self.catalog = self._store = self._made = closed
-        self._team = self._team and closed
 
     @property
     def simulated(self) -> bool:
@@ -183,7 +182,7 @@ class Kit:
     @property
     def is_in_team(self) -> bool:
         """Whether the catalog is shared with colleagues (opened with ``team=``)."""
-        return self._team is not None
+        return self._store.peers.are_elsewhere
 
     # --- asking ---
 
@@ -624,7 +623,7 @@ class Kit:
         Raises:
             ValidationError: this kit was opened without ``team=``.
         """
-        if self._team is None:
+        if not self.is_in_team:
             raise ValidationError("Nobody shares this catalog: llmkit.open(path, team='postgresql://…').", field="team")
         month = datetime.now(UTC).date().replace(day=1)
         table: pd.DataFrame = teams().team_table(self._team.seen, self.costs(since=month, by="actor"))

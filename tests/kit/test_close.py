@@ -21,6 +21,7 @@ CALLS = [
     lambda kit: kit.sql("SELECT 1"),
     lambda kit: kit.snapshot(),
     lambda kit: kit.simulated,
+    lambda kit: kit.team(),
     lambda kit: kit.expand("cities"),
     lambda kit: kit.summarize("x"),
     lambda kit: kit.code("x", ["a"]),
