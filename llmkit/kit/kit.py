@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from llmkit.runs import Checker
     from llmkit.runs import handle as handles
     from llmkit.scenarios import inputs
+    from llmkit.tasks import coding, expansion, summaries
     from llmkit.widgets import (
         coding_form,
         infra_panel,
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 else:  # imported when they are first used, be it for a type: opening a catalog needs none of them
     analysis, runs, tasks = Later("llmkit.analysis"), Later("llmkit.runs"), Later("llmkit.tasks")
     inputs, simulator = Later("llmkit.scenarios.inputs"), Later("llmkit.simulator")
+    coding, expansion = Later("llmkit.tasks.coding"), Later("llmkit.tasks.expansion")
+    summaries = Later("llmkit.tasks.summaries")
     doctor, engine, handles = Later("llmkit.kit.doctor"), Later("llmkit.kit.engine"), Later("llmkit.runs.handle")
     estimate_table, transport = Later("llmkit.money.estimate_table"), Later("llmkit.providers.transport")
     models_panel, providers_panel = Later("llmkit.widgets.models_panel"), Later("llmkit.widgets.providers_panel")
@@ -658,7 +661,7 @@ class Kit:
         Raises:
             LlmkitError: nothing was sent; from the handle, :class:`RequestFailed` if nothing usable came back.
         """
-        return tasks.expand(self._engine.infra, description, n, dimensions, strict=strict, budget=budget)
+        return expansion.expand(self._engine.infra, description, n, dimensions, strict=strict, budget=budget)
 
     def summarize(
         self,
@@ -681,7 +684,7 @@ class Kit:
         Raises:
             LlmkitError: nothing was sent.
         """
-        return tasks.summarize(self._engine.infra, self._as_run(run), question, by, strict=strict, budget=budget)
+        return summaries.summarize(self._engine.infra, self._as_run(run), question, by, strict=strict, budget=budget)
 
     def code(
         self,
@@ -708,7 +711,7 @@ class Kit:
         Raises:
             LlmkitError: nothing was sent.
         """
-        return tasks.code(self._engine.infra, self._as_run(run), codebook, coders, strict=strict, budget=budget)
+        return coding.code(self._engine.infra, self._as_run(run), codebook, coders, strict=strict, budget=budget)
 
     # --- widgets ---
 
