@@ -41,15 +41,14 @@ const isCommand = ({ key, shiftKey, ctrlKey, metaKey, altKey }) =>
   key === "Escape" || (key === "Enter" && shiftKey) || ctrlKey || metaKey || altKey;
 const keep = (event) => isCommand(event) || event.stopPropagation();
 
-const ENDED = "The kernel of this form has ended: run the cell again to use it.";
-
 export default {
   async initialize({ model, signal }) {
     const manager = model.widget_manager;
     const id = model.get("panel");
     const target = await manager.get_model(id);
     const shown = new Map(); // place in a document -> {node, before: what it held, focused}
-    const alive = () => !signal?.aborted && (!("kernel" in manager) || (manager.kernel && !manager.kernel.isDisposed));
+    // a notebook may have been saved with its widgets, by papermill for one: they have no kernel, and no comm
+    const alive = () => !signal?.aborted && target.comm_live !== false && (!("kernel" in manager) || (manager.kernel && !manager.kernel.isDisposed));
 
     const attach = async (place) => {
       shown.set(place, null); // the observer may run again before the view exists
@@ -78,7 +77,7 @@ export default {
     };
     const look = () => {
       if (!alive()) return;
-      for (const place of document.querySelectorAll(`[data-llmkit-panel="${id}"]`)) {
+      for (const place of document.getElementsByClassName(`llmkit-panel-${id}`)) {
         if (shown.has(place)) continue;
         const gone = [...shown].find(([old, entry]) => entry && !old.isConnected);
         if (gone) { // the output was redrawn: keep what was typed in its view
@@ -93,7 +92,7 @@ export default {
       observer.disconnect();
       for (const [place, entry] of shown) {
         if (!entry) continue;
-        const note = Object.assign(document.createElement("div"), { textContent: ENDED });
+        const note = Object.assign(document.createElement("div"), { textContent: model.get("ended") });
         note.setAttribute("role", "status");
         place.replaceChildren(note, ...entry.before);
       }

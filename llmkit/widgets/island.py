@@ -31,6 +31,7 @@ class _Mount(anywidget.AnyWidget):
 
     _esm = (resources.files(__package__) / "island.mjs").read_text(encoding="utf-8")
     panel = traitlets.Unicode().tag(sync=True)
+    ended = traitlets.Unicode().tag(sync=True)
 
 
 class Island:
@@ -42,6 +43,7 @@ class Island:
         self._mount: _Mount | None = None
         self._display_id = ""
         self._saved = ""
+        self.ended = "The kernel of this form has ended: run the cell again to use it."
 
     def bundle(self) -> dict[str, Any]:
         """The content of an output by MIME type."""
@@ -49,8 +51,9 @@ class Island:
 
     def _bundle(self, page: str, text: str) -> dict[str, Any]:
         if self._mount is None:
-            self._mount = _Mount(panel=self._widget.model_id)
-        place = f'<div class="tex2jax_ignore mathjax_ignore" data-llmkit-panel="{self._widget.model_id}">'
+            self._mount = _Mount(panel=self._widget.model_id, ended=self.ended)
+        # a class, because JupyterLab removes data attributes from notebooks that are not trusted
+        place = f'<div class="tex2jax_ignore mathjax_ignore llmkit-panel-{self._widget.model_id}">'
         bundle: dict[str, Any] = {"text/html": f"{place}{page}</div>", "text/plain": text}
         if any(name in os.environ for name in _ELSEWHERE):
             bundle[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}

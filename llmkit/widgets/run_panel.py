@@ -38,6 +38,8 @@ class RunPanel(Panel):
     def __init__(self, handle: RunHandle[Any], resume: Callable[[str], RunHandle[Any]]) -> None:
         super().__init__()
         self._resume = resume
+        shows, asks = f'kit.load("{handle.run_id}") shows this run', f'kit.resume("{handle.run_id}")'
+        self.island.ended = f"The kernel has ended: {shows}, and {asks} asks what is unanswered."
         self.on_resume: Callable[[RunHandle[Any]], Any] = lambda handle: None
         self.reader: Reader | None = None
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))

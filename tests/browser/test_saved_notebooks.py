@@ -1,7 +1,10 @@
 """Notebooks are saved with what their panels showed, and reopened as a person would: trusted as they were."""
 
+import nbformat
 import pytest
 from lab_page import plain
+from nbclient import NotebookClient
+from nbformat.sign import NotebookNotary
 
 CELLS = (
     "import llmkit\nkit = llmkit.open({path!r}, simulate=True)",
@@ -98,3 +101,39 @@ def test_a_form_says_that_its_kernel_has_ended(lab, database):
     notebook.output().get_by_text("run the cell again").wait_for()
     assert "claude-haiku-5-5" in notebook.output().inner_text()
     assert notebook.output().locator("button").count() == 0
+
+
+def test_a_form_saved_with_its_widgets_shows_its_last_state(lab, database):
+    """In a trusted notebook that papermill or nbconvert ran, no form looks as if it could be used."""
+    plain_widget = "import ipywidgets\nipywidgets.Button(description='restored')"
+    lab.notebook("executed", CELLS[0].format(path=str(database)), plain_widget, "kit.models_panel()")
+    path = lab.server.root / "executed.ipynb"
+    document = nbformat.read(path, as_version=4)
+    NotebookClient(document, store_widget_state=True).execute()
+    assert document.metadata.widgets
+    nbformat.write(document, path)
+    NotebookNotary(data_dir=str(lab.server.root.parent / "data")).sign(nbformat.read(path, as_version=4))
+    lab.close_all()
+    opened = lab.open("executed.ipynb")
+    opened.output().get_by_text("claude-haiku-5-5").first.wait_for()
+    opened.output(1).get_by_role("button", name="restored").wait_for()
+    assert opened.output().locator("button").count() == 0
+
+
+def test_a_form_is_live_in_a_notebook_that_is_not_trusted(lab, database):
+    """A colleague's notebook, of which one cell was run, is loaded again: its HTML is sanitized, the form is found."""
+    notebook = lab.notebook("foreign", CELLS[0].format(path=str(database)), "kit.models_panel()")
+    notebook.run()
+    notebook.panel()
+    lab.page.evaluate("window.notebook.content.widgets.forEach(cell => { cell.model.trusted = false; })")
+    notebook.panel().get_by_role("button", name="Add model").wait_for()
+
+
+def test_the_end_of_a_kernel_is_no_reason_to_pay_again(lab, database):
+    """After a restart a run's panel names what shows the run, rather than the cell that would ask anew."""
+    notebook = lab.notebook("paid", CELLS[0].format(path=str(database)), CELLS[3])
+    notebook.run()
+    notebook.panel()
+    notebook.page.evaluate("window.notebook.context.sessionContext.session.kernel.restart()")
+    notebook.output().get_by_text("asks what is unanswered").wait_for()
+    assert "run the cell again" not in notebook.output().inner_text()

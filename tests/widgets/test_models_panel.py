@@ -554,7 +554,7 @@ def test_df_is_the_catalogs_own_table(panel, kit):
 def test_a_saved_notebook_shows_the_models(panel):
     """The bundle has the widget, a table that MathJax leaves alone, and plain text; none holds a script."""
     bundle = panel._repr_mimebundle_()
-    assert f'data-llmkit-panel="{panel.widget.model_id}"' in bundle["text/html"]  # where the live view is shown
+    assert f"llmkit-panel-{panel.widget.model_id}" in bundle["text/html"]  # where the live view is shown
     assert "tex2jax_ignore" in bundle["text/html"]
     for kind in ("text/html", "text/plain"):
         assert "Claude Haiku 5.5" in bundle[kind]
