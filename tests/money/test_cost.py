@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from money import CENT, as_fractions, flat_prices, moments, prices, tokens, usages
 
-from llmkit.money.pricing import cost, covers, default_rates, rates_at, total
+from llmkit.money.pricing import cost, covers, default_rates, rates_at, split, total
 from llmkit.records import RATE_COLUMNS, Price, PriceTier, PriceVariant, Provider, Rates, Usage
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -170,6 +170,15 @@ def test_the_amount_is_exact_to_its_last_digit(usage: Usage, price: Price, at: d
         result = cost(usage, price, at).amount
     assert result == round(exact * 10**10) * CENT  # Fraction rounds half to even too
     assert result.as_tuple().exponent == -10
+
+
+@given(usages(), flat_prices, st.integers(0, 1_000_000))
+def test_the_parts_of_a_cost_add_up(usage: Usage, price: Price, reasoning: int) -> None:
+    """Whatever kinds of tokens there are, each is in one part: plain, cached and written input, answers, reasoning."""
+    usage = replace(usage, reasoning_tokens=min(reasoning, usage.output_tokens))
+    with localcontext(prec=50):
+        parts = sum(split(usage, price))
+    assert round(Fraction(parts) * 10**10) * CENT == cost(usage, price, NOON).amount
 
 
 @given(prices, st.integers(0, 500_000), moments)

@@ -6,6 +6,8 @@ import pytest
 from mutate_classifier import survey
 from wire_corpus import Case, cases
 
+from llmkit.providers.wires import WIRES
+
 CASES = list(cases())
 
 
@@ -19,7 +21,7 @@ def test_corpus_is_as_large_as_promised() -> None:
     """At least 120 failures, from every wire."""
     failures = [case for case in CASES if case.is_failure]
     assert len(failures) >= 120
-    assert {case.wire for case in failures} == {"openai_chat", "openai_responses", "anthropic_messages", "gemini"}
+    assert {case.wire for case in failures} == set(WIRES)
 
 
 @pytest.mark.soak
