@@ -121,6 +121,9 @@ class Panel(ABC):
         """The panel without a kernel, as HTML and as plain text."""
         return html.static(self._pages())
 
+    def __repr__(self) -> str:
+        return f"<{self.title}: a panel for Jupyter and IPython; .df has its content>"
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return self.island.bundle()
 

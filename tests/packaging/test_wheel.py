@@ -32,10 +32,12 @@ def test_the_shipped_catalog_is_in_the_wheel(wheel):
 
 
 def test_every_module_is_in_the_wheel_and_nothing_else(wheel):
-    """All of the package and its typing marker; no tests, no notebooks, no caches."""
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "llmkit").rglob("*.py")}
+    """All of the package, in Python and JavaScript, and its typing marker; no tests, no notebooks, no caches."""
+    modules = {
+        path.relative_to(ROOT).as_posix() for kind in ("py", "mjs") for path in (ROOT / "llmkit").rglob(f"*.{kind}")
+    }
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name and not name.startswith("llmkit/data/")}
-    assert {name for name in packed if name.endswith(".py")} == modules
+    assert {name for name in packed if name.endswith((".py", ".mjs"))} == modules
     assert "llmkit/py.typed" in packed
     assert all(name.startswith("llmkit/") and "__pycache__" not in name for name in packed)
 

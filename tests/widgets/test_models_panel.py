@@ -551,6 +551,11 @@ def test_df_is_the_catalogs_own_table(panel, kit):
     assert panel.df.equals(kit.catalog.models())
 
 
+def test_a_plain_python_shell_is_told_where_the_content_is(panel):
+    """There, panels cannot be shown."""
+    assert repr(panel) == "<Models: a panel for Jupyter and IPython; .df has its content>"
+
+
 def test_a_saved_notebook_shows_the_models(panel):
     """The bundle has the widget, a table that MathJax leaves alone, and plain text; none holds a script."""
     bundle = panel._repr_mimebundle_()
