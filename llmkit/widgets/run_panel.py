@@ -18,7 +18,7 @@ from llmkit.runs import ModelProgress, Progress, RunEvent, RunHandle
 from llmkit.widgets import html
 from llmkit.widgets.panel import Panel, line, shown
 from llmkit.widgets.reader import Reader
-from llmkit.widgets.run_summary import summary_html
+from llmkit.widgets.run_summary import kernel_ended, summary_html
 from llmkit.widgets.throttle import Throttle
 
 _NOTHING = ModelProgress(total=0)
@@ -38,8 +38,7 @@ class RunPanel(Panel):
     def __init__(self, handle: RunHandle[Any], resume: Callable[[str], RunHandle[Any]]) -> None:
         super().__init__()
         self._resume = resume
-        shows, asks = f'kit.load("{handle.run_id}") shows this run', f'kit.resume("{handle.run_id}")'
-        self.island.ended = f"The kernel has ended: {shows}, and {asks} asks what is unanswered."
+        self.island.ended = kernel_ended(handle.run_id)
         self.on_resume: Callable[[RunHandle[Any]], Any] = lambda handle: None
         self.reader: Reader | None = None
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))

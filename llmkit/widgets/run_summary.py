@@ -141,3 +141,9 @@ def _failures(now: Progress) -> str:
         f'<div style="{html.FONT}; display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin: 4px 0">'
         f"{html.muted('Failures')}{badges}</div>"
     )
+
+
+def kernel_ended(run_id: str) -> str:
+    """What stands above a run whose kernel has ended: its cell, run again, may ask and pay for all of it again."""
+    shows, asks = f'kit.load("{run_id}") shows this run', f'kit.resume("{run_id}")'
+    return f"The kernel has ended: {shows}, and {asks} asks what is unanswered."

@@ -20,7 +20,7 @@ from llmkit.widgets import html
 from llmkit.widgets.browser import in_turn
 from llmkit.widgets.panel import Panel, line, shown, when_done
 from llmkit.widgets.reader import Reader
-from llmkit.widgets.run_summary import summary_html
+from llmkit.widgets.run_summary import kernel_ended, summary_html
 
 _EXAMPLE = 300
 _COSTS = {"Model": "auto", "Ok": "36px", "Failed": "48px", "Input": "68px", "Output": "68px", "Cost": "70px",
@@ -40,6 +40,7 @@ class RunView(Panel):
     def __init__(self, run: Run, resume: Callable[[str], RunHandle[Any]]) -> None:
         super().__init__()
         self.run = run
+        self.island.ended = kernel_ended(run.id)
         self._resume = resume
         self._reading = threading.Lock()
         self.summary = ipw.HTML(layout=ipw.Layout(width="100%", margin="0"))

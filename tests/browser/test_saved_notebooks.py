@@ -129,11 +129,12 @@ def test_a_form_is_live_in_a_notebook_that_is_not_trusted(lab, database):
     notebook.panel().get_by_role("button", name="Add model").wait_for()
 
 
-def test_the_end_of_a_kernel_is_no_reason_to_pay_again(lab, database):
-    """After a restart a run's panel names what shows the run, rather than the cell that would ask anew."""
-    notebook = lab.notebook("paid", CELLS[0].format(path=str(database)), CELLS[3])
+@pytest.mark.parametrize("shown", ["", "\nrun"], ids=["panel", "view"])
+def test_the_end_of_a_kernel_is_no_reason_to_pay_again(lab, database, shown):
+    """After a restart a run's panel, and its view, name what shows the run, not the cell that would ask anew."""
+    notebook = lab.notebook(f"paid{len(shown)}", CELLS[0].format(path=str(database)), CELLS[3] + shown)
     notebook.run()
     notebook.panel()
     notebook.page.evaluate("window.notebook.context.sessionContext.session.kernel.restart()")
-    notebook.output().get_by_text("asks what is unanswered").wait_for()
+    notebook.output().get_by_text("asks what is unanswered").nth(int(bool(shown))).wait_for()
     assert "run the cell again" not in notebook.output().inner_text()
