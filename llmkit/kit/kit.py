@@ -302,9 +302,10 @@ class Kit:
             on_event: called with every :class:`RunEvent`, on a background thread.
             retry: a :class:`RetryPolicy`.
             options: ``top_p``, ``stop``, ``reasoning_effort``, ``extra_body``, ``strict`` (refuse parameters that a
-                model does not accept), ``order_seed``, ``overdraw`` (ask providers whose balance is negative),
-                ``poll_s`` (seconds between looks at a batch; 60); with ``on``, ``worker_timeout`` (seconds; 30) and
-                ``trust_network`` (send prompts over a network without TLS).
+                model does not accept), ``adaptive`` (find the best concurrency below the limit), ``order_seed``,
+                ``overdraw`` (ask providers whose balance is negative), ``poll_s`` (seconds between looks at a batch;
+                60); with ``on``, ``worker_timeout`` (seconds; 30) and ``trust_network`` (send prompts over a network
+                without TLS).
             service_tier: the tier to ask for: ``"standard"`` or one of the model's ``price_variants`` (``"flex"``); by
                 default the provider chooses. ``run.probes`` says which tier served each answer.
             project: the project to charge, for :meth:`set_budget` and ``kit.costs(by="project")``.

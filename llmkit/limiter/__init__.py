@@ -4,7 +4,7 @@ Limits are enforced across all processes that use the same directory. ``gate`` i
 queues requests per provider (``waiters``: the order, ``waits``: the reasons); ``pace_file`` is the state shared by
 processes; ``admission`` is what a request holds; ``budget`` is a run's and its conversations' money,
 ``ledger`` and ``shared_money`` budgets shared by runs; ``portions`` divides limits and budgets between machines. The
-arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``), ``slots``, ``time_left``.
+arithmetic is pure: ``pace`` (with ``minute`` and ``allowance``), ``slots``, ``adaptive``, ``time_left``.
 """
 
 from llmkit.limiter.admission import Admission

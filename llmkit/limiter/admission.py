@@ -24,6 +24,7 @@ class Admission:
     tokens: int = 0
     waits: Mapping[str, float] = field(default_factory=dict)
     on_sent: Callable[[Admission], object] = lambda _: None
+    adaptive: bool = False
     purse: Purse | None = None
     used: int | None = None
     ok: bool | None = None

@@ -76,17 +76,19 @@ class Gate:
         tokens: int = 0,
         purse: Purse | None = None,
         worst_case: Decimal | None = None,
+        adaptive: bool = False,
     ) -> AbstractAsyncContextManager[Admission]:
         """Wait until a request to ``model`` (a reference) may be sent; it counts as in flight until the block ends.
 
         Runs take turns; within a run, requests are served in order. ``tokens`` is an estimate of input and output,
-        ``worst_case`` the most that the request may cost.
+        ``worst_case`` the most that the request may cost. ``adaptive`` keeps fewer requests in flight than the limit
+        while more would not be served faster; other runs of this kernel wait their turn behind it.
 
         Raises:
             BudgetExceeded: the budget does not cover the worst case.
         """
         queue = self._queue(provider)
-        waiter = Waiter(run_id=run_id, model=model, tokens=tokens, asked_at=self._clock())
+        waiter = Waiter(run_id=run_id, model=model, tokens=tokens, adaptive=adaptive, asked_at=self._clock())
         return _Entry(queue, self._enter(queue, waiter, purse, worst_case))
 
     def pause(self, provider: str, seconds: float, reason: str = RATE_LIMITED) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from llmkit.limiter.adaptive import Adaptive
 from llmkit.limiter.admission import Admission
 from llmkit.limiter.minute import BUCKET
 from llmkit.limiter.pace import Limits, PaceState, headroom, next_start, observe, pause, sent, start
@@ -59,6 +60,7 @@ class ProviderQueue:
         self._models: dict[str, Track] = {}
         self._queue = Queue()
         self._flying: dict[Admission, list[Track]] = {}
+        self._adaptive = Adaptive()
         self._blocks = Blocks()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -166,6 +168,10 @@ class ProviderQueue:
             for track in self._flying.pop(admission):
                 track.share = track.share._replace(in_flight=track.share.in_flight - 1)
                 self._file.later(track.name, partial(admission.ended, now=now))
+            if admission.adaptive and admission.ok is False:
+                self._adaptive = self._adaptive.refused()
+            elif admission.adaptive and admission.ok:
+                self._adaptive = self._adaptive.answered(now - admission.started_at, self.limits.max_parallel)
             self._look_soon()
         if admission.purse is not None:
             admission.purse.settle(None)
@@ -250,6 +256,8 @@ class ProviderQueue:
         wait, reason = next_start(state, self.limits, now, waiter.tokens)
         if wait:
             return PROVIDER, Block(reason, now + wait)
+        if waiter.adaptive and len(self._flying) >= int(self._adaptive.allowed):
+            return PROVIDER, Block(SLOT)
         wait, reason = headroom(model.seen, now, waiter.tokens)
         if own is not None:
             wait, reason = max((wait, reason), next_start(model, own.limits, now, waiter.tokens))
@@ -292,6 +300,7 @@ class ProviderQueue:
             waited_s=max(0.0, now - waiter.asked_at),
             waits={**waiter.waits, **{reason: seconds for reason, seconds in waits.items() if seconds > 0}},
             on_sent=self._sent,
+            adaptive=waiter.adaptive,
         )
         self._flying[admission] = tracks
         self._queue.remove(waiter, served=True)

@@ -21,6 +21,7 @@ class Waiter:
     run_id: str
     model: str
     tokens: int
+    adaptive: bool
     asked_at: float
     ticket: int = 0
     turn: asyncio.Future[Admission] = field(default_factory=lambda: asyncio.get_running_loop().create_future())

@@ -111,6 +111,7 @@ class Attempt:
             tokens=self.most_input // 4 + (self.call.params.max_tokens or ANSWER_GUESS),
             purse=self._purse(),
             worst_case=self.worst_case,
+            adaptive=run.spec.adaptive,
         )
 
     @property

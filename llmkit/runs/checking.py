@@ -204,6 +204,7 @@ class Checker:
             plan=plan,
             providers=providers,
             policy=request.retry or RetryPolicy(),
+            adaptive=request.adaptive,
             name=request.name,
             kind=request.kind,
             project=request.project,

@@ -21,7 +21,7 @@ from llmkit.scenarios import Prompts
 
 CLUSTER_OPTIONS = ("trust_network", "worker_timeout")
 """The options of a run on a cluster."""
-RUN_OPTIONS = ("order_seed", "overdraw", "poll_s", *CLUSTER_OPTIONS)
+RUN_OPTIONS = ("adaptive", "order_seed", "overdraw", "poll_s", *CLUSTER_OPTIONS)
 """The keys of ``options`` that are not parameters of each request."""
 
 Models: TypeAlias = str | Model | Config | Sequence[str | Model | Config] | None
@@ -70,6 +70,11 @@ class RunRequest:
         shapes.mapping(self.options, "options", OPTIONS_EXAMPLE)
         check_reuse(self.reuse, self.reuse_within)
         shapes.one_of(self.mode, Mode, "mode")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether to search for the best concurrency below the limit."""
+        return texts.flag(self.options.get("adaptive", False), "adaptive")
 
     @property
     def overdraw(self) -> bool:

@@ -28,6 +28,7 @@ class RunSpec:
     providers: Mapping[str, Provider]
     policy: RetryPolicy
     retry_unknown: bool = False
+    adaptive: bool = False
     name: str | None = None
     kind: str = "probe"
     budget: Decimal | None = None
@@ -59,6 +60,7 @@ def stored_spec(
         providers=_at_stored_costs(providers, noted_models(row)),
         policy=RetryPolicy(**settings["policy"]),
         retry_unknown=settings["retry_unknown"],
+        adaptive=settings["adaptive"],
         batched=frozenset(settings.get("batched") or ()),
         poll_s=settings.get("poll_s"),
         name=row["name"],
@@ -128,6 +130,7 @@ def settings_row(spec: RunSpec) -> dict[str, Any]:
         "project": spec.project,
         "policy": asdict(spec.policy),
         "retry_unknown": spec.retry_unknown,
+        "adaptive": spec.adaptive,
         "batched": sorted(spec.batched),
         "poll_s": spec.poll_s,
         "stop_when": None if spec.stop_when is None else str(spec.stop_when),

@@ -39,7 +39,7 @@ ASKED = [
     (
         {"options": {"polls": 5}},
         "options",
-        r"option 'polls'\. Did you mean 'poll_s'\? Choose from: extra_body, .*top_p",
+        r"option 'polls'\. Did you mean 'poll_s'\? Choose from: adaptive, .*top_p",
     ),
     ({"options": {"stop": 5}}, "stop", "a non-empty string or a list"),
     ({"options": {"strict": "yes"}}, "strict", "True or False"),
@@ -62,6 +62,7 @@ OF_A_RUN = [
     ({"on_event": asyncio.sleep}, "on_event", "not an async one"),
     ({"options": {"order_seed": "abc"}}, "order_seed", "a whole number, not str"),
     ({"options": {"order_seed": 1.5}}, "order_seed", "a whole number, not float"),
+    ({"options": {"adaptive": "x"}}, "adaptive", "True or False"),
 ]
 
 

@@ -437,6 +437,32 @@ def test_what_is_not_settled_stands_at_its_worst(virtual, make_gate):
     virtual(main)
 
 
+def test_adaptive_finds_what_the_provider_can_take(virtual, make_gate):
+    """With a provider that gets slower above 6 requests, an adaptive run settles near 6 and not at the limit of 40."""
+
+    async def main():
+        gate, flying, seen = make_gate(), 0, []
+        gate.set_limits("p", Limits(40, 600_000))
+
+        async def one():
+            nonlocal flying
+            async with gate.admit("p", run_id="run", model="p:m", adaptive=True) as admission:
+                flying += 1
+                seen.append(flying)
+                await anyio.sleep(max(1.0, flying / 6))
+                flying -= 1
+                admission.settle(tokens=None, cost=None, ok=True)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1500):
+                tasks.start_soon(one)
+        late = seen[500:]
+        assert 5 <= sum(late) / len(late) <= 20
+        assert max(seen) < 30
+
+    virtual(main)
+
+
 def test_the_files_are_for_this_user_only(virtual, make_gate, tmp_path):
     """The directory is 0700 and its files 0600, whatever the names are."""
 

@@ -87,7 +87,7 @@ def test_a_configuration_goes_on_where_its_run_was_stopped(kit, sim):
         ([Config(LUNA, "x"), Config("openai:gpt-6-sol", "x")], "'?x'? is named twice: give every Config a label"),
         ([Config(LUNA, "x", temprature=0.1)], "Config 'x': Unknown option 'temprature'.*system, temperature"),
         ([Config(LUNA, "x", temperature=3)], "Config 'x': temperature must be a number from 0 to 2"),
-        ([Config(LUNA, "x", order_seed=1)], "Unknown option 'order_seed'"),
+        ([Config(LUNA, "x", adaptive=True)], "Unknown option 'adaptive'"),
         ([Config(LUNA, "x", system=7)], "Config 'x'"),
         (Config("openai:gpt-6-lunna"), "There is no model"),
         ([3], "models|reference"),
