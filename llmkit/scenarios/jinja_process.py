@@ -1,17 +1,17 @@
-"""The subprocess that parses and fills Jinja2 templates, because one may loop forever or exhaust the memory.
+"""The subprocess that parses and fills a Jinja2 template, because one may loop forever or exhaust the memory.
 
-Run as a script, this module reads requests and writes replies as JSON lines; it imports nothing from llmkit.
+Run as a script, this module reads the template and what to fill in as JSON lines, and writes replies as JSON lines; it
+imports nothing from llmkit.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
+import faulthandler
+import itertools
 import json
-import os
 import subprocess
 import sys
-import threading
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -25,85 +25,35 @@ START = 60.0
 """Seconds allowed for the process to start on a busy machine."""
 
 
-_NO_PROCESS = "the Python process that fills templates cannot be started"
-
-
 class TemplateProblem(Exception):
     """A problem with a template, as a sentence."""
 
 
-def ask(source: str, variables: dict[str, Any] | None) -> Any:
-    """The text of a template filled with variables; for ``None``, the list of names that it uses.
+def fill(source: str, fillings: Iterable[dict[str, Any]]) -> Iterator[Any]:
+    """The names that a template uses, followed by its text for each set of variables.
 
     Raises:
-        TemplateProblem: it cannot be parsed or filled, or takes too much time or memory.
+        TemplateProblem: instead of the first result that cannot be had, or takes too much time or memory.
     """
-    with _lock:
-        process = _running()
-        reply = _exchange(process, json.dumps([source, variables]), TIME)
-        if not reply:
-            _end()
-            raise TemplateProblem(f"it takes more than {TIME:g} seconds, or too much memory")
-    result = json.loads(reply)
-    if "problem" in result:
-        raise TemplateProblem(result["problem"])
-    return result["is"]
-
-
-_lock = threading.Lock()
-_process: subprocess.Popen[str] | None = None
-_pid = 0
-
-
-def _running() -> subprocess.Popen[str]:
-    global _process, _pid
-    if _process is None or _pid != os.getpid():  # a forked child inherits its parent's
-        _process, _pid = _started(), os.getpid()
-        if not _exchange(_process, '["", {}]', START):
-            _end()
-            raise TemplateProblem(_NO_PROCESS)
-    return _process
-
-
-def _started() -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
+    lines = [json.dumps(each) + "\n" for each in (source, *fillings)]
     try:
-        return subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="ascii"
+        done = subprocess.run(
+            [sys.executable, "-P", __file__],
+            input="".join(lines),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="ascii",
+            timeout=START + TIME * len(lines),
+            check=False,
         )
-    except OSError:
-        raise TemplateProblem(_NO_PROCESS) from None
-
-
-def _exchange(process: subprocess.Popen[str], request: str, seconds: float) -> str:
-    """The reply to a request; empty when the process has died or was killed for taking too long."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    timer = threading.Timer(seconds, process.kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        process.stdin.write(request + "\n")
-        process.stdin.flush()
-        return process.stdout.readline()
-    except OSError:
-        return ""
-    finally:
-        timer.cancel()
-
-
-def _end() -> None:
-    global _process
-    if _process is not None and _pid == os.getpid():
-        _process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            _process.communicate(timeout=5)
-    _process = None
-
-
-atexit.register(_end)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+    except (OSError, subprocess.TimeoutExpired):
+        raise TemplateProblem("the Python process that fills templates cannot be started") from None
+    for line in done.stdout.splitlines():
+        reply = json.loads(line)
+        if "problem" in reply:
+            raise TemplateProblem(reply["problem"])
+        yield reply["is"]
+    raise TemplateProblem(f"it takes more than {TIME:g} seconds, or too much memory")
 
 
 # --- in that process --------------------------------------------------------------------------------------------------
@@ -116,9 +66,16 @@ def _serve() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     except (ImportError, ValueError, OSError):  # a system without such limits
         pass
-    for request in sys.stdin:
-        sys.stdout.write(json.dumps(_reply(*json.loads(request))) + "\n")
+    _environment()  # importing Jinja2 is not the template's time
+    source = json.loads(sys.stdin.readline())
+    for variables in itertools.chain([None], map(json.loads, sys.stdin)):
+        faulthandler.dump_traceback_later(TIME, exit=True)
+        reply = _reply(source, variables)
+        faulthandler.cancel_dump_traceback_later()
+        sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
+        if "problem" in reply:
+            return
 
 
 def _reply(source: str, variables: dict[str, Any] | None) -> dict[str, Any]:
@@ -137,7 +94,7 @@ def _reply(source: str, variables: dict[str, Any] | None) -> dict[str, Any]:
         return {"problem": str(error)[:500]}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1)
 def _template(source: str) -> Any:
     return _environment().from_string(source)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llmkit.errors import ValidationError
 from llmkit.records.checks.near_names import unknown_name
-from llmkit.scenarios.jinja_process import TemplateProblem, ask
+from llmkit.scenarios.jinja_process import TemplateProblem, fill
 from llmkit.scenarios.levels import Chosen, Dimension
 
 _GLOBALS = frozenset(("cycler", "dict", "joiner", "namespace", "range"))
@@ -35,13 +35,16 @@ def _variables(dimensions: Sequence[Dimension]) -> dict[str, str]:
 
 
 class JinjaText:
-    """A Jinja2 text; ``uses`` holds the keys of its dimensions."""
+    """A Jinja2 text; ``uses`` holds the keys of its dimensions. ``chosen`` is what it will be filled with, in order."""
 
-    def __init__(self, source: str, dimensions: Sequence[Dimension], field: str) -> None:
-        self._field, self._source = field, source
+    def __init__(
+        self, source: str, dimensions: Sequence[Dimension], field: str, chosen: Iterable[Sequence[Chosen]]
+    ) -> None:
+        self._field = field
+        self._results = fill(source, map(_values, chosen))
         owners = _variables(dimensions)
         try:
-            names = set(ask(source, None))
+            names = set(next(self._results))
         except TemplateProblem as error:
             raise ValidationError(f"The {field} is not a valid Jinja2 template: {error}", field=field) from None
         for name in sorted(names - owners.keys() - _GLOBALS):
@@ -51,14 +54,18 @@ class JinjaText:
 
     def fill(self, chosen: Sequence[Chosen]) -> str:
         """The text with the chosen wordings."""
-        variables: dict[str, Any] = {}
-        for each in chosen:
-            name = _variable(each.dimension.name)
-            variables |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
         try:
-            return str(ask(self._source, variables))
+            return str(next(self._results))
         except TemplateProblem as error:
             levels = {each.dimension.name: each.level.label for each in chosen}
             raise ValidationError(
                 f"The {self._field} cannot be filled for {levels}: {error}", field=self._field
             ) from None
+
+
+def _values(chosen: Sequence[Chosen]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for each in chosen:
+        name = _variable(each.dimension.name)
+        values |= {name: each.wording, f"{name}_label": each.level.label, f"{name}_score": each.level.score}
+    return values

@@ -62,9 +62,12 @@ def scenarios_from_template(
     read = read_dimensions(dimensions)
     texts = _texts(template, system, followups)
     shapes.one_of(engine, Engine, "engine")
-    fillers = [(field, _filler(engine, source, read, field)) for field, source in texts]
-    _refuse_unused(read, [filler for _, filler in fillers])
     cells = design([len(dimension.levels) for dimension in read], method, n, seed)
+    fillers = [
+        (field, _filler(engine, source, read, field, (_choose(read, cell, seed) for cell in cells)))
+        for field, source in texts
+    ]
+    _refuse_unused(read, [filler for _, filler in fillers])
     fingerprint = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
     return [_scenario(_choose(read, cell, seed), fillers, fingerprint) for cell in cells]
 
@@ -77,12 +80,14 @@ class _Filler(Protocol):
     def fill(self, chosen: Sequence[Chosen]) -> str: ...
 
 
-def _filler(engine: Engine, source: str, dimensions: Sequence[Dimension], field: str) -> _Filler:
+def _filler(
+    engine: Engine, source: str, dimensions: Sequence[Dimension], field: str, chosen: Iterable[Sequence[Chosen]]
+) -> _Filler:
     if engine == "placeholders":
         return _Placeholders(source, dimensions, field)
     from llmkit.scenarios.jinja_text import JinjaText  # imported only for templates in Jinja2
 
-    return JinjaText(source, dimensions, field)
+    return JinjaText(source, dimensions, field, chosen)
 
 
 def _texts(template: str, system: str | None, followups: Sequence[str] | str) -> list[tuple[str, str]]:

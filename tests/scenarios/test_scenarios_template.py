@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import ValidationError
@@ -124,13 +124,16 @@ def test_brackets_that_are_no_placeholders(template, expected):
     assert scenarios_from_template(template, {"City": ["Paris"]})[0].prompt == expected
 
 
-@given(st.text(min_size=1).filter(str.strip).filter(lambda text: text.encode("utf-8", "ignore").decode() == text))
-def test_what_is_filled_in_is_taken_as_it_is(wording):
+WORDING = st.text(min_size=1).filter(str.strip).filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
+
+
+@settings(max_examples=20)  # each starts a process
+@given(st.lists(WORDING, min_size=1, max_size=5, unique_by=str.strip))
+def test_what_is_filled_in_is_taken_as_it_is(wordings):
     """A wording that looks like a placeholder, an escape or code is not looked at again."""
-    (scenario,) = scenarios_from_template("<[City]>", {"City": [wording]})
-    assert scenario.prompt == f"<{wording}>"
-    (scenario,) = scenarios_from_template("<{{ city }}>", {"City": [wording]}, engine="jinja2")
-    assert scenario.prompt == f"<{wording}>"
+    for engine, text in (("placeholders", "<[City]>"), ("jinja2", "<{{ city }}>")):
+        scenarios = scenarios_from_template(text, {"City": wordings}, engine=engine)
+        assert [scenario.prompt for scenario in scenarios] == [f"<{wording}>" for wording in wordings]
 
 
 @given(st.text())
