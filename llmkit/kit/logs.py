@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from pathlib import Path
 from typing import Any, TextIO
 
 from llmkit.errors import ValidationError
@@ -30,8 +29,8 @@ def log_to(path_or_stream: str | os.PathLike[str] | TextIO, level: int | str = "
     """Write llmkit's log to a file (appended to, readable only by you) or a stream such as ``sys.stderr``.
 
     One line per event: a run's start and end, retries, pauses, resumed runs, edits of the catalog, at ``"DEBUG"`` also
-    every request; never a key, a prompt or an answer. Calling it again for the same target changes the level. To stop,
-    pass the returned handler to ``logging.getLogger("llmkit").removeHandler(...)``.
+    every request; never a key, a prompt or an answer. Another call replaces target and level. To stop, pass the
+    returned handler to ``logging.getLogger("llmkit").removeHandler(...)``.
 
     Raises:
         ValidationError: the level does not exist, or the file cannot be written.
@@ -39,26 +38,14 @@ def log_to(path_or_stream: str | os.PathLike[str] | TextIO, level: int | str = "
     number = logging.getLevelNamesMapping().get(level.upper()) if isinstance(level, str) else level
     if not isinstance(number, int):
         raise ValidationError(f"level is one of DEBUG, INFO, WARNING and ERROR, not {level!r}.", field="level")
-    root = logging.getLogger("llmkit")
-    handler = _existing(root, path_or_stream) or _new(path_or_stream)
+    root, handler = logging.getLogger("llmkit"), _new(path_or_stream)
     handler.setLevel(number)
-    root.addHandler(handler)  # does not add it twice
+    for earlier in [each for each in root.handlers if isinstance(each.formatter, Lines)]:
+        root.removeHandler(earlier)
+        earlier.close()
+    root.addHandler(handler)
     root.setLevel(min(number, root.level or number))
     return handler
-
-
-def _existing(root: logging.Logger, target: Any) -> logging.Handler | None:
-    ours = [handler for handler in root.handlers if isinstance(handler.formatter, Lines)]
-    return next((handler for handler in ours if _key(handler) == _key(target)), None)
-
-
-def _key(target: Any) -> Any:
-    """The identity of a target or of a handler's target: the file's path, or the stream's id."""
-    if isinstance(target, logging.FileHandler):
-        return target.baseFilename
-    if isinstance(target, logging.StreamHandler):
-        return id(target.stream)
-    return id(target) if hasattr(target, "write") else os.path.realpath(shapes.path(target))
 
 
 def _new(target: Any) -> logging.Handler:
@@ -66,7 +53,7 @@ def _new(target: Any) -> logging.Handler:
     if hasattr(target, "write"):
         handler = logging.StreamHandler(target)
     else:
-        path = Path(_key(target))
+        path = shapes.path(target)
         with shapes.reaching(path, "written"):
             os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")

@@ -138,7 +138,11 @@ def test_edits_carry_the_name_of_who_opened_the_catalog(database):
         llmkit.open(database, actor=5)
 
 
-def test_a_file_with_two_names_is_one_target(tmp_path):
+def test_another_target_replaces_the_first(tmp_path):
     """An event is written once, also when a link to the log is named."""
     (tmp_path / "link.log").symlink_to(tmp_path / "a.log")
-    assert llmkit.log_to(tmp_path / "link.log") is llmkit.log_to(tmp_path / "a.log")
+    llmkit.log_to(tmp_path / "link.log")
+    handler = llmkit.log_to(tmp_path / "a.log")
+    logging.getLogger("llmkit.runs").warning("once")
+    assert (tmp_path / "a.log").read_text().count("once") == 1
+    logging.getLogger("llmkit").removeHandler(handler)
