@@ -5,13 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from llmkit.errors import LlmkitError, ValidationError
-from llmkit.money import pricing
-from llmkit.records.checks import shapes
 from llmkit.runs import Standing
 
 SHOWN = ("run_id", "name", "status", "started_at", "n_probes", "ok", "failed", "estimated_cost")
@@ -20,7 +18,6 @@ _MONEY = ("amount", "spent", "reserved", "left", "share", "alert_at")
 _BUDGETS = {"scope": "str", "provider": "str", **dict.fromkeys(_MONEY, "float64"), "is_alert": "bool"}
 MODES: Mapping[str, Mapping[str, str]] = {"live": {}, "batch": {"mode": "batch"}, "flex": {"service_tier": "flex"}}
 _OF_MODES = ["model", "config", "mode", "requests", "cost", "low", "high", "hours"]
-Per = Literal["model", "run"]
 _ESTIMATES = {
     "run_id": "str", "name": "str", "started_at": "datetime64[us, UTC]", "model": "str", "probes": "Int64",
     "ok": "Int64", **dict.fromkeys(("estimate", "low", "high", "actual", "ratio"), "float64"), "inside": "boolean",
@@ -87,38 +84,13 @@ def mode_table(models: Iterable[Any], estimate: Callable[..., pd.DataFrame]) -> 
     return pd.concat(frames, ignore_index=True)[_OF_MODES]
 
 
-def calibration(rows: Iterable[Mapping[str, Any]], by: Per) -> pd.DataFrame:
+def calibration(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """See :meth:`llmkit.Kit.calibration`; ``rows`` come from :func:`llmkit.store.past.estimates`."""
-    shapes.one_of(by, Per, "by")
-    lines = [_of_model(row) for row in rows] if by == "model" else list(_of_runs(rows))
-    columns = {name: kind for name, kind in _ESTIMATES.items() if by == "model" or name != "model"}
-    return pd.DataFrame(lines, columns=list(columns)).astype(columns)
+    return pd.DataFrame(map(_estimate, rows), columns=list(_ESTIMATES)).astype(_ESTIMATES)
 
 
-def _of_model(row: Mapping[str, Any]) -> dict[str, Any]:
-    entry = row["estimate"]["models"].get(row["config"], {})
-    return _estimate(row, entry, None if row["unpriced"] else row["actual"], entry.get("observations"))
-
-
-def _of_runs(rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """One row per run: its totals over the models that were priced in the estimate."""
-    runs: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        runs.setdefault(row["run_id"], []).append(row)
-    for parts in runs.values():
-        stored = parts[0]["estimate"]
-        models = stored["models"]
-        priced = [part for part in parts if part["model"] not in stored["unpriced"]]
-        counts = {name: sum(part[name] for part in parts) for name in ("probes", "ok")}
-        known = priced and not any(part["unpriced"] for part in priced)
-        actual = pricing.total(part["actual"] for part in priced) if known else None
-        observations = sum(entry["observations"] for entry in models.values())
-        yield _estimate({**parts[0], **counts}, {**stored, "cost": stored["total"]}, actual, observations)
-
-
-def _estimate(
-    row: Mapping[str, Any], entry: Mapping[str, Any], actual: Decimal | None, observations: int | None
-) -> dict[str, Any]:
+def _estimate(row: Mapping[str, Any]) -> dict[str, Any]:
+    entry, actual = row["estimate"]["models"].get(row["config"], {}), None if row["unpriced"] else row["actual"]
     estimate, low, high = (_decimal(entry.get(name)) for name in ("cost", "low", "high"))
     inside = None if actual is None or low is None or high is None else low <= actual <= high
     return {
@@ -130,7 +102,7 @@ def _estimate(
         "ratio": actual / estimate if actual is not None and estimate else None,
         "inside": inside,
         "basis": entry.get("basis"),
-        "observations": observations,
+        "observations": entry.get("observations"),
     }
 
 

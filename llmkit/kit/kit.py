@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Never, Self, get_args
+from typing import TYPE_CHECKING, Any, Never, Self, get_args
 
 import pandas as pd
 import platformdirs
@@ -601,19 +601,16 @@ class Kit:
         """
         return analysis.cost_table(self._store, by, since=since, simulated=self._own_kind(simulated))
 
-    def calibration(self, by: Literal["model", "run"] = "model", *, simulated: bool | None = None) -> pd.DataFrame:
-        """Estimates compared with actual costs: one row per completed run and model, or per run.
+    def calibration(self, *, simulated: bool | None = None) -> pd.DataFrame:
+        """Estimates compared with actual costs: one row per completed run and model.
 
         Columns: run_id, name, started_at, model, probes, ok; ``estimate``, ``low`` and ``high`` (the 80% interval) and
         ``actual`` in US dollars; ``ratio`` (actual / estimate); ``inside`` (whether the interval contains the actual
         cost); ``basis`` and ``observations`` (what the estimate was based on). Costs are missing where a price is
         unknown. ``simulated`` as in :meth:`costs`.
-
-        Raises:
-            ValidationError: ``by`` is neither.
         """
         only = self._own_kind(simulated)
-        return analysis.calibration(self._store.look(lambda c: past.estimates(c, simulated=only)), by)
+        return analysis.calibration(self._store.look(lambda c: past.estimates(c, simulated=only)))
 
     def team(self) -> pd.DataFrame:
         """The members of the team: one row per person, those online first.
