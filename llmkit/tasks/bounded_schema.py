@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, cast
@@ -37,8 +37,6 @@ def validator_class() -> type[jsonschema.protocols.Validator]:
         "$ref": _reference("$ref"),
         "$dynamicRef": _reference("$dynamicRef"),
         "pattern": _pattern,
-        "patternProperties": _pattern_properties,
-        "additionalProperties": _additional_properties,
     }
     extend: Any = jsonschema.validators.extend
     return cast("type[jsonschema.protocols.Validator]", extend(jsonschema.Draft202012Validator, rules))
@@ -49,10 +47,6 @@ def _time_left() -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return regex.search(pattern, text, timeout=_time_left()) is not None
 
 
 def _reference(keyword: str) -> Any:
@@ -66,20 +60,5 @@ def _reference(keyword: str) -> Any:
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    if isinstance(instance, str) and not _matches(pattern, instance):
+    if isinstance(instance, str) and regex.search(pattern, instance, timeout=_time_left()) is None:
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
-    for pattern, inner in patterns.items() if isinstance(instance, dict) else ():
-        for name, value in instance.items():
-            if _matches(pattern, name):
-                yield from validator.descend(value, inner, path=name, schema_path=pattern)
-
-
-def _additional_properties(validator: Any, rule: Any, instance: Any, schema: Mapping[str, Any]) -> Any:
-    """Remove the properties that match patterns, and apply the usual rule to the rest."""
-    if isinstance(instance, dict) and (patterns := schema.get("patternProperties")):
-        instance = {k: v for k, v in instance.items() if not any(_matches(each, k) for each in patterns)}
-        schema = {name: value for name, value in schema.items() if name != "patternProperties"}
-    return jsonschema.Draft202012Validator.VALIDATORS["additionalProperties"](validator, rule, instance, schema)
