@@ -33,7 +33,6 @@ KINDS: Mapping[str, str] = {
     "refusal": "the model declines (Mistral in prose, the others in a separate field)",
     "malformed_json": "the text is not JSON although JSON was asked for",
     # billed, and a usable answer arrives
-    "blank_lines": "blank lines before the JSON, one by one",
     "slow": "the answer takes longer",
     "too_few": "lists in a structured answer are shorter than asked for",
     "duplicates": "lists in a structured answer repeat their first entry",
@@ -49,7 +48,7 @@ class Fault:
     """A fault. Wherever one is expected, its ``kind`` alone is enough.
 
     ``retry_after`` is the wait in seconds that a ``rate_limit`` asks for (``None``: none). ``seconds`` is how much
-    longer ``slow`` and ``blank_lines`` take. ``headers`` are added to the response, overriding the provider's own.
+    longer ``slow`` takes. ``headers`` are added to the response, overriding the provider's own.
     ``status`` and ``body`` are those of ``raw``.
 
     Raises:
@@ -70,7 +69,7 @@ class Fault:
 
 
 # with these, or no fault, the whole answer is delivered with a text
-USABLE = frozenset({None, "raw", "blank_lines", "slow", "malformed_json", "too_few", "duplicates"})
+USABLE = frozenset({None, "raw", "slow", "malformed_json", "too_few", "duplicates"})
 # faults of a connection, which cannot occur in a batch
 UNDELIVERED = frozenset({"timeout", "disconnect_before", "disconnect", "cut", "garbage", "truncated", "raw"})
 _GARBAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
@@ -18,7 +17,6 @@ from llmkit.simulator.stats import Received
 
 _MOST_BYTES = 64 * 1024**2
 _BACKLOG = 1024  # connections waiting to be accepted; hundreds may come at once
-_BLANK_LINES = 4
 
 
 @contextlib.asynccontextmanager
@@ -59,10 +57,9 @@ async def _handle(service: Service, request: web.Request) -> web.StreamResponse:
 async def _visit(service: Service, visit: Visit, request: web.Request) -> web.StreamResponse:
     """Handle one request for an answer. It is counted as ended before the client can see the end of the answer."""
     delivery: Delivery | None = None
-    begun: web.StreamResponse | None = None
     try:
         question = service.admit(visit)
-        begun = await _wait(service, visit, request)
+        await service.work(visit)
         delivery = service.conclude(visit, question)
     except Rejected as rejected:
         delivery = service.error(visit, rejected)
@@ -70,24 +67,7 @@ async def _visit(service: Service, visit: Visit, request: web.Request) -> web.St
         service.leave(visit, delivery)
     if delivery.cut_after is not None:
         return await _cut(request, delivery, delivery.cut_after)
-    if begun is not None:
-        await begun.write(delivery.body)
-        return begun
     return _response(delivery)
-
-
-async def _wait(service: Service, visit: Visit, request: web.Request) -> web.StreamResponse | None:
-    """Wait for as long as the answer takes; return the started response if blank lines keep the connection alive."""
-    await service.work(visit)
-    seconds = visit.prolonged("blank_lines")
-    if not seconds:
-        return None
-    begun = web.StreamResponse(headers={"content-type": "application/json"})
-    await begun.prepare(request)
-    for _ in range(_BLANK_LINES):
-        await begun.write(b"\n")
-        await asyncio.sleep(seconds / _BLANK_LINES)
-    return begun
 
 
 async def _cut(request: web.Request, delivery: Delivery, after: int) -> web.StreamResponse:

@@ -51,10 +51,6 @@ class Visit:
         if not self.has_key:
             raise Rejected(kind="auth")
 
-    def prolonged(self, kind: str) -> float:
-        """Seconds that a fault of this kind adds."""
-        return self.fault.seconds if self.fault is not None and self.fault.kind == kind else 0.0
-
 
 class Service:
     """Answers requests and counts them. Runs on one event loop; only ``stats`` may be read from elsewhere."""
@@ -157,7 +153,8 @@ class Service:
         rng = Random(number(self._seed, "latency", visit.request_id))
         while isinf(delay := self.behaviour.delay(visit.received, rng)):
             await self._changed.wait()
-        delay += visit.prolonged("slow")
+        if visit.fault is not None and visit.kind == "slow":
+            delay += visit.fault.seconds
         if visit.kind == "timeout":
             await asyncio.Event().wait()
         await asyncio.sleep(delay)

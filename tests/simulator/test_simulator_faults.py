@@ -132,15 +132,6 @@ def test_garbage_and_truncated_are_not_json(sim):
     assert _outcome(sim) == {"failed": 2, "billed": 2}
 
 
-def test_blank_lines_come_before_the_json(sim):
-    """The body begins with blank lines and is JSON all the same."""
-    sim.script("deepseek", [Fault(kind="blank_lines", seconds=0.02)])
-    response = ask(sim, "deepseek")
-    assert response.text.startswith("\n\n\n")
-    assert text_of("deepseek", response.json())
-    assert _outcome(sim) == {"ok": 1, "billed": 1}
-
-
 @pytest.mark.parametrize("provider", MODELS)
 def test_an_empty_answer_is_billed(sim, provider):
     """Status 200, a usage, and no text."""
