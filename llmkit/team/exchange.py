@@ -60,7 +60,7 @@ class Exchange:
                     field="team",
                 )
             self.push(relay, edits=True)
-            relay.unlock_edits()
+            relay.commit()
         self.pull(relay)
 
     def pull(self, relay: Relay) -> None:
@@ -85,12 +85,14 @@ class Exchange:
 
     def push(self, relay: Relay, *, edits: bool = False) -> None:
         """Upload what runs have written here, or local edits, for which the lock must be held."""
-        names = self._due(edits=edits)
-        blocks = itertools.chain.from_iterable(
-            self._journal.blocks(segment(name), self._ends.get(name, 0), _BLOCK) for name in names
-        )
-        while some := list(itertools.islice(blocks, _BLOCKS)):
-            relay.put(self._member, [part for block in some for part in self._parts(block)])
+        while self._due(edits=edits):
+            with relay.pushing():
+                self._ends |= relay.ends(self._until)[1]  # other processes with this database upload the same
+                blocks = itertools.chain.from_iterable(map(self._blocks, self._due(edits=edits)))
+                some = list(itertools.islice(blocks, _BLOCKS))
+                relay.put(self._member, [part for block in some for part in self._parts(block)])
+            if len(some) < _BLOCKS:  # a torn line stays due
+                return
 
     def edit(self, relay: Relay, events: Sequence[Event]) -> None:
         """Upload the events of an edit, for which the lock must be held, then write them to the local journal."""
@@ -102,7 +104,9 @@ class Exchange:
             (name, seq), first = self._edits, b""
         self._edits = None
         part = self._part(name, first + b"".join(line(event, seq + number) for number, event in enumerate(events)))
-        relay.put(self._member, [part])
+        with relay.pushing():
+            relay.put(self._member, [part])
+        relay.commit()
         self._keep([part])
         self._edits = name, seq + len(events)
 
@@ -112,6 +116,9 @@ class Exchange:
     def _due(self, *, edits: bool) -> list[str]:
         due = [name for name, size in self._journal.sizes().items() if size > self._ends.get(name, 0)]
         return [name for name in due if not is_copy(name) and (segment(name).about == CATALOG) == edits]
+
+    def _blocks(self, name: str) -> Iterator[Block]:
+        return self._journal.blocks(segment(name), self._ends.get(name, 0), _BLOCK)
 
     def _parts(self, block: Block) -> Iterator[Part]:
         (name, about), lines = block.segment, block.lines

@@ -64,7 +64,7 @@ class Team(Peers):
         self._exchange = Exchange(self.journal, self._me.member)
         self._relay: Relay | None = None
         self._guard, self._edits = threading.RLock(), threading.RLock()
-        self._write: Write | None = None
+        self._editor: Relay | None = None
         self._wanted: dict[str, tuple[float, int]] = {}
         self._wake = threading.Event()
         self._portions = Portions(self._wake.set)
@@ -134,8 +134,7 @@ class Team(Peers):
         with self._connected() as relay:
             self._call_the_roll(relay)
             self._exchange.pull(relay)
-            if relay.leads(self._me.gate):
-                self._exchange.push(relay)
+            self._exchange.push(relay)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Relay]:
@@ -156,8 +155,7 @@ class Team(Peers):
             relay.close()
 
     def _forget(self) -> None:
-        """In a forked child: the session belongs to the parent and must not be ended here."""
-        _OF_PARENTS.append(self._relay)
+        """In a forked child, where psycopg leaves the parent's session open."""
         super()._forget()
         self._begin()
 
@@ -170,34 +168,30 @@ class Team(Peers):
         if not self._edits.acquire(timeout=PATIENCE if waits else 0):
             raise CatalogBusy("Another thread is editing the catalog. Try again.")
         try:
-            if self._write is not None:  # nested in another edit
-                yield self._write
+            if self._editor is not None:  # nested in another edit, which needs the lock again
+                yield partial(self._give, self._editor)
+                self._lock_edits(self._editor, waits=waits)
                 return
-            with self._connected() as relay:
-                relay.lock_edits(waits=waits)  # until the session ends, so that other exchanges can continue
-                self._exchange.pull(relay)
-            self._write = partial(self._give, relay)
-            try:
-                yield self._write
-            finally:
-                self._write = None
-                with contextlib.suppress(CatalogBusy), self._holding(relay):
-                    relay.unlock_edits()
+            with self._connected():  # which may upload local edits under this lock
+                pass
+            with contextlib.closing(Relay(self._address)) as editor:  # so that other exchanges can continue
+                self._lock_edits(editor, waits=waits)
+                self._editor = editor
+                try:
+                    yield partial(self._give, editor)
+                finally:
+                    self._editor = None
         finally:
             self._edits.release()
 
-    def _give(self, lock: Relay, events: Sequence[Event]) -> None:
-        with self._holding(lock):
-            self._exchange.edit(lock, events)
+    def _lock_edits(self, editor: Relay, *, waits: bool) -> None:
+        editor.lock_edits(waits=waits)
+        with self._connected() as relay:
+            self._exchange.pull(relay)
 
-    @contextlib.contextmanager
-    def _holding(self, lock: Relay) -> Iterator[None]:
-        """The session that holds the lock, for one thread at a time; with another one, the lock is lost."""
+    def _give(self, editor: Relay, events: Sequence[Event]) -> None:
         with self._guard:
-            if self._relay is not lock:
-                raise CatalogBusy(f"The team's database {self._address!r} was away during the edit. Try again.")
-            with self._connected():
-                yield
+            self._exchange.edit(editor, events)
 
     # --- runs ---
 
@@ -285,6 +279,3 @@ class Team(Peers):
         if slots != self._portions.slots:
             self._portions = replace(self._portions, slots=slots)
             self._gate.share(self._portions)
-
-
-_OF_PARENTS: list[Relay | None] = []

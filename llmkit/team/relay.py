@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from psycopg.pq import TransactionStatus
+
 from llmkit.errors import CatalogBusy
 from llmkit.limiter import Stake
 from llmkit.team.address import LOCKS, PATIENCE, Address
 
 LAPSE = 15
 """Seconds of silence after which a member counts as offline, and its portions are free."""
+STALL, STALL_OF_EDITS = 5, 60
+"""Seconds after which the server ends a transaction that holds a lock and says nothing."""
 _EDIT, _PUSH, _ROLL = 1, 2, 3
 
 
@@ -54,34 +58,32 @@ class Relay:
         self._address = address
         with address.reached(), contextlib.ExitStack() as failing:
             self._session = failing.enter_context(address.session(autocommit=True))
-            self._session.execute(f"SET lock_timeout = '{PATIENCE}s'; SET statement_timeout = '120s'")
             address.check(self._session)
             failing.pop_all()
 
     def close(self) -> None:
-        """End the session, and release any lock it holds."""
+        """End the session, and take back what is not committed."""
         self._session.close()
 
     def lock_edits(self, *, waits: bool = True) -> None:
-        """Take the edit lock, until :meth:`unlock_edits` or the session's end.
+        """Take the edit lock, and put nothing for good until :meth:`commit`.
 
         Raises:
             CatalogBusy: a colleague holds it; raised at once unless this ``waits``.
         """
-        with self._address.reached(), self._session.transaction():
-            if not waits:
-                self._session.execute("SET LOCAL lock_timeout = '1ms'")
-            self._session.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, _EDIT])
+        with self._address.reached():
+            self._lock(_EDIT, f"{PATIENCE}s" if waits else "1ms", STALL_OF_EDITS)
 
-    def unlock_edits(self) -> None:
-        """Release the edit lock."""
-        self._ask("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, _EDIT])
-
-    def leads(self, gate: str) -> bool:
-        """Whether this session uploads what is written at a gate, on behalf of all processes there."""
-        return bool(self._ask("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [gate])[0][0])
+    def commit(self) -> None:
+        """Make what was put since :meth:`lock_edits` visible to all, and release the lock."""
+        with self._address.reached():
+            self._session.commit()
 
     # --- parts of segments ---
+
+    def pushing(self) -> contextlib.AbstractContextManager[None]:
+        """Within the block nobody else puts parts, so that their numbers become visible in order."""
+        return self._locked(_PUSH)
 
     def ends(self, seq: int) -> tuple[int, dict[str, int]]:
         """The number of the latest part, and the size in bytes of every segment with parts after number ``seq``."""
@@ -99,7 +101,7 @@ class Relay:
                     yield Part(*row)
 
     def put(self, member: str, parts: Sequence[Part]) -> None:
-        """Append parts to their segments. One member at a time, so that numbers become visible in order.
+        """Append parts to their segments; inside :meth:`pushing`.
 
         Raises:
             CatalogBusy: a part does not start at the end of its segment; nothing is added.
@@ -108,11 +110,10 @@ class Relay:
             INSERT INTO llmkit_parts (segment, start, stop, member, data) SELECT %(name)s, %(start)s, %(stop)s,
                 %(member)s, %(data)b
             WHERE %(start)s = coalesce((SELECT max(stop) FROM llmkit_parts WHERE segment = %(name)s), 0) RETURNING 1"""
-        with self._locked(_PUSH):
-            for name, start, data in parts:
-                values = {"name": name, "start": start, "stop": start + len(data), "member": member, "data": data}
-                if not self._ask(query, values):
-                    raise CatalogBusy(f"{name} ends elsewhere in the team's database. Try again.")
+        for name, start, data in parts:
+            values = {"name": name, "start": start, "stop": start + len(data), "member": member, "data": data}
+            if not self._ask(query, values):
+                raise CatalogBusy(f"{name} ends elsewhere in the team's database. Try again.")
 
     # --- members ---
 
@@ -122,14 +123,14 @@ class Relay:
         with self._locked(_ROLL):
             rows = self._ask(f"""
                 SELECT member, gate, actor, host, runs, uses, seen_at, greatest(seen_at, pg_postmaster_start_time())
-                    > now() - INTERVAL '{LAPSE} s' FROM llmkit_members ORDER BY actor, host, member""")
+                    > clock_timestamp() - INTERVAL '{LAPSE} s' FROM llmkit_members ORDER BY actor, host, member""")
             yield [Member(*row) for row in rows], self._ask("SELECT extract(epoch FROM now())::FLOAT")[0][0]
 
     def enter(self, entry: Member) -> None:
         """Write this member's entry; inside :meth:`roll`."""
         self._ask(
-            "INSERT INTO llmkit_members VALUES (%s, %s, %s, %s, now(), %s, %s) ON CONFLICT (member) DO UPDATE SET "
-            "seen_at = excluded.seen_at, runs = excluded.runs, uses = excluded.uses",
+            "INSERT INTO llmkit_members VALUES (%s, %s, %s, %s, clock_timestamp(), %s, %s) ON CONFLICT (member) "
+            "DO UPDATE SET seen_at = excluded.seen_at, runs = excluded.runs, uses = excluded.uses",
             [*entry[:4], list(entry.runs), json.dumps(entry.uses)],
         )
 
@@ -163,6 +164,20 @@ class Relay:
 
     @contextlib.contextmanager
     def _locked(self, lock: int) -> Iterator[None]:
-        with self._address.reached(), self._session.transaction():
-            self._session.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCKS, lock])
+        with self._address.reached():
+            is_outer = self._session.info.transaction_status == TransactionStatus.IDLE
+            self._lock(lock, f"{PATIENCE}s", STALL, begin="BEGIN" if is_outer else "")
             yield
+            if is_outer:  # else committed with the edit; after an error, the session is ended
+                self._session.commit()
+
+    def _lock(self, lock: int, within: str, stall: int, *, begin: str = "BEGIN") -> None:
+        """Take a lock that ends with its transaction, in one message. A pooler such as PgBouncer may give the next one
+        another session; a member that is suspended meanwhile does not keep all others waiting.
+        """
+        how: Any = (
+            f"{begin}; SET LOCAL lock_timeout = '{within}'; SET LOCAL statement_timeout = 0;"
+            f"SET LOCAL idle_in_transaction_session_timeout = '{stall}s';"
+            f"SELECT pg_advisory_xact_lock({LOCKS}, {lock})"
+        )
+        self._session.execute(how)

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import psycopg
+from waiting import until
 
 PASSWORD = "geheim/4711"
 _QUOTED = "geheim%2F4711"
@@ -31,6 +32,11 @@ def free_port():
         with contextlib.suppress(OSError), socket.socket() as free:
             free.bind(("127.0.0.1", port))
             return port
+
+
+def _answers(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
 
 
 def _signal(pids, number):
@@ -59,6 +65,34 @@ class Server:
         subprocess.run(
             [programs() / program, *args], check=True, timeout=60, stdout=subprocess.DEVNULL, cwd="/", **self._as
         )
+
+    @contextlib.contextmanager
+    def pooled(self, url, mode):
+        """PgBouncer in front of a database, with fewer sessions than members need; yields the URL there."""
+        port, folder = free_port(), Path(tempfile.mkdtemp(prefix="llmkit-pgbouncer-"))
+        (folder / "users").write_text(f'"lab" "{PASSWORD}"')
+        (folder / "settings").write_text(f"""
+            [databases]
+            * = host=127.0.0.1 port={self.port}
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {port}
+            unix_socket_dir =
+            auth_type = scram-sha-256
+            auth_file = {folder}/users
+            pool_mode = {mode}
+            default_pool_size = {3 if mode == "transaction" else 9}""")
+        if self._as:
+            for path in (folder, *folder.iterdir()):
+                shutil.chown(path, "postgres", "postgres")
+        command = [shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin"), "-q", folder / "settings"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, **self._as) as pooler:
+            try:
+                assert until(lambda: _answers(port))
+                yield url.replace(f":{self.port}/", f":{port}/")
+            finally:
+                pooler.kill()
+                shutil.rmtree(folder)
 
     def start(self):
         """Have it answer."""
