@@ -8,14 +8,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field, fields
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal
 
 from llmkit.errors import Code
 from llmkit.limiter.pace import Limits
 from llmkit.limiter.time_left import Watch
-from llmkit.money import pricing
-from llmkit.records import CostSource
+from llmkit.records import EXACT, CostSource
 from llmkit.records.user_warnings import warn
 
 EventKind = Literal["started", "asked", "answered", "failed_attempt", "waiting", "probe_done", "skipped", "ended"]
@@ -42,10 +41,10 @@ class RunEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelProgress:
-    """The probes of one model by state, and their cost so far in US dollars."""
+class _Counts:
+    """Probes by state, and their cost so far in US dollars."""
 
-    total: int
+    total: int = 0
     ok: int = 0
     failed: int = 0
     skipped: int = 0
@@ -64,6 +63,13 @@ class ModelProgress:
         """Probes that were answered or failed, not skipped."""
         return self.ok + self.failed
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProgress(_Counts):
+    """The probes of one model by state, and their cost so far in US dollars."""
+
+    total: int
+
     @property
     def waiting(self) -> int:
         """Probes that are neither done nor in flight."""
@@ -77,8 +83,8 @@ class ModelProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """A run at one moment. ``waiting`` says in a few words what each waiting provider waits for.
+class Progress(_Counts):
+    """A run at one moment: the sums over its ``models``. ``waiting`` says in a few words what each provider waits for.
 
     ``cost`` and ``estimate`` are US dollars; ``estimate`` is ``None`` when unknown. ``left`` holds the expected seconds
     of each provider with probes left, from its limits and its pace so far. ``done_before`` counts the probes that were
@@ -98,50 +104,11 @@ class Progress:
     notes: tuple[str, ...] = ()
     """Sentences that whoever pays should see, such as that a budget is nearly spent."""
 
-    @property
-    def total(self) -> int:
-        """Probes of the run."""
-        return sum(model.total for model in self.models.values())
-
-    @property
-    def done(self) -> int:
-        """Probes in a final state."""
-        return sum(model.done for model in self.models.values())
-
-    @property
-    def asked(self) -> int:
-        """Probes that were answered or failed, not skipped."""
-        return sum(model.asked for model in self.models.values())
-
-    @property
-    def unpriced(self) -> int:
-        """Requests of unknown cost: answers not fully priced, and failures that may have been billed."""
-        return sum(model.unpriced for model in self.models.values())
-
-    @property
-    def ok(self) -> int:
-        """Probes that were answered."""
-        return sum(model.ok for model in self.models.values())
-
-    @property
-    def failed(self) -> int:
-        """Probes that failed."""
-        return sum(model.failed for model in self.models.values())
-
-    @property
-    def skipped(self) -> int:
-        """Probes that were not asked."""
-        return sum(model.skipped for model in self.models.values())
-
-    @property
-    def in_flight(self) -> int:
-        """Requests in flight."""
-        return sum(model.in_flight for model in self.models.values())
-
-    @property
-    def cost(self) -> Decimal:
-        """The known amount billed so far."""
-        return pricing.total(model.cost for model in self.models.values())
+    def __post_init__(self) -> None:
+        with localcontext(EXACT):
+            whole = sum(self.models.values(), ModelProgress(total=0))
+        for each in fields(_Counts):
+            object.__setattr__(self, each.name, getattr(whole, each.name))
 
     @property
     def running(self) -> bool:
