@@ -8,17 +8,10 @@ from bisect import bisect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.records.later import Later
-
-if TYPE_CHECKING:
-    from matplotlib import text
+if TYPE_CHECKING:  # slow to load
     from matplotlib.axes import Axes
-else:  # slow to load
-    text = Later("matplotlib.text")
 
 GREY = "#767676"
-_BESIDE, _ABOVE = 6, 4  # points from a point to its label
-_MOVES = sorted(range(-300, 306, 6), key=abs)
 _LONGEST = 48
 
 
@@ -28,26 +21,6 @@ def shortened(label: str) -> str:
     if not ends or ends[-1] <= _LONGEST:
         return label
     return label[: bisect(ends, _LONGEST - 1)].rstrip() + "…"
-
-
-def spread(ax: Axes, labels: Sequence[text.Annotation]) -> None:
-    """Put the labels of points beside them, each where it covers no point and no other label, as near as there is room
-    in the axes.
-    """
-    figure = ax.figure.get_figure(root=True)
-    figure.draw_without_rendering()  # lays out the axes
-    taken = [point.get_window_extent() for point in ax.lines]
-    for label in labels:
-        at_right = text.Text.get_window_extent(label)  # without the line to its point
-        for up, is_left in itertools.product(_MOVES, (False, True)):
-            across = -at_right.width - 2 * _BESIDE * figure.dpi / 72 if is_left else 0
-            box = at_right.translated(across, up * figure.dpi / 72)
-            fits = all(map(ax.bbox.contains, (box.x0, box.x1), (box.y0, box.y1)))
-            if fits and not any(map(box.overlaps, taken)):
-                label.set(position=(-_BESIDE if is_left else _BESIDE, _ABOVE + up))
-                label.set_horizontalalignment("right" if is_left else "left")
-                taken.append(box)
-                break
 
 
 def legend_above(ax: Axes, columns: int = 4) -> None:

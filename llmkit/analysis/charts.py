@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llmkit.analysis.chart_labels import GREY, legend_above, legend_columns, shortened, spread
+from llmkit.analysis.chart_labels import GREY, legend_above, legend_columns, shortened
 from llmkit.analysis.shares import OTHER, share_table
 from llmkit.money.amounts import billed_row, dollars
 from llmkit.records.checks import shapes
@@ -22,12 +22,12 @@ from llmkit.records.later import Later
 
 if TYPE_CHECKING:
     from matplotlib import axes as axes  # also for those who have charts of their own
-    from matplotlib import text
 else:  # slow to load
     axes = Later("matplotlib.axes")
 
 BLUE, ORANGE = "#0072B2", "#E69F00"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B0A000")  # Okabe and Ito's, the yellow darker
+_MARKERS = "osD^v"
 MOST = 30
 """The most bars in a chart: the most expensive, slowest or longest ones."""
 
@@ -75,32 +75,36 @@ def plot_lengths(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = 
 def plot_cost_and_latency(probes: pd.DataFrame, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
     """See :meth:`llmkit.Run.plot_cost_and_latency`."""
     answered = _answered(probes, by)
-    ax = axes_for(ax, 12)
     groups = [(name, group) for name, group in _groups(answered, by) if group["latency_s"].notna().any()]
-    labels: list[text.Annotation] = []
-    for number, (name, group) in enumerate(groups[:MOST]):
-        seconds, costs = float(group["latency_s"].median()), group["estimated_cost"].astype(float)
+    shown = groups[:MOST]
+    columns = legend_columns([name for name, _ in shown], ())
+    ax = axes_for(ax, 12 + len(shown) // columns // 2)
+    for number, (name, group) in enumerate(shown):
+        costs = group["estimated_cost"].astype(float)
         priced = int(costs.notna().sum())
         known = priced > 0
         words = "" if priced == len(costs) else f" ({priced:,} of {len(costs):,} priced)" if known else " (unpriced)"
         at: dict[str, Any] = {} if known else {"transform": ax.get_xaxis_transform(), "clip_on": False}
-        colour = COLOURS[number % len(COLOURS)]
-        cost = float(costs.mean()) if known else 0.0
-        ax.plot([seconds], [cost], "o", color=colour, markerfacecolor=colour if known else "none", **at)
-        labels.append(ax.annotate(
-            name + words, (seconds, cost), (6, 4), textcoords="offset points",
-            xycoords="data" if known else ax.get_xaxis_transform(), fontsize="small", color=GREY, parse_math=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkB": 0}, in_layout=False,
-        ))  # fmt: skip
+        colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number // len(COLOURS)]
+        ax.plot(
+            [float(group["latency_s"].median())],
+            [float(costs.mean()) if known else 0.0],
+            marker,
+            color=colour,
+            markerfacecolor=colour if known else "none",
+            label=name + words,
+            **at,
+        )
     _say_how_many(ax, len(groups))
-    ax.margins(x=0.25, y=0.2)
+    ax.margins(x=0.1, y=0.2)
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.set_xlabel("Time to answer (s, median)")
     ax.set_ylabel("Cost of an answer (US dollars)")
     ax.yaxis.set_major_formatter(lambda cost, _: dollars(cost))
     ax.spines[["top", "right"]].set_visible(False)
-    spread(ax, labels)
+    if shown:
+        legend_above(ax, columns)
     return ax
 
 

@@ -292,7 +292,7 @@ class Run:
     def plot_cost_and_latency(self, ax: axes.Axes | None = None, *, by: By = "model") -> axes.Axes:
         """The cost of an answer (mean, US dollars) against its time (median, s), one point per model.
 
-        A model with unpriced answers is labelled with the number of priced ones; without any, its point is hollow.
+        A model with unpriced answers is named with the number of priced ones; without any, its point is hollow.
         """
         return charts.plot_cost_and_latency(self.probes, ax, by=by)
 

@@ -139,7 +139,8 @@ def test_with_unpriced_answers_among_priced_ones_every_number_says_of_how_many(p
     table = some.costs().iloc[0]
     assert (table["ok"], table["priced"], table["unpriced"]) == (4, 2, 2)
     assert pd.isna(table["cost_per_ok"])
-    assert [text.get_text() for text in some.plot_cost_and_latency().texts] == [f"{LOCAL} (2 of 4 priced)"]
+    legend = some.plot_cost_and_latency().get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [f"{LOCAL} (2 of 4 priced)"]
     assert "$0.00042 (2 of 4 priced)" in some.view().tables.value
     assert "$0.00084 and 2 unpriced" in some.view()._repr_mimebundle_()["text/plain"]
     sim.script("openai", [answer()] * 2)

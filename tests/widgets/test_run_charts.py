@@ -68,7 +68,7 @@ def test_of_many_models_the_dearest_are_shown():
     assert labels(ax)[0] == "m99"
     probes = pd.DataFrame({"model": [f"m{n}" for n in range(100)], "status": "ok", "latency_s": 1, "estimated_cost": 1})
     points = charts.plot_cost_and_latency(probes)
-    assert len(points.texts) == charts.MOST
+    assert len(points.lines) == charts.MOST
     assert {each.get_title(loc="right") for each in (ax, points)} == {"30 of 100 shown"}
 
 
