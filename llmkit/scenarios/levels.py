@@ -15,8 +15,6 @@ from llmkit.scenarios.carried import check_columns, finite, plain
 Wording = str | int | float
 """The value that a level fills in. Numbers stay numbers, so that their columns are numeric."""
 
-_WORDINGS_KEYS = ("options", "wording", "text")
-
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -150,18 +148,11 @@ def _level(name: str, level: Any) -> Level:
         if isinstance(level, Level):
             return level
         if isinstance(level, Mapping):
-            return Level(**_level_fields(level))
+            texts.known_names(level, Level.__dataclass_fields__, "A level", "dimensions")
+            return Level(**level)
         return Level(options=(_wording(level),))
     except ValidationError as error:
         raise ValidationError(f"Dimension {name!r}: {error}", field="dimensions") from None
-
-
-def _level_fields(level: Mapping[str, Any]) -> dict[str, Any]:
-    texts.known_names(level, ("score", "label", *_WORDINGS_KEYS), "A level", "dimensions")
-    wordings = [level[key] for key in _WORDINGS_KEYS if level.get(key) is not None]
-    if len(wordings) > 1:
-        raise ValidationError("A level has its wordings under one of options, wording, text.", field="dimensions")
-    return {"label": level.get("label"), "score": level.get("score"), "options": wordings[0] if wordings else None}
 
 
 def _wording(value: Any) -> Wording:

@@ -82,7 +82,15 @@ def test_columns_are_named_as_the_user_wrote_them():
 
 def test_levels_may_be_text_numbers_levels_or_mappings():
     """Numbers stay numbers in the column, a label is the first wording when it is left out."""
-    levels = [30, np.int64(40), 0.5, "old", Level("label", "wording"), {"text": "only"}, {"wording": "w", "label": 7}]
+    levels = [
+        30,
+        np.int64(40),
+        0.5,
+        "old",
+        Level("label", "wording"),
+        {"options": "only"},
+        {"options": "w", "label": 7},
+    ]
     scenarios = scenarios_from_template("[Age]", {"Age": levels})
     assert [scenario.prompt for scenario in scenarios] == ["30", "40", "0.5", "old", "wording", "only", "w"]
     labels = [scenario.dimensions["Age"] for scenario in scenarios]
@@ -187,7 +195,6 @@ def test_empty_levels_are_refused(levels):
         ([float("nan")], "finite"),
         ([["a", "b"]], "mapping"),
         ([{"lable": "a"}], "Did you mean 'label'"),
-        ([{"options": "a", "text": "b"}], "one of"),
         ([{"label": "a", "score": "high"}], "'high'"),
         (["\ud800"], "broken character"),
         ("Rome", "list"),
