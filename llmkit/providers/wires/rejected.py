@@ -14,6 +14,7 @@ _UNSUPPORTED = (
     r"|unrecognized|unknown (name|parameter|field|argument)|cannot both be specified|may only be set"
     r"|only works in thinking mode"
 )
+_THIS_SCHEMA = r"(?i)json schema (error|contains)"  # llama.cpp, vLLM: the model takes others, without what it has
 # The providers' names for each of our parameters, in order of precedence: if a message says that top_p and temperature
 # exclude each other, top_p is dropped.
 _WORDS = {
@@ -33,9 +34,9 @@ def rejected_param(problem: Problem) -> str | None:
     """Our name for the parameter that the model does not accept, or ``None``.
 
     The error's parameter field takes precedence over its message. A value that is merely out of range is the caller's
-    mistake and rejects no parameter.
+    mistake and rejects no parameter, nor does a schema with something in it that the server cannot enforce.
     """
-    if problem.status not in _STATUSES:
+    if problem.status not in _STATUSES or re.search(_THIS_SCHEMA, problem.message):
         return None
     if not (problem.signs & _CODES or re.search(_UNSUPPORTED, problem.message)):
         return None
