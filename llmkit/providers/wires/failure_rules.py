@@ -130,7 +130,7 @@ RULES: tuple[Rule, ...] = (
         signs="context_length_exceeded|string_above_max_length",
         phrases="context length|maximum prompt length|prompt is too long|exceed context limit|"
         "exceeds the context window|exceeds the maximum number of tokens|`max_new_tokens` must be <=|"
-        "available context size",
+        "available context size|maximum model length",
     ),
     Rule(
         Code.CONTEXT_TOO_LONG,
@@ -180,7 +180,8 @@ RULES: tuple[Rule, ...] = (
         Code.MODEL_NOT_FOUND,
         statuses="2..|400|403",
         signs="model_not_found|invalid_model|model_decommissioned",
-        phrases="model not exist|model not found|is not a valid model|invalid model name",
+        phrases="model not exist|model not found|is not a valid model|invalid model name|server is pinned to|"
+        "' not found|model is not loaded",  # llama.cpp's router says which
     ),
     # unambiguous statuses
     Rule(Code.MODEL_NOT_FOUND, "The provider does not know the model, or the base URL is wrong", statuses="404|410"),
@@ -188,6 +189,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Code.OVERLOADED, statuses="498|503|529"),
     Rule(Code.TIMEOUT, statuses="408|504|524"),
     Rule(Code.SERVER_ERROR, "The provider had a conflict of its own", statuses="409"),
+    Rule(Code.VALIDATION_ERROR, "The server does not offer what is asked of it", statuses="501"),
     Rule(Code.SERVER_ERROR, statuses="5.."),
     Rule(
         Code.VALIDATION_ERROR,
