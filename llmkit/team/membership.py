@@ -63,8 +63,7 @@ class Team(Peers):
         self._me = self._me._replace(member=secrets.token_hex(8))
         self._exchange = Exchange(self.journal, self._me.member)
         self._relay: Relay | None = None
-        self._guard, self._edits = threading.RLock(), threading.RLock()
-        self._editor: Relay | None = None
+        self._guard = threading.RLock()
         self._wanted: dict[str, tuple[float, int]] = {}
         self._wake = threading.Event()
         self._portions = Portions(self._wake.set)
@@ -163,35 +162,33 @@ class Team(Peers):
 
     @contextlib.contextmanager
     def editing(self, *, waits: bool = True) -> Iterator[Write]:
-        """Hold the lock of the whole team, after fetching all edits by others."""
+        """Hold the lock of the whole team, after fetching all edits by others. Nothing is exchanged meanwhile."""
         self._start()
-        if not self._edits.acquire(timeout=PATIENCE if waits else 0):
-            raise CatalogBusy("Another thread is editing the catalog. Try again.")
+        if not self._guard.acquire(timeout=PATIENCE if waits else BEAT):
+            raise CatalogBusy("Another thread edits the catalog, or waits for the team's database. Try again.")
         try:
-            if self._editor is not None:  # nested in another edit, which needs the lock again
-                yield partial(self._give, self._editor)
-                self._lock_edits(self._editor, waits=waits)
-                return
-            with self._connected():  # which may upload local edits under this lock
-                pass
-            with contextlib.closing(Relay(self._address)) as editor:  # so that other exchanges can continue
-                self._lock_edits(editor, waits=waits)
-                self._editor = editor
-                try:
-                    yield partial(self._give, editor)
-                finally:
-                    self._editor = None
+            with self._connected() as relay:
+                is_nested = relay.is_locked
+                self._lock_edits(relay, waits=waits)
+            try:
+                yield partial(self._give, relay)
+            finally:
+                if relay is self._relay:
+                    with contextlib.suppress(CatalogBusy), self._connected():
+                        if is_nested:  # what was written has used up the lock of the edit around this one
+                            self._lock_edits(relay, waits=waits)
+                        else:
+                            relay.commit()
         finally:
-            self._edits.release()
+            self._guard.release()
 
-    def _lock_edits(self, editor: Relay, *, waits: bool) -> None:
-        editor.lock_edits(waits=waits)
-        with self._connected() as relay:
-            self._exchange.pull(relay)
+    def _lock_edits(self, relay: Relay, *, waits: bool) -> None:
+        relay.lock_edits(waits=waits)
+        self._exchange.pull(relay)
 
-    def _give(self, editor: Relay, events: Sequence[Event]) -> None:
-        with self._guard:
-            self._exchange.edit(editor, events)
+    def _give(self, relay: Relay, events: Sequence[Event]) -> None:
+        with self._connected():
+            self._exchange.edit(relay, events)
 
     # --- runs ---
 

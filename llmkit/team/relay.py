@@ -16,8 +16,8 @@ from llmkit.team.address import LOCKS, PATIENCE, Address
 
 LAPSE = 15
 """Seconds of silence after which a member counts as offline, and its portions are free."""
-STALL, STALL_OF_EDITS = 5, 60
-"""Seconds after which the server ends a transaction that holds a lock and says nothing."""
+STALL, STALL_OF_EDITS = 5, 12
+"""Seconds after which the server ends a transaction that holds a lock and says nothing: fewer than until ``LAPSE``."""
 _EDIT, _PUSH, _ROLL = 1, 2, 3
 
 
@@ -64,6 +64,11 @@ class Relay:
     def close(self) -> None:
         """End the session, and take back what is not committed."""
         self._session.close()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a transaction holds a lock."""
+        return self._session.info.transaction_status != TransactionStatus.IDLE
 
     def lock_edits(self, *, waits: bool = True) -> None:
         """Take the edit lock, and put nothing for good until :meth:`commit`.
@@ -165,16 +170,17 @@ class Relay:
     @contextlib.contextmanager
     def _locked(self, lock: int) -> Iterator[None]:
         with self._address.reached():
-            is_outer = self._session.info.transaction_status == TransactionStatus.IDLE
-            self._lock(lock, f"{PATIENCE}s", STALL, begin="BEGIN" if is_outer else "")
+            is_inner = self.is_locked
+            self._lock(lock, f"{PATIENCE}s", STALL)
             yield
-            if is_outer:  # else committed with the edit; after an error, the session is ended
+            if not is_inner:  # else committed with the edit; after an error, the session is ended
                 self._session.commit()
 
-    def _lock(self, lock: int, within: str, stall: int, *, begin: str = "BEGIN") -> None:
+    def _lock(self, lock: int, within: str, stall: int) -> None:
         """Take a lock that ends with its transaction, in one message. A pooler such as PgBouncer may give the next one
         another session; a member that is suspended meanwhile does not keep all others waiting.
         """
+        begin = "" if self.is_locked else "BEGIN"
         how: Any = (
             f"{begin}; SET LOCAL lock_timeout = '{within}'; SET LOCAL statement_timeout = 0;"
             f"SET LOCAL idle_in_transaction_session_timeout = '{stall}s';"
