@@ -281,9 +281,18 @@ def _mutex(path: Path) -> threading.RLock:
 
 @contextlib.contextmanager
 def _private_files() -> Iterator[None]:
-    """Create files, including DuckDB's write-ahead log, for this user only."""
-    before = os.umask(0o077)
+    """Create files, including DuckDB's write-ahead log, for this user only. The mask is the process's: the last of
+    several databases at work restores it.
+    """
+    with _masking:
+        _masked.append(os.umask(0o077))
     try:
         yield
     finally:
-        os.umask(before)
+        with _masking:
+            before = _masked.pop()
+            if not _masked:
+                os.umask(before)
+
+
+_masking, _masked = threading.Lock(), list[int]()

@@ -17,6 +17,7 @@ import pytest
 from llmkit.errors import CatalogBusy, CatalogTooNew, ValidationError
 from llmkit.records import DatedPrice, Model, Price, Provider
 from llmkit.store import Store, events, project, queries
+from llmkit.store.lease import Lease
 
 PROVIDER = Provider(name="acme", display_name="Acme", wire="openai_chat", base_url="http://127.0.0.1:1/v1")
 
@@ -307,6 +308,22 @@ def test_the_database_is_for_this_user_only(store):
     """The file, its log and its lock are 0600."""
     files = [file for file in store.path.parent.iterdir() if file.is_file()]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_two_databases_at_work_at_once_leave_other_files_as_they_are(tmp_path):
+    """The one that began first ends first; what the process creates afterwards is not for this user only."""
+    before = os.umask(0o022)
+    try:
+        with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+            for name, stack in (("a", first), ("b", second)):
+                lease = Lease(tmp_path / f"{name}.duckdb")
+                stack.enter_context(lease.hold(exclusive=True))
+                stack.enter_context(lease.connect(read_only=False))
+            first.close()
+        (tmp_path / "notes.txt").touch()
+        assert (tmp_path / "notes.txt").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
 
 
 def test_who_runs_is_known_over_processes(store):
