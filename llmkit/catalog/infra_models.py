@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from llmkit.catalog import rules
 from llmkit.catalog.obstacles import Access, is_retiring
 from llmkit.catalog.purposes import PURPOSES
 from llmkit.errors import LlmkitError, ModelNotFound
 from llmkit.money.pricing import price_order
+from llmkit.providers.wires import wire_for
 from llmkit.records import Call, Message, Model, Params
 from llmkit.records.checks import texts
-from llmkit.records.later import Later
 from llmkit.records.typed_questions import object_schema
 from llmkit.store import CatalogState
-
-if TYPE_CHECKING:
-    from llmkit.providers import wires
-else:
-    wires = Later("llmkit.providers.wires")
 
 _CHOOSE = "Choose one with kit.catalog.set_infra_model('{}', 'provider:model_id')"
 
@@ -93,7 +87,7 @@ def _choice(state: CatalogState, purpose: str, model: Model, configured: str | N
 def takes_schema(state: CatalogState, model: Model) -> bool:
     """Whether the model's API accepts a JSON schema: as a strict schema, or at least as JSON mode."""
     call = Call(model=model, messages=(Message("user", "?"),), params=Params(schema=object_schema({})))
-    return "schema" not in wires.wire_for(state.providers[model.provider], model).build(call).left_out
+    return "schema" not in wire_for(state.providers[model.provider], model).build(call).left_out
 
 
 def _problem(access: Access, purpose: str, configured: str | None) -> LlmkitError | None:

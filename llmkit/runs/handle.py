@@ -19,14 +19,9 @@ from llmkit.money.amounts import billed, dollars
 from llmkit.records.checks import numbers
 from llmkit.records.checks.texts import counted, followed
 from llmkit.records.forks import forgetting
-from llmkit.records.later import Later
 from llmkit.runs import background
 from llmkit.runs.progress import Progress, RunEvent
-
-if TYPE_CHECKING:
-    from llmkit.runs import session
-else:  # it imports this module
-    session = Later("llmkit.runs.session")
+from llmkit.runs.session import Session
 
 T = TypeVar("T")
 
@@ -121,7 +116,7 @@ class RunHandle(Handle[T]):
 
     def __init__(
         self,
-        session: session.Session,
+        session: Session,
         future: Future[T],
         panel: Callable[[RunHandle[T]], Any],
         watching: Callable[[RunHandle[T]], contextlib.AbstractContextManager[None]],
