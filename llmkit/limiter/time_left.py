@@ -19,19 +19,18 @@ def seconds_left(
     *,
     latency: float,
     in_flight: int = 0,
-    credit: float | None = None,
+    is_rested: bool = True,
     tokens: float = 0.0,
     starts_per_second: float | None = None,
     ages: Sequence[float] = (),
 ) -> float:
     """Seconds until ``to_start`` more requests, and those in flight, are answered.
 
-    ``latency`` is the mean duration of an answer (s), ``tokens`` the mean tokens of a request. ``credit`` is how many
-    requests may start without waiting (``None``: as after a rest); ``starts_per_second`` is the recent pace, which
-    reflects pauses and other users of the limits; ``ages`` is how long ago the latest requests started (s), the latest
-    last.
+    ``latency`` is the mean duration of an answer (s), ``tokens`` the mean tokens of a request. ``is_rested``: as many
+    as may run in parallel start at once. ``starts_per_second`` is the recent pace, which reflects pauses and other
+    users of the limits; ``ages`` is how long ago the latest requests started (s), the latest last.
     """
-    at_once = limits.max_parallel if credit is None else credit
+    at_once = limits.max_parallel if is_rested else 0
     waits = [
         max(0.0, to_start - at_once) * MINUTE / limits.requests_per_minute,
         _until_minute_has_room(math.ceil(to_start), limits.requests_per_minute, ages),
@@ -64,16 +63,13 @@ class Watch:
 
     def __init__(self, since: float) -> None:
         self._starts: deque[float] = deque()
-        self._since = self._credit_at = since
-        self._credit = math.inf
+        self._since = since
         self._refused_at = 0.0
         self._begun = self._ended = self._failed = 0
         self._seconds = 0.0
 
     def started(self, at: float, limits: Limits) -> None:
         """Record that a request was sent."""
-        self._credit = max(0.0, self._credit_now(at, limits) - 1)
-        self._credit_at = at
         self._begun += 1
         self._starts.append(at)
         while len(self._starts) > max(_FEW, _BURSTS * limits.max_parallel) and self._starts[0] < at - MINUTE:
@@ -98,7 +94,7 @@ class Watch:
             limits,
             latency=self._seconds / self._ended if self._ended else max(0.0, now - self._since),
             in_flight=in_flight,
-            credit=self._credit_now(now, limits),
+            is_rested=not self._begun,
             tokens=tokens,
             starts_per_second=self._pace(limits, now),
             ages=[now - at for at in tuple(self._starts)],
@@ -110,7 +106,3 @@ class Watch:
             return sum(at > self._refused_at for at in self._starts) / (now - self._refused_at)
         before = limits.max_parallel if self._begun > len(self._starts) else 0
         return (len(self._starts) + before) / (now - self._since) if self._starts and now > self._since else None
-
-    def _credit_now(self, now: float, limits: Limits) -> float:
-        regained = max(0.0, now - self._credit_at) * limits.requests_per_minute / MINUTE
-        return min(float(limits.max_parallel), self._credit + regained)

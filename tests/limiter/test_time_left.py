@@ -111,7 +111,7 @@ def test_tokens_per_minute_count():
 
 def test_a_slow_minute_is_not_forty_seconds():
     """38 requests left at 10 a minute are close to four minutes."""
-    assert seconds_left(38, Limits(1, 10), latency=0.5, credit=0) == pytest.approx(228.5)
+    assert seconds_left(38, Limits(1, 10), latency=0.5, is_rested=False) == pytest.approx(228.5)
 
 
 def test_a_provider_that_is_stricter_than_its_limits_is_noticed():
