@@ -116,10 +116,14 @@ def test_openrouter_prices_per_token_become_prices_per_million() -> None:
 
 
 def test_compatible_servers_tell_windows_under_their_own_names() -> None:
-    """vLLM, Groq and Together (a bare list, with kinds of models) are read too."""
+    """vLLM, llama.cpp (what a slot has, not what the model could), Groq and Together (a bare list, with kinds of
+    models) are read too.
+    """
     assert listed({"data": [{"id": "qwen", "max_model_len": 32768}]}) == [
         RemoteModel(model_id="qwen", context_window=32_768)
     ]
+    llamacpp = {"models": [{"name": "tiny"}], "data": [{"id": "tiny", "meta": {"n_ctx": 512, "n_ctx_train": 2048}}]}
+    assert listed(llamacpp) == [RemoteModel(model_id="tiny", context_window=512)]
     groq = {"data": [{"id": "llama", "context_window": 131072, "max_completion_tokens": 8192}]}
     assert listed(groq) == [RemoteModel(model_id="llama", context_window=131_072, max_output_tokens=8_192)]
     together = [{"id": "a", "type": "chat", "display_name": "A", "context_length": 9}, {"id": "b", "type": "image"}]

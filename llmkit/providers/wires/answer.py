@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.providers.wires import failure_rules, headers
@@ -70,11 +70,18 @@ def conclude(response: HttpResponse, answer: Answer) -> Completion | Failure:
     return Completion(
         text=answer.text,
         finish_reason=answer.finish_reason or "other",
-        usage=answer.usage,
+        usage=_known(answer.usage),
         service_tier=answer.service_tier,
         model_version=answer.model_version,
         request_id=headers.request_id(response.headers) or answer.request_id,
     )
+
+
+def _known(usage: Usage | None) -> Usage | None:
+    """The usage of a text, which has at least a token: gateways write 0 for what they were not told."""
+    if usage is None or usage.output_tokens != 0:
+        return usage
+    return replace(usage, input_tokens=usage.input_tokens or None, output_tokens=None)
 
 
 def _mark_of_empty(answer: Answer) -> str | None:

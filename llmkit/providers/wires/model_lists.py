@@ -38,7 +38,7 @@ def _remote_model(entry: Any) -> RemoteModel | None:
     return RemoteModel(
         model_id=model_id,
         display_name=string(dig(entry, "display_name")) or string(dig(entry, "displayName")) or name or None,
-        context_window=first_count(entry, *_WINDOWS),
+        context_window=first_count(entry, *_WINDOWS) or first_count(dig(entry, "meta"), "n_ctx"),  # llama.cpp
         max_output_tokens=first_count(dig(entry, "top_provider"), "max_completion_tokens")
         or first_count(entry, "max_completion_tokens", "max_tokens", "outputTokenLimit"),
         # OpenAI, Mistral, OpenRouter, Anthropic, Google
