@@ -8,9 +8,11 @@ import json
 import os
 import sys
 
-import aiohttp.web  # noqa: F401 - what a simulator imports when it starts
+import anyio._backends._asyncio  # noqa: F401 - what is imported when something is first asked, and a simulator started
 
-import llmkit  # noqa: F401
+import llmkit.kit.engine
+import llmkit.providers.transport.client
+import llmkit.simulator.handler  # noqa: F401
 
 
 def next_job():
